@@ -1,0 +1,48 @@
+//! What a backup reads: a small read-only file system, real or made up. `source` implements it for files,
+//! databases and commands; the backup walks it, several entries at a time.
+
+use crate::Node;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Something that could not be read, or not trusted. One of these makes the restore point incomplete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Where, as the source names it. May hold bytes that are not UTF-8.
+    pub path: PathBuf,
+    /// Why, for a person: `permission denied`, `changed while it was read`, `pg_dump exited with status 1`.
+    pub why: String,
+}
+
+/// What is captured. Paths are relative to the root of the restore point (`srv/shop/a`, empty for the root itself).
+///
+/// Calls come from several threads. An error concerns the one entry: it is recorded as [`Unread`] and the backup
+/// goes on. An entry that has vanished between [`list`](Input::list) and a later call gives [`io::ErrorKind::NotFound`];
+/// the backup looks again and, if it is really gone, leaves it out without calling the point incomplete: it was
+/// deleted, like any other file that isn't there.
+pub trait Input: Send + Sync {
+    /// Returns the entries of a directory, with what one `stat` each tells: no content, no `xattrs`, no link target, no
+    /// names of owners. Excluded entries are left out. Any order. A single entry that could not be looked at goes into
+    /// `unread`; an error means that the directory itself could not be listed (never an empty list).
+    fn list(&self, dir: &Path, unread: &mut Vec<Unread>) -> io::Result<Vec<Node>>;
+
+    /// Completes the entry with what `list` left out. Called only for what is new or changed since the last point.
+    /// An attribute that can't be read is an error, never left out.
+    fn describe(&self, path: &Path, node: &mut Node) -> io::Result<()>;
+
+    /// Opens a regular file for reading from its start.
+    fn open(&self, path: &Path, node: &Node) -> io::Result<Box<dyn Content>>;
+
+    /// Called once, after everything was read: what went wrong as a whole (a command that exited with an error, a hook that
+    /// failed). The default says that all is well.
+    fn finish(&self) -> Vec<Unread> {
+        Vec::new()
+    }
+}
+
+/// An open file of an [`Input`].
+pub trait Content: Read + Send {
+    /// Called after the last byte was read: returns whether what was read is one consistent content, that is: the file is
+    /// the one that was listed and did not change meanwhile. Called with the number of bytes that were read.
+    fn unchanged(&mut self, bytes_read: u64) -> io::Result<bool>;
+}

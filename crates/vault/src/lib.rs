@@ -1,0 +1,24 @@
+//! Restore points in repositories of the restic format (version 2): written, read and verified here.
+//!
+//! A *vault* is one repository in one place. Several vaults hold the same restore point under the same tree
+//! id, because a tree is named by the hash of what it says and not by who stores it: that is what lets a blob
+//! that is bad in one vault be taken from another.
+//!
+//! Read in this order: [`Store`] (where bytes lie), [`Repository`] (what they mean), [`Input`] (what is
+//! captured), [`backup()`](backup::backup), [`restore()`](restore::restore).
+//!
+//! Everything here is synchronous, knows no plan, prints nothing and reads no environment.
+
+mod error;
+mod id;
+mod input;
+mod node;
+mod progress;
+pub mod store;
+
+pub use error::{Error, Kind, Result};
+pub use id::{BlobId, FileId, Id};
+pub use input::{Content, Input, Unread};
+pub use node::{DeviceKind, Meta, Node, NodeKind, Timestamp, Xattr};
+pub use progress::Progress;
+pub use store::{FileKind, Store};

@@ -1,0 +1,147 @@
+//! Where the files of a repository lie: a directory, an S3 bucket, an SFTP server, all behind one contract.
+
+use crate::{Error, Result};
+use std::fmt;
+use std::ops::Range;
+
+/// The kinds of files in a repository, as restic's layout has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FileKind {
+    /// `config`: the one file without a hash for a name; its name is always `config`.
+    Config,
+    /// `keys/`.
+    Key,
+    /// `locks/`.
+    Lock,
+    /// `snapshots/`.
+    Snapshot,
+    /// `index/`.
+    Index,
+    /// `data/xx/`, where `xx` are the first two digits of the name.
+    Pack,
+}
+
+impl FileKind {
+    /// All kinds that are listed (all but `config`).
+    pub const LISTED: [Self; 5] = [Self::Key, Self::Lock, Self::Snapshot, Self::Index, Self::Pack];
+
+    /// Returns the folder of this kind, without a slash; empty for `config`.
+    #[must_use]
+    pub const fn folder(self) -> &'static str {
+        match self {
+            Self::Config => "",
+            Self::Key => "keys",
+            Self::Lock => "locks",
+            Self::Snapshot => "snapshots",
+            Self::Index => "index",
+            Self::Pack => "data",
+        }
+    }
+
+    /// Returns the path of the file inside the repository: `data/ab/ab12…`, `config`.
+    #[must_use]
+    pub fn path(self, name: &str) -> String {
+        match self {
+            Self::Config => "config".to_owned(),
+            Self::Pack => format!("data/{}/{name}", name.get(..2).unwrap_or("00")),
+            _ => format!("{}/{name}", self.folder()),
+        }
+    }
+}
+
+/// One file of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name, without folder. Checked to be 64 lower-case hexadecimal digits: anything else that lies
+    /// there (a temporary file, an editor's backup) isn't ours and is not listed.
+    pub name: String,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// Where the files of one repository lie.
+///
+/// The contract, which `testkit` and `tests/stores.rs` hold every implementation to:
+///
+/// - **Whole or not at all.** A file is seen under its name only when all of its bytes are there. A write that fails or is
+///   killed leaves nothing under that name.
+/// - **Durable on return.** When `write` returns, the file survives a power cut (as far as the store can promise).
+/// - **Names are written once.** All files but `config` are named by their content, so writing one that is there
+///   already is harmless and may do nothing, provided that its length is right.
+/// - **A listing is complete or an error.** No page that was lost, no folder that could not be opened, no refused request ever gives a
+///   shorter list. A folder that is not there is an error too (`NoRepository`), except on S3, which has no folders.
+/// - **Absence is observed.** `NotFound` means that the store answered and the file was not there. No answer is `Unreachable`.
+/// - **Reading gives exactly the range**, or an error: a shorter answer is `Damaged`.
+/// - **Retries live here.** An implementation repeats what is worth repeating (a dropped connection, a 500, a 503) a bounded number of times, within a
+///   bounded time, and then gives up with a retryable error. Callers don't repeat.
+/// - Calls come from several threads at once.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Returns the address as people may see it: no password, no key.
+    fn address(&self) -> String;
+
+    /// Creates the folders of an empty repository. Fails if the place can't be written. Harmless where they are there already.
+    fn create(&self) -> Result<()>;
+
+    /// Returns all files of a kind.
+    fn list(&self, kind: FileKind) -> Result<Vec<Listed>>;
+
+    /// Returns the whole file.
+    fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>>;
+
+    /// Returns exactly the bytes of the range.
+    fn read_range(&self, kind: FileKind, name: &str, range: Range<u64>) -> Result<Vec<u8>>;
+
+    /// Returns the length of the file, `None` if it was seen not to be there.
+    fn size(&self, kind: FileKind, name: &str) -> Result<Option<u64>>;
+
+    /// Writes the file, whole and durable.
+    fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()>;
+
+    /// Removes the file. One that isn't there is no error.
+    fn remove(&self, kind: FileKind, name: &str) -> Result<()>;
+
+    /// Returns how many calls at a time make it fastest: few for a disk, more for a distant store.
+    fn lanes(&self) -> usize;
+
+    /// Returns whether it is on this machine: local is read before distant.
+    fn is_local(&self) -> bool;
+}
+
+/// Returns an error for `verb` on a file of this store.
+pub(crate) fn place(store: &(impl Store + ?Sized), verb: &str, kind: FileKind, name: &str) -> String {
+    let short = if name.len() == 64 { format!("{}…", name.get(..8).unwrap_or(name)) } else { name.to_owned() };
+    match kind {
+        FileKind::Config => format!("{verb} config in {}", store.address()),
+        _ => format!("{verb} {}/{short} in {}", kind.folder(), store.address()),
+    }
+}
+
+/// Returns whether `name` is one that a repository gives to its files.
+#[must_use]
+pub(crate) fn is_name(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Secrets that some stores need, handed over by the caller: never part of an address.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// S3 access key id.
+    pub access_key: Option<String>,
+    /// S3 secret access key.
+    pub secret_key: Option<String>,
+    /// S3 session token, for temporary keys.
+    pub session_token: Option<String>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+/// Opens the store at `address`: `file:///path`, `s3://bucket/prefix?endpoint=…&region=…&style=path|virtual`,
+/// `sftp://user@host:port/path` (`//` before the path's first name makes it absolute, as in restic). Nothing is created; a store that can't be reached may be noticed here or at the first call.
+pub fn open(address: &str, credentials: &Credentials) -> Result<Box<dyn Store>> {
+    let _ = credentials;
+    Err(Error::new(address, crate::Kind::BadAddress("no store of this kind yet".into())))
+}
