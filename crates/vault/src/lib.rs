@@ -9,16 +9,24 @@
 //!
 //! Everything here is synchronous, knows no plan, prints nothing and reads no environment.
 
+mod catalogue;
+mod crypto;
 mod error;
+mod format;
 mod id;
 mod input;
+mod lock;
 mod node;
 mod progress;
+mod repository;
 pub mod store;
 
 pub use error::{Error, Kind, Result};
+pub use format::BlobKind;
+pub use format::snapshot::{Change, PointInfo, Snapshot, UnreadInfo};
 pub use id::{BlobId, FileId, Id};
 pub use input::{Content, Input, Unread};
 pub use node::{DeviceKind, Meta, Node, NodeKind, Timestamp, Xattr};
 pub use progress::Progress;
+pub use repository::{IndexReport, Password, Repository};
 pub use store::{FileKind, Store};

@@ -1,0 +1,129 @@
+//! The index in memory: for every blob, where it lies in one vault.
+
+use crate::format::BlobKind;
+use crate::format::index::IndexedPack;
+use crate::format::pack::Entry;
+use crate::{BlobId, FileId};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Where a blob lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Location {
+    /// The pack, as a number in [`Catalogue::pack`]: 10 million blobs must fit, and a pack's name has 32 bytes.
+    pub(crate) pack: u32,
+    /// First byte of the sealed blob in the pack.
+    pub(crate) offset: u32,
+    /// Length of the sealed blob.
+    pub(crate) length: u32,
+    /// Length of the plain text where compressed, else 0.
+    pub(crate) uncompressed: u32,
+}
+
+/// All blobs of one vault.
+#[derive(Debug, Default)]
+pub(crate) struct Catalogue {
+    packs: Vec<FileId>,
+    pack_numbers: HashMap<FileId, u32>,
+    data: Blobs,
+    trees: Blobs,
+    /// Further places of a blob that lies in several packs: what a restore tries when the first is damaged.
+    more: HashMap<(BlobKind, BlobId), Vec<Location>>,
+}
+
+type Blobs = HashMap<BlobId, Location, BuildHasherDefault<IdHasher>>;
+
+impl Catalogue {
+    /// Adds what an index, or a pack's own header, says.
+    pub(crate) fn add(&mut self, pack: &IndexedPack) {
+        let number = match self.pack_numbers.get(&pack.id) {
+            Some(&number) => number,
+            None => {
+                // 2^32 packs of 16 MiB are 64 EiB.
+                let number = u32::try_from(self.packs.len()).unwrap_or(u32::MAX);
+                self.packs.push(pack.id);
+                self.pack_numbers.insert(pack.id, number);
+                number
+            }
+        };
+        for entry in &pack.entries {
+            self.add_entry(number, entry);
+        }
+    }
+
+    fn add_entry(&mut self, pack: u32, entry: &Entry) {
+        let location =
+            Location { pack, offset: entry.offset, length: entry.length, uncompressed: entry.uncompressed };
+        let first = *self.blobs_mut(entry.kind).entry(entry.id).or_insert(location);
+        if first != location {
+            let others = self.more.entry((entry.kind, entry.id)).or_default();
+            if !others.contains(&location) {
+                others.push(location);
+            }
+        }
+    }
+
+    fn blobs_mut(&mut self, kind: BlobKind) -> &mut Blobs {
+        match kind {
+            BlobKind::Data => &mut self.data,
+            BlobKind::Tree => &mut self.trees,
+        }
+    }
+
+    fn blobs(&self, kind: BlobKind) -> &Blobs {
+        match kind {
+            BlobKind::Data => &self.data,
+            BlobKind::Tree => &self.trees,
+        }
+    }
+
+    /// Returns whether the blob is there.
+    pub(crate) fn has(&self, kind: BlobKind, id: &BlobId) -> bool {
+        self.blobs(kind).contains_key(id)
+    }
+
+    /// Returns every place of the blob, best first; empty if the vault doesn't have it.
+    pub(crate) fn places(&self, kind: BlobKind, id: &BlobId) -> impl Iterator<Item = Location> {
+        let first = self.blobs(kind).get(id).copied();
+        let more = if first.is_some() && !self.more.is_empty() { self.more.get(&(kind, *id)) } else { None };
+        first.into_iter().chain(more.into_iter().flatten().copied())
+    }
+
+    /// Returns the name of a pack.
+    pub(crate) fn pack(&self, number: u32) -> Option<FileId> {
+        self.packs.get(number as usize).copied()
+    }
+
+    /// Returns whether an index names the pack.
+    pub(crate) fn has_pack(&self, id: &FileId) -> bool {
+        self.pack_numbers.contains_key(id)
+    }
+
+    /// Returns all packs.
+    pub(crate) fn packs(&self) -> &[FileId] {
+        &self.packs
+    }
+
+    /// Returns every blob of a kind with its first place.
+    pub(crate) fn all(&self, kind: BlobKind) -> impl Iterator<Item = (&BlobId, &Location)> {
+        self.blobs(kind).iter()
+    }
+}
+
+/// Ids are hashes already; hashing them again would cost as much as the lookup.
+#[derive(Default)]
+pub(crate) struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+    fn write_u64(&mut self, n: u64) {
+        self.0 = n;
+    }
+}

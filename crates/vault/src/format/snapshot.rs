@@ -1,0 +1,129 @@
+//! A snapshot file: the root of one restore point in one vault.
+//!
+//! Ours are ordinary restic snapshots. Tags name the system and the point, so that they survive `restic tag`; the
+//! field `releve`, which restic passes over, holds the rest.
+
+use crate::{BlobId, FileId};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// One restore point as one vault holds it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// When the capture began, by the clock of the machine that made it.
+    #[serde(with = "go_time")]
+    pub time: Timestamp,
+    /// The snapshot that unchanged files were taken over from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<FileId>,
+    /// The root directory. The same in every vault that holds the point.
+    pub tree: BlobId,
+    /// What was captured, as absolute paths.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub paths: Vec<String>,
+    /// The machine that was captured.
+    #[serde(default)]
+    pub hostname: String,
+    /// The user who ran the capture.
+    #[serde(default)]
+    pub username: String,
+    /// That user's number.
+    #[serde(default)]
+    pub uid: u32,
+    /// That user's group.
+    #[serde(default)]
+    pub gid: u32,
+    /// What was left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
+    pub excludes: Vec<String>,
+    /// Labels. Ours: `releve`, `system:NAME`, `point:ID`, and `incomplete` where that is so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "null_is_empty")]
+    pub tags: Vec<String>,
+    /// The snapshot that this one was made from by rewriting, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original: Option<FileId>,
+    /// Who wrote it: `releve 0.1.0`, `restic 0.17.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program_version: Option<String>,
+    /// What Relève knows of the point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub releve: Option<PointInfo>,
+}
+
+/// What Relève knows of a restore point; the same in every vault that holds it.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PointInfo {
+    /// How the system was captured: `files`, `sqlite`, `command`.
+    pub source: String,
+    /// Files in it (everything but directories).
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// How many things could not be read or trusted. More than 0: the point is incomplete.
+    pub unread_count: u64,
+    /// The first thousand of them.
+    pub unread: Vec<UnreadInfo>,
+    /// What changed since the point before.
+    pub change: Change,
+}
+
+/// Something that could not be read, for a person.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct UnreadInfo {
+    /// Where; bytes that are not UTF-8 are shown as �.
+    pub path: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What changed between the point before (of the same system) and this one.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Change {
+    /// Files that were not there before.
+    pub files_new: u64,
+    /// Files whose content was read because it may have changed.
+    pub files_changed: u64,
+    /// Files that were taken over unread.
+    pub files_unchanged: u64,
+    /// Files that were there before and aren't now.
+    pub files_removed: u64,
+    /// Bytes of content that no vault had yet.
+    pub bytes_new: u64,
+    /// Share of `bytes_new` that didn't compress, 0 to 1. Encrypted files don't; most others do.
+    pub incompressible: f64,
+}
+
+impl Snapshot {
+    /// Returns the value of the tag `NAME:value`.
+    #[must_use]
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        self.tags.iter().find_map(|tag| tag.strip_prefix(name)?.strip_prefix(':'))
+    }
+
+    /// Returns whether everything was read. A snapshot by someone else than Relève doesn't tell: it counts as complete.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        !self.tags.iter().any(|tag| tag == "incomplete")
+            && self.releve.as_ref().is_none_or(|info| info.unread_count == 0)
+    }
+}
+
+fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+mod go_time {
+    use jiff::Timestamp;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(time)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,153 @@
+//! Lock files, as restic understands them: anyone may share a repository, unless someone has it for himself.
+//!
+//! A lock is refreshed every five minutes. One that was not for half an hour, or whose process is gone from this
+//! machine, is stale: whoever meets it removes it, and the holder, should he come back, sees that he lost it.
+
+use crate::{Error, FileId, FileKind, Kind, Repository, Result};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// As restic: a live holder refreshes six times before anyone may think him dead.
+const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
+const STALE_AFTER: jiff::SignedDuration = jiff::SignedDuration::from_mins(30);
+
+/// How a repository is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockKind {
+    /// To read or to add: others may do so too.
+    Shared,
+    /// To remove: nobody else may be there.
+    Exclusive,
+}
+
+/// Who holds the lock, as others are told.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    /// This machine's name.
+    pub hostname: String,
+    /// Who runs us.
+    pub username: String,
+}
+
+/// A held lock. Dropping it removes the file.
+#[derive(Debug)]
+pub struct Lock {
+    stop: Option<Sender<()>>,
+    refresher: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct WireLock {
+    time: Timestamp,
+    exclusive: bool,
+    hostname: String,
+    username: String,
+    pid: u32,
+    #[serde(default)]
+    uid: u32,
+    #[serde(default)]
+    gid: u32,
+}
+
+impl WireLock {
+    fn is_stale(&self, here: &str, now: Timestamp) -> bool {
+        if now.duration_since(self.time) > STALE_AFTER {
+            return true;
+        }
+        let on_this_machine = self.hostname == here;
+        on_this_machine && self.pid != std::process::id() && !is_alive(self.pid)
+    }
+}
+
+fn is_alive(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw) else { return true };
+    // EPERM means that it is there and not ours.
+    !matches!(rustix::process::test_kill_process(pid), Err(rustix::io::Errno::SRCH))
+}
+
+impl Lock {
+    /// Takes a lock, after removing stale ones. [`Kind::Locked`] says who is in the way.
+    pub fn take(repository: &Arc<Repository>, kind: LockKind, holder: &Holder) -> Result<Self> {
+        check_conflicts(repository, kind, holder, None)?;
+        let name = write(repository, kind, holder)?;
+        // Two may have looked at the same instant: now that both files are there, both look again, and an exclusive one yields.
+        if let Err(error) = check_conflicts(repository, kind, holder, Some(name)) {
+            let _ = repository.store().remove(FileKind::Lock, &name.to_string());
+            return Err(error);
+        }
+        let (stop, stopped) = channel();
+        let (repository, holder) = (Arc::clone(repository), holder.clone());
+        let refresher = std::thread::spawn(move || {
+            let mut name = name;
+            loop {
+                match stopped.recv_timeout(REFRESH_EVERY) {
+                    Err(RecvTimeoutError::Timeout) => {
+                        // The new file is there before the old one goes: nobody sees a gap. A vault that is out of reach now is tried again in five minutes.
+                        if let Ok(new) = write(&repository, kind, &holder) {
+                            let _ = repository.store().remove(FileKind::Lock, &name.to_string());
+                            name = new;
+                        }
+                    }
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                        let _ = repository.store().remove(FileKind::Lock, &name.to_string());
+                        return;
+                    }
+                }
+            }
+        });
+        Ok(Self { stop: Some(stop), refresher: Some(refresher) })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(refresher) = self.refresher.take() {
+            let _ = refresher.join();
+        }
+    }
+}
+
+fn write(repository: &Repository, kind: LockKind, holder: &Holder) -> Result<FileId> {
+    let lock = WireLock {
+        time: Timestamp::now(),
+        exclusive: kind == LockKind::Exclusive,
+        hostname: holder.hostname.clone(),
+        username: holder.username.clone(),
+        pid: std::process::id(),
+        uid: rustix::process::getuid().as_raw(),
+        gid: rustix::process::getgid().as_raw(),
+    };
+    let json = serde_json::to_vec(&lock).map_err(|error| Error::io(repository.address(), error.into()))?;
+    repository.write_sealed(FileKind::Lock, &json)
+}
+
+fn check_conflicts(repository: &Repository, kind: LockKind, holder: &Holder, own: Option<FileId>) -> Result<()> {
+    for listed in repository.store().list(FileKind::Lock)? {
+        if own.is_some_and(|own| own.to_string() == listed.name) {
+            continue;
+        }
+        let json = match repository.read_sealed(FileKind::Lock, &listed.name) {
+            Ok(json) => json,
+            Err(error) if error.is_not_found() => continue,
+            Err(error) if error.is_retryable() => return Err(error),
+            // A lock that nobody can read excludes nobody: restic passes over it too.
+            Err(_) => continue,
+        };
+        let Ok(other) = serde_json::from_slice::<WireLock>(&json) else { continue };
+        if other.is_stale(&holder.hostname, Timestamp::now()) {
+            let _ = repository.store().remove(FileKind::Lock, &listed.name);
+        } else if other.exclusive || kind == LockKind::Exclusive {
+            let who = format!(
+                "{}@{} (process {}) since {}; it is taken for dead half an hour after its last sign",
+                other.username, other.hostname, other.pid, other.time
+            );
+            return Err(Error::new(format!("lock {}", repository.address()), Kind::Locked(who)));
+        }
+    }
+    Ok(())
+}

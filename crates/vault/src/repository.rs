@@ -1,0 +1,354 @@
+//! One repository: its key, its index, its blobs.
+//!
+//! Invariants: a blob that is handed out has been checked against its own hash; a file is written once and
+//! under its own hash; nothing is in the catalogue that is not durable in the store.
+
+use crate::catalogue::{Catalogue, Location};
+use crate::crypto::Key;
+use crate::format::config::Config;
+use crate::format::key::KeyFile;
+use crate::format::pack::{self, Entry};
+use crate::format::{self, BlobKind, index::IndexedPack};
+use crate::store::Listed;
+use crate::{BlobId, Error, FileId, FileKind, Kind, Node, Result, Snapshot, Store};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use zeroize::Zeroizing;
+
+/// No blob is longer: restic's chunker stops at 8 MiB, ours earlier; a tree of a million entries has some 500 MB.
+const BLOB_MAX: usize = 1 << 30;
+
+/// A repository, opened with its key.
+pub struct Repository {
+    store: Box<dyn Store>,
+    key: Key,
+    config: Config,
+    catalogue: RwLock<Catalogue>,
+}
+
+impl std::fmt::Debug for Repository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Repository({})", self.address())
+    }
+}
+
+/// A password. Wiped from memory when dropped, never shown.
+#[derive(Clone)]
+pub struct Password(Zeroizing<Vec<u8>>);
+
+impl Password {
+    /// Takes the bytes of a password.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+}
+
+impl std::fmt::Debug for Password {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// What [`Repository::load_index`] met.
+#[derive(Debug, Default)]
+pub struct IndexReport {
+    /// Index files that could not be read or make no sense. What only they name is not known until a repair.
+    pub damaged: Vec<Error>,
+}
+
+impl Repository {
+    /// Creates an empty repository with one key. An existing one is never touched: [`Kind::AlreadyExists`].
+    pub fn create(store: Box<dyn Store>, password: &Password, hostname: &str, now: jiff::Timestamp) -> Result<Self> {
+        let place = format!("create a repository in {}", store.address());
+        match store.size(FileKind::Config, "config") {
+            Ok(Some(_)) => return Err(Error::new(place, Kind::AlreadyExists)),
+            Ok(None) => {}
+            Err(error) if matches!(error.kind, Kind::NoRepository | Kind::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        store.create()?;
+        let io = |error| Error::io(&place, error);
+        let key = Key::random().map_err(io)?;
+        let file = KeyFile::wrap(&key, &password.0, hostname, now).map_err(io)?;
+        let json = serde_json::to_vec(&file).map_err(|error| io(error.into()))?;
+        store.write(FileKind::Key, &FileId::of(&json).to_string(), &json)?;
+        let config = Config::random().map_err(io)?;
+        let json = serde_json::to_vec(&config).map_err(|error| io(error.into()))?;
+        // Last: a repository without a config doesn't exist, so a crash before this line leaves nothing that counts.
+        store.write(FileKind::Config, "config", &key.seal(&json).map_err(io)?)?;
+        Ok(Self { store, key, config, catalogue: RwLock::default() })
+    }
+
+    /// Opens the repository with a password: any of its keys may fit. The index is not loaded yet.
+    pub fn open(store: Box<dyn Store>, password: &Password) -> Result<Self> {
+        let place = format!("open {}", store.address());
+        let mut sealed = store.read(FileKind::Config, "config").map_err(|error| match error.kind {
+            Kind::NotFound | Kind::NoRepository => Error::new(&place, Kind::NoRepository),
+            _ => error,
+        })?;
+        let keys = store.list(FileKind::Key)?;
+        let mut unreadable = None;
+        let key = keys.iter().find_map(|listed| match open_key(&*store, listed, password) {
+            Ok(key) => key,
+            Err(error) => {
+                unreadable = Some(error);
+                None
+            }
+        });
+        let key = match (key, unreadable) {
+            (Some(key), _) => key,
+            (None, Some(error)) => return Err(error),
+            (None, None) => return Err(Error::new(place, Kind::WrongPassword { keys: keys.len() })),
+        };
+        let plain = key
+            .open(&mut sealed)
+            .map_err(|_| Error::damaged(&place, "the config file doesn't open with this repository's key"))?;
+        let config: Config = serde_json::from_slice(plain)
+            .map_err(|error| Error::damaged(&place, format!("the config file: {error}")))?;
+        if config.version != 2 && config.version != 1 {
+            let what = format!("repository format {}; 1 and 2 are known", config.version);
+            return Err(Error::new(place, Kind::Unsupported(what)));
+        }
+        Ok(Self { store, key, config, catalogue: RwLock::default() })
+    }
+
+    /// Returns the repository's own id: 64 hexadecimal digits, given at its creation.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.config.id
+    }
+
+    /// Returns the address, without secrets.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.store.address()
+    }
+
+    /// Returns where its files lie.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
+    pub(crate) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Returns an error unless new points may be written here: format 1 has no compression and is only read.
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if self.config.version == 2 {
+            return Ok(());
+        }
+        let what = "writing to a repository of format 1; `restic migrate upgrade_repo_v2` makes it format 2";
+        Err(Error::new(self.address(), Kind::Unsupported(what.into())))
+    }
+
+    /// Reads every index file, several at a time. What was known before is forgotten. Damaged index files are
+    /// reported and passed over; a listing that fails is an error.
+    pub fn load_index(&self) -> Result<IndexReport> {
+        let names = self.store.list(FileKind::Index)?;
+        let results = self.for_each(&names, |listed| {
+            let json = self.read_sealed(FileKind::Index, &listed.name)?;
+            format::index::read(&json).ok_or_else(|| {
+                Error::damaged(crate::store::place(self.store(), "read", FileKind::Index, &listed.name), "not an index")
+            })
+        });
+        let mut catalogue = Catalogue::default();
+        let mut report = IndexReport::default();
+        for result in results {
+            match result {
+                Ok(packs) => packs.iter().for_each(|pack| catalogue.add(pack)),
+                Err(error) => report.damaged.push(error),
+            }
+        }
+        *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = catalogue;
+        Ok(report)
+    }
+
+    /// Returns all snapshots, and the errors of those that could not be read.
+    pub fn snapshots(&self) -> Result<(Vec<(FileId, Snapshot)>, Vec<Error>)> {
+        let names = self.store.list(FileKind::Snapshot)?;
+        let mut snapshots = Vec::new();
+        let mut damaged = Vec::new();
+        for result in self.for_each(&names, |listed| self.read_snapshot(&listed.name)) {
+            match result {
+                Ok(snapshot) => snapshots.push(snapshot),
+                // Removed between the listing and the reading, by a prune: not there, not damaged.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => damaged.push(error),
+            }
+        }
+        snapshots.sort_by(|(_, a), (_, b)| a.time.cmp(&b.time));
+        Ok((snapshots, damaged))
+    }
+
+    fn read_snapshot(&self, name: &str) -> Result<(FileId, Snapshot)> {
+        let json = self.read_sealed(FileKind::Snapshot, name)?;
+        let damaged = |what: String| {
+            Error::damaged(crate::store::place(self.store(), "read", FileKind::Snapshot, name), what)
+        };
+        let id = name.parse().map_err(|_| damaged("not a name of a snapshot".into()))?;
+        let snapshot = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+        Ok((id, snapshot))
+    }
+
+    /// Writes a snapshot. Everything that it needs must be durable, and indexed, before.
+    pub(crate) fn write_snapshot(&self, snapshot: &Snapshot) -> Result<FileId> {
+        let json = serde_json::to_vec(snapshot).map_err(|error| Error::io(self.address(), error.into()))?;
+        self.write_sealed(FileKind::Snapshot, &json)
+    }
+
+    /// Seals and writes a file that isn't a pack, under the hash of its sealed bytes.
+    pub(crate) fn write_sealed(&self, kind: FileKind, json: &[u8]) -> Result<FileId> {
+        let place = || format!("write {} in {}", kind.folder(), self.address());
+        let packed = format::pack_json(json).map_err(|error| Error::io(place(), error))?;
+        let sealed = self.key.seal(&packed).map_err(|error| Error::io(place(), error))?;
+        let id = FileId::of(&sealed);
+        self.store.write(kind, &id.to_string(), &sealed)?;
+        Ok(id)
+    }
+
+    /// Reads a file that isn't a pack: checks its hash and its seal, and returns the JSON.
+    pub(crate) fn read_sealed(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
+        let mut sealed = self.store.read(kind, name)?;
+        let damaged = |what: &str| Error::damaged(crate::store::place(self.store(), "read", kind, name), what);
+        if FileId::of(&sealed).to_string() != name {
+            return Err(damaged("its content doesn't match its name"));
+        }
+        let plain = self.key.open(&mut sealed).map_err(|_| damaged("it doesn't open with this repository's key"))?;
+        format::unpack_json(plain).ok_or_else(|| damaged("neither JSON nor zstd"))
+    }
+
+    pub(crate) fn catalogue(&self) -> RwLockReadGuard<'_, Catalogue> {
+        self.catalogue.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes blobs known that have just become durable here.
+    pub(crate) fn learn(&self, packs: &[IndexedPack]) {
+        let mut catalogue = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
+        packs.iter().for_each(|pack| catalogue.add(pack));
+    }
+
+    /// Returns whether the index names this blob.
+    #[must_use]
+    pub fn has(&self, kind: BlobKind, id: &BlobId) -> bool {
+        self.catalogue().has(kind, id)
+    }
+
+    /// Returns the plain text of a blob, checked against its hash. Every pack of this vault that has it is tried.
+    pub fn blob(&self, kind: BlobKind, id: &BlobId) -> Result<Vec<u8>> {
+        let places: Vec<_> = {
+            let catalogue = self.catalogue();
+            catalogue.places(kind, id).map(|place| (catalogue.pack(place.pack), place)).collect()
+        };
+        let mut first_error = None;
+        for (pack, location) in places {
+            let Some(pack) = pack else { continue };
+            match self.blob_at(pack, &location, id) {
+                Ok(plain) => return Ok(plain),
+                Err(error) => {
+                    first_error.get_or_insert(error);
+                }
+            }
+        }
+        let place = || format!("read blob {} from {}", id.short(), self.address());
+        Err(first_error.unwrap_or_else(|| Error::new(place(), Kind::NotFound)))
+    }
+
+    fn blob_at(&self, pack: FileId, location: &Location, id: &BlobId) -> Result<Vec<u8>> {
+        let start = u64::from(location.offset);
+        let range = start..start + u64::from(location.length);
+        let mut sealed = self.store.read_range(FileKind::Pack, &pack.to_string(), range)?;
+        self.open_blob(&mut sealed, location.uncompressed, id).map_err(|what| {
+            let place = crate::store::place(self.store(), "read", FileKind::Pack, &pack.to_string());
+            Error::damaged(place, format!("blob {}: {what}", id.short()))
+        })
+    }
+
+    /// Opens a sealed blob, inflates it, and checks it against its hash. `uncompressed` is 0 for a blob stored as it is.
+    pub(crate) fn open_blob(&self, sealed: &mut [u8], uncompressed: u32, id: &BlobId) -> Result<Vec<u8>, &'static str> {
+        let plain = self.key.open(sealed).map_err(|_| "its seal is broken")?;
+        let plain = match uncompressed {
+            0 => plain.to_vec(),
+            length if length as usize <= BLOB_MAX => {
+                let text = zstd::bulk::decompress(plain, length as usize).map_err(|_| "it doesn't decompress")?;
+                if text.len() != length as usize {
+                    return Err("its length differs from the index");
+                }
+                text
+            }
+            _ => return Err("its length makes no sense"),
+        };
+        if BlobId::of(&plain) != *id {
+            return Err("its content doesn't match its hash");
+        }
+        Ok(plain)
+    }
+
+    /// Returns the entries of a directory.
+    pub fn tree(&self, id: &BlobId) -> Result<Vec<Node>> {
+        let json = self.blob(BlobKind::Tree, id)?;
+        format::tree::read(&json)
+            .map_err(|what| Error::damaged(format!("tree {} in {}", id.short(), self.address()), what))
+    }
+
+    /// Returns what the header of a pack says is in it, by reading the end of the pack.
+    pub(crate) fn pack_entries(&self, name: &str, size: u64) -> Result<Vec<Entry>> {
+        let damaged = |what: &str| {
+            Error::damaged(crate::store::place(self.store(), "read the header of", FileKind::Pack, name), what)
+        };
+        let end = size.checked_sub(pack::TRAILER as u64).ok_or_else(|| damaged("too short"))?;
+        let trailer = self.store.read_range(FileKind::Pack, name, end..size)?;
+        let trailer = trailer.try_into().map_err(|_| damaged("too short"))?;
+        let length = pack::header_length(trailer, size).ok_or_else(|| damaged("its length makes no sense"))?;
+        let mut sealed = self.store.read_range(FileKind::Pack, name, end - length..end)?;
+        let plain = self.key.open(&mut sealed).map_err(|_| damaged("its seal is broken"))?;
+        pack::read_header(plain).ok_or_else(|| damaged("malformed"))
+    }
+
+    /// Calls `work` for every file, as many at a time as the store likes, and returns the results in order.
+    pub(crate) fn for_each<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+        in_lanes(self.store.lanes(), items, work)
+    }
+}
+
+/// Calls `work` for every item on up to `lanes` threads, and returns the results in order.
+pub(crate) fn in_lanes<T: Sync, R: Send>(lanes: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    let next = AtomicUsize::new(0);
+    let mut indexed: Vec<(usize, R)> = std::thread::scope(|scope| {
+        let worker = || {
+            let mut done = Vec::new();
+            loop {
+                let at = next.fetch_add(1, Relaxed);
+                match items.get(at) {
+                    Some(item) => done.push((at, work(item))),
+                    None => return done,
+                }
+            }
+        };
+        let threads: Vec<_> = (1..lanes.clamp(1, items.len().max(1))).map(|_| scope.spawn(worker)).collect();
+        let mut all = worker();
+        for thread in threads {
+            match thread.join() {
+                Ok(done) => all.extend(done),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all
+    });
+    indexed.sort_by_key(|(at, _)| *at);
+    indexed.into_iter().map(|(_, result)| result).collect()
+}
+
+fn open_key(store: &dyn Store, listed: &Listed, password: &Password) -> Result<Option<Key>> {
+    // A key file has some 450 bytes: a large one is not a key, and not worth reading.
+    if listed.size > 64 << 10 {
+        return Ok(None);
+    }
+    let json = store.read(FileKind::Key, &listed.name)?;
+    let file: KeyFile = serde_json::from_slice(&json).map_err(|error| {
+        Error::damaged(crate::store::place(store, "read", FileKind::Key, &listed.name), error.to_string())
+    })?;
+    Ok(file.unwrap(&password.0))
+}
