@@ -9,6 +9,7 @@
 //!
 //! Everything here is synchronous, knows no plan, prints nothing and reads no environment.
 
+pub mod backup;
 mod catalogue;
 mod crypto;
 mod error;
@@ -17,10 +18,12 @@ mod id;
 mod input;
 mod lock;
 mod node;
+mod packer;
 mod progress;
 mod repository;
 pub mod store;
 
+pub use lock::{Holder, Lock, LockKind};
 pub use error::{Error, Kind, Result};
 pub use format::BlobKind;
 pub use format::snapshot::{Change, PointInfo, Snapshot, UnreadInfo};

@@ -1,0 +1,176 @@
+//! Captures an [`Input`] into several vaults at once: read, cut, hashed and compressed once, sealed for each.
+//!
+//! ```text
+//! walker ──directories──▶ lists, compares with the point before ──files that may have changed──▶ readers
+//! readers: read, cut; small files are hashed and compressed on the spot ──pieces of large files──▶ hashers
+//! hashers: hash, ask each vault whether it has it, compress ──▶ a PackWriter for each vault ──▶ uploaders
+//! ```
+//!
+//! A directory's tree is written by whoever finishes its last entry, so trees follow their contents. A snapshot
+//! is written last, after its vault has everything durable. A vault that fails is dropped and the others go on.
+//!
+//! What it doesn't promise: a consistent instant. A file that changes while it is read is read again and, if it goes on
+//! changing, named; consistency across files is the source's business.
+
+mod read;
+mod sink;
+mod walk;
+
+use crate::lock::{Holder, Lock, LockKind};
+use crate::packer::PackWriter;
+use crate::{BlobId, Change, Error, FileId, Input, Kind, PointInfo, Progress, Repository, Result, Snapshot, Unread, UnreadInfo};
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// How many unread things the point itself remembers. The count is exact; the rest of the list is in the report.
+const UNREAD_REMEMBERED: usize = 1000;
+
+/// What a backup needs to know besides its input and its vaults.
+#[derive(Debug, Clone)]
+pub struct BackupOptions {
+    /// The id of the new point: the same in every vault.
+    pub point: String,
+    /// The system that is captured.
+    pub system: String,
+    /// How it is captured: `files`, `sqlite`, `command`.
+    pub source: String,
+    /// When the capture began.
+    pub time: Timestamp,
+    /// What is captured, as absolute paths.
+    pub paths: Vec<String>,
+    /// What is left out.
+    pub excludes: Vec<String>,
+    /// This machine and user: noted in the snapshot and in lock files.
+    pub holder: Holder,
+    /// The point before, of which what didn't change is taken over unread.
+    pub parent: Option<(FileId, Snapshot)>,
+    /// Threads that hash and compress; as many more read. 0: one for each core.
+    pub threads: usize,
+}
+
+/// What a backup did.
+#[derive(Debug)]
+pub struct BackupReport {
+    /// The root of the point.
+    pub tree: BlobId,
+    /// What is known of the point; `info.unread_count` above 0 makes it incomplete.
+    pub info: PointInfo,
+    /// Everything that could not be read or trusted.
+    pub unread: Vec<Unread>,
+    /// For each vault, in the order given: the snapshot and the bytes written, or why it doesn't have the point.
+    pub vaults: Vec<Result<Written>>,
+}
+
+/// A point that one vault holds now.
+#[derive(Debug, Clone, Copy)]
+pub struct Written {
+    /// The snapshot's name.
+    pub snapshot: FileId,
+    /// Bytes that were written for it: what was new, sealed.
+    pub bytes: u64,
+}
+
+/// Captures `input` into `vaults`, whose indexes are loaded. Fails as a whole only where there is no point anywhere: it
+/// was interrupted, or nothing could be listed at all. One vault's failure is in the report.
+pub fn backup(
+    input: &dyn Input,
+    vaults: &[Arc<Repository>],
+    options: &BackupOptions,
+    progress: &Progress,
+) -> Result<BackupReport> {
+    let mut targets: Vec<Result<(Lock, PackWriter)>> = vaults
+        .iter()
+        .map(|vault| {
+            vault.check_writable()?;
+            let lock = Lock::take(vault, LockKind::Shared, &options.holder)?;
+            Ok((lock, PackWriter::new(Arc::clone(vault))))
+        })
+        .collect();
+    let writers: Vec<&PackWriter> = targets.iter().flatten().map(|(_, writer)| writer).collect();
+    if writers.is_empty() {
+        // Nobody to write to: each vault's own error says it better than a sum of them.
+        let first = targets.drain(..).find_map(Result::err);
+        return Err(first.unwrap_or_else(|| Error::new("backup", Kind::Unsupported("no vault to write to".into()))));
+    }
+    if let Some((_, parent)) = &options.parent
+        && let Some(info) = &parent.releve
+    {
+        progress.expect(info.files, info.bytes);
+    }
+    progress.set_phase("reading");
+    let captured = walk::capture(input, &writers, options, progress)?;
+    drop(writers);
+
+    let mut unread = captured.unread;
+    unread.extend(input.finish());
+    let info = PointInfo {
+        source: options.source.clone(),
+        files: captured.files,
+        bytes: captured.bytes,
+        unread_count: unread.len() as u64,
+        unread: unread.iter().take(UNREAD_REMEMBERED).map(UnreadInfo::from).collect(),
+        change: captured.change,
+    };
+    let snapshot = snapshot(options, captured.tree, info.clone());
+
+    progress.set_phase("finishing");
+    let written = |target: Result<(Lock, PackWriter)>| {
+        let (lock, writer) = target?;
+        let repository = Arc::clone(writer.repository());
+        let bytes = writer.finish()?;
+        if progress.is_stopped() {
+            return Err(Error::new("backup", Kind::Interrupted));
+        }
+        let snapshot = repository.write_snapshot(&snapshot)?;
+        drop(lock);
+        Ok(Written { snapshot, bytes })
+    };
+    // Side by side: a distant vault's last uploads must not keep the local point waiting.
+    let vaults = std::thread::scope(|scope| {
+        let threads: Vec<_> = targets.into_iter().map(|target| scope.spawn(|| written(target))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    Ok(BackupReport { tree: captured.tree, info, unread, vaults })
+}
+
+fn snapshot(options: &BackupOptions, tree: BlobId, info: PointInfo) -> Snapshot {
+    let mut tags =
+        vec!["releve".to_owned(), format!("system:{}", options.system), format!("point:{}", options.point)];
+    if info.unread_count > 0 {
+        tags.push("incomplete".to_owned());
+    }
+    Snapshot {
+        time: options.time,
+        // A parent is one vault's own snapshot: its name means nothing in another, so none is noted.
+        parent: None,
+        tree,
+        paths: options.paths.clone(),
+        hostname: options.holder.hostname.clone(),
+        username: options.holder.username.clone(),
+        uid: rustix::process::getuid().as_raw(),
+        gid: rustix::process::getgid().as_raw(),
+        excludes: options.excludes.clone(),
+        tags,
+        original: None,
+        program_version: Some(concat!("releve ", env!("CARGO_PKG_VERSION")).to_owned()),
+        releve: Some(info),
+    }
+}
+
+impl From<&Unread> for UnreadInfo {
+    fn from(unread: &Unread) -> Self {
+        Self { path: unread.path.to_string_lossy().into_owned(), why: unread.why.clone() }
+    }
+}
+
+/// What the walk found.
+struct Captured {
+    tree: BlobId,
+    files: u64,
+    bytes: u64,
+    change: Change,
+    unread: Vec<Unread>,
+}

@@ -1,0 +1,377 @@
+//! Walks the input, decides what must be read, and writes each directory's tree when its last entry is done.
+
+use super::read::{Piece, Reader};
+use super::sink::{Press, Sink};
+use super::{BackupOptions, Captured};
+use crate::packer::PackWriter;
+use crate::{
+    BlobId, BlobKind, Change, Error, Input, Kind, Node, NodeKind, Progress, Repository, Result, Timestamp, Unread, format,
+};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Entries on their way to a reader. Small: an entry waiting here is one whose `stat` grows old.
+const JOBS: usize = 256;
+/// Pieces on their way to a hasher, of 4 MiB at most.
+const PIECES: usize = 6;
+
+/// What all threads of one backup share.
+struct Shared<'a> {
+    input: &'a dyn Input,
+    sink: Sink<'a>,
+    progress: &'a Progress,
+    unread: Mutex<Vec<Unread>>,
+    presses: Mutex<Vec<Press>>,
+    root: Mutex<Option<BlobId>>,
+    files: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// The place of one entry in its directory. It must be filled or left out: the directory waits for it.
+pub(super) struct Slot<'a> {
+    dir: Arc<Dir<'a>>,
+    at: usize,
+}
+
+/// A directory whose entries are being captured.
+struct Dir<'a> {
+    shared: &'a Shared<'a>,
+    nodes: Mutex<Vec<Option<Node>>>,
+    /// Entries under way, and 1 for the walker.
+    open: AtomicUsize,
+    /// Its own node and its place in the directory above; none at the root.
+    own: Mutex<Option<(Node, Slot<'a>)>>,
+}
+
+enum Job<'a> {
+    File { path: PathBuf, node: Node, slot: Slot<'a> },
+    Finish(Arc<Dir<'a>>),
+}
+
+/// A directory that waits for the walker, with the tree that it had in the point before.
+struct ToWalk<'a> {
+    dir: Arc<Dir<'a>>,
+    path: PathBuf,
+    before: Option<BlobId>,
+}
+
+pub(super) fn capture(
+    input: &dyn Input,
+    writers: &[&PackWriter],
+    options: &BackupOptions,
+    progress: &Progress,
+) -> Result<Captured> {
+    let shared = Shared {
+        input,
+        sink: Sink::new(writers),
+        progress,
+        unread: Mutex::default(),
+        presses: Mutex::default(),
+        root: Mutex::default(),
+        files: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+    };
+    let threads = match options.threads {
+        0 => std::thread::available_parallelism().map_or(2, usize::from),
+        n => n,
+    };
+    let (jobs, todo) = bounded(JOBS);
+    let (pieces, cut) = bounded(PIECES);
+    let change = std::thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, 8) {
+            let (todo, pieces, cut) = (todo.clone(), pieces.clone(), cut.clone());
+            scope.spawn(|| read_all(&shared, todo, pieces));
+            scope.spawn(|| hash_all(&shared, cut));
+        }
+        drop((todo, pieces, cut));
+        Walker::new(&shared, writers, options, jobs).walk()
+    })?;
+    if progress.is_stopped() {
+        return Err(Error::new("backup", Kind::Interrupted));
+    }
+    let Some(tree) = *lock(&shared.root) else {
+        return Err(Error::io("backup", io::Error::other("the root of the point was never completed")));
+    };
+    let (bytes_new, incompressible) = shared.sink.counted();
+    Ok(Captured {
+        tree,
+        files: shared.files.load(Relaxed),
+        bytes: shared.bytes.load(Relaxed),
+        change: Change { bytes_new, incompressible, ..change },
+        unread: std::mem::take(&mut *lock(&shared.unread)),
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a thread owns its ends of the channels, so that they close with it")]
+fn read_all<'a>(shared: &'a Shared<'a>, todo: Receiver<Job<'a>>, pieces: Sender<Piece<'a>>) {
+    let mut reader = Reader {
+        input: shared.input,
+        sink: &shared.sink,
+        pieces,
+        press: Press::new(),
+        buffer: Vec::new(),
+        progress: shared.progress,
+    };
+    for job in &todo {
+        match job {
+            Job::File { path, node, slot } => reader.file(&path, node, slot),
+            Job::Finish(dir) => close(dir),
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a thread owns its ends of the channels, so that they close with it")]
+fn hash_all<'a>(shared: &'a Shared<'a>, cut: Receiver<Piece<'a>>) {
+    let mut press = Press::new();
+    for piece in &cut {
+        piece.store(&shared.sink, &mut press);
+    }
+}
+
+struct Walker<'a> {
+    shared: &'a Shared<'a>,
+    options: &'a BackupOptions,
+    jobs: Sender<Job<'a>>,
+    /// Where trees of the point before are read, nearest first.
+    vaults: Vec<Arc<Repository>>,
+    /// When the point before was begun: what changed since may have changed after it was read.
+    before: Option<Timestamp>,
+    change: Change,
+}
+
+impl<'a> Walker<'a> {
+    fn new(shared: &'a Shared<'a>, writers: &[&PackWriter], options: &'a BackupOptions, jobs: Sender<Job<'a>>) -> Self {
+        let mut vaults: Vec<_> = writers.iter().map(|writer| Arc::clone(writer.repository())).collect();
+        vaults.sort_by_key(|vault| !vault.store().is_local());
+        let before = options.parent.as_ref().map(|(_, snapshot)| {
+            let nanos = snapshot.time.as_nanosecond();
+            Timestamp {
+                seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(i64::MIN),
+                nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
+            }
+        });
+        Self { shared, options, jobs, vaults, before, change: Change::default() }
+    }
+
+    fn walk(mut self) -> Result<Change> {
+        let root = Arc::new(Dir {
+            shared: self.shared,
+            nodes: Mutex::default(),
+            open: AtomicUsize::new(1),
+            own: Mutex::new(None),
+        });
+        let before = self.options.parent.as_ref().map(|(_, snapshot)| snapshot.tree);
+        let mut stack = vec![ToWalk { dir: root, path: PathBuf::new(), before }];
+        while let Some(next) = stack.pop() {
+            if self.shared.progress.is_stopped() || self.shared.sink.is_lost() {
+                // Nothing will be registered; what is under way drains by itself.
+                break;
+            }
+            self.directory(next, &mut stack)?;
+        }
+        Ok(self.change)
+    }
+
+    fn directory(&mut self, next: ToWalk<'a>, stack: &mut Vec<ToWalk<'a>>) -> Result<()> {
+        let ToWalk { dir, path, before } = next;
+        let mut unread = Vec::new();
+        let listed = self.shared.input.list(&path, &mut unread);
+        lock(&self.shared.unread).append(&mut unread);
+        let mut nodes = match listed {
+            Ok(nodes) => nodes,
+            Err(error) if path.as_os_str().is_empty() => return Err(Error::io("list what to back up", error)),
+            Err(error) => {
+                let slot = lock(&dir.own).take().map(|(node, slot)| (node, slot));
+                if let Some((node, slot)) = slot {
+                    if error.kind() == io::ErrorKind::NotFound {
+                        slot.leave_out();
+                        return Ok(());
+                    }
+                    *lock(&dir.own) = Some((node, slot));
+                }
+                self.note(&path, format!("could not be listed: {error}"));
+                Vec::new()
+            }
+        };
+        nodes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        let mut before = self.tree_before(before).into_iter().peekable();
+        lock(&dir.nodes).resize(nodes.len(), None);
+        dir.open.fetch_add(nodes.len(), AcqRel);
+        let first_child = stack.len();
+        for (at, mut node) in nodes.into_iter().enumerate() {
+            while let Some(gone) = before.next_if(|old| old.name < node.name) {
+                self.count_removed(&gone);
+            }
+            let old = before.next_if(|old| old.name == node.name);
+            let slot = Slot { dir: Arc::clone(&dir), at };
+            // A time of access changes with every look, ours included: kept, it would make every tree a new one.
+            node.meta.atime = node.meta.mtime;
+            let child = path.join(OsStr::from_bytes(&node.name));
+            if node.is_dir() {
+                let subtree = self.take_over_dir(&child, &mut node, old);
+                let own = Mutex::new(Some((node, slot)));
+                let nodes = Mutex::default();
+                let dir = Arc::new(Dir { shared: self.shared, nodes, open: AtomicUsize::new(1), own });
+                stack.push(ToWalk { dir, path: child, before: subtree });
+            } else {
+                self.entry(child, node, old, slot);
+            }
+        }
+        before.for_each(|gone| self.count_removed(&gone));
+        // The stack is walked from its end: reversed, the children come in the order of their names.
+        if let Some(children) = stack.get_mut(first_child..) {
+            children.reverse();
+        }
+        // Whoever takes the last entry away writes the tree; a reader does it here, to keep the walker walking.
+        let _ = self.jobs.send(Job::Finish(dir));
+        Ok(())
+    }
+
+    fn entry(&mut self, path: PathBuf, mut node: Node, old: Option<Node>, slot: Slot<'a>) {
+        let had = old.is_some();
+        let same = old.filter(|old| self.is_unchanged(old, &node));
+        if let Some(old) = same
+            && let NodeKind::File { content, .. } = &old.kind
+        {
+            if self.shared.sink.everywhere(content) {
+                self.change.files_unchanged += 1;
+                self.shared.progress.add(1, old.size());
+                return slot.fill(carried_over(old, &node));
+            }
+        } else if !matches!(node.kind, NodeKind::File { .. }) {
+            self.shared.progress.add(1, 0);
+            return match self.shared.input.describe(&path, &mut node) {
+                Ok(()) => slot.fill(node),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => slot.leave_out(),
+                Err(error) => slot.fail(&path, &error.to_string()),
+            };
+        }
+        *(if had { &mut self.change.files_changed } else { &mut self.change.files_new }) += 1;
+        // The receivers live as long as the walker sends.
+        let _ = self.jobs.send(Job::File { path, node, slot });
+    }
+
+    /// Completes the node of a directory, from the point before where it says the same, and returns the tree that it had there.
+    fn take_over_dir(&self, path: &Path, node: &mut Node, old: Option<Node>) -> Option<BlobId> {
+        let subtree = old.as_ref().and_then(|old| match old.kind {
+            NodeKind::Dir { subtree } => subtree,
+            _ => None,
+        });
+        match old {
+            Some(old) if self.is_unchanged(&old, node) => {
+                node.meta.xattrs = old.meta.xattrs;
+                node.meta.user = old.meta.user;
+                node.meta.group = old.meta.group;
+            }
+            _ => {
+                if let Err(error) = self.shared.input.describe(path, node)
+                    && error.kind() != io::ErrorKind::NotFound
+                {
+                    self.note(path, format!("its attributes could not be read: {error}"));
+                }
+            }
+        }
+        subtree
+    }
+
+    /// Returns whether an entry is what it was when the point before was taken. Its `ctime` tells of every change, but a change
+    /// within the clock tick of the capture itself leaves no trace: such an entry is read again.
+    fn is_unchanged(&self, old: &Node, new: &Node) -> bool {
+        let settled = self.before.is_some_and(|before| new.meta.ctime < before && new.meta.mtime < before);
+        settled
+            && std::mem::discriminant(&old.kind) == std::mem::discriminant(&new.kind)
+            && old.meta.ctime == new.meta.ctime
+            && old.meta.mtime == new.meta.mtime
+            && old.meta.inode == new.meta.inode
+            && old.size() == new.size()
+    }
+
+    /// Returns the tree of the point before; empty where it can't be read, which costs reading again and loses nothing.
+    fn tree_before(&self, tree: Option<BlobId>) -> Vec<Node> {
+        let Some(tree) = tree else { return Vec::new() };
+        self.vaults.iter().find_map(|vault| vault.tree(&tree).ok()).unwrap_or_default()
+    }
+
+    fn count_removed(&mut self, gone: &Node) {
+        let mut stack = vec![gone.clone()];
+        while let Some(node) = stack.pop() {
+            match node.kind {
+                NodeKind::Dir { subtree } => stack.append(&mut self.tree_before(subtree)),
+                _ => self.change.files_removed += 1,
+            }
+        }
+    }
+
+    fn note(&self, path: &Path, why: String) {
+        lock(&self.shared.unread).push(Unread { path: path.to_owned(), why });
+    }
+}
+
+/// Returns the old node under the numbers that the inode has now: a file system's own number may change at a reboot.
+fn carried_over(mut old: Node, new: &Node) -> Node {
+    old.meta.device = new.meta.device;
+    old.meta.links = new.meta.links;
+    old
+}
+
+impl Slot<'_> {
+    /// Puts the captured entry in its place.
+    pub(super) fn fill(self, node: Node) {
+        let shared = self.dir.shared;
+        if !node.is_dir() {
+            shared.files.fetch_add(1, Relaxed);
+            shared.bytes.fetch_add(node.size(), Relaxed);
+        }
+        if let Some(place) = lock(&self.dir.nodes).get_mut(self.at) {
+            *place = Some(node);
+        }
+        close(self.dir);
+    }
+
+    /// Leaves the entry out: it has vanished.
+    pub(super) fn leave_out(self) {
+        close(self.dir);
+    }
+
+    /// Leaves the entry out and says why: it makes the point incomplete.
+    pub(super) fn fail(self, path: &Path, why: &str) {
+        self.note(path, why);
+        close(self.dir);
+    }
+
+    /// Says that the entry can't be trusted, and keeps it.
+    pub(super) fn note(&self, path: &Path, why: &str) {
+        lock(&self.dir.shared.unread).push(Unread { path: path.to_owned(), why: why.to_owned() });
+    }
+}
+
+/// Counts one entry as done; the last one writes the tree, and so on upwards. A loop and no recursion: paths can be deep.
+fn close(mut dir: Arc<Dir<'_>>) {
+    while dir.open.fetch_sub(1, AcqRel) == 1 {
+        let shared = dir.shared;
+        let mut nodes: Vec<Node> = std::mem::take(&mut *lock(&dir.nodes)).into_iter().flatten().collect();
+        let json = format::tree::write(&mut nodes);
+        let mut press = lock(&shared.presses).pop().unwrap_or_else(Press::new);
+        let tree = shared.sink.put(BlobKind::Tree, &json, &mut press);
+        lock(&shared.presses).push(press);
+        let own = lock(&dir.own).take();
+        let Some((mut node, slot)) = own else {
+            *lock(&shared.root) = Some(tree);
+            return;
+        };
+        node.kind = NodeKind::Dir { subtree: Some(tree) };
+        if let Some(place) = lock(&slot.dir.nodes).get_mut(slot.at) {
+            *place = Some(node);
+        }
+        dir = slot.dir;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,233 @@
+//! Writes blobs to one vault: gathers them in packs, uploads several at a time, and names them in index files.
+//!
+//! Order of what becomes durable: packs, then the index that names them; the caller writes the snapshot after
+//! [`PackWriter::finish`]. A crash in between leaves packs that nothing names, which is harmless.
+//!
+//! Memory: at most two open packs, one waiting and `uploaders` under way: with the sizes below 36 MiB + 16 MiB for
+//! each uploader. A vault that is slow slows the caller down; one that fails is dropped and the caller goes on.
+
+use crate::crypto::OVERHEAD;
+use crate::format::index::{self, IndexedPack};
+use crate::format::pack::{self, Entry};
+use crate::{BlobId, BlobKind, Error, FileId, FileKind, Repository, Result};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+/// restic's default size for a pack of data.
+const DATA_PACK_SIZE: usize = 16 << 20;
+/// Trees are read one by one: small packs keep them close together without holding memory.
+const TREE_PACK_SIZE: usize = 4 << 20;
+/// A crash costs the upload of what no index names yet: at most this many blobs, or this many packs.
+const INDEX_BLOBS_MAX: usize = 40_000;
+const INDEX_PACKS_MAX: usize = 64;
+
+/// Writes blobs to one vault. All methods may be called from several threads.
+pub(crate) struct PackWriter {
+    shared: Arc<Shared>,
+    data: Mutex<OpenPack>,
+    trees: Mutex<OpenPack>,
+    queue: Option<Sender<FullPack>>,
+    uploaders: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    repository: Arc<Repository>,
+    /// What this run has taken on, so that two threads with the same content store it once.
+    claimed: [Mutex<HashSet<(BlobKind, BlobId)>>; 16],
+    /// Packs that are durable and in no index yet.
+    to_index: Mutex<Vec<IndexedPack>>,
+    failure: Mutex<Option<Error>>,
+    failed: AtomicBool,
+    bytes_written: AtomicU64,
+}
+
+#[derive(Default)]
+struct OpenPack {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+struct FullPack {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl PackWriter {
+    /// Starts the uploaders.
+    pub(crate) fn new(repository: Arc<Repository>) -> Self {
+        let lanes = repository.store().lanes();
+        // A disk wants one writer; a distant store several, since each waits for an answer.
+        let uploaders = if repository.store().is_local() { 1 } else { lanes.clamp(2, 5) };
+        let shared = Arc::new(Shared {
+            repository,
+            claimed: Default::default(),
+            to_index: Mutex::default(),
+            failure: Mutex::default(),
+            failed: AtomicBool::new(false),
+            bytes_written: AtomicU64::new(0),
+        });
+        let (queue, packs) = bounded(1);
+        let uploaders = (0..uploaders)
+            .map(|_| {
+                let (shared, packs) = (Arc::clone(&shared), packs.clone());
+                std::thread::spawn(move || shared.upload_all(&packs))
+            })
+            .collect();
+        Self { shared, data: Mutex::default(), trees: Mutex::default(), queue: Some(queue), uploaders }
+    }
+
+    /// Returns the vault that is written to.
+    pub(crate) fn repository(&self) -> &Arc<Repository> {
+        &self.shared.repository
+    }
+
+    /// Returns whether the vault lacks this blob; then the caller must [`add`](Self::add) it, for nobody else will.
+    pub(crate) fn claim(&self, kind: BlobKind, id: &BlobId) -> bool {
+        if self.has_failed() || self.shared.repository.has(kind, id) {
+            return false;
+        }
+        let shard = usize::from(id.0[0]) % self.shared.claimed.len();
+        self.shared.claimed.get(shard).is_some_and(|claimed| lock(claimed).insert((kind, *id)))
+    }
+
+    /// Adds a claimed blob. `stored` is its plain text compressed, or as it is where `uncompressed` is 0. A failure of
+    /// the vault shows in [`failed`](Self::has_failed) and in [`finish`](Self::finish).
+    pub(crate) fn add(&self, kind: BlobKind, id: BlobId, stored: &[u8], uncompressed: u32) {
+        if self.has_failed() {
+            return;
+        }
+        // Sealed before the lock is taken: it is most of the work.
+        let mut sealed = Vec::with_capacity(stored.len() + OVERHEAD);
+        if let Err(error) = self.shared.repository.key().seal_into(stored, &mut sealed) {
+            return self.shared.fail(Error::io(self.shared.repository.address(), error));
+        }
+        let (open, limit) = match kind {
+            BlobKind::Data => (&self.data, DATA_PACK_SIZE),
+            BlobKind::Tree => (&self.trees, TREE_PACK_SIZE),
+        };
+        let full = {
+            let mut open = lock(open);
+            // Both fit in 32 bits: a pack is closed at its limit and a blob is shorter than 1 GiB.
+            let offset = u32::try_from(open.bytes.len()).unwrap_or(u32::MAX);
+            let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
+            if open.bytes.is_empty() {
+                open.bytes.reserve_exact(limit + (1 << 20));
+            }
+            open.bytes.extend_from_slice(&sealed);
+            open.entries.push(Entry { id, kind, offset, length, uncompressed });
+            (open.bytes.len() >= limit).then(|| open.take())
+        };
+        if let Some(full) = full {
+            self.enqueue(full);
+        }
+    }
+
+    /// Returns whether this vault is lost for this run.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.shared.failed.load(Relaxed)
+    }
+
+    /// Uploads what is left, writes the index, and returns the bytes written: everything added is durable now.
+    pub(crate) fn finish(mut self) -> Result<u64> {
+        for open in [&self.data, &self.trees] {
+            let rest = lock(open).take();
+            if !rest.entries.is_empty() {
+                self.enqueue(rest);
+            }
+        }
+        self.join();
+        let rest = std::mem::take(&mut *lock(&self.shared.to_index));
+        if !self.has_failed() {
+            self.shared.write_index(rest);
+        }
+        match lock(&self.shared.failure).take() {
+            Some(error) => Err(error),
+            None => Ok(self.shared.bytes_written.load(Relaxed)),
+        }
+    }
+
+    fn enqueue(&self, pack: FullPack) {
+        if let Some(queue) = &self.queue {
+            // The receivers live until the queue is dropped.
+            let _ = queue.send(pack);
+        }
+    }
+
+    fn join(&mut self) {
+        drop(self.queue.take());
+        for uploader in self.uploaders.drain(..) {
+            if uploader.join().is_err() {
+                let place = self.shared.repository.address();
+                self.shared.fail(Error::io(place, std::io::Error::other("an uploader died")));
+            }
+        }
+    }
+}
+
+impl Drop for PackWriter {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl OpenPack {
+    fn take(&mut self) -> FullPack {
+        FullPack { bytes: std::mem::take(&mut self.bytes), entries: std::mem::take(&mut self.entries) }
+    }
+}
+
+impl Shared {
+    fn upload_all(&self, packs: &Receiver<FullPack>) {
+        // After a failure the queue is drained, so that nobody waits for a place in it.
+        for pack in packs {
+            if self.failed.load(Relaxed) {
+                continue;
+            }
+            match self.upload(pack) {
+                Ok(pack) => {
+                    let due = {
+                        let mut waiting = lock(&self.to_index);
+                        waiting.push(pack);
+                        let blobs: usize = waiting.iter().map(|pack| pack.entries.len()).sum();
+                        let due = blobs >= INDEX_BLOBS_MAX || waiting.len() >= INDEX_PACKS_MAX;
+                        if due { std::mem::take(&mut *waiting) } else { Vec::new() }
+                    };
+                    self.write_index(due);
+                }
+                Err(error) => self.fail(error),
+            }
+        }
+    }
+
+    fn upload(&self, mut pack: FullPack) -> Result<IndexedPack> {
+        let header = pack::write_header(self.repository.key(), &pack.entries)
+            .map_err(|error| Error::io(self.repository.address(), error))?;
+        pack.bytes.extend_from_slice(&header);
+        let id = FileId::of(&pack.bytes);
+        self.repository.store().write(FileKind::Pack, &id.to_string(), &pack.bytes)?;
+        self.bytes_written.fetch_add(pack.bytes.len() as u64, Relaxed);
+        Ok(IndexedPack { id, entries: pack.entries })
+    }
+
+    fn write_index(&self, packs: Vec<IndexedPack>) {
+        if packs.is_empty() {
+            return;
+        }
+        match self.repository.write_sealed(FileKind::Index, &index::write(&packs)) {
+            Ok(_) => self.repository.learn(&packs),
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn fail(&self, error: Error) {
+        lock(&self.failure).get_or_insert(error);
+        self.failed.store(true, Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
