@@ -1,1 +1,107 @@
-//! Room not yet furnished.
+//! Capture and put back: how each kind of system becomes one consistent stream for a vault, and a running
+//! system again.
+//!
+//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Command`] (its kinds), [`Capture`]
+//! (what a backup reads).
+//!
+//! ```
+//! use source::{Files, Source};
+//! # fn main() -> source::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let shop = folder.path().join("shop");
+//! # std::fs::create_dir(&shop).unwrap();
+//! # std::fs::write(shop.join("index.html"), "hello").unwrap();
+//! let source = Files::new([&shop]).exclude(["**/cache", "*.tmp"])?;
+//! let capture = source.capture(folder.path(), vault::Timestamp::default())?;
+//! let inside = shop.strip_prefix("/").unwrap();
+//! let entries = capture.input().list(inside, &mut Vec::new()).unwrap();
+//! assert_eq!(entries[0].name, b"index.html");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Everything here is synchronous and Linux only, knows no plan and no vault but the vocabulary of
+//! [`vault::Input`], prints nothing and reads no environment.
+//!
+//! Deliberately absent: no symbolic link is ever followed on the way to what is captured, no shell is ever
+//! started, and the file systems that the kernel makes up (`/proc`, `/sys`, cgroups…) are never entered unless a path
+//! names something inside them.
+
+mod capture;
+mod command;
+mod error;
+mod files;
+mod lone;
+mod machine;
+mod program;
+mod sqlite;
+mod standing;
+
+pub use capture::Capture;
+pub use command::Command;
+pub use error::{Error, Kind, Result};
+pub use files::Files;
+pub use program::Program;
+pub use sqlite::Sqlite;
+pub use standing::{Standing, Stands};
+
+use std::path::{Path, PathBuf};
+use vault::Timestamp;
+
+/// A kind of system that can be captured and put back.
+///
+/// **Protect.** [`capture`](Source::capture) opens a view that stays consistent while it is read; the backup reads it
+/// through [`vault::Input`] and calls `finish` at the end. What could not be read, or not trusted, becomes a
+/// [`vault::Unread`] and makes the point incomplete; only when there is nothing to read at all is `capture` an error.
+///
+/// **Recover.** Three steps, and each may be repeated after a crash in its middle:
+///
+/// 1. [`landing`](Source::landing) says into which directory the vault is to restore the point's tree
+///    (`/srv/shop/a` goes to `LANDING/srv/shop/a`).
+/// 2. The vault restores it there, whole.
+/// 3. [`put_back`](Source::put_back) makes the system out of it.
+///
+/// In all of them `to` is what a person gave as `--to DIR`. `None` means *in place*: the system itself is put back where it was
+/// captured. `Some(dir)` means that everything ends up as files under `dir`, and that nothing outside it is touched.
+///
+/// A kind that joins later (a database server, say) needs nothing else: its dump is the tree, its server is fed in `put_back`.
+pub trait Source: Send + Sync {
+    /// Opens a consistent view. Hooks that come before run here. Whatever it needs on disk lies in `scratch`, a folder
+    /// that exists, lives as long as the capture and is removed with it. `now` dates what has no date of its own.
+    fn capture(&self, scratch: &Path, now: Timestamp) -> Result<Capture>;
+
+    /// Returns where the vault must restore the point's tree before [`put_back`](Source::put_back).
+    fn landing(&self, to: Option<&Path>) -> Landing;
+
+    /// Makes the system out of the tree that was restored into `restored`, the directory that
+    /// [`landing`](Source::landing) asked for. What stood there before stays whole until what replaces it has been checked. When it
+    /// returns, the system's data are in place and durable; starting the system isn't its business.
+    fn put_back(&self, restored: &Path, to: Option<&Path>) -> Result<PutBack>;
+
+    /// Returns what stands now where the data would be put back: what a recovery would overwrite. Looks for two seconds or
+    /// 200,000 entries at most, and says so when it gave up counting.
+    fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>>;
+}
+
+/// Where a vault restores the tree of a point, before its source puts it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Landing {
+    /// Straight into this directory, where the data belong: `/` in place. Nothing is left to be moved afterwards.
+    Final(PathBuf),
+    /// Into an empty directory of the caller's choice, whole (all of the point, not a part), which the caller removes after
+    /// [`Source::put_back`].
+    Staging {
+        /// If there is one, a directory that exists, on the file system of the final place: a staging directory on the same
+        /// file system spares a copy. It is advice, not a condition.
+        near: Option<PathBuf>,
+    },
+}
+
+/// What [`Source::put_back`] did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PutBack {
+    /// Where the data are now, as a person would name it: paths, or the program that was fed.
+    pub into: Vec<PathBuf>,
+    /// Bytes that were moved into place or fed to a program; 0 where the vault had restored in place already.
+    pub bytes: u64,
+}

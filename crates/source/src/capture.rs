@@ -1,0 +1,80 @@
+//! An open view of a system, with what has to be undone when it is closed.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use vault::{Content, Input, Node, Unread};
+
+/// An open, consistent view of a system: what a backup reads. Whatever had to be set up for it (a temporary copy, a child
+/// process, a hook that must run afterwards) is undone by `finish`, or else when it is dropped.
+pub struct Capture {
+    input: Box<dyn Input>,
+    paths: Vec<PathBuf>,
+    closing: Mutex<Option<Closing>>,
+}
+
+/// What must happen once when the view is closed, on every way out.
+type Closing = Box<dyn FnOnce() -> Vec<Unread> + Send>;
+
+impl Capture {
+    pub(crate) fn new(input: impl Input + 'static, paths: Vec<PathBuf>) -> Self {
+        Self { input: Box::new(input), paths, closing: Mutex::new(None) }
+    }
+
+    pub(crate) fn closing(self, closing: impl FnOnce() -> Vec<Unread> + Send + 'static) -> Self {
+        *self.closing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Box::new(closing));
+        self
+    }
+
+    /// Returns what the backup reads.
+    #[must_use]
+    pub fn input(&self) -> &dyn Input {
+        self
+    }
+
+    /// Returns the roots of what is captured, absolute, for the description of the restore point.
+    #[must_use]
+    pub fn paths(&self) -> &[PathBuf] {
+        &self.paths
+    }
+
+    fn close(&self) -> Vec<Unread> {
+        let closing = self.closing.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        closing.map(|closing| closing()).unwrap_or_default()
+    }
+}
+
+impl Input for Capture {
+    fn list(&self, dir: &Path, unread: &mut Vec<Unread>) -> std::io::Result<Vec<Node>> {
+        self.input.list(dir, unread)
+    }
+
+    fn describe(&self, path: &Path, node: &mut Node) -> std::io::Result<()> {
+        self.input.describe(path, node)
+    }
+
+    fn open(&self, path: &Path, node: &Node) -> std::io::Result<Box<dyn Content>> {
+        self.input.open(path, node)
+    }
+
+    fn finish(&self) -> Vec<Unread> {
+        let mut unread = self.input.finish();
+        unread.extend(self.close());
+        unread
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        for unread in self.close() {
+            // The backup has failed already, and with it the report that this would have gone into.
+            tracing::warn!(path = %unread.path.display(), "{}", unread.why);
+        }
+    }
+}
+
+impl fmt::Debug for Capture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Capture").field("paths", &self.paths).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,152 @@
+//! Files and folders, as they lie on this machine.
+
+mod content;
+mod exclude;
+mod reach;
+mod roots;
+mod tree;
+
+use crate::error::at;
+use crate::program::Program;
+use crate::standing::{Standing, look};
+use crate::{Capture, Error, Kind, Landing, PutBack, Result, Source};
+use exclude::Excludes;
+use roots::Roots;
+use std::path::{Path, PathBuf};
+use vault::{Timestamp, Unread};
+
+/// Files and folders.
+///
+/// - Every path is captured whole, under its own absolute path; the directories above it come with their own owner and mode, but
+///   hold nothing else. Paths that lie in one another are captured once.
+/// - A path that doesn't exist makes the point incomplete. So does one that is a symbolic link, or goes through one, unless what it leads to is
+///   captured as well: links are kept as links, and nothing is captured by following one.
+/// - A path that is named is captured even where a pattern, or the border of a file system, would leave it out.
+/// - What the kernel makes up (`/proc`, `/sys`, cgroups…) is left out, unless a path names something in it.
+///
+/// # Patterns
+///
+/// As in a `.gitignore`: `*`, `?` and `[a-z]` match within a name, `**` across directories, `{a,b}` either, `\` takes the next character literally.
+///
+/// - `*.tmp` or `cache`: anything of that name, anywhere. `shop/cache`: that, anywhere. `**/cache` is the same as `cache`.
+/// - `/srv/shop/cache`: only there.
+/// - `cache/`, with a slash at the end: only directories.
+///
+/// A directory that matches is left out with all that is in it. `!pattern` isn't known.
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    paths: Vec<PathBuf>,
+    excludes: Excludes,
+    one_file_system: bool,
+    before: Vec<Program>,
+    after: Vec<Program>,
+}
+
+impl Files {
+    /// Returns the source of these paths, which must be absolute.
+    pub fn new(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        Self { paths: paths.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+
+    /// Leaves out what matches these patterns. All patterns that make no sense are named in the error.
+    pub fn exclude(mut self, patterns: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self> {
+        self.excludes.add(patterns)?;
+        Ok(self)
+    }
+
+    /// Leaves out these folders and all that is in them: the vaults' own, say. Unlike a pattern this wins over a named path, and
+    /// says so in the point.
+    #[must_use]
+    pub fn without(mut self, folders: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        self.excludes.add_folders(folders.into_iter().map(Into::into));
+        self
+    }
+
+    /// Stays on the file system of each path: what is mounted below it is kept as an empty directory. A btrfs subvolume counts
+    /// as a file system of its own; a folder mounted a second time (a bind mount) doesn't.
+    #[must_use]
+    pub fn one_file_system(mut self, stay: bool) -> Self {
+        self.one_file_system = stay;
+        self
+    }
+
+    /// Runs these programs, in order, before anything is read. One that fails fails the capture.
+    #[must_use]
+    pub fn before(mut self, hooks: impl IntoIterator<Item = Program>) -> Self {
+        self.before = hooks.into_iter().collect();
+        self
+    }
+
+    /// Runs these programs, in order, when the capture is over, however it ended, and even if a hook before it failed. One that fails makes the point
+    /// incomplete.
+    #[must_use]
+    pub fn after(mut self, hooks: impl IntoIterator<Item = Program>) -> Self {
+        self.after = hooks.into_iter().collect();
+        self
+    }
+}
+
+impl Source for Files {
+    fn capture(&self, _scratch: &Path, _now: Timestamp) -> Result<Capture> {
+        let roots = Roots::new(&self.paths)?;
+        for hook in &self.before {
+            if let Err(why) = hook.run() {
+                let mut why = format!("{why} (the hook before the backup)");
+                for unread in run_after(&self.after) {
+                    why = format!("{why}; then {}: {}", unread.path.display(), unread.why);
+                }
+                return Err(Error::new(format!("run {}", hook.name()), Kind::Program(why)));
+            }
+        }
+        let opened = tree::Tree::open(roots, self.excludes.clone(), self.one_file_system);
+        let tree = match opened {
+            Ok(tree) => tree,
+            Err(error) => {
+                run_after(&self.after);
+                return Err(Error::io("open /", error));
+            }
+        };
+        let paths = tree.root_paths();
+        let after = self.after.clone();
+        Ok(Capture::new(tree, paths).closing(move || run_after(&after)))
+    }
+
+    fn landing(&self, to: Option<&Path>) -> Landing {
+        Landing::Final(to.unwrap_or(Path::new("/")).to_owned())
+    }
+
+    /// The vault has put the files where they belong; what is left is to make sure that they are there.
+    fn put_back(&self, restored: &Path, to: Option<&Path>) -> Result<PutBack> {
+        let final_root = to.unwrap_or(Path::new("/"));
+        if restored != final_root {
+            let why = format!("files are restored straight into {}", final_root.display());
+            return Err(Error::new(at("put back from", restored), Kind::Invalid(why)));
+        }
+        let into: Vec<_> = Roots::new(&self.paths)?.paths().iter().map(|path| under(to, path)).collect();
+        for path in &into {
+            std::fs::symlink_metadata(path).map_err(|error| match error.kind() {
+                std::io::ErrorKind::NotFound => Error::new(at("put back", path), Kind::NotInPoint),
+                _ => Error::io(at("put back", path), error),
+            })?;
+        }
+        Ok(PutBack { into, bytes: 0 })
+    }
+
+    fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>> {
+        let places: Vec<_> = Roots::new(&self.paths)?.paths().iter().map(|path| under(to, path)).collect();
+        look(places.iter().map(PathBuf::as_path))
+    }
+}
+
+/// Returns where the absolute `path` comes back under `to`.
+pub(crate) fn under(to: Option<&Path>, path: &Path) -> PathBuf {
+    to.map_or_else(|| path.to_owned(), |to| to.join(crate::machine::inside(path)))
+}
+
+fn run_after(hooks: &[Program]) -> Vec<Unread> {
+    let failed = |hook: &Program| {
+        let why = hook.run().err()?;
+        Some(Unread { path: hook.name().into(), why: format!("{why} (the hook after the backup)") })
+    };
+    hooks.iter().filter_map(failed).collect()
+}

@@ -1,0 +1,168 @@
+//! What the machine says about an entry, turned into the words of a restore point.
+
+use rustix::fs::{FileType, Statx, StatxTimestamp, makedev};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::{PoisonError, RwLock};
+use vault::{DeviceKind, Meta, Node, NodeKind, Timestamp, Xattr};
+
+/// Holes are cut in whole blocks, and no file system uses smaller ones for files longer than this.
+const SPARSE_MIN_BYTES: u64 = 4096;
+
+/// Returns the entry that `stat` describes.
+pub(crate) fn node(name: Vec<u8>, stat: &Statx) -> Node {
+    let kind = match FileType::from_raw_mode(stat.stx_mode.into()) {
+        FileType::Directory => NodeKind::Dir { subtree: None },
+        FileType::Symlink => NodeKind::Symlink { target: Vec::new() },
+        FileType::Fifo => NodeKind::Fifo,
+        FileType::Socket => NodeKind::Socket,
+        FileType::CharacterDevice => device(DeviceKind::Character, stat),
+        FileType::BlockDevice => device(DeviceKind::Block, stat),
+        _ => NodeKind::File {
+            size: stat.stx_size,
+            content: Vec::new(),
+            sparse: stat.stx_size >= SPARSE_MIN_BYTES && stat.stx_blocks.saturating_mul(512) < stat.stx_size,
+        },
+    };
+    let meta = Meta {
+        mode: u32::from(stat.stx_mode) & 0o7777,
+        uid: stat.stx_uid,
+        gid: stat.stx_gid,
+        mtime: timestamp(stat.stx_mtime),
+        atime: timestamp(stat.stx_atime),
+        ctime: timestamp(stat.stx_ctime),
+        inode: stat.stx_ino,
+        device: device_of(stat),
+        links: stat.stx_nlink.into(),
+        ..Meta::default()
+    };
+    Node { name, meta, kind }
+}
+
+/// Returns the number of the file system that the entry is on.
+pub(crate) fn device_of(stat: &Statx) -> u64 {
+    makedev(stat.stx_dev_major, stat.stx_dev_minor)
+}
+
+fn device(kind: DeviceKind, stat: &Statx) -> NodeKind {
+    NodeKind::Device { kind, number: makedev(stat.stx_rdev_major, stat.stx_rdev_minor) }
+}
+
+fn timestamp(stamp: StatxTimestamp) -> Timestamp {
+    Timestamp { seconds: stamp.tv_sec, nanos: stamp.tv_nsec }
+}
+
+/// Returns the extended attributes of the entry at `path` itself (a link is not followed), sorted by name.
+pub(crate) fn xattrs(path: &[u8]) -> io::Result<Vec<Xattr>> {
+    let names = match grow(|buffer| rustix::fs::llistxattr(path, buffer)) {
+        Ok(names) => names,
+        // The file system keeps none.
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    let mut xattrs = Vec::new();
+    for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        match grow(|buffer| rustix::fs::lgetxattr(path, name, buffer)) {
+            Ok(value) => xattrs.push(Xattr { name: name.to_owned(), value }),
+            // Removed since it was listed.
+            Err(Errno::NODATA) => {}
+            Err(error) => {
+                let name = String::from_utf8_lossy(name);
+                let error = io::Error::from(error);
+                return Err(io::Error::new(error.kind(), format!("attribute {name}: {error}")));
+            }
+        }
+    }
+    xattrs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(xattrs)
+}
+
+/// Calls `read` with ever larger buffers until what it has to say fits. Linux keeps 64 KiB per attribute and per list at most.
+fn grow(read: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut small = [0; 512];
+    match read(&mut small) {
+        Ok(length) => return Ok(small.get(..length).unwrap_or_default().to_vec()),
+        Err(Errno::RANGE) => {}
+        Err(error) => return Err(error),
+    }
+    let mut large = vec![0; 64 * 1024 + 1];
+    let length = read(&mut large)?;
+    large.truncate(length);
+    Ok(large)
+}
+
+/// The names of owners, each looked up once: a directory service may stand behind them.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    users: RwLock<HashMap<u32, Option<String>>>,
+    groups: RwLock<HashMap<u32, Option<String>>>,
+}
+
+impl Names {
+    /// Fills in the names of the owners of `meta`, where the machine knows them.
+    pub(crate) fn fill(&self, meta: &mut Meta) {
+        use nix::unistd::{Gid, Group, Uid, User};
+        meta.user = known(&self.users, meta.uid, |id| {
+            User::from_uid(Uid::from_raw(id)).ok().flatten().map(|user| user.name)
+        });
+        meta.group = known(&self.groups, meta.gid, |id| {
+            Group::from_gid(Gid::from_raw(id)).ok().flatten().map(|group| group.name)
+        });
+    }
+}
+
+fn known(
+    cache: &RwLock<HashMap<u32, Option<String>>>,
+    id: u32,
+    look_up: impl FnOnce(u32) -> Option<String>,
+) -> Option<String> {
+    if let Some(name) = cache.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
+        return name.clone();
+    }
+    let name = look_up(id);
+    cache.write().unwrap_or_else(PoisonError::into_inner).insert(id, name.clone());
+    name
+}
+
+/// How much later than a change the clock must be before a further change is sure to get another timestamp. Kernels stamp
+/// with the last tick, 10 ms ago at worst; file systems that keep whole seconds (or two) show it by a fraction of zero.
+fn stamp_grain(stamp: Timestamp) -> i128 {
+    if stamp.nanos == 0 { 2_000_000_000 } else { 20_000_000 }
+}
+
+/// Returns whether any change after `now` would show as a time of change other than `ctime`. If not, an entry
+/// that is changed again within the same tick would look untouched for ever.
+pub(crate) fn is_settled(ctime: Timestamp, now: Timestamp) -> bool {
+    let nanos = |stamp: Timestamp| i128::from(stamp.seconds) * 1_000_000_000 + i128::from(stamp.nanos);
+    nanos(now) - nanos(ctime) > stamp_grain(ctime)
+}
+
+/// Returns the clock that the kernel stamps files with.
+pub(crate) fn stamp_clock() -> Timestamp {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+    Timestamp { seconds: now.tv_sec, nanos: u32::try_from(now.tv_nsec).unwrap_or(0) }
+}
+
+/// Returns the absolute path inside the restore point: without its leading slash.
+pub(crate) fn inside(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_settled_once_the_next_one_would_show() {
+        let at = |seconds, nanos| Timestamp { seconds, nanos };
+        assert!(!is_settled(at(100, 5_000_000), at(100, 9_000_000)));
+        assert!(is_settled(at(100, 5_000_000), at(100, 40_000_000)));
+        // Whole seconds: a file system that keeps nothing finer.
+        assert!(!is_settled(at(100, 0), at(101, 500_000_000)));
+        assert!(is_settled(at(100, 0), at(102, 500_000_000)));
+        // A clock that was set back.
+        assert!(!is_settled(at(200, 1), at(100, 0)));
+    }
+}

@@ -1,0 +1,310 @@
+//! Running other people's programs: no shell, a time limit, nothing left running, and their last words kept.
+
+use crate::{Error, Kind, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_setfl};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// How much of what a program says last is kept for an error.
+const LAST_WORDS_BYTES: usize = 4096;
+/// How long a program may run that nobody set a limit for.
+const WITHIN_DEFAULT: Duration = Duration::from_secs(3600);
+/// How much is carried through a pipe at a time.
+const PIECE_BYTES: usize = 64 * 1024;
+/// What a pipe may hold: with more than the usual 64 KiB the two sides wait less for each other.
+const PIPE_BYTES: usize = 1 << 20;
+
+/// A program to run: its arguments, one by one, since no shell is between, and how long it may take. It and all that it starts
+/// form a process group, which is killed when the time is over or nobody waits any more.
+#[derive(Debug, Clone)]
+pub struct Program {
+    command: Vec<OsString>,
+    within: Duration,
+}
+
+impl Program {
+    /// Returns the program with these arguments, the first of which is the program itself. It may run for an hour.
+    pub fn new(command: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Self> {
+        let command: Vec<OsString> = command.into_iter().map(Into::into).collect();
+        match command.first() {
+            Some(program) if !program.is_empty() => Ok(Self { command, within: WITHIN_DEFAULT }),
+            _ => Err(Error::new("read a command", Kind::Invalid("it names no program".to_owned()))),
+        }
+    }
+
+    /// Sets how long it may run.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        Self { within: limit, ..self }
+    }
+
+    /// Returns the program as a person would name it: without its arguments, which may hold secrets.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// Runs it to its end with nothing to read. The error says what went wrong, with its last words.
+    pub(crate) fn run(&self) -> Result<(), String> {
+        let mut running = self.start(Stdio::null())?;
+        let status = running.carry(None).map_err(|error| running.broken(&error))?;
+        running.judge(status)
+    }
+
+    /// Runs it to its end and feeds it the whole of `file`. Returns how many bytes it took.
+    pub(crate) fn feed(&self, file: File) -> Result<u64, String> {
+        let size = file.metadata().map_err(|error| error.to_string())?.len();
+        let mut running = self.start(Stdio::piped())?;
+        let stdin = running.child.stdin.take();
+        let mut feed = Feed { file, stdin, buffer: Vec::new(), sent: 0 };
+        let status = running.carry(Some(&mut feed)).map_err(|error| running.broken(&error))?;
+        running.judge(status)?;
+        if feed.sent != size {
+            return Err(format!(
+                "{} ended well after taking only {} of {size} bytes",
+                self.name(),
+                feed.sent
+            ));
+        }
+        Ok(feed.sent)
+    }
+
+    /// Starts it; what it prints is for the caller to read.
+    pub(crate) fn start(&self, stdin: Stdio) -> Result<Running, String> {
+        let name = self.name();
+        let wrong = |error: io::Error| format!("{name} could not be started: {error}");
+        let Some((program, arguments)) = self.command.split_first() else {
+            return Err("no program is named".to_owned());
+        };
+        let mut child = std::process::Command::new(program)
+            .args(arguments)
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(wrong)?;
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let pid = Pid::from_child(&child);
+        let mut running = Running {
+            ended: None,
+            child,
+            out,
+            err,
+            last_words: Vec::new(),
+            until: Instant::now() + self.within,
+            within: self.within,
+            name: name.clone(),
+        };
+        running.make_ready(pid).map_err(wrong)?;
+        Ok(running)
+    }
+}
+
+/// A program that runs. Dropped, it is killed with all that it started.
+pub(crate) struct Running {
+    name: String,
+    child: Child,
+    /// Becomes readable when the child has ended.
+    ended: Option<OwnedFd>,
+    out: Option<ChildStdout>,
+    err: Option<ChildStderr>,
+    last_words: Vec<u8>,
+    until: Instant,
+    within: Duration,
+}
+
+struct Feed {
+    file: File,
+    stdin: Option<ChildStdin>,
+    buffer: Vec<u8>,
+    sent: u64,
+}
+
+impl Running {
+    fn make_ready(&mut self, pid: Pid) -> io::Result<()> {
+        self.ended = Some(pidfd_open(pid, PidfdFlags::empty())?);
+        if let Some(out) = &self.out {
+            fcntl_setfl(out, OFlags::NONBLOCK)?;
+            // Only makes it faster, and ordinary users may have used up what they are granted.
+            let _ = rustix::pipe::fcntl_setpipe_size(out, PIPE_BYTES);
+        }
+        if let Some(err) = &self.err {
+            fcntl_setfl(err, OFlags::NONBLOCK)?;
+        }
+        if let Some(stdin) = &self.child.stdin {
+            fcntl_setfl(stdin, OFlags::NONBLOCK)?;
+        }
+        Ok(())
+    }
+
+    /// Reads what it prints; 0 at the end. Its complaints are collected meanwhile, so that it is never stuck in them.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Some(out) = &mut self.out else { return Ok(0) };
+            match out.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Ok(0) => self.out = None,
+                other => return other,
+            }
+            if let Some(out) = &self.out {
+                let mut fds = vec![PollFd::new(out, PollFlags::IN)];
+                fds.extend(self.err.iter().map(|err| PollFd::new(err, PollFlags::IN)));
+                wait_for(&mut fds, self.until)?;
+            }
+            self.listen(false);
+        }
+    }
+
+    /// Waits until it has ended, `grace` at most, and says how that went.
+    pub(crate) fn end(&mut self, grace: Duration) -> Result<(), String> {
+        self.until = self.until.min(Instant::now() + grace);
+        match self.carry(None) {
+            Ok(status) => self.judge(status),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Err(self.say("closed its output but did not end"))
+            }
+            Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    /// Says why it could not be run to its end.
+    pub(crate) fn broken(&self, error: &io::Error) -> String {
+        match error.kind() {
+            io::ErrorKind::TimedOut => {
+                self.say(&format!("did not end within {} s", self.within.as_secs_f32()))
+            }
+            _ => self.say(&format!("could not be followed: {error}")),
+        }
+    }
+
+    /// Feeds it, listens to it, and waits for its end.
+    fn carry(&mut self, mut feed: Option<&mut Feed>) -> io::Result<ExitStatus> {
+        loop {
+            let ended = self.ended.as_ref().ok_or(io::ErrorKind::NotFound)?;
+            let mut fds = vec![PollFd::new(ended, PollFlags::IN)];
+            fds.extend(self.out.iter().map(|out| PollFd::new(out, PollFlags::IN)));
+            fds.extend(self.err.iter().map(|err| PollFd::new(err, PollFlags::IN)));
+            if let Some(stdin) = feed.as_ref().and_then(|feed| feed.stdin.as_ref()) {
+                fds.push(PollFd::new(stdin, PollFlags::OUT));
+            }
+            wait_for(&mut fds, self.until)?;
+            let has_ended = fds.first().is_some_and(|fd| !fd.revents().is_empty());
+            drop(fds);
+            self.listen(true);
+            if let Some(feed) = feed.as_deref_mut() {
+                feed.send()?;
+            }
+            if has_ended {
+                self.listen(true);
+                self.ended = None;
+                return self.child.wait();
+            }
+        }
+    }
+
+    /// Takes what it has said so far, without waiting: its complaints, and what it printed where nobody else reads that.
+    fn listen(&mut self, to_all: bool) {
+        if self.err.as_mut().is_some_and(|err| is_over(err, &mut self.last_words)) {
+            self.err = None;
+        }
+        if to_all && self.out.as_mut().is_some_and(|out| is_over(out, &mut self.last_words)) {
+            self.out = None;
+        }
+    }
+
+    fn judge(&self, status: ExitStatus) -> Result<(), String> {
+        match (status.code(), status.signal()) {
+            (Some(0), _) => Ok(()),
+            (Some(code), _) => Err(self.say(&format!("exited with status {code}"))),
+            (None, Some(signal)) => Err(self.say(&format!("was killed by signal {signal}"))),
+            (None, None) => Err(self.say("ended in an unknown way")),
+        }
+    }
+
+    /// Returns a sentence about the program, with its last words.
+    pub(crate) fn say(&self, what: &str) -> String {
+        let words = String::from_utf8_lossy(&self.last_words);
+        match words.trim() {
+            "" => format!("{} {what}", self.name),
+            words => format!("{} {what}: {words}", self.name),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Once it was waited for, its number may be somebody else's.
+        if self.ended.is_some() {
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+impl Feed {
+    /// Sends what the program takes now. A program that stops reading is judged by how it ends.
+    fn send(&mut self) -> io::Result<()> {
+        while let Some(stdin) = &mut self.stdin {
+            if self.buffer.is_empty() {
+                self.buffer.resize(PIECE_BYTES, 0);
+                let read = self.file.read(&mut self.buffer)?;
+                self.buffer.truncate(read);
+                if read == 0 {
+                    self.stdin = None;
+                    continue;
+                }
+            }
+            match stdin.write(&self.buffer) {
+                Ok(taken) => {
+                    self.sent += taken as u64;
+                    self.buffer.drain(..taken);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.stdin = None,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds what a pipe holds now to the last words, of which only the last are kept. Returns whether it has ended.
+fn is_over(pipe: &mut impl Read, last_words: &mut Vec<u8>) -> bool {
+    let mut piece = [0; 4096];
+    // A bound, since a program may talk faster than we listen.
+    for _ in 0..256 {
+        match pipe.read(&mut piece) {
+            Ok(0) => return true,
+            Ok(read) => last_words.extend_from_slice(piece.get(..read).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
+        }
+        let spare = last_words.len().saturating_sub(LAST_WORDS_BYTES);
+        last_words.drain(..spare);
+    }
+    false
+}
+
+/// Waits until one of `fds` has something for us. Too late is an error.
+fn wait_for(fds: &mut [PollFd<'_>], until: Instant) -> io::Result<()> {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let limit = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidInput)?;
+        match poll(fds, Some(&limit)) {
+            Ok(0) if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

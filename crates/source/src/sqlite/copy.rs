@@ -1,0 +1,184 @@
+//! The consistent copy.
+//!
+//! ```text
+//! open the database read-only
+//! WAL mode:          hold one read transaction and copy: it sees one state, and nobody waits for it
+//! rollback journal:  copy in small steps, letting go in between; SQLite starts over when somebody wrote
+//!                    after three fresh starts, or a quarter of our patience: as in WAL mode, while writers wait
+//! check the copy
+//! ```
+//!
+//! Every wait has an end: a lock that others hold is waited for until our patience is over, and a copy under a read
+//! transaction can't be made to start over.
+
+use super::beside;
+use crate::error::at;
+use crate::{Error, Kind, Result};
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tempfile::NamedTempFile;
+
+/// Small steps hold up a writer for some milliseconds each: 256 pages of 4 KiB are 1 MiB.
+const STEP_PAGES: i32 = 256;
+/// Under a read transaction the size of a step only decides how often we look at the clock.
+const PINNED_STEP_PAGES: i32 = 16 * 1024;
+/// What writers get between two steps.
+const PAUSE: Duration = Duration::from_millis(5);
+/// How often writers may make us start over.
+const RESTARTS_MAX: u32 = 3;
+
+/// A copy, and what is wrong with it.
+pub(super) struct Copy {
+    pub(super) file: NamedTempFile,
+    pub(super) bytes: u64,
+    pub(super) damage: Option<String>,
+}
+
+/// Copies the database at `path` into a file in `scratch`.
+pub(super) fn copy(path: &Path, scratch: &Path, patience: Duration) -> Result<Copy> {
+    let place = || at("copy", path);
+    let wrong = |error: rusqlite::Error| sort(place(), &error, path, patience);
+    let temporary = |error| Error::io(at("write a temporary copy in", scratch), error);
+    let file =
+        tempfile::Builder::new().prefix("releve-").suffix(".db").tempfile_in(scratch).map_err(temporary)?;
+
+    let from = open(path).map_err(wrong)?;
+    let mut to = Connection::open(file.path()).map_err(wrong)?;
+    // If this dies, the copy is worth nothing anyway.
+    to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").map_err(wrong)?;
+
+    let until = Instant::now() + patience;
+    from.busy_timeout(patience).map_err(wrong)?;
+    let mode: String = from.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(wrong)?;
+    let is_whole = mode != "wal" && {
+        // Here a lock only means that the writers go first.
+        from.busy_timeout(Duration::ZERO).map_err(wrong)?;
+        in_steps(&from, &mut to, Instant::now() + patience / 4).map_err(wrong)?
+    };
+    if !is_whole {
+        from.busy_timeout(until.saturating_duration_since(Instant::now())).map_err(wrong)?;
+        pinned(&from, &mut to, until).map_err(wrong)?;
+    }
+    drop((from, to));
+
+    let bytes = file.as_file().metadata().map_err(temporary)?.len();
+    let damage = check(file.path(), Check::Quick).map_err(wrong)?;
+    Ok(Copy { file, bytes, damage })
+}
+
+/// Copies step by step. Returns whether it got to the end.
+fn in_steps(from: &Connection, to: &mut Connection, until: Instant) -> rusqlite::Result<bool> {
+    let backup = Backup::new(from, to)?;
+    let (mut restarts, mut remaining) = (0, i32::MAX);
+    while restarts <= RESTARTS_MAX && Instant::now() < until {
+        match backup.step(STEP_PAGES)? {
+            StepResult::Done => return Ok(true),
+            StepResult::More => {
+                let left = backup.progress().remaining;
+                restarts += u32::from(left >= remaining);
+                remaining = left;
+            }
+            _ => {}
+        }
+        std::thread::park_timeout(PAUSE);
+    }
+    Ok(false)
+}
+
+/// Copies while a read transaction keeps the state as it is.
+fn pinned(from: &Connection, to: &mut Connection, until: Instant) -> rusqlite::Result<()> {
+    from.execute_batch("BEGIN")?;
+    from.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    let backup = Backup::new(from, to)?;
+    loop {
+        match backup.step(PINNED_STEP_PAGES)? {
+            StepResult::Done => break,
+            StepResult::More => {}
+            _ if Instant::now() >= until => return Err(busy()),
+            _ => std::thread::park_timeout(PAUSE),
+        }
+    }
+    drop(backup);
+    from.execute_batch("COMMIT")
+}
+
+fn busy() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)
+}
+
+fn open(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    // On a read-only file system nobody writes, and SQLite needs to be told that it needn't either.
+    let read_only = rustix::fs::statvfs(path)
+        .is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
+    let has_log = std::fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0);
+    if read_only && !has_log { open_immutable(path) } else { Connection::open_with_flags(path, flags) }
+}
+
+/// Opens a database that nobody writes to, without any file beside it.
+fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let path = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)
+}
+
+/// How thoroughly a database is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Check {
+    /// Its structure.
+    Quick,
+    /// Its structure, and that its indexes say the same as its tables.
+    Whole,
+}
+
+/// Checks a database that nobody else uses. Returns what is wrong with it.
+pub(super) fn check(path: &Path, check: Check) -> rusqlite::Result<Option<String>> {
+    let pragma = match check {
+        Check::Quick => "PRAGMA quick_check(1)",
+        Check::Whole => "PRAGMA integrity_check(1)",
+    };
+    let result = open_immutable(path).and_then(|db| db.query_row(pragma, [], |row| row.get::<_, String>(0)));
+    match result {
+        Ok(verdict) if verdict == "ok" => Ok(None),
+        Ok(verdict) => Ok(Some(verdict.lines().next().unwrap_or_default().to_owned())),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+            Ok(Some(error.to_string()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Sorts what SQLite says into our kinds.
+pub(super) fn sort(place: String, error: &rusqlite::Error, path: &Path, patience: Duration) -> Error {
+    let said = error.to_string();
+    let extended = error.sqlite_error().map(|error| error.extended_code);
+    let kind = match error.sqlite_error_code() {
+        _ if extended == Some(ffi::SQLITE_READONLY_ROLLBACK) => Kind::NeedsRecovery,
+        Some(ErrorCode::NotADatabase) => Kind::NotADatabase,
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Kind::Locked { seconds: patience.as_secs() }
+        }
+        Some(ErrorCode::DiskFull) => Kind::Full,
+        Some(ErrorCode::PermissionDenied) => Kind::Refused(said),
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => match std::fs::File::open(path) {
+            Err(error) => return Error::io(place, error),
+            Ok(_) if is_in_wal_mode(path) => Kind::FolderNotWritable,
+            Ok(_) => Kind::Sqlite(said),
+        },
+        _ => Kind::Sqlite(said),
+    };
+    Error::new(place, kind)
+}
+
+/// Returns whether the header says that the database is in WAL mode: byte 18 of the file, 2 in that mode.
+fn is_in_wal_mode(path: &Path) -> bool {
+    let mut header = [0; 19];
+    let read =
+        std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut header));
+    read.is_ok() && header.last() == Some(&2)
+}

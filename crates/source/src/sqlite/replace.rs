@@ -1,0 +1,161 @@
+//! The exchange of a database for the one that was restored.
+//!
+//! ```text
+//! check what was restored                       a damaged one replaces nothing
+//! nobody has the old one open                   or refuse
+//! bring it beside the old one, durable          rename, or copy from another file system
+//! remove the old -wal, -shm and -journal        from here on the old state is given up
+//! rename it over the old one, durable
+//! ```
+//!
+//! Dying in between leaves the old database, or the new one, under the name; run again, it goes on from what is there.
+
+use super::beside;
+use super::copy::{Check, check, sort};
+use crate::error::at;
+use crate::{Error, Kind, PutBack, Result};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Up to this length the whole check takes seconds.
+const WHOLE_CHECK_MAX_BYTES: u64 = 1 << 30;
+/// How many programs are named that have the database open.
+const NAMED_MAX: usize = 5;
+
+/// Puts `restored/inside` in the place of `target`.
+pub(super) fn replace(restored: &Path, inside: &Path, target: &Path) -> Result<PutBack> {
+    let new = restored.join(inside);
+    let bytes = match fs::symlink_metadata(&new) {
+        Ok(found) if found.is_file() => found.len(),
+        Ok(_) => return Err(Error::new(at("put back", target), Kind::NotInPoint)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::new(at("put back", target), Kind::NotInPoint));
+        }
+        Err(error) => return Err(Error::io(at("look at", &new), error)),
+    };
+    let thorough = if bytes < WHOLE_CHECK_MAX_BYTES { Check::Whole } else { Check::Quick };
+    let damage =
+        check(&new, thorough).map_err(|error| sort(at("check", &new), &error, &new, Duration::ZERO))?;
+    if let Some(damage) = damage {
+        return Err(Error::new(at("put back", target), Kind::Damaged(damage)));
+    }
+
+    // Through links, so that the database itself is replaced and not the link to it.
+    let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
+    let leftovers = ["-wal", "-shm", "-journal"].map(|suffix| beside(&target, suffix));
+    let users = users_of(leftovers.iter().chain([&target]));
+    if !users.is_empty() {
+        return Err(Error::new(at("replace", &target), Kind::InUse(users.join(", "))));
+    }
+    let folder = target.parent().unwrap_or(Path::new("/"));
+    make_folder(folder, inside, restored)?;
+
+    let ready = beside(&target, ".releve-new");
+    bring(&new, &ready)?;
+    for leftover in &leftovers {
+        match fs::remove_file(leftover) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::io(at("remove", leftover), error));
+            }
+            _ => {}
+        }
+    }
+    fs::rename(&ready, &target).map_err(|error| Error::io(at("replace", &target), error))?;
+    sync(folder)?;
+    Ok(PutBack { into: vec![target], bytes })
+}
+
+/// Makes `new` lie at `ready`, whole and durable.
+fn bring(new: &Path, ready: &Path) -> Result<()> {
+    let wrong = |error| Error::io(at("write", ready), error);
+    match fs::remove_file(ready) {
+        // What an earlier try left.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(wrong(error)),
+        _ => {}
+    }
+    match fs::hard_link(new, ready) {
+        Ok(()) => {}
+        // On another file system, or one without links.
+        Err(_) => copy_whole(new, ready).map_err(wrong)?,
+    }
+    sync(ready)
+}
+
+/// Copies content, mode, owner, attributes and times.
+fn copy_whole(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{Timespec, Timestamps, XattrFlags, setxattr, utimensat};
+    use std::os::unix::ffi::OsStrExt;
+    fs::copy(from, to)?;
+    let found = fs::metadata(from)?;
+    match std::os::unix::fs::chown(to, Some(found.uid()), Some(found.gid())) {
+        // Only root gives files away, and the vault could not either.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+        other => other?,
+    }
+    for xattr in crate::machine::xattrs(from.as_os_str().as_bytes())? {
+        setxattr(to, &*xattr.name, &xattr.value, XattrFlags::empty())?;
+    }
+    fs::set_permissions(to, found.permissions())?;
+    let stamp = |seconds, nanos| Timespec { tv_sec: seconds, tv_nsec: nanos };
+    let times = Timestamps {
+        last_access: stamp(found.atime(), found.atime_nsec()),
+        last_modification: stamp(found.mtime(), found.mtime_nsec()),
+    };
+    Ok(utimensat(rustix::fs::CWD, to, &times, rustix::fs::AtFlags::empty())?)
+}
+
+/// Makes the folder of the database where it is missing, with the owners and modes that the point has for it.
+fn make_folder(folder: &Path, inside: &Path, restored: &Path) -> Result<()> {
+    let known: Vec<PathBuf> = inside.ancestors().skip(1).map(|part| restored.join(part)).collect();
+    let missing: Vec<(&Path, &PathBuf)> =
+        folder.ancestors().zip(&known).take_while(|(dir, _)| !dir.exists()).collect();
+    for (dir, model) in missing.into_iter().rev() {
+        let wrong = |error| Error::io(at("make the folder", dir), error);
+        fs::create_dir_all(dir).map_err(wrong)?;
+        let model = fs::metadata(model).map_err(wrong)?;
+        match std::os::unix::fs::chown(dir, Some(model.uid()), Some(model.gid())) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            other => other.map_err(wrong)?,
+        }
+        fs::set_permissions(dir, model.permissions()).map_err(wrong)?;
+    }
+    fs::create_dir_all(folder).map_err(|error| Error::io(at("make the folder", folder), error))
+}
+
+fn sync(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| Error::io(at("make durable", path), error))
+}
+
+/// Returns the programs on this machine that have one of `files` open, as far as we may see: a running one would go on writing
+/// into files that no longer have a name, and remove the new ones when it ends.
+fn users_of<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Vec<String> {
+    let wanted: Vec<(u64, u64)> =
+        files.filter_map(|file| fs::metadata(file).ok()).map(|found| (found.dev(), found.ino())).collect();
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let mut users = Vec::new();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let is_process = process.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit);
+        let Some(open) = is_process.then(|| fs::read_dir(process.path().join("fd")).ok()).flatten() else {
+            continue;
+        };
+        let holds = open
+            .flatten()
+            .filter_map(|fd| fs::metadata(fd.path()).ok())
+            .any(|found| wanted.contains(&(found.dev(), found.ino())));
+        if holds {
+            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            users.push(format!("{} (process {})", name.trim(), process.file_name().display()));
+        }
+        if users.len() == NAMED_MAX {
+            break;
+        }
+    }
+    users
+}
