@@ -126,43 +126,7 @@ fn known(
     name
 }
 
-/// How much later than a change the clock must be before a further change is sure to get another timestamp. Kernels stamp
-/// with the last tick, 10 ms ago at worst; file systems that keep whole seconds (or two) show it by a fraction of zero.
-fn stamp_grain(stamp: Timestamp) -> i128 {
-    if stamp.nanos == 0 { 2_000_000_000 } else { 20_000_000 }
-}
-
-/// Returns whether any change after `now` would show as a time of change other than `ctime`. If not, an entry
-/// that is changed again within the same tick would look untouched for ever.
-pub(crate) fn is_settled(ctime: Timestamp, now: Timestamp) -> bool {
-    let nanos = |stamp: Timestamp| i128::from(stamp.seconds) * 1_000_000_000 + i128::from(stamp.nanos);
-    nanos(now) - nanos(ctime) > stamp_grain(ctime)
-}
-
-/// Returns the clock that the kernel stamps files with.
-pub(crate) fn stamp_clock() -> Timestamp {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
-    Timestamp { seconds: now.tv_sec, nanos: u32::try_from(now.tv_nsec).unwrap_or(0) }
-}
-
 /// Returns the absolute path inside the restore point: without its leading slash.
 pub(crate) fn inside(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_change_is_settled_once_the_next_one_would_show() {
-        let at = |seconds, nanos| Timestamp { seconds, nanos };
-        assert!(!is_settled(at(100, 5_000_000), at(100, 9_000_000)));
-        assert!(is_settled(at(100, 5_000_000), at(100, 40_000_000)));
-        // Whole seconds: a file system that keeps nothing finer.
-        assert!(!is_settled(at(100, 0), at(101, 500_000_000)));
-        assert!(is_settled(at(100, 0), at(102, 500_000_000)));
-        // A clock that was set back.
-        assert!(!is_settled(at(200, 1), at(100, 0)));
-    }
 }

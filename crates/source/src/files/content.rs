@@ -135,9 +135,6 @@ impl Holes {
 impl Content for FileContent {
     fn unchanged(&mut self, bytes_read: u64) -> io::Result<bool> {
         let now = Identity::of(&stat_open(self.file.as_fd())?);
-        // The listing withholds a time of change that it could not rely on.
-        let withheld = self.listed.ctime == Timestamp::default();
-        let listed = Identity { ctime: if withheld { now.ctime } else { self.listed.ctime }, ..self.listed };
-        Ok(now == self.opened && now == listed && now.size == bytes_read)
+        Ok(now == self.opened && now == self.listed && now.size == bytes_read)
     }
 }

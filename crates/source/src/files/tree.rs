@@ -8,7 +8,7 @@ use super::exclude::Excludes;
 use super::reach::{Reach, stat_open};
 use super::roots::{Branch, Roots, names};
 use crate::machine::{self, Names};
-use rustix::fs::{AtFlags, OFlags, RawDir, StatxFlags, fstatfs, readlinkat_raw, statx};
+use rustix::fs::{AtFlags, CWD, OFlags, RawDir, StatxFlags, fstatfs, readlinkat_raw, statx};
 use rustix::io::Errno;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, OsStr, OsString};
@@ -17,14 +17,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
-use vault::{Content, Input, Node, NodeKind, Timestamp, Unread};
+use vault::{Content, Input, Node, NodeKind, Unread};
 
 /// What the kernel fills of a directory in one call: some 500 names of usual length.
 const LISTING_BYTES: usize = 32 * 1024;
 
-/// Linux gives a changed file a fresh timestamp whenever somebody has looked at the last one since 6.13, on these file systems:
-/// ext4, XFS, btrfs and tmpfs.
-const FINE_STAMPS: [u64; 4] = [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994];
+/// A look at an entry itself, which mounts nothing.
+const LOOK: AtFlags = AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::NO_AUTOMOUNT);
 
 /// File systems that the kernel makes up: proc, sysfs, cgroup, cgroup2, devpts, debugfs, tracefs, securityfs, pstore, bpf,
 /// configfs, mqueue, hugetlbfs, binfmt_misc, fusectl, efivarfs, nsfs, rpc_pipefs, selinuxfs, smackfs.
@@ -41,15 +40,8 @@ pub(super) struct Tree {
     excludes: Excludes,
     one_file_system: bool,
     owners: Names,
-    devices: RwLock<HashMap<u64, Device>>,
-    fine_stamps: bool,
-}
-
-/// What matters about a file system.
-#[derive(Debug, Clone, Copy)]
-struct Device {
-    made_up: bool,
-    fine_stamps: bool,
+    /// Which file systems are made up by the kernel, by their number.
+    made_up: RwLock<HashMap<u64, bool>>,
 }
 
 /// Where in the tree of named paths a directory is.
@@ -76,8 +68,7 @@ impl Tree {
             excludes,
             one_file_system,
             owners: Names::default(),
-            devices: RwLock::default(),
-            fine_stamps: kernel_has_fine_stamps(),
+            made_up: RwLock::default(),
         })
     }
 
@@ -110,18 +101,15 @@ impl Tree {
         spot
     }
 
-    fn device(&self, number: u64, fd: BorrowedFd<'_>) -> io::Result<Device> {
-        if let Some(device) = self.devices.read().unwrap_or_else(PoisonError::into_inner).get(&number) {
-            return Ok(*device);
+    fn is_made_up(&self, device: u64, fd: BorrowedFd<'_>) -> io::Result<bool> {
+        if let Some(known) = self.made_up.read().unwrap_or_else(PoisonError::into_inner).get(&device) {
+            return Ok(*known);
         }
         #[expect(clippy::cast_sign_loss, reason = "the numbers are bit patterns of 32 bits")]
         let magic = fstatfs(fd)?.f_type as u64 & 0xFFFF_FFFF;
-        let device = Device {
-            made_up: MADE_UP.contains(&magic),
-            fine_stamps: self.fine_stamps && FINE_STAMPS.contains(&magic),
-        };
-        self.devices.write().unwrap_or_else(PoisonError::into_inner).insert(number, device);
-        Ok(device)
+        let made_up = MADE_UP.contains(&magic);
+        self.made_up.write().unwrap_or_else(PoisonError::into_inner).insert(device, made_up);
+        Ok(made_up)
     }
 
     /// Reports what keeps the named paths at and below `branch` from being captured, given what stands there.
@@ -167,17 +155,17 @@ impl Input for Tree {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOATIME | OFlags::NONBLOCK;
         let fd = self.reach.open(dir, flags)?;
         let here = machine::device_of(&stat_open(fd.as_fd())?);
-        let device = self.device(here, fd.as_fd())?;
-        let foreign = |root: Option<u64>| root.is_some_and(|root| root != here);
         let wanted = match spot.inside {
             None => false,
-            Some(root) => !(foreign(root) && (self.one_file_system || device.made_up)),
+            Some(Some(root)) if root != here => {
+                !self.one_file_system && !self.is_made_up(here, fd.as_fd())?
+            }
+            Some(_) => true,
         };
         let mut listing = Listing {
             tree: self,
             fd: fd.as_fd(),
             path: Path::new("/").join(dir).into_os_string().into_encoded_bytes(),
-            now: (!device.fine_stamps).then(machine::stamp_clock),
             branch: spot.branch,
             nodes: Vec::new(),
             unread,
@@ -190,10 +178,20 @@ impl Input for Tree {
         Ok(listing.nodes)
     }
 
+    /// A file is looked at once more, so that one which changed since it was listed can be read whole at a second attempt.
     fn describe(&self, path: &Path, node: &mut Node) -> io::Result<()> {
         let named = self.reach.name(path)?;
-        if let NodeKind::Symlink { target } = &mut node.kind {
-            *target = read_link(&named.path)?;
+        match &mut node.kind {
+            NodeKind::Symlink { target } => *target = read_link(&named.path)?,
+            NodeKind::File { .. } => {
+                let stat = statx(CWD, &named.path, LOOK, StatxFlags::BASIC_STATS)?;
+                let now = machine::node(Vec::new(), &stat);
+                if !matches!(now.kind, NodeKind::File { .. }) {
+                    return Err(io::Error::other("is no longer a regular file"));
+                }
+                (node.meta, node.kind) = (now.meta, now.kind);
+            }
+            _ => {}
         }
         node.meta.xattrs = machine::xattrs(named.path.as_os_str().as_bytes())?;
         self.owners.fill(&mut node.meta);
@@ -218,8 +216,6 @@ struct Listing<'a> {
     fd: BorrowedFd<'a>,
     /// Its absolute path.
     path: Vec<u8>,
-    /// The time, where timestamps are too coarse to tell a change that happens right after from none.
-    now: Option<Timestamp>,
     branch: Option<&'a Branch>,
     nodes: Vec<Node>,
     unread: &'a mut Vec<Unread>,
@@ -300,14 +296,8 @@ impl<'a> Listing<'a> {
     }
 
     fn stat(&self, name: &CStr) -> Result<Node, Errno> {
-        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        let stat = statx(self.fd, name, flags, StatxFlags::BASIC_STATS)?;
-        let mut node = machine::node(name.to_bytes().to_owned(), &stat);
-        if self.now.is_some_and(|now| !machine::is_settled(node.meta.ctime, now)) {
-            // Changed so recently that one more change would not show: the next backup must look inside.
-            node.meta.ctime = Timestamp::default();
-        }
-        Ok(node)
+        let stat = statx(self.fd, name, LOOK, StatxFlags::BASIC_STATS)?;
+        Ok(machine::node(name.to_bytes().to_owned(), &stat))
     }
 
     fn push_named(&mut self, node: Node, child: &Branch, length: usize) {
@@ -355,7 +345,7 @@ fn extend(path: &mut Vec<u8>, name: &[u8]) {
 fn read_link(path: &Path) -> io::Result<Vec<u8>> {
     let mut target = Vec::with_capacity(256);
     loop {
-        let length = readlinkat_raw(rustix::fs::CWD, path, rustix::buffer::spare_capacity(&mut target))?;
+        let length = readlinkat_raw(CWD, path, rustix::buffer::spare_capacity(&mut target))?;
         if length < target.capacity() {
             return Ok(target);
         }
@@ -363,10 +353,4 @@ fn read_link(path: &Path) -> io::Result<Vec<u8>> {
         let larger = target.capacity() * 4;
         target = Vec::with_capacity(larger);
     }
-}
-
-fn kernel_has_fine_stamps() -> bool {
-    let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0u32));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (6, 13)
 }

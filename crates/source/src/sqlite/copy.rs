@@ -47,27 +47,33 @@ pub(super) fn copy(path: &Path, scratch: &Path, patience: Duration) -> Result<Co
         tempfile::Builder::new().prefix("releve-").suffix(".db").tempfile_in(scratch).map_err(temporary)?;
 
     let from = open(path).map_err(wrong)?;
-    let mut to = Connection::open(file.path()).map_err(wrong)?;
-    // If this dies, the copy is worth nothing anyway.
-    to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF").map_err(wrong)?;
-
     let until = Instant::now() + patience;
     from.busy_timeout(patience).map_err(wrong)?;
     let mode: String = from.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(wrong)?;
     let is_whole = mode != "wal" && {
         // Here a lock only means that the writers go first.
         from.busy_timeout(Duration::ZERO).map_err(wrong)?;
-        in_steps(&from, &mut to, Instant::now() + patience / 4).map_err(wrong)?
+        in_steps(&from, &mut target(file.path()).map_err(wrong)?, Instant::now() + patience / 4)
+            .map_err(wrong)?
     };
     if !is_whole {
         from.busy_timeout(until.saturating_duration_since(Instant::now())).map_err(wrong)?;
-        pinned(&from, &mut to, until).map_err(wrong)?;
+        // What an abandoned copy left can't be undone without a journal.
+        file.as_file().set_len(0).map_err(temporary)?;
+        pinned(&from, &mut target(file.path()).map_err(wrong)?, until).map_err(wrong)?;
     }
-    drop((from, to));
+    drop(from);
 
     let bytes = file.as_file().metadata().map_err(temporary)?.len();
     let damage = check(file.path(), Check::Quick).map_err(wrong)?;
     Ok(Copy { file, bytes, damage })
+}
+
+fn target(path: &Path) -> rusqlite::Result<Connection> {
+    let to = Connection::open(path)?;
+    // If we die, the copy is worth nothing anyway.
+    to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")?;
+    Ok(to)
 }
 
 /// Copies step by step. Returns whether it got to the end.

@@ -66,10 +66,9 @@ impl Source for Sqlite {
     fn capture(&self, scratch: &Path, _now: Timestamp) -> Result<Capture> {
         // Looked at before it is copied: a change during the copy then shows as a change at the next capture.
         let mut chain = chain(&self.path)?;
-        let clock = machine::stamp_clock();
         let copied = copy::copy(&self.path, scratch, self.patience)?;
         if let Some(file) = chain.last_mut() {
-            complete(file, &self.path, clock, copied.bytes);
+            complete(file, &self.path, copied.bytes);
         }
         let stream = Copied { file: copied, path: self.path.clone() };
         Ok(Capture::new(Lone { chain, stream }, vec![self.path.clone()]))
@@ -128,18 +127,18 @@ fn chain(path: &Path) -> Result<Vec<Node>> {
 }
 
 /// Makes the entry of the database speak for its log too, and for the length of the copy.
-fn complete(node: &mut Node, path: &Path, clock: Timestamp, bytes: u64) {
+fn complete(node: &mut Node, path: &Path, bytes: u64) {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let wal = statx(CWD, beside(&real, "-wal"), AtFlags::empty(), StatxFlags::BASIC_STATS);
     if let Ok(wal) = wal.map(|stat| machine::node(Vec::new(), &stat))
         && wal.size() > 0
     {
         node.meta.mtime = node.meta.mtime.max(wal.meta.mtime);
-        node.meta.ctime = node.meta.ctime.max(wal.meta.ctime);
+        // Not the log's own time of change: SQLite sets its owner anew whenever root opens it, as we do.
+        node.meta.ctime = node.meta.ctime.max(wal.meta.mtime);
     }
-    if !machine::is_settled(node.meta.ctime, clock) {
-        node.meta.ctime = Timestamp::default();
-    }
+    // Reading is what changes the time of access, and we have just read it.
+    node.meta.atime = node.meta.mtime;
     // One name in the point, whatever it has outside.
     node.meta.links = 1;
     node.kind = NodeKind::File { size: bytes, content: Vec::new(), sparse: false };

@@ -64,6 +64,13 @@ pub(super) fn replace(restored: &Path, inside: &Path, target: &Path) -> Result<P
         }
     }
     fs::rename(&ready, &target).map_err(|error| Error::io(at("replace", &target), error))?;
+    // A rename does nothing, and leaves both names, where they are the same file already: when this runs a second time.
+    match fs::remove_file(&ready) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::io(at("remove", &ready), error));
+        }
+        _ => {}
+    }
     sync(folder)?;
     Ok(PutBack { into: vec![target], bytes })
 }

@@ -1,0 +1,305 @@
+//! SQLite databases, busy and idle.
+
+use crate::machine::{Folder, run};
+use crate::walk::{Walked, now, walk};
+use rusqlite::Connection;
+use source::{Kind, Landing, Source, Sqlite, Stands};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+/// A database in which every transaction leaves the two tables with the same sum.
+fn create(path: &Path, mode: &str, rows: u32) -> Connection {
+    let db = Connection::open(path).unwrap();
+    db.busy_timeout(Duration::from_secs(30)).unwrap();
+    db.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |_| Ok(())).unwrap();
+    db.execute_batch(&format!(
+        "CREATE TABLE a (n INTEGER, pad BLOB); CREATE TABLE b (n INTEGER, pad BLOB);
+         WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r WHERE n < {rows})
+         INSERT INTO a SELECT n, randomblob(500) FROM r;
+         INSERT INTO b SELECT * FROM a;"
+    ))
+    .unwrap();
+    db
+}
+
+fn capture(path: &Path, scratch: &Path) -> Walked {
+    let capture = Sqlite::new(path).unwrap().capture(scratch, now()).unwrap();
+    assert_eq!(capture.paths(), [path]);
+    let walked = walk(capture.input());
+    drop(capture);
+    assert_eq!(fs::read_dir(scratch).unwrap().count(), 0, "a temporary copy was left");
+    walked
+}
+
+/// Writes what was captured to a file of its own and asks it.
+fn ask<T: rusqlite::types::FromSql>(content: &[u8], question: &str) -> T {
+    let folder = Folder::new();
+    let path = folder.write("copy.db", content);
+    assert_eq!(run("sqlite3", &[&path, &"PRAGMA integrity_check"]).trim(), "ok");
+    Connection::open(path).unwrap().query_row(question, [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn an_idle_database_comes_under_its_own_path_with_its_owner_and_mode() {
+    for mode in ["delete", "wal"] {
+        let folder = Folder::new();
+        let (path, scratch) = (folder.dir("var/lib").join("orders.db"), folder.dir("scratch"));
+        drop(create(&path, mode, 100));
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        std::os::unix::fs::chown(&path, Some(1234), Some(1235)).unwrap();
+        run("setfattr", &[&"-n", &"user.x", &"-v", &"y", &path]);
+
+        let walked = capture(&path, &scratch);
+        assert_eq!(walked.unread, []);
+        assert_eq!(walked.below(&folder.path), ["var", "var/lib", "var/lib/orders.db"]);
+        let (node, stat) = (&walked.nodes[&path], fs::metadata(&path).unwrap());
+        assert_eq!((node.meta.mode, node.meta.uid, node.meta.gid), (0o640, 1234, 1235));
+        assert_eq!(node.meta.mtime.seconds, stat.mtime());
+        assert_eq!(node.meta.xattrs[0].name, b"user.x");
+        assert_eq!(node.size(), walked.contents[&path].len() as u64);
+        assert_eq!(ask::<u32>(&walked.contents[&path], "SELECT count(*) FROM b"), 100);
+        // The mode of the journal is part of the database.
+        assert_eq!(ask::<String>(&walked.contents[&path], "PRAGMA journal_mode"), mode);
+    }
+}
+
+#[test]
+fn an_unchanged_database_gives_the_same_bytes_and_the_same_entry() {
+    for mode in ["delete", "wal"] {
+        let folder = Folder::new();
+        let (path, scratch) = (folder.join("orders.db"), folder.dir("scratch"));
+        let db = create(&path, mode, 1000);
+        let first = capture(&path, &scratch);
+        let second = capture(&path, &scratch);
+        assert!(first.contents[&path] == second.contents[&path]);
+        assert_eq!(first.nodes[&path], second.nodes[&path]);
+        // One commit, which in WAL mode doesn't touch the database file, shows in the entry.
+        db.execute("INSERT INTO a VALUES (1, NULL)", []).unwrap();
+        let third = capture(&path, &scratch);
+        assert_ne!(first.nodes[&path].meta.mtime, third.nodes[&path].meta.mtime);
+        assert_eq!(ask::<u32>(&third.contents[&path], "SELECT count(*) FROM a"), 1001);
+    }
+}
+
+#[test]
+fn a_copy_under_a_busy_writer_is_one_consistent_state() {
+    for mode in ["delete", "truncate", "wal"] {
+        let folder = Folder::new();
+        let (path, scratch) = (folder.join("orders.db"), folder.dir("scratch"));
+        let mut db = create(&path, mode, 20_000);
+        let (stop, commits) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let writer = std::thread::spawn({
+            let (stop, commits) = (stop.clone(), commits.clone());
+            move || {
+                while !stop.load(Relaxed) {
+                    // Both tables, all over the file: a copy from two moments would not agree with itself.
+                    let step =
+                        db.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+                    step.execute("UPDATE a SET n = n + 1 WHERE rowid % 1000 = 7", []).unwrap();
+                    step.execute("UPDATE b SET n = n + 1 WHERE rowid % 1000 = 7", []).unwrap();
+                    step.commit().unwrap();
+                    commits.fetch_add(1, Relaxed);
+                }
+            }
+        });
+        while commits.load(Relaxed) < 3 {
+            std::thread::yield_now();
+        }
+        let start = Instant::now();
+        let before = commits.load(Relaxed);
+        for _ in 0..3 {
+            let walked = capture(&path, &scratch);
+            assert_eq!(walked.unread, []);
+            let differ: i64 =
+                ask(&walked.contents[&path], "SELECT (SELECT sum(n) FROM a) - (SELECT sum(n) FROM b)");
+            assert_eq!(differ, 0, "{mode}");
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "{mode} took {:?}", start.elapsed());
+        assert!(commits.load(Relaxed) > before, "{mode}: the writer never got through");
+        stop.store(true, Relaxed);
+        writer.join().unwrap();
+    }
+}
+
+#[test]
+fn a_database_that_stays_locked_is_given_up_in_time() {
+    let folder = Folder::new();
+    let path = folder.join("orders.db");
+    let db = create(&path, "delete", 10);
+    db.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let source = Sqlite::new(&path).unwrap().patience(Duration::from_millis(400));
+    let start = Instant::now();
+    let error = source.capture(&folder.path, now()).unwrap_err();
+    assert!(matches!(error.kind, Kind::Locked { .. }) && error.is_retryable(), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(3));
+}
+
+#[test]
+fn what_is_no_database_is_said_to_be_none() {
+    let folder = Folder::new();
+    let scratch = folder.dir("scratch");
+    let text = folder
+        .write("text.db", "This is not a database at all, but long enough to look like one. ".repeat(20));
+    let kind = |path: &Path| Sqlite::new(path).unwrap().capture(&scratch, now()).unwrap_err().kind;
+    assert!(matches!(kind(&text), Kind::NotADatabase));
+    assert!(matches!(kind(&folder.dir("dir.db")), Kind::NotADatabase));
+    assert!(matches!(kind(&folder.join("gone.db")), Kind::NotFound));
+    assert!(!folder.join("gone.db").exists());
+    assert!(matches!(Sqlite::new("relative.db").unwrap_err().kind, Kind::Invalid(_)));
+    assert!(matches!(Sqlite::new("/a/../b.db").unwrap_err().kind, Kind::Invalid(_)));
+}
+
+#[test]
+fn a_damaged_database_is_kept_and_said_to_be_damaged() {
+    let folder = Folder::new();
+    let (path, scratch) = (folder.join("orders.db"), folder.dir("scratch"));
+    drop(create(&path, "delete", 1000));
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 8192 * 4096;
+    bytes[middle..middle + 4096].fill(0xA5);
+    fs::write(&path, &bytes).unwrap();
+    let walked = capture(&path, &scratch);
+    assert!(walked.why(&path).starts_with("the database is damaged:"), "{:?}", walked.unread);
+    assert_eq!(walked.contents[&path].len(), bytes.len());
+}
+
+#[test]
+fn a_database_on_a_read_only_file_system_is_captured() {
+    let folder = Folder::new();
+    let (path, scratch) = (folder.dir("ro").join("orders.db"), folder.dir("scratch"));
+    drop(create(&path, "wal", 10));
+    run("mount", &[&"--bind", &folder.join("ro"), &folder.join("ro")]);
+    run("mount", &[&"-o", &"remount,bind,ro", &folder.join("ro")]);
+    let walked = std::panic::catch_unwind(|| capture(&path, &scratch));
+    run("umount", &[&folder.join("ro")]);
+    assert_eq!(ask::<u32>(&walked.unwrap().contents[&path], "SELECT count(*) FROM a"), 10);
+}
+
+#[test]
+fn a_writer_that_died_is_named_as_the_trouble() {
+    let folder = Folder::new();
+    let (path, scratch) = (folder.join("orders.db"), folder.dir("scratch"));
+    let db = create(&path, "delete", 2000);
+    // A transaction too large for memory has written to the file; its journal knows what was there before.
+    db.execute_batch("PRAGMA cache_size = 10; BEGIN IMMEDIATE; UPDATE a SET pad = randomblob(500)").unwrap();
+    let dead = folder.dir("dead");
+    for suffix in ["", "-journal"] {
+        fs::copy(format!("{}{suffix}", path.display()), dead.join(format!("orders.db{suffix}"))).unwrap();
+    }
+    let error = Sqlite::new(dead.join("orders.db")).unwrap().capture(&scratch, now()).unwrap_err();
+    assert!(matches!(error.kind, Kind::NeedsRecovery), "{error}");
+}
+
+/// A capture of the database, as a vault would restore it under `staging`.
+fn stage(walked: &Walked, path: &Path, staging: &Path) -> PathBuf {
+    let staged = staging.join(path.strip_prefix("/").unwrap());
+    fs::create_dir_all(staged.parent().unwrap()).unwrap();
+    fs::write(&staged, &walked.contents[path]).unwrap();
+    fs::set_permissions(&staged, fs::Permissions::from_mode(walked.nodes[path].meta.mode)).unwrap();
+    std::os::unix::fs::chown(&staged, Some(1234), Some(1235)).unwrap();
+    staged
+}
+
+#[test]
+fn a_database_is_put_back_without_its_old_log() {
+    let folder = Folder::new();
+    let (path, scratch, staging) =
+        (folder.dir("db").join("orders.db"), folder.dir("scratch"), folder.dir("staging"));
+    let db = create(&path, "wal", 100);
+    let walked = capture(&path, &scratch);
+    stage(&walked, &path, &staging);
+    // Later commits lie in the log alone, and the writer dies without cleaning up.
+    db.execute("DELETE FROM a", []).unwrap();
+    let log = fs::read(folder.join("db/orders.db-wal")).unwrap();
+    let source = Sqlite::new(&path).unwrap();
+    let error = source.put_back(&staging, None).unwrap_err();
+    assert!(matches!(error.kind, Kind::InUse(_)) && error.is_retryable(), "{error}");
+    drop(db);
+    fs::write(folder.join("db/orders.db-wal"), log).unwrap();
+    fs::write(folder.join("db/orders.db-shm"), "").unwrap();
+
+    assert_eq!(source.landing(None), Landing::Staging { near: Some(folder.join("db")) });
+    let standing = source.occupied(None).unwrap();
+    assert_eq!(standing.len(), 2, "the database and its log: {standing:?}");
+    for _ in 0..2 {
+        // Whatever died half-way is done again.
+        let done = source.put_back(&staging, None).unwrap();
+        assert_eq!((done.into, done.bytes), (vec![path.clone()], walked.nodes[&path].size()));
+        let names: Vec<_> =
+            fs::read_dir(folder.join("db")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["orders.db"]);
+        assert_eq!(fs::metadata(&path).unwrap().uid(), 1234);
+    }
+    let db = Connection::open(&path).unwrap();
+    assert_eq!(db.query_row("SELECT count(*) FROM a", [], |row| row.get::<_, u32>(0)).unwrap(), 100);
+}
+
+#[test]
+fn a_database_is_put_back_where_nothing_was_and_elsewhere() {
+    let folder = Folder::new();
+    let (path, scratch) = (folder.dir("var/lib").join("orders.db"), folder.dir("scratch"));
+    drop(create(&path, "delete", 10));
+    let walked = capture(&path, &scratch);
+    // Another file system than the target's, so that it has to be copied.
+    let staging = tempfile::tempdir_in("/dev/shm").unwrap();
+    let staged = stage(&walked, &path, staging.path());
+    fs::set_permissions(staged.parent().unwrap(), fs::Permissions::from_mode(0o711)).unwrap();
+    fs::remove_dir_all(folder.join("var")).unwrap();
+    let source = Sqlite::new(&path).unwrap();
+    assert_eq!(source.occupied(None).unwrap()[0].stands, Stands::Nothing);
+    assert_eq!(source.landing(None), Landing::Staging { near: Some(folder.path.clone()) });
+    source.put_back(staging.path(), None).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), walked.contents[&path]);
+    assert_eq!(fs::metadata(&path).unwrap().gid(), 1235);
+    assert_eq!(fs::metadata(folder.join("var/lib")).unwrap().mode() & 0o7777, 0o711);
+
+    let to = folder.join("to");
+    let there = source.put_back(staging.path(), Some(&to)).unwrap().into.remove(0);
+    assert_eq!(there, to.join(path.strip_prefix("/").unwrap()));
+    assert_eq!(fs::read(there).unwrap(), walked.contents[&path]);
+}
+
+#[test]
+fn a_damaged_database_replaces_nothing() {
+    let folder = Folder::new();
+    let (path, staging) = (folder.join("orders.db"), folder.dir("staging"));
+    drop(create(&path, "delete", 1000));
+    let good = fs::read(&path).unwrap();
+    let staged = staging.join(path.strip_prefix("/").unwrap());
+    fs::create_dir_all(staged.parent().unwrap()).unwrap();
+    let source = Sqlite::new(&path).unwrap();
+    assert!(matches!(source.put_back(&staging, None).unwrap_err().kind, Kind::NotInPoint));
+    let mut bad = good.clone();
+    bad[8192..12288].fill(0x5A);
+    for bad in [
+        &bad[..],
+        &good[..good.len() / 2],
+        b"no database, but as long as the header of one would be. ".repeat(20).as_slice(),
+    ] {
+        fs::write(&staged, bad).unwrap();
+        let error = source.put_back(&staging, None).unwrap_err();
+        assert!(matches!(error.kind, Kind::Damaged(_) | Kind::NotADatabase), "{error}");
+        assert!(fs::read(&path).unwrap() == good);
+    }
+}
+
+#[test]
+fn a_path_through_links_leads_to_the_database() {
+    let folder = Folder::new();
+    let (scratch, staging) = (folder.dir("scratch"), folder.dir("staging"));
+    drop(create(&folder.dir("data").join("real.db"), "wal", 10));
+    symlink("real.db", folder.join("data/link.db")).unwrap();
+    symlink("data", folder.join("lib")).unwrap();
+    let path = folder.join("lib/link.db");
+    let walked = capture(&path, &scratch);
+    assert_eq!(walked.below(&folder.path), ["lib", "lib/link.db"]);
+    assert!(walked.nodes[&folder.join("lib")].is_dir());
+    stage(&walked, &path, &staging);
+    let done = Sqlite::new(&path).unwrap().put_back(&staging, None).unwrap();
+    assert_eq!(done.into, [folder.join("data/real.db")]);
+    assert!(folder.join("data/link.db").is_symlink());
+}
