@@ -1,6 +1,16 @@
 //! Where the files of a repository lie: a directory, an S3 bucket, an SFTP server, all behind one contract.
 
-use crate::{Error, Result};
+mod address;
+mod file;
+mod limits;
+mod s3;
+mod sftp;
+mod temporary;
+mod wire;
+
+pub use limits::Limits;
+
+use crate::{Error, Kind, Result};
 use std::fmt;
 use std::ops::Range;
 
@@ -109,7 +119,8 @@ pub trait Store: Send + Sync + fmt::Debug {
 
 /// Returns an error for `verb` on a file of this store.
 pub(crate) fn place(store: &(impl Store + ?Sized), verb: &str, kind: FileKind, name: &str) -> String {
-    let short = if name.len() == 64 { format!("{}…", name.get(..8).unwrap_or(name)) } else { name.to_owned() };
+    let short =
+        if name.len() == 64 { format!("{}…", name.get(..8).unwrap_or(name)) } else { name.to_owned() };
     match kind {
         FileKind::Config => format!("{verb} config in {}", store.address()),
         _ => format!("{verb} {}/{short} in {}", kind.folder(), store.address()),
@@ -139,9 +150,27 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Opens the store at `address`: `file:///path`, `s3://bucket/prefix?endpoint=…&region=…&style=path|virtual`,
-/// `sftp://user@host:port/path` (`//` before the path's first name makes it absolute, as in restic). Nothing is created; a store that can't be reached may be noticed here or at the first call.
+/// Opens the store at `address` with the usual [`Limits`]. Nothing is created; a store that can't be reached may be
+/// noticed here or at the first call.
+///
+/// - `file:///path`
+/// - `s3://bucket/prefix?endpoint=https://…&region=…&style=path|virtual`: `prefix` may be absent; `region` is `us-east-1`
+///   unless given; `style` is `path` with an endpoint and `virtual` without. Keys come from `credentials` alone.
+/// - `sftp://user@host:port/path?identity=…&known_hosts=…`: as in restic, one slash before the path means "in the home
+///   folder" and two mean "from the root". All but host and path may be absent; `~/.ssh/config` has its say.
 pub fn open(address: &str, credentials: &Credentials) -> Result<Box<dyn Store>> {
-    let _ = credentials;
-    Err(Error::new(address, crate::Kind::BadAddress("no store of this kind yet".into())))
+    open_with(address, credentials, &Limits::default())
+}
+
+/// Opens the store at `address`, as [`open`] does, with other bounds on retries and waiting.
+pub fn open_with(address: &str, credentials: &Credentials, limits: &Limits) -> Result<Box<dyn Store>> {
+    let bad = |what: String| Error::new(address::without_secrets(address), Kind::BadAddress(what));
+    match address.split_once("://").map(|(scheme, _)| scheme) {
+        Some("file") => Ok(Box::new(file::FileStore::new(address::file(address).map_err(bad)?))),
+        Some("s3") => {
+            Ok(Box::new(s3::S3Store::new(address::s3(address).map_err(bad)?, credentials, limits)?))
+        }
+        Some("sftp") => Ok(Box::new(sftp::SftpStore::new(address::sftp(address).map_err(bad)?, limits))),
+        _ => Err(bad(address::unknown(address))),
+    }
 }

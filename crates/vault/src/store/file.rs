@@ -1,0 +1,289 @@
+//! A repository in a folder of this machine.
+//!
+//! A write makes a temporary file beside its place, fsyncs it, renames it and fsyncs the folder, so that a name is
+//! there with all of its bytes or not at all, also after a power cut. For writing, folders are opened one by one from
+//! the root without following links: whoever can plant a link in the vault cannot make us write outside of it.
+
+use super::{FileKind, Listed, Store, is_name, place, temporary};
+use crate::{Error, Kind, Result};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// Above this, a range is held against the length of the file before memory is taken for it: the index that
+/// names the range may be damaged.
+const RANGE_UNCHECKED_MAX: u64 = 64 << 20;
+
+/// A folder that holds a repository.
+#[derive(Debug)]
+pub(super) struct FileStore {
+    root: PathBuf,
+    /// The folders that were searched for what killed writers left behind, since this store was opened.
+    tidied: Mutex<HashSet<String>>,
+}
+
+impl FileStore {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root, tidied: Mutex::default() }
+    }
+
+    fn path(&self, kind: FileKind, name: &str) -> PathBuf {
+        self.root.join(kind.path(name))
+    }
+
+    fn failed(&self, verb: &str, kind: FileKind, name: &str, cause: Kind) -> Error {
+        // A file that isn't there is something else than a disk that isn't mounted.
+        let cause = match cause {
+            Kind::NotFound if !self.root.is_dir() => Kind::NoRepository,
+            cause => cause,
+        };
+        Error::new(place(self, verb, kind, name), cause)
+    }
+
+    fn open_root(&self) -> Result<OwnedFd, Kind> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::open(&self.root, flags, Mode::empty()).map_err(|error| match error {
+            Errno::NOENT => Kind::NoRepository,
+            error => kind_of(error),
+        })
+    }
+
+    fn open_folder(&self, kind: FileKind, name: &str) -> Result<OwnedFd, Kind> {
+        let mut at = self.open_root()?;
+        for folder in folders(&kind.path(name)).split('/').filter(|folder| !folder.is_empty()) {
+            at = step(&at, folder)?;
+        }
+        Ok(at)
+    }
+
+    // A folder that a copying tool left out because it was empty is made again, but only in a repository: an
+    // empty mount point must not fill up because its disk is missing.
+    fn restore_folder(&self, kind: FileKind, name: &str) -> Result<OwnedFd, Kind> {
+        let mut at = self.open_root()?;
+        if !self.path(FileKind::Config, "config").is_file() && step(&at, kind.folder()).is_err() {
+            return Err(Kind::NoRepository);
+        }
+        for folder in folders(&kind.path(name)).split('/').filter(|folder| !folder.is_empty()) {
+            make_folder(&at, folder)?;
+            rustix::fs::fsync(&at).map_err(kind_of)?;
+            at = step(&at, folder)?;
+        }
+        Ok(at)
+    }
+
+    fn put(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<(), Kind> {
+        let folder = match self.open_folder(kind, name) {
+            Err(Kind::NotFound) => self.restore_folder(kind, name)?,
+            other => other?,
+        };
+        let (temporary, mut file) = new_file(&folder)?;
+        let path = kind.path(name);
+        let first =
+            self.tidied.lock().unwrap_or_else(PoisonError::into_inner).insert(folders(&path).to_owned());
+        if first {
+            tidy(&folder, &file);
+        }
+        let written = file
+            .write_all(bytes)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| Ok(rustix::fs::renameat(&folder, temporary.as_str(), &folder, name)?));
+        if let Err(error) = written {
+            // What is left of it is in nobody's way, and tidied up a day later.
+            let _ = rustix::fs::unlinkat(&folder, temporary.as_str(), AtFlags::empty());
+            return Err(kind_of(error));
+        }
+        rustix::fs::fsync(&folder).map_err(kind_of)
+    }
+
+    fn make(&self) -> Result<(), Kind> {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.root).map_err(kind_of)?;
+        let root = self.open_root()?;
+        let (temporary, file) = new_file(&root)?;
+        rustix::fs::unlinkat(&root, temporary.as_str(), AtFlags::empty()).map_err(kind_of)?;
+        tidy(&root, &file);
+        for kind in FileKind::LISTED {
+            make_folder(&root, kind.folder())?;
+            let folder = step(&root, kind.folder())?;
+            tidy(&folder, &file);
+            if kind == FileKind::Pack {
+                for first in 0..=u8::MAX {
+                    let name = format!("{first:02x}");
+                    make_folder(&folder, &name)?;
+                    tidy(&step(&folder, &name)?, &file);
+                }
+            }
+            rustix::fs::fsync(&folder).map_err(kind_of)?;
+        }
+        rustix::fs::fsync(&root).map_err(kind_of)?;
+        // The root's own name has to survive a power cut too.
+        let above = self.root.parent().unwrap_or(Path::new("/"));
+        File::open(above).and_then(|folder| folder.sync_all()).map_err(kind_of)
+    }
+
+    fn list_folder(&self, folder: &Path, found: &mut Vec<Listed>) -> io::Result<()> {
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if !is_name(&name) {
+                continue;
+            }
+            match std::fs::metadata(entry.path()) {
+                Ok(meta) if meta.is_file() => found.push(Listed { name, size: meta.len() }),
+                Ok(_) => {}
+                // Removed since the folder was read.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn list_packs(&self, data: &Path, found: &mut Vec<Listed>) -> Result<(), Kind> {
+        for entry in std::fs::read_dir(data).map_err(kind_of)? {
+            let entry = entry.map_err(kind_of)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if name.len() != 2 || !name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+                continue;
+            }
+            self.list_folder(&entry.path(), found).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => {
+                    Kind::Damaged(format!("data/{name} went away while it was listed"))
+                }
+                _ => kind_of(error),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn get_range(&self, kind: FileKind, name: &str, range: &Range<u64>) -> Result<Vec<u8>, Kind> {
+        let short = || Kind::Damaged(format!("it ends before byte {}", range.end));
+        let length = range.end.checked_sub(range.start).ok_or_else(short)?;
+        let file = File::open(self.path(kind, name)).map_err(kind_of)?;
+        if length > RANGE_UNCHECKED_MAX && file.metadata().map_err(kind_of)?.len() < range.end {
+            return Err(short());
+        }
+        let mut bytes = vec![0; usize::try_from(length).map_err(|_| short())?];
+        file.read_exact_at(&mut bytes, range.start).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => short(),
+            _ => kind_of(error),
+        })?;
+        Ok(bytes)
+    }
+}
+
+impl Store for FileStore {
+    fn address(&self) -> String {
+        format!("file://{}", self.root.display())
+    }
+
+    fn create(&self) -> Result<()> {
+        self.make().map_err(|cause| Error::new(format!("create {}", self.address()), cause))
+    }
+
+    fn list(&self, kind: FileKind) -> Result<Vec<Listed>> {
+        let folder = self.root.join(kind.folder());
+        let mut found = Vec::new();
+        let listed = match kind {
+            FileKind::Config => return Ok(found),
+            FileKind::Pack => self.list_packs(&folder, &mut found),
+            _ => self.list_folder(&folder, &mut found).map_err(kind_of),
+        };
+        match listed {
+            Ok(()) => Ok(found),
+            Err(cause) => {
+                let cause = if matches!(cause, Kind::NotFound) { Kind::NoRepository } else { cause };
+                Err(Error::new(format!("list {} in {}", kind.folder(), self.address()), cause))
+            }
+        }
+    }
+
+    fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
+        std::fs::read(self.path(kind, name)).map_err(|error| self.failed("read", kind, name, kind_of(error)))
+    }
+
+    fn read_range(&self, kind: FileKind, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        self.get_range(kind, name, &range).map_err(|cause| self.failed("read", kind, name, cause))
+    }
+
+    fn size(&self, kind: FileKind, name: &str) -> Result<Option<u64>> {
+        match std::fs::metadata(self.path(kind, name)) {
+            Ok(meta) => Ok(Some(meta.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => Ok(None),
+            Err(error) => Err(self.failed("look at", kind, name, kind_of(error))),
+        }
+    }
+
+    fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()> {
+        self.put(kind, name, bytes).map_err(|cause| self.failed("write", kind, name, cause))
+    }
+
+    fn remove(&self, kind: FileKind, name: &str) -> Result<()> {
+        let removed = self
+            .open_folder(kind, name)
+            .and_then(|folder| rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(kind_of));
+        match removed {
+            Ok(()) | Err(Kind::NotFound) => Ok(()),
+            Err(cause) => Err(self.failed("remove", kind, name, cause)),
+        }
+    }
+
+    fn lanes(&self) -> usize {
+        4
+    }
+
+    fn is_local(&self) -> bool {
+        true
+    }
+}
+
+fn kind_of(error: impl Into<io::Error>) -> Kind {
+    Error::io("", error.into()).kind
+}
+
+fn folders(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folders, _)| folders)
+}
+
+fn step(at: &OwnedFd, folder: &str) -> Result<OwnedFd, Kind> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(at, folder, flags, Mode::empty()).map_err(|error| match error {
+        Errno::NOTDIR | Errno::LOOP => Kind::Refused(format!(
+            "{folder} is no folder but a link or a file; nothing is written through it, put a folder in its place"
+        )),
+        error => kind_of(error),
+    })
+}
+
+fn make_folder(at: &OwnedFd, folder: &str) -> Result<(), Kind> {
+    match rustix::fs::mkdirat(at, folder, Mode::RWXU) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(kind_of(error)),
+    }
+}
+
+fn new_file(folder: &OwnedFd) -> Result<(String, File), Kind> {
+    let name = temporary::name().map_err(kind_of)?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(folder, name.as_str(), flags, Mode::RUSR | Mode::WUSR).map_err(kind_of)?;
+    Ok((name, File::from(file)))
+}
+
+// Removes what writers that were killed left behind. `fresh` was just made, so its age is "now" by the clock that
+// stamps the files, which on a network disk is not ours. Whatever fails here is in nobody's way and tried again.
+fn tidy(folder: &OwnedFd, fresh: &File) {
+    let (Ok(now), Ok(entries)) = (rustix::fs::fstat(fresh), Dir::read_from(folder)) else { return };
+    for entry in entries.flatten().filter(|entry| temporary::is_temporary(entry.file_name().to_bytes())) {
+        let stale = rustix::fs::statat(folder, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)
+            .is_ok_and(|stat| stat.st_mtime + temporary::STALE_SECONDS < now.st_mtime);
+        if stale {
+            let _ = rustix::fs::unlinkat(folder, entry.file_name(), AtFlags::empty());
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! A repository in an S3 bucket, or in anything that speaks S3.
+//!
+//! S3 itself shows an object only when it is whole and stored, so a write is one request. Keys come from the
+//! caller alone: neither the environment, nor `~/.aws`, nor a cloud's metadata service is asked.
+
+use super::limits::Failure;
+use super::{Credentials, FileKind, Limits, Listed, Store, address::S3Address, is_name, place, wire};
+use crate::{Error, Kind, Result};
+use futures_util::StreamExt;
+use opendal::{Buffer, BytesRange, EntryMode, ErrorKind, Operator};
+use std::error::Error as _;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::sync::Once;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A bucket, or a part of one, that holds a repository.
+pub(super) struct S3Store {
+    shown: String,
+    operator: Operator,
+    limits: Limits,
+}
+
+impl S3Store {
+    pub(super) fn new(address: S3Address, credentials: &Credentials, limits: &Limits) -> Result<Self> {
+        let failed = |kind| Error::new(format!("open {}", address.shown), kind);
+        let (Some(access), Some(secret)) = (&credentials.access_key, &credentials.secret_key) else {
+            let what = "S3 takes an access key and a secret key, and they were not handed over";
+            return Err(failed(Kind::Refused(what.into())));
+        };
+        prepare();
+        let mut builder = opendal::services::S3::default()
+            .bucket(&address.bucket)
+            .root(&address.prefix)
+            .region(&address.region)
+            .access_key_id(access)
+            .secret_access_key(secret)
+            // The server refuses what was changed on its way, and buckets with object lock ask for it.
+            .checksum_algorithm("md5")
+            .disable_config_load()
+            .disable_ec2_metadata();
+        if let Some(token) = &credentials.session_token {
+            builder = builder.session_token(token);
+        }
+        if let Some(endpoint) = &address.endpoint {
+            builder = builder.endpoint(endpoint);
+        }
+        if address.virtual_hosts {
+            builder = builder.enable_virtual_host_style();
+        }
+        let operator =
+            Operator::new(builder).map_err(|error| failed(Kind::BadAddress(error.message().to_owned())))?;
+        Ok(Self { shown: address.shown, operator, limits: limits.clone() })
+    }
+
+    fn call<T>(
+        &self,
+        place: impl FnOnce() -> String,
+        attempt: impl AsyncFnMut(u32) -> Result<T, Failure>,
+    ) -> Result<T> {
+        match wire::wait(self.limits.persist(attempt)) {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(kind)) => Err(Error::new(place(), kind)),
+            Err(error) => Err(Error::io(place(), error)),
+        }
+    }
+
+    /// Waits for `future`, but not for ever.
+    async fn within<T>(
+        &self,
+        time: Duration,
+        future: impl IntoFuture<Output = opendal::Result<T>>,
+    ) -> Result<T, Failure> {
+        match timeout(time, future.into_future()).await {
+            Ok(Ok(done)) => Ok(done),
+            Ok(Err(error)) => Err(failure(&error)),
+            Err(_) => Err(Failure::Passing(format!("no answer for {} s", time.as_secs_f32()))),
+        }
+    }
+
+    async fn stat(&self, path: &str) -> Result<Option<u64>, Failure> {
+        match self.within(self.limits.stall, self.operator.stat(path)).await {
+            Ok(meta) => Ok(Some(meta.content_length())),
+            Err(Failure::Final(Kind::NotFound)) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn get(&self, path: &str, range: BytesRange) -> Result<Vec<u8>, Failure> {
+        let stall = self.limits.stall;
+        let reader = self.within(stall, self.operator.reader(path)).await?;
+        let mut stream = self.within(stall, reader.into_stream(range)).await?;
+        let mut bytes = Vec::new();
+        loop {
+            match self.within(stall, async { stream.next().await.transpose() }).await? {
+                Some(buffer) => Iterator::for_each(buffer, |piece| bytes.extend_from_slice(&piece)),
+                None => return Ok(bytes),
+            }
+        }
+    }
+
+    async fn put(&self, kind: FileKind, path: &str, buffer: &Buffer, tried: u32) -> Result<(), Failure> {
+        // The answer to an earlier try may have been lost when the file was stored already.
+        if tried > 0
+            && kind != FileKind::Config
+            && self.stat(path).await.is_ok_and(|size| size == Some(buffer.len() as u64))
+        {
+            return Ok(());
+        }
+        let allowance = self.limits.allowance(buffer.len());
+        self.within(allowance, self.operator.write(path, buffer.clone())).await?;
+        Ok(())
+    }
+
+    async fn list_all(&self, kind: FileKind) -> Result<Vec<Listed>, Failure> {
+        let stall = self.limits.stall;
+        let folder = format!("{}/", kind.folder());
+        // After an error the next listing begins anew: a page is never skipped.
+        let mut lister = self.within(stall, self.operator.lister_with(&folder).recursive(true)).await?;
+        let mut found = Vec::new();
+        while let Some(entry) = self.within(stall, async { lister.next().await.transpose() }).await? {
+            let name = entry.name();
+            if entry.metadata().mode() == EntryMode::FILE && is_name(name) && entry.path() == kind.path(name)
+            {
+                found.push(Listed { name: name.to_owned(), size: entry.metadata().content_length() });
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Store for S3Store {
+    fn address(&self) -> String {
+        self.shown.clone()
+    }
+
+    /// S3 has no folders, and a trial object would stay for ever in a bucket that keeps versions: whether the bucket is
+    /// there and lets us in is looked at, whether it can be written shows at the first write.
+    fn create(&self) -> Result<()> {
+        self.call(
+            || format!("create {}", self.shown),
+            async |_| {
+                let stall = self.limits.stall;
+                let mut lister = self.within(stall, self.operator.lister_with("").limit(1)).await?;
+                match self.within(stall, async { lister.next().await.transpose() }).await {
+                    Err(Failure::Final(Kind::NoRepository)) => {
+                        Err(Failure::Final(Kind::Refused("there is no such bucket; create it first".into())))
+                    }
+                    other => other.map(drop),
+                }
+            },
+        )
+    }
+
+    fn list(&self, kind: FileKind) -> Result<Vec<Listed>> {
+        if kind == FileKind::Config {
+            return Ok(Vec::new());
+        }
+        self.call(|| format!("list {} in {}", kind.folder(), self.shown), async |_| self.list_all(kind).await)
+    }
+
+    fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
+        let path = kind.path(name);
+        self.call(|| place(self, "read", kind, name), async |_| self.get(&path, BytesRange::from(..)).await)
+    }
+
+    fn read_range(&self, kind: FileKind, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
+        let place = || place(self, "read", kind, name);
+        let short = || Kind::Damaged(format!("it ends before byte {}", range.end));
+        let Some(length) = range.end.checked_sub(range.start) else {
+            return Err(Error::new(place(), short()));
+        };
+        if length == 0 {
+            return Ok(Vec::new());
+        }
+        let path = kind.path(name);
+        self.call(place, async |_| match self.get(&path, BytesRange::from(range.clone())).await {
+            Ok(bytes) if bytes.len() as u64 == length => Ok(bytes),
+            Ok(_) => Err(Failure::Final(short())),
+            Err(Failure::Final(Kind::Damaged(_))) => Err(Failure::Final(short())),
+            Err(failure) => Err(failure),
+        })
+    }
+
+    fn size(&self, kind: FileKind, name: &str) -> Result<Option<u64>> {
+        let path = kind.path(name);
+        self.call(|| place(self, "look at", kind, name), async |_| self.stat(&path).await)
+    }
+
+    fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = kind.path(name);
+        let buffer = Buffer::from(bytes.to_vec());
+        self.call(
+            || place(self, "write", kind, name),
+            async |tried| self.put(kind, &path, &buffer, tried).await,
+        )
+    }
+
+    fn remove(&self, kind: FileKind, name: &str) -> Result<()> {
+        let path = kind.path(name);
+        self.call(
+            || place(self, "remove", kind, name),
+            async |_| match self.within(self.limits.stall, self.operator.delete(&path)).await {
+                Err(Failure::Final(Kind::NotFound)) => Ok(()),
+                other => other,
+            },
+        )
+    }
+
+    fn lanes(&self) -> usize {
+        8
+    }
+
+    fn is_local(&self) -> bool {
+        false
+    }
+}
+
+impl fmt::Debug for S3Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("S3Store").field(&self.shown).finish()
+    }
+}
+
+// Both are settings of the process, and whoever chose another TLS provider before us keeps it.
+fn prepare() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        opendal::install_default();
+    });
+}
+
+fn failure(error: &opendal::Error) -> Failure {
+    if let Some(tls) = tls_error(error) {
+        let way_out = "if the server is yours, add its CA to the certificates that this machine trusts";
+        return Failure::Final(Kind::Refused(format!("{tls}; {way_out}")));
+    }
+    let Answer { code, text } = Answer::of(error);
+    if error.is_temporary() || code == "BadDigest" {
+        return Failure::Passing(text);
+    }
+    Failure::Final(match (error.kind(), code.as_str()) {
+        (_, "NoSuchBucket") => Kind::NoRepository,
+        (_, "RequestTimeTooSkewed") => Kind::Refused(format!("{text}; set this machine's clock")),
+        (_, code) if code.contains("QuotaExceeded") || code.contains("StorageFull") => Kind::Full,
+        (_, "InsufficientStorage") => Kind::Full,
+        (_, "PermanentRedirect" | "AuthorizationHeaderMalformed") => {
+            Kind::BadAddress(format!("{text}; name the bucket's own region with region=…"))
+        }
+        (ErrorKind::NotFound, _) => Kind::NotFound,
+        (ErrorKind::RangeNotSatisfied, _) => Kind::Damaged(text),
+        (ErrorKind::PermissionDenied, "") => {
+            Kind::Refused("access denied, the server doesn't say why".into())
+        }
+        (ErrorKind::PermissionDenied, _) => Kind::Refused(text),
+        (_, "") => Kind::Io(io::Error::other(text)),
+        _ => Kind::Refused(text),
+    })
+}
+
+/// What the server said, or what kept it from saying anything.
+struct Answer {
+    /// S3's own code, `AccessDenied` say; empty where there was none.
+    code: String,
+    text: String,
+}
+
+impl Answer {
+    fn of(error: &opendal::Error) -> Self {
+        let field = |name: &str| {
+            let (_, rest) = error.message().split_once(&format!("{name}: \""))?;
+            rest.split_once('"').map(|(value, _)| value.to_owned())
+        };
+        match (field("code"), field("message")) {
+            (Some(code), Some(message)) if !code.is_empty() => {
+                Self { text: format!("{code}: {message}"), code }
+            }
+            _ => {
+                let mut deepest = error.source();
+                while let Some(next) = deepest.and_then(|error| error.source()) {
+                    deepest = Some(next);
+                }
+                let text = deepest.map_or_else(|| error.message().to_owned(), ToString::to_string);
+                let text = if text.trim().is_empty() { error.kind().to_string() } else { text };
+                Self { code: String::new(), text }
+            }
+        }
+    }
+}
+
+fn tls_error(error: &opendal::Error) -> Option<&rustls::Error> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let found = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()));
+        if let Some(tls @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) =
+            found
+        {
+            return Some(tls);
+        }
+        cause = error.source();
+    }
+    None
+}
