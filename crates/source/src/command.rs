@@ -78,11 +78,11 @@ impl Source for Command {
             return Err(Error::new(at("put back", &dump), Kind::NotInPoint));
         }
         if to.is_some() {
-            return Ok(PutBack { into: vec![dump], bytes: 0 });
+            return Ok(PutBack { into: vec![dump], bytes: 0, ..PutBack::default() });
         }
         let loaded = self.load.feed(file);
         let bytes = loaded.map_err(|why| Error::new(format!("load {}", self.name), Kind::Program(why)))?;
-        Ok(PutBack { into: vec![self.load.name().into()], bytes })
+        Ok(PutBack { into: vec![self.load.name().into()], bytes, ..PutBack::default() })
     }
 
     fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>> {

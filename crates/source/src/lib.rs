@@ -104,4 +104,6 @@ pub struct PutBack {
     pub into: Vec<PathBuf>,
     /// Bytes that were moved into place or fed to a program; 0 where the vault had restored in place already.
     pub bytes: u64,
+    /// What the source names and the point did not hold. Only for sources of several parts; one of which nothing is there is an error.
+    pub missing: Vec<PathBuf>,
 }

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const LAST_WORDS_BYTES: usize = 4096;
 /// How long a program may run that nobody set a limit for.
 const WITHIN_DEFAULT: Duration = Duration::from_secs(3600);
+/// The longest time that a clock can be asked to count to without running over: more is as good as no limit.
+const WITHIN_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// How much is carried through a pipe at a time.
 const PIECE_BYTES: usize = 64 * 1024;
 /// What a pipe may hold: with more than the usual 64 KiB the two sides wait less for each other.
@@ -42,7 +44,7 @@ impl Program {
     /// Sets how long it may run.
     #[must_use]
     pub fn within(self, limit: Duration) -> Self {
-        Self { within: limit, ..self }
+        Self { within: limit.min(WITHIN_MAX), ..self }
     }
 
     /// Returns the program as a person would name it: without its arguments, which may hold secrets.
@@ -95,6 +97,7 @@ impl Program {
         let pid = Pid::from_child(&child);
         let mut running = Running {
             ended: None,
+            is_waited_for: false,
             child,
             out,
             err,
@@ -114,6 +117,7 @@ pub(crate) struct Running {
     child: Child,
     /// Becomes readable when the child has ended.
     ended: Option<OwnedFd>,
+    is_waited_for: bool,
     out: Option<ChildStdout>,
     err: Option<ChildStderr>,
     last_words: Vec<u8>,
@@ -205,7 +209,7 @@ impl Running {
             }
             if has_ended {
                 self.listen(true);
-                self.ended = None;
+                self.is_waited_for = true;
                 return self.child.wait();
             }
         }
@@ -243,7 +247,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         // Once it was waited for, its number may be somebody else's.
-        if self.ended.is_some() {
+        if !self.is_waited_for {
             let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
             let _ = self.child.wait();
         }

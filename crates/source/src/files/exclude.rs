@@ -5,7 +5,7 @@ use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Patterns, matched against absolute paths, and folders.
 #[derive(Debug, Clone, Default)]
@@ -76,8 +76,13 @@ impl Excludes {
     }
 
     /// Returns whether this absolute path is one of the folders named literally.
-    pub(super) fn is_folder(&self, path: &[u8]) -> bool {
-        !self.folders.is_empty() && self.folders.contains(std::path::Path::new(OsStr::from_bytes(path)))
+    fn is_folder(&self, path: &[u8]) -> bool {
+        !self.folders.is_empty() && self.folders.contains(Path::new(OsStr::from_bytes(path)))
+    }
+
+    /// Returns whether this absolute path is, or lies in, one of the folders named literally.
+    pub(super) fn is_in_folder(&self, path: &Path) -> bool {
+        self.folders.iter().any(|folder| path.starts_with(folder))
     }
 }
 

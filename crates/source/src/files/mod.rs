@@ -12,6 +12,7 @@ use crate::standing::{Standing, look};
 use crate::{Capture, Error, Kind, Landing, PutBack, Result, Source};
 use exclude::Excludes;
 use roots::Roots;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use vault::{Timestamp, Unread};
 
@@ -122,14 +123,20 @@ impl Source for Files {
             let why = format!("files are restored straight into {}", final_root.display());
             return Err(Error::new(at("put back from", restored), Kind::Invalid(why)));
         }
-        let into: Vec<_> = Roots::new(&self.paths)?.paths().iter().map(|path| under(to, path)).collect();
-        for path in &into {
-            std::fs::symlink_metadata(path).map_err(|error| match error.kind() {
-                std::io::ErrorKind::NotFound => Error::new(at("put back", path), Kind::NotInPoint),
-                _ => Error::io(at("put back", path), error),
-            })?;
+        let mut done = PutBack::default();
+        for path in Roots::new(&self.paths)?.paths().iter().map(|path| under(to, path)) {
+            match std::fs::symlink_metadata(&path) {
+                Ok(_) => done.into.push(path),
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    done.missing.push(path);
+                }
+                Err(error) => return Err(Error::io(at("put back", &path), error)),
+            }
         }
-        Ok(PutBack { into, bytes: 0 })
+        match done.into.is_empty() {
+            true => Err(Error::new(at("put back into", restored), Kind::NotInPoint)),
+            false => Ok(done),
+        }
     }
 
     fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>> {

@@ -302,9 +302,12 @@ impl<'a> Listing<'a> {
 
     fn push_named(&mut self, node: Node, child: &Branch, length: usize) {
         let path = self.join(&node.name, length);
-        if self.tree.excludes.is_folder(path.as_os_str().as_bytes()) && child.is_root {
-            let why = "left out: a vault lies here, and would be backed up into itself".to_owned();
-            self.unread.push(Unread { path, why });
+        if self.tree.excludes.is_in_folder(&path) {
+            let left_out = |path| Unread {
+                path,
+                why: "left out: a vault lies here, and would be backed up into itself".to_owned(),
+            };
+            self.unread.extend(child.below(&path).into_iter().map(left_out));
             return;
         }
         self.tree.check_named(&path, child, &node, self.unread);

@@ -1,7 +1,7 @@
 //! The consistent copy.
 //!
 //! ```text
-//! open the database read-only
+//! open the database to read
 //! WAL mode:          hold one read transaction and copy: it sees one state, and nobody waits for it
 //! rollback journal:  copy in small steps, letting go in between; SQLite starts over when somebody wrote
 //!                    after three fresh starts, or a quarter of our patience: as in WAL mode, while writers wait
@@ -17,6 +17,7 @@ use crate::{Error, Kind, Result};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use rustix::fs::StatVfsMountFlags;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -117,12 +118,23 @@ fn busy() -> rusqlite::Error {
 }
 
 fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let log = std::fs::metadata(beside(&real, "-wal")).ok();
+    let is_empty = log.as_ref().is_none_or(|log| log.len() == 0);
     // On a read-only file system nobody writes, and SQLite needs to be told that it needn't either.
-    let read_only = rustix::fs::statvfs(path)
-        .is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY));
-    let has_log = std::fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0);
-    if read_only && !has_log { open_immutable(path) } else { Connection::open_with_flags(path, flags) }
+    let mount = rustix::fs::statvfs(&real);
+    if is_empty && mount.is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::RDONLY)) {
+        return open_immutable(&real);
+    }
+    // Even to read in WAL mode, SQLite makes the log that isn't there. One that may write takes it away again when it is the last to
+    // close; one that may not would leave it, perhaps with an owner that locks out the database's own programs.
+    let access = match log.is_none() && is_in_wal_mode(&real) {
+        true => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        false => OpenFlags::SQLITE_OPEN_READ_ONLY,
+    };
+    let db = Connection::open_with_flags(&real, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    db.execute_batch("PRAGMA query_only = ON")?;
+    Ok(db)
 }
 
 /// Opens a database that nobody writes to, without any file beside it.

@@ -20,6 +20,8 @@ use vault::{Content, Node, NodeKind, Timestamp, Unread};
 
 /// How long another program may keep the database locked before a capture gives up.
 const PATIENCE_DEFAULT: Duration = Duration::from_secs(60);
+/// SQLite counts milliseconds in 31 bits.
+const PATIENCE_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// An SQLite database.
 ///
@@ -55,10 +57,10 @@ impl Sqlite {
         Ok(Self { path, patience: PATIENCE_DEFAULT })
     }
 
-    /// Sets how long another program may keep the database locked before a capture gives up.
+    /// Sets how long another program may keep the database locked before a capture gives up: a day at most.
     #[must_use]
     pub fn patience(self, limit: Duration) -> Self {
-        Self { patience: limit, ..self }
+        Self { patience: limit.min(PATIENCE_MAX), ..self }
     }
 }
 

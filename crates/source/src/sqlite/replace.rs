@@ -72,7 +72,7 @@ pub(super) fn replace(restored: &Path, inside: &Path, target: &Path) -> Result<P
         _ => {}
     }
     sync(folder)?;
-    Ok(PutBack { into: vec![target], bytes })
+    Ok(PutBack { into: vec![target], bytes, ..PutBack::default() })
 }
 
 /// Makes `new` lie at `ready`, whole and durable.

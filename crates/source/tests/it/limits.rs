@@ -3,7 +3,7 @@
 use crate::machine::{Folder, run};
 use crate::walk::{now, read, walk};
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
-use source::{Files, Source};
+use source::{Files, Kind, Source, Sqlite};
 use std::fs;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -104,6 +104,10 @@ fn without_leave_to_read_a_file_is_reported_and_the_rest_is_read() {
     for (name, mode) in [("", "755"), ("secret", "600"), ("open", "644"), ("closed", "700")] {
         run("chmod", &[&mode, &folder.join(name)]);
     }
+    // SQLite needs to write beside a database in WAL mode even to read it.
+    let db = rusqlite::Connection::open(folder.join("wal.db")).unwrap();
+    db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (n)").unwrap();
+    drop(db);
     let Ok(exe) = std::env::current_exe() else { panic!("no test binary") };
     // The test binary lies in a place that others may not enter.
     let copy = folder.join("it");
@@ -125,6 +129,9 @@ fn without_leave_to_read_a_file_is_reported_and_the_rest_is_read() {
 fn walk_as_nobody() {
     #[expect(clippy::disallowed_methods, reason = "how the other half tells where")]
     let base: PathBuf = std::env::var_os("RELEVE_TEST_WALK").unwrap().into();
+    let scratch = tempfile::tempdir().unwrap();
+    let error = Sqlite::new(base.join("wal.db")).unwrap().capture(scratch.path(), now()).unwrap_err();
+    assert!(matches!(error.kind, Kind::FolderNotWritable), "{error}");
     let files = Files::new([&base]).exclude(["it"]).unwrap();
     let walked = walk(files.capture(Path::new("/"), now()).unwrap().input());
     assert!(walked.why(&base.join("secret")).contains("Permission denied"));

@@ -1,5 +1,12 @@
 //! Captures of real trees, databases and programs on this machine.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may panic, and so may what only tests call"
+)]
+
 mod command;
 mod files;
 mod limits;

@@ -53,7 +53,11 @@ fn an_idle_database_comes_under_its_own_path_with_its_owner_and_mode() {
         std::os::unix::fs::chown(&path, Some(1234), Some(1235)).unwrap();
         run("setfattr", &[&"-n", &"user.x", &"-v", &"y", &path]);
 
+        let before = fs::read(&path).unwrap();
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
         let walked = capture(&path, &scratch);
+        assert!(before == fs::read(&path).unwrap());
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), modified);
         assert_eq!(walked.unread, []);
         assert_eq!(walked.below(&folder.path), ["var", "var/lib", "var/lib/orders.db"]);
         let (node, stat) = (&walked.nodes[&path], fs::metadata(&path).unwrap());
@@ -62,6 +66,9 @@ fn an_idle_database_comes_under_its_own_path_with_its_owner_and_mode() {
         assert_eq!(node.meta.xattrs[0].name, b"user.x");
         assert_eq!(node.size(), walked.contents[&path].len() as u64);
         assert_eq!(ask::<u32>(&walked.contents[&path], "SELECT count(*) FROM b"), 100);
+        let left: Vec<_> =
+            fs::read_dir(folder.join("var/lib")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, ["orders.db"], "{mode}");
         // The mode of the journal is part of the database.
         assert_eq!(ask::<String>(&walked.contents[&path], "PRAGMA journal_mode"), mode);
     }
