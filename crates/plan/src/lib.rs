@@ -1,1 +1,33 @@
-//! Room not yet furnished.
+//! What was promised, and what is to be done: the plan file and every decision that follows from it.
+//!
+//! Pure: values in, values out; no file is opened, no clock is read. Read in this order: [`parse`] (text to
+//! [`Plan`], with every mistake at once), [`choose`] (which restore point), [`Runbook`] (what a recovery will do, with no choice left
+//! open), [`forecast`], [`schedule`].
+//!
+//! ```
+//! let file = plan::SourceFile { name: "plan.toml".into(), text: "[organisation]\nnam = \"Dupont\"\n".into() };
+//! let parsed = plan::parse(&[file]);
+//! assert!(parsed.plan.is_none());
+//! assert!(parsed.diagnostics.iter().any(|d| d.help.as_deref() == Some("write `name`")));
+//! ```
+
+mod amount;
+mod check;
+mod choose;
+mod diagnostic;
+pub mod forecast;
+mod model;
+mod order;
+mod read;
+mod runbook;
+pub mod schedule;
+mod schema;
+
+pub use amount::{Period, Share};
+pub use choose::{Choice, Facts, NoChoice, Wanted, choose};
+pub use diagnostic::{Diagnostic, Severity, SourceFile};
+pub use model::*;
+pub use order::{Ordered, recovery_order};
+pub use read::{Parsed, parse};
+pub use runbook::{Available, Blocker, Candidate, Restore, Runbook, RunbookInput, Standing, Step, StepKind, runbook};
+pub use schema::schema;

@@ -1,0 +1,179 @@
+//! Durations and shares as people write them.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// A length of time, as people write it: `30 minutes`, `1h30m`, `2 semaines`. A month is 30 days, a year 365: bounds for
+/// promises, not dates of a calendar.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Period(pub Duration);
+
+/// The units, longest first, with their lengths in seconds and all their spellings; the first two are written back.
+const UNITS: [(u64, &[&str]); 7] = [
+    (365 * 86_400, &["year", "years", "y", "an", "ans", "année", "années"]),
+    (30 * 86_400, &["month", "months", "mo", "mois"]),
+    (7 * 86_400, &["week", "weeks", "w", "semaine", "semaines"]),
+    (86_400, &["day", "days", "d", "j", "jour", "jours"]),
+    (3_600, &["hour", "hours", "h", "hr", "hrs", "heure", "heures"]),
+    (60, &["minute", "minutes", "min", "mins", "m", "mn"]),
+    (1, &["second", "seconds", "s", "sec", "secs", "seconde", "secondes"]),
+];
+
+impl Period {
+    /// Returns a period of this many seconds.
+    #[must_use]
+    pub const fn seconds(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+}
+
+/// Says that a text is no length of time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadAmount(String);
+
+impl fmt::Display for BadAmount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl std::error::Error for BadAmount {}
+
+impl FromStr for Period {
+    type Err = BadAmount;
+    fn from_str(text: &str) -> Result<Self, BadAmount> {
+        let bad = |what: String| Err(BadAmount(what));
+        let mut rest = text.trim();
+        if rest.is_empty() {
+            return bad("an empty text is no length of time".into());
+        }
+        let mut total = 0u64;
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            let (number, after) = rest.split_at(digits);
+            let Ok(number) = number.parse::<u64>() else {
+                return bad(format!("`{rest}` doesn't begin with a whole number"));
+            };
+            let after = after.trim_start();
+            let letters = after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len());
+            let (unit, after) = after.split_at(letters);
+            if unit.is_empty() {
+                return bad(format!("`{number}` of what? Units are seconds, minutes, hours, days, weeks, months, years"));
+            }
+            let lower = unit.to_lowercase();
+            let Some((length, _)) = UNITS.iter().find(|(_, names)| names.contains(&lower.as_str())) else {
+                return bad(format!("`{unit}` is no unit of time: seconds, minutes, hours, days, weeks, months, years"));
+            };
+            let Some(sum) = number.checked_mul(*length).and_then(|part| total.checked_add(part)) else {
+                return bad("longer than the age of the universe".into());
+            };
+            total = sum;
+            rest = after.trim_start_matches([' ', ',']);
+        }
+        Ok(Self::seconds(total))
+    }
+}
+
+impl fmt::Display for Period {
+    /// The two largest units: `1 hour 30 minutes`, `3 days`; what is below a second is left out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0.as_secs();
+        let mut written = 0;
+        for (length, names) in UNITS {
+            let count = rest / length;
+            if count > 0 && written < 2 {
+                let name = names.get(usize::from(count > 1)).copied().unwrap_or_default();
+                write!(f, "{}{count} {name}", if written > 0 { " " } else { "" })?;
+                written += 1;
+                rest %= length;
+            } else if written > 0 {
+                break;
+            }
+        }
+        if written == 0 { f.write_str("0 seconds") } else { Ok(()) }
+    }
+}
+
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+impl<'de> Deserialize<'de> for Period {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A share of a whole, 0 to 1, as people write it: `10%`, `2.5 %`, `all`.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Share(pub f64);
+
+impl FromStr for Share {
+    type Err = BadAmount;
+    fn from_str(text: &str) -> Result<Self, BadAmount> {
+        let text = text.trim();
+        if text == "all" {
+            return Ok(Self(1.0));
+        }
+        let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+        match number {
+            Some(percent) if (0.0..=100.0).contains(&percent) => Ok(Self(percent / 100.0)),
+            _ => Err(BadAmount(format!("`{text}` is no share: write `10%` or `all`"))),
+        }
+    }
+}
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 >= 1.0 { f.write_str("all") } else { write!(f, "{}%", self.0 * 100.0) }
+    }
+}
+impl Serialize for Share {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn periods_are_read_as_people_write_them() {
+        for (text, seconds) in [
+            ("30 minutes", 1800),
+            ("1 hour", 3600),
+            ("90 s", 90),
+            ("1h30m", 5400),
+            ("1 hour, 30 minutes", 5400),
+            ("6 months", 6 * 30 * 86_400),
+            ("2 semaines", 14 * 86_400),
+            ("1 jour", 86_400),
+        ] {
+            assert_eq!(text.parse(), Ok(Period::seconds(seconds)), "{text}");
+        }
+        for text in ["", "5", "minutes", "five minutes", "5 parsecs", "-1 hour", "1.5 hours", "99999999999999 years"] {
+            assert!(text.parse::<Period>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_period_of_two_units_reads_back_as_it_is_shown(hours in 1u64..24, minutes in 0u64..60) {
+            let period = Period::seconds(hours * 3600 + minutes * 60);
+            prop_assert_eq!(period.to_string().parse(), Ok(period));
+        }
+
+        #[test]
+        fn any_text_is_a_period_or_refused(text in ".{0,30}") {
+            let _ = text.parse::<Period>();
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! The plan as the program uses it. Every field is what the key of the same name means in the file; `docs/plan.md` explains them.
+
+use crate::{Period, Share, Wanted};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]
+        #[serde(transparent)]
+        pub struct $name(pub String);
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+        impl From<&str> for $name {
+            fn from(name: &str) -> Self {
+                Self(name.to_owned())
+            }
+        }
+    )*};
+}
+
+names! {
+    /// Names a system.
+    SystemName,
+    /// Names a vault.
+    VaultName,
+    /// Names a host.
+    HostName,
+    /// Names a site.
+    SiteName,
+    /// Names a person.
+    PersonName,
+    /// Names a scenario.
+    ScenarioName,
+    /// Names a drill.
+    DrillName,
+}
+
+/// A whole plan, checked.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Plan {
+    /// Whose plan it is.
+    pub organisation: Organisation,
+    /// The people in it.
+    pub people: BTreeMap<PersonName, Person>,
+    /// The places.
+    pub sites: BTreeMap<SiteName, Site>,
+    /// The machines.
+    pub hosts: BTreeMap<HostName, Host>,
+    /// The vaults.
+    pub vaults: BTreeMap<VaultName, Vault>,
+    /// The systems.
+    pub systems: BTreeMap<SystemName, System>,
+    /// What holds for all systems that don't say otherwise.
+    pub policy: Policy,
+    /// The causes that are prepared for.
+    pub scenarios: BTreeMap<ScenarioName, Scenario>,
+    /// The rehearsals.
+    pub drills: BTreeMap<DrillName, Drill>,
+}
+
+/// Whose plan it is.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Organisation {
+    /// Shown above every report.
+    pub name: String,
+    /// Language of texts, `en` or `fr`.
+    pub language: Option<String>,
+    /// How often a person looks through the plan.
+    pub review_every: Option<Period>,
+}
+
+/// Someone with a part in a recovery.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Person {
+    /// As people say it.
+    pub name: String,
+    /// What they are in the company.
+    pub role: Option<String>,
+    /// Ways to reach them, best first: `mailto:`, `tel:`, `https:`.
+    pub contact: Vec<String>,
+}
+
+/// A place that burns, floods or loses power as one.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Site {
+    /// As people say it.
+    pub title: Option<String>,
+}
+
+/// A machine.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Host {
+    /// Where it stands.
+    pub site: SiteName,
+    /// What the machine calls itself, where that isn't its name here.
+    pub name: Option<String>,
+}
+
+/// Where a secret is to be had. Never the secret.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Secret {
+    /// In this environment variable.
+    Env(String),
+    /// In this file; a final line break doesn't count.
+    File(String),
+    /// On the standard output of this command; a final line break doesn't count.
+    Command(Vec<String>),
+}
+
+/// A place that holds copies.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Vault {
+    /// `file://`, `s3://` or `sftp://`.
+    pub url: String,
+    /// Where it stands.
+    pub site: SiteName,
+    /// What opens it.
+    pub password: Option<Secret>,
+    /// S3: the access key's id.
+    pub access_key: Option<Secret>,
+    /// S3: the secret access key.
+    pub secret_key: Option<Secret>,
+    /// S3: the session token, for temporary keys.
+    pub session_token: Option<Secret>,
+}
+
+/// How badly the company needs a system. In order of who comes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Criticality {
+    /// Without it the company doesn't work.
+    Vital,
+    /// It hurts within a day.
+    Important,
+    /// It can wait.
+    #[default]
+    Normal,
+}
+
+impl fmt::Display for Criticality {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vital => "vital",
+            Self::Important => "important",
+            Self::Normal => "normal",
+        })
+    }
+}
+
+/// Something that the company needs back.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct System {
+    /// As people say it.
+    pub title: Option<String>,
+    /// The machine that it runs on.
+    pub host: HostName,
+    /// How badly it is needed.
+    pub criticality: Criticality,
+    /// Promised time to recover.
+    pub rto: Period,
+    /// Promised bound on lost data.
+    pub rpo: Period,
+    /// The longest outage that the company survives.
+    pub mtpd: Option<Period>,
+    /// Who answers for it.
+    pub owner: Option<PersonName>,
+    /// Who does if the owner can't.
+    pub deputy: Option<PersonName>,
+    /// Systems that must be back before it.
+    pub needs: Vec<SystemName>,
+    /// How it is captured and put back.
+    pub source: Option<Source>,
+    /// How it is stopped before and started after.
+    pub recover: Recover,
+    /// How it is known that it works.
+    pub check: Vec<Check>,
+    /// What it does otherwise than the plan's policy.
+    pub policy: PolicyOverride,
+}
+
+impl System {
+    /// Returns the title, or the name where there is none.
+    #[must_use]
+    pub fn title<'a>(&'a self, name: &'a SystemName) -> &'a str {
+        self.title.as_deref().unwrap_or(&name.0)
+    }
+}
+
+/// How a kind of system is captured and put back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Files and folders.
+    Files(FilesSource),
+    /// An SQLite database.
+    Sqlite(SqliteSource),
+    /// What a command prints.
+    Command(CommandSource),
+}
+
+impl Source {
+    /// Returns the word for it in the plan.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Files(_) => "files",
+            Self::Sqlite(_) => "sqlite",
+            Self::Command(_) => "command",
+        }
+    }
+}
+
+/// Files and folders.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct FilesSource {
+    /// What is captured: absolute paths.
+    pub paths: Vec<String>,
+    /// What is left out: globs.
+    pub exclude: Vec<String>,
+    /// Don't enter other file systems.
+    pub one_file_system: bool,
+    /// A command before the capture; if it fails there is no point.
+    pub before: Option<Vec<String>>,
+    /// A command after the capture, whatever became of it.
+    pub after: Option<Vec<String>>,
+}
+
+/// An SQLite database.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct SqliteSource {
+    /// The database file: an absolute path.
+    pub path: String,
+}
+
+/// What a command prints.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct CommandSource {
+    /// The command whose output is the restore point.
+    pub dump: Vec<String>,
+    /// The command that reads it back.
+    pub load: Vec<String>,
+    /// What the output is called in the point.
+    pub name: Option<String>,
+}
+
+/// How a system is stopped and started.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Recover {
+    /// Before anything is overwritten.
+    pub stop: Option<Action>,
+    /// After everything is back.
+    pub start: Option<Action>,
+}
+
+/// Something that is done to a system. Exactly one of `service` and `command`.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Action {
+    /// A systemd unit.
+    pub service: Option<String>,
+    /// A program and its arguments.
+    pub command: Option<Vec<String>>,
+    /// How long it may take; two minutes unless said.
+    pub within: Option<Period>,
+}
+
+/// How it is known that a system works. Exactly one of the first five.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Check {
+    /// A page that answers.
+    pub http: Option<String>,
+    /// A port that accepts, `host:port`.
+    pub tcp: Option<String>,
+    /// A program that exits well.
+    pub command: Option<Vec<String>>,
+    /// A query whose first value is true or above zero.
+    pub sql: Option<String>,
+    /// A file that is there and not empty.
+    pub file: Option<String>,
+    /// The HTTP status, or exit status, that is right.
+    pub expect: Option<i64>,
+    /// A text that the page must hold.
+    pub contains: Option<String>,
+    /// How long it is tried again; a minute unless said.
+    pub within: Option<Period>,
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { http: Some(url), .. } => write!(f, "{url} answers {}", self.expect.unwrap_or(200)),
+            Self { tcp: Some(address), .. } => write!(f, "{address} accepts connections"),
+            Self { command: Some(command), .. } => {
+                write!(f, "`{}` exits with {}", command.join(" "), self.expect.unwrap_or(0))
+            }
+            Self { sql: Some(query), .. } => write!(f, "`{query}` is true"),
+            Self { file: Some(path), .. } => write!(f, "{path} is there"),
+            _ => f.write_str("nothing"),
+        }
+    }
+}
+
+/// What holds for systems: where copies go, how often, how long they are kept, how they are verified.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Policy {
+    /// The vaults that every point goes to.
+    pub vaults: Vec<VaultName>,
+    /// How often a point is made.
+    pub every: Period,
+    /// What is kept. Nothing is pruned yet.
+    pub keep: Option<Keep>,
+    /// How the vaults are verified.
+    pub verify: Option<Verify>,
+}
+
+/// What one system does otherwise.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct PolicyOverride {
+    /// As in [`Policy`].
+    pub vaults: Option<Vec<VaultName>>,
+    /// As in [`Policy`].
+    pub every: Option<Period>,
+    /// As in [`Policy`].
+    pub keep: Option<Keep>,
+}
+
+/// How many points are kept.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+#[expect(missing_docs, reason = "each is what it says")]
+pub struct Keep {
+    pub last: Option<u32>,
+    pub hourly: Option<u32>,
+    pub daily: Option<u32>,
+    pub weekly: Option<u32>,
+    pub monthly: Option<u32>,
+    pub yearly: Option<u32>,
+}
+
+/// How vaults are verified.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Verify {
+    /// How often.
+    pub every: Period,
+    /// The share of the packs that is read and checked byte by byte.
+    pub read_data: Option<Share>,
+}
+
+/// A cause that is prepared for.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Scenario {
+    /// What happened: one of [`CAUSES`].
+    pub cause: String,
+    /// How the restore point is chosen.
+    pub restore_point: Wanted,
+    /// Hosts that a person cuts off first.
+    pub isolate: Vec<HostName>,
+    /// What people do before.
+    pub before: Vec<Ask>,
+    /// What people do after.
+    pub after: Vec<Ask>,
+}
+
+/// The causes that a scenario can name.
+pub const CAUSES: [&str; 5] = ["hardware failure", "human error", "cyberattack", "software bug", "site loss"];
+
+/// Something that a person does.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Ask {
+    /// What to do.
+    pub ask: String,
+    /// Who does it.
+    pub who: Option<PersonName>,
+    /// By when, counted from the start.
+    pub within: Option<Period>,
+}
+
+/// A rehearsal.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Drill {
+    /// How often.
+    pub every: Period,
+    /// What is rehearsed.
+    pub scenario: ScenarioName,
+    /// For which systems; all where empty.
+    pub systems: Vec<SystemName>,
+}
+
+impl Plan {
+    /// Returns what holds for a system: the plan's policy, with the system's own words over it.
+    #[must_use]
+    pub fn policy_of(&self, system: &System) -> Policy {
+        let own = &system.policy;
+        Policy {
+            vaults: own.vaults.clone().unwrap_or_else(|| self.policy.vaults.clone()),
+            every: own.every.unwrap_or(self.policy.every),
+            keep: own.keep.clone().or_else(|| self.policy.keep.clone()),
+            verify: self.policy.verify.clone(),
+        }
+    }
+
+    /// Returns what a host's machine calls itself.
+    #[must_use]
+    pub fn machine_name<'a>(&'a self, host: &'a HostName) -> &'a str {
+        self.hosts.get(host).and_then(|host| host.name.as_deref()).unwrap_or(&host.0)
+    }
+}
