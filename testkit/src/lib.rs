@@ -1,1 +1,45 @@
-//! Test helpers.
+//! Real servers, damaged places and trees of files, for tests only.
+//!
+//! - [`S3Server`], [`SshServer`]: the real thing on a free port of this machine, gone when dropped.
+//! - [`FaultyProxy`]: stands before an HTTP server and breaks what the test tells it to break.
+//! - [`SmallDisk`]: a file system that fills up, and that can be made read-only under root's hands.
+//! - [`tree`]: files of every kind that a file system knows, and what differs between two trees.
+//! - [`Restic`]: the independent judge of what we write.
+//!
+//! What a test needs and this machine doesn't have is a panic that says how to get it, never a test that is skipped.
+//! Everything here panics where a test would.
+//!
+//! ```
+//! use testkit::{Fault, FaultyProxy, S3Server, When};
+//!
+//! let server = S3Server::start();
+//! let proxy = FaultyProxy::before(server.port());
+//! proxy.plan(When::request("PUT", "/data/").first(2), Fault::Status(500));
+//! let address = server.address_at(proxy.port(), "vault");
+//! assert!(address.starts_with("s3://"));
+//! ```
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "only tests use this crate, and a test that cannot go on panics"
+)]
+
+mod disk;
+mod net;
+mod proxy;
+mod random;
+mod restic;
+mod s3;
+mod ssh;
+pub mod tree;
+
+pub use disk::SmallDisk;
+pub use net::{free_port, pause, wait_for_tcp, wait_until};
+pub use proxy::{Fault, FaultyProxy, Seen, When};
+pub use random::Random;
+pub use restic::{Output, Restic};
+pub use s3::S3Server;
+pub use ssh::SshServer;
