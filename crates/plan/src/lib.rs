@@ -29,5 +29,5 @@ pub use diagnostic::{Diagnostic, Severity, SourceFile};
 pub use model::*;
 pub use order::{Ordered, recovery_order};
 pub use read::{Parsed, parse};
-pub use runbook::{Available, Blocker, Candidate, Restore, Runbook, RunbookInput, Standing, Step, StepKind, runbook};
+pub use runbook::{Available, Restore, Runbook, RunbookInput, Standing, Step, StepKind, runbook};
 pub use schema::schema;

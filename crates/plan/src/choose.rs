@@ -1,0 +1,289 @@
+//! Which restore point a recovery takes: a pure choice, with its reasons.
+
+use crate::{Period, VaultName};
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+use std::str::FromStr;
+
+/// How the restore point is chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Wanted {
+    /// The newest complete one.
+    #[default]
+    Latest,
+    /// The newest complete one that a verification has read since.
+    LastVerified,
+    /// The newest complete one before the first sign of tampering.
+    LastClean,
+    /// The newest complete one that was begun before this instant.
+    Before(Timestamp),
+    /// This one: an id or its beginning.
+    Id(String),
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "latest" => Ok(Self::Latest),
+            "last verified" => Ok(Self::LastVerified),
+            "last clean" => Ok(Self::LastClean),
+            _ => match text.strip_prefix("before ").map(str::trim).map(instant) {
+                Some(Some(time)) => Ok(Self::Before(time)),
+                Some(None) => Err(format!("`{text}` names no instant: write before 2026-11-23T12:00:00+01:00")),
+                None => Err(format!("`{text}` is none of latest, last verified, last clean, before TIME")),
+            },
+        }
+    }
+}
+
+/// Reads an instant with its zone, as RFC 3339 or with a zone's name in brackets.
+fn instant(text: &str) -> Option<Timestamp> {
+    text.parse().ok().or_else(|| text.parse::<jiff::Zoned>().ok().map(|zoned| zoned.timestamp()))
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::LastVerified => f.write_str("last verified"),
+            Self::LastClean => f.write_str("last clean"),
+            Self::Before(time) => write!(f, "before {time}"),
+            Self::Id(id) => write!(f, "point {id}"),
+        }
+    }
+}
+impl Serialize for Wanted {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+impl<'de> Deserialize<'de> for Wanted {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What is known of one restore point of a system.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Facts {
+    /// Its id.
+    pub id: String,
+    /// When its capture began.
+    pub time: Timestamp,
+    /// Whether everything was read.
+    pub complete: bool,
+    /// When a verification last read it whole, if one did.
+    pub verified: Option<Timestamp>,
+    /// Files in it.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// The vaults that hold it and can be reached.
+    pub vaults: Vec<VaultName>,
+    /// Files that were there before and changed or vanished, as a share of all that were there before; `None` for a first point.
+    pub touched: Option<f64>,
+    /// How many these were.
+    pub touched_files: u64,
+    /// Share of the new content that doesn't compress, 0 to 1.
+    pub incompressible: f64,
+    /// Bytes of new content.
+    pub bytes_new: u64,
+}
+
+/// The chosen point.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Choice {
+    /// The point.
+    pub point: Facts,
+    /// Why this one, for a person.
+    pub reasons: Vec<String>,
+    /// What it costs: everything since.
+    pub loss: Period,
+}
+
+/// Says why there is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoChoice(pub String);
+
+impl fmt::Display for NoChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl std::error::Error for NoChoice {}
+
+/// A sign of tampering: more than half of at least so many files changed or gone at once …
+const MASS_SHARE: f64 = 0.5;
+const MASS_FILES: u64 = 20;
+/// … and what came instead doesn't compress, as encrypted content doesn't.
+const NOISE: f64 = 0.9;
+
+/// Chooses among the points of one system.
+pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choice, NoChoice> {
+    let mut points: Vec<&Facts> = points.iter().collect();
+    points.sort_by_key(|point| point.time);
+    if points.is_empty() {
+        return Err(NoChoice("there is no restore point".into()));
+    }
+    let mut reasons = Vec::new();
+    let candidates: Vec<&Facts> = match wanted {
+        Wanted::Latest => points.clone(),
+        Wanted::LastVerified => points.iter().copied().filter(|point| point.verified.is_some()).collect(),
+        Wanted::Before(time) => points.iter().copied().filter(|point| point.time < *time).collect(),
+        Wanted::LastClean => match first_sign(&points) {
+            Some((at, sign)) => {
+                reasons.push(sign);
+                points.iter().copied().take(at).collect()
+            }
+            None => {
+                reasons.push("no sign of tampering in any point".into());
+                points.clone()
+            }
+        },
+        Wanted::Id(id) => {
+            let called: Vec<_> = points.iter().copied().filter(|point| point.id.starts_with(id.as_str())).collect();
+            if called.len() > 1 {
+                let names: Vec<_> = called.iter().map(|point| point.id.as_str()).collect();
+                return Err(NoChoice(format!("`{id}` may be {}", names.join(" or "))));
+            }
+            if let [point] = called.as_slice() {
+                reasons.push("asked for by its id".into());
+                return Ok(chosen(point, reasons, now));
+            }
+            called
+        }
+    };
+    let newest_complete = candidates.iter().rev().find(|point| point.complete);
+    let Some(point) = newest_complete.or(candidates.last()) else {
+        let count = points.len();
+        return Err(NoChoice(match wanted {
+            Wanted::LastVerified => format!("none of the {count} points was verified yet: releve verify"),
+            Wanted::LastClean => format!("every point shows signs of tampering ({})", reasons.join("; ")),
+            Wanted::Before(time) => format!("none of the {count} points is from before {time}"),
+            _ => format!("none of the {count} points fits"),
+        }));
+    };
+    reasons.insert(0, match wanted {
+        Wanted::Latest | Wanted::Id(_) => "the newest complete point".into(),
+        Wanted::LastVerified => "the newest complete point that was verified".into(),
+        Wanted::LastClean => "the newest complete point that shows no sign of tampering".into(),
+        Wanted::Before(time) => format!("the newest complete point from before {time}"),
+    });
+    if !point.complete {
+        reasons.insert(0, "no complete point fits: this is the newest incomplete one".into());
+    } else if let Some(newer) = candidates.last().filter(|newer| newer.time > point.time) {
+        reasons.push(format!("a newer one, {}, is incomplete", newer.id));
+    }
+    Ok(chosen(point, reasons, now))
+}
+
+fn chosen(point: &Facts, reasons: Vec<String>, now: Timestamp) -> Choice {
+    let loss = now.duration_since(point.time).unsigned_abs();
+    // A point from the future is a clock that was wrong: it costs nothing that we know of.
+    let loss = if point.time > now { Period::default() } else { Period(loss) };
+    Choice { point: point.clone(), reasons, loss }
+}
+
+/// Returns the first point that shows a sign of tampering, and the sign. Every later point is as suspicious.
+fn first_sign(points: &[&Facts]) -> Option<(usize, String)> {
+    let mut usual = 0.0f64;
+    for (at, point) in points.iter().enumerate() {
+        let mass = point.touched.is_some_and(|share| share > MASS_SHARE) && point.touched_files >= MASS_FILES;
+        // Where content never compressed (pictures, archives), noise says nothing and the mass alone has to.
+        let noise = point.bytes_new == 0 || point.incompressible > NOISE || usual > NOISE;
+        if mass && noise {
+            let share = point.touched.unwrap_or_default() * 100.0;
+            let sign = format!(
+                "point {} of {} is suspicious: {} files ({share:.0}%) changed or vanished at once, and {:.0}% of the new content doesn't compress",
+                point.id, point.time, point.touched_files, point.incompressible * 100.0
+            );
+            return Some((at, sign));
+        }
+        if point.touched.is_none() {
+            usual = point.incompressible;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn point(id: &str, second: i64) -> Facts {
+        Facts {
+            id: id.into(),
+            time: Timestamp::from_second(second).unwrap(),
+            complete: true,
+            verified: None,
+            files: 100,
+            bytes: 1000,
+            vaults: vec![],
+            touched: Some(0.01),
+            touched_files: 1,
+            incompressible: 0.2,
+            bytes_new: 10,
+        }
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(10_000).unwrap()
+    }
+
+    #[test]
+    fn the_newest_complete_point_is_taken_and_a_newer_incomplete_one_is_named() {
+        let mut newer = point("bbbb", 200);
+        newer.complete = false;
+        let choice = choose(&[newer, point("aaaa", 100)], &Wanted::Latest, now()).unwrap();
+        assert_eq!(choice.point.id, "aaaa");
+        assert!(choice.reasons.iter().any(|reason| reason.contains("bbbb")));
+        assert_eq!(choice.loss, Period::seconds(9900));
+    }
+
+    #[test]
+    fn everything_from_the_first_sign_of_tampering_on_is_left_alone() {
+        let mut bad = point("bad0", 300);
+        (bad.touched, bad.touched_files, bad.incompressible) = (Some(1.0), 100, 0.99);
+        let quiet_after = point("late", 400);
+        let choice = choose(&[point("good", 200), bad, quiet_after], &Wanted::LastClean, now()).unwrap();
+        assert_eq!(choice.point.id, "good");
+        assert!(choice.reasons.iter().any(|reason| reason.contains("bad0")), "{:?}", choice.reasons);
+    }
+
+    #[test]
+    fn a_busy_day_is_no_attack() {
+        let mut busy = point("busy", 300);
+        (busy.touched, busy.touched_files, busy.incompressible) = (Some(0.8), 80, 0.3);
+        assert_eq!(choose(&[point("good", 200), busy], &Wanted::LastClean, now()).unwrap().point.id, "busy");
+    }
+
+    #[test]
+    fn an_ambiguous_beginning_names_the_candidates() {
+        let error = choose(&[point("ab12", 1), point("ab34", 2)], &Wanted::Id("ab".into()), now()).unwrap_err();
+        assert_eq!(error.to_string(), "`ab` may be ab12 or ab34");
+    }
+
+    #[test]
+    fn never_verified_is_not_verified() {
+        assert!(choose(&[point("aaaa", 1)], &Wanted::LastVerified, now()).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_choice_is_never_later_than_asked(times in proptest::collection::vec((0i64..9_000, any::<bool>()), 1..30), before in 0i64..9_000) {
+            let points: Vec<_> = times.iter().enumerate().map(|(n, (time, complete))| Facts { complete: *complete, ..point(&format!("{n:04}"), *time) }).collect();
+            let wanted = Wanted::Before(Timestamp::from_second(before).unwrap());
+            match choose(&points, &wanted, now()) {
+                Ok(choice) => {
+                    prop_assert!(choice.point.time.as_second() < before);
+                    let better = points.iter().any(|p| p.complete && p.time.as_second() < before && (!choice.point.complete || p.time > choice.point.time));
+                    prop_assert!(!better);
+                }
+                Err(_) => prop_assert!(points.iter().all(|p| p.time.as_second() >= before)),
+            }
+        }
+    }
+}

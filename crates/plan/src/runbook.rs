@@ -1,0 +1,257 @@
+//! What a recovery will do, with no choice left open: a value that can be printed, looked at and then carried out.
+
+use crate::{Action, Check, Choice, Facts, HostName, Period, PersonName, Plan, ScenarioName, SystemName, VaultName, Wanted};
+use crate::{choose, recovery_order};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Everything that the decision rests on.
+#[derive(Debug, Clone)]
+pub struct RunbookInput<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The cause, with how it chooses and what it asks of people.
+    pub scenario: Option<ScenarioName>,
+    /// What is to be recovered; everything where empty.
+    pub systems: Vec<SystemName>,
+    /// Overrides the scenario's choice of restore point.
+    pub wanted: Option<Wanted>,
+    /// Where to: below this folder and nothing else touched; in place where `None`.
+    pub to: Option<String>,
+    /// What this machine calls itself.
+    pub machine: String,
+    /// A person has said that this machine stands in for the plan's host, whatever its name.
+    pub stands_in: bool,
+    /// Now.
+    pub now: Timestamp,
+    /// For each system, its points and what stands in their place.
+    pub available: BTreeMap<SystemName, Available>,
+    /// The vaults, best to read from first, and why one can't be read.
+    pub vaults: Vec<(VaultName, Result<(), String>)>,
+    /// Bytes free where the systems are restored to, if that is known.
+    pub free: Option<u64>,
+}
+
+/// What there is of one system.
+#[derive(Debug, Clone, Default)]
+pub struct Available {
+    /// Its points.
+    pub points: Vec<Facts>,
+    /// What stands where it will be restored.
+    pub standing: Vec<Standing>,
+}
+
+/// Something that stands where a system will be restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Where.
+    pub path: String,
+    /// What, for a person: `1,204 files, 3.1 GB, newest 2026-11-23T10:00Z`; `None` if nothing.
+    pub what: Option<String>,
+}
+
+/// What a recovery will do.
+#[derive(Debug, Clone, Serialize)]
+pub struct Runbook {
+    /// The cause.
+    pub scenario: Option<ScenarioName>,
+    /// The machine that it is for.
+    pub machine: String,
+    /// Below which folder; in place where `None`.
+    pub to: Option<String>,
+    /// When it was decided.
+    pub decided: Timestamp,
+    /// The systems, in the order of their recovery.
+    pub systems: Vec<Restore>,
+    /// The steps, each after those that it names.
+    pub steps: Vec<Step>,
+    /// What a person should know before.
+    pub warnings: Vec<String>,
+    /// What makes it impossible as it stands.
+    pub blockers: Vec<String>,
+}
+
+/// How one system comes back.
+#[derive(Debug, Clone, Serialize)]
+pub struct Restore {
+    /// The system.
+    pub system: SystemName,
+    /// The chosen point, why, and what it costs.
+    pub choice: Choice,
+    /// The vaults to read from, in this order.
+    pub vaults: Vec<VaultName>,
+    /// What stands there now and is overwritten where it differs.
+    pub standing: Vec<Standing>,
+    /// Promised time to recover.
+    pub rto: Period,
+    /// Promised bound on lost data.
+    pub rpo: Period,
+}
+
+/// One step.
+#[derive(Debug, Clone, Serialize)]
+pub struct Step {
+    /// The steps that must be done before, by their places in the list. All are earlier.
+    pub after: Vec<usize>,
+    /// The system that it is for, if it is for one.
+    pub system: Option<SystemName>,
+    /// What is done.
+    pub kind: StepKind,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StepKind {
+    /// A person does something and says so.
+    Ask {
+        /// What.
+        text: String,
+        /// Who.
+        who: Option<PersonName>,
+        /// By when, from the start.
+        within: Option<Period>,
+    },
+    /// A person cuts a host off the network and says so.
+    Isolate(HostName),
+    /// The system is stopped.
+    Stop(Action),
+    /// Its data is put back.
+    Restore,
+    /// It is started.
+    Start(Action),
+    /// It is asked whether it works.
+    Check(Check),
+}
+
+/// Decides what a recovery will do.
+#[must_use]
+pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
+    let plan = input.plan;
+    let scenario = input.scenario.as_ref().and_then(|name| plan.scenarios.get(name));
+    let wanted = input.wanted.clone().or_else(|| scenario.map(|s| s.restore_point.clone())).unwrap_or_default();
+    let selected: Vec<SystemName> =
+        if input.systems.is_empty() { plan.systems.keys().cloned().collect() } else { input.systems.clone() };
+    let mut book = Runbook {
+        scenario: input.scenario.clone(),
+        machine: input.machine.clone(),
+        to: input.to.clone(),
+        decided: input.now,
+        systems: Vec::new(),
+        steps: Vec::new(),
+        warnings: Vec::new(),
+        blockers: Vec::new(),
+    };
+    let first: Vec<usize> = match scenario {
+        Some(scenario) => {
+            let isolate = scenario.isolate.iter().map(|host| StepKind::Isolate(host.clone()));
+            let asks = scenario.before.iter().map(ask);
+            isolate.chain(asks).map(|kind| book.push(Vec::new(), None, kind)).collect()
+        }
+        None => Vec::new(),
+    };
+    for (vault, state) in &input.vaults {
+        if let Err(why) = state {
+            book.warnings.push(format!("vault `{vault}` can't be read: {why}"));
+        }
+    }
+    let mut last_of: BTreeMap<SystemName, Vec<usize>> = BTreeMap::new();
+    for ordered in recovery_order(plan, &selected) {
+        let name = ordered.system;
+        let Some(system) = plan.systems.get(&name) else { continue };
+        for need in &ordered.needs_running {
+            book.warnings.push(format!("`{name}` needs `{need}`, which is not part of this recovery: it must be running"));
+        }
+        let expected = plan.machine_name(&system.host);
+        if expected != input.machine && !input.stands_in && input.to.is_none() {
+            book.blockers.push(format!(
+                "`{name}` belongs on `{expected}`, and this machine is `{}`: if it stands in for it, say so with --stand-in",
+                input.machine
+            ));
+        }
+        let available = input.available.get(&name).cloned().unwrap_or_default();
+        let choice = match choose(&available.points, &wanted, input.now) {
+            Ok(choice) => choice,
+            Err(why) => {
+                book.blockers.push(format!("`{name}`: {why}"));
+                continue;
+            }
+        };
+        if !choice.point.complete {
+            book.warnings.push(format!("the chosen point of `{name}` is incomplete: what it lacks can't come back"));
+        }
+        if choice.loss > system.rpo {
+            book.warnings.push(format!("`{name}` loses {}, and {} was promised", choice.loss, system.rpo));
+        }
+        let vaults: Vec<_> = input
+            .vaults
+            .iter()
+            .filter(|(vault, state)| state.is_ok() && choice.point.vaults.contains(vault))
+            .map(|(vault, _)| vault.clone())
+            .collect();
+        if vaults.is_empty() {
+            book.blockers.push(format!("`{name}`: no vault that holds point {} can be read", choice.point.id));
+        }
+        // Started only after what it needs is started, but its data comes back at once: independent systems side by side.
+        let mut before = first.clone();
+        if input.to.is_none()
+            && let Some(stop) = &system.recover.stop
+        {
+            before = vec![book.push(before, Some(&name), StepKind::Stop(stop.clone()))];
+        }
+        let mut last = vec![book.push(before, Some(&name), StepKind::Restore)];
+        if input.to.is_none() {
+            last.extend(ordered.after.iter().flat_map(|need| last_of.get(need).cloned().unwrap_or_default()));
+            if let Some(start) = &system.recover.start {
+                last = vec![book.push(last, Some(&name), StepKind::Start(start.clone()))];
+            }
+            if !system.check.is_empty() {
+                last = system
+                    .check
+                    .iter()
+                    .map(|check| book.push(last.clone(), Some(&name), StepKind::Check(check.clone())))
+                    .collect();
+            }
+        }
+        last_of.insert(name.clone(), last);
+        book.systems.push(Restore {
+            system: name,
+            choice,
+            vaults,
+            standing: available.standing,
+            rto: system.rto,
+            rpo: system.rpo,
+        });
+    }
+    if input.to.is_some() {
+        book.warnings.push("restored beside: nothing is stopped, started or checked".into());
+    }
+    let bytes: u64 = book.systems.iter().map(|restore| restore.choice.point.bytes).sum();
+    if let Some(free) = input.free
+        && free < bytes
+    {
+        let standing = book.systems.iter().flat_map(|restore| &restore.standing).any(|standing| standing.what.is_some());
+        let message = format!("{bytes} bytes are to come back and {free} are free");
+        // What stands there already may be most of it: then it is a warning, and a restore that finds no room says so.
+        if standing { book.warnings.push(message) } else { book.blockers.push(message) }
+    }
+    if let Some(scenario) = scenario {
+        let all: Vec<usize> = (0..book.steps.len()).collect();
+        for kind in scenario.after.iter().map(ask) {
+            book.push(all.clone(), None, kind);
+        }
+    }
+    book
+}
+
+impl Runbook {
+    fn push(&mut self, after: Vec<usize>, system: Option<&SystemName>, kind: StepKind) -> usize {
+        self.steps.push(Step { after, system: system.cloned(), kind });
+        self.steps.len() - 1
+    }
+}
+
+fn ask(ask: &crate::Ask) -> StepKind {
+    StepKind::Ask { text: ask.ask.clone(), who: ask.who.clone(), within: ask.within }
+}

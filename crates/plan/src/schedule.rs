@@ -1,0 +1,83 @@
+//! When the next run of something is due.
+
+use crate::Period;
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// The first pause after a failure; it doubles with each further one.
+const RETRY_FIRST: Duration = Duration::from_secs(60);
+/// No pause after failures is longer, and none is longer than the interval itself.
+const RETRY_LONGEST: Duration = Duration::from_secs(60 * 60);
+
+/// What is known of earlier runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct History {
+    /// When the last run that succeeded began.
+    pub success: Option<Timestamp>,
+    /// When the last run began, whatever became of it.
+    pub attempt: Option<Timestamp>,
+    /// How many runs have failed since the last success.
+    pub failures: u32,
+}
+
+/// Returns when the next run is due; `now` or earlier means at once.
+///
+/// A run that was missed while the machine was down is due at once, once and not as often as it was missed. A time in the
+/// future is a clock that was wrong: the run is due.
+#[must_use]
+pub fn due(history: History, every: Period, now: Timestamp) -> Timestamp {
+    let past = |time: Option<Timestamp>| time.filter(|time| *time <= now);
+    if history.failures > 0
+        && let Some(attempt) = past(history.attempt)
+    {
+        let doublings = history.failures.saturating_sub(1).min(16);
+        let pause = RETRY_FIRST.saturating_mul(1 << doublings).min(RETRY_LONGEST).min(every.0.max(RETRY_FIRST));
+        return after(attempt, pause);
+    }
+    match past(history.success) {
+        Some(success) => after(success, every.0),
+        None => now,
+    }
+}
+
+fn after(time: Timestamp, pause: Duration) -> Timestamp {
+    let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
+    time.checked_add(pause).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    const HOUR: Period = Period::seconds(3600);
+
+    #[test]
+    fn what_never_ran_is_due_at_once() {
+        assert_eq!(due(History::default(), HOUR, at(5)), at(5));
+    }
+
+    #[test]
+    fn a_run_follows_the_last_success_by_the_interval_even_after_downtime() {
+        let history = History { success: Some(at(1000)), attempt: Some(at(1000)), failures: 0 };
+        assert_eq!(due(history, HOUR, at(1100)), at(4600));
+        assert!(due(history, HOUR, at(1_000_000)) < at(1_000_000));
+    }
+
+    #[test]
+    fn failures_are_retried_sooner_and_sooner_gives_way_to_later() {
+        let history = |failures| History { success: Some(at(0)), attempt: Some(at(10_000)), failures };
+        assert_eq!(due(history(1), HOUR, at(10_001)), at(10_060));
+        assert_eq!(due(history(3), HOUR, at(10_001)), at(10_240));
+        assert_eq!(due(history(30), HOUR, at(10_001)), at(13_600));
+    }
+
+    #[test]
+    fn a_clock_that_jumped_back_does_not_stop_the_schedule() {
+        let history = History { success: Some(at(1_000_000)), attempt: Some(at(1_000_000)), failures: 0 };
+        assert_eq!(due(history, HOUR, at(500)), at(500));
+    }
+}

@@ -1,0 +1,274 @@
+//! Every key that a plan may have, in one place: the reader checks against it and the JSON Schema is made from it, so they
+//! can't disagree.
+
+use serde_json::{Value, json};
+
+/// What a key holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    Text,
+    Flag,
+    Whole,
+    Period,
+    Share,
+    Texts,
+    /// A program and its arguments.
+    Command,
+    Secret,
+    Word(&'static [&'static str]),
+    /// `latest`, `last verified`, `last clean`, `before TIME`.
+    RestorePoint,
+    Table(&'static [Key]),
+    /// Names chosen by the writer, each a table.
+    Named(&'static [Key]),
+    List(&'static [Key]),
+    /// Refused: what isn't there yet, and what to do meanwhile.
+    NotYet(&'static str, &'static str),
+}
+
+/// One key of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) shape: Shape,
+    pub(crate) required: bool,
+    pub(crate) doc: &'static str,
+}
+
+const fn key(name: &'static str, shape: Shape, doc: &'static str) -> Key {
+    Key { name, shape, required: false, doc }
+}
+const fn must(name: &'static str, shape: Shape, doc: &'static str) -> Key {
+    Key { name, shape, required: true, doc }
+}
+
+use Shape::{Command, Flag, List, Named, NotYet, Period, RestorePoint, Secret, Share, Table, Text, Texts, Whole, Word};
+
+/// The keys of the whole plan.
+pub(crate) const PLAN: &[Key] = &[
+    must("organisation", Table(ORGANISATION), "Whose plan it is."),
+    key("people", Named(PERSON), "Everyone with a part in a recovery."),
+    must("sites", Named(SITE), "Places that burn, flood or lose power as one."),
+    must("hosts", Named(HOST), "Machines."),
+    must("vaults", Named(VAULT), "Places that hold copies: repositories in restic's format."),
+    must("systems", Named(SYSTEM), "What the company needs back."),
+    must("policy", Table(POLICY), "What holds for all systems that don't say otherwise."),
+    key("scenarios", Named(SCENARIO), "Causes that are prepared for."),
+    key("drills", Named(DRILL), "Rehearsals."),
+];
+
+const ORGANISATION: &[Key] = &[
+    must("name", Text, "Shown above every report."),
+    key("language", Word(&["en", "fr"]), "Language of texts. They come in English for now."),
+    key("review_every", Period, "How often a person looks through the plan."),
+];
+const PERSON: &[Key] = &[
+    must("name", Text, "As people say it."),
+    key("role", Text, "What they are in the company."),
+    key("contact", Texts, "Ways to reach them, best first: mailto:, tel:, https:."),
+];
+const SITE: &[Key] = &[key("title", Text, "As people say it.")];
+const HOST: &[Key] = &[
+    must("site", Text, "The site where it stands."),
+    key("name", Text, "What the machine calls itself (hostname), where that isn't its name in the plan."),
+];
+const VAULT: &[Key] = &[
+    must("url", Text, "file:///path, s3://bucket/prefix?endpoint=…&region=…, or sftp://user@host/path."),
+    must("site", Text, "The site where it stands."),
+    key("password", Secret, "What opens it."),
+    key("access_key", Secret, "S3: the access key's id."),
+    key("secret_key", Secret, "S3: the secret access key."),
+    key("session_token", Secret, "S3: the session token, for temporary keys."),
+    key(
+        "immutable_for",
+        NotYet(
+            "nothing makes this vault immutable yet, and a promise that nobody keeps is worse than none",
+            "take the line out; let the store itself keep versions or lock objects meanwhile",
+        ),
+        "How long nobody can delete what was written. Not supported yet.",
+    ),
+];
+const SYSTEM: &[Key] = &[
+    key("title", Text, "As people say it."),
+    must("host", Text, "The host that it runs on."),
+    key("criticality", Word(&["vital", "important", "normal"]), "How badly the company needs it; normal unless said."),
+    must("rto", Period, "Promised time to recover."),
+    must("rpo", Period, "Promised bound on lost data."),
+    key("mtpd", Period, "The longest outage that the company survives."),
+    key("owner", Text, "The person who answers for it."),
+    key("deputy", Text, "The person who does if the owner can't."),
+    key("needs", Texts, "Systems that must be back before it."),
+    key(
+        "consistent_with",
+        NotYet(
+            "systems are captured one after another, not at one instant",
+            "take the line out; put what must fit together into one system meanwhile",
+        ),
+        "Systems that are restored to one common instant. Not supported yet.",
+    ),
+    must("source", Table(SOURCE), "How it is captured and put back: exactly one of files, sqlite, command."),
+    key("recover", Table(RECOVER), "How it is stopped before and started after."),
+    key("check", List(CHECK), "How it is known that it works."),
+    key("policy", Table(POLICY_OVERRIDE), "What it does otherwise than the plan's policy."),
+];
+const SOURCE: &[Key] = &[
+    key("files", Table(FILES), "Files and folders."),
+    key("sqlite", Table(SQLITE), "An SQLite database, copied while it is written to."),
+    key("command", Table(COMMAND), "What a command prints."),
+    key(
+        "postgres",
+        NotYet(
+            "PostgreSQL clusters can't be captured directly yet",
+            "use source.command with pg_dump meanwhile: { dump = [\"pg_dump\", …], load = [\"psql\", …] }",
+        ),
+        "A PostgreSQL cluster. Not supported yet.",
+    ),
+    key(
+        "mariadb",
+        NotYet(
+            "MariaDB servers can't be captured directly yet",
+            "use source.command with mariadb-dump --single-transaction meanwhile",
+        ),
+        "A MariaDB server. Not supported yet.",
+    ),
+];
+const FILES: &[Key] = &[
+    must("paths", Texts, "What is captured: absolute paths."),
+    key("exclude", Texts, "What is left out: globs; **/cache leaves out every folder of that name."),
+    key("one_file_system", Flag, "Don't enter other file systems."),
+    key("before", Command, "A command before the capture; if it fails there is no point."),
+    key("after", Command, "A command after the capture, whatever became of it."),
+];
+const SQLITE: &[Key] = &[must("path", Text, "The database file: an absolute path.")];
+const COMMAND: &[Key] = &[
+    must("dump", Command, "The command whose output is the restore point."),
+    must("load", Command, "The command that reads it back from its standard input."),
+    key("name", Text, "What the output is called in the point; dump unless said."),
+];
+const RECOVER: &[Key] = &[
+    key("stop", Table(ACTION), "Before anything is overwritten."),
+    key("start", Table(ACTION), "After everything is back."),
+];
+const ACTION: &[Key] = &[
+    key("service", Text, "A systemd unit."),
+    key("command", Command, "A program and its arguments."),
+    key("within", Period, "How long it may take; two minutes unless said."),
+];
+const CHECK: &[Key] = &[
+    key("http", Text, "A page that answers."),
+    key("tcp", Text, "A port that accepts, host:port."),
+    key("command", Command, "A program that exits well."),
+    key("sql", Text, "A query whose first value is true or above zero."),
+    key("file", Text, "A file that is there and not empty."),
+    key("expect", Whole, "The HTTP status (200 unless said) or exit status (0) that is right."),
+    key("contains", Text, "A text that the page must hold."),
+    key("within", Period, "How long it is tried again; a minute unless said."),
+];
+const POLICY: &[Key] = &[
+    must("vaults", Texts, "The vaults that every point goes to."),
+    must("every", Period, "How often a point is made."),
+    key("keep", Table(KEEP), "What is kept. Nothing is pruned yet: everything is."),
+    key("verify", Table(VERIFY), "How the vaults are verified."),
+];
+const POLICY_OVERRIDE: &[Key] = &[
+    key("vaults", Texts, "The vaults that this system's points go to."),
+    key("every", Period, "How often a point is made."),
+    key("keep", Table(KEEP), "What is kept. Nothing is pruned yet: everything is."),
+];
+const KEEP: &[Key] = &[
+    key("last", Whole, "The newest points."),
+    key("hourly", Whole, "One for each of so many hours."),
+    key("daily", Whole, "One for each of so many days."),
+    key("weekly", Whole, "One for each of so many weeks."),
+    key("monthly", Whole, "One for each of so many months."),
+    key("yearly", Whole, "One for each of so many years."),
+];
+const VERIFY: &[Key] = &[
+    must("every", Period, "How often."),
+    key("read_data", Share, "The share of the packs that is read and checked byte by byte: 10%, all."),
+];
+const SCENARIO: &[Key] = &[
+    must("cause", Word(&crate::CAUSES), "What happened."),
+    key("restore_point", RestorePoint, "latest (unless said), last verified, last clean, or before TIME."),
+    key("isolate", Texts, "Hosts that a person cuts off first."),
+    key("before", List(ASK), "What people do before."),
+    key("after", List(ASK), "What people do after."),
+];
+const ASK: &[Key] = &[
+    must("ask", Text, "What to do."),
+    key("who", Text, "The person who does it."),
+    key("within", Period, "By when, counted from the start."),
+];
+const DRILL: &[Key] = &[
+    must("every", Period, "How often."),
+    must("scenario", Text, "What is rehearsed."),
+    key("systems", Texts, "For which systems; all unless said."),
+];
+
+/// The keys of a reference to a secret.
+pub(crate) const SECRET: &[Key] = &[
+    key("env", Text, "An environment variable that holds it."),
+    key("file", Text, "A file that holds it."),
+    key("command", Command, "A command that prints it."),
+];
+
+/// Returns the JSON Schema (draft 2020-12) of a plan file, for editors.
+#[must_use]
+pub fn schema() -> Value {
+    let mut schema = table(PLAN);
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+        object.insert("title".into(), "Relève plan".into());
+        // A folder of files makes one plan, so none of them has to have everything.
+        object.remove("required");
+    }
+    schema
+}
+
+fn table(keys: &[Key]) -> Value {
+    let allowed = || keys.iter().filter(|key| !matches!(key.shape, NotYet(..)));
+    let properties: serde_json::Map<String, Value> = allowed()
+        .map(|key| {
+            let mut value = shape(key.shape);
+            if let Some(object) = value.as_object_mut() {
+                object.insert("description".into(), key.doc.into());
+            }
+            (key.name.to_owned(), value)
+        })
+        .collect();
+    let required: Vec<&str> = allowed().filter(|key| key.required).map(|key| key.name).collect();
+    let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    if !required.is_empty()
+        && let Some(object) = schema.as_object_mut()
+    {
+        object.insert("required".into(), required.into());
+    }
+    schema
+}
+
+fn shape(shape: Shape) -> Value {
+    let text = json!({ "type": "string" });
+    match shape {
+        Text => text,
+        Flag => json!({ "type": "boolean" }),
+        Whole => json!({ "type": "integer", "minimum": 0 }),
+        Period => json!({ "type": "string", "examples": ["30 minutes", "1 hour", "2 weeks"] }),
+        Share => json!({ "type": "string", "pattern": "^(all|[0-9.]+ ?%)$", "examples": ["10%", "all"] }),
+        Texts => json!({ "type": "array", "items": text }),
+        Command => json!({ "type": "array", "items": text, "minItems": 1 }),
+        Secret => {
+            let mut schema = table(SECRET);
+            if let Some(object) = schema.as_object_mut() {
+                object.insert("minProperties".into(), 1.into());
+                object.insert("maxProperties".into(), 1.into());
+            }
+            schema
+        }
+        Word(words) => json!({ "enum": words }),
+        RestorePoint => json!({ "type": "string", "pattern": "^(latest|last verified|last clean|before .+)$" }),
+        Table(keys) => table(keys),
+        Named(keys) => json!({ "type": "object", "additionalProperties": table(keys) }),
+        List(keys) => json!({ "type": "array", "items": table(keys) }),
+        NotYet(..) => json!(false),
+    }
+}
