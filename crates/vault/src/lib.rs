@@ -19,8 +19,10 @@ mod input;
 mod lock;
 mod node;
 mod packer;
+mod points;
 mod progress;
 mod repository;
+pub mod restore;
 pub mod store;
 
 pub use lock::{Holder, Lock, LockKind};
@@ -30,6 +32,7 @@ pub use format::snapshot::{Change, PointInfo, Snapshot, UnreadInfo};
 pub use id::{BlobId, FileId, Id};
 pub use input::{Content, Input, Unread};
 pub use node::{DeviceKind, Meta, Node, NodeKind, Timestamp, Xattr};
+pub use points::{Found, Point, new_point_id, points};
 pub use progress::Progress;
 pub use repository::{IndexReport, Password, Repository};
 pub use store::{FileKind, Store};

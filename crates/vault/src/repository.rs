@@ -235,6 +235,13 @@ impl Repository {
         self.catalogue().has(kind, id)
     }
 
+    /// Returns the length of a blob's plain text, as the index has it.
+    pub(crate) fn plain_length(&self, kind: BlobKind, id: &BlobId) -> Option<u64> {
+        let place = self.catalogue().places(kind, id).next()?;
+        let stored = place.length.saturating_sub(crate::crypto::OVERHEAD as u32);
+        Some(u64::from(if place.uncompressed > 0 { place.uncompressed } else { stored }))
+    }
+
     /// Returns the plain text of a blob, checked against its hash. Every pack of this vault that has it is tried.
     pub fn blob(&self, kind: BlobKind, id: &BlobId) -> Result<Vec<u8>> {
         let places: Vec<_> = {

@@ -20,6 +20,10 @@ const JOBS: usize = 256;
 /// Pieces on their way to a hasher, of 4 MiB at most.
 const PIECES: usize = 6;
 
+/// A file's time is only as fine as the kernel's tick, or a whole second on some file systems: a change so shortly before the
+/// point began may bear a time that another change bears as well.
+const SETTLED_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// What all threads of one backup share.
 struct Shared<'a> {
     input: &'a dyn Input,
@@ -149,7 +153,7 @@ impl<'a> Walker<'a> {
         let mut vaults: Vec<_> = writers.iter().map(|writer| Arc::clone(writer.repository())).collect();
         vaults.sort_by_key(|vault| !vault.store().is_local());
         let before = options.parent.as_ref().map(|(_, snapshot)| {
-            let nanos = snapshot.time.as_nanosecond();
+            let nanos = snapshot.time.as_nanosecond() - SETTLED_AFTER.as_nanos() as i128;
             Timestamp {
                 seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(i64::MIN),
                 nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),

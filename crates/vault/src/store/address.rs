@@ -16,6 +16,8 @@ pub(super) struct S3Address {
     /// Without slashes around it; empty for the bucket's root.
     pub prefix: String,
     pub endpoint: Option<String>,
+    /// The endpoint is on this machine.
+    pub loopback: bool,
     pub region: String,
     pub virtual_hosts: bool,
 }
@@ -65,7 +67,10 @@ pub(super) fn s3(address: &str) -> Result<S3Address, String> {
         _ => return Err(format!("no bucket; write {example}")),
     };
     let [endpoint, region, style] = query(&url, &["endpoint", "region", "style"])?;
-    let endpoint = endpoint.map(|text| self::endpoint(&text)).transpose()?;
+    let (endpoint, loopback) = match endpoint.map(|text| self::endpoint(&text)).transpose()? {
+        Some((endpoint, loopback)) => (Some(endpoint), loopback),
+        None => (None, false),
+    };
     let virtual_hosts = match style.as_deref() {
         Some("path") => false,
         Some("virtual") => true,
@@ -77,6 +82,7 @@ pub(super) fn s3(address: &str) -> Result<S3Address, String> {
         bucket,
         prefix: decoded(url.path().trim_matches('/'))?,
         endpoint,
+        loopback,
         region: region.unwrap_or_else(|| "us-east-1".to_owned()),
         virtual_hosts,
     })
@@ -192,7 +198,8 @@ fn query<const N: usize>(url: &Url, known: &[&str; N]) -> Result<[Option<String>
     Ok(values)
 }
 
-fn endpoint(text: &str) -> Result<String, String> {
+// Returns the endpoint, and whether it is on this machine.
+fn endpoint(text: &str) -> Result<(String, bool), String> {
     let bad = || format!("endpoint={text}: write endpoint=https://s3.example");
     let url = Url::parse(text).map_err(|_| bad())?;
     let host = url.host_str().ok_or_else(bad)?;
@@ -211,7 +218,7 @@ fn endpoint(text: &str) -> Result<String, String> {
         }
         _ => return Err(bad()),
     }
-    Ok(url.as_str().trim_end_matches('/').to_owned())
+    Ok((url.as_str().trim_end_matches('/').to_owned(), loopback))
 }
 
 #[cfg(test)]

@@ -7,12 +7,12 @@ use super::limits::Failure;
 use super::{Credentials, FileKind, Limits, Listed, Store, address::S3Address, is_name, place, wire};
 use crate::{Error, Kind, Result};
 use futures_util::StreamExt;
-use opendal::{Buffer, BytesRange, EntryMode, ErrorKind, Operator};
+use opendal::{Buffer, BytesRange, EntryMode, ErrorKind, HttpTransporter, OperationContext, Operator};
+use opendal_http_transport_reqwest::ReqwestTransport;
 use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::ops::Range;
-use std::sync::Once;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -30,7 +30,6 @@ impl S3Store {
             let what = "S3 takes an access key and a secret key, and they were not handed over";
             return Err(failed(Kind::Refused(what.into())));
         };
-        prepare();
         let mut builder = opendal::services::S3::default()
             .bucket(&address.bucket)
             .root(&address.prefix)
@@ -52,6 +51,10 @@ impl S3Store {
         }
         let operator =
             Operator::new(builder).map_err(|error| failed(Kind::BadAddress(error.message().to_owned())))?;
+        let client =
+            client(address.loopback, limits).map_err(|error| failed(Kind::Io(io::Error::other(error))))?;
+        let transport = HttpTransporter::new(ReqwestTransport::new(client));
+        let operator = operator.with_context(OperationContext::new().with_http_transport(transport));
         Ok(Self { shown: address.shown, operator, limits: limits.clone() })
     }
 
@@ -224,13 +227,12 @@ impl fmt::Debug for S3Store {
     }
 }
 
-// Both are settings of the process, and whoever chose another TLS provider before us keeps it.
-fn prepare() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        opendal::install_default();
-    });
+fn client(loopback: bool, limits: &Limits) -> reqwest::Result<reqwest::Client> {
+    // A setting of the process: whoever chose another TLS provider before us keeps it.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder().connect_timeout(limits.stall);
+    // The way out of a company's network is this machine's business, but no proxy leads to this machine.
+    if loopback { builder.no_proxy() } else { builder }.build()
 }
 
 fn failure(error: &opendal::Error) -> Failure {

@@ -32,6 +32,9 @@ const POSIX_RENAME: &str = "posix-rename@openssh.com";
 const FSYNC: &str = "fsync@openssh.com";
 const STATVFS: &str = "statvfs@openssh.com";
 
+/// A flag in what `statvfs` answers.
+const READ_ONLY: u64 = 1;
+
 /// A connection.
 pub(super) struct Session {
     raw: RawSftpSession,
@@ -81,7 +84,12 @@ impl Session {
         tidy: bool,
     ) -> Result<(), Failure> {
         let temporary = self.temporary(folder)?;
-        let handle = self.create(&temporary).await?;
+        let handle = match self.create(&temporary).await {
+            Err(Failure::Final(kind)) => {
+                return Err(Failure::Final(self.reason(kind, folder, bytes.len() as u64).await));
+            }
+            other => other?,
+        };
         let written = self.write_open(&handle, bytes).await;
         let closed = match &written {
             Err(Failure::Passing(_)) => return written,
@@ -97,7 +105,7 @@ impl Session {
         };
         match done {
             Err(Failure::Final(kind)) => {
-                let kind = self.full_or(kind, folder, bytes.len() as u64).await;
+                let kind = self.reason(kind, folder, bytes.len() as u64).await;
                 let _ = self.remove(&temporary).await;
                 Err(Failure::Final(kind))
             }
@@ -291,12 +299,15 @@ impl Session {
         }
     }
 
-    // The protocol has no word for a full disk: "failure" is one where the disk has no room for what was to be written.
-    async fn full_or(&self, kind: Kind, folder: &str, bytes: u64) -> Kind {
+    // The protocol has one word, "failure", for a full disk, a read-only one, and the rest: the disk itself tells.
+    async fn reason(&self, kind: Kind, folder: &str, bytes: u64) -> Kind {
         if !matches!(kind, Kind::Io(_)) || !self.extensions.contains_key(STATVFS) {
             return kind;
         }
         match self.within(self.raw.statvfs(folder)).await {
+            Ok(disk) if disk.flags & READ_ONLY != 0 => {
+                Kind::Refused("the server's file system is read-only".into())
+            }
             Ok(disk) if disk.blocks_avail.saturating_mul(disk.fragment_size) < bytes => Kind::Full,
             Ok(disk) if disk.inodes > 0 && disk.inodes_avail == 0 => Kind::Full,
             _ => kind,

@@ -1,0 +1,109 @@
+//! Restore points across vaults: snapshots in several repositories that are copies of one and the same.
+
+use crate::{BlobId, Change, Error, FileId, PointInfo, Repository, Result, Snapshot};
+use jiff::Timestamp;
+use std::collections::HashMap;
+
+/// One restore point, wherever it is held.
+#[derive(Debug, Clone)]
+pub struct Point {
+    /// Its id: the same in every vault. For a snapshot that Relève did not write, the snapshot's own name.
+    pub id: String,
+    /// The system, `None` for a snapshot that Relève did not write.
+    pub system: Option<String>,
+    /// When its capture began.
+    pub time: Timestamp,
+    /// The root of its content.
+    pub tree: BlobId,
+    /// Whether everything was read.
+    pub complete: bool,
+    /// What is known of it; `None` for a snapshot that Relève did not write.
+    pub info: Option<PointInfo>,
+    /// Where it lies: the place of the vault in the list that was asked, and the snapshot there.
+    pub copies: Vec<(usize, FileId)>,
+    /// The snapshot itself, as the first of these vaults has it.
+    pub snapshot: Snapshot,
+}
+
+/// What a look at several vaults found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// All points, oldest first.
+    pub points: Vec<Point>,
+    /// Vaults that could not be listed: a point may lie there too.
+    pub unreachable: Vec<(usize, Error)>,
+    /// Snapshot files that could not be read.
+    pub damaged: Vec<(usize, Error)>,
+}
+
+/// Looks at all vaults side by side. A vault that can't be listed is reported, never taken for an empty one.
+pub fn points<R: AsRef<Repository> + Sync>(vaults: &[R]) -> Found {
+    let listings: Vec<Result<_>> = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            vaults.iter().map(|vault| scope.spawn(move || vault.as_ref().snapshots())).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    });
+    let mut found = Found::default();
+    let mut known: HashMap<String, usize> = HashMap::new();
+    for (vault, listing) in listings.into_iter().enumerate() {
+        match listing {
+            Err(error) => found.unreachable.push((vault, error)),
+            Ok((snapshots, damaged)) => {
+                found.damaged.extend(damaged.into_iter().map(|error| (vault, error)));
+                for (file, snapshot) in snapshots {
+                    let new = Point::of(vault, file, snapshot);
+                    // A point is its id *and* its content: someone who forges an id in one vault makes a second point, not a copy.
+                    let key = format!("{} {}", new.id, new.tree);
+                    match known.get(&key).and_then(|&at| found.points.get_mut(at)) {
+                        Some(point) => point.copies.extend(new.copies),
+                        None => {
+                            known.insert(key, found.points.len());
+                            found.points.push(new);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    found.points.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| a.id.cmp(&b.id)));
+    found
+}
+
+impl Point {
+    fn of(vault: usize, file: FileId, snapshot: Snapshot) -> Self {
+        Self {
+            id: snapshot.tag("point").map_or_else(|| file.to_string(), str::to_owned),
+            system: snapshot.tag("system").map(str::to_owned),
+            time: snapshot.time,
+            tree: snapshot.tree,
+            complete: snapshot.is_complete(),
+            info: snapshot.releve.clone(),
+            copies: vec![(vault, file)],
+            snapshot,
+        }
+    }
+
+    /// Returns whether a person who writes `prefix` may mean this point: by its id or by a snapshot's name.
+    #[must_use]
+    pub fn is_called(&self, prefix: &str) -> bool {
+        prefix.len() >= 4
+            && (self.id.starts_with(prefix)
+                || self.copies.iter().any(|(_, file)| file.to_string().starts_with(prefix)))
+    }
+
+    /// Returns what changed since the point before, if that is known.
+    #[must_use]
+    pub fn change(&self) -> Option<&Change> {
+        self.info.as_ref().map(|info| &info.change)
+    }
+}
+
+/// Returns a new point id: twelve random hexadecimal digits, enough that two of a company's points never meet.
+pub fn new_point_id() -> Result<String> {
+    let mut bytes = [0u8; 6];
+    crate::crypto::random(&mut bytes).map_err(|error| Error::io("choose a point's id", error))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
