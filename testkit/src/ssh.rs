@@ -51,10 +51,16 @@ impl SshServer {
     /// Returns the vault's address for `name` in the server's folder.
     #[must_use]
     pub fn address(&self, name: &str) -> String {
+        self.address_of(&self.folder().join(name))
+    }
+
+    /// Returns the vault's address for any folder of this machine.
+    #[must_use]
+    pub fn address_of(&self, folder: &Path) -> String {
         format!(
             "sftp://127.0.0.1:{}/{}?identity={}&known_hosts={}",
             self.port,
-            self.folder().join(name).display(),
+            folder.display(),
             self.identity().display(),
             self.known_hosts().display()
         )

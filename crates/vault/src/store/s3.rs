@@ -181,8 +181,14 @@ impl Store for S3Store {
         let path = kind.path(name);
         self.call(place, async |_| match self.get(&path, BytesRange::from(range.clone())).await {
             Ok(bytes) if bytes.len() as u64 == length => Ok(bytes),
-            Ok(_) => Err(Failure::Final(short())),
-            Err(Failure::Final(Kind::Damaged(_))) => Err(Failure::Final(short())),
+            // An answer that doesn't fit the question: is it the file that is too short?
+            Ok(_) | Err(Failure::Final(Kind::Io(_) | Kind::Damaged(_))) => {
+                Err(match self.stat(&path).await? {
+                    Some(size) if size >= range.end => Failure::Passing("the answer was too short".into()),
+                    Some(_) => Failure::Final(short()),
+                    None => Failure::Final(Kind::NotFound),
+                })
+            }
             Err(failure) => Err(failure),
         })
     }

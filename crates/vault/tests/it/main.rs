@@ -1,0 +1,13 @@
+//! The vault from outside, in one binary.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on panics"
+)]
+
+mod contract;
+mod faulty_store;
+mod stores;

@@ -1,0 +1,211 @@
+//! A folder as a store.
+
+use crate::contract::{Freedom, keeps_the_contract, listing, name};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+use tempfile::TempDir;
+use testkit::{Random, SmallDisk};
+use vault::store::{Credentials, open};
+use vault::{FileKind, Kind, Store};
+
+fn at(path: &Path) -> Box<dyn Store> {
+    open(&format!("file://{}", path.display()), &Credentials::default()).unwrap()
+}
+
+fn created() -> (TempDir, Box<dyn Store>) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = at(folder.path());
+    store.create().unwrap();
+    store.write(FileKind::Config, "config", b"config").unwrap();
+    (folder, store)
+}
+
+fn age(path: &Path, days: u64) {
+    let then = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+    fs::File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
+}
+
+#[test]
+fn a_folder_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    keeps_the_contract(&*at(&folder.path().join("a/new/vault")), &Freedom { folders: true });
+}
+
+#[test]
+fn only_the_owner_can_read_it() {
+    let above = tempfile::tempdir().unwrap();
+    let root = above.path().join("vault");
+    let store = at(&root);
+    store.create().unwrap();
+    let id = name(b"x");
+    store.write(FileKind::Pack, &id, b"x").unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+    for folder in [root.clone(), root.join("data"), root.join("data/00"), root.join("keys")] {
+        assert_eq!(mode(&folder), 0o700, "{folder:?}");
+    }
+    assert_eq!(mode(&root.join(FileKind::Pack.path(&id))), 0o600);
+}
+
+#[test]
+fn foreign_files_are_not_listed() {
+    let (folder, store) = created();
+    let upper = name(b"x").to_uppercase();
+    for junk in [
+        "keys/.releve-0123456789abcdef",
+        "keys/notes.txt",
+        &format!("keys/{upper}"),
+        "data/ab/x",
+        "data/README",
+    ] {
+        fs::write(folder.path().join(junk), b"junk").unwrap();
+    }
+    fs::create_dir(folder.path().join("keys").join(name(b"folder"))).unwrap();
+    fs::create_dir(folder.path().join("data/zz")).unwrap();
+    assert_eq!(listing(&*store, FileKind::Key), []);
+    assert_eq!(listing(&*store, FileKind::Pack), []);
+}
+
+#[test]
+fn a_listing_that_fails_is_an_error() {
+    let (folder, store) = created();
+    let id = name(b"pack");
+    store.write(FileKind::Pack, &id, b"pack").unwrap();
+    // A file where a folder of packs should be can't be listed, not even by root.
+    let first = folder.path().join("data/00");
+    fs::remove_dir(&first).unwrap();
+    fs::write(&first, b"").unwrap();
+    assert!(store.list(FileKind::Pack).is_err());
+    fs::remove_file(&first).unwrap();
+    assert_eq!(store.list(FileKind::Pack).unwrap().len(), 1);
+    fs::remove_dir_all(folder.path().join("snapshots")).unwrap();
+    let error = store.list(FileKind::Snapshot).unwrap_err();
+    assert!(matches!(error.kind, Kind::NoRepository), "{error}");
+}
+
+#[test]
+fn a_disk_that_is_not_mounted_is_not_filled() {
+    let mount_point = tempfile::tempdir().unwrap();
+    let store = at(mount_point.path());
+    for kind in FileKind::LISTED {
+        let error = store.write(kind, &name(b"x"), b"x").unwrap_err();
+        assert!(matches!(error.kind, Kind::NoRepository), "{error}");
+    }
+    assert_eq!(fs::read_dir(mount_point.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_empty_folder_that_got_lost_in_copying_is_made_again() {
+    let (folder, store) = created();
+    fs::remove_dir(folder.path().join("locks")).unwrap();
+    fs::remove_dir_all(folder.path().join("data")).unwrap();
+    for kind in [FileKind::Lock, FileKind::Pack] {
+        store.write(kind, &name(b"x"), b"x").unwrap();
+        assert_eq!(store.read(kind, &name(b"x")).unwrap(), b"x");
+    }
+}
+
+#[test]
+fn a_full_disk_is_said_and_leaves_nothing() {
+    let disk = SmallDisk::mount(4 << 20);
+    let store = at(disk.path());
+    store.create().unwrap();
+    let small = Random::new(1).bytes(2 << 20);
+    store.write(FileKind::Pack, &name(&small), &small).unwrap();
+    let large = Random::new(2).bytes(3 << 20);
+    let error = store.write(FileKind::Pack, &name(&large), &large).unwrap_err();
+    assert!(matches!(error.kind, Kind::Full), "{error}");
+    assert!(!error.is_retryable());
+    assert_eq!(store.size(FileKind::Pack, &name(&large)).unwrap(), None);
+    assert_eq!(listing(&*store, FileKind::Pack).len(), 1);
+    // Its half is gone too: what fits, fits again.
+    let fits = Random::new(3).bytes(1 << 20);
+    store.write(FileKind::Pack, &name(&fits), &fits).unwrap();
+    assert!(store.read(FileKind::Pack, &name(&small)).unwrap() == small);
+}
+
+#[test]
+fn a_read_only_disk_refuses_writes_and_is_read() {
+    let disk = SmallDisk::mount(4 << 20);
+    let store = at(disk.path());
+    store.create().unwrap();
+    store.write(FileKind::Pack, &name(b"x"), b"x").unwrap();
+    disk.set_read_only(true);
+    for result in [
+        store.write(FileKind::Pack, &name(b"y"), b"y"),
+        store.remove(FileKind::Pack, &name(b"x")),
+        store.create(),
+    ] {
+        let error = result.unwrap_err();
+        assert!(matches!(error.kind, Kind::Refused(_)), "{error}");
+    }
+    assert_eq!(store.read(FileKind::Pack, &name(b"x")).unwrap(), b"x");
+    assert_eq!(store.list(FileKind::Pack).unwrap().len(), 1);
+}
+
+#[test]
+fn nothing_is_written_through_a_link_that_leads_outside() {
+    let (folder, store) = created();
+    let outside = tempfile::tempdir().unwrap();
+    let id = name(b"x");
+    for inside in ["snapshots", &format!("data/{}", &id[..2]), "data"] {
+        let inside = folder.path().join(inside);
+        fs::rename(&inside, inside.with_extension("away")).unwrap();
+        symlink(outside.path(), &inside).unwrap();
+    }
+    for kind in [FileKind::Snapshot, FileKind::Pack] {
+        let error = store.write(kind, &id, b"x").unwrap_err();
+        assert!(matches!(error.kind, Kind::Refused(_)), "{error}");
+    }
+    fs::write(outside.path().join(&id), b"mine").unwrap();
+    assert!(store.remove(FileKind::Snapshot, &id).is_err());
+    assert_eq!(fs::read(outside.path().join(&id)).unwrap(), b"mine");
+    assert!(store.create().is_err());
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_link_in_the_place_of_a_file_is_replaced_and_not_followed() {
+    let (folder, store) = created();
+    let victim = folder.path().join("victim");
+    fs::write(&victim, b"mine").unwrap();
+    let id = name(b"x");
+    symlink(&victim, folder.path().join(FileKind::Key.path(&id))).unwrap();
+    store.write(FileKind::Key, &id, b"x").unwrap();
+    assert_eq!(fs::read(&victim).unwrap(), b"mine");
+    assert_eq!(store.read(FileKind::Key, &id).unwrap(), b"x");
+}
+
+#[test]
+fn what_killed_writers_left_is_tidied_up_after_a_day() {
+    let (folder, store) = created();
+    let id = name(b"x");
+    let left: Vec<_> = ["keys", "data/00", &format!("data/{}", &id[..2]), "."]
+        .map(|place| folder.path().join(place).join(".releve-0123456789abcdef"))
+        .into();
+    let young = folder.path().join("keys/.releve-fedcba9876543210");
+    for path in left.iter().chain([&young]) {
+        fs::write(path, b"half").unwrap();
+    }
+    left.iter().for_each(|path| age(path, 2));
+    at(folder.path()).write(FileKind::Pack, &id, b"x").unwrap();
+    assert!(!left[2].exists() && left[1].exists());
+    store.create().unwrap();
+    assert!(left.iter().all(|path| !path.exists()));
+    assert!(young.exists());
+}
+
+#[test]
+fn a_damaged_file_can_be_written_anew() {
+    let (folder, store) = created();
+    let id = name(b"content");
+    store.write(FileKind::Pack, &id, b"content").unwrap();
+    let path = folder.path().join(FileKind::Pack.path(&id));
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    for damaged in [&b"conteNt"[..], b"cont"] {
+        fs::write(&path, damaged).unwrap();
+        store.write(FileKind::Pack, &id, b"content").unwrap();
+        assert_eq!(store.read(FileKind::Pack, &id).unwrap(), b"content");
+    }
+}

@@ -1,0 +1,295 @@
+//! A bucket as a store, behind a proxy that breaks things.
+
+use super::{credentials, quick};
+use crate::contract::{Freedom, keeps_the_contract, listing, name};
+use std::fs;
+use std::time::{Duration, Instant};
+use testkit::{Fault, FaultyProxy, Random, S3Server, When};
+use vault::store::{Credentials, Limits, open, open_with};
+use vault::{Error, FileKind, Kind, Store};
+
+struct Setting {
+    server: S3Server,
+    proxy: FaultyProxy,
+    store: Box<dyn Store>,
+}
+
+fn setting() -> Setting {
+    let server = S3Server::start();
+    let proxy = FaultyProxy::before(server.port());
+    let store = open_with(&server.address_at(proxy.port(), "vault"), &credentials(), &quick()).unwrap();
+    store.create().unwrap();
+    Setting { server, proxy, store }
+}
+
+// All calls, on files that are there.
+fn every_call(store: &dyn Store) -> [(&'static str, Result<(), Error>); 6] {
+    let id = name(b"present");
+    [
+        ("list", store.list(FileKind::Pack).map(drop)),
+        ("read", store.read(FileKind::Pack, &id).map(drop)),
+        ("read_range", store.read_range(FileKind::Pack, &id, 1..3).map(drop)),
+        ("size", store.size(FileKind::Pack, &id).map(drop)),
+        ("write", store.write(FileKind::Pack, &id, b"present")),
+        ("remove", store.remove(FileKind::Pack, &id)),
+    ]
+}
+
+fn put_present(store: &dyn Store) {
+    store.write(FileKind::Pack, &name(b"present"), b"present").unwrap();
+}
+
+#[test]
+fn a_bucket_keeps_the_contract() {
+    let server = S3Server::start();
+    let store = open(&server.address("company/vault"), &credentials()).unwrap();
+    keeps_the_contract(&*store, &Freedom { folders: false });
+    assert!(server.folder().join("company/vault/config").exists());
+}
+
+#[test]
+fn the_root_of_a_bucket_keeps_the_contract() {
+    let server = S3Server::start();
+    let store = open(&server.address(""), &credentials()).unwrap();
+    keeps_the_contract(&*store, &Freedom { folders: false });
+}
+
+#[test]
+fn a_server_that_stumbles_is_asked_again() {
+    let Setting { proxy, store, server: _server } = setting();
+    for status in [500, 502, 503, 504, 429] {
+        put_present(&*store);
+        for method in ["GET", "HEAD", "PUT", "DELETE"] {
+            proxy.plan(When::request(method, "/vaults").first(2), Fault::Status(status));
+        }
+        for (call, result) in every_call(&*store) {
+            result.unwrap_or_else(|error| panic!("{status}, {call}: {error}"));
+        }
+        proxy.heal();
+    }
+}
+
+#[test]
+fn a_server_that_stays_broken_is_given_up_within_the_bounds() {
+    let Setting { proxy, store, server: _server } = setting();
+    put_present(&*store);
+    for status in [500, 503] {
+        proxy.plan(When::any(), Fault::Status(status));
+        for (call, result) in every_call(&*store) {
+            let error = result.unwrap_err();
+            assert!(matches!(error.kind, Kind::Unreachable(_)), "{call}: {error}");
+            assert!(error.is_retryable());
+            assert!(error.to_string().contains("tried 4 times"), "{error}");
+        }
+        proxy.heal();
+    }
+    let puts = proxy.seen().iter().filter(|seen| seen.method == "PUT" && seen.fault.is_some()).count();
+    assert_eq!(puts, 2 * 4);
+    put_present(&*store);
+}
+
+#[test]
+fn a_refusal_is_not_repeated_and_says_why() {
+    let Setting { proxy, store, server: _server } = setting();
+    put_present(&*store);
+    let before = proxy.seen().len();
+    proxy.plan(When::any(), Fault::Status(403));
+    for (call, result) in every_call(&*store) {
+        let error = result.unwrap_err();
+        assert!(matches!(error.kind, Kind::Refused(_)), "{call}: {error}");
+        // The answer to a HEAD has no body, and so no reason.
+        assert!(call == "size" || error.to_string().contains("AccessDenied"), "{call}: {error}");
+    }
+    assert_eq!(proxy.seen().len(), before + 6);
+}
+
+#[test]
+fn a_bucket_that_is_full_is_said() {
+    let Setting { proxy, store, server: _server } = setting();
+    proxy.plan(When::request("PUT", ""), Fault::Status(507));
+    let error = store.write(FileKind::Pack, &name(b"x"), b"x").unwrap_err();
+    assert!(matches!(error.kind, Kind::Full), "{error}");
+}
+
+#[test]
+fn a_server_that_refuses_connections_is_out_of_reach() {
+    let Setting { proxy, store, server: _server } = setting();
+    put_present(&*store);
+    proxy.refuse();
+    for (call, result) in every_call(&*store) {
+        let error = result.unwrap_err();
+        assert!(matches!(error.kind, Kind::Unreachable(_)), "{call}: {error}");
+        assert!(error.to_string().contains("refused"), "{call}: {error}");
+    }
+    proxy.accept();
+    assert_eq!(store.read(FileKind::Pack, &name(b"present")).unwrap(), b"present");
+}
+
+#[test]
+fn silence_is_given_up_and_tried_again() {
+    let Setting { proxy, store, server: _server } = setting();
+    put_present(&*store);
+    for stall in [Fault::StallRequest(0), Fault::StallAnswer(0), Fault::StallAnswer(40)] {
+        proxy.plan(When::any().first(1), stall);
+        let start = Instant::now();
+        let content = store.read(FileKind::Pack, &name(b"present"));
+        // The request that an empty body makes can't stall in its body.
+        assert_eq!(content.unwrap(), b"present");
+        assert!(start.elapsed() < Duration::from_secs(3));
+        proxy.heal();
+    }
+    let content = Random::new(1).bytes(1 << 20);
+    proxy.plan(When::request("PUT", "").first(1), Fault::StallRequest(100_000));
+    store.write(FileKind::Pack, &name(&content), &content).unwrap();
+    assert!(store.read(FileKind::Pack, &name(&content)).unwrap() == content);
+}
+
+#[test]
+fn silence_that_lasts_is_out_of_reach() {
+    let server = S3Server::start();
+    let proxy = FaultyProxy::before(server.port());
+    let limits = Limits { tries: 2, stall: Duration::from_millis(200), ..quick() };
+    let store = open_with(&server.address_at(proxy.port(), "vault"), &credentials(), &limits).unwrap();
+    put_present(&*store);
+    proxy.plan(When::any(), Fault::StallAnswer(10));
+    let start = Instant::now();
+    for (call, result) in every_call(&*store) {
+        let error = result.unwrap_err();
+        assert!(matches!(error.kind, Kind::Unreachable(_)), "{call}: {error}");
+        assert!(error.to_string().contains("no answer"), "{call}: {error}");
+    }
+    assert!(start.elapsed() < Duration::from_secs(6));
+}
+
+#[test]
+fn an_answer_that_is_cut_is_never_taken_for_whole() {
+    let Setting { proxy, store, server: _server } = setting();
+    let content = Random::new(1).bytes(300_000);
+    let id = name(&content);
+    store.write(FileKind::Pack, &id, &content).unwrap();
+    for end in [1, 100, 1000, 150_000, 300_000] {
+        proxy.plan(When::request("GET", "data/").first(1), Fault::CutAnswer(end));
+        assert!(store.read(FileKind::Pack, &id).unwrap() == content, "{end}");
+        proxy.plan(When::request("GET", "data/").first(1), Fault::CutAnswer(end));
+        assert!(store.read_range(FileKind::Pack, &id, 10..290_000).unwrap() == content[10..290_000], "{end}");
+        proxy.heal();
+        proxy.plan(When::request("GET", "data/"), Fault::CutAnswer(end));
+        let error = store.read(FileKind::Pack, &id).unwrap_err();
+        assert!(matches!(error.kind, Kind::Unreachable(_)), "{end}: {error}");
+        proxy.heal();
+    }
+}
+
+#[test]
+fn a_request_that_is_cut_leaves_nothing_and_is_repeated() {
+    let Setting { proxy, store, server } = setting();
+    let content = Random::new(1).bytes(300_000);
+    let id = name(&content);
+    proxy.plan(When::request("PUT", ""), Fault::CutRequest(100_000));
+    assert!(store.write(FileKind::Pack, &id, &content).unwrap_err().is_retryable());
+    proxy.heal();
+    assert_eq!(store.size(FileKind::Pack, &id).unwrap(), None);
+    assert!(!server.folder().join("vault").join(FileKind::Pack.path(&id)).exists());
+    proxy.plan(When::request("PUT", "").first(1), Fault::CutRequest(100_000));
+    store.write(FileKind::Pack, &id, &content).unwrap();
+    assert!(store.read(FileKind::Pack, &id).unwrap() == content);
+}
+
+#[test]
+fn a_write_whose_answer_is_lost_is_looked_up_and_not_sent_again() {
+    let Setting { proxy, store, server: _server } = setting();
+    let content = Random::new(1).bytes(300_000);
+    let id = name(&content);
+    proxy.plan(When::request("PUT", "").first(1), Fault::LoseAnswer);
+    store.write(FileKind::Pack, &id, &content).unwrap();
+    assert_eq!(proxy.count("PUT", &id), 1);
+    assert!(store.read(FileKind::Pack, &id).unwrap() == content);
+}
+
+#[test]
+fn a_removal_whose_answer_is_lost_is_done() {
+    let Setting { proxy, store, server: _server } = setting();
+    put_present(&*store);
+    proxy.plan(When::request("DELETE", "").first(1), Fault::LoseAnswer);
+    store.remove(FileKind::Pack, &name(b"present")).unwrap();
+    assert_eq!(store.size(FileKind::Pack, &name(b"present")).unwrap(), None);
+}
+
+// Two pages.
+fn many_packs(server: &S3Server) -> Vec<(String, u64)> {
+    let mut packs: Vec<_> = (0..1100u32).map(|number| (name(&number.to_be_bytes()), 4)).collect();
+    for (id, _) in &packs {
+        let path = server.folder().join("vault").join(FileKind::Pack.path(id));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, b"pack").unwrap();
+    }
+    packs.sort();
+    packs
+}
+
+#[test]
+fn a_listing_goes_on_to_the_last_page() {
+    let Setting { server, proxy, store } = setting();
+    let packs = many_packs(&server);
+    assert_eq!(listing(&*store, FileKind::Pack), packs);
+    assert_eq!(proxy.count("GET", "continuation-token"), 1);
+}
+
+#[test]
+fn a_listing_that_fails_on_any_page_is_an_error() {
+    let Setting { server, proxy, store } = setting();
+    let packs = many_packs(&server);
+    for fault in [Fault::Status(500), Fault::CutAnswer(5000), Fault::CutAnswer(0), Fault::Status(403)] {
+        proxy.plan(When::request("GET", "continuation-token").first(1), fault);
+        let listed = store.list(FileKind::Pack);
+        match fault {
+            Fault::Status(403) => assert!(matches!(listed.unwrap_err().kind, Kind::Refused(_))),
+            _ => assert_eq!(listed.unwrap().len(), packs.len(), "{fault:?}"),
+        }
+        proxy.heal();
+        proxy.plan(When::request("GET", "continuation-token"), fault);
+        assert!(store.list(FileKind::Pack).is_err(), "{fault:?}");
+        proxy.heal();
+    }
+}
+
+#[test]
+fn wrong_keys_are_refused_with_the_servers_own_word() {
+    let server = S3Server::start();
+    let wrong = Credentials { secret_key: Some("wrong".into()), ..credentials() };
+    let store = open(&server.address("vault"), &wrong).unwrap();
+    for result in [store.create(), store.write(FileKind::Pack, &name(b"x"), b"x")] {
+        let error = result.unwrap_err();
+        assert!(matches!(error.kind, Kind::Refused(_)), "{error}");
+        assert!(error.to_string().contains("SignatureDoesNotMatch"), "{error}");
+    }
+    assert!(!format!("{store:?} {wrong:?}").contains("wrong"));
+}
+
+#[test]
+fn keys_come_from_the_caller_alone() {
+    let server = S3Server::start();
+    let error = open(&server.address("vault"), &Credentials::default()).unwrap_err();
+    assert!(matches!(error.kind, Kind::Refused(_)), "{error}");
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_said() {
+    let server = S3Server::start();
+    let address = server.address("vault").replace("vaults", "nobody");
+    let store = open(&address, &credentials()).unwrap();
+    assert!(store.create().unwrap_err().to_string().contains("no such bucket"));
+    assert!(matches!(store.list(FileKind::Pack).unwrap_err().kind, Kind::NoRepository));
+}
+
+#[test]
+fn a_thin_line_that_moves_is_not_given_up() {
+    let Setting { proxy, store, server: _server } = setting();
+    let content = Random::new(1).bytes(400_000);
+    let id = name(&content);
+    store.write(FileKind::Pack, &id, &content).unwrap();
+    // Two seconds in all, three times as long as silence may last.
+    proxy.plan(When::request("GET", ""), Fault::Slow(200_000));
+    assert!(store.read(FileKind::Pack, &id).unwrap() == content);
+    assert_eq!(proxy.count("GET", &id), 1);
+}
