@@ -1,1 +1,29 @@
-//! Room not yet furnished.
+//! Acts: carries out what `plan` decided, with the hands of `source`, `vault` and `state`.
+//!
+//! Read in this order: [`vaults`] (opens them), [`protect`] (makes a restore point), [`survey`](mod@survey) (what points there
+//! are), [`recover`] (carries out a runbook), [`check`](mod@check) (asks a system whether it works).
+//!
+//! Nothing is printed here: what happens is told to an [`Observer`].
+
+pub mod check;
+mod error;
+pub mod protect;
+pub mod recover;
+mod sources;
+pub mod survey;
+pub mod vaults;
+
+pub use error::{Error, Result};
+pub use sources::source_of;
+
+use plan::SystemName;
+
+/// Is told what happens, from several threads.
+pub trait Observer: Sync {
+    /// Something began or ended; `text` is for a person.
+    fn event(&self, system: Option<&SystemName>, text: &str);
+    /// A person is asked to do something, and says whether it is done.
+    fn ask(&self, text: &str) -> bool;
+    /// Long work begins; the counters rise until it ends.
+    fn progress(&self, system: &SystemName, progress: &std::sync::Arc<vault::Progress>);
+}

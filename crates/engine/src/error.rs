@@ -1,0 +1,62 @@
+//! What can go wrong, with the way out where there is one.
+
+use std::fmt;
+
+/// The result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error for a person: what failed, why, and what to do.
+#[derive(Debug)]
+pub struct Error {
+    /// What failed and why.
+    pub message: String,
+    /// What to do, if that is known.
+    pub help: Option<String>,
+    /// Whether a later attempt may succeed without anyone changing anything.
+    pub retryable: bool,
+}
+
+impl Error {
+    /// Returns an error that won't go away by itself.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, retryable: false }
+    }
+
+    /// Adds the way out.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<vault::Error> for Error {
+    fn from(error: vault::Error) -> Self {
+        use vault::Kind;
+        let help = match &error.kind {
+            Kind::WrongPassword { .. } => Some("check the vault's password in the plan: the key file may be another vault's"),
+            Kind::NoRepository => Some("`releve backup` creates a vault that was never there; if it was, something has removed it"),
+            Kind::Full => Some("make room on the vault; nothing that was written before is lost"),
+            Kind::Refused(_) => Some("check the permissions of the folder, or the credentials of the store"),
+            Kind::Unreachable(_) => Some("check the network and the server; the next run makes up for it"),
+            Kind::Damaged(_) => Some("`releve verify` says what is damaged; other vaults of the set still serve"),
+            Kind::Locked(_) => Some("wait for it to end"),
+            _ => None,
+        };
+        Self { message: error.to_string(), retryable: error.is_retryable(), help: help.map(str::to_owned) }
+    }
+}
+
+impl From<source::Error> for Error {
+    fn from(error: source::Error) -> Self {
+        Self { message: error.to_string(), retryable: error.is_retryable(), help: None }
+    }
+}

@@ -1,0 +1,148 @@
+//! Makes a restore point of one system.
+
+use crate::vaults::Opened;
+use crate::{Result, source_of};
+use jiff::Timestamp;
+use plan::{Plan, Source, System, SystemName, VaultName};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use vault::backup::{BackupOptions, backup};
+use vault::{FileId, Holder, PointInfo, Progress, Repository, Snapshot, Unread};
+
+/// What is needed to make a point.
+pub struct Job<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The system.
+    pub name: &'a SystemName,
+    /// Its vaults, opened.
+    pub vaults: &'a [Opened],
+    /// A folder for temporary copies. What an earlier run left in it is removed.
+    pub scratch: &'a Path,
+    /// This machine and user.
+    pub holder: Holder,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// A point that was made.
+#[derive(Debug)]
+pub struct Made {
+    /// Its id.
+    pub id: String,
+    /// When its capture began.
+    pub time: Timestamp,
+    /// What is known of it.
+    pub info: PointInfo,
+    /// Everything that could not be read or trusted.
+    pub unread: Vec<Unread>,
+    /// For each vault, the snapshot and the bytes written, or why it doesn't have the point.
+    pub vaults: BTreeMap<VaultName, Result<(FileId, u64)>>,
+}
+
+impl Made {
+    /// Returns whether everything was read and every vault has it.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.unread.is_empty() && self.vaults.values().all(Result::is_ok)
+    }
+
+    /// Returns the vaults that don't have it.
+    pub fn missing(&self) -> impl Iterator<Item = (&VaultName, &crate::Error)> {
+        self.vaults.iter().filter_map(|(name, result)| Some((name, result.as_ref().err()?)))
+    }
+}
+
+/// Captures the system into every vault that is open. An error means that there is no point anywhere.
+pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
+    let system = job.plan.systems.get(job.name).ok_or_else(|| crate::Error::new(format!("there is no system `{}`", job.name)))?;
+    let open: Vec<(&VaultName, Arc<Repository>)> = job
+        .vaults
+        .iter()
+        .filter_map(|opened| Some((&opened.name, Arc::clone(opened.repository.as_ref().ok()?))))
+        .collect();
+    if open.is_empty() {
+        let why = job.vaults.iter().find_map(|opened| opened.repository.as_ref().err());
+        let message = match why {
+            Some(why) => format!("no vault of `{}` can be written: {why}", job.name),
+            None => format!("`{}` has no vault", job.name),
+        };
+        return Err(crate::Error { message, help: why.and_then(|why| why.help.clone()), retryable: true });
+    }
+    let repositories: Vec<Arc<Repository>> = open.iter().map(|(_, repository)| Arc::clone(repository)).collect();
+    let (paths, excludes) = what(system);
+    let options = BackupOptions {
+        point: vault::new_point_id()?,
+        system: job.name.0.clone(),
+        source: system.source.as_ref().map_or("", Source::kind).to_owned(),
+        time: job.now,
+        paths,
+        excludes,
+        holder: job.holder.clone(),
+        parent: parent(&repositories, job.name),
+        threads: 0,
+    };
+    let scratch = Scratch::new(job.scratch, job.name)?;
+    let source = source_of(job.plan, system)?;
+    let nanos = job.now.as_nanosecond();
+    let now = vault::Timestamp {
+        seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(0),
+        nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
+    };
+    let capture = source.capture(&scratch.0, now)?;
+    let report = backup(capture.input(), &repositories, &options, progress)?;
+    drop(capture);
+    let mut vaults: BTreeMap<VaultName, Result<(FileId, u64)>> = BTreeMap::new();
+    for ((name, _), written) in open.iter().zip(report.vaults) {
+        vaults.insert((*name).clone(), written.map(|written| (written.snapshot, written.bytes)).map_err(Into::into));
+    }
+    for opened in job.vaults {
+        if let Err(error) = &opened.repository {
+            let error = crate::Error { message: error.message.clone(), help: error.help.clone(), retryable: error.retryable };
+            vaults.insert(opened.name.clone(), Err(error));
+        }
+    }
+    Ok(Made { id: options.point, time: job.now, info: report.info, unread: report.unread, vaults })
+}
+
+fn what(system: &System) -> (Vec<String>, Vec<String>) {
+    match &system.source {
+        Some(Source::Files(files)) => (files.paths.clone(), files.exclude.clone()),
+        Some(Source::Sqlite(sqlite)) => (vec![sqlite.path.clone()], Vec::new()),
+        Some(Source::Command(command)) => {
+            (vec![format!("/{}", command.name.as_deref().unwrap_or("dump"))], Vec::new())
+        }
+        None => (Vec::new(), Vec::new()),
+    }
+}
+
+/// Returns the newest point of the system in the first vault that has one: what didn't change since is taken over unread.
+fn parent(repositories: &[Arc<Repository>], name: &SystemName) -> Option<(FileId, Snapshot)> {
+    let mut nearest: Vec<_> = repositories.iter().collect();
+    nearest.sort_by_key(|repository| !repository.store().is_local());
+    // A vault that can't be listed is no reason not to make a point: it only costs reading again.
+    nearest.iter().find_map(|repository| {
+        let (snapshots, _) = repository.snapshots().ok()?;
+        snapshots.into_iter().rev().find(|(_, snapshot)| snapshot.tag("system") == Some(&name.0))
+    })
+}
+
+/// A folder for temporary copies, gone with its owner; what a killed run left is removed first.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new(below: &Path, name: &SystemName) -> Result<Self> {
+        let path = below.join(&name.0);
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path)
+            .map_err(|error| crate::Error::new(format!("make the folder {}: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,437 @@
+//! Carries out a runbook: steps side by side where nothing keeps them apart, each system timed until it really answers.
+//!
+//! A step that fails stops what waits for it, and nothing else. Every step may meet its own half-done work: run the recovery again.
+
+use crate::survey::Survey;
+use crate::vaults::Opened;
+use crate::{Error, Observer, Result, check, source_of};
+use jiff::Timestamp;
+use plan::{Action, Plan, Restore, Runbook, Step, StepKind, SystemName};
+use serde::Serialize;
+use source::Landing;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+use vault::restore::{RestoreOptions, RestoreReport, restore};
+use vault::{Progress, Repository};
+
+/// A start or a stop that takes longer has failed.
+const ACTION_WITHIN: Duration = Duration::from_secs(120);
+
+/// What carrying out needs besides the runbook.
+pub struct Hands<'a> {
+    /// The plan that the runbook was made from.
+    pub plan: &'a Plan,
+    /// The vaults, opened.
+    pub vaults: &'a [Opened],
+    /// The points that the runbook chose among.
+    pub survey: &'a Survey,
+    /// Is told what happens.
+    pub observer: &'a dyn Observer,
+    /// Compare the content of files that look unchanged.
+    pub compare: bool,
+}
+
+/// What a recovery did.
+#[derive(Debug, Serialize)]
+pub struct Recovered {
+    /// When it began.
+    pub started: Timestamp,
+    /// How long everything took.
+    pub seconds: f64,
+    /// For each system of the runbook.
+    pub systems: Vec<SystemRecovered>,
+    /// Steps for people that nobody confirmed.
+    pub unconfirmed: Vec<String>,
+}
+
+/// How one system came back.
+#[derive(Debug, Clone, Serialize)]
+pub struct SystemRecovered {
+    /// The system.
+    pub system: SystemName,
+    /// The point.
+    pub point: String,
+    /// Seconds from the beginning until its last step was done; `None` if it isn't back.
+    pub rta_seconds: Option<f64>,
+    /// Promised, in seconds.
+    pub rto_seconds: u64,
+    /// Seconds between the point and the beginning of the recovery: what was lost.
+    pub rpa_seconds: u64,
+    /// Promised, in seconds.
+    pub rpo_seconds: u64,
+    /// Seconds that putting its data back took.
+    pub restore_seconds: f64,
+    /// Entries written.
+    pub restored: u64,
+    /// Entries that were right already.
+    pub unchanged: u64,
+    /// Bytes written.
+    pub bytes: u64,
+    /// What could not be given back, or not be done.
+    pub findings: Vec<String>,
+    /// Checks that answered well.
+    pub checks_passed: u64,
+    /// The step that failed, and why.
+    pub failure: Option<String>,
+}
+
+impl Recovered {
+    /// Returns whether every system is back, whole.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.systems.iter().all(|system| system.failure.is_none() && system.findings.is_empty())
+    }
+
+    /// Returns whether no system is back.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.systems.iter().all(|system| system.failure.is_some())
+    }
+}
+
+enum State {
+    Waiting,
+    Running,
+    Done(f64),
+    Failed(String),
+}
+
+/// What a step tells when it has ended.
+#[derive(Default)]
+struct Told {
+    restore: Option<(RestoreReport, f64)>,
+    unconfirmed: Option<String>,
+    check: bool,
+    note: Option<String>,
+}
+
+/// Carries out the runbook. One with blockers is refused.
+pub fn carry_out(book: &Runbook, hands: &Hands<'_>) -> Result<Recovered> {
+    if let Some(blocker) = book.blockers.first() {
+        return Err(Error::new(blocker.clone()));
+    }
+    let started = Timestamp::now();
+    let begun = Instant::now();
+    let mut states: Vec<State> = book.steps.iter().map(|_| State::Waiting).collect();
+    let mut systems: Vec<SystemRecovered> = book.systems.iter().map(SystemRecovered::new).collect();
+    let mut unconfirmed = Vec::new();
+    std::thread::scope(|scope| {
+        let (done, ended) = channel();
+        loop {
+            let mut running = 0;
+            for at in 0..states.len() {
+                let Some(step) = book.steps.get(at) else { continue };
+                match states.get(at) {
+                    Some(State::Running) => running += 1,
+                    Some(State::Waiting) => match readiness(step, &states, book) {
+                        Ready::Yes => {
+                            set(&mut states, at, State::Running);
+                            running += 1;
+                            let done = done.clone();
+                            scope.spawn(move || {
+                                let result = run(step, book, hands);
+                                let _ = done.send((at, result));
+                            });
+                        }
+                        Ready::Never(why) => set(&mut states, at, State::Failed(why)),
+                        Ready::NotYet => {}
+                    },
+                    _ => {}
+                }
+            }
+            if running == 0 {
+                // Nothing runs; and a step that only became impossible in this round may still have dependents.
+                if !states.iter().any(|state| matches!(state, State::Waiting)) {
+                    break;
+                }
+                continue;
+            }
+            let Ok((at, result)) = ended.recv() else { break };
+            let seconds = begun.elapsed().as_secs_f64();
+            let system = book.steps.get(at).and_then(|step| step.system.clone());
+            let entry = systems.iter_mut().find(|entry| Some(&entry.system) == system.as_ref());
+            match result {
+                Ok(told) => {
+                    unconfirmed.extend(told.unconfirmed);
+                    if let Some(entry) = entry {
+                        entry.take(told.restore, told.note, told.check);
+                    }
+                    set(&mut states, at, State::Done(seconds));
+                }
+                Err(error) => {
+                    hands.observer.event(system.as_ref(), &format!("failed: {error}"));
+                    set(&mut states, at, State::Failed(error.to_string()));
+                }
+            }
+        }
+    });
+    for entry in &mut systems {
+        let own = book.steps.iter().zip(&states).filter(|(step, _)| step.system.as_ref() == Some(&entry.system));
+        let mut last = Some(0.0f64);
+        for (_, state) in own {
+            match state {
+                State::Done(seconds) => last = last.map(|last| last.max(*seconds)),
+                State::Failed(why) => {
+                    entry.failure.get_or_insert_with(|| why.clone());
+                    last = None;
+                }
+                State::Waiting | State::Running => last = None,
+            }
+        }
+        entry.rta_seconds = last;
+    }
+    Ok(Recovered { started, seconds: begun.elapsed().as_secs_f64(), systems, unconfirmed })
+}
+
+fn set(states: &mut [State], at: usize, state: State) {
+    if let Some(place) = states.get_mut(at) {
+        *place = state;
+    }
+}
+
+enum Ready {
+    Yes,
+    NotYet,
+    Never(String),
+}
+
+fn readiness(step: &Step, states: &[State], book: &Runbook) -> Ready {
+    let mut ready = Ready::Yes;
+    for &before in &step.after {
+        match states.get(before) {
+            Some(State::Done(_)) => {}
+            // What people do at the end is asked for whatever became of the systems.
+            Some(State::Failed(_)) if step.system.is_none() => {}
+            Some(State::Failed(why)) => {
+                let other = book.steps.get(before).and_then(|before| before.system.as_ref());
+                return Ready::Never(match other {
+                    Some(other) if Some(other) != step.system.as_ref() => format!("waits for `{other}`: {why}"),
+                    _ => why.clone(),
+                });
+            }
+            _ => ready = Ready::NotYet,
+        }
+    }
+    ready
+}
+
+fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
+    let observer = hands.observer;
+    let name = step.system.as_ref();
+    let system = name.and_then(|name| hands.plan.systems.get(name));
+    let mut told = Told::default();
+    match &step.kind {
+        StepKind::Ask { text, who, within } => {
+            let who = who.as_ref().and_then(|who| hands.plan.people.get(who)).map_or("someone", |person| &person.name);
+            let within = within.map_or_else(String::new, |within| format!(" (within {within})"));
+            let text = format!("{who}: {text}{within}");
+            if !observer.ask(&text) {
+                told.unconfirmed = Some(text);
+            }
+        }
+        StepKind::Isolate(host) => {
+            let text = format!("cut {host} off the network");
+            if !observer.ask(&text) {
+                told.unconfirmed = Some(text);
+            }
+        }
+        StepKind::Stop(action) => {
+            observer.event(name, &format!("stopping ({})", describe(action)));
+            // On the day it is mostly dead already, and a unit that isn't there can't be stopped: said, and gone on.
+            if let Err(error) = act(action, "stop") {
+                observer.event(name, &format!("could not be stopped: {error}"));
+            }
+        }
+        StepKind::Restore => {
+            let entry = book.systems.iter().find(|entry| Some(&entry.system) == name);
+            let (Some(entry), Some(system)) = (entry, system) else { return Err(Error::new("a step without a system")) };
+            told.restore = Some(put_back(entry, system, book, hands)?);
+        }
+        StepKind::Start(action) => {
+            observer.event(name, &format!("starting ({})", describe(action)));
+            act(action, "start")?;
+        }
+        StepKind::Check(wanted) => {
+            let Some(system) = system else { return Err(Error::new("a check without a system")) };
+            check::until_well(wanted, system, &|| false).map_err(|why| Error::new(format!("check failed: {why}")))?;
+            observer.event(name, &format!("works: {wanted}"));
+            told.check = true;
+        }
+    }
+    Ok(told)
+}
+
+fn put_back(entry: &Restore, system: &plan::System, book: &Runbook, hands: &Hands<'_>) -> Result<(RestoreReport, f64)> {
+    let begun = Instant::now();
+    let id = &entry.choice.point.id;
+    let surveyed = hands.survey.points.iter().find(|surveyed| &surveyed.point.id == id);
+    let point = &surveyed.ok_or_else(|| Error::new(format!("point {id} has vanished")))?.point;
+    let vaults: Vec<Arc<Repository>> = entry
+        .vaults
+        .iter()
+        .filter_map(|name| hands.vaults.iter().find(|opened| &opened.name == name)?.repository.as_ref().ok().cloned())
+        .collect();
+    let to = book.to.as_ref().map(PathBuf::from);
+    let source = source_of(hands.plan, system)?;
+    let progress = Arc::new(Progress::default());
+    progress.expect(entry.choice.point.files, entry.choice.point.bytes);
+    hands.observer.event(Some(&entry.system), &format!("restoring point {} of {}", id, point.time));
+    hands.observer.progress(&entry.system, &progress);
+    let options = |target: PathBuf| RestoreOptions {
+        target,
+        only: Vec::new(),
+        roots: point.snapshot.paths.iter().map(PathBuf::from).collect(),
+        compare: hands.compare,
+    };
+    let report = match source.landing(to.as_deref()) {
+        Landing::Final(target) => {
+            let report = restore(&vaults, point.tree, &options(target.clone()), &progress)?;
+            source.put_back(&target, to.as_deref())?;
+            report
+        }
+        Landing::Staging { near } => {
+            let staging = Staging::new(near.as_deref(), &entry.system)?;
+            let report = restore(&vaults, point.tree, &options(staging.0.clone()), &progress)?;
+            if report.damaged_count > 0 || report.skipped_count > 0 {
+                // A database with a hole is not put over the one that stands there.
+                let kept = staging.keep();
+                return Err(Error::new(format!("the point did not come back whole; what there is lies in {}", kept.display())));
+            }
+            source.put_back(&staging.0, to.as_deref())?;
+            report
+        }
+    };
+    Ok((report, begun.elapsed().as_secs_f64()))
+}
+
+/// A folder for data on their way, gone with its owner.
+struct Staging(PathBuf);
+
+impl Staging {
+    fn new(near: Option<&Path>, system: &SystemName) -> Result<Self> {
+        let below = near.map_or_else(std::env::temp_dir, Path::to_owned);
+        let path = below.join(format!(".releve-staging-{system}"));
+        // What a killed run left: half of something.
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).map_err(|error| Error::new(format!("make the folder {}: {error}", path.display())))?;
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&path, private).map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
+        Ok(Self(path))
+    }
+
+    fn keep(mut self) -> PathBuf {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if !self.0.as_os_str().is_empty() {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
+fn describe(action: &Action) -> String {
+    match (&action.service, &action.command) {
+        (Some(service), _) => format!("service {service}"),
+        (None, Some(command)) => command.join(" "),
+        (None, None) => "nothing".into(),
+    }
+}
+
+/// Stops or starts a system.
+fn act(action: &Action, verb: &str) -> Result<()> {
+    let command: Vec<String> = match (&action.service, &action.command) {
+        (Some(service), _) => vec!["systemctl".into(), verb.into(), "--".into(), service.clone()],
+        (None, Some(command)) => command.clone(),
+        (None, None) => return Ok(()),
+    };
+    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
+    let fail = |what: String| Error::new(format!("{verb}: `{}` {what}", command.join(" ")));
+    // A file and not a pipe: a daemon that stays keeps its error output open, and nobody must wait for that.
+    let mut said = nameless_file().map_err(|error| fail(error.to_string()))?;
+    let errors = said.try_clone().map_err(|error| fail(error.to_string()))?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(errors)
+        .spawn()
+        .map_err(|error| fail(format!("can't be run: {error}")))?;
+    let limit = action.within.map_or(ACTION_WITHIN, |within| within.0);
+    let begun = Instant::now();
+    loop {
+        match child.try_wait().map_err(|error| fail(error.to_string()))? {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => {
+                use std::io::{Read, Seek};
+                let mut text = String::new();
+                let _ = said.rewind();
+                let _ = (&mut said).take(4096).read_to_string(&mut text);
+                return Err(fail(format!("ended with {status}: {}", text.trim())));
+            }
+            None if begun.elapsed() > limit => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(fail(format!("did not end within {} s", limit.as_secs())));
+            }
+            None => std::thread::park_timeout(Duration::from_millis(20)),
+        }
+    }
+}
+
+/// Returns a file without a name.
+fn nameless_file() -> std::io::Result<std::fs::File> {
+    use rustix::fs::{MemfdFlags, memfd_create};
+    Ok(memfd_create("releve", MemfdFlags::CLOEXEC)?.into())
+}
+
+impl SystemRecovered {
+    fn new(entry: &Restore) -> Self {
+        Self {
+            system: entry.system.clone(),
+            point: entry.choice.point.id.clone(),
+            rta_seconds: None,
+            rto_seconds: entry.rto.0.as_secs(),
+            rpa_seconds: entry.choice.loss.0.as_secs(),
+            rpo_seconds: entry.rpo.0.as_secs(),
+            restore_seconds: 0.0,
+            restored: 0,
+            unchanged: 0,
+            bytes: 0,
+            findings: Vec::new(),
+            checks_passed: 0,
+            failure: None,
+        }
+    }
+
+    fn take(&mut self, restore: Option<(RestoreReport, f64)>, note: Option<String>, check: bool) {
+        self.checks_passed += u64::from(check);
+        self.findings.extend(note);
+        let Some((report, seconds)) = restore else { return };
+        self.restore_seconds = seconds;
+        self.restored += report.restored;
+        self.unchanged += report.unchanged;
+        self.bytes += report.bytes;
+        self.findings.extend(findings(&report));
+    }
+}
+
+/// Returns what a restore could not do, a line each.
+#[must_use]
+pub fn findings(report: &RestoreReport) -> Vec<String> {
+    let damaged = report.damaged.iter().map(|damaged| {
+        let ranges: Vec<_> = damaged.missing.iter().map(|range| format!("{}-{}", range.start, range.end)).collect();
+        format!("{}: bytes {} are in no vault", damaged.path.display(), ranges.join(", "))
+    });
+    let skipped = report.skipped.iter().map(|trouble| format!("{}: {}", trouble.path.display(), trouble.why));
+    let not_set = report.not_set.iter().map(|trouble| format!("{}: not set: {}", trouble.path.display(), trouble.why));
+    let named = report.damaged.len() + report.skipped.len() + report.not_set.len();
+    let all = report.damaged_count + report.skipped_count + report.not_set_count;
+    let more = all.saturating_sub(named as u64);
+    damaged.chain(skipped).chain(not_set).chain((more > 0).then(|| format!("and {more} more"))).collect()
+}

@@ -1,0 +1,85 @@
+//! Which restore points there are, as the vaults themselves say.
+
+use crate::vaults::Opened;
+use jiff::Timestamp;
+use plan::{Facts, SystemName, VaultName};
+use std::sync::Arc;
+use vault::{Change, Point, Repository};
+
+/// A look at the vaults.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// All points, oldest first.
+    pub points: Vec<Surveyed>,
+    /// Vaults that could not be asked, and why: a point may lie there too.
+    pub unreachable: Vec<(VaultName, String)>,
+    /// Snapshot files that could not be read.
+    pub damaged: Vec<(VaultName, String)>,
+}
+
+/// A point, with the names of the vaults that hold it.
+#[derive(Debug, Clone)]
+pub struct Surveyed {
+    /// The point.
+    pub point: Point,
+    /// Where it lies.
+    pub vaults: Vec<VaultName>,
+}
+
+/// Asks every vault that is open.
+#[must_use]
+pub fn survey(vaults: &[Opened]) -> Survey {
+    let mut survey = Survey::default();
+    let mut open: Vec<(&VaultName, Arc<Repository>)> = Vec::new();
+    for opened in vaults {
+        match &opened.repository {
+            Ok(repository) => open.push((&opened.name, Arc::clone(repository))),
+            Err(error) => survey.unreachable.push((opened.name.clone(), error.to_string())),
+        }
+    }
+    let repositories: Vec<Arc<Repository>> = open.iter().map(|(_, repository)| Arc::clone(repository)).collect();
+    let found = vault::points(&repositories);
+    let name = |at: usize| open.get(at).map_or_else(VaultName::default, |(name, _)| (*name).clone());
+    survey.unreachable.extend(found.unreachable.iter().map(|(at, error)| (name(*at), error.to_string())));
+    survey.damaged.extend(found.damaged.iter().map(|(at, error)| (name(*at), error.to_string())));
+    survey.points = found
+        .points
+        .into_iter()
+        .map(|point| Surveyed { vaults: point.copies.iter().map(|(at, _)| name(*at)).collect(), point })
+        .collect();
+    survey
+}
+
+impl Survey {
+    /// Returns the points of one system, oldest first.
+    pub fn of<'a>(&'a self, system: &'a SystemName) -> impl DoubleEndedIterator<Item = &'a Surveyed> {
+        self.points.iter().filter(move |surveyed| surveyed.point.system.as_deref() == Some(&system.0))
+    }
+
+    /// Returns what a choice needs to know of a system's points.
+    #[must_use]
+    pub fn facts(&self, system: &SystemName, verified: &dyn Fn(&str) -> Option<Timestamp>) -> Vec<Facts> {
+        self.of(system).map(|surveyed| surveyed.facts(verified(&surveyed.point.id))).collect()
+    }
+}
+
+impl Surveyed {
+    fn facts(&self, verified: Option<Timestamp>) -> Facts {
+        let info = self.point.info.clone().unwrap_or_default();
+        let Change { files_changed, files_unchanged, files_removed, bytes_new, incompressible, .. } = info.change;
+        let before = files_changed + files_unchanged + files_removed;
+        Facts {
+            id: self.point.id.clone(),
+            time: self.point.time,
+            complete: self.point.complete,
+            verified,
+            files: info.files,
+            bytes: info.bytes,
+            vaults: self.vaults.clone(),
+            touched: (before > 0).then(|| (files_changed + files_removed) as f64 / before as f64),
+            touched_files: files_changed + files_removed,
+            incompressible,
+            bytes_new,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Opens the vaults of a plan, side by side; one that can't be opened doesn't stop the others.
+
+use crate::{Error, Result};
+use plan::{Plan, Secret, VaultName};
+use std::path::PathBuf;
+use std::sync::Arc;
+use vault::store::{self, Credentials};
+use vault::{Kind, Password, Repository};
+
+/// Where secrets come from: the binary's business.
+pub trait Secrets: Sync {
+    /// Returns the bytes of a secret.
+    fn get(&self, secret: &Secret) -> Result<Vec<u8>>;
+    /// Returns the S3 keys of the environment, for vaults that name none.
+    fn s3_keys(&self) -> Credentials;
+}
+
+/// What is to be done about a vault that isn't there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absent {
+    /// Create it, unless it was there before.
+    Create,
+    /// It is an error.
+    Refuse,
+}
+
+/// One vault of the plan.
+#[derive(Debug)]
+pub struct Opened {
+    /// Its name.
+    pub name: VaultName,
+    /// The repository with its index loaded, or why there is none.
+    pub repository: Result<Arc<Repository>>,
+    /// It was created just now.
+    pub created: bool,
+    /// Index files that could not be read.
+    pub damaged: Vec<String>,
+}
+
+/// How vaults are opened.
+pub struct Opening<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Where secrets come from.
+    pub secrets: &'a dyn Secrets,
+    /// The repository id that each vault had when it was last seen: a vault that was there and is gone is an error.
+    pub seen: &'a (dyn Fn(&VaultName) -> Option<String> + Sync),
+    /// What is to be done about one that isn't there.
+    pub absent: Absent,
+    /// This machine's name.
+    pub machine: &'a str,
+    /// Now.
+    pub now: jiff::Timestamp,
+}
+
+impl Opening<'_> {
+    /// Opens these vaults and loads their indexes. The result is in the order of `names`.
+    #[must_use]
+    pub fn open(&self, names: &[VaultName]) -> Vec<Opened> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = names.iter().map(|name| scope.spawn(move || self.open_one(name))).collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect()
+        })
+    }
+
+    fn open_one(&self, name: &VaultName) -> Opened {
+        let mut opened = Opened { name: name.clone(), repository: Err(Error::new("")), created: false, damaged: Vec::new() };
+        opened.repository = self.repository(name, &mut opened.created).and_then(|repository| {
+            let report = repository.load_index()?;
+            opened.damaged = report.damaged.iter().map(ToString::to_string).collect();
+            Ok(Arc::new(repository))
+        });
+        opened
+    }
+
+    fn repository(&self, name: &VaultName, created: &mut bool) -> Result<Repository> {
+        let vault = self.plan.vaults.get(name).ok_or_else(|| Error::new(format!("there is no vault `{name}`")))?;
+        let password = match &vault.password {
+            Some(secret) => Password::new(self.secrets.get(secret).map_err(|e| Error { message: format!("password of vault `{name}`: {e}"), ..e })?),
+            None => return Err(Error::new(format!("vault `{name}` has no password in the plan"))),
+        };
+        let store = || store::open(&vault.url, &self.credentials(vault)?).map_err(Error::from);
+        let seen = (self.seen)(name);
+        match Repository::open(store()?, &password) {
+            Ok(repository) => match seen {
+                Some(id) if id != repository.id() => Err(Error::new(format!(
+                    "vault `{name}` is another repository than before ({} is there, {} was)",
+                    repository.id().get(..8).unwrap_or_default(),
+                    id.get(..8).unwrap_or_default()
+                ))
+                .help("if you replaced it yourself, say so: releve state forget-vault NAME")),
+                _ => Ok(repository),
+            },
+            Err(error) if matches!(error.kind, Kind::NoRepository) => match (seen, self.absent) {
+                (Some(_), _) => Err(Error::new(format!("vault `{name}` was there before and is gone or empty: {}", vault.url))
+                    .help("find out why; if it is lost for good, say so with `releve state forget-vault NAME`, then `releve sync` fills a new one")),
+                (None, Absent::Refuse) => Err(error.into()),
+                (None, Absent::Create) => {
+                    let repository = Repository::create(store()?, &password, self.machine, self.now)?;
+                    *created = true;
+                    Ok(repository)
+                }
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn credentials(&self, vault: &plan::Vault) -> Result<Credentials> {
+        if !vault.url.starts_with("s3://") {
+            return Ok(Credentials::default());
+        }
+        let text = |secret: &Option<Secret>| -> Result<Option<String>> {
+            let Some(secret) = secret else { return Ok(None) };
+            let bytes = self.secrets.get(secret)?;
+            String::from_utf8(bytes).map(Some).map_err(|_| Error::new("an S3 key is not a text"))
+        };
+        if vault.access_key.is_none() {
+            return Ok(self.secrets.s3_keys());
+        }
+        let mut credentials = Credentials::default();
+        credentials.access_key = text(&vault.access_key)?;
+        credentials.secret_key = text(&vault.secret_key)?;
+        credentials.session_token = text(&vault.session_token)?;
+        Ok(credentials)
+    }
+}
+
+/// Returns the folders of the vaults that are directories on this machine: no system may swallow its own vault.
+#[must_use]
+pub fn local_folders(plan: &Plan) -> Vec<PathBuf> {
+    plan.vaults.values().filter_map(|vault| vault.url.strip_prefix("file://")).map(PathBuf::from).collect()
+}
