@@ -92,22 +92,29 @@ impl SshServer {
 
     /// Kills the server and everyone who is connected to it, without a word of farewell.
     pub fn kill(&mut self) {
-        let Some(mut server) = self.server.take() else { return };
-        for pid in family(server.id()) {
-            // Gone already is as good.
-            let _ =
-                Pid::from_raw(pid.cast_signed()).map(|pid| rustix::process::kill_process(pid, Signal::KILL));
+        self.signal(Signal::KILL);
+        if let Some(mut server) = self.server.take() {
+            let _ = server.wait();
         }
-        let _ = server.wait();
     }
 
     /// Kills the connections and leaves the server running.
     pub fn drop_connections(&self) {
-        let Some(server) = &self.server else { return };
-        for pid in family(server.id()).into_iter().filter(|pid| *pid != server.id()) {
-            let _ =
-                Pid::from_raw(pid.cast_signed()).map(|pid| rustix::process::kill_process(pid, Signal::KILL));
-        }
+        let eldest = self.server.as_ref().map(Child::id);
+        self.family()
+            .into_iter()
+            .filter(|pid| Some(*pid) != eldest)
+            .for_each(|pid| signal(pid, Signal::KILL));
+    }
+
+    /// Falls silent, with all connections open, until [`thaw`](Self::thaw).
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Goes on after a [`freeze`](Self::freeze).
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
     }
 
     /// Starts it on the same port, with the same keys, after a [`kill`](Self::kill).
@@ -129,6 +136,14 @@ impl SshServer {
     #[must_use]
     pub fn log(&self) -> String {
         fs::read_to_string(self.home.path().join("log")).unwrap_or_default()
+    }
+
+    fn signal(&self, what: Signal) {
+        self.family().into_iter().for_each(|pid| signal(pid, what));
+    }
+
+    fn family(&self) -> Vec<u32> {
+        self.server.as_ref().map_or_else(Vec::new, |server| family(server.id()))
     }
 
     fn config(&self) -> String {
@@ -154,6 +169,13 @@ impl SshServer {
 impl Drop for SshServer {
     fn drop(&mut self) {
         self.kill();
+    }
+}
+
+fn signal(pid: u32, what: Signal) {
+    if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+        // Gone already is as good.
+        let _ = rustix::process::kill_process(pid, what);
     }
 }
 

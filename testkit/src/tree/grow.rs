@@ -35,13 +35,11 @@ pub fn grow(root: &Path, seed: u64, files: usize) -> u64 {
         made.push(path);
     }
     bytes += oddities(root, &mut random, &made);
-    // Times last, and folders after what is in them: every change of a folder sets its time anew.
-    for path in &made {
+    for path in made.iter().chain(folders.iter().skip(1)) {
         dress(path, &mut random);
     }
-    for folder in folders.iter().skip(1).rev() {
-        dress(folder, &mut random);
-    }
+    // Times last, and folders after what is in them: every change of a folder sets its time anew.
+    set_times(root, &mut random);
     bytes
 }
 
@@ -92,8 +90,7 @@ fn oddities(root: &Path, random: &mut Random, made: &[PathBuf]) -> u64 {
     sparse.write_all(&random.bytes(5000)).unwrap();
     sparse.set_len(8 << 20).unwrap();
 
-    let pipe = at.join("pipe");
-    rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o640), 0).unwrap();
+    rustix::fs::mknodat(CWD, at.join("pipe"), FileType::Fifo, Mode::from_raw_mode(0o640), 0).unwrap();
     if rustix::process::geteuid().is_root() {
         // In a container root may be forbidden to make devices.
         let number = rustix::fs::makedev(1, 3);
@@ -107,7 +104,7 @@ fn oddities(root: &Path, random: &mut Random, made: &[PathBuf]) -> u64 {
     }
     let secret = at.join("secret");
     fs::write(&secret, b"nobody may read this").unwrap();
-    fs::set_permissions(&secret, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
 
     let attributed = at.join("attributes");
     fs::write(&attributed, b"look closer").unwrap();
@@ -119,9 +116,6 @@ fn oddities(root: &Path, random: &mut Random, made: &[PathBuf]) -> u64 {
     }
     let _ = Command::new("setfacl").args(["-m", "u:1234:rw,g:4321:r"]).arg(&attributed).output();
     let _ = Command::new("setfacl").args(["-d", "-m", "u:1234:rwx"]).arg(at.join("empty")).output();
-    for path in [deep.join("bottom"), pipe, attributed, at.join("link")] {
-        set_time(&path, random);
-    }
     (8 << 20) + 9 + 20 + 11
 }
 
@@ -140,13 +134,20 @@ fn dress(path: &Path, random: &mut Random) {
         _ => 0o644,
     };
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    set_time(path, random);
 }
 
-fn set_time(path: &Path, random: &mut Random) {
-    // From 1966 to 2044, with every nanosecond.
-    let seconds = random.below(2_461_000_000) as i64 - 126_000_000;
-    let time = Timespec { tv_sec: seconds, tv_nsec: random.below(1_000_000_000) as i64 };
-    let times = Timestamps { last_access: time, last_modification: time };
-    rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+fn set_times(folder: &Path, random: &mut Random) {
+    let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    // The order of a folder is the file system's, and the times must not depend on it.
+    entries.sort();
+    for path in entries {
+        if fs::symlink_metadata(&path).unwrap().is_dir() {
+            set_times(&path, random);
+        }
+        // From 1966 to 2044, with every nanosecond.
+        let seconds = random.below(2_461_000_000) as i64 - 126_000_000;
+        let time = Timespec { tv_sec: seconds, tv_nsec: random.below(1_000_000_000) as i64 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(CWD, &path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    }
 }

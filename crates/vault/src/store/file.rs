@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -72,7 +72,7 @@ impl FileStore {
         }
         for folder in folders(&kind.path(name)).split('/').filter(|folder| !folder.is_empty()) {
             make_folder(&at, folder)?;
-            rustix::fs::fsync(&at).map_err(kind_of)?;
+            sync(&at)?;
             at = step(&at, folder)?;
         }
         Ok(at)
@@ -99,7 +99,7 @@ impl FileStore {
             let _ = rustix::fs::unlinkat(&folder, temporary.as_str(), AtFlags::empty());
             return Err(kind_of(error));
         }
-        rustix::fs::fsync(&folder).map_err(kind_of)
+        sync(&folder)
     }
 
     fn make(&self) -> Result<(), Kind> {
@@ -119,12 +119,12 @@ impl FileStore {
                     tidy(&step(&folder, &name)?, &file);
                 }
             }
-            rustix::fs::fsync(&folder).map_err(kind_of)?;
+            sync(&folder)?;
         }
-        rustix::fs::fsync(&root).map_err(kind_of)?;
+        sync(&root)?;
         // The root's own name has to survive a power cut too.
         let above = self.root.parent().unwrap_or(Path::new("/"));
-        File::open(above).and_then(|folder| folder.sync_all()).map_err(kind_of)
+        sync(&File::open(above).map_err(kind_of)?)
     }
 
     fn list_folder(&self, folder: &Path, found: &mut Vec<Listed>) -> io::Result<()> {
@@ -264,6 +264,14 @@ fn step(at: &OwnedFd, folder: &str) -> Result<OwnedFd, Kind> {
 fn make_folder(at: &OwnedFd, folder: &str) -> Result<(), Kind> {
     match rustix::fs::mkdirat(at, folder, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(kind_of(error)),
+    }
+}
+
+// Some network disks can't fsync a folder, and say so: what they keep over a power cut is theirs to say.
+fn sync(folder: &impl AsFd) -> Result<(), Kind> {
+    match rustix::fs::fsync(folder) {
+        Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
         Err(error) => Err(kind_of(error)),
     }
 }

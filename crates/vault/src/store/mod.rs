@@ -71,7 +71,7 @@ pub struct Listed {
 
 /// Where the files of one repository lie.
 ///
-/// The contract, which `testkit` and `tests/stores.rs` hold every implementation to:
+/// The contract, which `tests/it/contract.rs` holds every implementation to:
 ///
 /// - **Whole or not at all.** A file is seen under its name only when all of its bytes are there. A write that fails or is
 ///   killed leaves nothing under that name.

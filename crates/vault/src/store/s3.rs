@@ -26,7 +26,9 @@ pub(super) struct S3Store {
 impl S3Store {
     pub(super) fn new(address: S3Address, credentials: &Credentials, limits: &Limits) -> Result<Self> {
         let failed = |kind| Error::new(format!("open {}", address.shown), kind);
-        let (Some(access), Some(secret)) = (&credentials.access_key, &credentials.secret_key) else {
+        let given = |key: &Option<String>| key.clone().filter(|key| !key.is_empty());
+        let (Some(access), Some(secret)) = (given(&credentials.access_key), given(&credentials.secret_key))
+        else {
             let what = "S3 takes an access key and a secret key, and they were not handed over";
             return Err(failed(Kind::Refused(what.into())));
         };
@@ -34,14 +36,14 @@ impl S3Store {
             .bucket(&address.bucket)
             .root(&address.prefix)
             .region(&address.region)
-            .access_key_id(access)
-            .secret_access_key(secret)
+            .access_key_id(&access)
+            .secret_access_key(&secret)
             // The server refuses what was changed on its way, and buckets with object lock ask for it.
             .checksum_algorithm("md5")
             .disable_config_load()
             .disable_ec2_metadata();
-        if let Some(token) = &credentials.session_token {
-            builder = builder.session_token(token);
+        if let Some(token) = given(&credentials.session_token) {
+            builder = builder.session_token(&token);
         }
         if let Some(endpoint) = &address.endpoint {
             builder = builder.endpoint(endpoint);

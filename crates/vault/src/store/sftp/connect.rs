@@ -27,10 +27,10 @@ pub(super) struct Ssh {
 }
 
 impl Ssh {
-    /// Returns the last thing that ssh said, once it has had a moment to say it.
+    /// Returns the last thing that ssh said before it ended; nothing if it still runs.
     pub(super) async fn last_words(&mut self) -> Option<String> {
-        let _ = timeout(Duration::from_millis(500), self.child.wait()).await;
-        // The exit is seen before the last line is read.
+        timeout(Duration::from_millis(500), self.child.wait()).await.ok()?.ok()?;
+        // The end is seen before the last line is read.
         tokio::time::sleep(Duration::from_millis(20)).await;
         let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
         let words = String::from_utf8_lossy(&words);

@@ -88,10 +88,10 @@ impl SftpStore {
 
     // Whether a file is missing, or the disk that should hold the whole repository.
     async fn missing(&self, session: &Session) -> Failure {
-        match session.size(&self.address.path).await {
-            Err(Failure::Final(Kind::NotFound)) => Failure::Final(Kind::NoRepository),
+        match session.exists(&self.address.path).await {
+            Ok(true) => Failure::Final(Kind::NotFound),
+            Ok(false) => Failure::Final(Kind::NoRepository),
             Err(failure) => failure,
-            Ok(_) => Failure::Final(Kind::NotFound),
         }
     }
 
@@ -120,15 +120,11 @@ impl SftpStore {
     async fn restore_folder(&self, session: &Session, kind: FileKind, folder: &str) -> Result<(), Failure> {
         let root = &self.address.path;
         let above = format!("{root}/{}", kind.folder());
-        for sign in [format!("{root}/config"), above.clone()] {
-            match session.size(&sign).await {
-                Ok(_) if kind != FileKind::Config => {
-                    session.make_folder(&above).await?;
-                    return session.make_folder(folder).await;
-                }
-                Ok(_) | Err(Failure::Final(Kind::NotFound)) => {}
-                Err(failure) => return Err(failure),
-            }
+        if kind != FileKind::Config
+            && (session.exists(&above).await? || session.exists(&format!("{root}/config")).await?)
+        {
+            session.make_folder(&above).await?;
+            return session.make_folder(folder).await;
         }
         Err(Failure::Final(Kind::NoRepository))
     }

@@ -58,7 +58,16 @@ impl Session {
         self.ssh.last_words().await.unwrap_or(what)
     }
 
-    /// Returns the size of the file or folder.
+    /// Returns whether there is a file or folder at `path`.
+    pub(super) async fn exists(&self, path: &str) -> Result<bool, Failure> {
+        match self.within(self.raw.stat(path)).await {
+            Ok(_) => Ok(true),
+            Err(Failure::Final(Kind::NotFound)) => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Returns the size of the file.
     pub(super) async fn size(&self, path: &str) -> Result<u64, Failure> {
         let attributes = self.within(self.raw.stat(path)).await?.attrs;
         attributes.size.ok_or_else(|| odd("the server doesn't tell sizes"))
@@ -188,10 +197,8 @@ impl Session {
         let ends = path.char_indices().filter(|(at, c)| *c == '/' && *at > 0).map(|(at, _)| at);
         for end in ends.chain([path.len()]) {
             let folder = path.get(..end).unwrap_or(path);
-            match self.size(folder).await {
-                Ok(_) => {}
-                Err(Failure::Final(Kind::NotFound)) => self.make_folder(folder).await?,
-                Err(failure) => return Err(failure),
+            if !self.exists(folder).await? {
+                self.make_folder(folder).await?;
             }
         }
         Ok(())

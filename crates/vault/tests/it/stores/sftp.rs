@@ -88,6 +88,22 @@ fn a_server_that_is_down_is_out_of_reach_and_found_again() {
 }
 
 #[test]
+fn silence_behind_ssh_is_given_up() {
+    let server = SshServer::start();
+    created(&server);
+    let limits = Limits { tries: 2, stall: Duration::from_secs(1), ..quick() };
+    let store = open_with(&server.address("vault"), &Credentials::default(), &limits).unwrap();
+    store.read(FileKind::Config, "config").unwrap();
+    server.freeze();
+    let start = Instant::now();
+    let error = store.write(FileKind::Pack, &name(b"x"), b"x").unwrap_err();
+    server.thaw();
+    assert!(matches!(error.kind, Kind::Unreachable(_)), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(8));
+    store.write(FileKind::Pack, &name(b"x"), b"x").unwrap();
+}
+
+#[test]
 fn a_server_with_an_unknown_key_is_refused() {
     let server = SshServer::start();
     fs::write(server.known_hosts(), "").unwrap();

@@ -1,0 +1,12 @@
+//! The tools are tested too: one that sees nothing would let everything pass.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on panics"
+)]
+
+mod oracle;
+mod trees;
