@@ -1,1 +1,16 @@
-//! Room not yet furnished.
+//! What is going on, and what happened: records that nobody can edit quietly, above a small key-value store.
+//!
+//! Read in this order: [`Kv`] (the interface that everything durable goes through), [`Sqlite`] (one file behind it),
+//! [`State`] (records, leases and what is known of vaults, above any of them).
+//!
+//! All of it can be lost: a recovery needs none of it, and the points themselves are in the vaults.
+
+mod error;
+mod kv;
+mod ledger;
+mod sqlite;
+
+pub use error::{Error, Kind, Result};
+pub use kv::{Event, Expect, Grant, KEY_BYTES_MAX, Kv, Lease, Outcome, Revision, VALUE_BYTES_MAX, Versioned, Watch};
+pub use ledger::{Body, Check, Copied, Made, Record, Recovery, RunLease, State, Verification};
+pub use sqlite::Sqlite;

@@ -1,0 +1,338 @@
+//! Append-only records, each sealed to the one before it by its hash; and the few facts that must be remembered.
+
+use crate::{Error, Expect, Grant, Kv, Outcome, Result, Sqlite};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// How often an append tries again when another process was faster. Each try costs one transaction.
+const APPEND_TRIES: u32 = 100;
+/// A run that gives no sign for so long is taken for dead.
+const RUN_LEASE: SignedDuration = SignedDuration::from_mins(10);
+
+/// What happened. What was read from the outside is kept as text, so that a newer version's records still read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Body {
+    /// A restore point was made, or not.
+    Backup(Made),
+    /// A vault was verified.
+    Verification(Verification),
+    /// Points were copied between vaults.
+    Sync(Copied),
+    /// Systems were recovered.
+    Recovery(Recovery),
+    /// The state was made anew from the vaults: what was before is unknown.
+    Rebuilt {
+        /// How many points the vaults hold.
+        points: u64,
+    },
+}
+
+/// A restore point, or the failure to make one.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Made {
+    /// The system.
+    pub system: String,
+    /// The point's id; empty where there is none.
+    pub point: String,
+    /// When the capture began.
+    pub started: Timestamp,
+    /// How long it took.
+    pub seconds: f64,
+    /// Whether everything was read and is in every vault.
+    pub complete: bool,
+    /// How many things could not be read.
+    pub unread: u64,
+    /// For each vault, `None` if it has the point, else why not.
+    pub vaults: BTreeMap<String, Option<String>>,
+    /// Files in the point.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Why there is no point.
+    pub failure: Option<String>,
+}
+
+/// What a look through a vault found.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Verification {
+    /// The vault.
+    pub vault: String,
+    /// Share of the packs that was read, 0 to 1.
+    pub read_share: f64,
+    /// Bytes that were read.
+    pub bytes_read: u64,
+    /// The points that were found sound.
+    pub points: Vec<String>,
+    /// What is damaged; empty is good.
+    pub findings: Vec<String>,
+    /// Why it could not be done.
+    pub failure: Option<String>,
+}
+
+/// What a copy between vaults did.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Copied {
+    /// The points and the vault that each went to.
+    pub points: Vec<(String, String)>,
+    /// What did not work.
+    pub failures: Vec<String>,
+}
+
+/// What a recovery did.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Recovery {
+    /// The scenario, if one was named.
+    pub scenario: Option<String>,
+    /// Whether it went to another folder: no proof that the system itself comes back.
+    pub beside: bool,
+    /// For each system.
+    pub systems: Vec<Check>,
+}
+
+/// How one system came back.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Check {
+    /// The system.
+    pub system: String,
+    /// The point.
+    pub point: String,
+    /// Seconds until it was back; `None` if it isn't.
+    pub rta_seconds: Option<f64>,
+    /// Seconds that putting its data back took.
+    pub restore_seconds: f64,
+    /// Bytes in the point.
+    pub bytes: u64,
+    /// Checks that answered well.
+    pub checks_passed: u64,
+    /// What went wrong.
+    pub findings: Vec<String>,
+}
+
+/// One record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Its place in the chain, from 1.
+    pub number: u64,
+    /// When it was written.
+    pub time: Timestamp,
+    /// What happened.
+    pub body: Body,
+    /// The hash of the record before, in hexadecimal; 64 zeros for the first.
+    pub previous: String,
+    /// The hash of this one.
+    pub hash: String,
+}
+
+/// The state of one installation.
+#[derive(Debug)]
+pub struct State {
+    kv: Box<dyn Kv>,
+    is_new: bool,
+}
+
+impl State {
+    /// Opens the state in a directory.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let sqlite = Sqlite::open(dir)?;
+        let is_new = sqlite.is_new();
+        Ok(Self { kv: Box::new(sqlite), is_new })
+    }
+
+    /// Returns whether nothing was known before this call.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Appends a record and returns it.
+    pub fn append(&self, body: Body, now: Timestamp) -> Result<Record> {
+        for _ in 0..APPEND_TRIES {
+            let (number, previous) = self.head()?;
+            let mut record = Record { number: number + 1, time: now, body: body.clone(), previous, hash: String::new() };
+            record.hash = record.compute_hash();
+            // The head names the newest record; the record itself is written first and under a name that only one can take.
+            let json = serde_json::to_vec(&record).map_err(|error| Error::corrupt("append a record", error.to_string()))?;
+            if let Outcome::Done(_) = self.kv.put(&record.key(), &json, Expect::Absent)? {
+                let head = serde_json::to_vec(&(record.number, &record.hash)).unwrap_or_default();
+                let _ = self.kv.put("head", &head, Expect::Any)?;
+                return Ok(record);
+            }
+        }
+        Err(Error::new("append a record", crate::Kind::Busy))
+    }
+
+    /// Returns all records, oldest first.
+    pub fn records(&self) -> Result<Vec<Record>> {
+        self.kv
+            .list("record/")?
+            .into_iter()
+            .map(|(key, versioned)| {
+                serde_json::from_slice(&versioned.value).map_err(|error| Error::corrupt(key, error.to_string()))
+            })
+            .collect()
+    }
+
+    /// Checks the chain and returns how many records it has; an error names the first that doesn't fit.
+    pub fn verify(&self) -> Result<u64> {
+        let mut previous = "0".repeat(64);
+        let mut count = 0;
+        for record in self.records()? {
+            count += 1;
+            let fits = record.number == count && record.previous == previous && record.hash == record.compute_hash();
+            if !fits {
+                return Err(Error::corrupt(format!("record {}", record.number), "it doesn't fit the chain: it was changed, or one before it is gone"));
+            }
+            previous = record.hash;
+        }
+        Ok(count)
+    }
+
+    /// Returns the number and hash of the newest record. The stored head may lag behind by those whose writer was killed, or is
+    /// just about to move it: from there it is followed forward.
+    fn head(&self) -> Result<(u64, String)> {
+        let stored = self.kv.get("head")?.and_then(|head| serde_json::from_slice::<(u64, String)>(&head.value).ok());
+        let mut head = stored.unwrap_or_else(|| (0, "0".repeat(64)));
+        while let Some(next) = self.kv.get(&format!("record/{:012}", head.0 + 1))? {
+            let record: Record = serde_json::from_slice(&next.value)
+                .map_err(|error| Error::corrupt(format!("record {}", head.0 + 1), error.to_string()))?;
+            head = (record.number, record.hash);
+        }
+        Ok(head)
+    }
+
+    /// Returns the repository that stood behind a vault when it was last seen.
+    pub fn vault_seen(&self, vault: &str) -> Result<Option<String>> {
+        let found = self.kv.get(&format!("vault/{vault}"))?;
+        Ok(found.map(|versioned| String::from_utf8_lossy(&versioned.value).into_owned()))
+    }
+
+    /// Remembers which repository stands behind a vault.
+    pub fn remember_vault(&self, vault: &str, repository: &str) -> Result<()> {
+        if self.vault_seen(vault)?.as_deref() != Some(repository) {
+            let _ = self.kv.put(&format!("vault/{vault}"), repository.as_bytes(), Expect::Any)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a vault: a person has said that it is gone for good, or replaced.
+    pub fn forget_vault(&self, vault: &str) -> Result<()> {
+        let _ = self.kv.delete(&format!("vault/{vault}"), Expect::Any)?;
+        Ok(())
+    }
+
+    /// Takes the right to run `system`; `Err` holds who has it.
+    pub fn lease_run(&self, system: &str, holder: &str, now: Timestamp) -> Result<std::result::Result<RunLease<'_>, String>> {
+        let name = format!("run/{system}");
+        if let Some(lease) = self.kv.holder(&name)?
+            && is_dead(&lease.holder, holder)
+        {
+            self.kv.release(&name, lease.token)?;
+        }
+        Ok(match self.kv.lease(&name, holder, RUN_LEASE, now)? {
+            Grant::Held(lease) => Ok(RunLease { state: self, name, token: lease.token }),
+            Grant::Taken(lease) => Err(lease.holder),
+        })
+    }
+}
+
+/// The right to run a system; given back when dropped.
+#[derive(Debug)]
+pub struct RunLease<'a> {
+    state: &'a State,
+    name: String,
+    token: u64,
+}
+
+impl Drop for RunLease<'_> {
+    fn drop(&mut self) {
+        // What can't be given back expires.
+        let _ = self.state.kv.release(&self.name, self.token);
+    }
+}
+
+/// Holders are `host/boot id/process`: one on this boot of this host whose process is gone is dead, and so is one of an earlier boot.
+fn is_dead(holder: &str, us: &str) -> bool {
+    let (Some((there, process)), Some((here, _))) = (holder.rsplit_once('/'), us.rsplit_once('/')) else { return false };
+    let (Some((host, boot)), Some((our_host, our_boot))) = (there.split_once('/'), here.split_once('/')) else { return false };
+    host == our_host && (boot != our_boot || !Path::new("/proc").join(process).exists())
+}
+
+impl Record {
+    fn key(&self) -> String {
+        format!("record/{:012}", self.number)
+    }
+
+    fn compute_hash(&self) -> String {
+        let content = serde_json::json!({ "number": self.number, "time": self.time, "body": self.body, "previous": self.previous });
+        Sha256::digest(content.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> (tempfile::TempDir, State) {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        (dir, state)
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_700_000_000).unwrap()
+    }
+
+    #[test]
+    fn records_come_back_in_order_and_the_chain_holds() {
+        let (_dir, state) = state();
+        for points in 1..=5 {
+            state.append(Body::Rebuilt { points }, now()).unwrap();
+        }
+        assert_eq!(state.verify().unwrap(), 5);
+        let points: Vec<_> = state.records().unwrap().into_iter().map(|record| record.body).collect();
+        assert_eq!(points[4], Body::Rebuilt { points: 5 });
+    }
+
+    #[test]
+    fn an_edited_record_is_found() {
+        let (_dir, state) = state();
+        for points in 1..=3 {
+            state.append(Body::Rebuilt { points }, now()).unwrap();
+        }
+        let stored = state.kv.get("record/000000000002").unwrap().unwrap();
+        let edited = String::from_utf8(stored.value).unwrap().replace("\"points\":2", "\"points\":7");
+        let _ = state.kv.put("record/000000000002", edited.as_bytes(), Expect::Any).unwrap();
+        assert!(state.verify().unwrap_err().to_string().contains("record 2"));
+    }
+
+    #[test]
+    fn a_removed_record_is_found() {
+        let (_dir, state) = state();
+        for points in 1..=3 {
+            state.append(Body::Rebuilt { points }, now()).unwrap();
+        }
+        let _ = state.kv.delete("record/000000000002", Expect::Any).unwrap();
+        assert!(state.verify().is_err());
+    }
+
+    #[test]
+    fn only_one_runs_a_system_at_a_time_and_a_dead_one_does_not_count() {
+        let (_dir, state) = state();
+        let us = format!("host/boot/{}", std::process::id());
+        let held = state.lease_run("shop", &us, now()).unwrap().unwrap();
+        assert!(state.lease_run("shop", "other/boot/1", now()).unwrap().is_err());
+        drop(held);
+        let gone = state.lease_run("shop", "host/earlier-boot/1", now()).unwrap().unwrap();
+        std::mem::forget(gone);
+        assert!(state.lease_run("shop", &us, now()).unwrap().is_ok());
+    }
+}
