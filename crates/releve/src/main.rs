@@ -1,2 +1,67 @@
-//! The program.
-fn main() {}
+//! The program: what was typed, what it means, what people are shown. Only here is anything printed, an environment variable
+//! read, an exit status chosen.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the program that people read")]
+#![expect(clippy::disallowed_methods, reason = "the environment and the exit status are the program's business")]
+
+mod cli;
+#[cfg(feature = "demo")]
+mod demo;
+mod session;
+mod show;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+/// What a run came to. The numbers are an interface: scripts rely on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All done.
+    Done = 0,
+    /// Done, with something missing or a finding.
+    Finding = 1,
+    /// Could not do it.
+    Failed = 2,
+    /// Wrong usage.
+    Usage = 64,
+    /// The plan is wrong.
+    Plan = 65,
+}
+
+/// Why a run ended early: said already, or to be said.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Everything has been printed; this is the status.
+    Said(Exit),
+    /// To be printed, with the way out; could not do it.
+    Error(engine::Error),
+}
+
+impl<E: Into<engine::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+pub(crate) type Outcome = Result<Exit, Failure>;
+
+fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("RELEVE_LOG").unwrap_or_else(|_| "off".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let arguments = match cli::Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { 0 });
+        }
+    };
+    let exit = match cli::run(arguments) {
+        Ok(exit) => exit,
+        Err(Failure::Said(exit)) => exit,
+        Err(Failure::Error(error)) => {
+            show::error(&error);
+            Exit::Failed
+        }
+    };
+    ExitCode::from(exit as u8)
+}

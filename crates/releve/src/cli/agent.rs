@@ -1,0 +1,129 @@
+//! `releve agent`: the schedule of the plan.
+
+use super::backup;
+use crate::session::{Session, read_plan};
+use crate::show::{self, Screen};
+use crate::{Exit, Outcome};
+use jiff::Timestamp;
+use plan::schedule::{History, due};
+use plan::SystemName;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use state::{Body, Record, State};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, SystemTime};
+
+/// How often the agent looks at the clock and at the plan.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What `agent` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  releve agent            run until stopped (systemd does this: packaging/releve-agent.service)\n  releve agent --once     do what is due now, and end\n\n\
+    Takes over a changed plan by itself; one that is wrong is reported, and the last good one stays in force.")]
+pub(super) struct Options {
+    /// Do what is due now, then end
+    #[arg(long)]
+    once: bool,
+}
+
+pub(super) fn run(session: &Session, options: &Options) -> Outcome {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|error| engine::Error::new(error.to_string()))?;
+    }
+    let reload = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).map_err(|error| engine::Error::new(error.to_string()))?;
+    let state = session.state()?;
+    let screen = Screen::new(session.json, true);
+    let mut current = copy(session, session.plan.clone());
+    let mut stamp = stamp_of(&session.plan_path);
+    let mut exit = Exit::Done;
+    screen.line(&format!("agent on {}: {} systems", session.holder.hostname, current.plan.systems.len()));
+    while !stop.load(Relaxed) {
+        let now_stamp = stamp_of(&session.plan_path);
+        if now_stamp != stamp || reload.swap(false, Relaxed) {
+            stamp = now_stamp;
+            match read_plan(&session.plan_path).map(|parsed| (parsed.plan, parsed.diagnostics)) {
+                Ok((Some(plan), _)) => {
+                    screen.line("the plan has changed: taken over");
+                    current = copy(session, plan);
+                }
+                Ok((None, diagnostics)) => {
+                    show::diagnostics(&diagnostics, false);
+                    screen.line("the changed plan is wrong: the one before stays in force");
+                }
+                Err(error) => screen.line(&format!("the changed plan can't be read: {error}; the one before stays in force")),
+            }
+        }
+        let records = state.records().map_err(|error| engine::Error::new(error.to_string()))?;
+        if let Some(status) = work(&current, &state, &screen, &records) {
+            exit = if status == Exit::Done { exit } else { status };
+        } else if options.once {
+            return Ok(exit);
+        } else {
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+    screen.line("agent stopped");
+    Ok(Exit::Done)
+}
+
+fn copy(session: &Session, plan: plan::Plan) -> Session {
+    Session { plan, json: session.json, holder: session.holder.clone(), plan_path: session.plan_path.clone(), state_dir: session.state_dir.clone() }
+}
+
+/// Does the first thing that is due; `None` if nothing is.
+fn work(session: &Session, state: &State, screen: &Screen, records: &[Record]) -> Option<Exit> {
+    let now = Timestamp::now();
+    let mut systems: Vec<(&SystemName, Timestamp)> = session
+        .plan
+        .systems
+        .iter()
+        .filter(|(_, system)| session.plan.machine_name(&system.host) == session.holder.hostname)
+        .map(|(name, system)| (name, due(history(records, name), session.plan.policy_of(system).every, now)))
+        .collect();
+    systems.sort_by_key(|(_, due)| *due);
+    if let Some((name, _)) = systems.first().filter(|(_, due)| *due <= now) {
+        return Some(backup::one(session, state, screen, name).0);
+    }
+    let verify = session.plan.policy.verify.as_ref()?;
+    let vault = session.plan.vaults.keys().find(|vault| due(verifications(records, &vault.0), verify.every, now) <= now)?;
+    let share = verify.read_data.map_or(0.0, |share| share.0);
+    Some(super::verify::one(session, state, screen, vault, share).0)
+}
+
+fn history(records: &[Record], name: &SystemName) -> History {
+    let runs = records.iter().filter_map(|record| match &record.body {
+        // A rebuilt record tells of a point and not of a run; it counts all the same.
+        Body::Backup(made) if made.system == name.0 => Some((made.started, made.failure.is_none() && made.vaults.values().all(Option::is_none))),
+        _ => None,
+    });
+    fold(runs)
+}
+
+fn verifications(records: &[Record], vault: &str) -> History {
+    fold(records.iter().filter_map(|record| match &record.body {
+        Body::Verification(seen) if seen.vault == vault => Some((record.time, seen.failure.is_none())),
+        _ => None,
+    }))
+}
+
+fn fold(runs: impl Iterator<Item = (Timestamp, bool)>) -> History {
+    runs.fold(History::default(), |history, (time, good)| History {
+        success: if good { Some(time) } else { history.success },
+        attempt: Some(time),
+        failures: if good { 0 } else { history.failures + 1 },
+    })
+}
+
+/// Returns what changes when the plan does: the newest time of its files, and how many they are.
+fn stamp_of(path: &Path) -> (Option<SystemTime>, usize) {
+    let files: Vec<PathBuf> = match std::fs::read_dir(path) {
+        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
+        Err(_) => vec![path.to_owned()],
+    };
+    let newest = files.iter().filter_map(|file| std::fs::metadata(file).ok()?.modified().ok()).max();
+    (newest, files.len())
+}
+

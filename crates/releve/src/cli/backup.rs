@@ -1,0 +1,150 @@
+//! `releve backup`.
+
+use crate::session::Session;
+use crate::show::{self, Screen, size};
+use crate::{Exit, Outcome};
+use engine::protect::{Job, Made, protect};
+use engine::vaults::Absent;
+use jiff::Timestamp;
+use plan::SystemName;
+use serde_json::json;
+use state::{Body, State};
+use std::sync::Arc;
+use std::time::Instant;
+use vault::Progress;
+
+/// What `backup` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  releve backup              every system of the plan\n  releve backup shop orders  these two\n\n\
+    A vault that does not exist yet is created. One that was there before and is gone is an error.\n\
+    Exit status 1: a point was made and lacks something (it says what); 2: a system has no new point at all.")]
+pub(super) struct Options {
+    /// The systems; all of them unless named
+    systems: Vec<String>,
+}
+
+pub(super) fn run(session: &Session, options: &Options) -> Outcome {
+    let systems = session.systems(&options.systems)?;
+    let state = session.state()?;
+    let screen = Screen::new(session.json, false);
+    let mut exit = Exit::Done;
+    let mut documents = Vec::new();
+    for name in &systems {
+        let (status, document) = one(session, &state, &screen, name);
+        exit = if exit == Exit::Failed || status == Exit::Failed { Exit::Failed } else if status == Exit::Finding { status } else { exit };
+        documents.push(document);
+    }
+    if session.json {
+        show::print_json(&json!({ "systems": documents }));
+    }
+    Ok(exit)
+}
+
+/// Makes one point and records what came of it, good or bad.
+pub(super) fn one(session: &Session, state: &State, screen: &Screen, name: &SystemName) -> (Exit, serde_json::Value) {
+    let now = Timestamp::now();
+    let begun = Instant::now();
+    let result = attempt(session, state, screen, name, now);
+    let mut record = state::Made { system: name.0.clone(), started: now, seconds: begun.elapsed().as_secs_f64(), ..Default::default() };
+    let mut exit = Exit::Done;
+    match &result {
+        Ok(made) => {
+            let failed = |result: &engine::Result<_>| result.as_ref().err().map(ToString::to_string);
+            record.point.clone_from(&made.id);
+            record.complete = made.is_complete();
+            record.unread = made.unread.len() as u64;
+            record.vaults = made.vaults.iter().map(|(vault, result)| (vault.0.clone(), failed(result))).collect();
+            record.files = made.info.files;
+            record.bytes = made.info.bytes;
+            if made.vaults.values().all(Result::is_err) {
+                exit = Exit::Failed;
+                record.failure = Some("no vault has the point".into());
+            } else if !record.complete {
+                exit = Exit::Finding;
+            }
+            say(screen, name, made, record.seconds);
+        }
+        Err(error) => {
+            exit = Exit::Failed;
+            record.failure = Some(error.to_string());
+            screen.line(&format!("{name}: no restore point: {error}"));
+            if let Some(help) = &error.help {
+                screen.line(&format!("  hint: {help}"));
+            }
+        }
+    }
+    let document = json!({ "system": name, "record": &record,
+        "unread": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.unread.clone()),
+        "bytes_new": result.as_ref().map_or(0, |made| made.info.change.bytes_new) });
+    if let Err(error) = state.append(Body::Backup(record), Timestamp::now()) {
+        screen.line(&format!("{name}: what happened could not be recorded: {error}"));
+        exit = if exit == Exit::Done { Exit::Finding } else { exit };
+    }
+    (exit, document)
+}
+
+fn attempt(session: &Session, state: &State, screen: &Screen, name: &SystemName, now: Timestamp) -> engine::Result<Made> {
+    let lease = state.lease_run(&name.0, &session.run_holder(), now).map_err(|error| engine::Error::new(error.to_string()))?;
+    let _lease = lease.map_err(|holder| {
+        engine::Error::new(format!("another run of this system is under way ({holder})")).help("wait for it to end")
+    })?;
+    let system = session.plan.systems.get(name).ok_or_else(|| engine::Error::new("no such system"))?;
+    let vaults = session.open(&session.plan.policy_of(system).vaults, Absent::Create, Some(state));
+    let progress = Arc::new(Progress::default());
+    screen.bar(&name.0, &progress);
+    stop_on_signal(&progress);
+    let scratch = session.state_dir.join("scratch");
+    let job = Job { plan: &session.plan, name, vaults: &vaults, scratch: &scratch, holder: session.holder.clone(), now };
+    protect(&job, &progress)
+}
+
+/// Lets Ctrl-C and `systemctl stop` end long work at the next safe place; a second one ends it at once.
+pub(super) fn stop_on_signal(progress: &Arc<Progress>) {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use std::sync::{Mutex, Once, PoisonError, Weak};
+    static ONCE: Once = Once::new();
+    static RUNNING: Mutex<Vec<Weak<Progress>>> = Mutex::new(Vec::new());
+    let running = || RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    running().retain(|progress| progress.strong_count() > 0);
+    running().push(Arc::downgrade(progress));
+    ONCE.call_once(|| {
+        let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else { return };
+        std::thread::spawn(move || {
+            for (count, signal) in signals.forever().enumerate() {
+                if count > 0 {
+                    let _ = signal_hook::low_level::emulate_default_handler(signal);
+                }
+                running().iter().filter_map(Weak::upgrade).for_each(|progress| progress.stop());
+            }
+        });
+    });
+}
+
+fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
+    let there: Vec<_> = made.vaults.iter().filter(|(_, result)| result.is_ok()).map(|(vault, _)| vault.0.as_str()).collect();
+    let change = &made.info.change;
+    screen.line(&format!(
+        "{name}: point {}{} in {}: {} files, {}; {} new, {} changed, {} of new content; {seconds:.1} s",
+        made.id.get(..8).unwrap_or(&made.id),
+        if made.is_complete() { "" } else { " INCOMPLETE" },
+        if there.is_empty() { "no vault".to_owned() } else { there.join(", ") },
+        made.info.files,
+        size(made.info.bytes),
+        change.files_new,
+        change.files_changed,
+        size(change.bytes_new),
+    ));
+    for (vault, error) in made.missing() {
+        screen.line(&format!("  not in {vault}: {error}"));
+        if let Some(help) = &error.help {
+            screen.line(&format!("  hint: {help}"));
+        }
+    }
+    const SHOWN: usize = 20;
+    for unread in made.unread.iter().take(SHOWN) {
+        screen.line(&format!("  not read: {}: {}", unread.path.display(), unread.why));
+    }
+    if made.unread.len() > SHOWN {
+        screen.line(&format!("  and {} more not read (--json names a thousand)", made.unread.len() - SHOWN));
+    }
+}

@@ -1,0 +1,119 @@
+//! What can be typed. A file for each verb.
+
+mod agent;
+mod backup;
+mod check;
+mod init;
+mod points;
+mod recover;
+mod restore;
+mod state;
+mod status;
+mod sync;
+mod verify;
+
+use crate::session::Session;
+use crate::{Exit, Outcome};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Gets a company back to work after its server crashes.
+///
+/// Exit status: 0 done; 1 done with something missing or a finding; 2 could not do it; 64 wrong usage; 65 the plan is wrong.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = "Begin with: releve init --dir .\nTry it without any risk: releve demo")]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// The plan: a file, or a folder of .toml files [default: ./plan.toml, then /etc/releve/plan.toml]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) plan: Option<PathBuf>,
+    /// Where Relève remembers what happened [default: /var/lib/releve for root, else $XDG_STATE_HOME/releve]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Look at this machine and write a commented plan
+    Init(init::Options),
+    /// Say what is wrong with the plan, all at once
+    Check(check::Options),
+    /// Make a restore point of each system, in every vault of its policy
+    Backup(backup::Options),
+    /// List the restore points that the vaults hold
+    Points(points::Options),
+    /// Put a restore point back into a folder
+    Restore(restore::Options),
+    /// Bring systems back after a crash: restore, start, check, in the right order
+    Recover(recover::Options),
+    /// Check that the vaults hold what they should
+    Verify(verify::Options),
+    /// Copy points to vaults that lack them
+    Sync(sync::Options),
+    /// If this crashed now: what would be lost, and what is known of getting it back
+    Status(status::Options),
+    /// Run the schedule of the plan until stopped
+    Agent(agent::Options),
+    /// Look after what Relève remembers
+    State(state::Options),
+    /// Print the JSON Schema of the plan, for editors
+    Schema,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Build a small company, crash it in five ways, and bring it back each time
+    #[cfg(feature = "demo")]
+    Demo(crate::demo::Options),
+    /// The web shop of the demo's company
+    #[cfg(feature = "demo")]
+    #[command(hide = true)]
+    DemoShop(crate::demo::ShopOptions),
+}
+
+pub(crate) fn run(arguments: Arguments) -> Outcome {
+    let Arguments { global, verb } = arguments;
+    match verb {
+        Verb::Init(options) => init::run(&global, &options),
+        Verb::Check(options) => check::run(&global, &options),
+        Verb::Schema => {
+            println!("{:#}", plan::schema());
+            Ok(Exit::Done)
+        }
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "releve", &mut std::io::stdout());
+            Ok(Exit::Done)
+        }
+        #[cfg(feature = "demo")]
+        Verb::Demo(options) => crate::demo::run(&global, &options),
+        #[cfg(feature = "demo")]
+        Verb::DemoShop(options) => crate::demo::shop(&options),
+        verb => {
+            let session = Session::new(&global)?;
+            match verb {
+                Verb::Backup(options) => backup::run(&session, &options),
+                Verb::Points(options) => points::run(&session, &options),
+                Verb::Restore(options) => restore::run(&session, &options),
+                Verb::Recover(options) => recover::run(&session, &options),
+                Verb::Verify(options) => verify::run(&session, &options),
+                Verb::Sync(options) => sync::run(&session, &options),
+                Verb::Status(options) => status::run(&session, &options),
+                Verb::Agent(options) => agent::run(&session, &options),
+                Verb::State(options) => state::run(&session, &options),
+                _ => Ok(Exit::Usage),
+            }
+        }
+    }
+}

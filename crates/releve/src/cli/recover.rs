@@ -1,0 +1,270 @@
+//! `releve recover`.
+
+use super::restore::wanted;
+use crate::session::Session;
+use crate::show::{self, Screen, confirm, size};
+use crate::{Exit, Failure, Outcome};
+use engine::recover::{Hands, Recovered, carry_out};
+use engine::survey::survey;
+use engine::vaults::Absent;
+use engine::{Error, source_of};
+use jiff::Timestamp;
+use plan::{Available, Period, Runbook, RunbookInput, ScenarioName, Standing, StepKind, SystemName};
+use source::Stands;
+use state::Body;
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What `recover` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  releve recover --dry-run                        what would happen\n  releve recover --scenario ransomware            everything, after a cyberattack\n  \
+    releve recover shop --before 2026-11-23T12:00+01:00\n  releve recover --to /mnt/look                   beside, touching nothing\n\n\
+    Needs this program, the plan and the vaults' secrets; nothing of the dead server.\n\
+    Exit status 1: something could not be given back or nobody confirmed a step; 2: a system isn't back.")]
+pub(super) struct Options {
+    /// The systems; all of them unless named
+    systems: Vec<String>,
+    /// What happened: a scenario of the plan. It chooses the restore point and says what people do
+    #[arg(long, value_name = "S")]
+    scenario: Option<String>,
+    /// Restore below this folder instead of in place; nothing is stopped, started or checked
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// The point: an id, `latest`, `last verified` or `last clean`; overrides the scenario
+    #[arg(long, value_name = "ID", conflicts_with = "before")]
+    point: Option<String>,
+    /// The newest complete point from before this instant, with its zone
+    #[arg(long, value_name = "TIME")]
+    before: Option<String>,
+    /// Show what would happen, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Don't ask. Steps for people are listed as not confirmed
+    #[arg(long)]
+    yes: bool,
+    /// This machine stands in for the plan's host, although it has another name
+    #[arg(long)]
+    stand_in: bool,
+    /// Compare the content of files that look unchanged, instead of trusting their size and time
+    #[arg(long)]
+    compare: bool,
+}
+
+pub(super) fn run(session: &Session, options: &Options) -> Outcome {
+    let systems = session.systems(&options.systems)?;
+    let scenario = scenario(session, options.scenario.as_deref())?;
+    let wanted = match (&options.point, &options.before) {
+        (None, None) => None,
+        (point, before) => Some(wanted(point.as_deref().unwrap_or("latest"), before.as_deref())?),
+    };
+    // Nothing of the dead server is needed: without state, what was verified isn't known, and that is all.
+    let state = session.state().ok();
+    let vaults = session.open_all(Absent::Refuse, None);
+    let survey = survey(&vaults);
+    let records = state.as_ref().and_then(|state| state.records().ok()).unwrap_or_default();
+    let verified = |id: &str| super::status::verified(&records, id);
+    let mut available = BTreeMap::new();
+    for name in &systems {
+        let points = survey.facts(name, &verified);
+        let standing = standing(session, name, options.to.as_deref())?;
+        available.insert(name.clone(), Available { points, standing });
+    }
+    let book = plan::runbook(&RunbookInput {
+        plan: &session.plan,
+        scenario,
+        systems,
+        wanted,
+        to: options.to.as_ref().map(|to| absolute(to).display().to_string()),
+        machine: session.holder.hostname.clone(),
+        stands_in: options.stand_in,
+        now: Timestamp::now(),
+        available,
+        vaults: vaults
+            .iter()
+            .map(|opened| (opened.name.clone(), opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string)))
+            .collect(),
+        free: free(options.to.as_deref().unwrap_or(Path::new("/"))),
+    });
+    if options.dry_run && session.json {
+        show::print_json(&book);
+    } else if !session.json {
+        print_book(&book, session);
+    }
+    if !book.blockers.is_empty() {
+        if session.json && !options.dry_run {
+            show::print_json(&serde_json::json!({ "runbook": book, "recovered": null }));
+        }
+        return Ok(Exit::Failed);
+    }
+    if options.dry_run {
+        return Ok(Exit::Done);
+    }
+    if !options.yes {
+        if !std::io::stdin().is_terminal() {
+            show::error(&Error::new("nobody is there to say yes").help("--yes for scripts; --dry-run only shows"));
+            return Ok(Exit::Usage);
+        }
+        if !confirm("Carry this out?") {
+            return Ok(Exit::Failed);
+        }
+    }
+    let screen = Screen::new(session.json, options.yes);
+    let hands = Hands { plan: &session.plan, vaults: &vaults, survey: &survey, observer: &screen, compare: options.compare };
+    let recovered = carry_out(&book, &hands)?;
+    if let Some(state) = &state {
+        let record = record(&book, &recovered);
+        if let Err(error) = state.append(Body::Recovery(record), Timestamp::now()) {
+            screen.line(&format!("warning: what happened could not be recorded: {error}"));
+        }
+    }
+    if session.json {
+        show::print_json(&serde_json::json!({ "runbook": book, "recovered": recovered }));
+    } else {
+        print_recovered(&recovered, book.to.is_some());
+    }
+    Ok(if recovered.systems.iter().any(|system| system.failure.is_some()) {
+        Exit::Failed
+    } else if recovered.is_whole() && recovered.unconfirmed.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Finding
+    })
+}
+
+fn scenario(session: &Session, named: Option<&str>) -> Result<Option<ScenarioName>, Failure> {
+    let Some(named) = named else { return Ok(None) };
+    if session.plan.scenarios.contains_key(named) {
+        return Ok(Some(named.into()));
+    }
+    let known: Vec<_> = session.plan.scenarios.keys().map(|name| name.0.as_str()).collect();
+    show::error(&Error::new(format!("there is no scenario `{named}`")).help(format!("the plan has: {}", known.join(", "))));
+    Err(Failure::Said(Exit::Usage))
+}
+
+fn standing(session: &Session, name: &SystemName, to: Option<&Path>) -> Result<Vec<Standing>, Error> {
+    let Some(system) = session.plan.systems.get(name) else { return Ok(Vec::new()) };
+    let occupied = source_of(&session.plan, system)?.occupied(to)?;
+    Ok(occupied
+        .into_iter()
+        .map(|standing| {
+            let what = match standing.stands {
+                Stands::Nothing => None,
+                Stands::Unknown => Some("something that can't be looked at from here".to_owned()),
+                Stands::Something { files, bytes, all_counted, .. } => {
+                    let more = if all_counted { "" } else { "more than " };
+                    Some(format!("{more}{files} files, {}", size(bytes)))
+                }
+            };
+            Standing { path: standing.path.display().to_string(), what }
+        })
+        .collect())
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Returns the bytes that are free where a path is, or will be.
+fn free(path: &Path) -> Option<u64> {
+    let there = absolute(path).ancestors().find(|path| path.exists())?.to_owned();
+    let stat = rustix::fs::statvfs(there).ok()?;
+    Some(stat.f_bavail * stat.f_frsize)
+}
+
+fn print_book(book: &Runbook, session: &Session) {
+    let name = |name: &SystemName| session.plan.systems.get(name).map_or_else(|| name.0.clone(), |system| system.title(name).to_owned());
+    match &book.scenario {
+        Some(scenario) => eprintln!("Recovery after `{scenario}` on {}", book.machine),
+        None => eprintln!("Recovery on {}", book.machine),
+    }
+    for restore in &book.systems {
+        let point = &restore.choice.point;
+        eprintln!("\n  {} ({})", name(&restore.system), restore.system);
+        eprintln!("    point     {} of {}: {}", point.id.get(..8).unwrap_or(&point.id), show::time(point.time), restore.choice.reasons.join("; "));
+        eprintln!("    loses     {} (promised at most {})", restore.choice.loss, restore.rpo);
+        let vaults: Vec<_> = restore.vaults.iter().map(|vault| vault.0.as_str()).collect();
+        eprintln!("    reads     {} files, {} from {}", point.files, size(point.bytes), vaults.join(", then "));
+        for standing in &restore.standing {
+            match &standing.what {
+                Some(what) => eprintln!("    replaces  {} ({what}) where it differs", standing.path),
+                None => eprintln!("    creates   {}", standing.path),
+            }
+        }
+        for step in book.steps.iter().filter(|step| step.system.as_ref() == Some(&restore.system)) {
+            match &step.kind {
+                StepKind::Start(action) => eprintln!("    starts    {}", action.service.clone().unwrap_or_else(|| action.command.clone().unwrap_or_default().join(" "))),
+                StepKind::Check(check) => eprintln!("    checks    {check}"),
+                _ => {}
+            }
+        }
+    }
+    for step in &book.steps {
+        match &step.kind {
+            StepKind::Isolate(host) => eprintln!("  to do first: cut {host} off the network"),
+            StepKind::Ask { text, who, .. } => eprintln!("  to do: {} ({})", text, who.as_ref().map_or("someone", |who| &who.0)),
+            _ => {}
+        }
+    }
+    eprintln!();
+    book.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    book.blockers.iter().for_each(|blocker| eprintln!("can't go on: {blocker}"));
+}
+
+fn print_recovered(recovered: &Recovered, beside: bool) {
+    let mut table = show::table(&["system", "back after", "promised", "lost", "promised", "files", "checks", ""]);
+    for system in &recovered.systems {
+        let promise = |seconds| Period::seconds(seconds).to_string();
+        let back = match system.rta_seconds {
+            Some(seconds) => format!("{seconds:.1} s"),
+            None => "NOT BACK".into(),
+        };
+        let kept = system.rta_seconds.is_some_and(|seconds| seconds <= system.rto_seconds as f64);
+        let verdict = match (&system.failure, kept) {
+            (Some(why), _) => why.clone(),
+            (None, false) => "later than promised".into(),
+            (None, true) if !system.findings.is_empty() => format!("{} findings", system.findings.len()),
+            (None, true) if beside => "restored beside".into(),
+            (None, true) if system.checks_passed == 0 => "nothing checks it".into(),
+            (None, true) => "works".into(),
+        };
+        table.add_row([
+            &system.system.0,
+            &back,
+            &promise(system.rto_seconds),
+            &Period(Duration::from_secs(system.rpa_seconds)).to_string(),
+            &promise(system.rpo_seconds),
+            &format!("{} + {} kept", system.restored, system.unchanged),
+            &system.checks_passed.to_string(),
+            &verdict,
+        ]);
+    }
+    println!("{table}");
+    for system in &recovered.systems {
+        system.findings.iter().for_each(|finding| println!("{}: {finding}", system.system));
+    }
+    recovered.unconfirmed.iter().for_each(|step| println!("not confirmed: {step}"));
+    println!("{:.1} s in all", recovered.seconds);
+}
+
+fn record(book: &Runbook, recovered: &Recovered) -> state::Recovery {
+    let bytes = |name: &SystemName| book.systems.iter().find(|entry| &entry.system == name).map_or(0, |entry| entry.choice.point.bytes);
+    state::Recovery {
+        scenario: book.scenario.as_ref().map(|name| name.0.clone()),
+        beside: book.to.is_some(),
+        systems: recovered
+            .systems
+            .iter()
+            .map(|system| state::Check {
+                system: system.system.0.clone(),
+                point: system.point.clone(),
+                rta_seconds: system.rta_seconds,
+                restore_seconds: system.restore_seconds,
+                bytes: bytes(&system.system),
+                checks_passed: system.checks_passed,
+                findings: system.failure.iter().chain(&system.findings).take(100).cloned().collect(),
+            })
+            .collect(),
+    }
+}

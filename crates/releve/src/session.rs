@@ -1,0 +1,190 @@
+//! What every verb begins with: the plan, the state, the secrets, this machine.
+
+use crate::cli::Global;
+use crate::{Exit, Failure, show};
+use engine::vaults::{Absent, Opened, Opening, Secrets};
+use engine::{Error, Result};
+use jiff::Timestamp;
+use plan::{Plan, Secret, SourceFile, SystemName, VaultName};
+use state::State;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use vault::Holder;
+use vault::store::Credentials;
+
+/// What a verb works with.
+pub(crate) struct Session {
+    pub(crate) plan: Plan,
+    pub(crate) json: bool,
+    pub(crate) holder: Holder,
+    /// The plan's files, for what watches them.
+    pub(crate) plan_path: PathBuf,
+    pub(crate) state_dir: PathBuf,
+}
+
+impl Session {
+    /// Reads the plan; what is wrong with it is printed and ends the run with 65.
+    pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
+        let plan_path = plan_path(global)?;
+        let parsed = read_plan(&plan_path)?;
+        let Some(plan) = parsed.plan else {
+            show::diagnostics(&parsed.diagnostics, global.json);
+            return Err(Failure::Said(Exit::Plan));
+        };
+        Ok(Self { plan, json: global.json, holder: holder(), plan_path, state_dir: state_dir(global) })
+    }
+
+    /// Opens the state. What is damaged is an error that says what to do: a recovery goes on without.
+    pub(crate) fn state(&self) -> Result<State> {
+        State::open(&self.state_dir).map_err(|error| {
+            let help = "`releve state rebuild` sets a damaged state aside and reads the rest from the vaults; --state names another folder";
+            Error::new(error.to_string()).help(help)
+        })
+    }
+
+    /// Opens these vaults, with what the state knows of them, and remembers what it saw.
+    pub(crate) fn open(&self, names: &[VaultName], absent: Absent, state: Option<&State>) -> Vec<Opened> {
+        let seen = |name: &VaultName| state.and_then(|state| state.vault_seen(&name.0).ok().flatten());
+        let opening =
+            Opening { plan: &self.plan, secrets: &Environment, seen: &seen, absent, machine: &self.holder.hostname, now: Timestamp::now() };
+        let opened = opening.open(names);
+        for vault in &opened {
+            if let (Ok(repository), Some(state)) = (&vault.repository, state) {
+                let _ = state.remember_vault(&vault.name.0, repository.id());
+            }
+            if vault.created && !self.json {
+                eprintln!("created vault {} at {}", vault.name, self.plan.vaults.get(&vault.name).map_or("", |v| v.url.as_str()));
+            }
+            for damaged in &vault.damaged {
+                eprintln!("warning: vault {}: {damaged}", vault.name);
+            }
+        }
+        opened
+    }
+
+    /// Opens every vault of the plan, nearest first.
+    pub(crate) fn open_all(&self, absent: Absent, state: Option<&State>) -> Vec<Opened> {
+        let mut names: Vec<VaultName> = self.plan.vaults.keys().cloned().collect();
+        names.sort_by_key(|name| !self.plan.vaults.get(name).is_some_and(|vault| vault.url.starts_with("file://")));
+        self.open(&names, absent, state)
+    }
+
+    /// Returns the systems that were named, or all; an unknown one is an error that names the nearest.
+    pub(crate) fn systems(&self, named: &[String]) -> Result<Vec<SystemName>, Failure> {
+        if named.is_empty() {
+            return Ok(self.plan.systems.keys().cloned().collect());
+        }
+        let mut systems = Vec::new();
+        for name in named {
+            let name = SystemName(name.clone());
+            if !self.plan.systems.contains_key(&name) {
+                let known: Vec<_> = self.plan.systems.keys().map(|name| name.0.as_str()).collect();
+                show::error(&Error::new(format!("there is no system `{name}`")).help(format!("the plan has: {}", known.join(", "))));
+                return Err(Failure::Said(Exit::Usage));
+            }
+            if !systems.contains(&name) {
+                systems.push(name);
+            }
+        }
+        Ok(systems)
+    }
+
+    /// Returns this process as holders of leases are written: host, boot, process.
+    pub(crate) fn run_holder(&self) -> String {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        format!("{}/{}/{}", self.holder.hostname, boot.trim(), std::process::id())
+    }
+}
+
+/// Reads the plan at a path: a file, or a folder of them.
+pub(crate) fn read_plan(path: &Path) -> Result<plan::Parsed> {
+    let read = |path: &Path| -> Result<SourceFile> {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::new(format!("read the plan {}: {error}", path.display())))?;
+        Ok(SourceFile { name: path.display().to_string(), text })
+    };
+    if !path.is_dir() {
+        return Ok(plan::parse(&[read(path)?]));
+    }
+    let listing = std::fs::read_dir(path).map_err(|error| Error::new(format!("read the plan {}: {error}", path.display())))?;
+    let mut files: Vec<PathBuf> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    if files.is_empty() {
+        return Err(Error::new(format!("the folder {} holds no .toml file", path.display())));
+    }
+    Ok(plan::parse(&files.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?))
+}
+
+/// Returns where the plan is.
+pub(crate) fn plan_path(global: &Global) -> Result<PathBuf> {
+    if let Some(path) = &global.plan {
+        return Ok(path.clone());
+    }
+    ["plan.toml", "/etc/releve/plan.toml"].iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
+        Error::new("there is no plan: neither ./plan.toml nor /etc/releve/plan.toml")
+            .help("`releve init --dir .` writes one; --plan PATH names one")
+    })
+}
+
+fn state_dir(global: &Global) -> PathBuf {
+    if let Some(dir) = &global.state {
+        return dir.clone();
+    }
+    if rustix::process::geteuid().is_root() {
+        return "/var/lib/releve".into();
+    }
+    let home = || std::env::var_os("HOME").map_or_else(|| PathBuf::from("."), |home| PathBuf::from(home).join(".local/state"));
+    std::env::var_os("XDG_STATE_HOME").map_or_else(home, PathBuf::from).join("releve")
+}
+
+/// Returns this machine and user.
+pub(crate) fn holder() -> Holder {
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let uid = nix::unistd::Uid::from_raw(rustix::process::getuid().as_raw());
+    let username = nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+    Holder { hostname, username }
+}
+
+/// Secrets from where the plan says they are.
+struct Environment;
+
+impl Secrets for Environment {
+    fn get(&self, secret: &Secret) -> Result<Vec<u8>> {
+        let mut bytes = match secret {
+            Secret::Env(name) => {
+                use std::os::unix::ffi::OsStringExt;
+                let value = std::env::var_os(name);
+                value.ok_or_else(|| Error::new(format!("the environment variable {name} is not set")))?.into_vec()
+            }
+            Secret::File(path) => std::fs::read(path).map_err(|error| {
+                Error::new(format!("read {path}: {error}")).help("the key belongs in the escrow as well: without it the vault is lost")
+            })?,
+            Secret::Command(command) => {
+                let (program, arguments) = command.split_first().ok_or_else(|| Error::new("an empty command"))?;
+                let output = Command::new(program)
+                    .args(arguments)
+                    .stdin(Stdio::null())
+                    .stderr(Stdio::inherit())
+                    .output()
+                    .map_err(|error| Error::new(format!("run {program}: {error}")))?;
+                if !output.status.success() {
+                    return Err(Error::new(format!("{program} ended with {}", output.status)));
+                }
+                output.stdout
+            }
+        };
+        while matches!(bytes.last(), Some(b'\n' | b'\r')) {
+            bytes.pop();
+        }
+        if bytes.is_empty() { Err(Error::new("the secret is empty")) } else { Ok(bytes) }
+    }
+
+    fn s3_keys(&self) -> Credentials {
+        let get = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let mut credentials = Credentials::default();
+        credentials.access_key = get("AWS_ACCESS_KEY_ID");
+        credentials.secret_key = get("AWS_SECRET_ACCESS_KEY");
+        credentials.session_token = get("AWS_SESSION_TOKEN");
+        credentials
+    }
+}

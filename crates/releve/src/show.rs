@@ -1,0 +1,157 @@
+//! What people see: errors, tables, bars, sizes and times.
+
+use engine::{Error, Observer};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jiff::{Timestamp, tz::TimeZone};
+use plan::{Diagnostic, Severity, SystemName};
+use std::io::{BufRead, IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+use vault::Progress;
+
+/// Prints an error with its way out.
+pub(crate) fn error(error: &Error) {
+    eprintln!("error: {error}");
+    if let Some(help) = &error.help {
+        eprintln!("hint: {help}");
+    }
+}
+
+/// Prints what is wrong with a plan.
+pub(crate) fn diagnostics(diagnostics: &[Diagnostic], json: bool) {
+    if json {
+        let list: Vec<_> = diagnostics
+            .iter()
+            .map(|d| {
+                serde_json::json!({ "severity": d.severity, "code": d.code, "message": d.message, "help": d.help,
+                    "file": d.file.name(), "line": d.line(), "column": d.column() })
+            })
+            .collect();
+        print_json(&serde_json::json!({ "diagnostics": list }));
+        return;
+    }
+    for diagnostic in diagnostics {
+        eprintln!("{:?}", miette::Report::new(diagnostic.clone()));
+    }
+    let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
+    let warnings = diagnostics.len() - errors;
+    eprintln!("{errors} error{}, {warnings} warning{}", plural(errors), plural(warnings));
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// Prints a JSON document.
+pub(crate) fn print_json(value: &impl serde::Serialize) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("error: {error}"),
+    }
+}
+
+/// Returns a size as people read it: `3.1 GB`, powers of 1000.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).copied().unwrap_or_default();
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {name}") }
+}
+
+/// Returns an instant in the machine's zone, with the zone.
+pub(crate) fn time(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
+/// Returns a table whose columns fit its content.
+pub(crate) fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING).set_header(header.iter().map(|name| name.to_uppercase()));
+    table
+}
+
+/// Shows what goes on: bars on a terminal, plain lines otherwise, nothing with `--json`.
+pub(crate) struct Screen {
+    bars: Option<MultiProgress>,
+    quiet: bool,
+    yes: bool,
+    begun: Instant,
+}
+
+impl Screen {
+    /// `yes`: people's steps are not asked for and stay unconfirmed.
+    pub(crate) fn new(json: bool, yes: bool) -> Self {
+        let bars = (std::io::stderr().is_terminal() && !json)
+            .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
+        Self { bars, quiet: json, yes, begun: Instant::now() }
+    }
+
+    /// Prints a line above the bars.
+    pub(crate) fn line(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => {
+                let _ = bars.println(text);
+            }
+            None if self.quiet => {}
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Draws a bar for long work until nobody else holds its counters.
+    pub(crate) fn bar(&self, label: &str, progress: &Arc<Progress>) {
+        let Some(bars) = &self.bars else { return };
+        let bar = bars.add(ProgressBar::new(0));
+        let style = ProgressStyle::with_template("{prefix:16} {bar:24} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12}  {msg}");
+        if let Ok(style) = style {
+            bar.set_style(style);
+        }
+        bar.set_prefix(label.to_owned());
+        let progress = Arc::downgrade(progress);
+        std::thread::spawn(move || {
+            while let Some(progress) = progress.upgrade() {
+                let (done, expected) = (progress.bytes.load(Relaxed), progress.bytes_expected.load(Relaxed));
+                bar.set_length(expected.max(done));
+                bar.set_position(done);
+                bar.set_message(format!("{} files  {}", progress.files.load(Relaxed), progress.phase()));
+                drop(progress);
+                std::thread::park_timeout(Duration::from_millis(100));
+            }
+            bar.finish_and_clear();
+        });
+    }
+}
+
+impl Observer for Screen {
+    fn event(&self, system: Option<&SystemName>, text: &str) {
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let system = system.map_or("", |system| system.0.as_str());
+        self.line(&format!("{seconds:7.1} s  {system:12} {text}"));
+    }
+
+    fn ask(&self, text: &str) -> bool {
+        self.event(None, &format!("to do: {text}"));
+        if self.yes || !std::io::stdin().is_terminal() {
+            return false;
+        }
+        confirm("           done?")
+    }
+
+    fn progress(&self, system: &SystemName, progress: &Arc<Progress>) {
+        self.bar(&system.0, progress);
+    }
+}
+
+/// Asks a person; anything but yes is no.
+pub(crate) fn confirm(question: &str) -> bool {
+    eprint!("{question} [y/N] ");
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    let _ = std::io::stdin().lock().read_line(&mut answer);
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes" | "o" | "oui")
+}
