@@ -2,7 +2,7 @@
 
 use crate::vaults::Opened;
 use jiff::Timestamp;
-use plan::{Facts, SystemName, VaultName};
+use plan::{Facts, Plan, SystemName, VaultName};
 use std::sync::Arc;
 use vault::{Change, Point, Repository};
 
@@ -64,6 +64,14 @@ impl Survey {
 }
 
 impl Surveyed {
+    /// Returns the vaults of its system's policy that lack the point; none for a point that no system of the plan made.
+    #[must_use]
+    pub fn lacks(&self, plan: &Plan) -> Vec<VaultName> {
+        let system = self.point.system.as_deref().and_then(|name| plan.systems.get(name));
+        let policy = system.map(|system| plan.policy_of(system).vaults).unwrap_or_default();
+        policy.into_iter().filter(|vault| !self.vaults.contains(vault)).collect()
+    }
+
     fn facts(&self, verified: Option<Timestamp>) -> Facts {
         let info = self.point.info.clone().unwrap_or_default();
         let Change { files_changed, files_unchanged, files_removed, bytes_new, incompressible, .. } = info.change;

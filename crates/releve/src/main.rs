@@ -28,6 +28,13 @@ pub(crate) enum Exit {
     Plan = 65,
 }
 
+impl Exit {
+    /// Returns the worse of two.
+    pub(crate) fn worse(self, other: Self) -> Self {
+        if (other as u8) > (self as u8) { other } else { self }
+    }
+}
+
 /// Why a run ended early: said already, or to be said.
 #[derive(Debug)]
 pub(crate) enum Failure {

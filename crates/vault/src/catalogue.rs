@@ -94,20 +94,29 @@ impl Catalogue {
         self.packs.get(number as usize).copied()
     }
 
-    /// Returns whether an index names the pack.
-    pub(crate) fn has_pack(&self, id: &FileId) -> bool {
-        self.pack_numbers.contains_key(id)
+    /// Returns every pack with all that is in it, in the order of their numbers.
+    pub(crate) fn by_pack(&self) -> Vec<PackContents> {
+        let mut packs: Vec<PackContents> = self.packs.iter().map(|id| PackContents { id: *id, blobs: Vec::new() }).collect();
+        let mut add = |kind: BlobKind, id: BlobId, place: Location| {
+            if let Some(pack) = packs.get_mut(place.pack as usize) {
+                pack.blobs.push((kind, id, place));
+            }
+        };
+        for kind in [BlobKind::Data, BlobKind::Tree] {
+            self.blobs(kind).iter().for_each(|(id, place)| add(kind, *id, *place));
+        }
+        for ((kind, id), places) in &self.more {
+            places.iter().for_each(|place| add(*kind, *id, *place));
+        }
+        packs
     }
+}
 
-    /// Returns all packs.
-    pub(crate) fn packs(&self) -> &[FileId] {
-        &self.packs
-    }
-
-    /// Returns every blob of a kind with its first place.
-    pub(crate) fn all(&self, kind: BlobKind) -> impl Iterator<Item = (&BlobId, &Location)> {
-        self.blobs(kind).iter()
-    }
+/// A pack and what the index says is in it.
+#[derive(Debug)]
+pub(crate) struct PackContents {
+    pub(crate) id: FileId,
+    pub(crate) blobs: Vec<(BlobKind, BlobId, Location)>,
 }
 
 /// Ids are hashes already; hashing them again would cost as much as the lookup.

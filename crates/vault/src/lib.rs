@@ -11,6 +11,7 @@
 
 pub mod backup;
 mod catalogue;
+pub mod copy;
 mod crypto;
 mod error;
 mod format;
@@ -23,7 +24,10 @@ mod points;
 mod progress;
 mod repository;
 pub mod restore;
+mod set;
+mod sink;
 pub mod store;
+pub mod verify;
 
 pub use lock::{Holder, Lock, LockKind};
 pub use error::{Error, Kind, Result};

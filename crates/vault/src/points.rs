@@ -73,7 +73,7 @@ pub fn points<R: AsRef<Repository> + Sync>(vaults: &[R]) -> Found {
 }
 
 impl Point {
-    fn of(vault: usize, file: FileId, snapshot: Snapshot) -> Self {
+    pub(crate) fn of(vault: usize, file: FileId, snapshot: Snapshot) -> Self {
         Self {
             id: snapshot.tag("point").map_or_else(|| file.to_string(), str::to_owned),
             system: snapshot.tag("system").map(str::to_owned),

@@ -299,18 +299,12 @@ impl Repository {
             .map_err(|what| Error::damaged(format!("tree {} in {}", id.short(), self.address()), what))
     }
 
-    /// Returns what the header of a pack says is in it, by reading the end of the pack.
-    pub(crate) fn pack_entries(&self, name: &str, size: u64) -> Result<Vec<Entry>> {
-        let damaged = |what: &str| {
-            Error::damaged(crate::store::place(self.store(), "read the header of", FileKind::Pack, name), what)
-        };
-        let end = size.checked_sub(pack::TRAILER as u64).ok_or_else(|| damaged("too short"))?;
-        let trailer = self.store.read_range(FileKind::Pack, name, end..size)?;
-        let trailer = trailer.try_into().map_err(|_| damaged("too short"))?;
-        let length = pack::header_length(trailer, size).ok_or_else(|| damaged("its length makes no sense"))?;
-        let mut sealed = self.store.read_range(FileKind::Pack, name, end - length..end)?;
-        let plain = self.key.open(&mut sealed).map_err(|_| damaged("its seal is broken"))?;
-        pack::read_header(plain).ok_or_else(|| damaged("malformed"))
+    /// Returns what the header of a whole pack says is in it. `None` if it is damaged.
+    pub(crate) fn header_of(&self, pack: &[u8]) -> Option<Vec<Entry>> {
+        let (rest, trailer) = pack.split_last_chunk()?;
+        let length = pack::header_length(*trailer, pack.len() as u64)?;
+        let start = rest.len().checked_sub(usize::try_from(length).ok()?)?;
+        pack::read_header(self.key.open(&mut rest.get(start..)?.to_vec()).ok()?)
     }
 
     /// Calls `work` for every file, as many at a time as the store likes, and returns the results in order.

@@ -31,7 +31,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let mut documents = Vec::new();
     for name in &systems {
         let (status, document) = one(session, &state, &screen, name);
-        exit = if exit == Exit::Failed || status == Exit::Failed { Exit::Failed } else if status == Exit::Finding { status } else { exit };
+        exit = exit.worse(status);
         documents.push(document);
     }
     if session.json {
@@ -78,7 +78,7 @@ pub(super) fn one(session: &Session, state: &State, screen: &Screen, name: &Syst
         "bytes_new": result.as_ref().map_or(0, |made| made.info.change.bytes_new) });
     if let Err(error) = state.append(Body::Backup(record), Timestamp::now()) {
         screen.line(&format!("{name}: what happened could not be recorded: {error}"));
-        exit = if exit == Exit::Done { Exit::Finding } else { exit };
+        exit = exit.worse(Exit::Finding);
     }
     (exit, document)
 }

@@ -5,7 +5,6 @@ use crate::show::{self, size, time};
 use crate::{Exit, Outcome};
 use engine::survey::{Surveyed, survey};
 use engine::vaults::Absent;
-use plan::VaultName;
 use serde_json::json;
 
 /// What `points` takes.
@@ -27,11 +26,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         options.system.is_none() || surveyed.point.system.as_ref().is_some_and(|name| only.iter().any(|only| &only.0 == name))
     };
     let points: Vec<_> = survey.points.iter().filter(wanted).collect();
-    let missing = |surveyed: &Surveyed| -> Vec<VaultName> {
-        let system = surveyed.point.system.as_deref().and_then(|name| session.plan.systems.get(name));
-        let policy = system.map(|system| session.plan.policy_of(system).vaults).unwrap_or_default();
-        policy.into_iter().filter(|vault| !surveyed.vaults.contains(vault)).collect()
-    };
+    let missing = |surveyed: &Surveyed| surveyed.lacks(&session.plan);
     let whole = |surveyed: &Surveyed| surveyed.point.complete && missing(surveyed).is_empty();
     if session.json {
         let list: Vec<_> = points

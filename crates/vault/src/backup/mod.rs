@@ -13,7 +13,6 @@
 //! changing, named; consistency across files is the source's business.
 
 mod read;
-mod sink;
 mod walk;
 
 use crate::lock::{Holder, Lock, LockKind};

@@ -1,6 +1,6 @@
 //! Reads files and cuts them into pieces.
 
-use super::sink::{Press, Sink};
+use crate::sink::{Press, Sink};
 use super::walk::Slot;
 use crate::{BlobId, BlobKind, Content, Input, Node, NodeKind, Progress};
 use crossbeam_channel::Sender;

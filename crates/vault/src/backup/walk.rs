@@ -1,7 +1,7 @@
 //! Walks the input, decides what must be read, and writes each directory's tree when its last entry is done.
 
 use super::read::{Piece, Reader};
-use super::sink::{Press, Sink};
+use crate::sink::{Press, Sink};
 use super::{BackupOptions, Captured};
 use crate::packer::PackWriter;
 use crate::{

@@ -17,17 +17,16 @@ pub(crate) struct Entry {
     pub(crate) uncompressed: u32,
 }
 
-impl Entry {
-    /// Returns the length of the plain text.
-    pub(crate) fn plain_length(&self) -> u32 {
-        if self.uncompressed > 0 { self.uncompressed } else { self.length.saturating_sub(OVERHEAD as u32) }
-    }
-}
-
 const PLAIN: usize = 1 + 4 + 32;
 const COMPRESSED: usize = 1 + 4 + 4 + 32;
 /// The length field at the very end of a pack.
 pub(crate) const TRAILER: usize = 4;
+
+/// Returns how many bytes a pack has that holds these blobs, given the sealed length of each and whether it is compressed.
+pub(crate) fn length(blobs: impl Iterator<Item = (u32, bool)>) -> u64 {
+    let share = |(sealed, compressed)| u64::from(sealed) + if compressed { COMPRESSED } else { PLAIN } as u64;
+    blobs.map(share).sum::<u64>() + (OVERHEAD + TRAILER) as u64
+}
 
 /// Returns what follows the blobs in a pack: the sealed header and its length.
 pub(crate) fn write_header(key: &Key, entries: &[Entry]) -> std::io::Result<Vec<u8>> {

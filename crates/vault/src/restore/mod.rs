@@ -17,11 +17,12 @@
 mod walk;
 mod write;
 
-use crate::{BlobId, BlobKind, Node, Progress, Repository, Result, format};
+use crate::set::VaultSet;
+use crate::{BlobId, Progress, Repository, Result};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 /// How many of each kind of trouble a report names; all are counted.
 const NAMED_MAX: usize = 1000;
@@ -107,34 +108,5 @@ impl RestoreReport {
 /// Restores the point with this root. `vaults` are asked in this order; their indexes are loaded. An error means that nothing could
 /// be begun (the target can't be made, the root is in no vault) or that it was interrupted; everything else is in the report.
 pub fn restore(vaults: &[Arc<Repository>], tree: BlobId, options: &RestoreOptions, progress: &Progress) -> Result<RestoreReport> {
-    walk::restore(&VaultSet { vaults, faults: Mutex::default() }, tree, options, progress)
-}
-
-/// The vaults as one source.
-struct VaultSet<'a> {
-    vaults: &'a [Arc<Repository>],
-    faults: Mutex<BTreeMap<String, String>>,
-}
-
-impl VaultSet<'_> {
-    /// Returns a blob from the first vault that has it sound.
-    fn blob(&self, kind: BlobKind, id: &BlobId) -> Result<Vec<u8>> {
-        let mut last = None;
-        for vault in self.vaults {
-            match vault.blob(kind, id) {
-                Ok(plain) => return Ok(plain),
-                Err(error) => {
-                    let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-                    faults.entry(vault.address()).or_insert_with(|| error.to_string());
-                    last = Some(error);
-                }
-            }
-        }
-        Err(last.unwrap_or_else(|| crate::Error::new("restore", crate::Kind::Unsupported("no vault to read from".into()))))
-    }
-
-    fn tree(&self, id: &BlobId) -> Result<Vec<Node>> {
-        let json = self.blob(BlobKind::Tree, id)?;
-        format::tree::read(&json).map_err(|what| crate::Error::damaged(format!("tree {}", id.short()), what))
-    }
+    walk::restore(VaultSet::new(vaults), tree, options, progress)
 }

@@ -1,7 +1,8 @@
 //! Walks the trees of a point and makes the directories; files go to writers, several at a time.
 
 use super::write::{self, Outcome};
-use super::{NAMED_MAX, RestoreOptions, RestoreReport, Trouble, VaultSet};
+use super::{NAMED_MAX, RestoreOptions, RestoreReport, Trouble};
+use crate::set::VaultSet;
 use crate::{BlobId, Error, Kind, Node, NodeKind, Progress, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::fs::{AtFlags, Mode, OFlags};
@@ -28,7 +29,6 @@ type Level = (Arc<OwnedFd>, PathBuf, BlobId);
 
 struct Walk<'a> {
     set: &'a VaultSet<'a>,
-    options: &'a RestoreOptions,
     progress: &'a Progress,
     report: &'a Mutex<RestoreReport>,
     jobs: Sender<Job>,
@@ -36,12 +36,12 @@ struct Walk<'a> {
     roots: Vec<PathBuf>,
     /// The first name of each inode that has several; the others are linked to it at the end.
     first_names: HashMap<(u64, u64), PathBuf>,
-    links: Vec<(PathBuf, PathBuf, Node)>,
+    links: Vec<(PathBuf, PathBuf)>,
     /// Directories whose own attributes are set at the end, in the order of the walk: parents first.
     dirs: Vec<(PathBuf, Node)>,
 }
 
-pub(super) fn restore(set: &VaultSet<'_>, tree: BlobId, options: &RestoreOptions, progress: &Progress) -> Result<RestoreReport> {
+pub(super) fn restore(set: VaultSet<'_>, tree: BlobId, options: &RestoreOptions, progress: &Progress) -> Result<RestoreReport> {
     let place = || format!("restore to {}", options.target.display());
     std::fs::create_dir_all(&options.target).map_err(|error| Error::io(place(), error))?;
     let root = open_dir(rustix::fs::CWD, options.target.as_os_str(), false).map_err(|error| Error::io(place(), error.into()))?;
@@ -54,13 +54,12 @@ pub(super) fn restore(set: &VaultSet<'_>, tree: BlobId, options: &RestoreOptions
     let (dirs, links) = std::thread::scope(|scope| {
         for _ in 0..threads {
             let todo = todo.clone();
-            scope.spawn(|| write_all(set, todo, options, progress, &report));
+            scope.spawn(|| write_all(&set, todo, options, progress, &report));
         }
         drop(todo);
         let relative = |paths: &[PathBuf]| paths.iter().map(|path| path.strip_prefix("/").unwrap_or(path).to_owned()).collect();
         let mut walk = Walk {
-            set,
-            options,
+            set: &set,
             progress,
             report: &report,
             jobs,
@@ -76,8 +75,8 @@ pub(super) fn restore(set: &VaultSet<'_>, tree: BlobId, options: &RestoreOptions
     if progress.is_stopped() {
         return Err(Error::new(place(), Kind::Interrupted));
     }
-    for (path, first, node) in links {
-        let outcome = link(&root, &path, &first, &node);
+    for (path, first) in links {
+        let outcome = link(&root, &path, &first);
         note(&report, &path, outcome);
     }
     for (path, node) in dirs.iter().rev() {
@@ -91,7 +90,7 @@ pub(super) fn restore(set: &VaultSet<'_>, tree: BlobId, options: &RestoreOptions
     // Success is said only after the data is on the disk.
     rustix::fs::syncfs(&*root).map_err(|error| Error::io(place(), error.into()))?;
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
-    report.vault_faults = std::mem::take(&mut *set.faults.lock().unwrap_or_else(PoisonError::into_inner));
+    report.vault_faults = set.into_faults();
     Ok(report)
 }
 
@@ -159,7 +158,7 @@ impl Walk<'_> {
         if node.meta.links > 1 && node.meta.inode != 0 && matches!(node.kind, NodeKind::File { .. }) {
             let inode = (node.meta.device, node.meta.inode);
             if let Some(first) = self.first_names.get(&inode) {
-                self.links.push((path, first.clone(), node));
+                self.links.push((path, first.clone()));
                 return;
             }
             self.first_names.insert(inode, path.clone());
@@ -169,7 +168,6 @@ impl Walk<'_> {
     }
 
     fn is_wanted(&self, path: &Path) -> bool {
-        let _ = self.options;
         self.only.is_empty() || self.only.iter().any(|only| path.starts_with(only) || only.starts_with(path))
     }
 
@@ -254,7 +252,7 @@ fn open_beneath(root: &OwnedFd, path: &Path) -> rustix::io::Result<OwnedFd> {
     Ok(at)
 }
 
-fn link(root: &OwnedFd, path: &Path, first: &Path, node: &Node) -> Outcome {
+fn link(root: &OwnedFd, path: &Path, first: &Path) -> Outcome {
     let place = |path: &Path| -> rustix::io::Result<(OwnedFd, std::ffi::OsString)> {
         let dir = open_beneath(root, path.parent().unwrap_or(Path::new("")))?;
         Ok((dir, path.file_name().unwrap_or_default().to_owned()))
@@ -269,7 +267,6 @@ fn link(root: &OwnedFd, path: &Path, first: &Path, node: &Node) -> Outcome {
             other => other,
         }
     });
-    let _ = node;
     match result {
         Ok(()) => Outcome { restored: true, ..Outcome::default() },
         Err(error) => Outcome::skipped(error),

@@ -1,6 +1,6 @@
 //! Writes one entry that is not a directory: beside its name, whole, with all its attributes, then renamed over it.
 
-use super::VaultSet;
+use crate::set::VaultSet;
 use crate::{BlobKind, DeviceKind, Meta, Node, NodeKind, Timestamp};
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
@@ -144,7 +144,7 @@ fn file(set: &VaultSet<'_>, dir: &OwnedFd, name: &OsStr, node: &Node) -> io::Res
 /// Returns how many bytes a lost blob had: the index of some vault may still know, else it follows from the rest of the file.
 fn lost_length(set: &VaultSet<'_>, node: &Node, number: usize, count: usize, at: u64) -> u64 {
     let NodeKind::File { content, size, .. } = &node.kind else { return 0 };
-    let known = |id| set.vaults.iter().find_map(|vault| vault.plain_length(BlobKind::Data, id));
+    let known = |id| set.plain_length(BlobKind::Data, id);
     if let Some(length) = content.get(number).and_then(known) {
         return length;
     }

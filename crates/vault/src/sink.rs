@@ -10,21 +10,21 @@ const DATA_LEVEL: i32 = 1;
 const TREE_LEVEL: i32 = 3;
 
 /// Where blobs go: the vaults of this backup, and what was counted on the way.
-pub(super) struct Sink<'a> {
+pub(crate) struct Sink<'a> {
     writers: &'a [&'a PackWriter],
     bytes_new: AtomicU64,
     bytes_incompressible: AtomicU64,
 }
 
 /// A thread's own compressor, kept from blob to blob: setting one up costs more than a small blob.
-pub(super) struct Press {
+pub(crate) struct Press {
     data: Option<zstd::bulk::Compressor<'static>>,
     tree: Option<zstd::bulk::Compressor<'static>>,
     out: Vec<u8>,
 }
 
 impl Press {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // Without memory for a compressor blobs are stored as they are: larger, and whole.
         Self {
             data: zstd::bulk::Compressor::new(DATA_LEVEL).ok(),
@@ -51,12 +51,12 @@ impl Press {
 }
 
 impl<'a> Sink<'a> {
-    pub(super) fn new(writers: &'a [&'a PackWriter]) -> Self {
+    pub(crate) fn new(writers: &'a [&'a PackWriter]) -> Self {
         Self { writers, bytes_new: AtomicU64::new(0), bytes_incompressible: AtomicU64::new(0) }
     }
 
     /// Hashes `plain` and stores it where it is missing.
-    pub(super) fn put(&self, kind: BlobKind, plain: &[u8], press: &mut Press) -> BlobId {
+    pub(crate) fn put(&self, kind: BlobKind, plain: &[u8], press: &mut Press) -> BlobId {
         let id = BlobId::of(plain);
         let mut needed = self.writers.iter().filter(|writer| writer.claim(kind, &id)).peekable();
         if needed.peek().is_some() {
@@ -75,7 +75,7 @@ impl<'a> Sink<'a> {
     }
 
     /// Returns whether every vault that still stands has all of these blobs.
-    pub(super) fn everywhere(&self, ids: &[BlobId]) -> bool {
+    pub(crate) fn everywhere(&self, ids: &[BlobId]) -> bool {
         self.writers.iter().filter(|writer| !writer.has_failed()).all(|writer| {
             let repository = writer.repository();
             ids.iter().all(|id| repository.has(BlobKind::Data, id))
@@ -83,12 +83,12 @@ impl<'a> Sink<'a> {
     }
 
     /// Returns whether no vault is left to write to.
-    pub(super) fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         self.writers.iter().all(|writer| writer.has_failed())
     }
 
     /// Returns the bytes of content that some vault did not have, and the share of them that did not compress.
-    pub(super) fn counted(&self) -> (u64, f64) {
+    pub(crate) fn counted(&self) -> (u64, f64) {
         let new = self.bytes_new.load(Relaxed);
         let incompressible = self.bytes_incompressible.load(Relaxed);
         (new, if new == 0 { 0.0 } else { incompressible as f64 / new as f64 })

@@ -1,0 +1,136 @@
+//! `releve verify`.
+
+use super::backup::stop_on_signal;
+use crate::session::Session;
+use crate::show::{self, Screen, size};
+use crate::{Exit, Failure, Outcome};
+use engine::Error;
+use engine::vaults::Absent;
+use jiff::Timestamp;
+use plan::{Share, VaultName};
+use serde_json::{Value, json};
+use state::{Body, State, Verification};
+use std::sync::Arc;
+use vault::Progress;
+use vault::verify::{VerifyOptions, VerifyReport};
+
+/// How many findings are printed for each vault; `--json` names a thousand.
+const SHOWN: usize = 20;
+
+/// What `verify` takes.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  releve verify                         everything is there, and can be followed\n  \
+    releve verify --read-data 10%         and a tenth of the data, another one each time, is read and sound\n  \
+    releve verify cloud --read-data all   all data of one vault is read: the proof that `status` asks for\n\n\
+    From the vault alone. Exit status 1: something is damaged or missing; it is named.")]
+pub(super) struct Options {
+    /// The vaults; all of them unless named
+    vaults: Vec<String>,
+    /// Read and check this much of the data: a share like 10%, or `all`
+    #[arg(long, value_name = "SHARE")]
+    read_data: Option<Share>,
+}
+
+pub(super) fn run(session: &Session, options: &Options) -> Outcome {
+    let names = vault_names(session, &options.vaults)?;
+    let state = session.state()?;
+    let screen = Screen::new(session.json, false);
+    let share = options.read_data.map_or(0.0, |share| share.0);
+    let mut worst = Exit::Done;
+    let mut documents = Vec::new();
+    for name in &names {
+        let (exit, document) = one(session, &state, &screen, name, share);
+        worst = worst.worse(exit);
+        documents.push(document);
+    }
+    if session.json {
+        show::print_json(&json!({ "vaults": documents }));
+    }
+    Ok(worst)
+}
+
+/// Returns the vaults that were named, or all.
+pub(super) fn vault_names(session: &Session, named: &[String]) -> Result<Vec<VaultName>, Failure> {
+    if named.is_empty() {
+        return Ok(session.plan.vaults.keys().cloned().collect());
+    }
+    let known = |name: &String| {
+        let name = VaultName(name.clone());
+        if session.plan.vaults.contains_key(&name) {
+            return Ok(name);
+        }
+        let known: Vec<_> = session.plan.vaults.keys().map(|name| name.0.as_str()).collect();
+        show::error(&Error::new(format!("there is no vault `{name}`")).help(format!("the plan has: {}", known.join(", "))));
+        Err(Failure::Said(Exit::Usage))
+    };
+    named.iter().map(known).collect()
+}
+
+/// Looks through one vault and records what was found, good or bad.
+pub(super) fn one(session: &Session, state: &State, screen: &Screen, name: &VaultName, share: f64) -> (Exit, Value) {
+    let result = attempt(session, state, screen, name, share);
+    let mut record = Verification { vault: name.0.clone(), ..Verification::default() };
+    let mut exit = match &result {
+        Ok(report) => {
+            record.read_share = report.read_share();
+            record.bytes_read = report.bytes_read;
+            record.points.clone_from(&report.sound);
+            record.findings.clone_from(&report.findings);
+            say(screen, name, report);
+            if report.finding_count == 0 { Exit::Done } else { Exit::Finding }
+        }
+        Err(error) => {
+            record.failure = Some(error.to_string());
+            screen.line(&format!("{name}: could not be verified: {error}"));
+            if let Some(help) = &error.help {
+                screen.line(&format!("  hint: {help}"));
+            }
+            Exit::Failed
+        }
+    };
+    let mut document = json!({ "vault": name, "read_share": record.read_share, "bytes_read": record.bytes_read,
+        "sound": record.points, "findings": record.findings, "failure": record.failure });
+    if let (Ok(report), Some(document)) = (&result, document.as_object_mut()) {
+        document.insert("packs".into(), report.packs.into());
+        document.insert("packs_read".into(), report.packs_read.into());
+        document.insert("packs_unused".into(), report.packs_unused.into());
+        document.insert("unsound".into(), report.unsound.clone().into());
+        document.insert("finding_count".into(), report.finding_count.into());
+    }
+    if let Err(error) = state.append(Body::Verification(record), Timestamp::now()) {
+        screen.line(&format!("{name}: what was found could not be recorded: {error}"));
+        exit = exit.worse(Exit::Finding);
+    }
+    (exit, document)
+}
+
+fn attempt(session: &Session, state: &State, screen: &Screen, name: &VaultName, share: f64) -> Result<VerifyReport, Error> {
+    let mut opened = session.open(std::slice::from_ref(name), Absent::Refuse, Some(state));
+    let repository = match opened.pop() {
+        Some(opened) => opened.repository?,
+        None => return Err(Error::new(format!("there is no vault `{name}`"))),
+    };
+    let progress = Arc::new(Progress::default());
+    screen.bar(&name.0, &progress);
+    stop_on_signal(&progress);
+    let options = VerifyOptions { read: share, holder: session.holder.clone() };
+    Ok(vault::verify::verify(&repository, &options, &progress)?)
+}
+
+fn say(screen: &Screen, name: &VaultName, report: &VerifyReport) {
+    let points = report.sound.len() + report.unsound.len();
+    let read = match report.packs_read {
+        0 => "no data read: only that it is there".to_owned(),
+        _ => format!("{} read ({:.0}%)", size(report.bytes_read), 100.0 * report.read_share()),
+    };
+    let verdict = if report.finding_count == 0 { "sound" } else { "DAMAGED" };
+    screen.line(&format!("{name}: {verdict}: {} of {points} points can come back; {} packs, {read}", report.sound.len(), report.packs));
+    report.findings.iter().take(SHOWN).for_each(|finding| screen.line(&format!("  {finding}")));
+    let more = report.finding_count.saturating_sub(SHOWN as u64);
+    if more > 0 {
+        screen.line(&format!("  and {more} more (--json names a thousand)"));
+    }
+    if report.finding_count > 0 {
+        screen.line("  hint: a restore takes what is bad here from the other vaults; `releve backup` makes a new point now");
+    }
+}

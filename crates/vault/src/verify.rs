@@ -1,0 +1,288 @@
+//! Looks through one vault, from the vault alone, and says which restore points it really holds.
+//!
+//! Three looks, each deeper: every pack that the index names is there and as long as it must be; every snapshot's trees can be
+//! read and all that they name is indexed; and a share of the packs, or all, is read and each blob held against its hash.
+//!
+//! What can't be reached is an error, never a finding: a broken network is no damage, and no proof of health either.
+
+use crate::catalogue::PackContents;
+use crate::format::pack;
+use crate::lock::{Holder, Lock, LockKind};
+use crate::repository::in_lanes;
+use crate::{BlobId, BlobKind, Error, FileId, FileKind, Kind, Node, NodeKind, Point, Progress, Repository, Result};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// How many findings are named; all are counted.
+const NAMED_MAX: usize = 1000;
+
+/// How deep to look.
+#[derive(Debug, Clone)]
+pub struct VerifyOptions {
+    /// Share of the packs to read and check blob by blob, 0 to 1. Which ones is chosen anew each time.
+    pub read: f64,
+    /// This machine and user, for the lock.
+    pub holder: Holder,
+}
+
+/// What a look through a vault found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct VerifyReport {
+    /// Packs that the index names.
+    pub packs: u64,
+    /// Of these, packs that were read whole.
+    pub packs_read: u64,
+    /// Bytes of them.
+    pub bytes_read: u64,
+    /// Packs that no index names: what a killed backup left. Harmless, and room that a prune gives back.
+    pub packs_unused: u64,
+    /// Ids of the points of which nothing is missing and nothing that was read is damaged.
+    pub sound: Vec<String>,
+    /// Ids of the points that can't come back whole from this vault alone.
+    pub unsound: Vec<String>,
+    /// What is wrong, a line each.
+    pub findings: Vec<String>,
+    /// How many findings there are, named or not.
+    pub finding_count: u64,
+}
+
+impl VerifyReport {
+    /// Returns the share of the packs that was read; 1 where there are none.
+    #[must_use]
+    pub fn read_share(&self) -> f64 {
+        if self.packs == 0 { 1.0 } else { self.packs_read as f64 / self.packs as f64 }
+    }
+
+    fn find(&mut self, what: String) {
+        self.finding_count += 1;
+        if self.findings.len() < NAMED_MAX {
+            self.findings.push(what);
+        }
+    }
+}
+
+/// Looks through the vault; its index is read anew.
+pub fn verify(vault: &Arc<Repository>, options: &VerifyOptions, progress: &Progress) -> Result<VerifyReport> {
+    let _lock = match Lock::take(vault, LockKind::Shared, &options.holder) {
+        // A vault that may only be read can still be looked through.
+        Err(error) if matches!(error.kind, Kind::Refused(_) | Kind::Full) => None,
+        other => Some(other?),
+    };
+    let mut report = VerifyReport::default();
+    progress.set_phase("looking at the packs");
+    let listed: HashMap<String, u64> =
+        vault.store().list(FileKind::Pack)?.into_iter().map(|listed| (listed.name, listed.size)).collect();
+    // After the packs: what a backup adds meanwhile is then listed and not indexed, never the other way round.
+    for error in vault.load_index()?.damaged {
+        report.find(real(error)?.to_string());
+    }
+    let packs = vault.catalogue().by_pack();
+    report.packs = packs.len() as u64;
+    report.packs_unused = (listed.len() as u64).saturating_sub(report.packs);
+    let (suspect, mut bad) = compare(&packs, &listed, &mut report);
+    let chosen = choose(&packs, &listed, suspect, options.read)?;
+    progress.set_phase("reading");
+    progress.expect(0, chosen.iter().map(|(_, size)| size).sum());
+    let looks = in_lanes(vault.store().lanes(), &chosen, |(pack, size)| {
+        if progress.is_stopped() {
+            return Ok(Vec::new());
+        }
+        let look = look_through(vault, pack);
+        progress.add(0, *size);
+        look
+    });
+    if progress.is_stopped() {
+        return Err(Error::new(format!("verify {}", vault.address()), Kind::Interrupted));
+    }
+    for (look, (pack, size)) in looks.into_iter().zip(&chosen) {
+        match look {
+            Ok(faults) => {
+                report.packs_read += 1;
+                report.bytes_read += size;
+                for (blob, what) in faults {
+                    report.find(format!("pack {}: {what}", pack.id.short()));
+                    bad.extend(blob.map(|blob| (pack.id, blob)));
+                }
+            }
+            Err(error) => {
+                report.find(real(error)?.to_string());
+                bad.extend(pack.blobs.iter().map(|(_, blob, _)| (pack.id, *blob)));
+            }
+        }
+    }
+    progress.set_phase("following the trees");
+    follow(vault, &bad, progress, &mut report)?;
+    Ok(report)
+}
+
+type Bad = HashSet<(FileId, BlobId)>;
+
+/// Passes an error on as a finding, unless it is only that the vault can't be reached.
+fn real(error: Error) -> Result<Error> {
+    if error.is_retryable() || matches!(error.kind, Kind::Interrupted) { Err(error) } else { Ok(error) }
+}
+
+/// Compares what is there with what the index says. Returns the packs of a wrong length, which want a closer look, and the blobs
+/// of those that are gone.
+fn compare<'a>(packs: &'a [PackContents], listed: &HashMap<String, u64>, report: &mut VerifyReport) -> (HashSet<&'a FileId>, Bad) {
+    let (mut suspect, mut bad) = (HashSet::new(), Bad::new());
+    for pack in packs {
+        let expected = pack::length(pack.blobs.iter().map(|(_, _, place)| (place.length, place.uncompressed > 0)));
+        match listed.get(&pack.id.to_string()) {
+            Some(size) if *size == expected => {}
+            Some(size) => {
+                report.find(format!("pack {} has {size} bytes and not {expected}", pack.id.short()));
+                suspect.insert(&pack.id);
+            }
+            None => {
+                report.find(format!("pack {} is gone", pack.id.short()));
+                bad.extend(pack.blobs.iter().map(|(_, blob, _)| (pack.id, *blob)));
+            }
+        }
+    }
+    (suspect, bad)
+}
+
+/// Chooses the packs to read: a share of those that are there, at random, so that each has its turn, and all that are suspect.
+fn choose<'a>(
+    packs: &'a [PackContents],
+    listed: &HashMap<String, u64>,
+    suspect: HashSet<&FileId>,
+    share: f64,
+) -> Result<Vec<(&'a PackContents, u64)>> {
+    let there: Vec<_> = packs.iter().filter_map(|pack| Some((pack, *listed.get(&pack.id.to_string())?))).collect();
+    let count = (there.len() as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
+    let mut seed = [0u8; 32];
+    crate::crypto::random(&mut seed).map_err(|error| Error::io("choose packs", error))?;
+    let rank = |id: &FileId| BlobId::of(&[seed.as_slice(), id.to_string().as_bytes()].concat()).0;
+    let (mut chosen, mut rest): (Vec<_>, Vec<_>) = there.into_iter().partition(|(pack, _)| suspect.contains(&pack.id));
+    rest.sort_by_cached_key(|(pack, _)| rank(&pack.id));
+    chosen.extend(rest.into_iter().take(count));
+    Ok(chosen)
+}
+
+/// Reads one pack whole: its name, its header against the index, and each blob against its hash.
+fn look_through(vault: &Repository, pack: &PackContents) -> Result<Vec<(Option<BlobId>, String)>> {
+    let bytes = vault.store().read(FileKind::Pack, &pack.id.to_string())?;
+    let mut faults = Vec::new();
+    if FileId::of(&bytes) != pack.id {
+        faults.push((None, "its content doesn't match its name".to_owned()));
+    }
+    match vault.header_of(&bytes) {
+        Some(entries) => {
+            let named: HashSet<BlobId> = entries.iter().map(|entry| entry.id).collect();
+            if !pack.blobs.iter().all(|(_, blob, _)| named.contains(blob)) {
+                faults.push((None, "its header doesn't name what the index says is in it".to_owned()));
+            }
+        }
+        None => faults.push((None, "its header is damaged: an index that is lost could not be made anew from it".to_owned())),
+    }
+    for (_, blob, place) in &pack.blobs {
+        let start = place.offset as usize;
+        let sealed = start.checked_add(place.length as usize).and_then(|end| bytes.get(start..end));
+        let checked = match sealed {
+            Some(sealed) => vault.open_blob(&mut sealed.to_vec(), place.uncompressed, blob).map(drop),
+            None => Err("the pack ends before it"),
+        };
+        if let Err(what) = checked {
+            faults.push((Some(*blob), format!("blob {}: {what}", blob.short())));
+        }
+    }
+    Ok(faults)
+}
+
+/// What one tree needs.
+struct Tree {
+    subtrees: Vec<BlobId>,
+    whole: bool,
+}
+
+/// Reads every tree of every snapshot once, and sorts the points into sound and unsound.
+fn follow(vault: &Arc<Repository>, bad: &Bad, progress: &Progress, report: &mut VerifyReport) -> Result<()> {
+    let is_sound = |kind, id: &BlobId| {
+        let catalogue = vault.catalogue();
+        catalogue.places(kind, id).any(|place| catalogue.pack(place.pack).is_some_and(|pack| bad.is_empty() || !bad.contains(&(pack, *id))))
+    };
+    let (snapshots, damaged) = vault.snapshots()?;
+    for error in damaged {
+        report.find(real(error)?.to_string());
+    }
+    let mut trees: HashMap<BlobId, Tree> = HashMap::new();
+    let mut level: Vec<BlobId> = snapshots.iter().map(|(_, snapshot)| snapshot.tree).collect();
+    while !level.is_empty() {
+        level.sort_unstable_by_key(|id| id.0);
+        level.dedup();
+        level.retain(|id| !trees.contains_key(id));
+        let read = in_lanes(vault.store().lanes(), &level, |id| {
+            if progress.is_stopped() {
+                return Err(Error::new("verify", Kind::Interrupted));
+            }
+            let nodes = vault.tree(id)?;
+            let mut tree = Tree { subtrees: Vec::new(), whole: true };
+            let mut missing = Vec::new();
+            for node in nodes {
+                match &node.kind {
+                    NodeKind::Dir { subtree: Some(subtree) } => tree.subtrees.push(*subtree),
+                    NodeKind::Dir { subtree: None } => missing.push(format!("folder {} names no content", shown(&node))),
+                    NodeKind::File { content, .. } => {
+                        if let Some(blob) = content.iter().find(|blob| !is_sound(BlobKind::Data, blob)) {
+                            missing.push(format!("file {}: blob {} is missing or damaged", shown(&node), blob.short()));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            tree.whole = missing.is_empty();
+            Ok((tree, missing))
+        });
+        let mut next = Vec::new();
+        for (id, read) in level.iter().zip(read) {
+            let tree = match read {
+                Ok((tree, missing)) => {
+                    missing.into_iter().for_each(|what| report.find(what));
+                    tree
+                }
+                Err(error) => {
+                    report.find(real(error)?.to_string());
+                    Tree { subtrees: Vec::new(), whole: false }
+                }
+            };
+            next.extend(tree.subtrees.iter().copied());
+            trees.insert(*id, tree);
+        }
+        level = next;
+    }
+    let unsound = spread(&trees);
+    for (file, snapshot) in snapshots {
+        let id = Point::of(0, file, snapshot.clone()).id;
+        if unsound.contains(&snapshot.tree) {
+            report.find(format!("point {} of {} can't come back whole from this vault alone", id, snapshot.time));
+            report.unsound.push(id);
+        } else {
+            report.sound.push(id);
+        }
+    }
+    Ok(())
+}
+
+/// Returns all trees that are not whole or have one below them that isn't.
+fn spread(trees: &HashMap<BlobId, Tree>) -> HashSet<BlobId> {
+    let mut above: HashMap<BlobId, Vec<BlobId>> = HashMap::new();
+    for (id, tree) in trees {
+        for subtree in &tree.subtrees {
+            above.entry(*subtree).or_default().push(*id);
+        }
+    }
+    let mut stack: Vec<BlobId> = trees.iter().filter(|(_, tree)| !tree.whole).map(|(id, _)| *id).collect();
+    let mut unsound = HashSet::new();
+    while let Some(id) = stack.pop() {
+        if unsound.insert(id) {
+            stack.extend(above.get(&id).into_iter().flatten());
+        }
+    }
+    unsound
+}
+
+fn shown(node: &Node) -> String {
+    String::from_utf8_lossy(&node.name).into_owned()
+}
