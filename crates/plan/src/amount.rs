@@ -59,11 +59,15 @@ impl FromStr for Period {
             let letters = after.find(|c: char| !c.is_alphabetic()).unwrap_or(after.len());
             let (unit, after) = after.split_at(letters);
             if unit.is_empty() {
-                return bad(format!("`{number}` of what? Units are seconds, minutes, hours, days, weeks, months, years"));
+                return bad(format!(
+                    "`{number}` of what? Units are seconds, minutes, hours, days, weeks, months, years"
+                ));
             }
             let lower = unit.to_lowercase();
             let Some((length, _)) = UNITS.iter().find(|(_, names)| names.contains(&lower.as_str())) else {
-                return bad(format!("`{unit}` is no unit of time: seconds, minutes, hours, days, weeks, months, years"));
+                return bad(format!(
+                    "`{unit}` is no unit of time: seconds, minutes, hours, days, weeks, months, years"
+                ));
             };
             let Some(sum) = number.checked_mul(*length).and_then(|part| total.checked_add(part)) else {
                 return bad("longer than the age of the universe".into());
@@ -76,22 +80,23 @@ impl FromStr for Period {
 }
 
 impl fmt::Display for Period {
-    /// The two largest units: `1 hour 30 minutes`, `3 days`; what is below a second is left out.
+    /// Writes it whole, `1 day 2 hours 5 seconds`, so that it reads back; what is below a second is left out. With a precision,
+    /// `{:.2}`, only so many units from the largest on: `1 day 2 hours`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let most = f.precision().unwrap_or(UNITS.len());
         let mut rest = self.0.as_secs();
-        let mut written = 0;
-        for (length, names) in UNITS {
+        let begun = UNITS.iter().position(|(length, _)| rest >= *length).unwrap_or(UNITS.len());
+        let mut space = "";
+        for (length, names) in UNITS.iter().skip(begun).take(most.max(1)) {
             let count = rest / length;
-            if count > 0 && written < 2 {
+            rest %= length;
+            if count > 0 {
                 let name = names.get(usize::from(count > 1)).copied().unwrap_or_default();
-                write!(f, "{}{count} {name}", if written > 0 { " " } else { "" })?;
-                written += 1;
-                rest %= length;
-            } else if written > 0 {
-                break;
+                write!(f, "{space}{count} {name}")?;
+                space = " ";
             }
         }
-        if written == 0 { f.write_str("0 seconds") } else { Ok(()) }
+        if begun == UNITS.len() { f.write_str("0 seconds") } else { Ok(()) }
     }
 }
 
@@ -117,7 +122,12 @@ impl FromStr for Share {
         if text == "all" {
             return Ok(Self(1.0));
         }
-        let number = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+        // No exponents, signs or infinities: nobody writes a share so.
+        let number = text.strip_suffix('%').map(str::trim).filter(|number| {
+            number.starts_with(|c: char| c.is_ascii_digit())
+                && number.chars().all(|c| c.is_ascii_digit() || c == '.')
+        });
+        let number = number.and_then(|number| number.parse::<f64>().ok());
         match number {
             Some(percent) if (0.0..=100.0).contains(&percent) => Ok(Self(percent / 100.0)),
             _ => Err(BadAmount(format!("`{text}` is no share: write `10%` or `all`"))),
@@ -126,7 +136,8 @@ impl FromStr for Share {
 }
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 >= 1.0 { f.write_str("all") } else { write!(f, "{}%", self.0 * 100.0) }
+        // 0.07 * 100 is 7.000000000000001.
+        if self.0 >= 1.0 { f.write_str("all") } else { write!(f, "{}%", (self.0 * 1e8).round() / 1e6) }
     }
 }
 impl Serialize for Share {
@@ -159,7 +170,9 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(Period::seconds(seconds)), "{text}");
         }
-        for text in ["", "5", "minutes", "five minutes", "5 parsecs", "-1 hour", "1.5 hours", "99999999999999 years"] {
+        for text in
+            ["", "5", "minutes", "five minutes", "5 parsecs", "-1 hour", "1.5 hours", "99999999999999 years"]
+        {
             assert!(text.parse::<Period>().is_err(), "{text}");
         }
     }

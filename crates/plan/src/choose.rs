@@ -31,7 +31,9 @@ impl FromStr for Wanted {
             "last clean" => Ok(Self::LastClean),
             _ => match text.strip_prefix("before ").map(str::trim).map(instant) {
                 Some(Some(time)) => Ok(Self::Before(time)),
-                Some(None) => Err(format!("`{text}` names no instant: write before 2026-11-23T12:00:00+01:00")),
+                Some(None) => {
+                    Err(format!("`{text}` names no instant: write before 2026-11-23T12:00:00+01:00"))
+                }
                 None => Err(format!("`{text}` is none of latest, last verified, last clean, before TIME")),
             },
         }
@@ -143,7 +145,8 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
             }
         },
         Wanted::Id(id) => {
-            let called: Vec<_> = points.iter().copied().filter(|point| point.id.starts_with(id.as_str())).collect();
+            let called: Vec<_> =
+                points.iter().copied().filter(|point| point.id.starts_with(id.as_str())).collect();
             if called.len() > 1 {
                 let names: Vec<_> = called.iter().map(|point| point.id.as_str()).collect();
                 return Err(NoChoice(format!("`{id}` may be {}", names.join(" or "))));
@@ -165,12 +168,15 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
             _ => format!("none of the {count} points fits"),
         }));
     };
-    reasons.insert(0, match wanted {
-        Wanted::Latest | Wanted::Id(_) => "the newest complete point".into(),
-        Wanted::LastVerified => "the newest complete point that was verified".into(),
-        Wanted::LastClean => "the newest complete point that shows no sign of tampering".into(),
-        Wanted::Before(time) => format!("the newest complete point from before {time}"),
-    });
+    reasons.insert(
+        0,
+        match wanted {
+            Wanted::Latest | Wanted::Id(_) => "the newest complete point".into(),
+            Wanted::LastVerified => "the newest complete point that was verified".into(),
+            Wanted::LastClean => "the newest complete point that shows no sign of tampering".into(),
+            Wanted::Before(time) => format!("the newest complete point from before {time}"),
+        },
+    );
     if !point.complete {
         reasons.insert(0, "no complete point fits: this is the newest incomplete one".into());
     } else if let Some(newer) = candidates.last().filter(|newer| newer.time > point.time) {
@@ -197,7 +203,10 @@ fn first_sign(points: &[&Facts]) -> Option<(usize, String)> {
             let share = point.touched.unwrap_or_default() * 100.0;
             let sign = format!(
                 "point {} of {} is suspicious: {} files ({share:.0}%) changed or vanished at once, and {:.0}% of the new content doesn't compress",
-                point.id, point.time, point.touched_files, point.incompressible * 100.0
+                point.id,
+                point.time,
+                point.touched_files,
+                point.incompressible * 100.0
             );
             return Some((at, sign));
         }
@@ -262,7 +271,8 @@ mod tests {
 
     #[test]
     fn an_ambiguous_beginning_names_the_candidates() {
-        let error = choose(&[point("ab12", 1), point("ab34", 2)], &Wanted::Id("ab".into()), now()).unwrap_err();
+        let error =
+            choose(&[point("ab12", 1), point("ab34", 2)], &Wanted::Id("ab".into()), now()).unwrap_err();
         assert_eq!(error.to_string(), "`ab` may be ab12 or ab34");
     }
 

@@ -50,17 +50,28 @@ pub fn rta(bytes: u64, last: Option<Measured>) -> Predicted {
     };
     // Small restores are all latency: scaling them down would promise what nobody can hold.
     let scale = if last.bytes == 0 { 1.0 } else { (bytes as f64 / last.bytes as f64).max(1.0) };
-    let value = Period(Duration::try_from_secs_f64(last.restore.as_secs_f64() * scale).unwrap_or(Duration::MAX) + last.rest);
-    Predicted::Known { value, from: format!("a measured recovery of {} bytes in {:.1} s", last.bytes, last.restore.as_secs_f64()) }
+    let restore = Duration::try_from_secs_f64(last.restore.as_secs_f64() * scale).unwrap_or(Duration::MAX);
+    let value = Period(restore.saturating_add(last.rest));
+    Predicted::Known {
+        value,
+        from: format!("a measured recovery of {} bytes in {:.1} s", last.bytes, last.restore.as_secs_f64()),
+    }
 }
 
 /// Predicts what is lost: everything since the newest complete point.
 #[must_use]
 pub fn rpa(newest_complete: Option<Timestamp>, now: Timestamp) -> Predicted {
     match newest_complete {
-        None => Predicted::Unknown { why: "there is no complete restore point: everything would be lost".into() },
-        Some(time) if time > now => Predicted::Unknown { why: format!("the newest point is from the future ({time}): a clock is wrong") },
-        Some(time) => Predicted::Known { value: Period(now.duration_since(time).unsigned_abs()), from: format!("the point of {time}") },
+        None => {
+            Predicted::Unknown { why: "there is no complete restore point: everything would be lost".into() }
+        }
+        Some(time) if time > now => Predicted::Unknown {
+            why: format!("the newest point is from the future ({time}): a clock is wrong"),
+        },
+        Some(time) => Predicted::Known {
+            value: Period(now.duration_since(time).unsigned_abs()),
+            from: format!("the point of {time}"),
+        },
     }
 }
 
@@ -77,7 +88,8 @@ mod tests {
 
     #[test]
     fn twice_the_bytes_take_twice_as_long_and_half_of_them_no_less() {
-        let last = Some(Measured { bytes: 100, restore: Duration::from_secs(10), rest: Duration::from_secs(5) });
+        let last =
+            Some(Measured { bytes: 100, restore: Duration::from_secs(10), rest: Duration::from_secs(5) });
         let value = |bytes| match rta(bytes, last) {
             Predicted::Known { value, .. } => value.0.as_secs(),
             Predicted::Unknown { .. } => 0,

@@ -18,7 +18,8 @@ pub struct Ordered {
 #[must_use]
 pub fn recovery_order(plan: &Plan, selected: &[SystemName]) -> Vec<Ordered> {
     let selected: BTreeSet<&SystemName> = selected.iter().collect();
-    let mut left: Vec<_> = selected.iter().filter_map(|name| Some((*name, plan.systems.get(*name)?))).collect();
+    let mut left: Vec<_> =
+        selected.iter().filter_map(|name| Some((*name, plan.systems.get(*name)?))).collect();
     left.sort_by_key(|(name, system)| (system.criticality, system.rto, *name));
     let mut done: BTreeSet<&SystemName> = BTreeSet::new();
     let mut order = Vec::new();

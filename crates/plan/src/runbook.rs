@@ -1,10 +1,13 @@
 //! What a recovery will do, with no choice left open: a value that can be printed, looked at and then carried out.
 
-use crate::{Action, Check, Choice, Facts, HostName, Period, PersonName, Plan, ScenarioName, SystemName, VaultName, Wanted};
-use crate::{choose, recovery_order};
+use crate::{
+    Action, Check, Choice, Facts, HostName, Period, PersonName, Plan, ScenarioName, SystemName, VaultName,
+    Wanted,
+};
+use crate::{Ordered, choose, recovery_order};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that the decision rests on.
 #[derive(Debug, Clone)]
@@ -130,7 +133,8 @@ pub enum StepKind {
 pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
     let plan = input.plan;
     let scenario = input.scenario.as_ref().and_then(|name| plan.scenarios.get(name));
-    let wanted = input.wanted.clone().or_else(|| scenario.map(|s| s.restore_point.clone())).unwrap_or_default();
+    let wanted =
+        input.wanted.clone().or_else(|| scenario.map(|s| s.restore_point.clone())).unwrap_or_default();
     let selected: Vec<SystemName> =
         if input.systems.is_empty() { plan.systems.keys().cloned().collect() } else { input.systems.clone() };
     let mut book = Runbook {
@@ -156,12 +160,22 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             book.warnings.push(format!("vault `{vault}` can't be read: {why}"));
         }
     }
+    let order = recovery_order(plan, &selected);
+    let stops = if input.to.is_none() { book.push_stops(plan, &order, &first) } else { BTreeMap::new() };
+    if let Some(name) = input.scenario.as_ref().filter(|_| scenario.is_none()) {
+        book.blockers.push(format!("there is no scenario `{name}` in the plan"));
+    }
+    for name in selected.iter().filter(|name| !plan.systems.contains_key(*name)) {
+        book.blockers.push(format!("there is no system `{name}` in the plan"));
+    }
     let mut last_of: BTreeMap<SystemName, Vec<usize>> = BTreeMap::new();
-    for ordered in recovery_order(plan, &selected) {
+    for ordered in order {
         let name = ordered.system;
         let Some(system) = plan.systems.get(&name) else { continue };
         for need in &ordered.needs_running {
-            book.warnings.push(format!("`{name}` needs `{need}`, which is not part of this recovery: it must be running"));
+            book.warnings.push(format!(
+                "`{name}` needs `{need}`, which is not part of this recovery: it must be running"
+            ));
         }
         let expected = plan.machine_name(&system.host);
         if expected != input.machine && !input.stands_in && input.to.is_none() {
@@ -179,10 +193,11 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             }
         };
         if !choice.point.complete {
-            book.warnings.push(format!("the chosen point of `{name}` is incomplete: what it lacks can't come back"));
+            book.warnings
+                .push(format!("the chosen point of `{name}` is incomplete: what it lacks can't come back"));
         }
         if choice.loss > system.rpo {
-            book.warnings.push(format!("`{name}` loses {}, and {} was promised", choice.loss, system.rpo));
+            book.warnings.push(format!("`{name}` loses {:.2}, and {} was promised", choice.loss, system.rpo));
         }
         let vaults: Vec<_> = input
             .vaults
@@ -191,15 +206,16 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             .map(|(vault, _)| vault.clone())
             .collect();
         if vaults.is_empty() {
-            book.blockers.push(format!("`{name}`: no vault that holds point {} can be read", choice.point.id));
+            book.blockers
+                .push(format!("`{name}`: no vault that holds point {} can be read", choice.point.id));
         }
         // Started only after what it needs is started, but its data comes back at once: independent systems side by side.
-        let mut before = first.clone();
-        if input.to.is_none()
-            && let Some(stop) = &system.recover.stop
-        {
-            before = vec![book.push(before, Some(&name), StepKind::Stop(stop.clone()))];
-        }
+        // Nobody may hold its files open meanwhile: neither it nor what uses it.
+        let users = stops
+            .iter()
+            .filter(|(user, _)| **user == name || leans_on(plan, user, &name))
+            .map(|(_, stop)| *stop);
+        let before: Vec<usize> = first.iter().copied().chain(users).collect();
         let mut last = vec![book.push(before, Some(&name), StepKind::Restore)];
         if input.to.is_none() {
             last.extend(ordered.after.iter().flat_map(|need| last_of.get(need).cloned().unwrap_or_default()));
@@ -227,11 +243,12 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
     if input.to.is_some() {
         book.warnings.push("restored beside: nothing is stopped, started or checked".into());
     }
-    let bytes: u64 = book.systems.iter().map(|restore| restore.choice.point.bytes).sum();
+    let bytes = book.systems.iter().fold(0u64, |sum, restore| sum.saturating_add(restore.choice.point.bytes));
     if let Some(free) = input.free
         && free < bytes
     {
-        let standing = book.systems.iter().flat_map(|restore| &restore.standing).any(|standing| standing.what.is_some());
+        let standing =
+            book.systems.iter().flat_map(|restore| &restore.standing).any(|standing| standing.what.is_some());
         let message = format!("{bytes} bytes are to come back and {free} are free");
         // What stands there already may be most of it: then it is a warning, and a restore that finds no room says so.
         if standing { book.warnings.push(message) } else { book.blockers.push(message) }
@@ -246,6 +263,20 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
 }
 
 impl Runbook {
+    /// Adds what stops the systems, users before what they use, and returns the step of each.
+    fn push_stops(&mut self, plan: &Plan, order: &[Ordered], first: &[usize]) -> BTreeMap<SystemName, usize> {
+        let mut stops: BTreeMap<SystemName, usize> = BTreeMap::new();
+        for name in order.iter().rev().map(|ordered| &ordered.system) {
+            let Some(stop) = plan.systems.get(name).and_then(|system| system.recover.stop.as_ref()) else {
+                continue;
+            };
+            let users = stops.iter().filter(|(user, _)| leans_on(plan, user, name)).map(|(_, stop)| *stop);
+            let before = first.iter().copied().chain(users).collect();
+            stops.insert(name.clone(), self.push(before, Some(name), StepKind::Stop(stop.clone())));
+        }
+        stops
+    }
+
     fn push(&mut self, after: Vec<usize>, system: Option<&SystemName>, kind: StepKind) -> usize {
         self.steps.push(Step { after, system: system.cloned(), kind });
         self.steps.len() - 1
@@ -254,4 +285,17 @@ impl Runbook {
 
 fn ask(ask: &crate::Ask) -> StepKind {
     StepKind::Ask { text: ask.ask.clone(), who: ask.who.clone(), within: ask.within }
+}
+
+/// Returns whether `user` needs `used`, directly or through others.
+fn leans_on(plan: &Plan, user: &SystemName, used: &SystemName) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut stack = vec![user];
+    while let Some(system) = stack.pop().and_then(|name| plan.systems.get(name)) {
+        if system.needs.contains(used) {
+            return true;
+        }
+        stack.extend(system.needs.iter().filter(|need| seen.insert(*need)));
+    }
+    false
 }

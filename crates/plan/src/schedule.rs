@@ -31,7 +31,8 @@ pub fn due(history: History, every: Period, now: Timestamp) -> Timestamp {
         && let Some(attempt) = past(history.attempt)
     {
         let doublings = history.failures.saturating_sub(1).min(16);
-        let pause = RETRY_FIRST.saturating_mul(1 << doublings).min(RETRY_LONGEST).min(every.0.max(RETRY_FIRST));
+        let pause =
+            RETRY_FIRST.saturating_mul(1 << doublings).min(RETRY_LONGEST).min(every.0.max(RETRY_FIRST));
         return after(attempt, pause);
     }
     match past(history.success) {

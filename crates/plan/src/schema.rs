@@ -14,11 +14,14 @@ pub(crate) enum Shape {
     Texts,
     /// A program and its arguments.
     Command,
-    Secret,
+    /// A table of which exactly one key is written: where a secret is to be had.
+    Secret(&'static [Key]),
     Word(&'static [&'static str]),
     /// `latest`, `last verified`, `last clean`, `before TIME`.
     RestorePoint,
     Table(&'static [Key]),
+    /// A table of which exactly one key is written.
+    OneOf(&'static [Key]),
     /// Names chosen by the writer, each a table.
     Named(&'static [Key]),
     List(&'static [Key]),
@@ -42,7 +45,9 @@ const fn must(name: &'static str, shape: Shape, doc: &'static str) -> Key {
     Key { name, shape, required: true, doc }
 }
 
-use Shape::{Command, Flag, List, Named, NotYet, Period, RestorePoint, Secret, Share, Table, Text, Texts, Whole, Word};
+use Shape::{
+    Command, Flag, List, Named, NotYet, OneOf, Period, RestorePoint, Share, Table, Text, Texts, Whole, Word,
+};
 
 /// The keys of the whole plan.
 pub(crate) const PLAN: &[Key] = &[
@@ -75,10 +80,10 @@ const HOST: &[Key] = &[
 const VAULT: &[Key] = &[
     must("url", Text, "file:///path, s3://bucket/prefix?endpoint=…&region=…, or sftp://user@host/path."),
     must("site", Text, "The site where it stands."),
-    key("password", Secret, "What opens it."),
-    key("access_key", Secret, "S3: the access key's id."),
-    key("secret_key", Secret, "S3: the secret access key."),
-    key("session_token", Secret, "S3: the session token, for temporary keys."),
+    key("password", Shape::Secret(SECRET), "What opens it."),
+    key("access_key", Shape::Secret(SECRET), "S3: the access key's id."),
+    key("secret_key", Shape::Secret(SECRET), "S3: the secret access key."),
+    key("session_token", Shape::Secret(SECRET), "S3: the session token, for temporary keys."),
     key(
         "immutable_for",
         NotYet(
@@ -91,7 +96,11 @@ const VAULT: &[Key] = &[
 const SYSTEM: &[Key] = &[
     key("title", Text, "As people say it."),
     must("host", Text, "The host that it runs on."),
-    key("criticality", Word(&["vital", "important", "normal"]), "How badly the company needs it; normal unless said."),
+    key(
+        "criticality",
+        Word(&["vital", "important", "normal"]),
+        "How badly the company needs it; normal unless said.",
+    ),
     must("rto", Period, "Promised time to recover."),
     must("rpo", Period, "Promised bound on lost data."),
     key("mtpd", Period, "The longest outage that the company survives."),
@@ -106,7 +115,7 @@ const SYSTEM: &[Key] = &[
         ),
         "Systems that are restored to one common instant. Not supported yet.",
     ),
-    must("source", Table(SOURCE), "How it is captured and put back: exactly one of files, sqlite, command."),
+    must("source", OneOf(SOURCE), "How it is captured and put back: exactly one of files, sqlite, command."),
     key("recover", Table(RECOVER), "How it is stopped before and started after."),
     key("check", List(CHECK), "How it is known that it works."),
     key("policy", Table(POLICY_OVERRIDE), "What it does otherwise than the plan's policy."),
@@ -206,7 +215,7 @@ const DRILL: &[Key] = &[
 ];
 
 /// The keys of a reference to a secret.
-pub(crate) const SECRET: &[Key] = &[
+const SECRET: &[Key] = &[
     key("env", Text, "An environment variable that holds it."),
     key("file", Text, "A file that holds it."),
     key("command", Command, "A command that prints it."),
@@ -251,13 +260,15 @@ fn shape(shape: Shape) -> Value {
     match shape {
         Text => text,
         Flag => json!({ "type": "boolean" }),
-        Whole => json!({ "type": "integer", "minimum": 0 }),
+        Whole => json!({ "type": "integer", "minimum": 0, "maximum": u32::MAX }),
         Period => json!({ "type": "string", "examples": ["30 minutes", "1 hour", "2 weeks"] }),
-        Share => json!({ "type": "string", "pattern": "^(all|[0-9.]+ ?%)$", "examples": ["10%", "all"] }),
+        Share => {
+            json!({ "type": "string", "pattern": "^(all|[0-9]+([.][0-9]+)? ?%)$", "examples": ["10%", "all"] })
+        }
         Texts => json!({ "type": "array", "items": text }),
         Command => json!({ "type": "array", "items": text, "minItems": 1 }),
-        Secret => {
-            let mut schema = table(SECRET);
+        Shape::Secret(keys) | OneOf(keys) => {
+            let mut schema = table(keys);
             if let Some(object) = schema.as_object_mut() {
                 object.insert("minProperties".into(), 1.into());
                 object.insert("maxProperties".into(), 1.into());
@@ -265,7 +276,9 @@ fn shape(shape: Shape) -> Value {
             schema
         }
         Word(words) => json!({ "enum": words }),
-        RestorePoint => json!({ "type": "string", "pattern": "^(latest|last verified|last clean|before .+)$" }),
+        RestorePoint => {
+            json!({ "type": "string", "pattern": "^(latest|last verified|last clean|before .+)$" })
+        }
         Table(keys) => table(keys),
         Named(keys) => json!({ "type": "object", "additionalProperties": table(keys) }),
         List(keys) => json!({ "type": "array", "items": table(keys) }),

@@ -1,0 +1,191 @@
+//! What a plan means, and whether that can hold: references, order, promises.
+
+mod promises;
+mod systems;
+mod vaults;
+
+use crate::diagnostic::Severity;
+use crate::model::*;
+use crate::notes::{Notes, nearest};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Adds what is wrong with the meaning of a plan.
+pub(crate) fn meaning(plan: &Plan, notes: &mut Notes) {
+    let mut check = Checker { plan, notes };
+    check.people_and_places();
+    check.vaults();
+    for (name, system) in &plan.systems {
+        check.system(name, system);
+        check.promises(name, system);
+    }
+    check.needs();
+    check.copies();
+    check.policy("policy", &plan.policy.vaults);
+    check.scenarios();
+    check.drills();
+    check.not_yet();
+}
+
+/// What a name can stand for.
+#[derive(Clone, Copy)]
+struct Sort {
+    word: &'static str,
+    table: &'static str,
+}
+
+const PERSON: Sort = Sort { word: "person", table: "people" };
+const SITE: Sort = Sort { word: "site", table: "sites" };
+const HOST: Sort = Sort { word: "host", table: "hosts" };
+const VAULT: Sort = Sort { word: "vault", table: "vaults" };
+const SYSTEM: Sort = Sort { word: "system", table: "systems" };
+const SCENARIO: Sort = Sort { word: "scenario", table: "scenarios" };
+
+struct Checker<'p, 'n> {
+    plan: &'p Plan,
+    notes: &'n mut Notes,
+}
+
+impl Checker<'_, '_> {
+    fn error(&mut self, code: &'static str, path: &str, message: impl Into<String>, help: impl Into<String>) {
+        let place = self.notes.place(path);
+        self.notes.add(Severity::Error, code, place, message.into(), Some(help.into()));
+    }
+
+    fn warn(&mut self, code: &'static str, path: &str, message: impl Into<String>, help: impl Into<String>) {
+        let place = self.notes.place(path);
+        self.notes.add(Severity::Warning, code, place, message.into(), Some(help.into()));
+    }
+
+    /// Checks that a name stands for something.
+    fn refers<K: std::borrow::Borrow<str> + Ord, V>(
+        &mut self,
+        path: &str,
+        sort: Sort,
+        name: &str,
+        known: &BTreeMap<K, V>,
+    ) {
+        // An empty name is a missing key, and what it stands for may be broken: both have been said.
+        if name.is_empty()
+            || known.contains_key(name)
+            || self.notes.is_broken(&format!("{}.{name}", sort.table))
+        {
+            return;
+        }
+        let sort = sort.word;
+        let names = || known.keys().map(std::borrow::Borrow::borrow);
+        let help = match nearest(name, names()) {
+            Some(near) => format!("write \"{near}\""),
+            None if known.is_empty() => format!("there is no {sort} in the plan yet"),
+            None => format!("there are: {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        self.error("unknown-reference", path, format!("there is no {sort} `{name}`"), help);
+    }
+
+    fn people_and_places(&mut self) {
+        let plan = self.plan;
+        for (name, person) in &plan.people {
+            for (at, contact) in person.contact.iter().enumerate() {
+                let path = format!("people.{name}.contact.{at}");
+                let known = ["mailto:", "tel:", "https:"]
+                    .iter()
+                    .any(|scheme| contact.strip_prefix(scheme).is_some_and(|rest| !rest.trim().is_empty()));
+                let mail = contact.strip_prefix("mailto:").is_none_or(|mail| mail.contains('@'));
+                if !known || !mail {
+                    let help = "write mailto:name@example, tel:+33600000000 or https://…";
+                    self.error("bad-contact", &path, format!("`{contact}` is no way to reach someone"), help);
+                }
+            }
+        }
+        for (name, host) in &plan.hosts {
+            self.refers(&format!("hosts.{name}.site"), SITE, &host.site.0, &plan.sites);
+        }
+    }
+
+    fn policy(&mut self, path: &str, vaults: &[VaultName]) {
+        let plan = self.plan;
+        let at = format!("{path}.vaults");
+        if vaults.is_empty() && self.notes.key(&at).is_some() && !self.notes.is_broken(&at) {
+            self.error(
+                "no-vaults",
+                &at,
+                "no copy is kept anywhere",
+                "name the vaults that every point goes to",
+            );
+        }
+        let mut seen = BTreeSet::new();
+        for (at, vault) in vaults.iter().enumerate() {
+            let path = format!("{path}.vaults.{at}");
+            self.refers(&path, VAULT, &vault.0, &plan.vaults);
+            if !seen.insert(vault) {
+                self.error("twice", &path, format!("vault `{vault}` stands there twice"), "keep one of them");
+            }
+        }
+    }
+
+    fn scenarios(&mut self) {
+        let plan = self.plan;
+        for (name, scenario) in &plan.scenarios {
+            let path = format!("scenarios.{name}");
+            for (at, host) in scenario.isolate.iter().enumerate() {
+                self.refers(&format!("{path}.isolate.{at}"), HOST, &host.0, &plan.hosts);
+            }
+            for (key, asks) in [("before", &scenario.before), ("after", &scenario.after)] {
+                for (at, ask) in asks.iter().enumerate() {
+                    if let Some(who) = &ask.who {
+                        self.refers(&format!("{path}.{key}.{at}.who"), PERSON, &who.0, &plan.people);
+                    }
+                }
+            }
+        }
+    }
+
+    fn drills(&mut self) {
+        let plan = self.plan;
+        for (name, drill) in &plan.drills {
+            let path = format!("drills.{name}");
+            self.refers(&format!("{path}.scenario"), SCENARIO, &drill.scenario.0, &plan.scenarios);
+            for (at, system) in drill.systems.iter().enumerate() {
+                self.refers(&format!("{path}.systems.{at}"), SYSTEM, &system.0, &plan.systems);
+            }
+        }
+    }
+
+    /// What may stand in the plan although nothing carries it out yet, since nothing is lost by that.
+    fn not_yet(&mut self) {
+        let plan = self.plan;
+        let own = plan.systems.iter().filter(|(_, system)| system.policy.keep.is_some());
+        let own = own.map(|(name, _)| format!("systems.{name}.policy.keep")).next();
+        if let Some(path) = plan.policy.keep.is_some().then(|| "policy.keep".to_owned()).or(own) {
+            self.warn(
+                "not-supported-yet",
+                &path,
+                "`keep` is not supported yet: nothing is pruned, every point is kept",
+                "leave it; watch the room in the vaults",
+            );
+        }
+        if let Some(name) = plan.drills.keys().next() {
+            self.warn(
+                "not-supported-yet",
+                &format!("drills.{name}"),
+                "drills are not supported yet: none is run, and `status` says never rehearsed",
+                "rehearse by hand: releve recover --to an empty folder",
+            );
+        }
+        if plan.organisation.language.as_deref() == Some("fr") {
+            self.warn(
+                "not-supported-yet",
+                "organisation.language",
+                "French texts are not supported yet: they come in English",
+                "leave it",
+            );
+        }
+        if plan.organisation.review_every.is_some() {
+            self.warn(
+                "not-supported-yet",
+                "organisation.review_every",
+                "`review_every` is not supported yet: nobody is reminded",
+                "put it in a calendar",
+            );
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Each system for itself: its source, its actions, its checks.
+
+use super::{Checker, HOST, PERSON, SYSTEM};
+use crate::model::*;
+
+impl Checker<'_, '_> {
+    pub(super) fn system(&mut self, name: &SystemName, system: &System) {
+        let plan = self.plan;
+        let path = format!("systems.{name}");
+        self.refers(&format!("{path}.host"), HOST, &system.host.0, &plan.hosts);
+        for (key, person) in [("owner", &system.owner), ("deputy", &system.deputy)] {
+            if let Some(person) = person {
+                self.refers(&format!("{path}.{key}"), PERSON, &person.0, &plan.people);
+            }
+        }
+        for (at, need) in system.needs.iter().enumerate() {
+            self.refers(&format!("{path}.needs.{at}"), SYSTEM, &need.0, &plan.systems);
+        }
+        if let Some(vaults) = &system.policy.vaults {
+            self.policy(&format!("{path}.policy"), vaults);
+        }
+        self.source(&path, system);
+        for (key, action) in [("stop", &system.recover.stop), ("start", &system.recover.start)] {
+            let at = format!("{path}.recover.{key}");
+            if let Some(action) = action
+                && action.service.is_some() == action.command.is_some()
+                && !self.notes.is_broken(&at)
+            {
+                self.error(
+                    "one-of",
+                    &at,
+                    format!("`{at}` must say one of `service` and `command`"),
+                    "write { service = \"nginx\" }",
+                );
+            }
+        }
+        if system.check.is_empty() && !self.notes.is_broken(&format!("{path}.check")) {
+            let help = "add check = [{ http = \"http://127.0.0.1/health\" }], or command, tcp, sql, file";
+            self.warn(
+                "no-check",
+                &path,
+                format!("nothing checks that `{name}` works: a recovery that nobody checked isn't proven"),
+                help,
+            );
+        }
+        for (at, check) in system.check.iter().enumerate() {
+            self.check(&format!("{path}.check.{at}"), check, system);
+        }
+    }
+
+    fn source(&mut self, path: &str, system: &System) {
+        let at = format!("{path}.source");
+        match &system.source {
+            None => {}
+            Some(Source::Files(files)) => {
+                if files.paths.is_empty() && !self.notes.is_broken(&format!("{at}.files.paths")) {
+                    self.error(
+                        "no-paths",
+                        &at,
+                        format!("`{at}.files` names nothing to capture"),
+                        "write paths = [\"/srv/shop\"]",
+                    );
+                }
+                for (n, file) in files.paths.iter().enumerate() {
+                    self.absolute(&format!("{at}.files.paths.{n}"), file);
+                }
+                for (n, glob) in files.exclude.iter().enumerate() {
+                    if let Err(why) = pattern(glob) {
+                        self.error(
+                            "bad-glob",
+                            &format!("{at}.files.exclude.{n}"),
+                            format!("`{glob}` {why}"),
+                            "write a pattern such as cache/, *.tmp or /srv/shop/tmp",
+                        );
+                    }
+                }
+            }
+            Some(Source::Sqlite(sqlite)) => self.absolute(&format!("{at}.sqlite.path"), &sqlite.path),
+            Some(Source::Command(command)) => {
+                if command
+                    .name
+                    .as_deref()
+                    .is_some_and(|name| name.contains('/') || name == "." || name == "..")
+                {
+                    self.error(
+                        "bad-name",
+                        &format!("{at}.command.name"),
+                        "the name of the output is the name of a file, without folders",
+                        "write name = \"dump.sql\"",
+                    );
+                }
+            }
+        }
+    }
+
+    fn absolute(&mut self, path: &str, file: &str) {
+        if !file.is_empty() && !file.starts_with('/') {
+            self.error(
+                "relative-path",
+                path,
+                format!("`{file}` is relative: to what, on the day?"),
+                format!("write an absolute path, /{file} perhaps"),
+            );
+        }
+    }
+
+    fn check(&mut self, path: &str, check: &Check, system: &System) {
+        let kinds = [
+            check.http.is_some(),
+            check.tcp.is_some(),
+            check.command.is_some(),
+            check.sql.is_some(),
+            check.file.is_some(),
+        ];
+        if self.notes.is_broken(path) {
+            return;
+        }
+        if kinds.iter().filter(|there| **there).count() != 1 {
+            return self.error(
+                "one-of",
+                path,
+                "a check is exactly one of `http`, `tcp`, `command`, `sql`, `file`",
+                "make it several checks: [{ … }, { … }]",
+            );
+        }
+        if let Some(url) = &check.http
+            && !url.starts_with("http://")
+            && !url.starts_with("https://")
+        {
+            self.error("bad-url", path, format!("`{url}` is no page"), format!("write http://{url}"));
+        }
+        if check.contains.is_some() && check.http.is_none() {
+            self.error(
+                "meaningless-key",
+                path,
+                "`contains` looks into a page: it goes with `http`",
+                "take it out",
+            );
+        }
+        if check.expect.is_some() && check.http.is_none() && check.command.is_none() {
+            self.error(
+                "meaningless-key",
+                path,
+                "`expect` is a status: it goes with `http` and `command`",
+                "take it out",
+            );
+        }
+        let statuses = if check.http.is_some() { 100..=599 } else { 0..=255 };
+        if let Some(expect) = check.expect.filter(|expect| !statuses.contains(expect)) {
+            let message = format!("no answer has the status {expect}");
+            let help = format!("write a number from {} to {}", statuses.start(), statuses.end());
+            self.error("bad-amount", &format!("{path}.expect"), message, help);
+        }
+        if let Some(address) = &check.tcp
+            && address
+                .rsplit_once(':')
+                .is_none_or(|(host, port)| host.is_empty() || port.parse::<u16>().is_err())
+        {
+            self.error(
+                "bad-address",
+                path,
+                format!("`{address}` is no address"),
+                "write host:port, 127.0.0.1:5432 say",
+            );
+        }
+        if let Some(file) = &check.file {
+            self.absolute(&format!("{path}.file"), file);
+        }
+        if check.sql.is_some() && !matches!(system.source, Some(Source::Sqlite(_)) | None) {
+            self.error(
+                "meaningless-key",
+                path,
+                "`sql` asks the system's own database: it goes with source.sqlite",
+                "use command = [\"psql\", …] for other databases",
+            );
+        }
+    }
+}
+
+/// Says why a text is no pattern for paths.
+fn pattern(text: &str) -> Result<(), String> {
+    let body = text.strip_suffix('/').unwrap_or(text);
+    if body.is_empty() {
+        return Err("matches nothing".into());
+    }
+    if body.starts_with('!') {
+        return Err("takes something back in, which patterns can't".into());
+    }
+    if body.contains("//") || body.split('/').any(|part| part == "." || part == "..") {
+        return Err("never matches: paths have no `.`, `..` or `//` in them".into());
+    }
+    globset::Glob::new(body).map(drop).map_err(|error| format!("is no pattern: {}", error.kind()))
+}

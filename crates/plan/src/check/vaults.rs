@@ -1,0 +1,113 @@
+//! Where copies go.
+
+use super::{Checker, SITE};
+use crate::model::*;
+use std::collections::BTreeMap;
+
+impl Checker<'_, '_> {
+    pub(super) fn vaults(&mut self) {
+        let plan = self.plan;
+        let mut urls: BTreeMap<&str, &VaultName> = BTreeMap::new();
+        for (name, vault) in &plan.vaults {
+            let path = format!("vaults.{name}");
+            self.refers(&format!("{path}.site"), SITE, &vault.site.0, &plan.sites);
+            let url = format!("{path}.url");
+            if let Some(other) = urls.insert(vault.url.trim_end_matches('/'), name)
+                && !vault.url.is_empty()
+            {
+                let message = format!("vaults `{other}` and `{name}` are one and the same place");
+                self.error(
+                    "same-vault",
+                    &url,
+                    message,
+                    "two copies in one place are one copy: give it a place of its own",
+                );
+            }
+            self.vault_url(&url, &vault.url);
+            if vault.password.is_none() && !self.notes.is_broken(&format!("{path}.password")) {
+                let off_site = plan.hosts.values().all(|host| host.site != vault.site);
+                let message = if off_site {
+                    format!(
+                        "vault `{name}` is off site and has no password: whoever holds its disks reads everything"
+                    )
+                } else {
+                    format!("vault `{name}` has no password")
+                };
+                let help =
+                    "a restic repository always has one: password = { file = \"/etc/releve/NAME.key\" }";
+                self.error("no-password", &path, message, help);
+            }
+            let keys = ["access_key", "secret_key", "session_token"].map(|key| format!("{path}.{key}"));
+            if keys.iter().any(|key| self.notes.is_broken(key)) {
+                continue;
+            }
+            let any_key =
+                [&vault.access_key, &vault.secret_key, &vault.session_token].into_iter().any(Option::is_some);
+            if any_key && !vault.url.starts_with("s3://") && !vault.url.is_empty() {
+                let message = format!("vault `{name}` has keys of S3, and its URL is not s3://");
+                self.error("meaningless-key", &path, message, "take them out");
+            } else if vault.access_key.is_some() != vault.secret_key.is_some()
+                || (any_key && vault.access_key.is_none())
+            {
+                let message = format!("vault `{name}` names one half of its S3 keys");
+                self.error(
+                    "half-keys",
+                    &path,
+                    message,
+                    "write both access_key and secret_key, or neither (then the environment's are used)",
+                );
+            }
+        }
+    }
+
+    fn vault_url(&mut self, path: &str, url: &str) {
+        if url.is_empty() {
+            return;
+        }
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return self.error(
+                "bad-url",
+                path,
+                format!("`{url}` is no URL"),
+                "write file:///path, s3://bucket/… or sftp://user@host/path",
+            );
+        };
+        match scheme {
+            "file" if !rest.starts_with('/') => {
+                self.error(
+                    "bad-url",
+                    path,
+                    "the path of a vault must be absolute",
+                    format!("write file:///{rest}"),
+                );
+            }
+            "s3" | "sftp" if rest.is_empty() || rest.starts_with(['/', '?', '@']) => {
+                self.error(
+                    "bad-url",
+                    path,
+                    format!("`{url}` names no bucket or host"),
+                    "write s3://bucket/… or sftp://user@host/path",
+                );
+            }
+            "file" | "s3" | "sftp" => {}
+            other => {
+                let message = format!("`{other}://` is no kind of vault");
+                self.error(
+                    "bad-url",
+                    path,
+                    message,
+                    "write file:///path, s3://bucket/… or sftp://user@host/path",
+                );
+            }
+        }
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        if authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) {
+            self.error(
+                "secret-in-plan",
+                path,
+                "there is a password in this URL",
+                "use keys of SSH, or access_key and secret_key for S3",
+            );
+        }
+    }
+}
