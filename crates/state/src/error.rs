@@ -49,7 +49,9 @@ pub enum Kind {
     #[error("not storable: {0}")]
     Unstorable(String),
     /// A vault's name stands for another repository than before.
-    #[error("vault {vault} was repository {before} and now shows {now}: if that is meant, `releve state forget-vault {vault}`")]
+    #[error(
+        "vault {vault} was repository {before} and now shows {now}: if that is meant, `releve state forget-vault {vault}`"
+    )]
     OtherVault {
         /// The vault's name in the plan.
         vault: String,
@@ -96,4 +98,3 @@ impl Error {
         Self::new(place, kind)
     }
 }
-

@@ -155,13 +155,13 @@ impl State {
 
     /// Appends a record and returns it.
     pub fn append(&self, body: Body, now: Timestamp) -> Result<Record> {
+        let mut record = Record { number: 0, time: now, body, previous: String::new(), hash: String::new() };
         for _ in 0..APPEND_TRIES {
-            let (number, previous) = self.head()?;
-            let mut record = Record { number: number + 1, time: now, body: body.clone(), previous, hash: String::new() };
-            record.hash = record.compute_hash();
+            let (newest, previous) = self.head()?;
+            (record.number, record.previous) = (newest + 1, previous);
+            let json = record.seal()?;
             // The head names the newest record; the record itself is written first and under a name that only one can take.
-            let json = serde_json::to_vec(&record).map_err(|error| Error::corrupt("append a record", error.to_string()))?;
-            if let Outcome::Done(_) = self.kv.put(&record.key(), &json, Expect::Absent)? {
+            if let Outcome::Done(_) = self.kv.put(&record_key(record.number), &json, Expect::Absent)? {
                 let head = serde_json::to_vec(&(record.number, &record.hash)).unwrap_or_default();
                 let _ = self.kv.put("head", &head, Expect::Any)?;
                 return Ok(record);
@@ -172,26 +172,39 @@ impl State {
 
     /// Returns all records, oldest first.
     pub fn records(&self) -> Result<Vec<Record>> {
-        self.kv
-            .list("record/")?
-            .into_iter()
-            .map(|(key, versioned)| {
-                serde_json::from_slice(&versioned.value).map_err(|error| Error::corrupt(key, error.to_string()))
-            })
-            .collect()
+        self.kv.list("record/")?.into_iter().map(|(key, versioned)| parse(&key, &versioned.value)).collect()
     }
 
     /// Checks the chain and returns how many records it has; an error names the first that doesn't fit.
+    ///
+    /// Found is what was changed, removed or moved by hand. Whoever changes the head and all hashes after his change as well is
+    /// found only by one who has kept a hash elsewhere.
     pub fn verify(&self) -> Result<u64> {
-        let mut previous = "0".repeat(64);
+        // The head is read first: what is appended meanwhile is then no contradiction.
+        let head = self.stored_head()?;
+        let mut previous = NO_HASH.to_owned();
         let mut count = 0;
-        for record in self.records()? {
+        for (key, versioned) in self.kv.list("record/")? {
             count += 1;
-            let fits = record.number == count && record.previous == previous && record.hash == record.compute_hash();
+            let link: Link = parse(&key, &versioned.value)?;
+            let fits = key == record_key(count)
+                && link.number == count
+                && link.previous == previous
+                && sealed(&versioned.value).is_some_and(|content| hash(content) == link.hash)
+                && (head.0 != count || head.1 == link.hash);
             if !fits {
-                return Err(Error::corrupt(format!("record {}", record.number), "it doesn't fit the chain: it was changed, or one before it is gone"));
+                return Err(Error::corrupt(
+                    format!("record {}", link.number),
+                    "it doesn't fit the chain: it was changed, or one before it is gone",
+                ));
             }
-            previous = record.hash;
+            previous = link.hash;
+        }
+        if head.0 > count {
+            return Err(Error::corrupt(
+                format!("record {}", count + 1),
+                "it is gone: the newest records were removed",
+            ));
         }
         Ok(count)
     }
@@ -199,14 +212,21 @@ impl State {
     /// Returns the number and hash of the newest record. The stored head may lag behind by those whose writer was killed, or is
     /// just about to move it: from there it is followed forward.
     fn head(&self) -> Result<(u64, String)> {
-        let stored = self.kv.get("head")?.and_then(|head| serde_json::from_slice::<(u64, String)>(&head.value).ok());
-        let mut head = stored.unwrap_or_else(|| (0, "0".repeat(64)));
-        while let Some(next) = self.kv.get(&format!("record/{:012}", head.0 + 1))? {
-            let record: Record = serde_json::from_slice(&next.value)
-                .map_err(|error| Error::corrupt(format!("record {}", head.0 + 1), error.to_string()))?;
-            head = (record.number, record.hash);
+        let mut head = self.stored_head()?;
+        loop {
+            let key = record_key(head.0 + 1);
+            let Some(next) = self.kv.get(&key)? else { return Ok(head) };
+            let link: Link = parse(&key, &next.value)?;
+            // By its place, not by what it says of itself: one that was moved here must not send us in circles.
+            head = (head.0 + 1, link.hash);
         }
-        Ok(head)
+    }
+
+    fn stored_head(&self) -> Result<(u64, String)> {
+        match self.kv.get("head")? {
+            Some(head) => parse("head", &head.value),
+            None => Ok((0, NO_HASH.to_owned())),
+        }
     }
 
     /// Returns the repository that stood behind a vault when it was last seen.
@@ -230,7 +250,12 @@ impl State {
     }
 
     /// Takes the right to run `system`; `Err` holds who has it.
-    pub fn lease_run(&self, system: &str, holder: &str, now: Timestamp) -> Result<std::result::Result<RunLease<'_>, String>> {
+    pub fn lease_run(
+        &self,
+        system: &str,
+        holder: &str,
+        now: Timestamp,
+    ) -> Result<std::result::Result<RunLease<'_>, String>> {
         let name = format!("run/{system}");
         if let Some(lease) = self.kv.holder(&name)?
             && is_dead(&lease.holder, holder)
@@ -261,20 +286,67 @@ impl Drop for RunLease<'_> {
 
 /// Holders are `host/boot id/process`: one on this boot of this host whose process is gone is dead, and so is one of an earlier boot.
 fn is_dead(holder: &str, us: &str) -> bool {
-    let (Some((there, process)), Some((here, _))) = (holder.rsplit_once('/'), us.rsplit_once('/')) else { return false };
-    let (Some((host, boot)), Some((our_host, our_boot))) = (there.split_once('/'), here.split_once('/')) else { return false };
+    let (Some((there, process)), Some((here, _))) = (holder.rsplit_once('/'), us.rsplit_once('/')) else {
+        return false;
+    };
+    let (Some((host, boot)), Some((our_host, our_boot))) = (there.split_once('/'), here.split_once('/'))
+    else {
+        return false;
+    };
     host == our_host && (boot != our_boot || !Path::new("/proc").join(process).exists())
 }
 
-impl Record {
-    fn key(&self) -> String {
-        format!("record/{:012}", self.number)
-    }
+/// What the chain needs of a record, whatever else a newer version has put into it.
+#[derive(Debug, Deserialize)]
+struct Link {
+    number: u64,
+    previous: String,
+    hash: String,
+}
 
-    fn compute_hash(&self) -> String {
-        let content = serde_json::json!({ "number": self.number, "time": self.time, "body": self.body, "previous": self.previous });
-        Sha256::digest(content.to_string()).iter().map(|byte| format!("{byte:02x}")).collect()
+impl Record {
+    /// Sets the hash, and returns the record as it is stored. The hash is over the stored bytes before it: what they mean may be
+    /// read differently by another version, and numbers with fractions not to the last digit.
+    fn seal(&mut self) -> Result<Vec<u8>> {
+        self.hash.clear();
+        let failed = |error: String| Error::new("append a record", crate::Kind::Unstorable(error));
+        let mut json = serde_json::to_vec(self).map_err(|error| failed(error.to_string()))?;
+        let content = sealed(&json).ok_or_else(|| failed("the hash is not its last field".into()))?;
+        self.hash = hash(content);
+        json.truncate(content.len());
+        json.extend_from_slice(SEAL);
+        json.extend_from_slice(self.hash.as_bytes());
+        json.extend_from_slice(b"\"}");
+        // What can't be read back (a number that is none becomes `null`) would spoil the ledger for good.
+        serde_json::from_slice::<Self>(&json).map_err(|error| failed(error.to_string()))?;
+        Ok(json)
     }
+}
+
+/// Stands between what the hash is of and the hash.
+const SEAL: &[u8] = b",\"hash\":\"";
+/// What the first record has before it.
+const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// Returns the part of a stored record that its hash is of.
+fn sealed(json: &[u8]) -> Option<&[u8]> {
+    // The last one: a text in the body may hold the same, quoted.
+    let at = json.windows(SEAL.len()).rposition(|part| part == SEAL)?;
+    // Behind it stands the hash and nothing else, so that nothing can be slipped in there.
+    let rest = json.get(at + SEAL.len()..)?.strip_suffix(b"\"}")?;
+    rest.iter().all(u8::is_ascii_hexdigit).then(|| json.get(..at)).flatten()
+}
+
+fn hash(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn record_key(number: u64) -> String {
+    format!("record/{number:012}")
+}
+
+fn parse<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
+    serde_json::from_slice(value).map_err(|error| Error::corrupt(key, error.to_string()))
 }
 
 #[cfg(test)]

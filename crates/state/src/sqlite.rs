@@ -76,7 +76,7 @@ impl Sqlite {
             .map_err(|error| Error::io(&place, &error))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
-            Connection::open_with_flags(&path, flags).map_err(|error| sqlite_error(&place, error))?;
+            Connection::open_with_flags(&path, flags).map_err(|error| sqlite_error(&place, &error))?;
         let is_new = prepare(&mut connection, &place)?;
         Ok(Self { path, connection: Mutex::new(connection), written: Condvar::new(), is_new, _lock: lock })
     }
@@ -135,11 +135,11 @@ impl Sqlite {
         });
         drop(connection);
         self.written.notify_all();
-        result.map_err(|error| sqlite_error(place, error))
+        result.map_err(|error| sqlite_error(place, &error))
     }
 
     fn read<T>(&self, place: &str, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&self.connection()).map_err(|error| sqlite_error(place, error))
+        work(&self.connection()).map_err(|error| sqlite_error(place, &error))
     }
 }
 
@@ -351,7 +351,7 @@ fn lock_file(dir: &Path) -> Result<File> {
 
 /// Checks the file, or fills it where it is empty; returns whether it was.
 fn prepare(db: &mut Connection, place: &str) -> Result<bool> {
-    let failed = |error| sqlite_error(place, error);
+    let failed = |error| sqlite_error(place, &error);
     db.busy_timeout(BUSY).map_err(failed)?;
     let layout: i64 = db.query_row("PRAGMA user_version", (), |row| row.get(0)).map_err(failed)?;
     if layout > LAYOUT {
@@ -382,7 +382,7 @@ fn use_write_ahead_log(db: &Connection) -> rusqlite::Result<()> {
 }
 
 fn fill(db: &mut Connection, place: &str) -> Result<bool> {
-    let failed = |error| sqlite_error(place, error);
+    let failed = |error| sqlite_error(place, &error);
     let write = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let number = |pragma| write.query_row(pragma, (), |row| row.get::<_, i64>(0)).map_err(failed);
     let (layout, application) = (number("PRAGMA user_version")?, number("PRAGMA application_id")?);
@@ -432,7 +432,8 @@ fn forget_deletions(db: &Connection) -> rusqlite::Result<()> {
         .query_row([GONE_MAX], |row| row.get(0))
         .optional()?;
     if let Some(last) = last {
-        db.prepare_cached("UPDATE counter SET value = max(value, ?1) WHERE name = 'forgotten'")?.execute([last])?;
+        db.prepare_cached("UPDATE counter SET value = max(value, ?1) WHERE name = 'forgotten'")?
+            .execute([last])?;
         db.prepare_cached("DELETE FROM gone WHERE revision <= ?1")?.execute([last])?;
     }
     Ok(())
@@ -484,7 +485,7 @@ fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-fn sqlite_error(place: &str, error: rusqlite::Error) -> Error {
+fn sqlite_error(place: &str, error: &rusqlite::Error) -> Error {
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Corrupt(error.to_string()),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::Busy,

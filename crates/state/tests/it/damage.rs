@@ -1,0 +1,158 @@
+//! A file that is not what was written is said to be so. It is never taken for an empty state.
+
+use crate::{at, done};
+use state::{Body, Expect, Kind, Kv, Made, Sqlite, State};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// A state with records enough for many pages, closed.
+fn filled() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(dir.path()).unwrap();
+    for n in 0..100 {
+        done(store.put(&format!("k/{n}"), &[n; 2000], Expect::Absent).unwrap());
+    }
+    drop(store);
+    let path = dir.path().join("state.db");
+    assert!(!dir.path().join("state.db-wal").exists(), "the log is in the file when the last one closes");
+    (dir, path)
+}
+
+/// Says that the state is damaged, and what the way out is.
+fn refused(dir: &Path) {
+    let error = Sqlite::open(dir).unwrap_err();
+    assert!(error.is_corrupt(), "{error}");
+    assert!(!error.is_retryable());
+    assert!(
+        error.to_string().contains("state.db") && error.to_string().contains("releve state rebuild"),
+        "{error}"
+    );
+    assert!(State::open(dir).unwrap_err().is_corrupt());
+}
+
+#[test]
+fn a_file_of_something_else_is_refused_and_left_alone() {
+    let (dir, path) = filled();
+    let garbage = vec![b'x'; 10_000];
+    fs::write(&path, &garbage).unwrap();
+    refused(dir.path());
+    assert_eq!(fs::read(&path).unwrap(), garbage);
+}
+
+#[test]
+fn a_file_that_is_cut_off_is_refused() {
+    for keep in [100, 4096, 40_000] {
+        let (dir, path) = filled();
+        fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(keep).unwrap();
+        refused(dir.path());
+    }
+}
+
+/// SQLite keeps no checksum of what is in a page: it finds pages that are none, and the chain of the records finds the rest.
+#[test]
+fn a_page_of_zeros_anywhere_is_found_when_opening_or_by_the_chain() {
+    const RECORDS: u64 = 60;
+    const PAGE: usize = 4096;
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path()).unwrap();
+    for number in 0..RECORDS {
+        let failure = Some("x".repeat(number as usize * 40));
+        state.append(Body::Backup(Made { failure, ..Made::default() }), at(0)).unwrap();
+    }
+    drop(state);
+    let path = dir.path().join("state.db");
+    let whole = fs::read(&path).unwrap();
+    assert!(whole.len() > 10 * PAGE);
+    for page in 0..whole.len() / PAGE {
+        let mut damaged = whole.clone();
+        damaged[page * PAGE..(page + 1) * PAGE].fill(0);
+        fs::write(&path, damaged).unwrap();
+        match State::open(dir.path()).and_then(|state| state.verify()) {
+            Err(error) => assert!(error.is_corrupt(), "page {page}: {error}"),
+            // An empty page of a table that is empty (`gone`, `lease`), or of none.
+            Ok(count) => assert_eq!(count, RECORDS, "page {page}"),
+        }
+    }
+}
+
+#[test]
+fn a_database_of_another_program_is_refused_and_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let foreign = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
+    foreign
+        .execute_batch("CREATE TABLE customers (name TEXT); INSERT INTO customers VALUES ('Dupont')")
+        .unwrap();
+    refused(dir.path());
+    assert_eq!(
+        foreign.query_row("SELECT name FROM customers", (), |row| row.get::<_, String>(0)).unwrap(),
+        "Dupont"
+    );
+}
+
+#[test]
+fn a_newer_layout_is_refused_as_newer() {
+    let (dir, path) = filled();
+    rusqlite::Connection::open(path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = Sqlite::open(dir.path()).unwrap_err();
+    assert!(matches!(error.kind, Kind::Newer { found: 99, .. }), "{error}");
+    assert!(!error.is_corrupt(), "it is whole: a rebuild would throw it away");
+}
+
+#[test]
+fn damage_under_an_open_store_is_an_error_and_not_an_empty_list() {
+    let (dir, path) = filled();
+    let store = Sqlite::open(dir.path()).unwrap();
+    // What a bad disk does: everything but the first page is gone. No page of it is in a cache yet that could hide it.
+    let bytes = fs::read(&path).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[4096..].fill(0xaa);
+    fs::write(&path, damaged).unwrap();
+    rusqlite::Connection::open(&path).unwrap().query_row("PRAGMA cache_size", (), |_| Ok(())).unwrap();
+    let found = store.list("");
+    assert!(!found.as_ref().is_ok_and(|found| found.len() != 100), "{found:?}");
+}
+
+#[test]
+fn a_state_that_is_set_aside_is_kept_whole_and_the_next_one_is_new() {
+    let (dir, path) = filled();
+    let bytes = fs::read(&path).unwrap();
+    let aside = Sqlite::set_aside(dir.path(), at(0)).unwrap().unwrap();
+    assert_eq!(fs::read(&aside).unwrap(), bytes);
+    assert!(State::open(dir.path()).unwrap().is_new());
+    let empty = tempfile::tempdir().unwrap();
+    assert_eq!(Sqlite::set_aside(empty.path(), at(0)).unwrap(), None);
+}
+
+#[test]
+fn a_state_in_use_is_not_set_aside() {
+    let (dir, _) = filled();
+    let store = Sqlite::open(dir.path()).unwrap();
+    assert!(matches!(Sqlite::set_aside(dir.path(), at(0)).unwrap_err().kind, Kind::InUse));
+    drop(store);
+    assert!(Sqlite::set_aside(dir.path(), at(0)).unwrap().is_some());
+}
+
+#[test]
+fn the_state_is_its_owners_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let deep = dir.path().join("a/releve");
+    let state = State::open(&deep).unwrap();
+    state.append(Body::Rebuilt { points: 1 }, at(0)).unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&deep), 0o700);
+    for entry in fs::read_dir(&deep).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_place_that_is_no_folder_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    fs::write(&path, "").unwrap();
+    let error = State::open(&path).unwrap_err();
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    assert!(!error.is_corrupt());
+}

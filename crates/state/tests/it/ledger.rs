@@ -1,0 +1,217 @@
+//! Records: what is changed behind the program's back is found.
+
+use crate::at;
+use proptest::prelude::*;
+use rusqlite::Connection;
+use sha2::Digest;
+use state::{Body, Made, State};
+use std::path::Path;
+
+const RECORDS: u64 = 12;
+
+/// A ledger of several records, closed.
+fn ledger() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path()).unwrap();
+    for number in 1..=RECORDS {
+        let made = Made {
+            system: "shop".into(),
+            point: format!("{number:064}"),
+            bytes: number,
+            complete: true,
+            seconds: 0.1,
+            ..Made::default()
+        };
+        let record = state.append(Body::Backup(made), at(number as i64)).unwrap();
+        assert_eq!(record.number, number);
+    }
+    assert_eq!(state.verify().unwrap(), RECORDS);
+    dir
+}
+
+/// Edits the file as someone would who has SQLite's shell.
+fn edit(dir: &Path, sql: &str) {
+    let connection = Connection::open(dir.join("state.db")).unwrap();
+    connection.execute_batch(sql).unwrap();
+    assert!(connection.changes() > 0, "{sql} changed nothing");
+}
+
+fn verdict(dir: &Path) -> Result<u64, String> {
+    let state = State::open(dir).unwrap();
+    state.verify().map_err(|error| {
+        assert!(error.is_corrupt(), "{error}");
+        error.to_string()
+    })
+}
+
+fn key(number: u64) -> String {
+    format!("CAST('record/{number:012}' AS BLOB)")
+}
+
+#[test]
+fn a_ledger_that_was_closed_and_opened_is_whole_and_goes_on() {
+    let dir = ledger();
+    let state = State::open(dir.path()).unwrap();
+    assert!(!state.is_new());
+    let record = state.append(Body::Rebuilt { points: 3 }, at(99)).unwrap();
+    assert_eq!(record.number, RECORDS + 1);
+    assert_eq!(state.verify().unwrap(), RECORDS + 1);
+    let records = state.records().unwrap();
+    assert_eq!(records.last(), Some(&record));
+    assert!(records.windows(2).all(|pair| pair[1].previous == pair[0].hash));
+}
+
+#[test]
+fn a_changed_record_is_found_wherever_it_stands() {
+    for number in 1..=RECORDS {
+        let dir = ledger();
+        let change = "CAST(replace(CAST(value AS TEXT), '\"complete\":true', '\"complete\":false') AS BLOB)";
+        edit(dir.path(), &format!("UPDATE kv SET value = {change} WHERE key = {}", key(number)));
+        assert!(verdict(dir.path()).unwrap_err().contains(&format!("record {number}")));
+    }
+}
+
+#[test]
+fn a_record_whose_time_was_changed_is_found() {
+    let dir = ledger();
+    let change = "CAST(replace(CAST(value AS TEXT), '\"time\":\"2023', '\"time\":\"2022') AS BLOB)";
+    edit(dir.path(), &format!("UPDATE kv SET value = {change} WHERE key = {}", key(5)));
+    assert!(verdict(dir.path()).is_err());
+}
+
+#[test]
+fn a_removed_record_is_found_wherever_it_stood() {
+    for number in 1..=RECORDS {
+        let dir = ledger();
+        edit(dir.path(), &format!("DELETE FROM kv WHERE key = {}", key(number)));
+        assert!(verdict(dir.path()).is_err(), "record {number} is gone and nobody says so");
+    }
+}
+
+#[test]
+fn removed_newest_records_are_found_also_after_the_next_one_was_written() {
+    let dir = ledger();
+    edit(dir.path(), &format!("DELETE FROM kv WHERE key IN ({}, {})", key(RECORDS), key(RECORDS - 1)));
+    let _ = State::open(dir.path()).unwrap().append(Body::Rebuilt { points: 0 }, at(99));
+    assert!(verdict(dir.path()).is_err());
+}
+
+#[test]
+fn two_swapped_records_are_found() {
+    let dir = ledger();
+    let (a, b) = (key(4), key(7));
+    edit(
+        dir.path(),
+        &format!(
+            "UPDATE kv SET value = (SELECT value FROM kv AS other WHERE other.key = CASE kv.key WHEN {a} THEN {b} ELSE {a} END) WHERE key IN ({a}, {b})"
+        ),
+    );
+    assert!(verdict(dir.path()).is_err());
+}
+
+#[test]
+fn a_record_that_is_no_record_is_an_error_that_names_it() {
+    let dir = ledger();
+    edit(dir.path(), &format!("UPDATE kv SET value = CAST('not JSON' AS BLOB) WHERE key = {}", key(6)));
+    assert!(verdict(dir.path()).unwrap_err().contains("record/000000000006"));
+}
+
+#[test]
+fn a_record_of_a_newer_version_does_not_break_the_chain() {
+    let dir = ledger();
+    // One more field, sealed as the newer version does it.
+    let connection = Connection::open(dir.path().join("state.db")).unwrap();
+    let stored: Vec<u8> = connection
+        .query_row("SELECT value FROM kv WHERE key = CAST('head' AS BLOB)", (), |row| row.get(0))
+        .unwrap();
+    let (number, previous): (u64, String) = serde_json::from_slice(&stored).unwrap();
+    let content = format!(
+        "{{\"number\":{},\"time\":\"2030-01-01T00:00:00Z\",\"body\":{{\"kind\":\"drill\",\"x\":0.1}},\"previous\":\"{previous}\"",
+        number + 1
+    );
+    let hash: String = sha2::Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
+    let value = format!("{content},\"hash\":\"{hash}\"}}");
+    connection
+        .execute(
+            "INSERT INTO kv VALUES (?1, ?2, 1000)",
+            (format!("record/{:012}", number + 1).as_bytes(), value.as_bytes()),
+        )
+        .unwrap();
+    connection.execute("UPDATE counter SET value = 1000 WHERE name = 'revision'", ()).unwrap();
+    assert_eq!(verdict(dir.path()), Ok(RECORDS + 1));
+    let record = State::open(dir.path()).unwrap().append(Body::Rebuilt { points: 1 }, at(99)).unwrap();
+    assert_eq!(record.number, RECORDS + 2);
+    assert_eq!(verdict(dir.path()), Ok(RECORDS + 2));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever was recorded comes back as it was, and its own hash holds: texts that look like the seal, numbers of any length.
+    #[test]
+    fn what_was_recorded_holds(failure in ".{0,20}|.{0,5},\"hash\":\"[0-9a-f]{0,4}\"}", seconds in 0.0..1e12f64, bytes in any::<u64>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let made = Made { system: failure.clone(), seconds, bytes, failure: Some(failure), ..Made::default() };
+        let record = state.append(Body::Backup(made.clone()), at(0)).unwrap();
+        state.append(Body::Rebuilt { points: 1 }, at(1)).unwrap();
+        prop_assert_eq!(state.verify().unwrap(), 2);
+        let found = state.records().unwrap().swap_remove(0);
+        prop_assert_eq!((found.number, found.time, &found.previous, &found.hash), (1, at(0), &record.previous, &record.hash));
+        let Body::Backup(found) = found.body else { panic!() };
+        prop_assert!((found.seconds - seconds).abs() <= seconds * 1e-12);
+        prop_assert_eq!(Made { seconds, ..found }, made);
+    }
+}
+
+#[test]
+fn a_record_that_could_not_be_read_back_is_refused_and_the_ledger_goes_on() {
+    let dir = ledger();
+    let state = State::open(dir.path()).unwrap();
+    let error = state.append(Body::Backup(Made { seconds: f64::NAN, ..Made::default() }), at(0)).unwrap_err();
+    assert!(!error.is_corrupt(), "{error}");
+    state.append(Body::Rebuilt { points: 1 }, at(0)).unwrap();
+    assert_eq!(state.verify().unwrap(), RECORDS + 1);
+}
+
+#[test]
+fn several_processes_append_to_one_chain() {
+    const WRITERS: u64 = 4;
+    const EACH: u64 = 10;
+    let dir = tempfile::tempdir().unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let dir = dir.path();
+            scope.spawn(move || {
+                let state = State::open(dir).unwrap();
+                for n in 0..EACH {
+                    state.append(Body::Rebuilt { points: writer * EACH + n }, at(0)).unwrap();
+                }
+            });
+        }
+    });
+    let state = State::open(dir.path()).unwrap();
+    assert_eq!(state.verify().unwrap(), WRITERS * EACH);
+    let mut points: Vec<_> = state
+        .records()
+        .unwrap()
+        .into_iter()
+        .map(|record| match record.body {
+            Body::Rebuilt { points } => points,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    points.sort_unstable();
+    assert_eq!(points, (0..WRITERS * EACH).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_vault_is_known_by_its_repository_until_it_is_forgotten() {
+    let dir = ledger();
+    let state = State::open(dir.path()).unwrap();
+    assert_eq!(state.vault_seen("local").unwrap(), None);
+    state.remember_vault("local", "abc").unwrap();
+    assert_eq!(State::open(dir.path()).unwrap().vault_seen("local").unwrap().as_deref(), Some("abc"));
+    state.forget_vault("local").unwrap();
+    assert_eq!(state.vault_seen("local").unwrap(), None);
+}
