@@ -41,7 +41,7 @@ pub fn parse(files: &[SourceFile]) -> Parsed {
     for file in files {
         read(&mut notes, file, &mut merged);
     }
-    missing(&mut notes, &merged, PLAN, "", (0, 0..0));
+    missing(&mut notes, &merged, PLAN, "", &(0, 0..0));
     let plan: Plan = match serde::Deserialize::deserialize(toml::Value::Table(merged)) {
         Ok(plan) => plan,
         Err(error) => {

@@ -59,7 +59,7 @@ impl Reader<'_, '_> {
 
     /// Reads a table along its keys into `out`.
     fn table(&mut self, table: &DeTable<'_>, keys: &'static [Key], path: &str, out: &mut toml::Table) {
-        for (name, value) in table.iter() {
+        for (name, value) in table {
             let span = name.span();
             let name: &str = name.get_ref();
             let key = match keys.iter().find(|key| key.name == name) {
@@ -222,7 +222,7 @@ impl Reader<'_, '_> {
                 DeValue::Table(table) => {
                     let mut out = toml::Table::new();
                     self.table(table, keys, path, &mut out);
-                    missing(self.notes, &out, keys, path, (self.file, span));
+                    missing(self.notes, &out, keys, path, &(self.file, span));
                     Some(out.into())
                 }
                 _ => self.wrong(inner, span, path, "a table"),
@@ -245,7 +245,7 @@ impl Reader<'_, '_> {
         before: Option<&toml::Value>,
     ) -> toml::Value {
         let mut out = before.and_then(toml::Value::as_table).cloned().unwrap_or_default();
-        for (name, value) in table.iter() {
+        for (name, value) in table {
             let span = name.span();
             let name: &str = name.get_ref();
             let here = join(path, name);
@@ -441,7 +441,7 @@ impl Reader<'_, '_> {
 }
 
 /// Notes the required keys that a table lacks, unless they are there and broken.
-pub(crate) fn missing(notes: &mut Notes, table: &toml::Table, keys: &[Key], path: &str, place: Place) {
+pub(crate) fn missing(notes: &mut Notes, table: &toml::Table, keys: &[Key], path: &str, place: &Place) {
     for key in keys.iter().filter(|key| key.required && !table.contains_key(key.name)) {
         let here = join(path, key.name);
         if notes.is_broken(&here) {

@@ -126,9 +126,9 @@ impl Checker<'_, '_> {
             let sites: BTreeSet<_> = named.iter().map(|vault| &vault.site).collect();
             let home = plan.hosts.get(&system.host).map(|host| &host.site);
             let fate = match (named.len(), sites.first()) {
-                (_, Some(site)) if sites.len() == 1 && home == Some(*site) => Fate::OneFire(site),
-                (1, _) => Fate::OneVault,
-                (_, Some(site)) if sites.len() == 1 => Fate::OneSite(site),
+                (_, Some(site)) if sites.len() == 1 && home == Some(*site) => Fate::SameFire(site),
+                (1, _) => Fate::SingleVault,
+                (_, Some(site)) if sites.len() == 1 => Fate::SameSite(site),
                 _ => continue,
             };
             found.entry((path, fate)).or_default().push(&name.0);
@@ -137,16 +137,16 @@ impl Checker<'_, '_> {
             let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             let second = "name a second vault, on another site";
             match fate {
-                Fate::OneFire(site) => {
+                Fate::SameFire(site) => {
                     self.warn("one-site", &path, format!("all copies of {names} stand where the original does, on `{site}`: a fire takes both"), second);
                 }
-                Fate::OneSite(site) => self.warn(
+                Fate::SameSite(site) => self.warn(
                     "one-site",
                     &path,
                     format!("all copies of {names} stand on one site, `{site}`"),
                     second,
                 ),
-                Fate::OneVault => self.warn(
+                Fate::SingleVault => self.warn(
                     "one-vault",
                     &path,
                     format!("of {names} there is one copy only, and a vault can be lost"),
@@ -160,7 +160,7 @@ impl Checker<'_, '_> {
 /// What all copies of a system share.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Fate<'p> {
-    OneVault,
-    OneSite(&'p SiteName),
-    OneFire(&'p SiteName),
+    SingleVault,
+    SameSite(&'p SiteName),
+    SameFire(&'p SiteName),
 }

@@ -53,10 +53,11 @@ impl Checker<'_, '_> {
         match &system.source {
             None => {}
             Some(Source::Files(files)) => {
-                if files.paths.is_empty() && !self.notes.is_broken(&format!("{at}.files.paths")) {
+                let paths = format!("{at}.files.paths");
+                if files.paths.is_empty() && !self.notes.is_broken(&paths) {
                     self.error(
                         "no-paths",
-                        &at,
+                        &paths,
                         format!("`{at}.files` names nothing to capture"),
                         "write paths = [\"/srv/shop\"]",
                     );
@@ -77,11 +78,8 @@ impl Checker<'_, '_> {
             }
             Some(Source::Sqlite(sqlite)) => self.absolute(&format!("{at}.sqlite.path"), &sqlite.path),
             Some(Source::Command(command)) => {
-                if command
-                    .name
-                    .as_deref()
-                    .is_some_and(|name| name.contains('/') || name == "." || name == "..")
-                {
+                let name = command.name.as_deref().unwrap_or("dump");
+                if name.contains('/') || name == "." || name == ".." {
                     self.error(
                         "bad-name",
                         &format!("{at}.command.name"),

@@ -1,5 +1,11 @@
 //! What the plan crate promises, from outside.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic, and so may what only tests call"
+)]
+
 mod base;
 mod design;
 mod diagnostics;

@@ -3,7 +3,9 @@
 use crate::base::{SOUND, codes, read, shown};
 use jiff::{SignedDuration, Timestamp};
 use plan::schedule::{History, due};
-use plan::{Facts, Period, Plan, Share, System, SystemName, Wanted, choose, recovery_order};
+use plan::{
+    Facts, Parsed, Period, Plan, Share, SourceFile, System, SystemName, Wanted, choose, parse, recovery_order,
+};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -12,14 +14,25 @@ use std::time::Duration;
 
 /// Reads and shows a text: whatever it is, every place lies in it, and there is a plan exactly when there is no error.
 fn survives(text: &str) {
-    let parsed = read(text);
+    judge(&read(text));
+    // And as two files, cut at some line or other.
+    if let Some((cut, _)) = text.match_indices('\n').nth(text.len() % 7) {
+        let (first, second) = text.split_at(cut);
+        judge(&parse(
+            &[("1.toml", first), ("2.toml", second)]
+                .map(|(name, text)| SourceFile { name: name.into(), text: text.into() }),
+        ));
+    }
+}
+
+fn judge(parsed: &Parsed) {
     assert_eq!(parsed.plan.is_none(), parsed.has_errors());
     for found in &parsed.diagnostics {
-        assert!(text.get(found.span.clone()).is_some(), "{found:?}");
+        assert!(found.file.inner().get(found.span.clone()).is_some(), "{found:?}");
         assert!(found.line() >= 1 && found.column() >= 1);
         assert_ne!(found.code, "shape", "the reader let something through that serde refuses: {found}");
     }
-    shown(&parsed);
+    shown(parsed);
 }
 
 #[test]
