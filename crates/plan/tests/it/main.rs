@@ -12,3 +12,4 @@ mod diagnostics;
 mod files;
 mod properties;
 mod reference;
+mod runbook;

@@ -1,0 +1,91 @@
+//! What a recovery will do, decided from a plan and what there is.
+
+use crate::base::{SOUND, read};
+use jiff::Timestamp;
+use plan::{Available, Facts, Plan, Runbook, RunbookInput, StepKind, SystemName, runbook};
+use std::collections::BTreeMap;
+
+fn plan() -> Plan {
+    let needy = SOUND.replace("host = \"shop-1\"\n", "host = \"shop-1\"\nneeds = [\"orders\"]\n");
+    let orders = "[systems.orders]\nhost = \"shop-1\"\ncriticality = \"vital\"\nrto = \"1 hour\"\nrpo = \"1 hour\"\n\
+                  owner = \"hugo\"\ndeputy = \"claire\"\nsource.sqlite = { path = \"/srv/orders.db\" }\n\
+                  recover.stop = { service = \"orders\" }\nrecover.start = { service = \"orders\" }\n\
+                  check = [{ sql = \"select 1\" }]\n";
+    read(&format!("{needy}{orders}")).plan.unwrap()
+}
+
+fn point() -> Facts {
+    Facts {
+        id: "ab12".into(),
+        time: Timestamp::from_second(1_000).unwrap(),
+        complete: true,
+        verified: None,
+        files: 1,
+        bytes: 1_000,
+        vaults: vec!["local".into()],
+        touched: None,
+        touched_files: 0,
+        incompressible: 0.0,
+        bytes_new: 0,
+    }
+}
+
+/// Decides with everything there, but for one change.
+fn decide(change: impl FnOnce(&mut RunbookInput<'_>)) -> Runbook {
+    let plan = plan();
+    let available = || Available { points: vec![point()], standing: vec![] };
+    let mut input = RunbookInput {
+        plan: &plan,
+        scenario: None,
+        systems: vec![],
+        wanted: None,
+        to: None,
+        machine: "shop-1".into(),
+        stands_in: false,
+        now: Timestamp::from_second(2_000).unwrap(),
+        available: BTreeMap::from([("orders".into(), available()), ("shop".into(), available())]),
+        vaults: vec![("local".into(), Ok(())), ("cloud".into(), Err("it is down".into()))],
+        free: None,
+    };
+    change(&mut input);
+    runbook(&input)
+}
+
+#[test]
+fn what_is_needed_is_checked_before_what_needs_it_starts() {
+    let book = decide(|_| ());
+    assert_eq!(book.blockers, Vec::<String>::new());
+    let place = |system: &str, kind: fn(&StepKind) -> bool| {
+        book.steps.iter().position(|step| step.system == Some(system.into()) && kind(&step.kind)).unwrap()
+    };
+    let works = place("orders", |kind| matches!(kind, StepKind::Check(_)));
+    let asked = place("shop", |kind| matches!(kind, StepKind::Check(_)));
+    assert!(book.steps[asked].after.contains(&works), "{:?}", book.steps);
+    assert!(
+        place("orders", |kind| matches!(kind, StepKind::Stop(_)))
+            < place("orders", |kind| matches!(kind, StepKind::Restore))
+    );
+    assert!(book.steps.iter().enumerate().all(|(at, step)| step.after.iter().all(|before| *before < at)));
+    assert!(book.warnings.iter().any(|warning| warning.contains("it is down")));
+}
+
+#[test]
+fn what_makes_it_impossible_is_a_blocker() {
+    let blocked = |change: fn(&mut RunbookInput<'_>)| decide(change).blockers.join("; ");
+    assert!(blocked(|input| input.systems = vec!["wiki".into()]).contains("no system `wiki`"));
+    assert!(blocked(|input| input.scenario = Some("flood".into())).contains("no scenario `flood`"));
+    assert!(blocked(|input| input.machine = "laptop".into()).contains("belongs on `shop-1`"));
+    assert!(blocked(|input| input.vaults = vec![]).contains("no vault that holds point ab12"));
+    assert!(
+        blocked(|input| _ = input.available.remove(&SystemName::from("shop")))
+            .contains("`shop`: there is no restore point")
+    );
+    assert!(blocked(|input| input.free = Some(10)).contains("10 are free"));
+}
+
+#[test]
+fn beside_nothing_is_stopped_started_or_checked_and_any_machine_will_do() {
+    let book = decide(|input| (input.to, input.machine) = (Some("/mnt/look".into()), "laptop".into()));
+    assert_eq!(book.blockers, Vec::<String>::new());
+    assert!(book.steps.iter().all(|step| matches!(step.kind, StepKind::Restore)));
+}
