@@ -72,7 +72,7 @@ pub(crate) fn time(time: Timestamp) -> String {
 /// Returns a table whose columns fit its content.
 pub(crate) fn table(header: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING).set_header(header.iter().map(|name| name.to_uppercase()));
+    table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().map(|name| name.to_uppercase()));
     table
 }
 

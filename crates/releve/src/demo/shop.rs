@@ -9,8 +9,12 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
 use rusqlite::Connection;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,19 +34,78 @@ struct Shop {
     orders: Mutex<Connection>,
 }
 
-/// Runs the shop until the process ends.
-pub(super) fn serve(root: &Path, port: u16) -> io::Result<()> {
+/// Starts the shop as a process of its own and returns at once, as an init system does. Stops the one that runs, if any.
+pub(super) fn start(options: &Serving) -> io::Result<()> {
+    stop(&options.pid_file);
+    let text = |path: &Path| path.as_os_str().to_owned();
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args([OsString::from("demo-shop"), "serve".into(), "--root".into(), text(&options.root)])
+        .args(["--port".into(), options.port.to_string(), "--while".into(), options.while_process.to_string()])
+        .args([OsString::from("--pid-file"), text(&options.pid_file)])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // Not of the terminal's group: a Ctrl-C for the demo is not one for its shop.
+        .process_group(0);
+    let child = command.spawn()?;
+    std::fs::write(&options.pid_file, child.id().to_string())
+}
+
+/// Kills the shop, if it runs, and waits until it is gone.
+pub(super) fn stop(pid_file: &Path) {
+    let number = std::fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok());
+    let Some(pid) = number.and_then(Pid::from_raw) else { return };
+    let _ = std::fs::remove_file(pid_file);
+    let _ = kill_process(pid, Signal::KILL);
+    for _ in 0..500 {
+        // The one who started it may reap it; a zombie holds no file and no port.
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+        if stat.is_empty() || stat.contains(") Z ") {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// What a running shop needs to know.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Serving {
+    #[arg(long)]
+    root: PathBuf,
+    #[arg(long)]
+    port: u16,
+    #[arg(long)]
+    pid_file: PathBuf,
+    /// The shop ends when this process does: a killed demo leaves nothing behind
+    #[arg(long = "while")]
+    while_process: i32,
+}
+
+/// Runs the shop until the process that it serves ends.
+pub(super) fn serve(options: &Serving) -> io::Result<()> {
+    let root = &options.root;
     check_files(root).map_err(io::Error::other)?;
     let orders = open_orders(root).map_err(io::Error::other)?;
     let shop = Arc::new(Shop { root: root.to_owned(), orders: Mutex::new(orders) });
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await?;
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", options.port)).await?;
         tokio::spawn(take_orders(Arc::clone(&shop)));
         let pages =
             Router::new().route("/", get(front)).route("/health", get(health)).route("/orders", get(count)).with_state(shop);
-        axum::serve(listener, pages).await
+        tokio::select! {
+            result = axum::serve(listener, pages) => result,
+            () = end_of(options.while_process) => Ok(()),
+        }
     })
+}
+
+async fn end_of(process: i32) {
+    let mut clock = tokio::time::interval(Duration::from_millis(200));
+    while Pid::from_raw(process).is_some_and(|pid| test_kill_process(pid).is_ok()) {
+        clock.tick().await;
+    }
 }
 
 /// Creates the empty order database of a new company.
@@ -83,7 +146,7 @@ async fn take_orders(shop: Arc<Shop>) {
         let orders = shop.orders.lock().unwrap_or_else(PoisonError::into_inner);
         // A customer whose order fails goes away; the health check tells the rest.
         let _ = orders.execute(
-            "insert into orders (article, price, placed) values ('Lampe de bureau', 4900, datetime('now'))",
+            "insert into orders (article, price, placed) values ('Lampe de bureau', 4900, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))",
             [],
         );
     }
