@@ -34,6 +34,9 @@ pub(crate) struct Options {
     /// Only these: releve, restic, borg, rustic
     #[arg(long, value_delimiter = ',', value_name = "NAME", value_parser = ["releve", "restic", "borg", "rustic"])]
     tools: Vec<String>,
+    /// Our program, built already [default: it is built as for a release]
+    #[arg(long, value_name = "PATH")]
+    releve: Option<PathBuf>,
     /// Where to put data and repositories meanwhile [default: the folder for temporary files]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -48,7 +51,7 @@ pub(crate) fn run(options: &Options) -> Result {
         |tool: &Tool| options.tools.is_empty() || options.tools.iter().any(|name| name == tool.name());
     let mut installed = Vec::new();
     for tool in Tool::ALL.into_iter().filter(wanted) {
-        match Installed::look(tool)? {
+        match Installed::look(tool, options.releve.as_deref())? {
             Some(found) => installed.push(found),
             None => println!(
                 "{} is not here and is left out; to install it: {}",

@@ -49,10 +49,10 @@ pub(super) struct Installed {
 }
 
 impl Installed {
-    /// Looks for a tool; ours is built.
-    pub(super) fn look(tool: Tool) -> Result<Option<Self>> {
+    /// Looks for a tool; ours is built unless a build is named.
+    pub(super) fn look(tool: Tool, ours: Option<&Path>) -> Result<Option<Self>> {
         let program = match tool {
-            Tool::Releve => Some(build()?),
+            Tool::Releve => Some(ours.map_or_else(build, |path| Ok(path.to_owned()))?),
             _ => find(tool.name()),
         };
         let Some(program) = program else { return Ok(None) };
@@ -162,7 +162,10 @@ impl Repository<'_> {
         let quoted = |path: &Path| toml::Value::String(path.display().to_string());
         let url = toml::Value::String(format!("file://{}", self.place().display()));
         let text = format!(
-            r#"[sites.here]
+            r#"[organisation]
+name = "Bench"
+
+[sites.here]
 [hosts.here]
 site = "here"
 
