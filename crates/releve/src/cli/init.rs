@@ -18,9 +18,11 @@ use std::path::{Path, PathBuf};
 
 /// What `init` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  releve init --dir .\n  releve init --dir /etc/releve   as root: then every verb finds the plan\n\n\
+#[command(
+    after_help = "Examples:\n  releve init --dir .\n  releve init --dir /etc/releve   as root: then every verb finds the plan\n\n\
     It looks, and changes nothing but this folder: plan.toml, commented, with DECIDE where a person must; and local.key, a new random \
-    password for the local vault. A key that exists is kept, always.")]
+    password for the local vault. A key that exists is kept, always."
+)]
 pub(super) struct Options {
     /// Where plan.toml and local.key go; made if it isn't there
     #[arg(long, value_name = "DIR")]
@@ -73,13 +75,20 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
 
 fn next_steps(plan: &Path, key: &Path, warnings: usize) {
     // A plan in one of the places where it is looked for needs no option.
-    let named = if plan == Path::new("/etc/releve/plan.toml") { String::new() } else { format!(" --plan {}", quoted(plan)) };
+    let named = if plan == Path::new("/etc/releve/plan.toml") {
+        String::new()
+    } else {
+        format!(" --plan {}", quoted(plan))
+    };
     println!("\nNext:");
     println!("  1. Look for DECIDE in the plan: {warnings} warnings, and what no program can know.");
     println!("       releve{named} check");
     println!("  2. Make the first restore points:");
     println!("       releve{named} backup");
-    println!("  3. Store {} elsewhere too, on paper or in a password safe: without it the vault is lost.", key.display());
+    println!(
+        "  3. Store {} elsewhere too, on paper or in a password safe: without it the vault is lost.",
+        key.display()
+    );
     println!("  4. Add a vault on another site: one copy beside the original is not yet a way back.");
 }
 
@@ -98,9 +107,13 @@ fn held(path: &Path, text: &str) -> Result<Vec<Diagnostic>> {
     if !parsed.has_errors() {
         return Ok(parsed.diagnostics);
     }
-    let why: Vec<_> = parsed.diagnostics.iter().map(|found| format!("line {}: {}", found.line(), found.message)).collect();
-    Err(Error::new(format!("the plan for this machine would not hold, so nothing was written: {}", why.join("; ")))
-        .help("this is a mistake of releve: please report it with these lines"))
+    let why: Vec<_> =
+        parsed.diagnostics.iter().map(|found| format!("line {}: {}", found.line(), found.message)).collect();
+    Err(Error::new(format!(
+        "the plan for this machine would not hold, so nothing was written: {}",
+        why.join("; ")
+    ))
+    .help("this is a mistake of releve: please report it with these lines"))
 }
 
 /// Makes a key of 32 random bytes, unless there is one: returns whether it made it. An existing one may be a vault's only key.
@@ -123,7 +136,8 @@ fn make_key(path: &Path) -> Result<bool> {
 }
 
 fn usable(path: &Path) -> Result<()> {
-    let text = fs::read(path).map_err(|error| Error::new(format!("read the key {}: {error}", path.display())))?;
+    let text =
+        fs::read(path).map_err(|error| Error::new(format!("read the key {}: {error}", path.display())))?;
     if text.iter().all(u8::is_ascii_whitespace) {
         let help = "put the right key there, or remove the file if no vault was ever made with it";
         return Err(Error::new(format!("the key {} is empty", path.display())).help(help));
@@ -175,7 +189,8 @@ fn base64url(bytes: &[u8]) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
     for three in bytes.chunks(3) {
-        let number = (0..3).fold(0, |number, at| number << 8 | u32::from(three.get(at).copied().unwrap_or(0)));
+        let number =
+            (0..3).fold(0, |number, at| number << 8 | u32::from(three.get(at).copied().unwrap_or(0)));
         for letter in 0..=three.len() {
             let six = (number >> (18 - 6 * letter)) & 63;
             text.push(LETTERS.get(six as usize).copied().map_or('A', char::from));
@@ -190,7 +205,9 @@ mod tests {
 
     #[test]
     fn base64_is_the_one_that_everybody_reads() {
-        for (bytes, text) in [(&b""[..], ""), (b"f", "Zg"), (b"fo", "Zm8"), (b"foo", "Zm9v"), (b"\xfb\xff\xfe", "-__-")] {
+        for (bytes, text) in
+            [(&b""[..], ""), (b"f", "Zg"), (b"fo", "Zm8"), (b"foo", "Zm9v"), (b"\xfb\xff\xfe", "-__-")]
+        {
             assert_eq!(base64url(bytes), text);
         }
     }
@@ -234,7 +251,8 @@ mod tests {
     fn this_very_machine_gives_a_plan_that_holds() {
         let facts = machine::look(Path::new("/"), &machine::Bounds::default());
         for privileged in [false, true] {
-            let place = write::Place { dir: "/etc/releve".into(), key: "/etc/releve/local.key".into(), privileged };
+            let place =
+                write::Place { dir: "/etc/releve".into(), key: "/etc/releve/local.key".into(), privileged };
             held(Path::new("plan.toml"), &write::plan(&facts, &place).text).unwrap();
         }
     }

@@ -63,7 +63,7 @@ fn configuration(facts: &Facts, names: &mut Names) -> Proposed {
     if facts.folders.contains("/var/spool/cron") {
         paths.push("/var/spool/cron");
     }
-    let mut system = files(names.take(CONFIGURATION), "Configuration of the machine", &paths, Vec::new());
+    let mut system = files(names.take(CONFIGURATION), "Configuration of the machine", &paths, &[]);
     system
         .remarks
         .push("What makes this machine itself: settings, users, certificates, the units below.".into());
@@ -145,7 +145,7 @@ fn servers(facts: &Facts, privileged: bool, names: &mut Names, systems: &mut Vec
         reachable(systems, server.contained, privileged);
     }
     if facts.runs(Kind::Redis).is_some() {
-        let mut system = files(names.take("redis"), "Redis", &["/var/lib/redis"], Vec::new());
+        let mut system = files(names.take("redis"), "Redis", &["/var/lib/redis"], &[]);
         system.source = format!(
             "{{ files = {{ paths = [\"/var/lib/redis\"], before = {} }} }}",
             array(&["redis-cli", "save"])
@@ -171,7 +171,7 @@ fn servers(facts: &Facts, privileged: bool, names: &mut Names, systems: &mut Vec
         systems.push(system);
     }
     for volumes in facts.folders.iter().filter(|folder| folder.ends_with("/volumes")) {
-        let mut system = files(names.take("containers"), "Volumes of containers", &[volumes], Vec::new());
+        let mut system = files(names.take("containers"), "Volumes of containers", &[volumes], &[]);
         system.remarks.push("DECIDE: containers keep data here. Dump the databases among them through `docker exec` (source.command),".into());
         system.remarks.push("and take the rest in like this, with containers stopped or data that may change while it is read.".into());
         system.commented = true;
@@ -241,7 +241,7 @@ fn folders(facts: &Facts, databases: &[(String, Proposed)], names: &mut Names, s
         if path == "/home" {
             exclude.push("**/.cache".into());
         }
-        let mut system = files(names.take(name), &title, &[path], exclude);
+        let mut system = files(names.take(name), &title, &[path], &exclude);
         system.needs = inside.iter().map(|(_, database)| database.name.clone()).collect();
         system.served_by(service_of(facts, path));
         if !inside.is_empty() {
@@ -308,10 +308,10 @@ fn is_in(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-fn files(name: String, title: &str, paths: &[&str], exclude: Vec<String>) -> Proposed {
+fn files(name: String, title: &str, paths: &[&str], exclude: &[String]) -> Proposed {
     let mut source = format!("{{ files = {{ paths = {}", array(paths));
     if !exclude.is_empty() {
-        source.push_str(&format!(", exclude = {}", array(&exclude)));
+        source.push_str(&format!(", exclude = {}", array(exclude)));
     }
     source.push_str(" } }");
     Proposed { name, title: title.to_owned(), criticality: "important", source, ..Proposed::default() }
