@@ -47,5 +47,5 @@ fn dependencies() -> Result {
         );
         return Ok(());
     }
-    run(&mut cargo(&["deny", "--locked", "check", "--disable-fetch", "advisories"]))
+    run(&mut cargo(&["deny", "--frozen", "check", "advisories"]))
 }
