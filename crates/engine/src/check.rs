@@ -44,7 +44,8 @@ fn http(url: &str, expect: i64, contains: Option<&str>) -> Result<(), String> {
         .http_status_as_error(false)
         .max_redirects(if (300..400).contains(&expect) { 0 } else { 5 })
         .build();
-    let mut answer = ureq::Agent::new_with_config(config).get(url).call().map_err(|error| format!("{url}: {error}"))?;
+    let mut answer =
+        ureq::Agent::new_with_config(config).get(url).call().map_err(|error| format!("{url}: {error}"))?;
     let status = i64::from(answer.status().as_u16());
     let body = answer.body_mut().with_config().limit(1 << 20).read_to_string();
     if status != expect {
@@ -81,13 +82,19 @@ fn exits(command: &[String], expect: i64) -> Result<(), String> {
         Some(code) if code == expect => Ok(()),
         _ => {
             let said = String::from_utf8_lossy(&output.stderr);
-            Err(format!("{program} ended with {}: {}", output.status, said.trim().chars().take(300).collect::<String>()))
+            Err(format!(
+                "{program} ended with {}: {}",
+                output.status,
+                said.trim().chars().take(300).collect::<String>()
+            ))
         }
     }
 }
 
 fn sql(query: &str, system: &System) -> Result<(), String> {
-    let Some(Source::Sqlite(sqlite)) = &system.source else { return Err("only an SQLite database can be asked".into()) };
+    let Some(Source::Sqlite(sqlite)) = &system.source else {
+        return Err("only an SQLite database can be asked".into());
+    };
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
     let value = rusqlite::Connection::open_with_flags(&sqlite.path, flags)
         .and_then(|database| database.query_row(query, [], |row| row.get::<_, rusqlite::types::Value>(0)))

@@ -42,12 +42,18 @@ impl From<vault::Error> for Error {
     fn from(error: vault::Error) -> Self {
         use vault::Kind;
         let help = match &error.kind {
-            Kind::WrongPassword { .. } => Some("check the vault's password in the plan: the key file may be another vault's"),
-            Kind::NoRepository => Some("`releve backup` creates a vault that was never there; if it was, something has removed it"),
+            Kind::WrongPassword { .. } => {
+                Some("check the vault's password in the plan: the key file may be another vault's")
+            }
+            Kind::NoRepository => Some(
+                "`releve backup` creates a vault that was never there; if it was, something has removed it",
+            ),
             Kind::Full => Some("make room on the vault; nothing that was written before is lost"),
             Kind::Refused(_) => Some("check the permissions of the folder, or the credentials of the store"),
             Kind::Unreachable(_) => Some("check the network and the server; the next run makes up for it"),
-            Kind::Damaged(_) => Some("`releve verify` says what is damaged; other vaults of the set still serve"),
+            Kind::Damaged(_) => {
+                Some("`releve verify` says what is damaged; other vaults of the set still serve")
+            }
             Kind::Locked(_) => Some("wait for it to end"),
             _ => None,
         };

@@ -56,7 +56,11 @@ impl Made {
 
 /// Captures the system into every vault that is open. An error means that there is no point anywhere.
 pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
-    let system = job.plan.systems.get(job.name).ok_or_else(|| crate::Error::new(format!("there is no system `{}`", job.name)))?;
+    let system = job
+        .plan
+        .systems
+        .get(job.name)
+        .ok_or_else(|| crate::Error::new(format!("there is no system `{}`", job.name)))?;
     let open: Vec<(&VaultName, Arc<Repository>)> = job
         .vaults
         .iter()
@@ -70,7 +74,8 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         };
         return Err(crate::Error { message, help: why.and_then(|why| why.help.clone()), retryable: true });
     }
-    let repositories: Vec<Arc<Repository>> = open.iter().map(|(_, repository)| Arc::clone(repository)).collect();
+    let repositories: Vec<Arc<Repository>> =
+        open.iter().map(|(_, repository)| Arc::clone(repository)).collect();
     let (paths, excludes) = what(system);
     let options = BackupOptions {
         point: vault::new_point_id()?,
@@ -95,11 +100,18 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
     drop(capture);
     let mut vaults: BTreeMap<VaultName, Result<(FileId, u64)>> = BTreeMap::new();
     for ((name, _), written) in open.iter().zip(report.vaults) {
-        vaults.insert((*name).clone(), written.map(|written| (written.snapshot, written.bytes)).map_err(Into::into));
+        vaults.insert(
+            (*name).clone(),
+            written.map(|written| (written.snapshot, written.bytes)).map_err(Into::into),
+        );
     }
     for opened in job.vaults {
         if let Err(error) = &opened.repository {
-            let error = crate::Error { message: error.message.clone(), help: error.help.clone(), retryable: error.retryable };
+            let error = crate::Error {
+                message: error.message.clone(),
+                help: error.help.clone(),
+                retryable: error.retryable,
+            };
             vaults.insert(opened.name.clone(), Err(error));
         }
     }

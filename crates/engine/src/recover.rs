@@ -105,7 +105,7 @@ struct Told {
     restore: Option<(RestoreReport, f64)>,
     unconfirmed: Option<String>,
     check: bool,
-    note: Option<String>,
+    notes: Vec<String>,
 }
 
 /// Carries out the runbook. One with blockers is refused.
@@ -157,7 +157,7 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>) -> Result<Recovered> {
                 Ok(told) => {
                     unconfirmed.extend(told.unconfirmed);
                     if let Some(entry) = entry {
-                        entry.take(told.restore, told.note, told.check);
+                        entry.take(told.restore, told.notes, told.check);
                     }
                     set(&mut states, at, State::Done(seconds));
                 }
@@ -169,7 +169,8 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>) -> Result<Recovered> {
         }
     });
     for entry in &mut systems {
-        let own = book.steps.iter().zip(&states).filter(|(step, _)| step.system.as_ref() == Some(&entry.system));
+        let own =
+            book.steps.iter().zip(&states).filter(|(step, _)| step.system.as_ref() == Some(&entry.system));
         let mut last = Some(0.0f64);
         for (_, state) in own {
             match state {
@@ -208,7 +209,9 @@ fn readiness(step: &Step, states: &[State], book: &Runbook) -> Ready {
             Some(State::Failed(why)) => {
                 let other = book.steps.get(before).and_then(|before| before.system.as_ref());
                 return Ready::Never(match other {
-                    Some(other) if Some(other) != step.system.as_ref() => format!("waits for `{other}`: {why}"),
+                    Some(other) if Some(other) != step.system.as_ref() => {
+                        format!("waits for `{other}`: {why}")
+                    }
                     _ => why.clone(),
                 });
             }
@@ -225,7 +228,10 @@ fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
     let mut told = Told::default();
     match &step.kind {
         StepKind::Ask { text, who, within } => {
-            let who = who.as_ref().and_then(|who| hands.plan.people.get(who)).map_or("someone", |person| &person.name);
+            let who = who
+                .as_ref()
+                .and_then(|who| hands.plan.people.get(who))
+                .map_or("someone", |person| &person.name);
             let within = within.map_or_else(String::new, |within| format!(" (within {within})"));
             let text = format!("{who}: {text}{within}");
             if !observer.ask(&text) {
@@ -247,8 +253,15 @@ fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
         }
         StepKind::Restore => {
             let entry = book.systems.iter().find(|entry| Some(&entry.system) == name);
-            let (Some(entry), Some(system)) = (entry, system) else { return Err(Error::new("a step without a system")) };
-            told.restore = Some(put_back(entry, system, book, hands)?);
+            let (Some(entry), Some(system)) = (entry, system) else {
+                return Err(Error::new("a step without a system"));
+            };
+            let (report, lacking, seconds) = put_back(entry, system, book, hands)?;
+            told.notes = lacking
+                .iter()
+                .map(|path| format!("{}: the point does not hold it", path.display()))
+                .collect();
+            told.restore = Some((report, seconds));
         }
         StepKind::Start(action) => {
             observer.event(name, &format!("starting ({})", describe(action)));
@@ -256,7 +269,8 @@ fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
         }
         StepKind::Check(wanted) => {
             let Some(system) = system else { return Err(Error::new("a check without a system")) };
-            check::until_well(wanted, system, &|| false).map_err(|why| Error::new(format!("check failed: {why}")))?;
+            check::until_well(wanted, system, &|| false)
+                .map_err(|why| Error::new(format!("check failed: {why}")))?;
             observer.event(name, &format!("works: {wanted}"));
             told.check = true;
         }
@@ -264,7 +278,12 @@ fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
     Ok(told)
 }
 
-fn put_back(entry: &Restore, system: &plan::System, book: &Runbook, hands: &Hands<'_>) -> Result<(RestoreReport, f64)> {
+fn put_back(
+    entry: &Restore,
+    system: &plan::System,
+    book: &Runbook,
+    hands: &Hands<'_>,
+) -> Result<(RestoreReport, Vec<PathBuf>, f64)> {
     let begun = Instant::now();
     let id = &entry.choice.point.id;
     let surveyed = hands.survey.points.iter().find(|surveyed| &surveyed.point.id == id);
@@ -272,7 +291,9 @@ fn put_back(entry: &Restore, system: &plan::System, book: &Runbook, hands: &Hand
     let vaults: Vec<Arc<Repository>> = entry
         .vaults
         .iter()
-        .filter_map(|name| hands.vaults.iter().find(|opened| &opened.name == name)?.repository.as_ref().ok().cloned())
+        .filter_map(|name| {
+            hands.vaults.iter().find(|opened| &opened.name == name)?.repository.as_ref().ok().cloned()
+        })
         .collect();
     let to = book.to.as_ref().map(PathBuf::from);
     let source = source_of(hands.plan, system)?;
@@ -286,11 +307,11 @@ fn put_back(entry: &Restore, system: &plan::System, book: &Runbook, hands: &Hand
         roots: point.snapshot.paths.iter().map(PathBuf::from).collect(),
         compare: hands.compare,
     };
-    let report = match source.landing(to.as_deref()) {
+    let (report, put) = match source.landing(to.as_deref()) {
         Landing::Final(target) => {
             let report = restore(&vaults, point.tree, &options(target.clone()), &progress)?;
-            source.put_back(&target, to.as_deref())?;
-            report
+            let put = source.put_back(&target, to.as_deref())?;
+            (report, put)
         }
         Landing::Staging { near } => {
             let staging = Staging::new(near.as_deref(), &entry.system)?;
@@ -298,13 +319,16 @@ fn put_back(entry: &Restore, system: &plan::System, book: &Runbook, hands: &Hand
             if report.damaged_count > 0 || report.skipped_count > 0 {
                 // A database with a hole is not put over the one that stands there.
                 let kept = staging.keep();
-                return Err(Error::new(format!("the point did not come back whole; what there is lies in {}", kept.display())));
+                return Err(Error::new(format!(
+                    "the point did not come back whole; what there is lies in {}",
+                    kept.display()
+                )));
             }
-            source.put_back(&staging.0, to.as_deref())?;
-            report
+            let put = source.put_back(&staging.0, to.as_deref())?;
+            (report, put)
         }
     };
-    Ok((report, begun.elapsed().as_secs_f64()))
+    Ok((report, put.missing, begun.elapsed().as_secs_f64()))
 }
 
 /// A folder for data on their way, gone with its owner.
@@ -316,9 +340,11 @@ impl Staging {
         let path = below.join(format!(".releve-staging-{system}"));
         // What a killed run left: half of something.
         let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).map_err(|error| Error::new(format!("make the folder {}: {error}", path.display())))?;
+        std::fs::create_dir_all(&path)
+            .map_err(|error| Error::new(format!("make the folder {}: {error}", path.display())))?;
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(&path, private).map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
+        std::fs::set_permissions(&path, private)
+            .map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
         Ok(Self(path))
     }
 
@@ -409,9 +435,9 @@ impl SystemRecovered {
         }
     }
 
-    fn take(&mut self, restore: Option<(RestoreReport, f64)>, note: Option<String>, check: bool) {
+    fn take(&mut self, restore: Option<(RestoreReport, f64)>, notes: Vec<String>, check: bool) {
         self.checks_passed += u64::from(check);
-        self.findings.extend(note);
+        self.findings.extend(notes);
         let Some((report, seconds)) = restore else { return };
         self.restore_seconds = seconds;
         self.restored += report.restored;
@@ -425,11 +451,13 @@ impl SystemRecovered {
 #[must_use]
 pub fn findings(report: &RestoreReport) -> Vec<String> {
     let damaged = report.damaged.iter().map(|damaged| {
-        let ranges: Vec<_> = damaged.missing.iter().map(|range| format!("{}-{}", range.start, range.end)).collect();
+        let ranges: Vec<_> =
+            damaged.missing.iter().map(|range| format!("{}-{}", range.start, range.end)).collect();
         format!("{}: bytes {} are in no vault", damaged.path.display(), ranges.join(", "))
     });
     let skipped = report.skipped.iter().map(|trouble| format!("{}: {}", trouble.path.display(), trouble.why));
-    let not_set = report.not_set.iter().map(|trouble| format!("{}: not set: {}", trouble.path.display(), trouble.why));
+    let not_set =
+        report.not_set.iter().map(|trouble| format!("{}: not set: {}", trouble.path.display(), trouble.why));
     let named = report.damaged.len() + report.skipped.len() + report.not_set.len();
     let all = report.damaged_count + report.skipped_count + report.not_set_count;
     let more = all.saturating_sub(named as u64);

@@ -37,7 +37,8 @@ pub fn survey(vaults: &[Opened]) -> Survey {
             Err(error) => survey.unreachable.push((opened.name.clone(), error.to_string())),
         }
     }
-    let repositories: Vec<Arc<Repository>> = open.iter().map(|(_, repository)| Arc::clone(repository)).collect();
+    let repositories: Vec<Arc<Repository>> =
+        open.iter().map(|(_, repository)| Arc::clone(repository)).collect();
     let found = vault::points(&repositories);
     let name = |at: usize| open.get(at).map_or_else(VaultName::default, |(name, _)| (*name).clone());
     survey.unreachable.extend(found.unreachable.iter().map(|(at, error)| (name(*at), error.to_string())));
@@ -74,7 +75,8 @@ impl Surveyed {
 
     fn facts(&self, verified: Option<Timestamp>) -> Facts {
         let info = self.point.info.clone().unwrap_or_default();
-        let Change { files_changed, files_unchanged, files_removed, bytes_new, incompressible, .. } = info.change;
+        let Change { files_changed, files_unchanged, files_removed, bytes_new, incompressible, .. } =
+            info.change;
         let before = files_changed + files_unchanged + files_removed;
         Facts {
             id: self.point.id.clone(),

@@ -67,7 +67,12 @@ impl Opening<'_> {
     }
 
     fn open_one(&self, name: &VaultName) -> Opened {
-        let mut opened = Opened { name: name.clone(), repository: Err(Error::new("")), created: false, damaged: Vec::new() };
+        let mut opened = Opened {
+            name: name.clone(),
+            repository: Err(Error::new("")),
+            created: false,
+            damaged: Vec::new(),
+        };
         opened.repository = self.repository(name, &mut opened.created).and_then(|repository| {
             let report = repository.load_index()?;
             opened.damaged = report.damaged.iter().map(ToString::to_string).collect();
@@ -77,9 +82,14 @@ impl Opening<'_> {
     }
 
     fn repository(&self, name: &VaultName, created: &mut bool) -> Result<Repository> {
-        let vault = self.plan.vaults.get(name).ok_or_else(|| Error::new(format!("there is no vault `{name}`")))?;
+        let vault =
+            self.plan.vaults.get(name).ok_or_else(|| Error::new(format!("there is no vault `{name}`")))?;
         let password = match &vault.password {
-            Some(secret) => Password::new(self.secrets.get(secret).map_err(|e| Error { message: format!("password of vault `{name}`: {e}"), ..e })?),
+            Some(secret) => Password::new(
+                self.secrets
+                    .get(secret)
+                    .map_err(|e| Error { message: format!("password of vault `{name}`: {e}"), ..e })?,
+            ),
             None => return Err(Error::new(format!("vault `{name}` has no password in the plan"))),
         };
         let store = || store::open(&vault.url, &self.credentials(vault)?).map_err(Error::from);
@@ -120,16 +130,16 @@ impl Opening<'_> {
         if vault.access_key.is_none() {
             return Ok(self.secrets.s3_keys());
         }
-        let mut credentials = Credentials::default();
-        credentials.access_key = text(&vault.access_key)?;
-        credentials.secret_key = text(&vault.secret_key)?;
-        credentials.session_token = text(&vault.session_token)?;
-        Ok(credentials)
+        Ok(Credentials {
+            access_key: text(&vault.access_key)?,
+            secret_key: text(&vault.secret_key)?,
+            session_token: text(&vault.session_token)?,
+        })
     }
 }
 
 /// Returns the folders of the vaults that are directories on this machine: no system may swallow its own vault.
 #[must_use]
 pub fn local_folders(plan: &Plan) -> Vec<PathBuf> {
-    plan.vaults.values().filter_map(|vault| vault.url.strip_prefix("file://")).map(PathBuf::from).collect()
+    plan.vaults.values().filter_map(|vault| store::local_folder(&vault.url)).collect()
 }

@@ -2,7 +2,10 @@
 //! read, an exit status chosen.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the program that people read")]
-#![expect(clippy::disallowed_methods, reason = "the environment and the exit status are the program's business")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the environment and the exit status are the program's business"
+)]
 
 mod cli;
 #[cfg(feature = "demo")]

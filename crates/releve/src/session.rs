@@ -45,15 +45,25 @@ impl Session {
     /// Opens these vaults, with what the state knows of them, and remembers what it saw.
     pub(crate) fn open(&self, names: &[VaultName], absent: Absent, state: Option<&State>) -> Vec<Opened> {
         let seen = |name: &VaultName| state.and_then(|state| state.vault_seen(&name.0).ok().flatten());
-        let opening =
-            Opening { plan: &self.plan, secrets: &Environment, seen: &seen, absent, machine: &self.holder.hostname, now: Timestamp::now() };
+        let opening = Opening {
+            plan: &self.plan,
+            secrets: &Environment,
+            seen: &seen,
+            absent,
+            machine: &self.holder.hostname,
+            now: Timestamp::now(),
+        };
         let opened = opening.open(names);
         for vault in &opened {
             if let (Ok(repository), Some(state)) = (&vault.repository, state) {
                 let _ = state.remember_vault(&vault.name.0, repository.id());
             }
             if vault.created && !self.json {
-                eprintln!("created vault {} at {}", vault.name, self.plan.vaults.get(&vault.name).map_or("", |v| v.url.as_str()));
+                eprintln!(
+                    "created vault {} at {}",
+                    vault.name,
+                    self.plan.vaults.get(&vault.name).map_or("", |v| v.url.as_str())
+                );
             }
             for damaged in &vault.damaged {
                 eprintln!("warning: vault {}: {damaged}", vault.name);
@@ -65,7 +75,9 @@ impl Session {
     /// Opens every vault of the plan, nearest first.
     pub(crate) fn open_all(&self, absent: Absent, state: Option<&State>) -> Vec<Opened> {
         let mut names: Vec<VaultName> = self.plan.vaults.keys().cloned().collect();
-        names.sort_by_key(|name| !self.plan.vaults.get(name).is_some_and(|vault| vault.url.starts_with("file://")));
+        names.sort_by_key(|name| {
+            !self.plan.vaults.get(name).is_some_and(|vault| vault.url.starts_with("file://"))
+        });
         self.open(&names, absent, state)
     }
 
@@ -79,7 +91,10 @@ impl Session {
             let name = SystemName(name.clone());
             if !self.plan.systems.contains_key(&name) {
                 let known: Vec<_> = self.plan.systems.keys().map(|name| name.0.as_str()).collect();
-                show::error(&Error::new(format!("there is no system `{name}`")).help(format!("the plan has: {}", known.join(", "))));
+                show::error(
+                    &Error::new(format!("there is no system `{name}`"))
+                        .help(format!("the plan has: {}", known.join(", "))),
+                );
                 return Err(Failure::Said(Exit::Usage));
             }
             if !systems.contains(&name) {
@@ -99,13 +114,15 @@ impl Session {
 /// Reads the plan at a path: a file, or a folder of them.
 pub(crate) fn read_plan(path: &Path) -> Result<plan::Parsed> {
     let read = |path: &Path| -> Result<SourceFile> {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::new(format!("read the plan {}: {error}", path.display())))?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::new(format!("read the plan {}: {error}", path.display())))?;
         Ok(SourceFile { name: path.display().to_string(), text })
     };
     if !path.is_dir() {
         return Ok(plan::parse(&[read(path)?]));
     }
-    let listing = std::fs::read_dir(path).map_err(|error| Error::new(format!("read the plan {}: {error}", path.display())))?;
+    let listing = std::fs::read_dir(path)
+        .map_err(|error| Error::new(format!("read the plan {}: {error}", path.display())))?;
     let mut files: Vec<PathBuf> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort();
@@ -120,10 +137,12 @@ pub(crate) fn plan_path(global: &Global) -> Result<PathBuf> {
     if let Some(path) = &global.plan {
         return Ok(path.clone());
     }
-    ["plan.toml", "/etc/releve/plan.toml"].iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(|| {
-        Error::new("there is no plan: neither ./plan.toml nor /etc/releve/plan.toml")
-            .help("`releve init --dir .` writes one; --plan PATH names one")
-    })
+    ["plan.toml", "/etc/releve/plan.toml"].iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(
+        || {
+            Error::new("there is no plan: neither ./plan.toml nor /etc/releve/plan.toml")
+                .help("`releve init --dir .` writes one; --plan PATH names one")
+        },
+    )
 }
 
 fn state_dir(global: &Global) -> PathBuf {
@@ -133,7 +152,10 @@ fn state_dir(global: &Global) -> PathBuf {
     if rustix::process::geteuid().is_root() {
         return "/var/lib/releve".into();
     }
-    let home = || std::env::var_os("HOME").map_or_else(|| PathBuf::from("."), |home| PathBuf::from(home).join(".local/state"));
+    let home = || {
+        std::env::var_os("HOME")
+            .map_or_else(|| PathBuf::from("."), |home| PathBuf::from(home).join(".local/state"))
+    };
     std::env::var_os("XDG_STATE_HOME").map_or_else(home, PathBuf::from).join("releve")
 }
 
@@ -141,7 +163,8 @@ fn state_dir(global: &Global) -> PathBuf {
 pub(crate) fn holder() -> Holder {
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let uid = nix::unistd::Uid::from_raw(rustix::process::getuid().as_raw());
-    let username = nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+    let username =
+        nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
     Holder { hostname, username }
 }
 
@@ -154,13 +177,17 @@ impl Secrets for Environment {
             Secret::Env(name) => {
                 use std::os::unix::ffi::OsStringExt;
                 let value = std::env::var_os(name);
-                value.ok_or_else(|| Error::new(format!("the environment variable {name} is not set")))?.into_vec()
+                value
+                    .ok_or_else(|| Error::new(format!("the environment variable {name} is not set")))?
+                    .into_vec()
             }
             Secret::File(path) => std::fs::read(path).map_err(|error| {
-                Error::new(format!("read {path}: {error}")).help("the key belongs in the escrow as well: without it the vault is lost")
+                Error::new(format!("read {path}: {error}"))
+                    .help("the key belongs in the escrow as well: without it the vault is lost")
             })?,
             Secret::Command(command) => {
-                let (program, arguments) = command.split_first().ok_or_else(|| Error::new("an empty command"))?;
+                let (program, arguments) =
+                    command.split_first().ok_or_else(|| Error::new("an empty command"))?;
                 let output = Command::new(program)
                     .args(arguments)
                     .stdin(Stdio::null())
@@ -181,10 +208,10 @@ impl Secrets for Environment {
 
     fn s3_keys(&self) -> Credentials {
         let get = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let mut credentials = Credentials::default();
-        credentials.access_key = get("AWS_ACCESS_KEY_ID");
-        credentials.secret_key = get("AWS_SECRET_ACCESS_KEY");
-        credentials.session_token = get("AWS_SESSION_TOKEN");
-        credentials
+        Credentials {
+            access_key: get("AWS_ACCESS_KEY_ID"),
+            secret_key: get("AWS_SECRET_ACCESS_KEY"),
+            session_token: get("AWS_SESSION_TOKEN"),
+        }
     }
 }

@@ -107,7 +107,9 @@ impl Screen {
     pub(crate) fn bar(&self, label: &str, progress: &Arc<Progress>) {
         let Some(bars) = &self.bars else { return };
         let bar = bars.add(ProgressBar::new(0));
-        let style = ProgressStyle::with_template("{prefix:16} {bar:24} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12}  {msg}");
+        let style = ProgressStyle::with_template(
+            "{prefix:16} {bar:24} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12}  {msg}",
+        );
         if let Ok(style) = style {
             bar.set_style(style);
         }

@@ -96,7 +96,8 @@ impl Catalogue {
 
     /// Returns every pack with all that is in it, in the order of their numbers.
     pub(crate) fn by_pack(&self) -> Vec<PackContents> {
-        let mut packs: Vec<PackContents> = self.packs.iter().map(|id| PackContents { id: *id, blobs: Vec::new() }).collect();
+        let mut packs: Vec<PackContents> =
+            self.packs.iter().map(|id| PackContents { id: *id, blobs: Vec::new() }).collect();
         let mut add = |kind: BlobKind, id: BlobId, place: Location| {
             if let Some(pack) = packs.get_mut(place.pack as usize) {
                 pack.blobs.push((kind, id, place));

@@ -51,7 +51,8 @@ pub fn copy(
     let set = VaultSet::new(sources);
     let writer = PackWriter::new(Arc::clone(target));
     let writers = [&writer];
-    Copy { set: &set, sink: Sink::new(&writers), target, progress, presses: Mutex::default() }.tree(snapshot.tree)?;
+    Copy { set: &set, sink: Sink::new(&writers), target, progress, presses: Mutex::default() }
+        .tree(snapshot.tree)?;
     let bytes = writer.finish()?;
     let snapshot = target.write_snapshot(snapshot)?;
     Ok(Copied { snapshot, bytes })

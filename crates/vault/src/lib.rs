@@ -29,14 +29,14 @@ mod sink;
 pub mod store;
 pub mod verify;
 
-pub use lock::{Holder, Lock, LockKind};
 pub use error::{Error, Kind, Result};
 pub use format::BlobKind;
 pub use format::snapshot::{Change, PointInfo, Snapshot, UnreadInfo};
 pub use id::{BlobId, FileId, Id};
 pub use input::{Content, Input, Unread};
+pub use lock::{Holder, Lock, LockKind};
 pub use node::{DeviceKind, Meta, Node, NodeKind, Timestamp, Xattr};
 pub use points::{Found, Point, new_point_id, points};
 pub use progress::Progress;
-pub use repository::{IndexReport, Password, Repository};
+pub use repository::{IndexReport, Listing, Password, Repository};
 pub use store::{FileKind, Store};

@@ -126,7 +126,12 @@ fn write(repository: &Repository, kind: LockKind, holder: &Holder) -> Result<Fil
     repository.write_sealed(FileKind::Lock, &json)
 }
 
-fn check_conflicts(repository: &Repository, kind: LockKind, holder: &Holder, own: Option<FileId>) -> Result<()> {
+fn check_conflicts(
+    repository: &Repository,
+    kind: LockKind,
+    holder: &Holder,
+    own: Option<FileId>,
+) -> Result<()> {
     for listed in repository.store().list(FileKind::Lock)? {
         if own.is_some_and(|own| own.to_string() == listed.name) {
             continue;

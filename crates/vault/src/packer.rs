@@ -141,7 +141,7 @@ impl PackWriter {
         self.join();
         let rest = std::mem::take(&mut *lock(&self.shared.to_index));
         if !self.has_failed() {
-            self.shared.write_index(rest);
+            self.shared.write_index(&rest);
         }
         match lock(&self.shared.failure).take() {
             Some(error) => Err(error),
@@ -195,7 +195,7 @@ impl Shared {
                         let due = blobs >= INDEX_BLOBS_MAX || waiting.len() >= INDEX_PACKS_MAX;
                         if due { std::mem::take(&mut *waiting) } else { Vec::new() }
                     };
-                    self.write_index(due);
+                    self.write_index(&due);
                 }
                 Err(error) => self.fail(error),
             }
@@ -212,12 +212,12 @@ impl Shared {
         Ok(IndexedPack { id, entries: pack.entries })
     }
 
-    fn write_index(&self, packs: Vec<IndexedPack>) {
+    fn write_index(&self, packs: &[IndexedPack]) {
         if packs.is_empty() {
             return;
         }
-        match self.repository.write_sealed(FileKind::Index, &index::write(&packs)) {
-            Ok(_) => self.repository.learn(&packs),
+        match self.repository.write_sealed(FileKind::Index, &index::write(packs)) {
+            Ok(_) => self.repository.learn(packs),
             Err(error) => self.fail(error),
         }
     }

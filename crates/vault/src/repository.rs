@@ -49,6 +49,9 @@ impl std::fmt::Debug for Password {
     }
 }
 
+/// The snapshots that could be read, oldest first, and the errors of those that could not.
+pub type Listing = (Vec<(FileId, Snapshot)>, Vec<Error>);
+
 /// What [`Repository::load_index`] met.
 #[derive(Debug, Default)]
 pub struct IndexReport {
@@ -58,7 +61,12 @@ pub struct IndexReport {
 
 impl Repository {
     /// Creates an empty repository with one key. An existing one is never touched: [`Kind::AlreadyExists`].
-    pub fn create(store: Box<dyn Store>, password: &Password, hostname: &str, now: jiff::Timestamp) -> Result<Self> {
+    pub fn create(
+        store: Box<dyn Store>,
+        password: &Password,
+        hostname: &str,
+        now: jiff::Timestamp,
+    ) -> Result<Self> {
         let place = format!("create a repository in {}", store.address());
         match store.size(FileKind::Config, "config") {
             Ok(Some(_)) => return Err(Error::new(place, Kind::AlreadyExists)),
@@ -150,7 +158,10 @@ impl Repository {
         let results = self.for_each(&names, |listed| {
             let json = self.read_sealed(FileKind::Index, &listed.name)?;
             format::index::read(&json).ok_or_else(|| {
-                Error::damaged(crate::store::place(self.store(), "read", FileKind::Index, &listed.name), "not an index")
+                Error::damaged(
+                    crate::store::place(self.store(), "read", FileKind::Index, &listed.name),
+                    "not an index",
+                )
             })
         });
         let mut catalogue = Catalogue::default();
@@ -166,7 +177,7 @@ impl Repository {
     }
 
     /// Returns all snapshots, and the errors of those that could not be read.
-    pub fn snapshots(&self) -> Result<(Vec<(FileId, Snapshot)>, Vec<Error>)> {
+    pub fn snapshots(&self) -> Result<Listing> {
         let names = self.store.list(FileKind::Snapshot)?;
         let mut snapshots = Vec::new();
         let mut damaged = Vec::new();
@@ -178,7 +189,7 @@ impl Repository {
                 Err(error) => damaged.push(error),
             }
         }
-        snapshots.sort_by(|(_, a), (_, b)| a.time.cmp(&b.time));
+        snapshots.sort_by_key(|(_, snapshot)| snapshot.time);
         Ok((snapshots, damaged))
     }
 
@@ -211,11 +222,13 @@ impl Repository {
     /// Reads a file that isn't a pack: checks its hash and its seal, and returns the JSON.
     pub(crate) fn read_sealed(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
         let mut sealed = self.store.read(kind, name)?;
-        let damaged = |what: &str| Error::damaged(crate::store::place(self.store(), "read", kind, name), what);
+        let damaged =
+            |what: &str| Error::damaged(crate::store::place(self.store(), "read", kind, name), what);
         if FileId::of(&sealed).to_string() != name {
             return Err(damaged("its content doesn't match its name"));
         }
-        let plain = self.key.open(&mut sealed).map_err(|_| damaged("it doesn't open with this repository's key"))?;
+        let plain =
+            self.key.open(&mut sealed).map_err(|_| damaged("it doesn't open with this repository's key"))?;
         format::unpack_json(plain).ok_or_else(|| damaged("neither JSON nor zstd"))
     }
 
@@ -273,12 +286,18 @@ impl Repository {
     }
 
     /// Opens a sealed blob, inflates it, and checks it against its hash. `uncompressed` is 0 for a blob stored as it is.
-    pub(crate) fn open_blob(&self, sealed: &mut [u8], uncompressed: u32, id: &BlobId) -> Result<Vec<u8>, &'static str> {
+    pub(crate) fn open_blob(
+        &self,
+        sealed: &mut [u8],
+        uncompressed: u32,
+        id: &BlobId,
+    ) -> Result<Vec<u8>, &'static str> {
         let plain = self.key.open(sealed).map_err(|_| "its seal is broken")?;
         let plain = match uncompressed {
             0 => plain.to_vec(),
             length if length as usize <= BLOB_MAX => {
-                let text = zstd::bulk::decompress(plain, length as usize).map_err(|_| "it doesn't decompress")?;
+                let text =
+                    zstd::bulk::decompress(plain, length as usize).map_err(|_| "it doesn't decompress")?;
                 if text.len() != length as usize {
                     return Err("its length differs from the index");
                 }

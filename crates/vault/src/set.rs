@@ -42,9 +42,10 @@ impl<'a> VaultSet<'a> {
         self.vaults.iter().find_map(|vault| vault.plain_length(kind, id))
     }
 
-    /// Returns how many calls at a time make the first of them fastest.
+    /// Returns how many calls at a time make the first of them fastest, and never fewer than there are cores.
     pub(crate) fn lanes(&self) -> usize {
-        self.vaults.first().map_or(1, |vault| vault.store().lanes())
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        self.vaults.first().map_or(1, |vault| vault.store().lanes()).max(cores)
     }
 
     /// Returns for each vault, by address, the first thing that was wrong with it.

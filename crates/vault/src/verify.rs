@@ -9,7 +9,9 @@ use crate::catalogue::PackContents;
 use crate::format::pack;
 use crate::lock::{Holder, Lock, LockKind};
 use crate::repository::in_lanes;
-use crate::{BlobId, BlobKind, Error, FileId, FileKind, Kind, Node, NodeKind, Point, Progress, Repository, Result};
+use crate::{
+    BlobId, BlobKind, Error, FileId, FileKind, Kind, Node, NodeKind, Point, Progress, Repository, Result,
+};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -80,7 +82,7 @@ pub fn verify(vault: &Arc<Repository>, options: &VerifyOptions, progress: &Progr
     report.packs = packs.len() as u64;
     report.packs_unused = (listed.len() as u64).saturating_sub(report.packs);
     let (suspect, mut bad) = compare(&packs, &listed, &mut report);
-    let chosen = choose(&packs, &listed, suspect, options.read)?;
+    let chosen = choose(&packs, &listed, &suspect, options.read)?;
     progress.set_phase("reading");
     progress.expect(0, chosen.iter().map(|(_, size)| size).sum());
     let looks = in_lanes(vault.store().lanes(), &chosen, |(pack, size)| {
@@ -124,10 +126,15 @@ fn real(error: Error) -> Result<Error> {
 
 /// Compares what is there with what the index says. Returns the packs of a wrong length, which want a closer look, and the blobs
 /// of those that are gone.
-fn compare<'a>(packs: &'a [PackContents], listed: &HashMap<String, u64>, report: &mut VerifyReport) -> (HashSet<&'a FileId>, Bad) {
+fn compare<'a>(
+    packs: &'a [PackContents],
+    listed: &HashMap<String, u64>,
+    report: &mut VerifyReport,
+) -> (HashSet<&'a FileId>, Bad) {
     let (mut suspect, mut bad) = (HashSet::new(), Bad::new());
     for pack in packs {
-        let expected = pack::length(pack.blobs.iter().map(|(_, _, place)| (place.length, place.uncompressed > 0)));
+        let expected =
+            pack::length(pack.blobs.iter().map(|(_, _, place)| (place.length, place.uncompressed > 0)));
         match listed.get(&pack.id.to_string()) {
             Some(size) if *size == expected => {}
             Some(size) => {
@@ -147,15 +154,17 @@ fn compare<'a>(packs: &'a [PackContents], listed: &HashMap<String, u64>, report:
 fn choose<'a>(
     packs: &'a [PackContents],
     listed: &HashMap<String, u64>,
-    suspect: HashSet<&FileId>,
+    suspect: &HashSet<&FileId>,
     share: f64,
 ) -> Result<Vec<(&'a PackContents, u64)>> {
-    let there: Vec<_> = packs.iter().filter_map(|pack| Some((pack, *listed.get(&pack.id.to_string())?))).collect();
+    let there: Vec<_> =
+        packs.iter().filter_map(|pack| Some((pack, *listed.get(&pack.id.to_string())?))).collect();
     let count = (there.len() as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
     let mut seed = [0u8; 32];
     crate::crypto::random(&mut seed).map_err(|error| Error::io("choose packs", error))?;
     let rank = |id: &FileId| BlobId::of(&[seed.as_slice(), id.to_string().as_bytes()].concat()).0;
-    let (mut chosen, mut rest): (Vec<_>, Vec<_>) = there.into_iter().partition(|(pack, _)| suspect.contains(&pack.id));
+    let (mut chosen, mut rest): (Vec<_>, Vec<_>) =
+        there.into_iter().partition(|(pack, _)| suspect.contains(&pack.id));
     rest.sort_by_cached_key(|(pack, _)| rank(&pack.id));
     chosen.extend(rest.into_iter().take(count));
     Ok(chosen)
@@ -175,7 +184,10 @@ fn look_through(vault: &Repository, pack: &PackContents) -> Result<Vec<(Option<B
                 faults.push((None, "its header doesn't name what the index says is in it".to_owned()));
             }
         }
-        None => faults.push((None, "its header is damaged: an index that is lost could not be made anew from it".to_owned())),
+        None => faults.push((
+            None,
+            "its header is damaged: an index that is lost could not be made anew from it".to_owned(),
+        )),
     }
     for (_, blob, place) in &pack.blobs {
         let start = place.offset as usize;
@@ -201,7 +213,9 @@ struct Tree {
 fn follow(vault: &Arc<Repository>, bad: &Bad, progress: &Progress, report: &mut VerifyReport) -> Result<()> {
     let is_sound = |kind, id: &BlobId| {
         let catalogue = vault.catalogue();
-        catalogue.places(kind, id).any(|place| catalogue.pack(place.pack).is_some_and(|pack| bad.is_empty() || !bad.contains(&(pack, *id))))
+        catalogue.places(kind, id).any(|place| {
+            catalogue.pack(place.pack).is_some_and(|pack| bad.is_empty() || !bad.contains(&(pack, *id)))
+        })
     };
     let (snapshots, damaged) = vault.snapshots()?;
     for error in damaged {
@@ -223,10 +237,16 @@ fn follow(vault: &Arc<Repository>, bad: &Bad, progress: &Progress, report: &mut 
             for node in nodes {
                 match &node.kind {
                     NodeKind::Dir { subtree: Some(subtree) } => tree.subtrees.push(*subtree),
-                    NodeKind::Dir { subtree: None } => missing.push(format!("folder {} names no content", shown(&node))),
+                    NodeKind::Dir { subtree: None } => {
+                        missing.push(format!("folder {} names no content", shown(&node)));
+                    }
                     NodeKind::File { content, .. } => {
                         if let Some(blob) = content.iter().find(|blob| !is_sound(BlobKind::Data, blob)) {
-                            missing.push(format!("file {}: blob {} is missing or damaged", shown(&node), blob.short()));
+                            missing.push(format!(
+                                "file {}: blob {} is missing or damaged",
+                                shown(&node),
+                                blob.short()
+                            ));
                         }
                     }
                     _ => {}
@@ -256,7 +276,10 @@ fn follow(vault: &Arc<Repository>, bad: &Bad, progress: &Progress, report: &mut 
     for (file, snapshot) in snapshots {
         let id = Point::of(0, file, snapshot.clone()).id;
         if unsound.contains(&snapshot.tree) {
-            report.find(format!("point {} of {} can't come back whole from this vault alone", id, snapshot.time));
+            report.find(format!(
+                "point {} of {} can't come back whole from this vault alone",
+                id, snapshot.time
+            ));
             report.unsound.push(id);
         } else {
             report.sound.push(id);

@@ -5,8 +5,8 @@ use crate::session::{Session, read_plan};
 use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
 use jiff::Timestamp;
-use plan::schedule::{History, due};
 use plan::SystemName;
+use plan::schedule::{History, due};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use state::{Body, Record, State};
 use std::path::{Path, PathBuf};
@@ -19,8 +19,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What `agent` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  releve agent            run until stopped (systemd does this: packaging/releve-agent.service)\n  releve agent --once     do what is due now, and end\n\n\
-    Takes over a changed plan by itself; one that is wrong is reported, and the last good one stays in force.")]
+#[command(
+    after_help = "Examples:\n  releve agent            run until stopped (systemd does this: packaging/releve-agent.service)\n  releve agent --once     do what is due now, and end\n\n\
+    Takes over a changed plan by itself; one that is wrong is reported, and the last good one stays in force."
+)]
 pub(super) struct Options {
     /// Do what is due now, then end
     #[arg(long)]
@@ -30,10 +32,12 @@ pub(super) struct Options {
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|error| engine::Error::new(error.to_string()))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|error| engine::Error::new(error.to_string()))?;
     }
     let reload = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(SIGHUP, Arc::clone(&reload)).map_err(|error| engine::Error::new(error.to_string()))?;
+    signal_hook::flag::register(SIGHUP, Arc::clone(&reload))
+        .map_err(|error| engine::Error::new(error.to_string()))?;
     let state = session.state()?;
     let screen = Screen::new(session.json, true);
     let mut current = copy(session, session.plan.clone());
@@ -53,7 +57,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                     show::diagnostics(&diagnostics, false);
                     screen.line("the changed plan is wrong: the one before stays in force");
                 }
-                Err(error) => screen.line(&format!("the changed plan can't be read: {error}; the one before stays in force")),
+                Err(error) => screen
+                    .line(&format!("the changed plan can't be read: {error}; the one before stays in force")),
             }
         }
         let records = state.records().map_err(|error| engine::Error::new(error.to_string()))?;
@@ -70,7 +75,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
 }
 
 fn copy(session: &Session, plan: plan::Plan) -> Session {
-    Session { plan, json: session.json, holder: session.holder.clone(), plan_path: session.plan_path.clone(), state_dir: session.state_dir.clone() }
+    Session {
+        plan,
+        json: session.json,
+        holder: session.holder.clone(),
+        plan_path: session.plan_path.clone(),
+        state_dir: session.state_dir.clone(),
+    }
 }
 
 /// Does the first thing that is due; `None` if nothing is.
@@ -88,7 +99,11 @@ fn work(session: &Session, state: &State, screen: &Screen, records: &[Record]) -
         return Some(backup::one(session, state, screen, name).0);
     }
     let verify = session.plan.policy.verify.as_ref()?;
-    let vault = session.plan.vaults.keys().find(|vault| due(verifications(records, &vault.0), verify.every, now) <= now)?;
+    let vault = session
+        .plan
+        .vaults
+        .keys()
+        .find(|vault| due(verifications(records, &vault.0), verify.every, now) <= now)?;
     let share = verify.read_data.map_or(0.0, |share| share.0);
     Some(super::verify::one(session, state, screen, vault, share).0)
 }
@@ -96,7 +111,9 @@ fn work(session: &Session, state: &State, screen: &Screen, records: &[Record]) -
 fn history(records: &[Record], name: &SystemName) -> History {
     let runs = records.iter().filter_map(|record| match &record.body {
         // A rebuilt record tells of a point and not of a run; it counts all the same.
-        Body::Backup(made) if made.system == name.0 => Some((made.started, made.failure.is_none() && made.vaults.values().all(Option::is_none))),
+        Body::Backup(made) if made.system == name.0 => {
+            Some((made.started, made.failure.is_none() && made.vaults.values().all(Option::is_none)))
+        }
         _ => None,
     });
     fold(runs)
@@ -126,4 +143,3 @@ fn stamp_of(path: &Path) -> (Option<SystemTime>, usize) {
     let newest = files.iter().filter_map(|file| std::fs::metadata(file).ok()?.modified().ok()).max();
     (newest, files.len())
 }
-

@@ -15,9 +15,11 @@ use vault::Progress;
 
 /// What `backup` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  releve backup              every system of the plan\n  releve backup shop orders  these two\n\n\
+#[command(
+    after_help = "Examples:\n  releve backup              every system of the plan\n  releve backup shop orders  these two\n\n\
     A vault that does not exist yet is created. One that was there before and is gone is an error.\n\
-    Exit status 1: a point was made and lacks something (it says what); 2: a system has no new point at all.")]
+    Exit status 1: a point was made and lacks something (it says what); 2: a system has no new point at all."
+)]
 pub(super) struct Options {
     /// The systems; all of them unless named
     systems: Vec<String>,
@@ -41,11 +43,21 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
 }
 
 /// Makes one point and records what came of it, good or bad.
-pub(super) fn one(session: &Session, state: &State, screen: &Screen, name: &SystemName) -> (Exit, serde_json::Value) {
+pub(super) fn one(
+    session: &Session,
+    state: &State,
+    screen: &Screen,
+    name: &SystemName,
+) -> (Exit, serde_json::Value) {
     let now = Timestamp::now();
     let begun = Instant::now();
     let result = attempt(session, state, screen, name, now);
-    let mut record = state::Made { system: name.0.clone(), started: now, seconds: begun.elapsed().as_secs_f64(), ..Default::default() };
+    let mut record = state::Made {
+        system: name.0.clone(),
+        started: now,
+        seconds: begun.elapsed().as_secs_f64(),
+        ..Default::default()
+    };
     let mut exit = Exit::Done;
     match &result {
         Ok(made) => {
@@ -53,7 +65,8 @@ pub(super) fn one(session: &Session, state: &State, screen: &Screen, name: &Syst
             record.point.clone_from(&made.id);
             record.complete = made.is_complete();
             record.unread = made.unread.len() as u64;
-            record.vaults = made.vaults.iter().map(|(vault, result)| (vault.0.clone(), failed(result))).collect();
+            record.vaults =
+                made.vaults.iter().map(|(vault, result)| (vault.0.clone(), failed(result))).collect();
             record.files = made.info.files;
             record.bytes = made.info.bytes;
             if made.vaults.values().all(Result::is_err) {
@@ -83,10 +96,19 @@ pub(super) fn one(session: &Session, state: &State, screen: &Screen, name: &Syst
     (exit, document)
 }
 
-fn attempt(session: &Session, state: &State, screen: &Screen, name: &SystemName, now: Timestamp) -> engine::Result<Made> {
-    let lease = state.lease_run(&name.0, &session.run_holder(), now).map_err(|error| engine::Error::new(error.to_string()))?;
+fn attempt(
+    session: &Session,
+    state: &State,
+    screen: &Screen,
+    name: &SystemName,
+    now: Timestamp,
+) -> engine::Result<Made> {
+    let lease = state
+        .lease_run(&name.0, &session.run_holder(), now)
+        .map_err(|error| engine::Error::new(error.to_string()))?;
     let _lease = lease.map_err(|holder| {
-        engine::Error::new(format!("another run of this system is under way ({holder})")).help("wait for it to end")
+        engine::Error::new(format!("another run of this system is under way ({holder})"))
+            .help("wait for it to end")
     })?;
     let system = session.plan.systems.get(name).ok_or_else(|| engine::Error::new("no such system"))?;
     let vaults = session.open(&session.plan.policy_of(system).vaults, Absent::Create, Some(state));
@@ -94,7 +116,14 @@ fn attempt(session: &Session, state: &State, screen: &Screen, name: &SystemName,
     screen.bar(&name.0, &progress);
     stop_on_signal(&progress);
     let scratch = session.state_dir.join("scratch");
-    let job = Job { plan: &session.plan, name, vaults: &vaults, scratch: &scratch, holder: session.holder.clone(), now };
+    let job = Job {
+        plan: &session.plan,
+        name,
+        vaults: &vaults,
+        scratch: &scratch,
+        holder: session.holder.clone(),
+        now,
+    };
     protect(&job, &progress)
 }
 
@@ -121,7 +150,8 @@ pub(super) fn stop_on_signal(progress: &Arc<Progress>) {
 }
 
 fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
-    let there: Vec<_> = made.vaults.iter().filter(|(_, result)| result.is_ok()).map(|(vault, _)| vault.0.as_str()).collect();
+    let there: Vec<_> =
+        made.vaults.iter().filter(|(_, result)| result.is_ok()).map(|(vault, _)| vault.0.as_str()).collect();
     let change = &made.info.change;
     screen.line(&format!(
         "{name}: point {}{} in {}: {} files, {}; {} new, {} changed, {} of new content; {seconds:.1} s",

@@ -21,7 +21,11 @@ use std::path::PathBuf;
 ///
 /// Exit status: 0 done; 1 done with something missing or a finding; 2 could not do it; 64 wrong usage; 65 the plan is wrong.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = "Begin with: releve init --dir .\nTry it without any risk: releve demo")]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Begin with: releve init --dir .\nTry it without any risk: releve demo"
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) global: Global,

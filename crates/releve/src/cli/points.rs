@@ -23,7 +23,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let vaults = session.open_all(Absent::Refuse, state.as_ref());
     let survey = survey(&vaults);
     let wanted = |surveyed: &&Surveyed| {
-        options.system.is_none() || surveyed.point.system.as_ref().is_some_and(|name| only.iter().any(|only| &only.0 == name))
+        options.system.is_none()
+            || surveyed.point.system.as_ref().is_some_and(|name| only.iter().any(|only| &only.0 == name))
     };
     let points: Vec<_> = survey.points.iter().filter(wanted).collect();
     let missing = |surveyed: &Surveyed| surveyed.lacks(&session.plan);
@@ -39,8 +40,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                     "unread": info.unread_count, "tree": point.tree })
             })
             .collect();
-        let unreachable: Vec<_> = survey.unreachable.iter().map(|(vault, why)| json!({ "vault": vault, "why": why })).collect();
-        let damaged: Vec<_> = survey.damaged.iter().map(|(vault, why)| json!({ "vault": vault, "why": why })).collect();
+        let unreachable: Vec<_> =
+            survey.unreachable.iter().map(|(vault, why)| json!({ "vault": vault, "why": why })).collect();
+        let damaged: Vec<_> =
+            survey.damaged.iter().map(|(vault, why)| json!({ "vault": vault, "why": why })).collect();
         show::print_json(&json!({ "points": list, "unreachable": unreachable, "damaged": damaged }));
     } else {
         let mut table = show::table(&["point", "system", "time", "files", "bytes", "vaults", ""]);
@@ -48,20 +51,37 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             let point = &surveyed.point;
             let info = point.info.clone().unwrap_or_default();
             let vaults: Vec<_> = surveyed.vaults.iter().map(|vault| vault.0.as_str()).collect();
-            let mut lacks = missing(surveyed).iter().map(|vault| format!("not in {vault}")).collect::<Vec<_>>();
+            let mut lacks =
+                missing(surveyed).iter().map(|vault| format!("not in {vault}")).collect::<Vec<_>>();
             if info.unread_count > 0 {
                 lacks.push(format!("{} not read", info.unread_count));
             }
             let id = point.id.get(..8).unwrap_or(&point.id);
             let system = point.system.as_deref().unwrap_or("(not Relève's)");
-            table.add_row([id, system, &time(point.time), &info.files.to_string(), &size(info.bytes), &vaults.join(", "), &lacks.join("; ")]);
+            table.add_row([
+                id,
+                system,
+                &time(point.time),
+                &info.files.to_string(),
+                &size(info.bytes),
+                &vaults.join(", "),
+                &lacks.join("; "),
+            ]);
         }
         println!("{table}");
         for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
             eprintln!("warning: vault {vault}: {why}");
         }
     }
-    let fine = survey.unreachable.is_empty() && survey.damaged.is_empty() && points.iter().all(|surveyed| whole(surveyed));
+    let fine = survey.unreachable.is_empty()
+        && survey.damaged.is_empty()
+        && points.iter().all(|surveyed| whole(surveyed));
     let none_answers = survey.unreachable.len() == vaults.len();
-    Ok(if none_answers { Exit::Failed } else if fine { Exit::Done } else { Exit::Finding })
+    Ok(if none_answers {
+        Exit::Failed
+    } else if fine {
+        Exit::Done
+    } else {
+        Exit::Finding
+    })
 }

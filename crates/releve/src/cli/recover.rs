@@ -15,14 +15,15 @@ use state::Body;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// What `recover` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  releve recover --dry-run                        what would happen\n  releve recover --scenario ransomware            everything, after a cyberattack\n  \
+#[command(
+    after_help = "Examples:\n  releve recover --dry-run                        what would happen\n  releve recover --scenario ransomware            everything, after a cyberattack\n  \
     releve recover shop --before 2026-11-23T12:00+01:00\n  releve recover --to /mnt/look                   beside, touching nothing\n\n\
     Needs this program, the plan and the vaults' secrets; nothing of the dead server.\n\
-    Exit status 1: something could not be given back or nobody confirmed a step; 2: a system isn't back.")]
+    Exit status 1: something could not be given back or nobody confirmed a step; 2: a system isn't back."
+)]
 pub(super) struct Options {
     /// The systems; all of them unless named
     systems: Vec<String>,
@@ -83,7 +84,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         available,
         vaults: vaults
             .iter()
-            .map(|opened| (opened.name.clone(), opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string)))
+            .map(|opened| {
+                (opened.name.clone(), opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string))
+            })
             .collect(),
         free: free(options.to.as_deref().unwrap_or(Path::new("/"))),
     });
@@ -103,7 +106,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     if !options.yes {
         if !std::io::stdin().is_terminal() {
-            show::error(&Error::new("nobody is there to say yes").help("--yes for scripts; --dry-run only shows"));
+            show::error(
+                &Error::new("nobody is there to say yes").help("--yes for scripts; --dry-run only shows"),
+            );
             return Ok(Exit::Usage);
         }
         if !confirm("Carry this out?") {
@@ -111,7 +116,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         }
     }
     let screen = Screen::new(session.json, options.yes);
-    let hands = Hands { plan: &session.plan, vaults: &vaults, survey: &survey, observer: &screen, compare: options.compare };
+    let hands = Hands {
+        plan: &session.plan,
+        vaults: &vaults,
+        survey: &survey,
+        observer: &screen,
+        compare: options.compare,
+    };
     let recovered = carry_out(&book, &hands)?;
     if let Some(state) = &state {
         let record = record(&book, &recovered);
@@ -139,7 +150,10 @@ fn scenario(session: &Session, named: Option<&str>) -> Result<Option<ScenarioNam
         return Ok(Some(named.into()));
     }
     let known: Vec<_> = session.plan.scenarios.keys().map(|name| name.0.as_str()).collect();
-    show::error(&Error::new(format!("there is no scenario `{named}`")).help(format!("the plan has: {}", known.join(", "))));
+    show::error(
+        &Error::new(format!("there is no scenario `{named}`"))
+            .help(format!("the plan has: {}", known.join(", "))),
+    );
     Err(Failure::Said(Exit::Usage))
 }
 
@@ -174,7 +188,9 @@ fn free(path: &Path) -> Option<u64> {
 }
 
 fn print_book(book: &Runbook, session: &Session) {
-    let name = |name: &SystemName| session.plan.systems.get(name).map_or_else(|| name.0.clone(), |system| system.title(name).to_owned());
+    let name = |name: &SystemName| {
+        session.plan.systems.get(name).map_or_else(|| name.0.clone(), |system| system.title(name).to_owned())
+    };
     match &book.scenario {
         Some(scenario) => eprintln!("Recovery after `{scenario}` on {}", book.machine),
         None => eprintln!("Recovery on {}", book.machine),
@@ -182,10 +198,20 @@ fn print_book(book: &Runbook, session: &Session) {
     for restore in &book.systems {
         let point = &restore.choice.point;
         eprintln!("\n  {} ({})", name(&restore.system), restore.system);
-        eprintln!("    point     {} of {}: {}", point.id.get(..8).unwrap_or(&point.id), show::time(point.time), restore.choice.reasons.join("; "));
-        eprintln!("    loses     {} (promised at most {})", restore.choice.loss, restore.rpo);
+        eprintln!(
+            "    point     {} of {}: {}",
+            point.id.get(..8).unwrap_or(&point.id),
+            show::time(point.time),
+            restore.choice.reasons.join("; ")
+        );
+        eprintln!("    loses     {:.2} (promised at most {})", restore.choice.loss, restore.rpo);
         let vaults: Vec<_> = restore.vaults.iter().map(|vault| vault.0.as_str()).collect();
-        eprintln!("    reads     {} files, {} from {}", point.files, size(point.bytes), vaults.join(", then "));
+        eprintln!(
+            "    reads     {} files, {} from {}",
+            point.files,
+            size(point.bytes),
+            vaults.join(", then ")
+        );
         for standing in &restore.standing {
             match &standing.what {
                 Some(what) => eprintln!("    replaces  {} ({what}) where it differs", standing.path),
@@ -194,7 +220,14 @@ fn print_book(book: &Runbook, session: &Session) {
         }
         for step in book.steps.iter().filter(|step| step.system.as_ref() == Some(&restore.system)) {
             match &step.kind {
-                StepKind::Start(action) => eprintln!("    starts    {}", action.service.clone().unwrap_or_else(|| action.command.clone().unwrap_or_default().join(" "))),
+                StepKind::Start(action) => eprintln!(
+                    "    starts    {}",
+                    action.service.clone().unwrap_or_else(|| action
+                        .command
+                        .clone()
+                        .unwrap_or_default()
+                        .join(" "))
+                ),
                 StepKind::Check(check) => eprintln!("    checks    {check}"),
                 _ => {}
             }
@@ -203,7 +236,9 @@ fn print_book(book: &Runbook, session: &Session) {
     for step in &book.steps {
         match &step.kind {
             StepKind::Isolate(host) => eprintln!("  to do first: cut {host} off the network"),
-            StepKind::Ask { text, who, .. } => eprintln!("  to do: {} ({})", text, who.as_ref().map_or("someone", |who| &who.0)),
+            StepKind::Ask { text, who, .. } => {
+                eprintln!("  to do: {} ({})", text, who.as_ref().map_or("someone", |who| &who.0));
+            }
             _ => {}
         }
     }
@@ -213,7 +248,8 @@ fn print_book(book: &Runbook, session: &Session) {
 }
 
 fn print_recovered(recovered: &Recovered, beside: bool) {
-    let mut table = show::table(&["system", "back after", "promised", "lost", "promised", "files", "checks", ""]);
+    let mut table =
+        show::table(&["system", "back after", "promised", "lost", "promised", "files", "checks", ""]);
     for system in &recovered.systems {
         let promise = |seconds| Period::seconds(seconds).to_string();
         let back = match system.rta_seconds {
@@ -233,7 +269,7 @@ fn print_recovered(recovered: &Recovered, beside: bool) {
             &system.system.0,
             &back,
             &promise(system.rto_seconds),
-            &Period(Duration::from_secs(system.rpa_seconds)).to_string(),
+            &format!("{:.2}", Period::seconds(system.rpa_seconds)),
             &promise(system.rpo_seconds),
             &format!("{} + {} kept", system.restored, system.unchanged),
             &system.checks_passed.to_string(),
@@ -249,7 +285,9 @@ fn print_recovered(recovered: &Recovered, beside: bool) {
 }
 
 fn record(book: &Runbook, recovered: &Recovered) -> state::Recovery {
-    let bytes = |name: &SystemName| book.systems.iter().find(|entry| &entry.system == name).map_or(0, |entry| entry.choice.point.bytes);
+    let bytes = |name: &SystemName| {
+        book.systems.iter().find(|entry| &entry.system == name).map_or(0, |entry| entry.choice.point.bytes)
+    };
     state::Recovery {
         scenario: book.scenario.as_ref().map(|name| name.0.clone()),
         beside: book.to.is_some(),

@@ -17,10 +17,12 @@ use vault::{Progress, Repository};
 
 /// What `restore` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  releve restore shop --to /tmp/look\n  releve restore shop --to /tmp/look --before 2026-11-23T12:00+01:00\n  \
+#[command(
+    after_help = "Examples:\n  releve restore shop --to /tmp/look\n  releve restore shop --to /tmp/look --before 2026-11-23T12:00+01:00\n  \
     releve restore shop --to /tmp/look --path /srv/shop/config.toml --point 3f2a91c0\n\n\
     /srv/shop/a comes back as DIR/srv/shop/a. Files that are there already, equal in size and time, are left alone.\n\
-    Exit status 1: something could not be given back; it is named.")]
+    Exit status 1: something could not be given back; it is named."
+)]
 pub(super) struct Options {
     /// The system
     system: String,
@@ -45,7 +47,9 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
-    let Some(system) = session.systems(std::slice::from_ref(&options.system))?.into_iter().next() else { return Ok(Exit::Usage) };
+    let Some(system) = session.systems(std::slice::from_ref(&options.system))?.into_iter().next() else {
+        return Ok(Exit::Usage);
+    };
     let wanted = wanted(&options.point, options.before.as_deref())?;
     let state = session.state().ok();
     let mut vaults = session.open_all(Absent::Refuse, state.as_ref());
@@ -66,7 +70,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         .filter_map(|opened| opened.repository.as_ref().ok().cloned())
         .collect();
     let screen = Screen::new(session.json, true);
-    screen.line(&format!("restoring point {id} of {} into {}", show::time(point.point.time), options.to.display()));
+    screen.line(&format!(
+        "restoring point {id} of {} into {}",
+        show::time(point.point.time),
+        options.to.display()
+    ));
     let progress = Arc::new(Progress::default());
     if let Some(info) = &point.point.info {
         progress.expect(info.files, info.bytes);
@@ -82,18 +90,27 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let report = restore(&repositories, point.point.tree, &restoring, &progress)?;
     let findings = recover::findings(&report);
     if session.json {
-        show::print_json(&json!({ "point": id, "system": system, "restored": report.restored, "unchanged": report.unchanged,
+        show::print_json(
+            &json!({ "point": id, "system": system, "restored": report.restored, "unchanged": report.unchanged,
             "bytes": report.bytes, "damaged": report.damaged_count, "skipped": report.skipped_count, "not_set": report.not_set_count,
-            "findings": findings, "vault_faults": report.vault_faults, "whole": report.is_whole() }));
+            "findings": findings, "vault_faults": report.vault_faults, "whole": report.is_whole() }),
+        );
     } else {
-        screen.line(&format!("{} restored ({}), {} there already", report.restored, size(report.bytes), report.unchanged));
+        screen.line(&format!(
+            "{} restored ({}), {} there already",
+            report.restored,
+            size(report.bytes),
+            report.unchanged
+        ));
         findings.iter().for_each(|finding| screen.line(&format!("  {finding}")));
         for (vault, fault) in &report.vault_faults {
             screen.line(&format!("warning: {vault} is damaged: {fault}"));
         }
     }
     if !options.path.is_empty() && report.restored + report.unchanged == 0 && report.is_whole() {
-        return Err(Error::new("nothing in the point has this path").help("paths are as they were captured: --path /srv/shop/a").into());
+        return Err(Error::new("nothing in the point has this path")
+            .help("paths are as they were captured: --path /srv/shop/a")
+            .into());
     }
     Ok(if report.is_whole() { Exit::Done } else { Exit::Finding })
 }
@@ -122,17 +139,29 @@ fn find<'a>(
     let id = match (&chosen, wanted) {
         (Ok(choice), _) => choice.point.id.clone(),
         (Err(_), Wanted::Id(prefix)) => {
-            let called: Vec<_> = survey.points.iter().filter(|surveyed| surveyed.point.is_called(prefix)).collect();
+            let called: Vec<_> =
+                survey.points.iter().filter(|surveyed| surveyed.point.is_called(prefix)).collect();
             match called.as_slice() {
                 [one] => one.point.id.clone(),
-                [] => return Err(Error::new(format!("no point is called `{prefix}`")).help("`releve points` lists them")),
-                _ => return Err(Error::new(format!("several points are called `{prefix}`")).help("write more of its id")),
+                [] => {
+                    return Err(Error::new(format!("no point is called `{prefix}`"))
+                        .help("`releve points` lists them"));
+                }
+                _ => {
+                    return Err(Error::new(format!("several points are called `{prefix}`"))
+                        .help("write more of its id"));
+                }
             }
         }
         (Err(why), _) => {
-            let unreachable: Vec<VaultName> = survey.unreachable.iter().map(|(vault, _)| vault.clone()).collect();
+            let unreachable: Vec<VaultName> =
+                survey.unreachable.iter().map(|(vault, _)| vault.clone()).collect();
             let error = Error::new(format!("{system}: {why}"));
-            return Err(if unreachable.is_empty() { error } else { error.help("a vault can't be read; a point may lie there") });
+            return Err(if unreachable.is_empty() {
+                error
+            } else {
+                error.help("a vault can't be read; a point may lie there")
+            });
         }
     };
     let point = survey.points.iter().find(|surveyed| surveyed.point.id == id);

@@ -37,7 +37,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             let vaults = session.open_all(Absent::Refuse, None);
             let survey = survey(&vaults);
             if survey.unreachable.len() == vaults.len() {
-                return Err(Error::new("no vault can be read, so nothing was changed").help("`releve points` says why").into());
+                return Err(Error::new("no vault can be read, so nothing was changed")
+                    .help("`releve points` says why")
+                    .into());
             }
             if let Some(kept) = Sqlite::set_aside(&session.state_dir, now).map_err(failed)? {
                 eprintln!("the old state is kept as {}", kept.display());
@@ -65,7 +67,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 };
                 state.append(Body::Backup(made), now).map_err(failed)?;
             }
-            println!("rebuilt from {} points; what happened before, other than these, is unknown", survey.points.len());
+            println!(
+                "rebuilt from {} points; what happened before, other than these, is unknown",
+                survey.points.len()
+            );
             for (vault, why) in &survey.unreachable {
                 eprintln!("warning: vault {vault}: {why}");
             }

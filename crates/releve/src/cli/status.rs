@@ -37,12 +37,16 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let vaults = session.open_all(Absent::Refuse, Some(&state));
     let survey = survey(&vaults);
     let records = state.records().map_err(|error| engine::Error::new(error.to_string()))?;
-    let lines: Vec<_> = session.plan.systems.keys().map(|name| line(session, name, &survey, &records, now)).collect();
+    let lines: Vec<_> =
+        session.plan.systems.keys().map(|name| line(session, name, &survey, &records, now)).collect();
     let fine = survey.unreachable.is_empty() && survey.damaged.is_empty() && lines.iter().all(Line::is_fine);
     if session.json {
         let systems: Vec<_> = lines.iter().map(|line| line.json(session, &survey)).collect();
-        let unreachable: Vec<_> = survey.unreachable.iter().map(|(vault, why)| json!({ "vault": vault, "why": why })).collect();
-        show::print_json(&json!({ "time": now, "fine": fine, "systems": systems, "unreachable": unreachable }));
+        let unreachable: Vec<_> =
+            survey.unreachable.iter().map(|(vault, why)| json!({ "vault": vault, "why": why })).collect();
+        show::print_json(
+            &json!({ "time": now, "fine": fine, "systems": systems, "unreachable": unreachable }),
+        );
     } else {
         for line in &lines {
             line.print(session, &survey);
@@ -79,7 +83,13 @@ fn line(session: &Session, name: &SystemName, survey: &Survey, records: &[Record
         back: forecast::rta(bytes, measured(records, name)),
         verified: newest.and_then(|newest| verified(records, &newest.point.id)),
         last_failure: last_failure.flatten(),
-        drills: session.plan.drills.iter().filter(|(_, drill)| drill.systems.is_empty() || drill.systems.contains(name)).map(|(drill, _)| drill.0.clone()).collect(),
+        drills: session
+            .plan
+            .drills
+            .iter()
+            .filter(|(_, drill)| drill.systems.is_empty() || drill.systems.contains(name))
+            .map(|(drill, _)| drill.0.clone())
+            .collect(),
     }
 }
 
@@ -99,26 +109,39 @@ fn measured(records: &[Record], name: &SystemName) -> Option<Measured> {
 /// Returns when a verification last found this point sound, having read all data of its vault.
 pub(super) fn verified(records: &[Record], id: &str) -> Option<Timestamp> {
     records.iter().rev().find_map(|record| match &record.body {
-        Body::Verification(seen) if seen.failure.is_none() && seen.read_share >= 1.0 && seen.points.iter().any(|point| point == id) => Some(record.time),
+        Body::Verification(seen)
+            if seen.failure.is_none()
+                && seen.read_share >= 1.0
+                && seen.points.iter().any(|point| point == id) =>
+        {
+            Some(record.time)
+        }
         _ => None,
     })
 }
 
 impl Line {
     fn is_fine(&self) -> bool {
-        self.rpo_kept && self.missing.is_empty() && self.verified.is_some() && self.last_failure.is_none() && matches!(self.back, Predicted::Known { .. })
+        self.rpo_kept
+            && self.missing.is_empty()
+            && self.verified.is_some()
+            && self.last_failure.is_none()
+            && matches!(self.back, Predicted::Known { .. })
     }
 
     fn honest(&self) -> String {
         match &self.loss {
-            Predicted::Known { value, .. } => format!("if this crashed now, you would lose {value}"),
+            Predicted::Known { value, .. } => format!("if this crashed now, you would lose {value:.2}"),
             Predicted::Unknown { why } => format!("if this crashed now: {why}"),
         }
     }
 
     fn json(&self, session: &Session, survey: &Survey) -> serde_json::Value {
         let system = session.plan.systems.get(&self.name);
-        let copies: Vec<_> = copies(session, survey, &self.name).into_iter().map(|(vault, site, count)| json!({ "vault": vault, "site": site, "points": count })).collect();
+        let copies: Vec<_> = copies(session, survey, &self.name)
+            .into_iter()
+            .map(|(vault, site, count)| json!({ "vault": vault, "site": site, "points": count }))
+            .collect();
         json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "bytes": self.bytes,
             "rpo": system.map(|s| s.rpo), "rto": system.map(|s| s.rto), "rpo_kept": self.rpo_kept, "loss_now": self.loss, "back_after": self.back,
             "not_in": self.missing, "verified": self.verified, "last_failure": self.last_failure, "copies": copies, "summary": self.honest() })
@@ -126,14 +149,27 @@ impl Line {
 
     fn print(&self, session: &Session, survey: &Survey) {
         let Some(system) = session.plan.systems.get(&self.name) else { return };
-        println!("{} {} ({})", if self.is_fine() { "ok " } else { "!! " }, system.title(&self.name), self.name);
+        println!(
+            "{} {} ({})",
+            if self.is_fine() { "ok " } else { "!! " },
+            system.title(&self.name),
+            self.name
+        );
         println!("    {}", self.honest());
         match self.newest {
-            Some(newest) => println!("    newest    {}, {}{}", time(newest), size(self.bytes), if self.rpo_kept { "" } else { ": OLDER THAN PROMISED" }),
+            Some(newest) => println!(
+                "    newest    {}, {}{}",
+                time(newest),
+                size(self.bytes),
+                if self.rpo_kept { "" } else { ": OLDER THAN PROMISED" }
+            ),
             None => println!("    newest    none"),
         }
         println!("    promised  lose at most {}, back in {}", system.rpo, system.rto);
-        let copies: Vec<_> = copies(session, survey, &self.name).into_iter().map(|(vault, site, count)| format!("{count} in {vault} ({site})")).collect();
+        let copies: Vec<_> = copies(session, survey, &self.name)
+            .into_iter()
+            .map(|(vault, site, count)| format!("{count} in {vault} ({site})"))
+            .collect();
         println!("    points    {}", if copies.is_empty() { "none".into() } else { copies.join(", ") });
         for vault in &self.missing {
             println!("    MISSING   the newest complete point is not in {vault}: releve sync");
@@ -143,7 +179,7 @@ impl Line {
             None => println!("    verified  NEVER: releve verify --read-data all"),
         }
         match &self.back {
-            Predicted::Known { value, from } => println!("    back      in {value}, from {from}"),
+            Predicted::Known { value, from } => println!("    back      in {value:.2}, from {from}"),
             Predicted::Unknown { why } => println!("    back      UNKNOWN: {why}"),
         }
         for drill in &self.drills {

@@ -15,10 +15,12 @@ use vault::{Progress, Repository};
 
 /// What `sync` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  releve sync            every point to every vault of its system's policy\n  releve sync shop       only this system's\n  \
+#[command(
+    after_help = "Examples:\n  releve sync            every point to every vault of its system's policy\n  releve sync shop       only this system's\n  \
     releve sync --dry-run  what would be copied\n\n\
     A vault that does not exist yet is created. Newest points are copied first.\n\
-    Exit status 1: some copies are still missing; it says which and why.")]
+    Exit status 1: some copies are still missing; it says which and why."
+)]
 pub(super) struct Options {
     /// The systems; all of them unless named
     systems: Vec<String>,
@@ -38,12 +40,18 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
         record.failures.push(format!("vault {vault}: {why}"));
     }
-    let wanted = |point: &&Surveyed| systems.iter().any(|name| point.point.system.as_deref() == Some(name.0.as_str()));
+    let wanted =
+        |point: &&Surveyed| systems.iter().any(|name| point.point.system.as_deref() == Some(name.0.as_str()));
     let lacks = |point| Surveyed::lacks(point, &session.plan).into_iter().map(move |vault| (point, vault));
-    let missing: Vec<(&Surveyed, VaultName)> = survey.points.iter().rev().filter(wanted).flat_map(lacks).collect();
+    let missing: Vec<(&Surveyed, VaultName)> =
+        survey.points.iter().rev().filter(wanted).flat_map(lacks).collect();
     let mut bytes = 0;
     for (point, to) in &missing {
-        let label = format!("point {} of {}", point.point.id.get(..8).unwrap_or(&point.point.id), point.point.system.as_deref().unwrap_or_default());
+        let label = format!(
+            "point {} of {}",
+            point.point.id.get(..8).unwrap_or(&point.point.id),
+            point.point.system.as_deref().unwrap_or_default()
+        );
         if options.dry_run {
             screen.line(&format!("{label} would be copied to {to}"));
             continue;
@@ -63,8 +71,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         screen.line("nothing is missing");
     }
     if session.json {
-        let missing: Vec<_> = missing.iter().map(|(point, vault)| json!({ "point": point.point.id, "vault": vault })).collect();
-        show::print_json(&json!({ "missing": missing, "copied": record.points, "failures": record.failures, "bytes_written": bytes }));
+        let missing: Vec<_> =
+            missing.iter().map(|(point, vault)| json!({ "point": point.point.id, "vault": vault })).collect();
+        show::print_json(
+            &json!({ "missing": missing, "copied": record.points, "failures": record.failures, "bytes_written": bytes }),
+        );
     }
     if !options.dry_run {
         remember(&state, &screen, record);
@@ -91,12 +102,22 @@ fn remember(state: &State, screen: &Screen, record: Copied) {
     }
 }
 
-fn copy(session: &Session, screen: &Screen, vaults: &[Opened], point: &Surveyed, to: &VaultName) -> engine::Result<vault::copy::Copied> {
+fn copy(
+    session: &Session,
+    screen: &Screen,
+    vaults: &[Opened],
+    point: &Surveyed,
+    to: &VaultName,
+) -> engine::Result<vault::copy::Copied> {
     let repository = |name: &VaultName| -> engine::Result<Arc<Repository>> {
         let opened = vaults.iter().find(|opened| &opened.name == name);
         match opened.map(|opened| &opened.repository) {
             Some(Ok(repository)) => Ok(Arc::clone(repository)),
-            Some(Err(error)) => Err(engine::Error { message: error.message.clone(), help: error.help.clone(), retryable: error.retryable }),
+            Some(Err(error)) => Err(engine::Error {
+                message: error.message.clone(),
+                help: error.help.clone(),
+                retryable: error.retryable,
+            }),
             None => Err(engine::Error::new(format!("there is no vault `{name}`"))),
         }
     };

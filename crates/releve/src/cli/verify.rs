@@ -19,10 +19,12 @@ const SHOWN: usize = 20;
 
 /// What `verify` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  releve verify                         everything is there, and can be followed\n  \
+#[command(
+    after_help = "Examples:\n  releve verify                         everything is there, and can be followed\n  \
     releve verify --read-data 10%         and a tenth of the data, another one each time, is read and sound\n  \
     releve verify cloud --read-data all   all data of one vault is read: the proof that `status` asks for\n\n\
-    From the vault alone. Exit status 1: something is damaged or missing; it is named.")]
+    From the vault alone. Exit status 1: something is damaged or missing; it is named."
+)]
 pub(super) struct Options {
     /// The vaults; all of them unless named
     vaults: Vec<String>,
@@ -60,14 +62,23 @@ pub(super) fn vault_names(session: &Session, named: &[String]) -> Result<Vec<Vau
             return Ok(name);
         }
         let known: Vec<_> = session.plan.vaults.keys().map(|name| name.0.as_str()).collect();
-        show::error(&Error::new(format!("there is no vault `{name}`")).help(format!("the plan has: {}", known.join(", "))));
+        show::error(
+            &Error::new(format!("there is no vault `{name}`"))
+                .help(format!("the plan has: {}", known.join(", "))),
+        );
         Err(Failure::Said(Exit::Usage))
     };
     named.iter().map(known).collect()
 }
 
 /// Looks through one vault and records what was found, good or bad.
-pub(super) fn one(session: &Session, state: &State, screen: &Screen, name: &VaultName, share: f64) -> (Exit, Value) {
+pub(super) fn one(
+    session: &Session,
+    state: &State,
+    screen: &Screen,
+    name: &VaultName,
+    share: f64,
+) -> (Exit, Value) {
     let result = attempt(session, state, screen, name, share);
     let mut record = Verification { vault: name.0.clone(), ..Verification::default() };
     let mut exit = match &result {
@@ -104,7 +115,13 @@ pub(super) fn one(session: &Session, state: &State, screen: &Screen, name: &Vaul
     (exit, document)
 }
 
-fn attempt(session: &Session, state: &State, screen: &Screen, name: &VaultName, share: f64) -> Result<VerifyReport, Error> {
+fn attempt(
+    session: &Session,
+    state: &State,
+    screen: &Screen,
+    name: &VaultName,
+    share: f64,
+) -> Result<VerifyReport, Error> {
     let mut opened = session.open(std::slice::from_ref(name), Absent::Refuse, Some(state));
     let repository = match opened.pop() {
         Some(opened) => opened.repository?,
@@ -124,7 +141,11 @@ fn say(screen: &Screen, name: &VaultName, report: &VerifyReport) {
         _ => format!("{} read ({:.0}%)", size(report.bytes_read), 100.0 * report.read_share()),
     };
     let verdict = if report.finding_count == 0 { "sound" } else { "DAMAGED" };
-    screen.line(&format!("{name}: {verdict}: {} of {points} points can come back; {} packs, {read}", report.sound.len(), report.packs));
+    screen.line(&format!(
+        "{name}: {verdict}: {} of {points} points can come back; {} packs, {read}",
+        report.sound.len(),
+        report.packs
+    ));
     report.findings.iter().take(SHOWN).for_each(|finding| screen.line(&format!("  {finding}")));
     let more = report.finding_count.saturating_sub(SHOWN as u64);
     if more > 0 {

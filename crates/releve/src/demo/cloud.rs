@@ -22,7 +22,8 @@ impl Cloud {
     /// Starts the endpoint over a folder, on a free port of the loopback. Only these keys are let in.
     pub(super) fn start(folder: &Path, access_key: &str, secret_key: &str) -> io::Result<Self> {
         std::fs::create_dir_all(folder.join(BUCKET))?;
-        let objects = s3s_fs::FileSystem::new(folder).map_err(|error| io::Error::other(format!("{error:?}")))?;
+        let objects =
+            s3s_fs::FileSystem::new(folder).map_err(|error| io::Error::other(format!("{error:?}")))?;
         let mut builder = S3ServiceBuilder::new(objects);
         builder.set_auth(SimpleAuth::from_single(access_key, secret_key));
         let service = builder.build();
@@ -34,7 +35,9 @@ impl Cloud {
                 let service = service.clone();
                 // A client that hangs up is none of our business.
                 tokio::spawn(async move {
-                    let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await;
+                    let _ = Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(socket), service)
+                        .await;
                 });
             }
         });

@@ -75,7 +75,8 @@ impl Company {
                 0 => 3_000_000,
                 rest => 500 + rest * 300,
             };
-            fs::write(folder.join(format!("dossier-{number:04}.txt")), prose(number as u64, length)).map_err(io("fill the share"))?;
+            fs::write(folder.join(format!("dossier-{number:04}.txt")), prose(number as u64, length))
+                .map_err(io("fill the share"))?;
         }
         Ok(())
     }
@@ -83,7 +84,11 @@ impl Company {
     /// Returns the paths of the systems, by name.
     pub(super) fn systems(&self) -> [(&'static str, Vec<PathBuf>); 3] {
         let at = |path: &str| self.disk.join(path);
-        [("orders", vec![at(ORDERS)]), ("shop", vec![at("srv/shop"), at("etc/shop")]), ("share", vec![at(SHARE)])]
+        [
+            ("orders", vec![at(ORDERS)]),
+            ("shop", vec![at("srv/shop"), at("etc/shop")]),
+            ("share", vec![at(SHARE)]),
+        ]
     }
 
     /// Returns the configuration file that somebody will delete.
@@ -116,8 +121,12 @@ impl Company {
 
     /// Starts the shop and waits until it answers.
     pub(super) fn start(&self) -> Result<(), Failed> {
-        let [program, arguments @ ..] = &self.shop_command("start")? [..] else { return Ok(()) };
-        let status = Command::new(program).args(arguments).stdin(Stdio::null()).status().map_err(io("start the shop"))?;
+        let [program, arguments @ ..] = &self.shop_command("start")?[..] else { return Ok(()) };
+        let status = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .status()
+            .map_err(io("start the shop"))?;
         if !status.success() {
             return Err(Failed("the shop does not start".into()));
         }
@@ -139,10 +148,18 @@ impl Company {
     pub(super) fn shop_command(&self, verb: &str) -> Result<Vec<String>, Failed> {
         let program = std::env::current_exe().map_err(io("find this program"))?;
         let text = |path: &Path| path.display().to_string();
-        let mut command = vec![text(&program), "demo-shop".into(), verb.into(), "--pid-file".into(), text(&self.pid_file)];
+        let mut command =
+            vec![text(&program), "demo-shop".into(), verb.into(), "--pid-file".into(), text(&self.pid_file)];
         if verb == "start" {
             let while_process = std::process::id().to_string();
-            command.extend(["--root".into(), text(&self.disk), "--port".into(), self.port.to_string(), "--while".into(), while_process]);
+            command.extend([
+                "--root".into(),
+                text(&self.disk),
+                "--port".into(),
+                self.port.to_string(),
+                "--while".into(),
+                while_process,
+            ]);
         }
         Ok(command)
     }
@@ -151,7 +168,8 @@ impl Company {
     pub(super) fn ask(&self, page: &str) -> Result<String, String> {
         let url = format!("http://127.0.0.1:{}{page}", self.port);
         let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(5))).build();
-        let mut answer = ureq::Agent::new_with_config(config).get(&url).call().map_err(|error| error.to_string())?;
+        let mut answer =
+            ureq::Agent::new_with_config(config).get(&url).call().map_err(|error| error.to_string())?;
         answer.body_mut().read_to_string().map_err(|error| error.to_string())
     }
 
@@ -164,22 +182,27 @@ impl Company {
     /// Returns how many orders there are that were placed before this instant.
     pub(super) fn orders_before(&self, time: Timestamp) -> Result<u64, Failed> {
         let time = time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-        let count = self.database()?.query_row("select count(*) from orders where placed <= ?1", [time], |row| row.get(0));
+        let count =
+            self.database()?
+                .query_row("select count(*) from orders where placed <= ?1", [time], |row| row.get(0));
         count.map_err(|error| Failed(format!("count the orders: {error}")))
     }
 
     fn database(&self) -> Result<Connection, Failed> {
         let path = self.disk.join(ORDERS);
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(|error| Failed(format!("open the orders: {error}")))
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
+            .map_err(|error| Failed(format!("open the orders: {error}")))
     }
 
     /// Asks SQLite itself whether the database is whole, and no order is missing between the first and the last.
     pub(super) fn check_orders(&self) -> Result<(), Failed> {
         let failed = |error: rusqlite::Error| Failed(format!("the order database: {error}"));
         let database = self.database()?;
-        let verdict: String = database.query_row("pragma integrity_check", [], |row| row.get(0)).map_err(failed)?;
-        let gaps: i64 =
-            database.query_row("select coalesce(max(id), 0) - count(*) from orders", [], |row| row.get(0)).map_err(failed)?;
+        let verdict: String =
+            database.query_row("pragma integrity_check", [], |row| row.get(0)).map_err(failed)?;
+        let gaps: i64 = database
+            .query_row("select coalesce(max(id), 0) - count(*) from orders", [], |row| row.get(0))
+            .map_err(failed)?;
         match (verdict.as_str(), gaps) {
             ("ok", 0) => Ok(()),
             ("ok", gaps) => Err(Failed(format!("{gaps} orders are missing in the middle of the database"))),
@@ -236,8 +259,30 @@ fn copy_tree(from: &Path, to: &Path) -> Result<(), Failed> {
 /// Returns text that reads like nothing and compresses like text, another for each seed.
 fn prose(seed: u64, length: usize) -> String {
     const WORDS: [&str; 24] = [
-        "lampe", "atelier", "facture", "client", "livraison", "abat-jour", "laiton", "devis", "stock", "commande", "chêne", "câble",
-        "interrupteur", "garantie", "socle", "ampoule", "catalogue", "remise", "acompte", "transport", "retour", "pièce", "série", "modèle",
+        "lampe",
+        "atelier",
+        "facture",
+        "client",
+        "livraison",
+        "abat-jour",
+        "laiton",
+        "devis",
+        "stock",
+        "commande",
+        "chêne",
+        "câble",
+        "interrupteur",
+        "garantie",
+        "socle",
+        "ampoule",
+        "catalogue",
+        "remise",
+        "acompte",
+        "transport",
+        "retour",
+        "pièce",
+        "série",
+        "modèle",
     ];
     let mut text = String::with_capacity(length + 16);
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -247,7 +292,7 @@ fn prose(seed: u64, length: usize) -> String {
         state ^= state >> 7;
         state ^= state << 17;
         text.push_str(WORDS.get(state as usize % WORDS.len()).copied().unwrap_or_default());
-        text.push(if state % 13 == 0 { '\n' } else { ' ' });
+        text.push(if state.is_multiple_of(13) { '\n' } else { ' ' });
     }
     text
 }

@@ -39,7 +39,12 @@ pub(super) const CRASHES: [Crash; 5] = [
         usual: "1 to 3 days",
         kind: Kind::Disk,
     },
-    Crash { cause: "human error", what: "somebody deletes the shop's configuration", usual: "some hours", kind: Kind::Mistake },
+    Crash {
+        cause: "human error",
+        what: "somebody deletes the shop's configuration",
+        usual: "some hours",
+        kind: Kind::Mistake,
+    },
     Crash {
         cause: "cyberattack",
         what: "every file is encrypted and the local vault wiped, and a backup runs before anyone notices",
@@ -65,7 +70,7 @@ pub(super) const CRASHES: [Crash; 5] = [
 pub(super) struct Row {
     pub(super) cause: &'static str,
     pub(super) usual: &'static str,
-    /// Seconds from the crash until the shop answered again.
+    /// Seconds from when the crash was noticed until the shop answered again.
     pub(super) rta_seconds: f64,
     /// Seconds between the oldest restore point that was used and the crash.
     pub(super) rpa_seconds: f64,
@@ -79,7 +84,12 @@ pub(super) struct Row {
 
 impl Crash {
     /// Works, crashes, recovers, looks.
-    pub(super) fn happen(&self, company: &Company, hands: &Hands, manifest: &Manifest) -> Result<Row, Failed> {
+    pub(super) fn happen(
+        &self,
+        company: &Company,
+        hands: &Hands,
+        manifest: &Manifest,
+    ) -> Result<Row, Failed> {
         hands.run(&["backup"], &[0])?;
         // So that both vaults hold every point again, whatever the crash before has taken.
         hands.run(&["sync"], &[0])?;
@@ -91,8 +101,8 @@ impl Crash {
         }
         let orders = company.orders()?;
         let time = Timestamp::now();
-        let begun = Instant::now();
         self.destroy(company, hands)?;
+        let begun = Instant::now();
         if company.ask("/health").is_ok() {
             return Err(Failed(format!("after `{}` the shop still answers: that was no crash", self.cause)));
         }
@@ -105,7 +115,9 @@ impl Crash {
             Kind::Site => &["recover", "--scenario", "site", "--stand-in", "--yes"],
         };
         let told = hands.run(typed, &[0])?;
-        company.ask("/health").map_err(|why| Failed(format!("after `{}` the shop does not answer: {why}", self.cause)))?;
+        company
+            .ask("/health")
+            .map_err(|why| Failed(format!("after `{}` the shop does not answer: {why}", self.cause)))?;
         let rta_seconds = begun.elapsed().as_secs_f64();
         let files_checked = self.look(company, manifest)?;
         let kept = company.orders_before(time)?;
@@ -120,7 +132,10 @@ impl Crash {
         };
         let rolled_back = !matches!(self.kind, Kind::Mistake | Kind::Update);
         if !rolled_back && row.orders_lost > 0 {
-            return Err(Failed(format!("{} orders are lost, and nothing had happened to them", row.orders_lost)));
+            return Err(Failed(format!(
+                "{} orders are lost, and nothing had happened to them",
+                row.orders_lost
+            )));
         }
         self.tidy(hands)?;
         Ok(row)
@@ -164,8 +179,20 @@ impl Crash {
         for (path, hash) in manifest {
             match now.get(path) {
                 Some(other) if other == hash => {}
-                Some(_) => return Err(Failed(format!("after `{}`: {} is not what it was", self.cause, path.display()))),
-                None => return Err(Failed(format!("after `{}`: {} did not come back", self.cause, path.display()))),
+                Some(_) => {
+                    return Err(Failed(format!(
+                        "after `{}`: {} is not what it was",
+                        self.cause,
+                        path.display()
+                    )));
+                }
+                None => {
+                    return Err(Failed(format!(
+                        "after `{}`: {} did not come back",
+                        self.cause,
+                        path.display()
+                    )));
+                }
             }
         }
         if let Some(path) = now.keys().find(|path| !manifest.contains_key(*path)) {
@@ -190,14 +217,19 @@ fn encrypt(path: &Path) -> Result<(), Failed> {
     let doing = path.display().to_string();
     let length = fs::metadata(path).map_err(io(&doing))?.len();
     let mut noise = Vec::new();
-    fs::File::open("/dev/urandom").and_then(|random| random.take(length).read_to_end(&mut noise)).map_err(io(&doing))?;
+    fs::File::open("/dev/urandom")
+        .and_then(|random| random.take(length).read_to_end(&mut noise))
+        .map_err(io(&doing))?;
     fs::write(path, noise).map_err(io(&doing))
 }
 
 /// Returns the seconds between the oldest point that was used and the crash.
 fn rpa(told: &Value, crash: Timestamp) -> Result<f64, Failed> {
     let systems = told.pointer("/runbook/systems").and_then(Value::as_array);
-    let times = systems.into_iter().flatten().filter_map(|system| system.pointer("/choice/point/time")?.as_str()?.parse().ok());
+    let times = systems
+        .into_iter()
+        .flatten()
+        .filter_map(|system| system.pointer("/choice/point/time")?.as_str()?.parse().ok());
     let oldest: Option<Timestamp> = times.min();
     oldest
         .map(|oldest| crash.duration_since(oldest).as_secs_f64())

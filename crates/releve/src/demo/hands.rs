@@ -46,10 +46,14 @@ impl Hands {
 
     fn plan_text(&self, company: &Company, cloud: &Cloud) -> Result<String, Failed> {
         let text = |path: &Path| toml_text(&path.display().to_string());
-        let list = |items: &[String]| format!("[{}]", items.iter().map(|item| toml_text(item)).collect::<Vec<_>>().join(", "));
+        let list = |items: &[String]| {
+            format!("[{}]", items.iter().map(|item| toml_text(item)).collect::<Vec<_>>().join(", "))
+        };
         let key = |name: &str| text(&company.safe.join(name));
         let [(_, orders), (_, shop), (_, share)] = company.systems();
-        let paths = |paths: &[PathBuf]| list(&paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>());
+        let paths = |paths: &[PathBuf]| {
+            list(&paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>())
+        };
         let database = orders.first().map(|path| text(path)).unwrap_or_default();
         Ok(format!(
             r#"[organisation]
@@ -170,7 +174,8 @@ restore_point = "latest"
             .output()
             .map_err(io(&typed))?;
         let said = || {
-            let text = [output.stdout.as_slice(), output.stderr.as_slice()].map(String::from_utf8_lossy).concat();
+            let text =
+                [output.stdout.as_slice(), output.stderr.as_slice()].map(String::from_utf8_lossy).concat();
             text.trim().to_owned()
         };
         match output.status.code() {
@@ -180,14 +185,16 @@ restore_point = "latest"
         if output.stdout.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&output.stdout).map_err(|error| Failed(format!("`{typed}` printed no JSON: {error}:\n{}", said())))
+        serde_json::from_slice(&output.stdout)
+            .map_err(|error| Failed(format!("`{typed}` printed no JSON: {error}:\n{}", said())))
     }
 
     /// Moves the company to another machine: the plan's host now has a name that isn't this machine's.
     pub(super) fn lose_the_machine(&self) -> Result<(), Failed> {
         let host = toml_text(&crate::session::holder().hostname);
         let text = fs::read_to_string(&self.plan).map_err(io("read the plan"))?;
-        fs::write(&self.plan, text.replace(&format!("name = {host}"), "name = \"the-burnt-server\"")).map_err(io("write the plan"))
+        fs::write(&self.plan, text.replace(&format!("name = {host}"), "name = \"the-burnt-server\""))
+            .map_err(io("write the plan"))
     }
 }
 
@@ -206,6 +213,12 @@ fn random_word() -> Result<String, Failed> {
 
 fn write_private(path: &Path, text: &str) -> Result<(), Failed> {
     let doing = path.display().to_string();
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(io(&doing))?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(io(&doing))?;
     std::io::Write::write_all(&mut file, text.as_bytes()).map_err(io(&doing))
 }

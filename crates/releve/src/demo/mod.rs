@@ -22,9 +22,11 @@ use std::time::Instant;
 
 /// What `demo` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  releve demo\n  releve demo --data ~/Documents   with a copy of your own files as the company's file share\n\n\
+#[command(
+    after_help = "Examples:\n  releve demo\n  releve demo --data ~/Documents   with a copy of your own files as the company's file share\n\n\
     Everything happens in a temporary folder and on the loopback; nothing else is touched, and nothing stays.\n\
-    Exit status 2: something did not come back as it was; it is named.")]
+    Exit status 2: something did not come back as it was; it is named."
+)]
 pub(crate) struct Options {
     /// Keep the temporary folder, to look at the plan and the vaults
     #[arg(long)]
@@ -90,9 +92,11 @@ pub(crate) fn run(global: &Global, options: &Options) -> Outcome {
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         // Noticed between two steps, so that the folder and the shop go before the program does.
-        signal_hook::flag::register(signal, Arc::clone(&stop)).map_err(|error| engine::Error::new(error.to_string()))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))
+            .map_err(|error| engine::Error::new(error.to_string()))?;
     }
-    let folder = tempfile::Builder::new().prefix("releve-demo-").tempdir().map_err(io("make a temporary folder"))?;
+    let folder =
+        tempfile::Builder::new().prefix("releve-demo-").tempdir().map_err(io("make a temporary folder"))?;
     let kept = options.keep.then(|| folder.path().to_owned());
     let say = |text: &str| {
         if !global.json {
@@ -107,16 +111,26 @@ pub(crate) fn run(global: &Global, options: &Options) -> Outcome {
     }
     let rows = rows?;
     if global.json {
-        show::print_json(&serde_json::json!({ "crashes": rows, "seconds": begun.elapsed().as_secs_f64(), "kept": kept }));
+        show::print_json(
+            &serde_json::json!({ "crashes": rows, "seconds": begun.elapsed().as_secs_f64(), "kept": kept }),
+        );
     } else {
         print(&rows);
-        println!("\nFive crashes, five recoveries, every file as it was: {:.0} s in all.", begun.elapsed().as_secs_f64());
+        println!(
+            "\nFive crashes, five recoveries, every file as it was: {:.0} s in all.",
+            begun.elapsed().as_secs_f64()
+        );
         println!("Your own server next: releve init --dir .");
     }
     Ok(Exit::Done)
 }
 
-fn story(root: &std::path::Path, options: &Options, say: &dyn Fn(&str), stop: &AtomicBool) -> Result<Vec<Row>, Failed> {
+fn story(
+    root: &std::path::Path,
+    options: &Options,
+    say: &dyn Fn(&str),
+    stop: &AtomicBool,
+) -> Result<Vec<Row>, Failed> {
     let company = Company::found(root, options.data.as_deref())?;
     let hands = Hands::new(&company)?;
     let _cloud = hands.start_cloud(&company)?;
@@ -135,14 +149,26 @@ fn story(root: &std::path::Path, options: &Options, say: &dyn Fn(&str), stop: &A
         }
         say(&format!("{}: {}", crash.cause, crash.what));
         let row = crash.happen(&company, &hands, &manifest)?;
-        say(&format!("  back after {:.1} s; {} orders of {} lost; {} files are as they were\n", row.rta_seconds, row.orders_lost, row.orders, row.files_checked));
+        say(&format!(
+            "  back after {:.1} s; {} orders of {} lost; {} files are as they were\n",
+            row.rta_seconds, row.orders_lost, row.orders, row.files_checked
+        ));
         rows.push(row);
     }
     Ok(rows)
 }
 
 fn print(rows: &[Row]) {
-    let mut table = show::table(&["cause", "usual outage", "back after", "promised", "lost", "promised", "orders lost", "files checked"]);
+    let mut table = show::table(&[
+        "cause",
+        "usual outage",
+        "back after",
+        "promised",
+        "lost",
+        "promised",
+        "orders lost",
+        "files checked",
+    ]);
     for row in rows {
         let seconds = |seconds: f64| format!("{seconds:.1} s");
         table.add_row([

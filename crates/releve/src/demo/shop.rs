@@ -41,7 +41,12 @@ pub(super) fn start(options: &Serving) -> io::Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args([OsString::from("demo-shop"), "serve".into(), "--root".into(), text(&options.root)])
-        .args(["--port".into(), options.port.to_string(), "--while".into(), options.while_process.to_string()])
+        .args([
+            "--port".into(),
+            options.port.to_string(),
+            "--while".into(),
+            options.while_process.to_string(),
+        ])
         .args([OsString::from("--pid-file"), text(&options.pid_file)])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -60,7 +65,8 @@ pub(super) fn stop(pid_file: &Path) {
     let _ = kill_process(pid, Signal::KILL);
     for _ in 0..500 {
         // The one who started it may reap it; a zombie holds no file and no port.
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+        let stat =
+            std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
         if stat.is_empty() || stat.contains(") Z ") {
             return;
         }
@@ -92,8 +98,11 @@ pub(super) fn serve(options: &Serving) -> io::Result<()> {
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", options.port)).await?;
         tokio::spawn(take_orders(Arc::clone(&shop)));
-        let pages =
-            Router::new().route("/", get(front)).route("/health", get(health)).route("/orders", get(count)).with_state(shop);
+        let pages = Router::new()
+            .route("/", get(front))
+            .route("/health", get(health))
+            .route("/orders", get(count))
+            .with_state(shop);
         tokio::select! {
             result = axum::serve(listener, pages) => result,
             () = end_of(options.while_process) => Ok(()),
@@ -120,14 +129,18 @@ pub(super) fn create_orders(root: &Path) -> rusqlite::Result<()> {
 
 fn open_orders(root: &Path) -> Result<Connection, String> {
     let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
-    let connection = Connection::open_with_flags(root.join(ORDERS), flags).map_err(|error| error.to_string())?;
+    let connection =
+        Connection::open_with_flags(root.join(ORDERS), flags).map_err(|error| error.to_string())?;
     connection.busy_timeout(Duration::from_secs(5)).map_err(|error| error.to_string())?;
-    connection.query_row("select count(*) from orders", [], |row| row.get::<_, i64>(0)).map_err(|error| error.to_string())?;
+    connection
+        .query_row("select count(*) from orders", [], |row| row.get::<_, i64>(0))
+        .map_err(|error| error.to_string())?;
     Ok(connection)
 }
 
 fn check_files(root: &Path) -> Result<String, String> {
-    let read = |path: &str| std::fs::read_to_string(root.join(path)).map_err(|error| format!("{path}: {error}"));
+    let read =
+        |path: &str| std::fs::read_to_string(root.join(path)).map_err(|error| format!("{path}: {error}"));
     let value = |text: &str, key: &str| {
         text.lines().find_map(|line| Some(line.strip_prefix(key)?.split('"').nth(1)?.to_owned()))
     };

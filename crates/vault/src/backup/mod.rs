@@ -17,7 +17,10 @@ mod walk;
 
 use crate::lock::{Holder, Lock, LockKind};
 use crate::packer::PackWriter;
-use crate::{BlobId, Change, Error, FileId, Input, Kind, PointInfo, Progress, Repository, Result, Snapshot, Unread, UnreadInfo};
+use crate::{
+    BlobId, Change, Error, FileId, Input, Kind, PointInfo, Progress, Repository, Result, Snapshot, Unread,
+    UnreadInfo,
+};
 use jiff::Timestamp;
 use std::sync::Arc;
 
@@ -89,7 +92,9 @@ pub fn backup(
     if writers.is_empty() {
         // Nobody to write to: each vault's own error says it better than a sum of them.
         let first = targets.drain(..).find_map(Result::err);
-        return Err(first.unwrap_or_else(|| Error::new("backup", Kind::Unsupported("no vault to write to".into()))));
+        return Err(
+            first.unwrap_or_else(|| Error::new("backup", Kind::Unsupported("no vault to write to".into())))
+        );
     }
     if let Some((_, parent)) = &options.parent
         && let Some(info) = &parent.releve

@@ -1,7 +1,7 @@
 //! Reads files and cuts them into pieces.
 
-use crate::sink::{Press, Sink};
 use super::walk::Slot;
+use crate::sink::{Press, Sink};
 use crate::{BlobId, BlobKind, Content, Input, Node, NodeKind, Progress};
 use crossbeam_channel::Sender;
 use std::io::{self, Read};
@@ -195,7 +195,9 @@ impl Cutting<'_> {
             return;
         }
         // Without a slot the attempt was given up, and its pieces are nobody's.
-        let Some((slot, mut node)) = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Some((slot, mut node)) = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
         let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
         if let NodeKind::File { content, .. } = &mut node.kind {
             *content = ids.into_iter().flatten().collect();

@@ -1,11 +1,12 @@
 //! Walks the input, decides what must be read, and writes each directory's tree when its last entry is done.
 
 use super::read::{Piece, Reader};
-use crate::sink::{Press, Sink};
 use super::{BackupOptions, Captured};
 use crate::packer::PackWriter;
+use crate::sink::{Press, Sink};
 use crate::{
-    BlobId, BlobKind, Change, Error, Input, Kind, Node, NodeKind, Progress, Repository, Result, Timestamp, Unread, format,
+    BlobId, BlobKind, Change, Error, Input, Kind, Node, NodeKind, Progress, Repository, Result, Timestamp,
+    Unread, format,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::ffi::OsStr;
@@ -52,6 +53,7 @@ struct Dir<'a> {
     own: Mutex<Option<(Node, Slot<'a>)>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "nearly every job is a file")]
 enum Job<'a> {
     File { path: PathBuf, node: Node, slot: Slot<'a> },
     Finish(Arc<Dir<'a>>),
@@ -111,7 +113,10 @@ pub(super) fn capture(
     })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "a thread owns its ends of the channels, so that they close with it")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a thread owns its ends of the channels, so that they close with it"
+)]
 fn read_all<'a>(shared: &'a Shared<'a>, todo: Receiver<Job<'a>>, pieces: Sender<Piece<'a>>) {
     let mut reader = Reader {
         input: shared.input,
@@ -129,7 +134,10 @@ fn read_all<'a>(shared: &'a Shared<'a>, todo: Receiver<Job<'a>>, pieces: Sender<
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "a thread owns its ends of the channels, so that they close with it")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "a thread owns its ends of the channels, so that they close with it"
+)]
 fn hash_all<'a>(shared: &'a Shared<'a>, cut: Receiver<Piece<'a>>) {
     let mut press = Press::new();
     for piece in &cut {
@@ -149,7 +157,12 @@ struct Walker<'a> {
 }
 
 impl<'a> Walker<'a> {
-    fn new(shared: &'a Shared<'a>, writers: &[&PackWriter], options: &'a BackupOptions, jobs: Sender<Job<'a>>) -> Self {
+    fn new(
+        shared: &'a Shared<'a>,
+        writers: &[&PackWriter],
+        options: &'a BackupOptions,
+        jobs: Sender<Job<'a>>,
+    ) -> Self {
         let mut vaults: Vec<_> = writers.iter().map(|writer| Arc::clone(writer.repository())).collect();
         vaults.sort_by_key(|vault| !vault.store().is_local());
         let before = options.parent.as_ref().map(|(_, snapshot)| {
@@ -188,9 +201,11 @@ impl<'a> Walker<'a> {
         lock(&self.shared.unread).append(&mut unread);
         let mut nodes = match listed {
             Ok(nodes) => nodes,
-            Err(error) if path.as_os_str().is_empty() => return Err(Error::io("list what to back up", error)),
+            Err(error) if path.as_os_str().is_empty() => {
+                return Err(Error::io("list what to back up", error));
+            }
             Err(error) => {
-                let slot = lock(&dir.own).take().map(|(node, slot)| (node, slot));
+                let slot = lock(&dir.own).take();
                 if let Some((node, slot)) = slot {
                     if error.kind() == io::ErrorKind::NotFound {
                         slot.leave_out();

@@ -118,7 +118,10 @@ fn go_mode(node: &Node) -> u32 {
         NodeKind::Device { kind: DeviceKind::Character, .. } => MODE_DEVICE | MODE_CHARACTER,
     };
     let bit = |unix: u32, go: u32| if node.meta.mode & unix != 0 { go } else { 0 };
-    kind | node.meta.mode & 0o777 | bit(0o4000, MODE_SETUID) | bit(0o2000, MODE_SETGID) | bit(0o1000, MODE_STICKY)
+    kind | node.meta.mode & 0o777
+        | bit(0o4000, MODE_SETUID)
+        | bit(0o2000, MODE_SETGID)
+        | bit(0o1000, MODE_STICKY)
 }
 
 fn unix_mode(go: u32) -> u32 {
@@ -188,7 +191,11 @@ fn from_wire(wire: WireNode<'_>) -> Result<Node, String> {
     let name = unquote(&wire.name).ok_or_else(|| format!("malformed name {:?}", wire.name))?;
     let bad = |what: &str| format!("malformed {what} of {:?}", wire.name);
     let time = |text: &str, what: &str| -> Result<Timestamp, String> {
-        if text.is_empty() { Ok(Timestamp::default()) } else { format::read_time(text).ok_or_else(|| bad(what)) }
+        if text.is_empty() {
+            Ok(Timestamp::default())
+        } else {
+            format::read_time(text).ok_or_else(|| bad(what))
+        }
     };
     let kind = match &*wire.kind {
         "file" => NodeKind::File {

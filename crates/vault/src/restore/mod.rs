@@ -107,6 +107,11 @@ impl RestoreReport {
 
 /// Restores the point with this root. `vaults` are asked in this order; their indexes are loaded. An error means that nothing could
 /// be begun (the target can't be made, the root is in no vault) or that it was interrupted; everything else is in the report.
-pub fn restore(vaults: &[Arc<Repository>], tree: BlobId, options: &RestoreOptions, progress: &Progress) -> Result<RestoreReport> {
+pub fn restore(
+    vaults: &[Arc<Repository>],
+    tree: BlobId,
+    options: &RestoreOptions,
+    progress: &Progress,
+) -> Result<RestoreReport> {
     walk::restore(VaultSet::new(vaults), tree, options, progress)
 }

@@ -41,23 +41,30 @@ struct Walk<'a> {
     dirs: Vec<(PathBuf, Node)>,
 }
 
-pub(super) fn restore(set: VaultSet<'_>, tree: BlobId, options: &RestoreOptions, progress: &Progress) -> Result<RestoreReport> {
+pub(super) fn restore(
+    set: VaultSet<'_>,
+    tree: BlobId,
+    options: &RestoreOptions,
+    progress: &Progress,
+) -> Result<RestoreReport> {
     let place = || format!("restore to {}", options.target.display());
     std::fs::create_dir_all(&options.target).map_err(|error| Error::io(place(), error))?;
-    let root = open_dir(rustix::fs::CWD, options.target.as_os_str(), false).map_err(|error| Error::io(place(), error.into()))?;
+    let root = open_dir(rustix::fs::CWD, options.target.as_os_str(), false)
+        .map_err(|error| Error::io(place(), error.into()))?;
     let root = Arc::new(root);
     // Asked first: without the root there is nothing to begin with.
     set.tree(&tree)?;
     let report = Mutex::new(RestoreReport::default());
     let (jobs, todo) = bounded(JOBS);
-    let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     let (dirs, links) = std::thread::scope(|scope| {
-        for _ in 0..threads {
+        for _ in 0..set.lanes() {
             let todo = todo.clone();
             scope.spawn(|| write_all(&set, todo, options, progress, &report));
         }
         drop(todo);
-        let relative = |paths: &[PathBuf]| paths.iter().map(|path| path.strip_prefix("/").unwrap_or(path).to_owned()).collect();
+        let relative = |paths: &[PathBuf]| {
+            paths.iter().map(|path| path.strip_prefix("/").unwrap_or(path).to_owned()).collect()
+        };
         let mut walk = Walk {
             set: &set,
             progress,
@@ -95,7 +102,13 @@ pub(super) fn restore(set: VaultSet<'_>, tree: BlobId, options: &RestoreOptions,
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a thread owns its end of the channel")]
-fn write_all(set: &VaultSet<'_>, todo: Receiver<Job>, options: &RestoreOptions, progress: &Progress, report: &Mutex<RestoreReport>) {
+fn write_all(
+    set: &VaultSet<'_>,
+    todo: Receiver<Job>,
+    options: &RestoreOptions,
+    progress: &Progress,
+    report: &Mutex<RestoreReport>,
+) {
     for job in &todo {
         if progress.is_stopped() {
             continue;
@@ -141,7 +154,9 @@ impl Walk<'_> {
 
     fn node(&mut self, dir: &Arc<OwnedFd>, path: PathBuf, node: Node, stack: &mut Vec<Level>) {
         if let NodeKind::Dir { subtree } = node.kind {
-            let Some(subtree) = subtree else { return self.trouble(&path, "a folder without content".to_owned()) };
+            let Some(subtree) = subtree else {
+                return self.trouble(&path, "a folder without content".to_owned());
+            };
             match make_dir(dir, OsStr::from_bytes(&node.name)) {
                 Ok((handle, existed)) => {
                     // A folder above what was captured is somebody else's if it is there.
@@ -246,7 +261,7 @@ fn make_dir(dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<(OwnedFd, bool)> 
 /// Opens a directory by its path below the root, name by name: no length limit, no links.
 fn open_beneath(root: &OwnedFd, path: &Path) -> rustix::io::Result<OwnedFd> {
     let mut at = rustix::io::dup(root)?;
-    for name in path.iter() {
+    for name in path {
         at = open_dir(&at, name, true)?;
     }
     Ok(at)

@@ -43,9 +43,9 @@ pub(super) fn entry(set: &VaultSet<'_>, dir: &OwnedFd, node: &Node, compare: boo
             return Outcome { unchanged: true, not_set: refresh(dir, name, node), ..Outcome::default() };
         }
         NodeKind::File { .. } => file(set, dir, name, node),
-        NodeKind::Symlink { target } => {
-            made(dir, name, node, |temporary| rustix::fs::symlinkat(OsStr::from_bytes(target), dir, temporary))
-        }
+        NodeKind::Symlink { target } => made(dir, name, node, |temporary| {
+            rustix::fs::symlinkat(OsStr::from_bytes(target), dir, temporary)
+        }),
         NodeKind::Fifo => made(dir, name, node, |temporary| {
             rustix::fs::mknodat(dir, temporary, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
         }),
@@ -68,7 +68,7 @@ fn is_there(set: &VaultSet<'_>, dir: &OwnedFd, name: &OsStr, node: &Node, compar
     let same = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         && u64::try_from(stat.st_size) == Ok(node.size())
         && stat.st_mtime == node.meta.mtime.seconds
-        && u64::from(node.meta.mtime.nanos) == stat.st_mtime_nsec as u64
+        && u64::from(node.meta.mtime.nanos) == stat.st_mtime_nsec
         // A file with other names must not keep them, nor one without lose them.
         && (stat.st_nlink > 1) == (node.meta.links > 1);
     same && (!compare || is_equal(set, dir, name, node).unwrap_or(false))
@@ -112,7 +112,11 @@ fn file(set: &VaultSet<'_>, dir: &OwnedFd, name: &OsStr, node: &Node) -> io::Res
     for (number, id) in content.iter().enumerate() {
         match set.blob(BlobKind::Data, id) {
             Ok(plain) => {
-                if *sparse { write_with_holes(&file, &plain, at)? } else { file.write_all_at(&plain, at)? }
+                if *sparse {
+                    write_with_holes(&file, &plain, at)?;
+                } else {
+                    file.write_all_at(&plain, at)?;
+                }
                 at += plain.len() as u64;
             }
             Err(_) => {
@@ -128,7 +132,9 @@ fn file(set: &VaultSet<'_>, dir: &OwnedFd, name: &OsStr, node: &Node) -> io::Res
     }
     let mut outcome = Outcome { restored: missing.is_empty(), bytes: at, ..Outcome::default() };
     if missing.is_empty() && at != *size {
-        outcome.not_set.push(format!("its length is {at}, and {size} was noted: the length in the vault is right"));
+        outcome
+            .not_set
+            .push(format!("its length is {at}, and {size} was noted: the length in the vault is right"));
     }
     outcome.not_set.extend(attributes(&file, &node.meta));
     let mut final_name = name.to_owned();
@@ -184,7 +190,9 @@ fn rename_over(dir: &OwnedFd, temporary: &OsStr, name: &OsStr) -> io::Result<()>
     match rustix::fs::renameat(dir, temporary, dir, name) {
         Err(Errno::ISDIR) => {
             rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR).map_err(|error| match error {
-                Errno::NOTEMPTY => io::Error::other("a folder that is not empty stands in its place: move it away"),
+                Errno::NOTEMPTY => {
+                    io::Error::other("a folder that is not empty stands in its place: move it away")
+                }
                 other => other.into(),
             })?;
             Ok(rustix::fs::renameat(dir, temporary, dir, name)?)
@@ -204,7 +212,10 @@ pub(super) fn attributes(file: impl AsFd, meta: &Meta) -> Vec<String> {
     };
     let stat = rustix::fs::fstat(file);
     if stat.is_ok_and(|stat| stat.st_uid != meta.uid || stat.st_gid != meta.gid) {
-        noted("owner", rustix::fs::fchown(file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid))));
+        noted(
+            "owner",
+            rustix::fs::fchown(file, Some(Uid::from_raw(meta.uid)), Some(Gid::from_raw(meta.gid))),
+        );
     }
     // After the owner: changing that clears setuid. Before the attributes: an ACL is kept in the mode's group bits.
     if stat.is_ok_and(|stat| stat.st_mode & 0o7777 != meta.mode || stat.st_uid != meta.uid) || stat.is_err() {

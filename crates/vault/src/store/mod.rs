@@ -162,6 +162,12 @@ pub fn open(address: &str, credentials: &Credentials) -> Result<Box<dyn Store>> 
     open_with(address, credentials, &Limits::default())
 }
 
+/// Returns the folder of a `file://` address, `None` for any other.
+#[must_use]
+pub fn local_folder(address: &str) -> Option<std::path::PathBuf> {
+    address.starts_with("file://").then(|| address::file(address).ok()).flatten()
+}
+
 /// Opens the store at `address`, as [`open`] does, with other bounds on retries and waiting.
 pub fn open_with(address: &str, credentials: &Credentials, limits: &Limits) -> Result<Box<dyn Store>> {
     let bad = |what: String| Error::new(address::without_secrets(address), Kind::BadAddress(what));

@@ -1,0 +1,74 @@
+//! Killed at any instant: every earlier point stays whole, the next run succeeds, restic finds nothing wrong.
+
+use crate::world::World;
+use std::fs;
+use std::time::{Duration, Instant};
+use testkit::tree::grow;
+use testkit::{Random, pause};
+
+const KILLS: usize = 25;
+
+/// Returns how long a whole run takes here: kills are spread over it.
+fn whole_run(world: &World, arguments: &[&str]) -> Duration {
+    let begun = Instant::now();
+    world.run(arguments).exits(0);
+    begun.elapsed()
+}
+
+fn kill_after(world: &World, arguments: &[&str], time: Duration) {
+    let mut child = world.start(arguments);
+    pause(time);
+    let _ = child.kill();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_backup_killed_at_any_instant_costs_nothing_that_was_there() {
+    let world = World::new();
+    let mut random = Random::new(41);
+    grow(&world.data(), 41, 100);
+    let noise = |random: &mut Random| fs::write(world.data().join("noise"), random.bytes(6 << 20)).unwrap();
+    noise(&mut random);
+    let time = whole_run(&world, &["backup"]);
+    world.run(&["restore", "shop", "--to", "first"]).exits(0);
+    let first = world.points()[0]["id"].as_str().unwrap().to_owned();
+    for _ in 0..KILLS {
+        noise(&mut random);
+        kill_after(&world, &["backup"], time.mul_f64(random.below(1000) as f64 / 900.0));
+    }
+    for vault in ["near", "far"] {
+        world.restic(vault).must(&["check", "--read-data"]);
+    }
+    world.run(&["restore", "shop", "--to", "first-again", "--point", &first]).exits(0);
+    crate::world::same(&world.path("first"), &world.path("first-again"));
+    world.run(&["backup"]).exits(0);
+    world.restores_whole("out");
+    world.run(&["verify", "--read-data", "all"]).exits(0);
+}
+
+#[test]
+fn a_sync_killed_at_any_instant_goes_on_where_it_was() {
+    let world = World::new();
+    let mut random = Random::new(42);
+    let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
+    let near_only = plan.replace(r#"vaults = ["near", "far"]"#, r#"vaults = ["near"]"#);
+    grow(&world.data(), 42, 50);
+    let mut time = Duration::from_millis(500);
+    for _ in 0..KILLS {
+        fs::write(world.path("plan.toml"), &near_only).unwrap();
+        fs::write(world.data().join("noise"), random.bytes(6 << 20)).unwrap();
+        world.run(&["backup"]).exits(0);
+        fs::write(world.path("plan.toml"), &plan).unwrap();
+        if !world.path("far").exists() {
+            time = whole_run(&world, &["sync"]);
+            continue;
+        }
+        kill_after(&world, &["sync"], time.mul_f64(random.below(1000) as f64 / 900.0));
+    }
+    world.restic("far").must(&["check", "--read-data"]);
+    world.run(&["sync"]).exits(0);
+    world.run(&["points"]).exits(0);
+    world.restic("far").must(&["check", "--read-data"]);
+    fs::remove_dir_all(world.path("near")).unwrap();
+    world.restores_whole("out");
+}

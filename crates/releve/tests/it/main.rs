@@ -1,0 +1,19 @@
+//! The program from outside, as a user types it, with real servers.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on panics"
+)]
+
+mod agent;
+mod cli;
+mod demo;
+mod faults;
+mod killed;
+mod main_job;
+mod oracle;
+mod recovery;
+mod world;
