@@ -192,6 +192,40 @@ fn chosen(point: &Facts, reasons: Vec<String>, now: Timestamp) -> Choice {
     Choice { point: point.clone(), reasons, loss }
 }
 
+/// A sign of tampering in one system: whoever did that was on the machine, so its other systems are under suspicion too.
+#[derive(Debug, Clone)]
+pub(crate) struct Tampering {
+    /// The last point before was begun here, and was clean.
+    after: Timestamp,
+    /// The point that shows it was begun here.
+    seen: Timestamp,
+    /// What is seen.
+    pub(crate) sign: String,
+}
+
+impl Tampering {
+    /// Looks for it in the points of one system.
+    pub(crate) fn find(points: &[Facts]) -> Option<Self> {
+        let mut points: Vec<&Facts> = points.iter().collect();
+        points.sort_by_key(|point| point.time);
+        let (at, sign) = first_sign(&points)?;
+        let after = at
+            .checked_sub(1)
+            .and_then(|before| points.get(before))
+            .map_or(Timestamp::MIN, |point| point.time);
+        let seen = points.get(at)?.time;
+        Some(Self { after, seen, sign })
+    }
+
+    /// Returns whether a point of another system on the same machine is from before it. Between the last clean point and the first
+    /// bad one, it is the point's own change that tells, however few its files are.
+    pub(crate) fn spares(&self, point: &Facts) -> bool {
+        let rewritten = point.touched.is_some_and(|share| share > MASS_SHARE)
+            && (point.bytes_new == 0 || point.incompressible > NOISE);
+        point.time <= self.after || (point.time < self.seen && !rewritten)
+    }
+}
+
 /// Returns the first point that shows a sign of tampering, and the sign. Every later point is as suspicious.
 fn first_sign(points: &[&Facts]) -> Option<(usize, String)> {
     let mut usual = 0.0f64;

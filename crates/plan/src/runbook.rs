@@ -1,5 +1,6 @@
 //! What a recovery will do, with no choice left open: a value that can be printed, looked at and then carried out.
 
+use crate::choose::Tampering;
 use crate::{
     Action, Check, Choice, Facts, HostName, Period, PersonName, Plan, ScenarioName, SystemName, VaultName,
     Wanted,
@@ -28,7 +29,7 @@ pub struct RunbookInput<'a> {
     pub stands_in: bool,
     /// Now.
     pub now: Timestamp,
-    /// For each system, its points and what stands in their place.
+    /// For each system of the plan, its points and what stands in their place: a sign of tampering in one counts for all on its machine.
     pub available: BTreeMap<SystemName, Available>,
     /// The vaults, best to read from first, and why one can't be read.
     pub vaults: Vec<(VaultName, Result<(), String>)>,
@@ -184,9 +185,33 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                 input.machine
             ));
         }
-        let available = input.available.get(&name).cloned().unwrap_or_default();
+        let mut available = input.available.get(&name).cloned().unwrap_or_default();
+        let had_points = !available.points.is_empty();
+        let mut elsewhere = Vec::new();
+        if wanted == Wanted::LastClean {
+            let others =
+                plan.systems.iter().filter(|(other, there)| **other != name && there.host == system.host);
+            for (other, _) in others {
+                let Some(found) = input.available.get(other).and_then(|other| Tampering::find(&other.points))
+                else {
+                    continue;
+                };
+                available.points.retain(|point| found.spares(point));
+                elsewhere.push(format!("on the same machine, in `{other}`, {}", found.sign));
+            }
+        }
+        if had_points && available.points.is_empty() {
+            book.blockers.push(format!(
+                "`{name}`: every point is from after a sign of tampering: {}",
+                elsewhere.join("; ")
+            ));
+            continue;
+        }
         let choice = match choose(&available.points, &wanted, input.now) {
-            Ok(choice) => choice,
+            Ok(mut choice) => {
+                choice.reasons.extend(elsewhere);
+                choice
+            }
             Err(why) => {
                 book.blockers.push(format!("`{name}`: {why}"));
                 continue;

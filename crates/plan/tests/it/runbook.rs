@@ -89,3 +89,39 @@ fn beside_nothing_is_stopped_started_or_checked_and_any_machine_will_do() {
     assert_eq!(book.blockers, Vec::<String>::new());
     assert!(book.steps.iter().all(|step| matches!(step.kind, StepKind::Restore)));
 }
+
+#[test]
+fn a_sign_of_tampering_in_one_system_counts_for_all_on_its_machine() {
+    let at = |second| Timestamp::from_second(second).unwrap();
+    let small = |id: &str, second, touched| Facts {
+        id: id.into(),
+        time: at(second),
+        touched,
+        incompressible: 1.0,
+        bytes_new: 9,
+        ..point()
+    };
+    let large = |id: &str, second, touched_files| Facts {
+        touched: Some(touched_files as f64 / 100.0),
+        touched_files,
+        files: 100,
+        ..small(id, second, None)
+    };
+    let book = decide(|input| {
+        input.wanted = Some(plan::Wanted::LastClean);
+        let orders = vec![
+            small("good", 1_000, None),
+            small("calm", 1_101, Some(0.0)),
+            small("noise", 1_199, Some(1.0)),
+            small("late", 1_300, Some(0.0)),
+        ];
+        let shop = vec![small("first", 1_001, None), large("second", 1_100, 1), large("struck", 1_200, 100)];
+        input.available.insert("orders".into(), Available { points: orders, standing: vec![] });
+        input.available.insert("shop".into(), Available { points: shop, standing: vec![] });
+    });
+    let chosen: BTreeMap<_, _> =
+        book.systems.iter().map(|entry| (entry.system.0.as_str(), entry.choice.point.id.as_str())).collect();
+    assert_eq!(chosen, BTreeMap::from([("orders", "calm"), ("shop", "second")]));
+    let reasons = &book.systems.iter().find(|entry| entry.system.0 == "orders").unwrap().choice.reasons;
+    assert!(reasons.iter().any(|reason| reason.contains("in `shop`")), "{reasons:?}");
+}

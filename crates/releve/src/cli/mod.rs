@@ -72,8 +72,12 @@ enum Verb {
     /// Look after what Relève remembers
     State(state::Options),
     /// Print the JSON Schema of the plan, for editors
+    #[command(after_help = "Examples:\n  releve schema > plan.schema.json")]
     Schema,
     /// Print a completion script for a shell
+    #[command(
+        after_help = "Examples:\n  releve completions bash > /usr/share/bash-completion/completions/releve"
+    )]
     Completions {
         /// The shell
         shell: clap_complete::Shell,

@@ -67,9 +67,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let records = state.as_ref().and_then(|state| state.records().ok()).unwrap_or_default();
     let verified = |id: &str| super::status::verified(&records, id);
     let mut available = BTreeMap::new();
-    for name in &systems {
+    for name in session.plan.systems.keys() {
         let points = survey.facts(name, &verified);
-        let standing = standing(session, name, options.to.as_deref())?;
+        let standing =
+            if systems.contains(name) { standing(session, name, options.to.as_deref())? } else { Vec::new() };
         available.insert(name.clone(), Available { points, standing });
     }
     let book = plan::runbook(&RunbookInput {

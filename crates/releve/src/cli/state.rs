@@ -11,6 +11,9 @@ use state::{Body, Made, Sqlite, State};
 
 /// What `state` takes.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  releve state verify              no record was changed or removed\n  releve state rebuild             after the state was lost or damaged\n  releve state forget-vault local  the old one is lost for good; the next backup makes a new one"
+)]
 pub(super) struct Options {
     #[command(subcommand)]
     verb: Verb,

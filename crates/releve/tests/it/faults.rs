@@ -174,8 +174,9 @@ fn a_damaged_pack_is_read_from_the_other_vault() {
     let world = World::new();
     grow(&world.data(), 27, 100);
     world.run(&["backup"]).exits(0);
-    flip(&packs(&world.path("near")));
-    world.run(&["verify", "near", "--read-data", "all"]).exits(1).says("DAMAGED");
+    // Vaults on this machine are read in the order of their names.
+    flip(&packs(&world.path("far")));
+    world.run(&["verify", "far", "--read-data", "all"]).exits(1).says("DAMAGED");
     world.run(&["restore", "shop", "--to", "out"]).exits(0).says("is damaged");
     crate::world::same(&world.data(), &world.restored("out"));
 }

