@@ -110,7 +110,8 @@ fn a_restore_over_a_damaged_folder_mends_it_and_leaves_what_is_right_alone() {
     world.restores_whole("out");
     fs::remove_file(world.restored("out").join("kept")).unwrap();
     let again = world.run(&["restore", "shop", "--to", "out", "--json"]).exits(0).json();
-    assert_eq!(again["restored"], 1, "{again}");
+    // Links and devices are made anew each time; no content but the missing file's is written.
+    assert_eq!(again["bytes"], 4, "{again}");
     same(&world.data(), &world.restored("out"));
 }
 
