@@ -1,7 +1,7 @@
 //! `releve demo`: a small company in a temporary folder is crashed in five ways, for real, and brought back each time by this very
 //! program, run as a user runs it. Whatever differs afterwards ends the demo with an error.
 //!
-//! [`company`] is what is crashed, [`shop`] its living part, [`cloud`] the vault elsewhere, [`crashes`] what happens.
+//! [`company`] is what is crashed, [`mod@shop`] its living part, [`cloud`] the vault elsewhere, [`crashes`] what happens.
 
 mod cloud;
 mod company;

@@ -14,6 +14,8 @@
 //!
 //! What it doesn't do: remove what is not in the point; make sockets, which serve nobody without their process.
 
+#[cfg(test)]
+mod tests;
 mod walk;
 mod write;
 

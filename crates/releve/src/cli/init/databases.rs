@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Every SQLite file begins so (https://www.sqlite.org/fileformat.html, 1.3).
+/// Every SQLite file begins so (<https://www.sqlite.org/fileformat.html>, 1.3).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// The smallest page, and the divisor of all page sizes: a file of another length is no database.
 const PAGE: u64 = 512;
