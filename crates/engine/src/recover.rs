@@ -31,7 +31,9 @@ pub struct Hands<'a> {
     /// Is told what happens.
     pub observer: &'a dyn Observer,
     /// Compare the content of files that look unchanged.
-    pub compare: bool,
+    pub verify: bool,
+    /// Bytes of memory that a restore may take.
+    pub memory: u64,
 }
 
 /// What a recovery did.
@@ -302,10 +304,10 @@ fn put_back(
     hands.observer.event(Some(&entry.system), &format!("restoring point {} of {}", id, point.time));
     hands.observer.progress(&entry.system, &progress);
     let options = |target: PathBuf| RestoreOptions {
-        target,
-        only: Vec::new(),
         roots: point.snapshot.paths.iter().map(PathBuf::from).collect(),
-        compare: hands.compare,
+        verify: hands.verify,
+        memory: hands.memory,
+        ..RestoreOptions::new(target)
     };
     let (report, put) = match source.landing(to.as_deref()) {
         Landing::Final(target) => {

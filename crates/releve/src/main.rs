@@ -58,6 +58,7 @@ pub(crate) type Outcome = Result<Exit, Failure>;
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("RELEVE_LOG").unwrap_or_else(|_| "off".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    raise_handles();
     let arguments = match cli::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -74,4 +75,12 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(exit as u8)
+}
+
+/// Takes as many open files as the system lets us have: it grants fewer by default for the sake of programs from another time.
+fn raise_handles() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Without it a restore holds fewer folders open, and is slower.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }

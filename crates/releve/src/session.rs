@@ -81,6 +81,19 @@ impl Session {
         self.open(&names, absent, state)
     }
 
+    /// Returns the paths that nothing may remove: the vaults on this machine, the plan, the state, the secrets.
+    pub(crate) fn precious(&self) -> Vec<PathBuf> {
+        let vaults = self.plan.vaults.values();
+        let folders = vaults.clone().filter_map(|vault| vault::store::local_folder(&vault.url));
+        let keys = vaults.filter_map(|vault| match &vault.password {
+            Some(Secret::File(path)) => Some(PathBuf::from(path)),
+            _ => None,
+        });
+        let own = [self.plan_path.clone(), self.state_dir.clone()];
+        let all = folders.chain(keys).chain(own);
+        all.map(|path| std::fs::canonicalize(&path).unwrap_or(path)).collect()
+    }
+
     /// Returns the systems that were named, or all; an unknown one is an error that names the nearest.
     pub(crate) fn systems(&self, named: &[String]) -> Result<Vec<SystemName>, Failure> {
         if named.is_empty() {

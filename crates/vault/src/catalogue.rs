@@ -20,6 +20,21 @@ pub(crate) struct Location {
     pub(crate) uncompressed: u32,
 }
 
+impl Location {
+    /// Returns the bytes of the pack that it takes.
+    pub(crate) fn range(&self) -> std::ops::Range<u64> {
+        u64::from(self.offset)..u64::from(self.offset) + u64::from(self.length)
+    }
+
+    /// Returns the length of the plain text.
+    pub(crate) fn plain_length(&self) -> u32 {
+        match self.uncompressed {
+            0 => self.length.saturating_sub(crate::crypto::OVERHEAD as u32),
+            length => length,
+        }
+    }
+}
+
 /// All blobs of one vault.
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
@@ -92,6 +107,22 @@ impl Catalogue {
     /// Returns the name of a pack.
     pub(crate) fn pack(&self, number: u32) -> Option<FileId> {
         self.packs.get(number as usize).copied()
+    }
+
+    /// Returns whether an index, or the pack's own header, has named this pack.
+    pub(crate) fn knows_pack(&self, id: FileId) -> bool {
+        self.pack_numbers.contains_key(&id)
+    }
+
+    /// Returns for each pack that holds blobs of this kind the stretch that they take, from the first to the last.
+    pub(crate) fn extents(&self, kind: BlobKind) -> HashMap<u32, std::ops::Range<u32>> {
+        let mut extents: HashMap<u32, std::ops::Range<u32>> = HashMap::new();
+        for place in self.blobs(kind).values() {
+            let end = place.offset.saturating_add(place.length);
+            let extent = extents.entry(place.pack).or_insert(place.offset..end);
+            *extent = extent.start.min(place.offset)..extent.end.max(end);
+        }
+        extents
     }
 
     /// Returns every pack with all that is in it, in the order of their numbers.

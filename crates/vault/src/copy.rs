@@ -48,7 +48,7 @@ pub fn copy(
         progress.expect(info.files, info.bytes);
     }
     progress.set_phase("copying");
-    let set = VaultSet::new(sources);
+    let set = VaultSet::new(sources, crate::set::PATIENCE);
     let writer = PackWriter::new(Arc::clone(target));
     let writers = [&writer];
     Copy { set: &set, sink: Sink::new(&writers), target, progress, presses: Mutex::default() }
@@ -59,7 +59,7 @@ pub fn copy(
 }
 
 struct Copy<'a> {
-    set: &'a VaultSet<'a>,
+    set: &'a VaultSet,
     sink: Sink<'a>,
     target: &'a Repository,
     progress: &'a Progress,

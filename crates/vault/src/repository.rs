@@ -52,6 +52,25 @@ impl std::fmt::Debug for Password {
 /// The snapshots that could be read, oldest first, and the errors of those that could not.
 pub type Listing = (Vec<(FileId, Snapshot)>, Vec<Error>);
 
+/// A thread's own inflater and its buffer, kept from blob to blob: setting them up costs more than a small blob.
+#[derive(Default)]
+pub(crate) struct Opener {
+    inflater: Option<zstd::bulk::Decompressor<'static>>,
+    plain: Vec<u8>,
+}
+
+impl Opener {
+    fn inflate(&mut self, packed: &[u8], length: usize) -> Option<&mut [u8]> {
+        if self.inflater.is_none() {
+            self.inflater = Some(zstd::bulk::Decompressor::new().ok()?);
+        }
+        self.plain.clear();
+        self.plain.reserve(length);
+        self.inflater.as_mut()?.decompress_to_buffer(packed, &mut self.plain).ok()?;
+        Some(&mut self.plain)
+    }
+}
+
 /// What [`Repository::load_index`] met.
 #[derive(Debug, Default)]
 pub struct IndexReport {
@@ -250,9 +269,7 @@ impl Repository {
 
     /// Returns the length of a blob's plain text, as the index has it.
     pub(crate) fn plain_length(&self, kind: BlobKind, id: &BlobId) -> Option<u64> {
-        let place = self.catalogue().places(kind, id).next()?;
-        let stored = place.length.saturating_sub(crate::crypto::OVERHEAD as u32);
-        Some(u64::from(if place.uncompressed > 0 { place.uncompressed } else { stored }))
+        Some(u64::from(self.catalogue().places(kind, id).next()?.plain_length()))
     }
 
     /// Returns the plain text of a blob, checked against its hash. Every pack of this vault that has it is tried.
@@ -276,39 +293,64 @@ impl Repository {
     }
 
     fn blob_at(&self, pack: FileId, location: &Location, id: &BlobId) -> Result<Vec<u8>> {
-        let start = u64::from(location.offset);
-        let range = start..start + u64::from(location.length);
-        let mut sealed = self.store.read_range(FileKind::Pack, &pack.to_string(), range)?;
-        self.open_blob(&mut sealed, location.uncompressed, id).map_err(|what| {
+        let mut sealed = self.store.read_range(FileKind::Pack, &pack.to_string(), location.range())?;
+        let mut opener = Opener::default();
+        let opened = self.open_blob(&mut sealed, location.uncompressed, id, &mut opener);
+        opened.map(<[u8]>::to_vec).map_err(|what| {
             let place = crate::store::place(self.store(), "read", FileKind::Pack, &pack.to_string());
             Error::damaged(place, format!("blob {}: {what}", id.short()))
         })
     }
 
     /// Opens a sealed blob, inflates it, and checks it against its hash. `uncompressed` is 0 for a blob stored as it is.
-    pub(crate) fn open_blob(
+    pub(crate) fn open_blob<'o>(
         &self,
-        sealed: &mut [u8],
+        sealed: &'o mut [u8],
         uncompressed: u32,
         id: &BlobId,
-    ) -> Result<Vec<u8>, &'static str> {
+        opener: &'o mut Opener,
+    ) -> Result<&'o [u8], &'static str> {
         let plain = self.key.open(sealed).map_err(|_| "its seal is broken")?;
         let plain = match uncompressed {
-            0 => plain.to_vec(),
+            0 => plain,
             length if length as usize <= BLOB_MAX => {
-                let text =
-                    zstd::bulk::decompress(plain, length as usize).map_err(|_| "it doesn't decompress")?;
-                if text.len() != length as usize {
-                    return Err("its length differs from the index");
-                }
-                text
+                opener.inflate(plain, length as usize).ok_or("it doesn't decompress")?
             }
             _ => return Err("its length makes no sense"),
         };
-        if BlobId::of(&plain) != *id {
+        if uncompressed > 0 && plain.len() != uncompressed as usize {
+            return Err("its length differs from the index");
+        }
+        if BlobId::of(plain) != *id {
             return Err("its content doesn't match its hash");
         }
         Ok(plain)
+    }
+
+    /// Reads the headers of the packs that no index names, and makes known what is in them. Returns how many packs that were: an
+    /// index that is lost is no loss of data.
+    pub(crate) fn learn_unindexed(&self) -> Result<usize> {
+        let mut unnamed = self.store.list(FileKind::Pack)?;
+        {
+            let catalogue = self.catalogue();
+            unnamed.retain(|listed| listed.name.parse().is_ok_and(|id| !catalogue.knows_pack(id)));
+        }
+        let found = self.for_each(&unnamed, |listed| self.read_header(listed).ok().flatten());
+        let found: Vec<IndexedPack> = found.into_iter().flatten().collect();
+        self.learn(&found);
+        Ok(found.len())
+    }
+
+    fn read_header(&self, listed: &Listed) -> Result<Option<IndexedPack>> {
+        let trailer = pack::TRAILER as u64;
+        let Some(end) = listed.size.checked_sub(trailer) else { return Ok(None) };
+        let bytes = self.store.read_range(FileKind::Pack, &listed.name, end..listed.size)?;
+        let length = bytes.try_into().ok().and_then(|bytes| pack::header_length(bytes, listed.size));
+        let (Some(length), Ok(id)) = (length, listed.name.parse()) else { return Ok(None) };
+        let Some(start) = end.checked_sub(length) else { return Ok(None) };
+        let mut sealed = self.store.read_range(FileKind::Pack, &listed.name, start..end)?;
+        let entries = self.key.open(&mut sealed).ok().and_then(|plain| pack::read_header(plain));
+        Ok(entries.map(|entries| IndexedPack { id, entries }))
     }
 
     /// Returns the entries of a directory.

@@ -8,7 +8,7 @@
 use crate::catalogue::PackContents;
 use crate::format::pack;
 use crate::lock::{Holder, Lock, LockKind};
-use crate::repository::in_lanes;
+use crate::repository::{Opener, in_lanes};
 use crate::{
     BlobId, BlobKind, Error, FileId, FileKind, Kind, Node, NodeKind, Point, Progress, Repository, Result,
 };
@@ -189,11 +189,14 @@ fn look_through(vault: &Repository, pack: &PackContents) -> Result<Vec<(Option<B
             "its header is damaged: an index that is lost could not be made anew from it".to_owned(),
         )),
     }
+    let mut opener = Opener::default();
     for (_, blob, place) in &pack.blobs {
         let start = place.offset as usize;
         let sealed = start.checked_add(place.length as usize).and_then(|end| bytes.get(start..end));
         let checked = match sealed {
-            Some(sealed) => vault.open_blob(&mut sealed.to_vec(), place.uncompressed, blob).map(drop),
+            Some(sealed) => {
+                vault.open_blob(&mut sealed.to_vec(), place.uncompressed, blob, &mut opener).map(drop)
+            }
             None => Err("the pack ends before it"),
         };
         if let Err(what) = checked {

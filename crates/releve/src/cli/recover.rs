@@ -1,6 +1,6 @@
 //! `releve recover`.
 
-use super::restore::wanted;
+use super::restore::{How, wanted};
 use crate::session::Session;
 use crate::show::{self, Screen, confirm, size};
 use crate::{Exit, Failure, Outcome};
@@ -48,9 +48,8 @@ pub(super) struct Options {
     /// This machine stands in for the plan's host, although it has another name
     #[arg(long)]
     stand_in: bool,
-    /// Compare the content of files that look unchanged, instead of trusting their size and time
-    #[arg(long)]
-    compare: bool,
+    #[command(flatten)]
+    how: How,
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
@@ -122,7 +121,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         vaults: &vaults,
         survey: &survey,
         observer: &screen,
-        compare: options.compare,
+        verify: options.how.verify,
+        memory: options.how.memory,
     };
     let recovered = carry_out(&book, &hands)?;
     if let Some(state) = &state {

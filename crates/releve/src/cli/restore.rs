@@ -10,18 +10,24 @@ use engine::{Error, recover};
 use jiff::Timestamp;
 use plan::{SystemName, VaultName, Wanted};
 use serde_json::json;
-use std::path::PathBuf;
+use source::Patterns;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vault::restore::{RestoreOptions, restore};
+use std::time::Instant;
+use vault::restore::{Extras, IsFirst, Names, Part, RestoreOptions, RestoreReport, Trouble, restore};
 use vault::{Progress, Repository};
 
 /// What `restore` takes.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  releve restore shop --to /tmp/look\n  releve restore shop --to /tmp/look --before 2026-11-23T12:00+01:00\n  \
-    releve restore shop --to /tmp/look --path /srv/shop/config.toml --point 3f2a91c0\n\n\
-    /srv/shop/a comes back as DIR/srv/shop/a. Files that are there already, equal in size and time, are left alone.\n\
-    Exit status 1: something could not be given back; it is named."
+    releve restore shop --to /tmp/look --path /srv/shop/config.toml --point 3f2a91c0\n  \
+    releve restore shop --to / --first '/srv/shop/app' --first '*.conf'   the application before its archives\n  \
+    releve restore shop --to / --verify --delete --dry-run               what differs from the point, removed as well\n\n\
+    /srv/shop/a comes back as DIR/srv/shop/a. Files that are there already, equal in size and time, are left alone; what differs is\n\
+    replaced at once, never half. Interrupted, type the same again. A file of which parts are in no vault comes back as NAME.releve-damaged.\n\
+    Exit status 1: something could not be given back; it is named. 2: nothing could."
 )]
 pub(super) struct Options {
     /// The system
@@ -38,12 +44,43 @@ pub(super) struct Options {
     /// Only this, and what is below it; may be repeated
     #[arg(long, value_name = "SUB")]
     path: Vec<PathBuf>,
+    /// This comes first, and is said to be complete before the rest begins: a pattern as in the plan's `exclude`; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    first: Vec<String>,
     /// Read from this vault first
     #[arg(long, value_name = "NAME")]
     vault: Option<String>,
+    /// Remove what is in DIR and not in the point, inside of what was captured; it is shown first. What the plan excludes stays
+    #[arg(long)]
+    delete: bool,
+    /// Show what would be done, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Don't ask before something is removed
+    #[arg(long)]
+    yes: bool,
+    /// Set owners by their names on this machine, where it knows them, and not by number
+    #[arg(long)]
+    owner_names: bool,
+    /// Restore files without setuid and setgid; they are named
+    #[arg(long)]
+    no_setuid: bool,
+    /// Make no devices; they are named
+    #[arg(long)]
+    no_devices: bool,
+    #[command(flatten)]
+    how: How,
+}
+
+/// What `restore` and `recover` both take.
+#[derive(Debug, clap::Args)]
+pub(super) struct How {
     /// Compare the content of files that look unchanged, instead of trusting their size and time
     #[arg(long)]
-    compare: bool,
+    pub(super) verify: bool,
+    /// Memory that a restore may take, the vaults' indexes not counted
+    #[arg(long, value_name = "SIZE", default_value = "256MB", value_parser = bytes)]
+    pub(super) memory: u64,
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
@@ -51,6 +88,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         return Ok(Exit::Usage);
     };
     let wanted = wanted(&options.point, options.before.as_deref())?;
+    let first = Patterns::new(&options.first).map_err(usage)?;
     let state = session.state().ok();
     let mut vaults = session.open_all(Absent::Refuse, state.as_ref());
     if let Some(first) = &options.vault {
@@ -60,59 +98,234 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         vaults.sort_by_key(|opened| &opened.name.0 != first);
     }
     let survey = survey(&vaults);
-    for (vault, why) in &survey.unreachable {
+    for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
         eprintln!("warning: vault {vault}: {why}");
     }
     let (id, point) = find(&survey, &system, &wanted)?;
-    let repositories: Vec<Arc<Repository>> = vaults
-        .iter()
-        .filter(|opened| point.vaults.contains(&opened.name))
-        .filter_map(|opened| opened.repository.as_ref().ok().cloned())
-        .collect();
+    // A vault that lacks the point may still hold most of its blobs.
+    let repositories: Vec<Arc<Repository>> =
+        vaults.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();
     let screen = Screen::new(session.json, true);
+    let begun = Instant::now();
     screen.line(&format!(
-        "restoring point {id} of {} into {}",
+        "{} point {id} of {} into {}",
+        if options.dry_run { "would restore" } else { "restoring" },
         show::time(point.point.time),
         options.to.display()
     ));
+    let mut restoring = RestoreOptions {
+        only: options.path.clone(),
+        roots: point.point.snapshot.paths.iter().map(PathBuf::from).collect(),
+        verify: options.how.verify,
+        names: options.owner_names.then(|| Arc::new(Accounts) as Arc<dyn Names>),
+        no_setuid: options.no_setuid,
+        no_devices: options.no_devices,
+        memory: options.how.memory,
+        ..RestoreOptions::new(&options.to)
+    };
     let progress = Arc::new(Progress::default());
     if let Some(info) = &point.point.info {
         progress.expect(info.files, info.bytes);
     }
-    screen.bar(&system.0, &progress);
-    stop_on_signal(&progress);
-    let restoring = RestoreOptions {
-        target: options.to.clone(),
-        only: options.path.clone(),
-        roots: Vec::new(),
-        compare: options.compare,
+    let extras = match options.delete {
+        true => Some(extras(session, &system, &repositories, point.point.tree, &restoring, &screen)?),
+        false => None,
     };
-    let report = restore(&repositories, point.point.tree, &restoring, &progress)?;
-    let findings = recover::findings(&report);
-    if session.json {
-        show::print_json(
-            &json!({ "point": id, "system": system, "restored": report.restored, "unchanged": report.unchanged,
-            "bytes": report.bytes, "damaged": report.damaged_count, "skipped": report.skipped_count, "not_set": report.not_set_count,
-            "findings": findings, "vault_faults": report.vault_faults, "whole": report.is_whole() }),
-        );
-    } else {
-        screen.line(&format!(
-            "{} restored ({}), {} there already",
-            report.restored,
-            size(report.bytes),
-            report.unchanged
-        ));
-        findings.iter().for_each(|finding| screen.line(&format!("  {finding}")));
-        for (vault, fault) in &report.vault_faults {
-            screen.line(&format!("warning: {vault} is damaged: {fault}"));
+    if options.dry_run {
+        return Ok(dry_run(session, &id, point, extras.as_ref()));
+    }
+    if let Some(extras) = extras.as_ref().filter(|extras| !extras.paths.is_empty())
+        && !options.yes
+    {
+        if !std::io::stdin().is_terminal() {
+            show::error(
+                &Error::new("nobody is there to say yes to what would be removed")
+                    .help("--yes for scripts; --dry-run only shows"),
+            );
+            return Ok(Exit::Usage);
+        }
+        if !show::confirm(&format!("Restore, and then remove these {} entries?", extras.paths.len())) {
+            return Ok(Exit::Failed);
         }
     }
-    if !options.path.is_empty() && report.restored + report.unchanged == 0 && report.is_whole() {
+    screen.bar(&system.0, &progress);
+    stop_on_signal(&progress);
+    let mut report = RestoreReport::default();
+    let mut first_seconds = None;
+    if !options.first.is_empty() {
+        let is_first: IsFirst = Arc::new(move |path| first.matches(path));
+        restoring.part = Part::First(Arc::clone(&is_first));
+        report = restore(&repositories, point.point.tree, &restoring, &progress)?;
+        first_seconds = Some(begun.elapsed().as_secs_f64());
+        screen.line(&first_part(&report, begun.elapsed().as_secs_f64()));
+        restoring.part = Part::Rest(is_first);
+    }
+    report.merge(restore(&repositories, point.point.tree, &restoring, &progress)?);
+    let nothing = report.restored + report.unchanged == 0;
+    if !options.path.is_empty() && nothing && report.is_whole() {
         return Err(Error::new("nothing in the point has this path")
             .help("paths are as they were captured: --path /srv/shop/a")
             .into());
     }
-    Ok(if report.is_whole() { Exit::Done } else { Exit::Finding })
+    // What is left over may be the only copy of what did not come back.
+    let (deleted, kept) = match &extras {
+        Some(extras) if report.is_whole() => extras.remove(),
+        _ => (0, Vec::new()),
+    };
+    let seconds = begun.elapsed().as_secs_f64();
+    let findings = recover::findings(&report);
+    if session.json {
+        let trouble = |list: &[Trouble]| -> Vec<_> {
+            list.iter()
+                .map(|trouble| json!({ "path": trouble.path.to_string_lossy(), "why": trouble.why }))
+                .collect()
+        };
+        let damaged: Vec<_> = report
+            .damaged
+            .iter()
+            .map(|damaged| {
+                let missing: Vec<_> = damaged.missing.iter().map(|range| [range.start, range.end]).collect();
+                json!({ "path": damaged.path.to_string_lossy(), "missing": missing })
+            })
+            .collect();
+        show::print_json(&json!({
+            "point": id, "system": system, "restored": report.restored, "unchanged": report.unchanged, "bytes": report.bytes,
+            "damaged": report.damaged_count, "skipped": report.skipped_count, "not_set": report.not_set_count,
+            "damaged_files": damaged, "skipped_entries": trouble(&report.skipped), "not_set_entries": trouble(&report.not_set),
+            "findings": findings, "vault_faults": report.vault_faults, "whole": report.is_whole(),
+            "compared_after_crash": report.compared_after_crash, "seconds": seconds, "first_seconds": first_seconds,
+            "deleted": deleted, "not_deleted": trouble(&kept),
+        }));
+    } else {
+        screen.line(&format!(
+            "{} restored ({}), {} there already, {seconds:.1} s",
+            report.restored,
+            size(report.bytes),
+            report.unchanged
+        ));
+        if report.compared_after_crash {
+            screen.line("an earlier restore into this folder was cut off by a crash of the machine: contents were compared");
+        }
+        findings.iter().for_each(|finding| screen.line(&format!("  {finding}")));
+        for (vault, fault) in &report.vault_faults {
+            screen.line(&format!("warning: {vault} is damaged: {fault}"));
+        }
+        if extras.is_some() {
+            let not_whole = if report.is_whole() { "" } else { ", since not everything came back" };
+            screen.line(&format!("{deleted} removed that are not in the point{not_whole}"));
+            kept.iter().for_each(|kept| {
+                screen.line(&format!("  {}: not removed: {}", kept.path.display(), kept.why))
+            });
+        }
+    }
+    Ok(if report.is_nothing() {
+        Exit::Failed
+    } else if report.is_whole() && kept.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Finding
+    })
+}
+
+/// Says that what was needed first is there.
+pub(super) fn first_part(report: &RestoreReport, seconds: f64) -> String {
+    match report.restored + report.unchanged {
+        0 if report.is_whole() => "nothing in the point is to come first".into(),
+        count if report.is_whole() => {
+            format!("what comes first is complete: {count} entries after {seconds:.1} s")
+        }
+        count => format!("what comes first is there with gaps: {count} entries after {seconds:.1} s"),
+    }
+}
+
+/// Finds what is too much in the target, and shows it. What a plan excludes is nobody's leftover, nor are the vaults and the keys.
+fn extras(
+    session: &Session,
+    system: &SystemName,
+    repositories: &[Arc<Repository>],
+    tree: vault::BlobId,
+    restoring: &RestoreOptions,
+    screen: &Screen,
+) -> Result<Extras, Failure> {
+    let mut extras = vault::restore::extras(repositories, tree, restoring, &Progress::default())?;
+    let excluded = match session.plan.systems.get(system).and_then(|system| system.source.as_ref()) {
+        Some(plan::Source::Files(files)) => Patterns::new(&files.exclude)?,
+        _ => Patterns::default(),
+    };
+    let root = std::fs::canonicalize(&restoring.target).unwrap_or_else(|_| restoring.target.clone());
+    let precious = session.precious();
+    extras.paths.retain(|path| {
+        let there = root.join(path);
+        let holds =
+            precious.iter().find(|precious| precious.starts_with(&there) || there.starts_with(precious));
+        if let Some(precious) = holds {
+            screen.line(&format!("stays, for {} is there: {}", precious.display(), there.display()));
+        }
+        holds.is_none() && !excluded.matches(&Path::new("/").join(path))
+    });
+    if !session.json {
+        for path in &extras.paths {
+            screen.line(&format!("not in the point: {}", root.join(path).display()));
+        }
+        for trouble in &extras.unknown {
+            screen.line(&format!("warning: {}: {}", trouble.path.display(), trouble.why));
+        }
+    }
+    Ok(extras)
+}
+
+fn dry_run(session: &Session, id: &str, point: &engine::survey::Surveyed, extras: Option<&Extras>) -> Exit {
+    let info = point.point.info.clone().unwrap_or_default();
+    let remove: Vec<_> =
+        extras.iter().flat_map(|extras| &extras.paths).map(|path| path.to_string_lossy()).collect();
+    if session.json {
+        show::print_json(&json!({ "point": id, "files": info.files, "bytes": info.bytes,
+            "complete": point.point.complete, "remove": remove }));
+    } else {
+        let vaults: Vec<_> = point.vaults.iter().map(|vault| vault.0.as_str()).collect();
+        eprintln!("{} files ({}), from {}", info.files, size(info.bytes), vaults.join(", "));
+        if extras.is_some() {
+            eprintln!("{} entries would be removed", remove.len());
+        }
+    }
+    Exit::Done
+}
+
+fn usage(error: impl std::fmt::Display) -> Failure {
+    show::error(&Error::new(error.to_string()));
+    Failure::Said(Exit::Usage)
+}
+
+/// Users and groups as this machine knows them.
+struct Accounts;
+
+impl Names for Accounts {
+    fn uid(&self, user: &str) -> Option<u32> {
+        Some(nix::unistd::User::from_name(user).ok()??.uid.as_raw())
+    }
+
+    fn gid(&self, group: &str) -> Option<u32> {
+        Some(nix::unistd::Group::from_name(group).ok()??.gid.as_raw())
+    }
+}
+
+/// Reads a size as people write it: `256MB`, `1GiB`, `1000000`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = match unit.trim().to_lowercase().as_str() {
+        "" | "b" => 1,
+        "kb" | "k" => 1000,
+        "mb" | "m" => 1_000_000,
+        "gb" | "g" => 1_000_000_000,
+        "kib" => 1 << 10,
+        "mib" => 1 << 20,
+        "gib" => 1 << 30,
+        _ => return Err(format!("`{unit}` is no unit of size: kB, MB, GB, KiB, MiB, GiB")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no size: write 256MB"))?;
+    number.checked_mul(factor).ok_or_else(|| format!("`{text}` is too much"))
 }
 
 /// Returns what was asked for on the command line.

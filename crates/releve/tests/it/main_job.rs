@@ -127,7 +127,7 @@ fn content_that_changed_under_the_same_size_and_time_is_found_by_comparing() {
     fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
     world.run(&["restore", "shop", "--to", "out"]).exits(0);
     assert_eq!(fs::read_to_string(&file).unwrap(), "wrong");
-    world.run(&["restore", "shop", "--to", "out", "--compare"]).exits(0);
+    world.run(&["restore", "shop", "--to", "out", "--verify"]).exits(0);
     assert_eq!(fs::read_to_string(&file).unwrap(), "right");
 }
 

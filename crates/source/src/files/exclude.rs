@@ -33,7 +33,7 @@ impl Excludes {
                 Err(why) => wrong.push(format!("{text:?}: {why}")),
             }
         }
-        let invalid = |why: String| Error::new("read the exclude patterns", Kind::Invalid(why));
+        let invalid = |why: String| Error::new("read the patterns", Kind::Invalid(why));
         if !wrong.is_empty() {
             return Err(invalid(wrong.join("; ")));
         }

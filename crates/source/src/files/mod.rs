@@ -145,6 +145,27 @@ impl Source for Files {
     }
 }
 
+/// Patterns as [`Files::exclude`] takes them, for other purposes.
+#[derive(Debug, Clone, Default)]
+pub struct Patterns(Excludes);
+
+impl Patterns {
+    /// Compiles patterns. All that make no sense are named in the error.
+    pub fn new(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self> {
+        let mut compiled = Excludes::default();
+        compiled.add(patterns)?;
+        Ok(Self(compiled))
+    }
+
+    /// Returns whether one of them matches this absolute path, as a directory or as anything else.
+    #[must_use]
+    pub fn matches(&self, path: &Path) -> bool {
+        use std::os::unix::ffi::OsStrExt;
+        let path = path.as_os_str().as_bytes();
+        self.0.matches(path) || self.0.matches_dir(path)
+    }
+}
+
 /// Returns where the absolute `path` comes back under `to`.
 pub(crate) fn under(to: Option<&Path>, path: &Path) -> PathBuf {
     to.map_or_else(|| path.to_owned(), |to| to.join(crate::machine::inside(path)))

@@ -1,36 +1,54 @@
 //! Puts a restore point back: all of it that can be had, nothing outside its target, and an honest account of both.
 //!
 //! ```text
-//! walk the trees, parents before children     make or keep each directory, by handle, never through a link
-//!   file: equal in size and time?  keep       else read blobs, write beside, set everything, rename over the name
-//! then hard links, then the directories' own times and modes, deepest first; then sync
+//! walker: trees, parents before children ──what is there already is looked at──▶ batches: blobs, by pack, in stretches
+//! workers: read a stretch, open and check each blob, write it to every file that wants it
+//! whoever writes the last piece of a file sets its attributes and renames it; who leaves a folder last sets the folder's
+//! then the disk is waited for
 //! ```
 //!
-//! A blob is asked of each vault in turn until one gives it sound. What none has is named, range by range, and the
+//! A blob is asked of the vault that is expected to answer first, then of each other. What none has is named, range by range, and the
 //! file is written as `NAME.releve-damaged`. Nothing here stops at the first error.
 //!
 //! Names from a vault are hostile until looked at. Every step down goes through a directory handle and follows no link,
 //! so a link that someone plants in the target is an obstacle, and never a way out.
 //!
-//! What it doesn't do: remove what is not in the point; make sockets, which serve nobody without their process.
+//! Memory: stretches on their way ([`RestoreOptions::memory`]), the trees read around the one in hand, one batch of names, and the
+//! entries of one directory at a time; the vaults' indexes come on top.
+//!
+//! What it doesn't do: remove what is not in the point, unless shown first ([`extras`]); make sockets, which serve nobody without
+//! their process.
 
+mod attributes;
+mod batch;
+mod examine;
+mod extras;
+mod file;
+mod folder;
+mod links;
+mod mark;
+mod report;
 #[cfg(test)]
 mod tests;
+mod trees;
 mod walk;
-mod write;
+mod work;
+
+pub use extras::{Extras, extras};
+pub use report::{Damaged, RestoreReport, Trouble};
 
 use crate::set::VaultSet;
 use crate::{BlobId, Progress, Repository, Result};
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-/// How many of each kind of trouble a report names; all are counted.
-const NAMED_MAX: usize = 1000;
+/// How much memory the stretches on their way may take, unless said otherwise: 256 MiB in all, with what else there is.
+pub const MEMORY: u64 = 256 << 20;
 
 /// What to restore, and where to.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RestoreOptions {
     /// The folder below which the point is put: `/srv/shop/a` comes back as `TARGET/srv/shop/a`. Made if it isn't there.
     pub target: PathBuf,
@@ -39,81 +57,77 @@ pub struct RestoreOptions {
     /// What was captured. A directory above these that exists already keeps its own mode, owner and times.
     pub roots: Vec<PathBuf>,
     /// Compare the content of files that look unchanged, instead of trusting their size and time.
-    pub compare: bool,
+    pub verify: bool,
+    /// What of it: for a service that starts before its archives are back.
+    pub part: Part,
+    /// Owners by their names on this machine, where it knows them; by number where `None`.
+    pub names: Option<Arc<dyn Names>>,
+    /// Restore files without setuid and setgid, and say so.
+    pub no_setuid: bool,
+    /// Make no devices, and say so.
+    pub no_devices: bool,
+    /// Bytes of memory that the restore may take, the vaults' indexes not counted.
+    pub memory: u64,
+    /// How long a read may take before the next vault is asked.
+    pub patience: Duration,
 }
 
-/// What a restore did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RestoreReport {
-    /// Entries that were written: everything but directories.
-    pub restored: u64,
-    /// Bytes of content that were written.
-    pub bytes: u64,
-    /// Entries that were there already, as they should be.
-    pub unchanged: u64,
-    /// Files of which parts are in no vault.
-    pub damaged: Vec<Damaged>,
-    /// Entries that could not be written at all.
-    pub skipped: Vec<Trouble>,
-    /// Attributes that could not be set.
-    pub not_set: Vec<Trouble>,
-    /// How many there are of the three, named or not.
-    pub damaged_count: u64,
-    /// See `damaged_count`.
-    pub skipped_count: u64,
-    /// See `damaged_count`.
-    pub not_set_count: u64,
-    /// For each vault, by address, the first thing that was wrong with it: it wants a repair.
-    pub vault_faults: BTreeMap<String, String>,
+/// Says of a path, absolute as it was captured, whether it is needed first.
+pub type IsFirst = Arc<dyn Fn(&Path) -> bool + Send + Sync>;
+
+/// A part of a point.
+#[derive(Clone, Default)]
+pub enum Part {
+    /// Everything.
+    #[default]
+    All,
+    /// What this says yes to, and all that is below it.
+    First(IsFirst),
+    /// Everything else. What came first is not looked at again: whoever uses it may have changed it since.
+    Rest(IsFirst),
 }
 
-/// A file of which parts are in no vault.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Damaged {
-    /// Where it was written: `NAME.releve-damaged`.
-    pub path: PathBuf,
-    /// The bytes that are missing; zeros stand for them.
-    pub missing: Vec<Range<u64>>,
+/// Looks up owners by name, as this machine knows them.
+pub trait Names: Send + Sync {
+    /// Returns the number of a user.
+    fn uid(&self, user: &str) -> Option<u32>;
+    /// Returns the number of a group.
+    fn gid(&self, group: &str) -> Option<u32>;
 }
 
-/// Something that did not work.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
-    /// With what.
-    pub path: PathBuf,
-    /// Why.
-    pub why: String,
-}
-
-impl RestoreReport {
-    /// Returns whether everything came back. Attributes that could not be set count as missing.
+impl RestoreOptions {
+    /// Returns the options that restore everything into `target`, as it was.
     #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.damaged_count == 0 && self.skipped_count == 0 && self.not_set_count == 0
-    }
-
-    /// Adds another report to this one.
-    pub fn merge(&mut self, other: Self) {
-        self.restored += other.restored;
-        self.bytes += other.bytes;
-        self.unchanged += other.unchanged;
-        self.damaged_count += other.damaged_count;
-        self.skipped_count += other.skipped_count;
-        self.not_set_count += other.not_set_count;
-        self.damaged.extend(other.damaged);
-        self.skipped.extend(other.skipped);
-        self.not_set.extend(other.not_set);
-        self.vault_faults.extend(other.vault_faults);
+    pub fn new(target: impl Into<PathBuf>) -> Self {
+        Self {
+            target: target.into(),
+            only: Vec::new(),
+            roots: Vec::new(),
+            verify: false,
+            part: Part::All,
+            names: None,
+            no_setuid: false,
+            no_devices: false,
+            memory: MEMORY,
+            patience: crate::set::PATIENCE,
+        }
     }
 }
 
-/// Restores the point with this root. `vaults` are asked in this order; their indexes are loaded. An error means that nothing could
-/// be begun (the target can't be made, the root is in no vault) or that it was interrupted; everything else is in the report.
+impl fmt::Debug for RestoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RestoreOptions").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+/// Restores the point with this root. `vaults` need not all hold its snapshot: whichever has a blob may give it; their
+/// indexes are loaded. An error means that nothing could be begun (the target can't be made, the root is in no vault) or that
+/// it was interrupted; everything else is in the report.
 pub fn restore(
     vaults: &[Arc<Repository>],
     tree: BlobId,
     options: &RestoreOptions,
     progress: &Progress,
 ) -> Result<RestoreReport> {
-    walk::restore(VaultSet::new(vaults), tree, options, progress)
+    work::restore(VaultSet::new(vaults, options.patience), tree, options, progress)
 }

@@ -44,8 +44,7 @@ impl Vault {
     }
 
     fn restore(&self, tree: BlobId) -> RestoreReport {
-        let options =
-            RestoreOptions { target: self.out(), only: Vec::new(), roots: Vec::new(), compare: false };
+        let options = RestoreOptions::new(self.out());
         restore(&[Arc::clone(&self.repository)], tree, &options, &Progress::default()).unwrap()
     }
 

@@ -1,0 +1,176 @@
+//! What lies in the target and not in the point: shown first, then removed as it was shown.
+
+use super::RestoreOptions;
+use super::folder::open_below;
+use super::report::Trouble;
+use super::trees::Trees;
+use super::walk::check_name;
+use crate::set::VaultSet;
+use crate::{BlobId, Error, Kind, NodeKind, Progress, Repository, Result};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Entries of the target that the point does not have: nothing else is removed by [`Extras::remove`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extras {
+    target: PathBuf,
+    /// Below the target. A directory stands for all that is in it. May be taken out by the caller, not added to.
+    pub paths: BTreeSet<PathBuf>,
+    /// Directories of which it can't be said what is too much, since they can't be read, here or in the vaults.
+    pub unknown: Vec<Trouble>,
+}
+
+/// Finds what a restore with these options leaves in the target although the point does not have it. Looks only inside of what was captured
+/// ([`RestoreOptions::roots`]) and asked for ([`RestoreOptions::only`]), and nowhere where a file system begins.
+pub fn extras(
+    vaults: &[Arc<Repository>],
+    tree: BlobId,
+    options: &RestoreOptions,
+    progress: &Progress,
+) -> Result<Extras> {
+    let set = VaultSet::new(vaults, options.patience);
+    let mut trees = Trees::new(&set);
+    let mut found = Extras { target: options.target.clone(), paths: BTreeSet::new(), unknown: Vec::new() };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = match rustix::fs::open(&options.target, flags, Mode::empty()) {
+        Ok(root) => root,
+        Err(Errno::NOENT) => return Ok(found),
+        Err(error) => return Err(Error::io(format!("look at {}", options.target.display()), error.into())),
+    };
+    let relative = |paths: &[PathBuf]| -> Vec<PathBuf> {
+        paths.iter().map(|path| path.strip_prefix("/").unwrap_or(path).to_owned()).collect()
+    };
+    let (only, roots) = (relative(&options.only), relative(&options.roots));
+    let inside =
+        |paths: &[PathBuf], path: &Path| paths.is_empty() || paths.iter().any(|root| path.starts_with(root));
+    let on_the_way = |paths: &[PathBuf], path: &Path| {
+        inside(paths, path) || paths.iter().any(|root| root.starts_with(path))
+    };
+    let mut stack = vec![(PathBuf::new(), tree)];
+    while let Some((path, tree)) = stack.pop() {
+        if progress.is_stopped() {
+            return Err(Error::new(format!("look at {}", options.target.display()), Kind::Interrupted));
+        }
+        let mut unknown = |why: String| found.unknown.push(Trouble { path: path.clone(), why });
+        let nodes = match trees.read(&tree) {
+            Ok(nodes) => nodes,
+            Err(error) => {
+                unknown(format!("what is in this folder is in no vault: {error}"));
+                continue;
+            }
+        };
+        let names: HashMap<&[u8], &NodeKind> =
+            nodes.iter().map(|node| (node.name.as_slice(), &node.kind)).collect();
+        if inside(&roots, &path) && inside(&only, &path) {
+            match open_below(&root, &path).and_then(|dir| list(&dir)) {
+                Ok(there) => {
+                    let extra = there.into_iter().filter(|name| !names.contains_key(name.as_bytes()));
+                    found.paths.extend(extra.map(|name| path.join(name)));
+                }
+                // Not there yet, or no directory: the restore makes one, and then nothing else is in it.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                Err(error) => {
+                    unknown(io::Error::from(error).to_string());
+                    continue;
+                }
+            }
+        }
+        for node in &nodes {
+            let child = path.join(OsStr::from_bytes(&node.name));
+            if let NodeKind::Dir { subtree: Some(subtree) } = node.kind
+                && check_name(&node.name).is_ok()
+                && on_the_way(&roots, &child)
+                && on_the_way(&only, &child)
+            {
+                stack.push((child, subtree));
+            }
+        }
+    }
+    Ok(found)
+}
+
+impl Extras {
+    /// Removes what was found, through directory handles and following no link. Directories go with all that is in them, but nothing on
+    /// another file system does. Returns how many entries are gone, and what could not be removed.
+    #[must_use]
+    pub fn remove(&self) -> (u64, Vec<Trouble>) {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut trouble = Vec::new();
+        let mut removed = 0;
+        let root = match rustix::fs::open(&self.target, flags, Mode::empty()) {
+            Ok(root) => root,
+            Err(error) => {
+                let why = io::Error::from(error).to_string();
+                return (0, vec![Trouble { path: self.target.clone(), why }]);
+            }
+        };
+        for path in &self.paths {
+            let (Some(name), Some(above)) = (path.file_name(), path.parent()) else { continue };
+            let gone = open_below(&root, above).and_then(|dir| remove(&dir, name));
+            match gone {
+                Ok(()) => removed += 1,
+                Err(error) => {
+                    trouble.push(Trouble { path: path.clone(), why: io::Error::from(error).to_string() })
+                }
+            }
+        }
+        let _ = rustix::fs::syncfs(&root);
+        (removed, trouble)
+    }
+}
+
+fn list(dir: &OwnedFd) -> rustix::io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let name = OsString::from_vec(entry?.file_name().to_bytes().to_vec());
+        if name != "." && name != ".." {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// Removes an entry, and all that is in it: an open directory for each level, and no deeper than there are handles.
+fn remove(dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
+    let device = rustix::fs::fstat(dir)?.st_dev;
+    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        return rustix::fs::unlinkat(dir, name, AtFlags::empty());
+    }
+    // Another file system: what is mounted there is nobody's leftover.
+    if stat.st_dev != device {
+        return Err(Errno::BUSY);
+    }
+    let open = |dir: &OwnedFd, name: &OsStr| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(dir, name, flags, Mode::empty())
+    };
+    let first = open(dir, name)?;
+    let mut stack = vec![(list(&first)?, first, name.to_owned())];
+    while let Some((names, handle, own)) = stack.last_mut() {
+        if let Some(child) = names.pop() {
+            let stat = rustix::fs::statat(&*handle, &child, AtFlags::SYMLINK_NOFOLLOW)?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+                rustix::fs::unlinkat(&*handle, &child, AtFlags::empty())?;
+            } else if stat.st_dev != device {
+                return Err(Errno::BUSY);
+            } else {
+                let below = open(handle, &child)?;
+                stack.push((list(&below)?, below, child));
+            }
+            continue;
+        }
+        let own = std::mem::take(own);
+        stack.pop();
+        let above = stack.last().map_or(dir, |(_, handle, _)| handle);
+        rustix::fs::unlinkat(above, &own, AtFlags::REMOVEDIR)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,423 @@
+//! The directories of the target: made when they are entered, finished when the last who needs them leaves.
+//!
+//! A folder is held by whatever is still to be written into it and by the folders below it. When the last of these is gone, its own
+//! attributes are set: not earlier, since every new entry changes its time, and not later, since nobody could hold them all.
+//!
+//! At most [`HANDLES_MAX`] folders are held open for their own sake; the others are opened again when they are needed, from their parent,
+//! following no link.
+
+use super::attributes::{Before, Wanted, xattr_names};
+use super::links::Links;
+use super::report::{Outcome, RestoreReport};
+use super::{RestoreOptions, file};
+use crate::{Error, Node, Progress, Result};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+/// A quarter of the handles that a process has at least.
+const HANDLES_MAX: usize = 256;
+
+/// Where a restore writes to, and what it has to say of it.
+pub(super) struct Target<'a> {
+    pub(super) options: &'a RestoreOptions,
+    pub(super) progress: &'a Progress,
+    pub(super) links: Links<'a>,
+    /// What new files of this process have.
+    pub(super) me: Me,
+    report: Mutex<RestoreReport>,
+    open: Mutex<VecDeque<Weak<Folder<'a>>>>,
+    /// A folder on each file system that is written to: all of them are waited for at the end.
+    devices: Mutex<BTreeMap<u64, OwnedFd>>,
+}
+
+/// What new files of this process have.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Me {
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    pub(super) umask: u32,
+}
+
+/// A directory of the target.
+pub(super) struct Folder<'a> {
+    target: Arc<Target<'a>>,
+    parent: Option<Arc<Folder<'a>>>,
+    /// Its name and its attributes in the point; the target's own root has neither.
+    node: Option<Node>,
+    /// It lies above what was captured: one that is there already is somebody else's.
+    above: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+enum State {
+    #[default]
+    NotMade,
+    Made(Made),
+    Impossible(String),
+}
+
+struct Made {
+    handle: Option<Arc<OwnedFd>>,
+    /// It was there before; what is in it has to be looked at.
+    before: Option<Stat>,
+    /// What is in it inherits an ACL.
+    inherits: bool,
+    /// Its own attributes are to be set in the end.
+    dress: bool,
+    /// Names of damaged files that an earlier restore left here.
+    damaged: HashSet<OsString>,
+}
+
+/// An open directory to write into.
+#[derive(Clone)]
+pub(super) struct Entered {
+    pub(super) handle: Arc<OwnedFd>,
+    /// It was there before.
+    pub(super) standing: bool,
+    /// New files in it are as a plain folder's are.
+    pub(super) plain: bool,
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn new(options: &'a RestoreOptions, progress: &'a Progress) -> Arc<Self> {
+        Arc::new(Self {
+            options,
+            progress,
+            links: Links::default(),
+            me: Me::now(),
+            report: Mutex::default(),
+            open: Mutex::default(),
+            devices: Mutex::default(),
+        })
+    }
+
+    /// Returns the target's own folder, made if it isn't there. It alone is reached by a path, through whatever links are on it.
+    pub(super) fn root(self: &Arc<Self>) -> Result<Arc<Folder<'a>>> {
+        let path = &self.options.target;
+        let place = || format!("restore to {}", path.display());
+        std::fs::create_dir_all(path).map_err(|error| Error::io(place(), error))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(path, flags, Mode::empty());
+        let handle = opened.map_err(|error| Error::io(place(), error.into()))?;
+        let stat = rustix::fs::fstat(&handle).map_err(|error| Error::io(place(), error.into()))?;
+        self.note_device(&handle, &stat);
+        let made = Made {
+            damaged: file::tidy(&handle),
+            inherits: self.me.differs(&stat) || inherits(&handle, &stat),
+            handle: Some(Arc::new(handle)),
+            before: Some(stat),
+            dress: false,
+        };
+        Ok(Arc::new(Folder {
+            target: Arc::clone(self),
+            parent: None,
+            node: None,
+            above: true,
+            state: Mutex::new(State::Made(made)),
+        }))
+    }
+
+    pub(super) fn report(&self) -> MutexGuard<'_, RestoreReport> {
+        lock(&self.report)
+    }
+
+    /// Waits until everything is on the disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        for folder in lock(&self.devices).values() {
+            rustix::fs::syncfs(folder).map_err(|error| {
+                Error::io(format!("write {} to the disk", self.options.target.display()), error.into())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Returns what was done: nobody adds to it any longer.
+    pub(super) fn take_report(&self) -> RestoreReport {
+        std::mem::take(&mut *self.report())
+    }
+
+    fn note_device(&self, folder: &OwnedFd, stat: &Stat) {
+        let mut devices = lock(&self.devices);
+        if !devices.contains_key(&stat.st_dev)
+            && let Ok(handle) = folder.try_clone()
+        {
+            devices.insert(stat.st_dev, handle);
+        }
+    }
+
+    /// Remembers who is open, and closes whoever was opened longest ago.
+    fn opened(&self, folder: &Arc<Folder<'a>>) {
+        let oldest = {
+            let mut open = lock(&self.open);
+            open.push_back(Arc::downgrade(folder));
+            if open.len() > HANDLES_MAX { open.pop_front() } else { None }
+        };
+        // Not under the lock: this may be the last who holds it, and then it is finished here.
+        if let Some(folder) = oldest.and_then(|oldest| oldest.upgrade())
+            && let State::Made(made) = &mut *lock(&folder.state)
+            && folder.parent.is_some()
+        {
+            made.handle = None;
+        }
+    }
+}
+
+impl Me {
+    fn now() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let umask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+        let umask = umask.and_then(|text| u32::from_str_radix(text.trim(), 8).ok());
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            // Unknown: as if nothing were let through, so that every mode is set.
+            umask: umask.unwrap_or(0o777),
+        }
+    }
+
+    /// Returns whether what is made in this folder may belong to somebody else: a file system may take a folder's group for it, or not let root
+    /// be root.
+    fn differs(self, folder: &Stat) -> bool {
+        (folder.st_uid, folder.st_gid) != (self.uid, self.gid)
+    }
+}
+
+impl<'a> Folder<'a> {
+    pub(super) fn below(parent: &Arc<Self>, node: Node, above: bool) -> Arc<Self> {
+        Arc::new(Self {
+            target: Arc::clone(&parent.target),
+            parent: Some(Arc::clone(parent)),
+            node: Some(node),
+            above,
+            state: Mutex::default(),
+        })
+    }
+
+    pub(super) fn target(&self) -> &Target<'a> {
+        &self.target
+    }
+
+    /// Returns the path below the target.
+    pub(super) fn path(&self) -> PathBuf {
+        let mut names = Vec::new();
+        let mut at = Some(self);
+        while let Some(folder) = at {
+            names.extend(folder.node.as_ref().map(|node| OsStr::from_bytes(&node.name)));
+            at = folder.parent.as_deref();
+        }
+        names.iter().rev().collect()
+    }
+
+    pub(super) fn child(&self, name: &[u8]) -> PathBuf {
+        self.path().join(OsStr::from_bytes(name))
+    }
+
+    /// Opens the directory, made if it isn't there, and its parents with it. What keeps it from being made is told once, here, and
+    /// then to everyone who asks.
+    pub(super) fn enter(self: &Arc<Self>) -> Result<Entered, String> {
+        let (entered, opened) = {
+            let mut state = lock(&self.state);
+            match &mut *state {
+                State::Impossible(why) => return Err(why.clone()),
+                State::Made(Made { handle: Some(handle), before, inherits, .. }) => {
+                    (Entered::new(Arc::clone(handle), before.is_some(), *inherits), false)
+                }
+                State::Made(made) => {
+                    let handle = Arc::new(self.open_again()?);
+                    made.handle = Some(Arc::clone(&handle));
+                    (Entered::new(handle, made.before.is_some(), made.inherits), true)
+                }
+                State::NotMade => match self.make() {
+                    Ok(made) => {
+                        let handle = made.handle.clone().ok_or("it has no handle")?;
+                        let entered = Entered::new(handle, made.before.is_some(), made.inherits);
+                        *state = State::Made(made);
+                        (entered, true)
+                    }
+                    Err(why) => {
+                        let told = if why.starts_with("its folder") {
+                            why.clone()
+                        } else {
+                            format!("its folder can't be made: {why}")
+                        };
+                        *state = State::Impossible(told.clone());
+                        drop(state);
+                        self.target.report().skip(&self.path(), why);
+                        return Err(told);
+                    }
+                },
+            }
+        };
+        if opened {
+            self.target.opened(self);
+        }
+        Ok(entered)
+    }
+
+    /// Returns whether an earlier restore left a damaged file of this name here.
+    pub(super) fn had_damaged(&self, name: &OsStr) -> bool {
+        matches!(&*lock(&self.state), State::Made(made) if made.damaged.contains(name))
+    }
+
+    fn make(&self) -> Result<Made, String> {
+        let (Some(parent), Some(node)) = (&self.parent, &self.node) else {
+            return Err("it has no name".into());
+        };
+        let parent = parent.enter()?;
+        let name = OsStr::from_bytes(&node.name);
+        let made = make(&parent.handle, name, self.target.me.uid)
+            .map_err(|error| io::Error::from(error).to_string())?;
+        let (handle, before) = made;
+        let Some(stat) = before else {
+            // What is made here lies on the file system of its parent.
+            let stat = rustix::fs::fstat(&handle).map_err(|error| io::Error::from(error).to_string())?;
+            let inherits = self.target.me.differs(&stat) || (!parent.plain && inherits(&handle, &stat));
+            let (handle, damaged) = (Some(Arc::new(handle)), HashSet::new());
+            return Ok(Made { handle, before: None, inherits, dress: true, damaged });
+        };
+        self.target.note_device(&handle, &stat);
+        let wanted = Wanted::new(node, self.target.options);
+        // One above that looks as in the point was made by this restore, or by its first part.
+        let dress = !self.above || wanted.is_on(&parent.handle, name, &stat, &node.kind);
+        Ok(Made {
+            damaged: file::tidy(&handle),
+            inherits: self.target.me.differs(&stat) || inherits(&handle, &stat),
+            handle: Some(Arc::new(handle)),
+            before: Some(stat),
+            dress,
+        })
+    }
+
+    fn open_again(&self) -> Result<OwnedFd, String> {
+        let (Some(parent), Some(node)) = (&self.parent, &self.node) else {
+            return Err("it has no name".into());
+        };
+        let opened = open(&parent.enter()?.handle, OsStr::from_bytes(&node.name));
+        opened.map_err(|error| format!("its folder can't be opened again: {}", io::Error::from(error)))
+    }
+
+    /// Sets its own attributes: nobody needs it any longer.
+    fn finish(&mut self) {
+        let state = std::mem::take(&mut *lock(&self.state));
+        let (State::Made(made), Some(node)) = (state, &self.node) else { return };
+        let handle = match made.handle {
+            Some(handle) => Ok(handle),
+            None => self.open_again().map(Arc::new),
+        };
+        let outcome = match handle {
+            Err(why) => Outcome::skipped(why),
+            Ok(handle) if made.dress => {
+                let standing =
+                    made.before.or_else(|| made.inherits.then(|| rustix::fs::fstat(&*handle).ok())?);
+                let Me { uid, gid, .. } = self.target.me;
+                let before = match &standing {
+                    Some(stat) => Before::Standing(stat),
+                    // Its mode is always set: it was made for us alone.
+                    None => Before::New { uid, gid, mode: u32::MAX },
+                };
+                let not_set = Wanted::new(node, self.target.options).set(handle.as_fd(), before);
+                Outcome { not_set, ..Outcome::default() }
+            }
+            Ok(handle) => {
+                // Somebody else's: at most it was opened up for us.
+                if let Some(before) = made.before {
+                    let _ = rustix::fs::fchmod(&*handle, Mode::from_raw_mode(before.st_mode & 0o7777));
+                }
+                return;
+            }
+        };
+        self.target.report().note(outcome, || self.path());
+    }
+}
+
+impl Drop for Folder<'_> {
+    fn drop(&mut self) {
+        self.finish();
+        // One after the other, and not one within the other: a tree may be deeper than the stack.
+        let mut above = self.parent.take();
+        while let Some(mut folder) = above.and_then(Arc::into_inner) {
+            folder.finish();
+            above = folder.parent.take();
+        }
+    }
+}
+
+impl Entered {
+    fn new(handle: Arc<OwnedFd>, standing: bool, inherits: bool) -> Self {
+        Self { handle, standing, plain: !inherits }
+    }
+}
+
+/// Returns whether new entries of a folder take something from it: its group, or an ACL.
+fn inherits(folder: &OwnedFd, stat: &Stat) -> bool {
+    stat.st_mode & 0o2000 != 0
+        || xattr_names(|buffer| rustix::fs::flistxattr(folder, buffer))
+            .iter()
+            .any(|name| name == "system.posix_acl_default")
+}
+
+/// Opens a directory below another; follows no link.
+fn open(dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
+}
+
+/// Makes a directory, or takes the one that is there and returns how it was. Whatever else has its name goes: the point says that it is a
+/// directory.
+fn make(dir: &OwnedFd, name: &OsStr, uid: u32) -> rustix::io::Result<(OwnedFd, Option<Stat>)> {
+    let private = Mode::RWXU;
+    match rustix::fs::mkdirat(dir, name, private) {
+        Ok(()) => return Ok((open(dir, name)?, None)),
+        Err(Errno::EXIST) => {}
+        Err(error) => return Err(error),
+    }
+    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
+        rustix::fs::mkdirat(dir, name, private)?;
+        return Ok((open(dir, name)?, None));
+    }
+    // Ours, without permission for ourselves: it gets its own mode at the end.
+    let locked_out = stat.st_uid == uid && uid != 0 && stat.st_mode & 0o700 != 0o700;
+    if locked_out {
+        rustix::fs::chmodat(
+            dir,
+            name,
+            Mode::from_raw_mode(stat.st_mode & 0o7777) | private,
+            AtFlags::empty(),
+        )?;
+    }
+    Ok((open(dir, name)?, Some(stat)))
+}
+
+/// Opens a directory by its path below another: at once where the kernel can, and name by name where the path is too long for that.
+pub(super) fn open_below(root: &OwnedFd, path: &Path) -> rustix::io::Result<OwnedFd> {
+    use rustix::fs::ResolveFlags;
+    if path.as_os_str().is_empty() {
+        return open(root, OsStr::new("."));
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let inside = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(root, path, flags, Mode::empty(), inside) {
+        Err(Errno::NAMETOOLONG | Errno::NOSYS | Errno::PERM) => {
+            let mut at = open(root, OsStr::new("."))?;
+            for name in path {
+                at = open(&at, name)?;
+            }
+            Ok(at)
+        }
+        other => other,
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

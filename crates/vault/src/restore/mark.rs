@@ -1,0 +1,58 @@
+//! A mark in the target while a restore is on its way, for the day on which the machine itself dies in its middle.
+//!
+//! A program that is killed leaves files that are whole, or under a temporary name. A machine that loses its power may leave a file with its
+//! name, size and time, and without its content. Whoever finds a mark from before the last start of the machine compares contents.
+
+use crate::BlobId;
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+const PREFIX: &str = ".releve-restore-";
+
+/// The mark of one restore.
+pub(super) struct Mark {
+    dir: Option<OwnedFd>,
+    point: String,
+    own: Option<String>,
+    /// An earlier restore into this folder was cut off by a crash of the machine.
+    pub(super) is_after_crash: bool,
+}
+
+impl Mark {
+    /// Leaves a mark. Where none can be left, nothing much can be written either, and the restore will say so.
+    pub(super) fn leave(target: &Path, tree: &BlobId) -> Self {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(target, flags, Mode::empty()).ok();
+        let mut mark = Self { dir, point: tree.short(), own: None, is_after_crash: false };
+        let Some(dir) = &mark.dir else { return mark };
+        let Ok(boot) = std::fs::read_to_string("/proc/sys/kernel/random/boot_id") else { return mark };
+        let boot: String = boot.chars().filter(char::is_ascii_hexdigit).take(12).collect();
+        mark.is_after_crash = mark.all().iter().any(|name| !name.ends_with(&boot));
+        let own = format!("{PREFIX}{}-{boot}", mark.point);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        if let Ok(file) = rustix::fs::openat(dir, &own, flags, Mode::RUSR | Mode::WUSR) {
+            let _ = File::from(file).sync_all();
+            let _ = rustix::fs::fsync(dir);
+            mark.own = Some(own);
+        }
+        mark
+    }
+
+    /// Takes away the mark of this point, and older ones of it: everything is on the disk.
+    pub(super) fn remove(self) {
+        let Some(dir) = &self.dir else { return };
+        let older = format!("{PREFIX}{}-", self.point);
+        let older = self.all().into_iter().filter(|name| name.starts_with(&older));
+        for name in self.own.iter().cloned().chain(older) {
+            let _ = rustix::fs::unlinkat(dir, &name, AtFlags::empty());
+        }
+    }
+
+    fn all(&self) -> Vec<String> {
+        let entries = self.dir.iter().filter_map(|dir| Dir::read_from(dir).ok()).flatten().flatten();
+        let name = |entry: rustix::fs::DirEntry| entry.file_name().to_str().ok().map(str::to_owned);
+        entries.filter_map(name).filter(|name| name.starts_with(PREFIX)).collect()
+    }
+}

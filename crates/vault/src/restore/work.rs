@@ -1,0 +1,243 @@
+//! The workers: each reads a stretch, opens its blobs and writes them, or does a handful of small tasks.
+
+use super::batch::{Stretch, Want, stretches};
+use super::examine::Item;
+use super::file::{self, FileJob};
+use super::folder::Target;
+use super::mark::Mark;
+use super::walk::{Walk, pieces};
+use super::{RestoreOptions, RestoreReport};
+use crate::repository::Opener;
+use crate::set::{Tried, VaultSet};
+use crate::{BlobId, BlobKind, Error, Kind, Progress, Result};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// The longest stretch: more at a time makes nothing faster.
+const STRETCH_MAX: u64 = 4 << 20;
+/// How often what was written is sent on to the disk, and after how much of it: the disk works while we do.
+const SEND_ON_EVERY: Duration = Duration::from_millis(200);
+const SEND_ON_BYTES: u64 = 256 << 20;
+
+/// What a worker takes at a time.
+pub(super) enum Work<'a> {
+    Read(Stretch<'a>),
+    /// Blobs that no index names.
+    Seek(Vec<Want<'a>>),
+    Tasks(Vec<Task<'a>>),
+}
+
+/// Something small.
+pub(super) enum Task<'a> {
+    /// What is no file.
+    Make(Item<'a>),
+    /// A file that is there already.
+    Keep(Item<'a>),
+    /// A file that may be there already, as a whole or in part.
+    Compare(Item<'a>),
+    /// A file without content to read.
+    Finish(Arc<FileJob<'a>>),
+}
+
+/// How much is done at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) workers: usize,
+    /// Bytes of a stretch.
+    pub(super) stretch: u64,
+}
+
+impl Limits {
+    fn new(set: &VaultSet, memory: u64) -> Self {
+        let workers = set.lanes();
+        // Half for stretches, half for what comes out of them and for the walk.
+        Self { workers, stretch: (memory / 2 / workers as u64).clamp(256 << 10, STRETCH_MAX) }
+    }
+}
+
+pub(super) fn restore(
+    set: VaultSet,
+    tree: BlobId,
+    options: &RestoreOptions,
+    progress: &Progress,
+) -> Result<RestoreReport> {
+    // Asked first: without the root there is nothing to begin with.
+    set.tree(&tree)?;
+    let mut options = options.clone();
+    std::fs::create_dir_all(&options.target)
+        .map_err(|error| Error::io(format!("restore to {}", options.target.display()), error))?;
+    let mark = Mark::leave(&options.target, &tree);
+    let compared_after_crash = mark.is_after_crash && !options.verify;
+    options.verify |= mark.is_after_crash;
+    let target = Target::new(&options, progress);
+    run(&set, &tree, &target)?;
+    if progress.is_stopped() {
+        return Err(Error::new(format!("restore to {}", options.target.display()), Kind::Interrupted));
+    }
+    progress.set_phase("writing to the disk");
+    // Success is said only after the data is on the disk.
+    target.sync()?;
+    mark.remove();
+    let mut report = target.take_report();
+    report.vault_faults = set.into_faults();
+    report.compared_after_crash = compared_after_crash;
+    Ok(report)
+}
+
+fn run(set: &VaultSet, tree: &BlobId, target: &Arc<Target<'_>>) -> Result<()> {
+    let root = target.root()?;
+    let limits = Limits::new(set, target.options.memory);
+    let (send, work) = bounded(limits.workers * 2);
+    let (done, ended) = bounded::<()>(0);
+    std::thread::scope(|scope| {
+        for _ in 0..limits.workers {
+            let (work, done) = (work.clone(), done.clone());
+            scope.spawn(move || {
+                Worker { set, progress: target.progress, limits, opener: Opener::default() }.all(&work);
+                drop(done);
+            });
+        }
+        drop((work, done));
+        scope.spawn(move || send_on(target, &ended));
+        Walk::new(set, Arc::clone(target), root, limits, send).walk(tree);
+    });
+    target.links.clear();
+    Ok(())
+}
+
+/// Sends what was written on to the disk, until the workers have ended.
+fn send_on(target: &Target<'_>, ended: &Receiver<()>) {
+    let mut sent = target.progress.bytes.load(Ordering::Relaxed);
+    while ended.recv_timeout(SEND_ON_EVERY) == Err(RecvTimeoutError::Timeout) {
+        let written = target.progress.bytes.load(Ordering::Relaxed);
+        if written.saturating_sub(sent) >= SEND_ON_BYTES {
+            sent = written;
+            // An error comes again at the end, where it counts.
+            let _ = target.sync();
+        }
+    }
+}
+
+struct Worker<'w> {
+    set: &'w VaultSet,
+    progress: &'w Progress,
+    limits: Limits,
+    opener: Opener,
+}
+
+impl Worker<'_> {
+    fn all(&mut self, work: &Receiver<Work<'_>>) {
+        for work in work {
+            // What was asked to stop only empties the queue.
+            if self.progress.is_stopped() {
+                continue;
+            }
+            match work {
+                Work::Read(stretch) => self.stretch(stretch),
+                Work::Seek(wants) => self.seek(wants),
+                Work::Tasks(tasks) => tasks.into_iter().for_each(|task| self.task(task)),
+            }
+        }
+    }
+
+    fn task(&mut self, task: Task<'_>) {
+        match task {
+            Task::Make(item) => {
+                let outcome = file::make(&item.folder, &item.node);
+                item.tell(outcome);
+            }
+            Task::Keep(item) => item.keep(),
+            Task::Finish(job) => job.piece_done(),
+            Task::Compare(item) => {
+                let pieces = pieces(self.set, &item.node);
+                let length = |id: &BlobId| self.set.plain_length(BlobKind::Data, id);
+                let Some((job, to_read)) = item.compare(pieces, length) else { return };
+                let want = |(at, id)| Want {
+                    id,
+                    length: self.set.plain_length(BlobKind::Data, &id).unwrap_or_default(),
+                    tried: Tried::default(),
+                    targets: vec![(Arc::clone(&job), at)],
+                };
+                self.read(to_read.into_iter().map(want).collect());
+            }
+        }
+    }
+
+    fn read(&mut self, wants: Vec<Want<'_>>) {
+        if wants.is_empty() {
+            return;
+        }
+        let (stretches, homeless) = stretches(self.set, wants, self.limits.stretch);
+        stretches.into_iter().for_each(|stretch| self.stretch(stretch));
+        self.seek(homeless);
+    }
+
+    /// Reads a stretch and delivers what is sound in it; the rest is read from elsewhere.
+    fn stretch(&mut self, stretch: Stretch<'_>) {
+        let Stretch { member, pack, range, parts } = stretch;
+        let start = range.start;
+        let read = self.set.read(member, pack, range, self.set.is_shared());
+        let mut bytes = match read {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.set.blame(member, || error.to_string());
+                return self.elsewhere(member, parts.into_iter().map(|(_, want)| want).collect());
+            }
+        };
+        let Some(repository) = self.set.repository(member) else { return };
+        let mut bad = Vec::new();
+        for (place, want) in parts {
+            let own = place.range();
+            let from = usize::try_from(own.start - start).unwrap_or(usize::MAX);
+            let sealed = bytes.get_mut(from..from.saturating_add(place.length as usize));
+            let opened = sealed.ok_or("the stretch is too short").and_then(|sealed| {
+                // A blob that lies in the pack twice over has been opened, and is no longer sealed.
+                repository.open_blob(sealed, place.uncompressed, &want.id, &mut self.opener)
+            });
+            match opened {
+                Ok(plain) => deliver(&want, plain),
+                Err(what) => {
+                    self.set.blame(member, || {
+                        format!("blob {} in {}: {what}", want.id.short(), repository.address())
+                    });
+                    bad.push(want);
+                }
+            }
+        }
+        if !bad.is_empty() {
+            self.elsewhere(member, bad);
+        }
+    }
+
+    fn elsewhere(&mut self, tried: usize, mut wants: Vec<Want<'_>>) {
+        wants.iter_mut().for_each(|want| want.tried.add(tried));
+        self.read(wants);
+    }
+
+    /// Looks for each blob on its own, everywhere. What is nowhere is lost.
+    fn seek(&mut self, wants: Vec<Want<'_>>) {
+        for want in wants {
+            if self.progress.is_stopped() {
+                return;
+            }
+            match self.set.blob(BlobKind::Data, &want.id) {
+                Ok(plain) => deliver(&want, &plain),
+                Err(_) => {
+                    for (file, at) in &want.targets {
+                        file.lose(*at..at.saturating_add(want.length));
+                        file.piece_done();
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn deliver(want: &Want<'_>, plain: &[u8]) {
+    for (file, at) in &want.targets {
+        file.write(*at, plain);
+        file.piece_done();
+    }
+}
