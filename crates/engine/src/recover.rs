@@ -8,13 +8,13 @@ use crate::{Error, Observer, Result, check, source_of};
 use jiff::Timestamp;
 use plan::{Action, Plan, Restore, Runbook, Step, StepKind, SystemName};
 use serde::Serialize;
-use source::Landing;
+use source::{Landing, Patterns, PutBack};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
-use vault::restore::{RestoreOptions, RestoreReport, restore};
+use vault::restore::{IsFirst, Part, RestoreOptions, RestoreReport, restore};
 use vault::{Progress, Repository};
 
 /// A start or a stop that takes longer has failed.
@@ -64,6 +64,8 @@ pub struct SystemRecovered {
     pub rpa_seconds: u64,
     /// Promised, in seconds.
     pub rpo_seconds: u64,
+    /// Seconds from the beginning until all of its data was back, which a system that starts earlier doesn't wait for; `None` if it isn't.
+    pub complete_seconds: Option<f64>,
     /// Seconds that putting its data back took.
     pub restore_seconds: f64,
     /// Entries written.
@@ -173,18 +175,28 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>) -> Result<Recovered> {
     for entry in &mut systems {
         let own =
             book.steps.iter().zip(&states).filter(|(step, _)| step.system.as_ref() == Some(&entry.system));
-        let mut last = Some(0.0f64);
-        for (_, state) in own {
-            match state {
-                State::Done(seconds) => last = last.map(|last| last.max(*seconds)),
+        let (mut works, mut complete) = (Some(0.0f64), Some(0.0f64));
+        for (step, state) in own {
+            let done = match state {
+                State::Done(seconds) => Some(*seconds),
                 State::Failed(why) => {
                     entry.failure.get_or_insert_with(|| why.clone());
-                    last = None;
+                    None
                 }
-                State::Waiting | State::Running => last = None,
+                State::Waiting | State::Running => None,
+            };
+            let later = |last: Option<f64>| last.zip(done).map(|(last, done)| last.max(done));
+            match step.kind {
+                StepKind::Rest => complete = later(complete),
+                StepKind::First | StepKind::Restore => {
+                    works = later(works);
+                    complete = later(complete);
+                }
+                _ => works = later(works),
             }
         }
-        entry.rta_seconds = last;
+        entry.rta_seconds = works;
+        entry.complete_seconds = complete;
     }
     Ok(Recovered { started, seconds: begun.elapsed().as_secs_f64(), systems, unconfirmed })
 }
@@ -253,12 +265,12 @@ fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
                 observer.event(name, &format!("could not be stopped: {error}"));
             }
         }
-        StepKind::Restore => {
+        StepKind::Restore | StepKind::First | StepKind::Rest => {
             let entry = book.systems.iter().find(|entry| Some(&entry.system) == name);
             let (Some(entry), Some(system)) = (entry, system) else {
                 return Err(Error::new("a step without a system"));
             };
-            let (report, lacking, seconds) = put_back(entry, system, book, hands)?;
+            let (report, lacking, seconds) = put_back(entry, system, &step.kind, book, hands)?;
             told.notes = lacking
                 .iter()
                 .map(|path| format!("{}: the point does not hold it", path.display()))
@@ -283,6 +295,7 @@ fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
 fn put_back(
     entry: &Restore,
     system: &plan::System,
+    kind: &StepKind,
     book: &Runbook,
     hands: &Hands<'_>,
 ) -> Result<(RestoreReport, Vec<PathBuf>, f64)> {
@@ -290,29 +303,38 @@ fn put_back(
     let id = &entry.choice.point.id;
     let surveyed = hands.survey.points.iter().find(|surveyed| &surveyed.point.id == id);
     let point = &surveyed.ok_or_else(|| Error::new(format!("point {id} has vanished")))?.point;
-    let vaults: Vec<Arc<Repository>> = entry
-        .vaults
-        .iter()
-        .filter_map(|name| {
-            hands.vaults.iter().find(|opened| &opened.name == name)?.repository.as_ref().ok().cloned()
-        })
-        .collect();
+    // Those that hold the point come first; another may still hold most of its blobs.
+    let mut opened: Vec<&Opened> = hands.vaults.iter().collect();
+    opened.sort_by_key(|opened| entry.vaults.iter().position(|name| name == &opened.name).unwrap_or(usize::MAX));
+    let vaults: Vec<Arc<Repository>> =
+        opened.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();
     let to = book.to.as_ref().map(PathBuf::from);
     let source = source_of(hands.plan, system)?;
     let progress = Arc::new(Progress::default());
     progress.expect(entry.choice.point.files, entry.choice.point.bytes);
-    hands.observer.event(Some(&entry.system), &format!("restoring point {} of {}", id, point.time));
+    let what = match kind {
+        StepKind::First => "what comes first of ",
+        StepKind::Rest => "the rest of ",
+        _ => "",
+    };
+    hands.observer.event(Some(&entry.system), &format!("restoring {what}point {} of {}", id, point.time));
     hands.observer.progress(&entry.system, &progress);
+    let part = part(kind, system)?;
     let options = |target: PathBuf| RestoreOptions {
         roots: point.snapshot.paths.iter().map(PathBuf::from).collect(),
         verify: hands.verify,
         memory: hands.memory,
+        part: part.clone(),
         ..RestoreOptions::new(target)
     };
     let (report, put) = match source.landing(to.as_deref()) {
         Landing::Final(target) => {
             let report = restore(&vaults, point.tree, &options(target.clone()), &progress)?;
-            let put = source.put_back(&target, to.as_deref())?;
+            // What is put back in parts is not all there before the last of them.
+            let put = match kind {
+                StepKind::First => PutBack::default(),
+                _ => source.put_back(&target, to.as_deref())?,
+            };
             (report, put)
         }
         Landing::Staging { near } => {
@@ -331,6 +353,16 @@ fn put_back(
         }
     };
     Ok((report, put.missing, begun.elapsed().as_secs_f64()))
+}
+
+/// Returns which part of a point a step restores.
+fn part(kind: &StepKind, system: &plan::System) -> Result<Part> {
+    if !matches!(kind, StepKind::First | StepKind::Rest) {
+        return Ok(Part::All);
+    }
+    let patterns = Patterns::new(&system.recover.first)?;
+    let is_first: IsFirst = Arc::new(move |path| patterns.matches(path));
+    Ok(if matches!(kind, StepKind::First) { Part::First(is_first) } else { Part::Rest(is_first) })
 }
 
 /// A folder for data on their way, gone with its owner.
@@ -424,6 +456,7 @@ impl SystemRecovered {
             system: entry.system.clone(),
             point: entry.choice.point.id.clone(),
             rta_seconds: None,
+            complete_seconds: None,
             rto_seconds: entry.rto.0.as_secs(),
             rpa_seconds: entry.choice.loss.0.as_secs(),
             rpo_seconds: entry.rpo.0.as_secs(),
@@ -441,7 +474,7 @@ impl SystemRecovered {
         self.checks_passed += u64::from(check);
         self.findings.extend(notes);
         let Some((report, seconds)) = restore else { return };
-        self.restore_seconds = seconds;
+        self.restore_seconds += seconds;
         self.restored += report.restored;
         self.unchanged += report.unchanged;
         self.bytes += report.bytes;

@@ -271,8 +271,10 @@ pub struct CommandSource {
 pub struct Recover {
     /// Before anything is overwritten.
     pub stop: Option<Action>,
-    /// After everything is back.
+    /// After everything is back, or what comes first.
     pub start: Option<Action>,
+    /// What it needs to start: patterns. The rest of its files comes back while it runs.
+    pub first: Vec<String>,
 }
 
 /// Something that is done to a system. Exactly one of `service` and `command`.

@@ -123,6 +123,10 @@ pub enum StepKind {
     Stop(Action),
     /// Its data is put back.
     Restore,
+    /// What it needs to start is put back.
+    First,
+    /// The rest of its data is put back, while it runs.
+    Rest,
     /// It is started.
     Start(Action),
     /// It is asked whether it works.
@@ -241,7 +245,10 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             .filter(|(user, _)| **user == name || leans_on(plan, user, &name))
             .map(|(_, stop)| *stop);
         let before: Vec<usize> = first.iter().copied().chain(users).collect();
-        let mut last = vec![book.push(before, Some(&name), StepKind::Restore)];
+        let in_parts = input.to.is_none() && !system.recover.first.is_empty();
+        let kind = if in_parts { StepKind::First } else { StepKind::Restore };
+        let data = book.push(before, Some(&name), kind);
+        let mut last = vec![data];
         if input.to.is_none() {
             last.extend(ordered.after.iter().flat_map(|need| last_of.get(need).cloned().unwrap_or_default()));
             if let Some(start) = &system.recover.start {
@@ -254,6 +261,10 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                     .map(|check| book.push(last.clone(), Some(&name), StepKind::Check(check.clone())))
                     .collect();
             }
+        }
+        if in_parts {
+            // Nobody waits for it: that is what it is for.
+            book.push(vec![data], Some(&name), StepKind::Rest);
         }
         last_of.insert(name.clone(), last);
         book.systems.push(Restore {

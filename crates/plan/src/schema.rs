@@ -116,7 +116,7 @@ const SYSTEM: &[Key] = &[
         "Systems that are restored to one common instant. Not supported yet.",
     ),
     must("source", OneOf(SOURCE), "How it is captured and put back: exactly one of files, sqlite, command."),
-    key("recover", Table(RECOVER), "How it is stopped before and started after."),
+    key("recover", Table(RECOVER), "How it is stopped before and started after, and what comes back first."),
     key("check", List(CHECK), "How it is known that it works."),
     key("policy", Table(POLICY_OVERRIDE), "What it does otherwise than the plan's policy."),
 ];
@@ -156,7 +156,8 @@ const COMMAND: &[Key] = &[
 ];
 const RECOVER: &[Key] = &[
     key("stop", Table(ACTION), "Before anything is overwritten."),
-    key("start", Table(ACTION), "After everything is back."),
+    key("start", Table(ACTION), "After everything is back, or what comes first."),
+    key("first", Texts, "What it needs to start, as globs: the rest of its files comes back while it runs."),
 ];
 const ACTION: &[Key] = &[
     key("service", Text, "A systemd unit."),

@@ -34,6 +34,7 @@ impl Checker<'_, '_> {
                 );
             }
         }
+        self.first(&path, system);
         if system.check.is_empty() && !self.notes.is_broken(&format!("{path}.check")) {
             let help = "add check = [{ http = \"http://127.0.0.1/health\" }], or command, tcp, sql, file";
             self.warn(
@@ -65,16 +66,7 @@ impl Checker<'_, '_> {
                 for (n, file) in files.paths.iter().enumerate() {
                     self.absolute(&format!("{at}.files.paths.{n}"), file);
                 }
-                for (n, glob) in files.exclude.iter().enumerate() {
-                    if let Err(why) = pattern(glob) {
-                        self.error(
-                            "bad-glob",
-                            &format!("{at}.files.exclude.{n}"),
-                            format!("`{glob}` {why}"),
-                            "write a pattern such as cache/, *.tmp or /srv/shop/tmp",
-                        );
-                    }
-                }
+                self.patterns(&format!("{at}.files.exclude"), &files.exclude);
             }
             Some(Source::Sqlite(sqlite)) => self.absolute(&format!("{at}.sqlite.path"), &sqlite.path),
             Some(Source::Command(command)) => {
@@ -87,6 +79,24 @@ impl Checker<'_, '_> {
                         "write name = \"dump.sql\"",
                     );
                 }
+            }
+        }
+    }
+
+    fn first(&mut self, path: &str, system: &System) {
+        let at = format!("{path}.recover.first");
+        if !system.recover.first.is_empty() && !matches!(system.source, Some(Source::Files(_)) | None) {
+            let help = "take it out; a database starts when all of it is there";
+            self.error("meaningless-key", &at, "`first` names files: it goes with source.files", help);
+        }
+        self.patterns(&at, &system.recover.first);
+    }
+
+    fn patterns(&mut self, at: &str, globs: &[String]) {
+        for (n, glob) in globs.iter().enumerate() {
+            if let Err(why) = pattern(glob) {
+                let help = "write a pattern such as cache/, *.tmp or /srv/shop/tmp";
+                self.error("bad-glob", &format!("{at}.{n}"), format!("`{glob}` {why}"), help);
             }
         }
     }

@@ -70,6 +70,33 @@ fn what_is_needed_is_checked_before_what_needs_it_starts() {
 }
 
 #[test]
+fn a_system_starts_when_what_comes_first_is_back_and_nobody_waits_for_the_rest() {
+    let text = SOUND.replace("[systems.shop]\n", "[systems.shop]\nrecover.first = [\"/srv/shop/app\"]\n");
+    let mut text = text.replace("host = \"shop-1\"\n", "host = \"shop-1\"\nrecover.start = { service = \"nginx\" }\n");
+    text.push_str("[systems.portal]\nhost = \"shop-1\"\nneeds = [\"shop\"]\nrto = \"1 hour\"\nrpo = \"1 hour\"\nsource.files = { paths = [\"/srv/portal\"] }\nrecover.start = { service = \"portal\" }\n");
+    let plan = read(&text).plan.unwrap();
+    let all = || Available { points: vec![point()], standing: vec![] };
+    let book = |to: Option<String>| {
+        decide(|input| {
+            // The plan lives as long as the test.
+            input.plan = Box::leak(Box::new(plan.clone()));
+            input.available = BTreeMap::from([("shop".into(), all()), ("portal".into(), all())]);
+            input.to = to;
+        })
+    };
+    let inside = book(None);
+    assert_eq!(inside.blockers, Vec::<String>::new());
+    let rest = inside.steps.iter().position(|step| matches!(step.kind, StepKind::Rest)).unwrap();
+    let first = inside.steps.iter().position(|step| matches!(step.kind, StepKind::First)).unwrap();
+    assert_eq!(inside.steps[rest].after, [first]);
+    assert!(inside.steps.iter().all(|step| !step.after.contains(&rest)), "{:?}", inside.steps);
+    let starts = inside.steps.iter().filter(|step| matches!(step.kind, StepKind::Start(_))).count();
+    assert_eq!(starts, 2);
+    // Beside nothing is started, so nothing comes first.
+    assert!(book(Some("/mnt".into())).steps.iter().all(|step| matches!(step.kind, StepKind::Restore)));
+}
+
+#[test]
 fn what_makes_it_impossible_is_a_blocker() {
     let blocked = |change: fn(&mut RunbookInput<'_>)| decide(change).blockers.join("; ");
     assert!(blocked(|input| input.systems = vec!["wiki".into()]).contains("no system `wiki`"));

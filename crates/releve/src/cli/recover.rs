@@ -221,6 +221,7 @@ fn print_book(book: &Runbook, session: &Session) {
         }
         for step in book.steps.iter().filter(|step| step.system.as_ref() == Some(&restore.system)) {
             match &step.kind {
+                StepKind::Rest => eprintln!("    starts    before the rest of its files is back"),
                 StepKind::Start(action) => eprintln!(
                     "    starts    {}",
                     action.service.clone().unwrap_or_else(|| action
