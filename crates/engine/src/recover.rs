@@ -305,7 +305,9 @@ fn put_back(
     let point = &surveyed.ok_or_else(|| Error::new(format!("point {id} has vanished")))?.point;
     // Those that hold the point come first; another may still hold most of its blobs.
     let mut opened: Vec<&Opened> = hands.vaults.iter().collect();
-    opened.sort_by_key(|opened| entry.vaults.iter().position(|name| name == &opened.name).unwrap_or(usize::MAX));
+    opened.sort_by_key(|opened| {
+        entry.vaults.iter().position(|name| name == &opened.name).unwrap_or(usize::MAX)
+    });
     let vaults: Vec<Arc<Repository>> =
         opened.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();
     let to = book.to.as_ref().map(PathBuf::from);

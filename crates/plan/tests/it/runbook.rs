@@ -72,7 +72,8 @@ fn what_is_needed_is_checked_before_what_needs_it_starts() {
 #[test]
 fn a_system_starts_when_what_comes_first_is_back_and_nobody_waits_for_the_rest() {
     let text = SOUND.replace("[systems.shop]\n", "[systems.shop]\nrecover.first = [\"/srv/shop/app\"]\n");
-    let mut text = text.replace("host = \"shop-1\"\n", "host = \"shop-1\"\nrecover.start = { service = \"nginx\" }\n");
+    let mut text =
+        text.replace("host = \"shop-1\"\n", "host = \"shop-1\"\nrecover.start = { service = \"nginx\" }\n");
     text.push_str("[systems.portal]\nhost = \"shop-1\"\nneeds = [\"shop\"]\nrto = \"1 hour\"\nrpo = \"1 hour\"\nsource.files = { paths = [\"/srv/portal\"] }\nrecover.start = { service = \"portal\" }\n");
     let plan = read(&text).plan.unwrap();
     let all = || Available { points: vec![point()], standing: vec![] };

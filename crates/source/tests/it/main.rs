@@ -11,5 +11,6 @@ mod command;
 mod files;
 mod limits;
 mod machine;
+mod restored;
 mod sqlite;
 mod walk;

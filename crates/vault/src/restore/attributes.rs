@@ -80,6 +80,8 @@ impl<'a> Wanted<'a> {
         let before = Before::New { uid: u32::MAX, gid: u32::MAX, mode: u32::MAX };
         done.owner(before, |uid, gid| rustix::fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW));
         let path = proc_path(dir, name);
+        let list = xattr_names(|buffer| rustix::fs::llistxattr(&path, buffer));
+        done.remove(list, |name| rustix::fs::lremovexattr(&path, name));
         let set = |xattr: &Xattr| {
             rustix::fs::lsetxattr(&path, OsStr::from_bytes(&xattr.name), &xattr.value, XattrFlags::empty())
         };

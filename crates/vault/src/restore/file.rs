@@ -247,6 +247,17 @@ impl<'a> FileJob<'a> {
     }
 }
 
+impl Drop for FileJob<'_> {
+    fn drop(&mut self) {
+        // The restore was asked to stop before the last piece.
+        if *self.left.get_mut() > 0
+            && let Some(Ok(out)) = self.out.get()
+        {
+            remove(&out.entered.handle, &out.temporary);
+        }
+    }
+}
+
 /// Reports what became of an entry, and links the other names of its inode to it.
 pub(super) fn tell(folder: &Arc<Folder<'_>>, name: &[u8], inode: Option<Inode>, outcome: Outcome) {
     let name = OsStr::from_bytes(name);
