@@ -314,6 +314,7 @@ fn bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no size: write 256MB"))?;
     let factor = match unit.trim().to_lowercase().as_str() {
         "" | "b" => 1,
         "kb" | "k" => 1000,
@@ -324,7 +325,6 @@ fn bytes(text: &str) -> Result<u64, String> {
         "gib" => 1 << 30,
         _ => return Err(format!("`{unit}` is no unit of size: kB, MB, GB, KiB, MiB, GiB")),
     };
-    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no size: write 256MB"))?;
     number.checked_mul(factor).ok_or_else(|| format!("`{text}` is too much"))
 }
 

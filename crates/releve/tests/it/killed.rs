@@ -50,6 +50,51 @@ fn a_backup_killed_at_any_instant_costs_nothing_that_was_there() {
 }
 
 #[test]
+fn a_restore_killed_at_any_instant_leaves_whole_files_and_goes_on_where_it_was() {
+    let world = World::new();
+    let mut random = Random::new(43);
+    grow(&world.data(), 43, 150);
+    fs::write(world.data().join("noise"), random.bytes(8 << 20)).unwrap();
+    world.run(&["backup"]).exits(0);
+    let time = whole_run(&world, &["restore", "shop", "--to", "measured"]);
+    let mut kept = 0;
+    for round in 0..KILLS {
+        // Every few rounds from the beginning, else over what the one before left.
+        if round % 5 == 0 {
+            let _ = fs::remove_dir_all(world.path("out"));
+        }
+        kill_after(
+            &world,
+            &["restore", "shop", "--to", "out"],
+            time.mul_f64(random.below(1000) as f64 / 900.0),
+        );
+        // It may not have come so far as to make it.
+        fs::create_dir_all(world.path("out")).unwrap();
+        for path in crate::world::files(&world.path("out")) {
+            let Ok(below) = path.strip_prefix(world.restored("out")) else { continue };
+            if path.file_name().unwrap().to_string_lossy().starts_with(".releve-") {
+                continue;
+            }
+            let (original, meta) = (world.data().join(below), fs::symlink_metadata(&path).unwrap());
+            if meta.is_file() {
+                kept += 1;
+                assert!(
+                    fs::read(&original).unwrap() == fs::read(&path).unwrap(),
+                    "{below:?} is half-written"
+                );
+            }
+        }
+    }
+    assert!(kept > 0, "every run was killed before it had restored anything");
+    world.restores_whole("out");
+    let left = crate::world::files(&world.path("out"));
+    assert!(
+        !left.iter().any(|path| path.file_name().unwrap().to_string_lossy().starts_with(".releve-")),
+        "{left:?}"
+    );
+}
+
+#[test]
 fn a_sync_killed_at_any_instant_goes_on_where_it_was() {
     let world = World::new();
     let mut random = Random::new(42);

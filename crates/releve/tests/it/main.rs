@@ -16,4 +16,5 @@ mod killed;
 mod main_job;
 mod oracle;
 mod recovery;
+mod restore;
 mod world;
