@@ -29,6 +29,9 @@ mod sink;
 pub mod store;
 pub mod verify;
 
+#[cfg(feature = "fuzz")]
+pub use format::fuzz;
+
 pub use error::{Error, Kind, Result};
 pub use format::BlobKind;
 pub use format::snapshot::{Change, PointInfo, Snapshot, UnreadInfo};

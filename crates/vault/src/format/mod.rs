@@ -2,6 +2,8 @@
 //! publishes it. Parsing and writing only; what they mean is [`crate::repository`]'s business.
 
 pub(crate) mod config;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub(crate) mod index;
 pub(crate) mod key;
 pub(crate) mod pack;

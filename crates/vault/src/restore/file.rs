@@ -36,6 +36,8 @@ pub(super) struct FileJob<'a> {
     inode: Option<Inode>,
     size: u64,
     sparse: bool,
+    /// Its length is known for sure, and is not only what a tree claims.
+    known: bool,
     left: AtomicUsize,
     out: OnceLock<Result<Out, String>>,
     failed: OnceLock<String>,
@@ -120,6 +122,7 @@ impl<'a> FileJob<'a> {
             inode,
             size: pieces.size,
             sparse,
+            known: pieces.lost.is_empty(),
             left: AtomicUsize::new(pieces.placed.len().max(1)),
             out: OnceLock::new(),
             failed: OnceLock::new(),
@@ -143,8 +146,13 @@ impl<'a> FileJob<'a> {
         });
         match written {
             Ok(()) => self.folder.target().progress.add(0, plain.len() as u64),
-            Err(why) => _ = self.failed.set(why),
+            Err(why) => self.fail(why),
         }
+    }
+
+    /// The file can't be written.
+    pub(super) fn fail(&self, why: String) {
+        let _ = self.failed.set(why);
     }
 
     /// A piece is in no vault.
@@ -179,7 +187,7 @@ impl<'a> FileJob<'a> {
         let file = File::from(opened.map_err(|error| io::Error::from(error).to_string())?);
         let mode = entered.plain.then_some(mode);
         let out = Out { file, temporary, entered, mode };
-        if self.size >= PREALLOCATED && !self.sparse {
+        if self.size >= PREALLOCATED && self.known && !self.sparse {
             match rustix::fs::fallocate(&out.file, FallocateFlags::empty(), 0, self.size) {
                 Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
                     remove(&out.entered.handle, &out.temporary);

@@ -1,10 +1,15 @@
 //! Points that nobody would write by accident: made here, tree by tree.
 
 use super::{RestoreOptions, RestoreReport, restore};
+use crate::format::index::IndexedPack;
+use crate::format::pack::Entry;
 use crate::packer::PackWriter;
 use crate::sink::{Press, Sink};
-use crate::{BlobId, BlobKind, Meta, Node, NodeKind, Password, Progress, Repository, format};
+use crate::{
+    BlobId, BlobKind, FileId, Meta, Node, NodeKind, Password, Progress, Repository, Timestamp, Xattr, format,
+};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -105,6 +110,69 @@ fn nothing_is_written_through_a_link_in_the_point_or_in_the_target() {
     vault.victim_is_whole();
     assert_eq!(fs::read_to_string(vault.out().join("way/victim")).unwrap(), "bad");
     assert!(fs::symlink_metadata(vault.out().join("file")).unwrap().is_file());
+}
+
+#[test]
+fn a_file_that_claims_to_be_endless_is_named_and_fills_no_disk() {
+    let vault = Vault::new();
+    let content = vec![BlobId::of(b"in no vault"), vault.put(BlobKind::Data, b"end")];
+    for size in [u64::MAX, 1 << 62, 3] {
+        let endless = node(b"endless", NodeKind::File { size, content: content.clone(), sparse: false });
+        let report = vault.restore(vault.tree(vec![endless, vault.file(b"good", "good")]));
+        assert_eq!((report.restored + report.unchanged, report.is_whole()), (1, false), "{size}: {report:?}");
+        assert!(!vault.out().join("endless").exists());
+        let used =
+            fs::read_dir(vault.out()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().blocks());
+        assert!(used.sum::<u64>() < 100);
+        fs::remove_dir_all(vault.out()).unwrap();
+    }
+}
+
+#[test]
+fn an_index_that_lies_about_a_length_spoils_no_file() {
+    let (vault, liar) = (Vault::new(), Vault::new());
+    let texts = [&b"first"[..], b"second", b"third"];
+    let content: Vec<BlobId> = texts.iter().map(|text| vault.put(BlobKind::Data, text)).collect();
+    let size = texts.iter().map(|text| text.len() as u64).sum();
+    let tree =
+        vault.tree(vec![node(b"file", NodeKind::File { size, content: content.clone(), sparse: false })]);
+    // Whoever has the liar's key can name any pack, and any length.
+    let entry =
+        Entry { id: content[1], kind: BlobKind::Data, offset: 0, length: 100, uncompressed: 4_000_000 };
+    liar.repository.learn(&[IndexedPack { id: FileId::of(b"no pack"), entries: vec![entry] }]);
+    let vaults = [Arc::clone(&liar.repository), Arc::clone(&vault.repository)];
+    let report = restore(&vaults, tree, &RestoreOptions::new(vault.out()), &Progress::default()).unwrap();
+    let there = fs::read(vault.out().join("file"));
+    assert!(
+        report.is_whole() && there.is_ok_and(|there| there == texts.concat()) || report.skipped_count == 1,
+        "{report:?}"
+    );
+}
+
+#[test]
+fn attributes_that_make_no_sense_are_named_and_the_file_comes_back() {
+    let vault = Vault::new();
+    let mut odd = vault.file(b"odd", "odd");
+    let xattr = |name: &[u8], length| Xattr { name: name.to_vec(), value: vec![7; length] };
+    odd.meta.xattrs =
+        vec![xattr(b"", 1), xattr(b"nonsense", 1), xattr(b"user.nul\0nul", 1), xattr(b"user.long", 200_000)];
+    odd.meta.mtime = Timestamp { seconds: i64::MAX, nanos: 0 };
+    odd.meta.mode = u32::MAX;
+    let report = vault.restore(vault.tree(vec![odd]));
+    assert_eq!((report.restored, report.skipped_count, report.not_set_count), (1, 0, 1), "{report:?}");
+    assert_eq!(fs::read_to_string(vault.out().join("odd")).unwrap(), "odd");
+}
+
+#[test]
+fn links_that_share_an_inode_and_nothing_else_come_back_or_are_named() {
+    let vault = Vault::new();
+    let mut nodes = vec![vault.file(b"a", "a"), vault.file(b"b", "b"), vault.file(b"..", "bad")];
+    for node in &mut nodes {
+        (node.meta.inode, node.meta.device, node.meta.links) = (7, 7, 2);
+    }
+    let report = vault.restore(vault.tree(nodes));
+    assert_eq!((report.restored, report.skipped_count), (2, 1), "{report:?}");
+    vault.victim_is_whole();
 }
 
 #[test]

@@ -1,0 +1,7 @@
+//! The header of a pack, from a vault that anybody may have written to.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| vault::fuzz::pack_header(bytes));
