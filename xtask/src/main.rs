@@ -46,7 +46,9 @@ enum Verb {
 #[derive(Debug, Subcommand)]
 enum BenchVerb {
     /// First backup, unchanged, 1% changed, and one large file: against restic, borg and rustic
-    Backup(bench::Options),
+    Backup(bench::backup::Options),
+    /// Small files, one large file, a database, a damaged copy, and S3 far away: against cp, restic, borg and rustic
+    Restore(bench::restore::Options),
     /// Run a command and write down its time and memory
     #[command(hide = true)]
     Measure(bench::measure::Options),
@@ -57,7 +59,8 @@ fn main() -> ExitCode {
         Verb::Setup { check } => setup::verb(check),
         Verb::Test => suite::run_all(),
         Verb::Tidy => tidy::run(&root()),
-        Verb::Bench { what: BenchVerb::Backup(options) } => bench::run(&options),
+        Verb::Bench { what: BenchVerb::Backup(options) } => bench::backup::run(&options),
+        Verb::Bench { what: BenchVerb::Restore(options) } => bench::restore::run(&options),
         Verb::Bench { what: BenchVerb::Measure(options) } => bench::measure::run(&options),
         Verb::Fuzz(options) => fuzz::run_target(&options),
     };

@@ -15,11 +15,17 @@ const LARGE: usize = 1 << 30;
 
 const FILES_IN_A_FOLDER: usize = 100;
 
-/// What the programs back up.
+/// What the programs back up and restore.
 pub(super) struct Data {
     pub(super) folder: PathBuf,
     pub(super) files: usize,
     pub(super) bytes: u64,
+}
+
+impl std::fmt::Display for Data {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{} files, {:.2} GB", self.files, self.bytes as f64 / 1e9)
+    }
 }
 
 impl Data {
@@ -64,11 +70,36 @@ impl Data {
         Ok(Self { folder, files: 1, bytes: LARGE as u64 })
     }
 
+    /// Takes what another program has made, and counts it.
+    pub(super) fn found(folder: PathBuf) -> Result<Self> {
+        let mut data = Self { folder, files: 0, bytes: 0 };
+        let mut folders = vec![data.folder.clone()];
+        while let Some(folder) = folders.pop() {
+            let at = || Failure::at(format!("list {}", folder.display()));
+            for entry in std::fs::read_dir(&folder).map_err(at())? {
+                let entry = entry.map_err(at())?;
+                let metadata = entry.metadata().map_err(at())?;
+                if metadata.is_dir() {
+                    folders.push(entry.path());
+                } else if metadata.is_file() {
+                    data.files += 1;
+                    data.bytes += metadata.len();
+                }
+            }
+        }
+        Ok(data)
+    }
+
     /// Changes some bytes in the middle of one file in a hundred, others each round.
     pub(super) fn change(&self, round: usize) -> Result<usize> {
+        self.change_copy(&self.folder, round)
+    }
+
+    /// Does the same to a copy of the data in another folder.
+    pub(super) fn change_copy(&self, folder: &Path, round: usize) -> Result<usize> {
         let mut changed = 0;
         for at in (round % CHANGED..self.files).step_by(CHANGED) {
-            let path = path(&self.folder, at);
+            let path = path(folder, at);
             let write = || -> std::io::Result<()> {
                 let file = File::options().write(true).open(&path)?;
                 file.write_all_at(format!("round {round}, file {at}").as_bytes(), file.metadata()?.len() / 2)
@@ -152,6 +183,25 @@ mod tests {
         assert_eq!(a.bytes, contents(&a).iter().map(|content| content.len() as u64).sum::<u64>());
         let mean = a.bytes / 300;
         assert!((24_000..32_000).contains(&mean), "{mean} bytes in a file");
+    }
+
+    #[test]
+    fn what_is_found_is_counted_with_all_its_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = Data::many(folder.path().to_owned(), 300).unwrap();
+        let found = Data::found(folder.path().to_owned()).unwrap();
+        assert_eq!((found.files, found.bytes), (300, made.bytes));
+        assert!(Data::found(folder.path().join("nothing")).is_err());
+    }
+
+    #[test]
+    fn a_change_to_a_copy_leaves_the_data_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let [data, copy] = ["a", "b"].map(|name| Data::many(folder.path().join(name), 100).unwrap());
+        let before = contents(&data);
+        assert_eq!(data.change_copy(&copy.folder, 0).unwrap(), 1);
+        assert_eq!(contents(&data), before);
+        assert_ne!(contents(&copy), before);
     }
 
     #[test]

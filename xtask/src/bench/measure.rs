@@ -41,6 +41,9 @@ pub(super) fn measure(command: &Command, folder: &Path) -> Result<Taken> {
         .arg("--")
         .arg(command.get_program())
         .args(command.get_args());
+    if let Some(folder) = command.get_current_dir() {
+        around.current_dir(folder);
+    }
     for (name, value) in command.get_envs() {
         match value {
             Some(value) => around.env(name, value),
@@ -84,6 +87,12 @@ pub(crate) fn run(options: &Options) -> Result {
         Taken { seconds, processor: micros as f64 / 1e6, peak_bytes: usage.max_rss() as f64 * 1024.0 };
     std::fs::write(&options.numbers, taken.text())
         .map_err(Failure::at(format_args!("write {}", options.numbers.display())))
+}
+
+impl std::fmt::Display for Taken {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(to, "{:.2} s, {:.0} MB", self.seconds, self.peak_bytes / 1e6)
+    }
 }
 
 impl Taken {
