@@ -5,7 +5,7 @@
 
 use super::RestoreOptions;
 use crate::{Meta, Node, NodeKind, Timestamp, Xattr};
-use rustix::fs::{AtFlags, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -87,7 +87,7 @@ impl<'a> Wanted<'a> {
         };
         done.xattrs(|name| name != ACL, set);
         if !matches!(kind, NodeKind::Symlink { .. }) {
-            done.mode(before, |mode| rustix::fs::chmodat(dir, name, mode, AtFlags::empty()));
+            done.mode(before, |mode| chmod(dir, name, mode));
             done.xattrs(|name| name == ACL, set);
         }
         let times = rustix::fs::utimensat(dir, name, &self.times(), AtFlags::SYMLINK_NOFOLLOW);
@@ -217,6 +217,16 @@ pub(super) fn xattr_names(list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>)
     };
     let names = listed.unwrap_or_default().split(|byte| *byte == 0).filter(|name| !name.is_empty());
     names.map(|name| OsString::from_vec(name.to_vec())).collect()
+}
+
+/// Sets the mode of what has this name, unless it is a link: a plain `fchmodat` would follow one that somebody puts there meanwhile.
+pub(super) fn chmod(dir: &OwnedFd, name: &OsStr, mode: Mode) -> rustix::io::Result<()> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let handle = rustix::fs::openat(dir, name, flags, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&handle)?.st_mode) == FileType::Symlink {
+        return Err(Errno::LOOP);
+    }
+    rustix::fs::chmod(format!("/proc/self/fd/{}", handle.as_raw_fd()), mode)
 }
 
 /// Returns a path that leads to a name in an open directory: there are no calls for attributes that take both. It goes through the handle,

@@ -1,6 +1,6 @@
 //! One file on its way back: written beside its name piece by piece, by whoever has a piece, and renamed when the last one is in place.
 
-use super::attributes::{Before, Wanted};
+use super::attributes::{Before, Wanted, chmod};
 use super::folder::{Entered, Folder, Me};
 use super::links::{self, Inode};
 use super::report::Outcome;
@@ -345,7 +345,7 @@ pub(super) fn refresh(dir: &OwnedFd, node: &Node, stat: &Stat, wanted: &Wanted<'
     let opened = match open() {
         Err(Errno::ACCESS) => {
             // Ours, without permission for ourselves: the right mode is set right after.
-            let _ = rustix::fs::chmodat(dir, name, Mode::RUSR | Mode::WUSR, AtFlags::empty());
+            let _ = chmod(dir, name, Mode::RUSR | Mode::WUSR);
             open()
         }
         other => other,

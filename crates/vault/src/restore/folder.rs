@@ -6,7 +6,7 @@
 //! At most [`HANDLES_MAX`] folders are held open for their own sake; the others are opened again when they are needed, from their parent,
 //! following no link.
 
-use super::attributes::{Before, Wanted, xattr_names};
+use super::attributes::{Before, Wanted, chmod, xattr_names};
 use super::links::Links;
 use super::report::{Outcome, RestoreReport};
 use super::{RestoreOptions, file};
@@ -131,10 +131,12 @@ impl<'a> Target<'a> {
 
     /// Waits until everything is on the disk.
     pub(super) fn sync(&self) -> Result<()> {
-        for folder in lock(&self.devices).values() {
-            rustix::fs::syncfs(folder).map_err(|error| {
-                Error::io(format!("write {} to the disk", self.options.target.display()), error.into())
-            })?;
+        let place = || format!("write {} to the disk", self.options.target.display());
+        // Not under the lock: this takes its time, and the walk goes on meanwhile.
+        let folders: io::Result<Vec<OwnedFd>> =
+            lock(&self.devices).values().map(OwnedFd::try_clone).collect();
+        for folder in folders.map_err(|error| Error::io(place(), error))? {
+            rustix::fs::syncfs(&folder).map_err(|error| Error::io(place(), error.into()))?;
         }
         Ok(())
     }
@@ -388,12 +390,7 @@ fn make(dir: &OwnedFd, name: &OsStr, uid: u32) -> rustix::io::Result<(OwnedFd, O
     // Ours, without permission for ourselves: it gets its own mode at the end.
     let locked_out = stat.st_uid == uid && uid != 0 && stat.st_mode & 0o700 != 0o700;
     if locked_out {
-        rustix::fs::chmodat(
-            dir,
-            name,
-            Mode::from_raw_mode(stat.st_mode & 0o7777) | private,
-            AtFlags::empty(),
-        )?;
+        chmod(dir, name, Mode::from_raw_mode(stat.st_mode & 0o7777) | private)?;
     }
     Ok((open(dir, name)?, Some(stat)))
 }
