@@ -312,6 +312,9 @@ fn put_back(
         opened.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();
     let to = book.to.as_ref().map(PathBuf::from);
     let source = source_of(hands.plan, system)?;
+    // Who broke in may have given his files the size and the time of ours.
+    let scenario = book.scenario.as_ref().and_then(|name| hands.plan.scenarios.get(name));
+    let attacked = scenario.is_some_and(|scenario| scenario.cause == "cyberattack");
     let progress = Arc::new(Progress::default());
     progress.expect(entry.choice.point.files, entry.choice.point.bytes);
     let what = match kind {
@@ -324,7 +327,7 @@ fn put_back(
     let part = part(kind, system)?;
     let options = |target: PathBuf| RestoreOptions {
         roots: point.snapshot.paths.iter().map(PathBuf::from).collect(),
-        verify: hands.verify,
+        verify: hands.verify || attacked,
         memory: hands.memory,
         part: part.clone(),
         ..RestoreOptions::new(target)
@@ -354,6 +357,9 @@ fn put_back(
             (report, put)
         }
     };
+    for (vault, fault) in &report.vault_faults {
+        hands.observer.event(Some(&entry.system), &format!("something is wrong with {vault}: {fault}"));
+    }
     Ok((report, put.missing, begun.elapsed().as_secs_f64()))
 }
 
@@ -376,11 +382,10 @@ impl Staging {
         let path = below.join(format!(".releve-staging-{system}"));
         // What a killed run left: half of something.
         let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path)
+        // One that somebody else makes in this instant, in a folder for everybody, is refused.
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+            .create(&path)
             .map_err(|error| Error::new(format!("make the folder {}: {error}", path.display())))?;
-        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-        std::fs::set_permissions(&path, private)
-            .map_err(|error| Error::new(format!("{}: {error}", path.display())))?;
         Ok(Self(path))
     }
 

@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 /// No blob is longer: restic's chunker stops at 8 MiB, ours earlier; a tree of a million entries has some 500 MB.
 const BLOB_MAX: usize = 1 << 30;
 
+/// How much room an inflater keeps for the next blob.
+const KEPT: usize = 16 << 20;
+
 /// A repository, opened with its key.
 pub struct Repository {
     store: Box<dyn Store>,
@@ -65,6 +68,8 @@ impl Opener {
             self.inflater = Some(zstd::bulk::Decompressor::new().ok()?);
         }
         self.plain.clear();
+        // One large tree must not be paid for until the end.
+        self.plain.shrink_to(length.max(KEPT));
         self.plain.reserve(length);
         self.inflater.as_mut()?.decompress_to_buffer(packed, &mut self.plain).ok()?;
         Some(&mut self.plain)
@@ -335,8 +340,15 @@ impl Repository {
             let catalogue = self.catalogue();
             unnamed.retain(|listed| listed.name.parse().is_ok_and(|id| !catalogue.knows_pack(id)));
         }
-        let found = self.for_each(&unnamed, |listed| self.read_header(listed).ok().flatten());
-        let found: Vec<IndexedPack> = found.into_iter().flatten().collect();
+        let mut found = Vec::new();
+        for pack in self.for_each(&unnamed, |listed| self.read_header(listed)) {
+            match pack {
+                Ok(pack) => found.extend(pack),
+                // A pack without a sound header is one more that is lost; one that was out of reach may be read later.
+                Err(error) if error.is_retryable() => return Err(error),
+                Err(_) => {}
+            }
+        }
         self.learn(&found);
         Ok(found.len())
     }

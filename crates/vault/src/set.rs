@@ -58,10 +58,18 @@ struct Member {
     /// A vault that has failed for so long is asked no more than now and then.
     hopeless_after: Duration,
     fault: Mutex<Option<String>>,
-    /// Set when the packs that no index names have been looked through.
-    searched: OnceLock<()>,
+    /// What came of looking through the packs that no index names.
+    searched: Mutex<Searched>,
     /// For each pack with trees, the stretch that they take: asked of distant vaults, whose answers come late and long.
     tree_extents: OnceLock<HashMap<u32, Range<u32>>>,
+}
+
+/// Whether the packs that no index names were looked through, and anything was found.
+#[derive(Debug, Clone, Copy)]
+enum Searched {
+    /// Not yet, after so many tries that failed.
+    NotYet(u32),
+    Found(bool),
 }
 
 struct Request {
@@ -110,7 +118,13 @@ impl VaultSet {
     pub(crate) fn read(&self, member: usize, pack: u32, range: Range<u64>, others: bool) -> Result<Vec<u8>> {
         let member = self.members.get(member).ok_or_else(no_vault)?;
         let id = member.repository.catalogue().pack(pack).ok_or_else(no_vault)?;
-        member.read(id, range, if others { self.patience } else { self.patience * LAST_RESORT })
+        let length = range.end.saturating_sub(range.start);
+        let within = match others {
+            true => self.patience,
+            // The store itself watches whether anything moves: what is slow and alone is waited for.
+            false => self.patience * LAST_RESORT + lock(&member.speed).expected(length) * 60,
+        };
+        member.read(id, range, within)
     }
 
     /// Returns whether there is somebody else to ask.
@@ -198,8 +212,14 @@ impl VaultSet {
 
     /// Returns the entries of a directory.
     pub(crate) fn tree(&self, id: &BlobId) -> Result<Vec<Node>> {
+        let malformed = |what| Error::damaged(format!("tree {}", id.short()), what);
+        self.entries(id)?.into_iter().collect::<Result<_, String>>().map_err(malformed)
+    }
+
+    /// Returns the entries of a directory, each for itself.
+    pub(crate) fn entries(&self, id: &BlobId) -> Result<Vec<Result<Node, String>>> {
         let json = self.blob(BlobKind::Tree, id)?;
-        format::tree::read(&json).map_err(|what| Error::damaged(format!("tree {}", id.short()), what))
+        format::tree::read_each(&json).map_err(|what| Error::damaged(format!("tree {}", id.short()), what))
     }
 
     /// Returns the length of a blob's plain text, as the index of some vault has it.
@@ -262,7 +282,8 @@ impl Member {
             // Not waited for by anyone: it ends with the last request, or with the process if its read never ends.
             std::thread::spawn(move || read_all(&repository, &todo, &speed));
         }
-        let (fault, searched, tree_extents) = Default::default();
+        let (fault, tree_extents) = Default::default();
+        let searched = Mutex::new(Searched::NotYet(0));
         Self { repository, requests, speed, hopeless_after, fault, searched, tree_extents }
     }
 
@@ -295,11 +316,29 @@ impl Member {
         }
     }
 
-    /// Returns whether anything was found that no index names.
+    /// Looks through the packs that no index names, once, and returns whether there were any. One that doesn't answer is not waited for, and one that
+    /// fails is asked again a few times: that nothing was heard is not that nothing is there.
     fn search(&self) -> bool {
-        let mut found = false;
-        self.searched.get_or_init(|| found = self.repository.learn_unindexed().unwrap_or_default() > 0);
-        found
+        // Whoever comes meanwhile waits for the answer too.
+        let mut searched = lock(&self.searched);
+        let failed = match *searched {
+            Searched::Found(found) => return found,
+            Searched::NotYet(failed) => failed,
+        };
+        let (answer, answered) = bounded(1);
+        let repository = Arc::clone(&self.repository);
+        std::thread::spawn(move || answer.send(repository.learn_unindexed()));
+        let why = match answered.recv_timeout(self.hopeless_after) {
+            Ok(Ok(packs)) => {
+                *searched = Searched::Found(packs > 0);
+                return packs > 0;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("{} doesn't say which packs it has", self.repository.address()),
+        };
+        lock(&self.fault).get_or_insert(why);
+        *searched = if failed >= 2 { Searched::Found(false) } else { Searched::NotYet(failed + 1) };
+        false
     }
 }
 
@@ -338,7 +377,7 @@ impl Speed {
     /// Returns what is assumed before anything was read.
     fn assumed(local: bool) -> Self {
         let (latency, rate) =
-            if local { (Duration::from_micros(200), 500e6) } else { (Duration::from_millis(50), 10e6) };
+            if local { (Duration::from_micros(200), 500e6) } else { (Duration::from_millis(50), 2e6) };
         Self { latency, rate, penalty: Duration::ZERO, failing_since: None, asked: Instant::now() }
     }
 

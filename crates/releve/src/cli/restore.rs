@@ -161,8 +161,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         restoring.part = Part::Rest(is_first);
     }
     report.merge(restore(&repositories, point.point.tree, &restoring, &progress)?);
-    let nothing = report.restored + report.unchanged == 0;
-    if !options.path.is_empty() && nothing && report.is_whole() {
+    if !options.path.is_empty() && !report.found && report.is_whole() {
         return Err(Error::new("nothing in the point has this path")
             .help("paths are as they were captured: --path /srv/shop/a")
             .into());
@@ -195,6 +194,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             "findings": findings, "vault_faults": report.vault_faults, "whole": report.is_whole(),
             "compared_after_crash": report.compared_after_crash, "seconds": seconds, "first_seconds": first_seconds,
             "deleted": deleted, "not_deleted": trouble(&kept),
+            "not_looked_at": extras.as_ref().map(|extras| trouble(&extras.unknown)).unwrap_or_default(),
         }));
     } else {
         screen.line(&format!(
@@ -208,19 +208,22 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         }
         findings.iter().for_each(|finding| screen.line(&format!("  {finding}")));
         for (vault, fault) in &report.vault_faults {
-            screen.line(&format!("warning: {vault} is damaged: {fault}"));
+            screen.line(&format!("warning: something is wrong with {vault}: {fault}"));
         }
         if extras.is_some() {
             let not_whole = if report.is_whole() { "" } else { ", since not everything came back" };
             screen.line(&format!("{deleted} removed that are not in the point{not_whole}"));
             kept.iter().for_each(|kept| {
-                screen.line(&format!("  {}: not removed: {}", kept.path.display(), kept.why))
+                screen.line(&format!("  {}: not removed: {}", kept.path.display(), kept.why));
             });
         }
     }
     Ok(if report.is_nothing() {
         Exit::Failed
-    } else if report.is_whole() && kept.is_empty() {
+    } else if report.is_whole()
+        && kept.is_empty()
+        && extras.as_ref().is_none_or(|extras| extras.unknown.is_empty())
+    {
         Exit::Done
     } else {
         Exit::Finding
@@ -261,7 +264,11 @@ fn extras(
         if let Some(precious) = holds {
             screen.line(&format!("stays, for {} is there: {}", precious.display(), there.display()));
         }
-        holds.is_none() && !excluded.matches(&Path::new("/").join(path))
+        let stays = excluded_below(&excluded, &there, &Path::new("/").join(path));
+        if let Some(excluded) = &stays {
+            screen.line(&format!("stays, the plan excludes {}: {}", excluded.display(), there.display()));
+        }
+        holds.is_none() && stays.is_none()
     });
     if !session.json {
         for path in &extras.paths {
@@ -272,6 +279,18 @@ fn extras(
         }
     }
     Ok(extras)
+}
+
+/// Returns what the plan excludes at or below a path: `there` on this machine, `path` as it would have been captured.
+fn excluded_below(excluded: &Patterns, there: &Path, path: &Path) -> Option<PathBuf> {
+    if excluded.matches(path) {
+        return Some(path.to_owned());
+    }
+    if !there.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
+        return None;
+    }
+    let names = std::fs::read_dir(there).ok()?.flatten().map(|entry| entry.file_name());
+    names.into_iter().find_map(|name| excluded_below(excluded, &there.join(&name), &path.join(&name)))
 }
 
 fn dry_run(session: &Session, id: &str, point: &engine::survey::Surveyed, extras: Option<&Extras>) -> Exit {

@@ -1,7 +1,8 @@
 //! Sets what an entry has besides its content: owner, mode, extended attributes, times.
 //!
 //! The order matters. A change of owner clears setuid and capabilities, so it comes first. An ordinary user may set attributes only while
-//! the mode lets him write, so they come before the mode; an ACL is kept in the mode's group bits, so it comes after. Times are last.
+//! the mode lets him write, so they come before the mode. So does an ACL: the mode's group bits are its mask, which without it would be the
+//! group's rights. Capabilities come after the mode, times last.
 
 use super::RestoreOptions;
 use crate::{Meta, Node, NodeKind, Timestamp, Xattr};
@@ -15,7 +16,7 @@ use std::path::PathBuf;
 
 const SETUID_SETGID: u32 = 0o6000;
 const ACL: &[u8] = b"system.posix_acl_access";
-const CAPABILITY: &[u8] = b"security.capability";
+pub(super) const CAPABILITY: &[u8] = b"security.capability";
 
 /// What there is to set on one entry, after the options have had their say.
 pub(super) struct Wanted<'a> {
@@ -51,6 +52,10 @@ impl<'a> Wanted<'a> {
         Self { meta, uid, gid, mode: meta.mode, refused: None }
     }
 
+    pub(super) fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// Returns the mode that a new file may be made with, so that nothing needs to be set afterwards: only for a plain one.
     pub(super) fn plain_mode(&self) -> Option<u32> {
         (self.mode & !0o777 == 0 && self.meta.xattrs.is_empty()).then_some(self.mode)
@@ -67,9 +72,9 @@ impl<'a> Wanted<'a> {
         let set = |xattr: &Xattr| {
             rustix::fs::fsetxattr(file, OsStr::from_bytes(&xattr.name), &xattr.value, XattrFlags::empty())
         };
-        done.xattrs(|name| name != ACL && name != CAPABILITY, set);
+        done.xattrs(|name| name != CAPABILITY, set);
         done.mode(before, |mode| rustix::fs::fchmod(file, mode));
-        done.xattrs(|name| name == ACL || name == CAPABILITY, set);
+        done.xattrs(|name| name == CAPABILITY, set);
         done.noted("times", rustix::fs::futimens(file, &self.times()));
         done.not_set
     }
@@ -85,10 +90,9 @@ impl<'a> Wanted<'a> {
         let set = |xattr: &Xattr| {
             rustix::fs::lsetxattr(&path, OsStr::from_bytes(&xattr.name), &xattr.value, XattrFlags::empty())
         };
-        done.xattrs(|name| name != ACL, set);
+        done.xattrs(|_| true, set);
         if !matches!(kind, NodeKind::Symlink { .. }) {
             done.mode(before, |mode| chmod(dir, name, mode));
-            done.xattrs(|name| name == ACL, set);
         }
         let times = rustix::fs::utimensat(dir, name, &self.times(), AtFlags::SYMLINK_NOFOLLOW);
         done.noted("times", times);
@@ -155,6 +159,12 @@ impl<'w> Done<'w> {
             return;
         }
         self.owner_changed = true;
+        // The kernel takes the last number for "leave it as it is".
+        if self.wanted.uid == u32::MAX || self.wanted.gid == u32::MAX {
+            self.mode &= !SETUID_SETGID;
+            self.not_set.push("owner: there is no owner of this number".into());
+            return;
+        }
         let result = set(Some(Uid::from_raw(self.wanted.uid)), Some(Gid::from_raw(self.wanted.gid)));
         if result.is_err() && self.mode & SETUID_SETGID != 0 {
             // Otherwise a program of theirs would run as somebody else: as whoever restores.
@@ -177,7 +187,11 @@ impl<'w> Done<'w> {
 
     fn xattrs(&mut self, which: impl Fn(&[u8]) -> bool, set: impl Fn(&Xattr) -> rustix::io::Result<()>) {
         for xattr in self.wanted.meta.xattrs.iter().filter(|xattr| which(&xattr.name)) {
-            self.noted(&format!("attribute {}", String::from_utf8_lossy(&xattr.name)), set(xattr));
+            let result = set(xattr);
+            if result.is_err() && xattr.name == ACL {
+                self.mode &= !0o070;
+            }
+            self.noted(&format!("attribute {}", String::from_utf8_lossy(&xattr.name)), result);
         }
     }
 

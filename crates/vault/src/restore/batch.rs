@@ -14,6 +14,8 @@ use std::sync::Arc;
 /// A batch is read when it holds so much content, so many blobs, or so many files that stay open between two of their pieces.
 const BYTES_MAX: u64 = 64 << 20;
 const WANTS_MAX: usize = 4096;
+/// So many places at most wait for blobs: many files may want the same one.
+const TARGETS_MAX: usize = 16_384;
 const OPEN_MAX: usize = 96;
 /// What is read and thrown away rather than asked around.
 const GAP_MAX: u64 = 128 << 10;
@@ -27,12 +29,15 @@ pub(super) struct Want<'a> {
     pub(super) targets: Vec<(Arc<FileJob<'a>>, u64)>,
 }
 
+/// A blob in a pack, and who wants it.
+pub(super) type Part<'a> = (Location, Want<'a>);
+
 /// A range of a pack, and the blobs in it.
 pub(super) struct Stretch<'a> {
     pub(super) member: usize,
     pub(super) pack: u32,
     pub(super) range: Range<u64>,
-    pub(super) parts: Vec<(Location, Want<'a>)>,
+    pub(super) parts: Vec<Part<'a>>,
 }
 
 /// Blobs to be read, each once.
@@ -41,11 +46,13 @@ pub(super) struct Batch<'a> {
     wants: Vec<Want<'a>>,
     known: HashMap<BlobId, usize>,
     bytes: u64,
+    targets: usize,
     open: usize,
 }
 
 impl<'a> Batch<'a> {
     pub(super) fn add(&mut self, id: BlobId, length: u64, file: Arc<FileJob<'a>>, at: u64) {
+        self.targets += 1;
         if let Some(want) = self.known.get(&id).and_then(|&known| self.wants.get_mut(known)) {
             want.targets.push((file, at));
             return;
@@ -61,7 +68,10 @@ impl<'a> Batch<'a> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.bytes >= BYTES_MAX || self.wants.len() >= WANTS_MAX || self.open >= OPEN_MAX
+        self.bytes >= BYTES_MAX
+            || self.wants.len() >= WANTS_MAX
+            || self.targets >= TARGETS_MAX
+            || self.open >= OPEN_MAX
     }
 
     pub(super) fn take(&mut self) -> Vec<Want<'a>> {
@@ -77,7 +87,7 @@ pub(super) fn stretches<'a>(
     most: u64,
 ) -> (Vec<Stretch<'a>>, Vec<Want<'a>>) {
     let ranking = set.ranking();
-    let mut packs: Vec<((usize, u32), Vec<(Location, Want<'a>)>)> = Vec::new();
+    let mut packs: Vec<((usize, u32), Vec<Part<'a>>)> = Vec::new();
     let mut known: HashMap<(usize, u32), usize> = HashMap::new();
     let mut homeless = Vec::new();
     for want in wants {

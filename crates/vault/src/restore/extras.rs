@@ -6,10 +6,10 @@ use super::report::Trouble;
 use super::trees::Trees;
 use super::walk::check_name;
 use crate::set::VaultSet;
-use crate::{BlobId, Error, Kind, NodeKind, Progress, Repository, Result};
+use crate::{BlobId, Error, Kind, Node, NodeKind, Progress, Repository, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -53,8 +53,9 @@ pub fn extras(
     let on_the_way = |paths: &[PathBuf], path: &Path| {
         inside(paths, path) || paths.iter().any(|root| root.starts_with(path))
     };
-    let mut stack = vec![(PathBuf::new(), tree)];
-    while let Some((path, tree)) = stack.pop() {
+    // With the file system of the folder above, where that is inside of what was captured.
+    let mut stack = vec![(PathBuf::new(), tree, None)];
+    while let Some((path, tree, above)) = stack.pop() {
         if progress.is_stopped() {
             return Err(Error::new(format!("look at {}", options.target.display()), Kind::Interrupted));
         }
@@ -66,12 +67,23 @@ pub fn extras(
                 continue;
             }
         };
-        let names: HashMap<&[u8], &NodeKind> =
-            nodes.iter().map(|node| (node.name.as_slice(), &node.kind)).collect();
+        // Without the name of an entry, nothing here can be called too much.
+        if let Some(why) = nodes.iter().find_map(|node| node.as_ref().err()) {
+            unknown(format!("an entry makes no sense: {why}"));
+            continue;
+        }
+        let nodes: Vec<Node> = nodes.into_iter().flatten().collect();
+        let names: HashSet<&[u8]> = nodes.iter().map(|node| node.name.as_slice()).collect();
+        let mut device = above;
         if inside(&roots, &path) && inside(&only, &path) {
-            match open_below(&root, &path).and_then(|dir| list(&dir)) {
-                Ok(there) => {
-                    let extra = there.into_iter().filter(|name| !names.contains_key(name.as_bytes()));
+            let listed =
+                open_below(&root, &path).and_then(|dir| Ok((rustix::fs::fstat(&dir)?.st_dev, list(&dir)?)));
+            match listed {
+                // Something else is mounted here: the point holds an empty folder, and what is in it is nobody's leftover.
+                Ok((own, _)) if above.is_some_and(|above| above != own) => continue,
+                Ok((own, there)) => {
+                    device = Some(own);
+                    let extra = there.into_iter().filter(|name| !names.contains(name.as_bytes()));
                     found.paths.extend(extra.map(|name| path.join(name)));
                 }
                 // Not there yet, or no directory: the restore makes one, and then nothing else is in it.
@@ -89,7 +101,7 @@ pub fn extras(
                 && on_the_way(&roots, &child)
                 && on_the_way(&only, &child)
             {
-                stack.push((child, subtree));
+                stack.push((child, subtree, device));
             }
         }
     }
@@ -116,8 +128,10 @@ impl Extras {
             let gone = open_below(&root, above).and_then(|dir| remove(&dir, name));
             match gone {
                 Ok(()) => removed += 1,
+                // The restore itself has taken it away: a damaged file that came back whole, say.
+                Err(Errno::NOENT) => {}
                 Err(error) => {
-                    trouble.push(Trouble { path: path.clone(), why: io::Error::from(error).to_string() })
+                    trouble.push(Trouble { path: path.clone(), why: io::Error::from(error).to_string() });
                 }
             }
         }

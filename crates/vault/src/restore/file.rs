@@ -88,8 +88,8 @@ impl Pieces {
             });
             return Self { placed, lost: Vec::new(), size: at, note };
         }
-        let front = at.min(*size);
-        let mut end = *size;
+        let front = at;
+        let mut end = front.max(*size);
         let mut behind = Vec::new();
         for id in ids.rev() {
             let Some(start) = length(id).and_then(|length| end.checked_sub(length)).filter(|at| *at >= front)
@@ -100,7 +100,8 @@ impl Pieces {
             behind.push((start, *id));
         }
         placed.extend(behind.into_iter().rev());
-        Self { placed, lost: std::iter::once(front..end).collect(), size: *size, note: None }
+        let lost = at_least_a_byte(front..end);
+        Self { placed, size: lost.end.max(*size), lost: vec![lost], note: None }
     }
 }
 
@@ -157,7 +158,7 @@ impl<'a> FileJob<'a> {
 
     /// A piece is in no vault.
     pub(super) fn lose(&self, range: Range<u64>) {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner).push(range);
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner).push(at_least_a_byte(range));
     }
 
     /// Another piece was written or lost. After the last one the file gets its attributes and its name.
@@ -188,13 +189,11 @@ impl<'a> FileJob<'a> {
         let mode = entered.plain.then_some(mode);
         let out = Out { file, temporary, entered, mode };
         if self.size >= PREALLOCATED && self.known && !self.sparse {
-            match rustix::fs::fallocate(&out.file, FallocateFlags::empty(), 0, self.size) {
-                Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
-                    remove(&out.entered.handle, &out.temporary);
-                    return Err(io::Error::from(error).to_string());
-                }
-                // Not every file system can, and a file without it is as good.
-                Ok(()) | Err(_) => {}
+            // Not every file system can, and a file without it is as good; but one that has no room says so now.
+            let asked = rustix::fs::fallocate(&out.file, FallocateFlags::empty(), 0, self.size);
+            if let Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) = asked {
+                remove(&out.entered.handle, &out.temporary);
+                return Err(io::Error::from(error).to_string());
             }
         }
         Ok(out)
@@ -257,11 +256,16 @@ impl<'a> FileJob<'a> {
 
 impl Drop for FileJob<'_> {
     fn drop(&mut self) {
-        // The restore was asked to stop before the last piece.
-        if *self.left.get_mut() > 0
-            && let Some(Ok(out)) = self.out.get()
-        {
+        if *self.left.get_mut() == 0 {
+            return;
+        }
+        if let Some(Ok(out)) = self.out.get() {
             remove(&out.entered.handle, &out.temporary);
+        }
+        // The restore was asked to stop before the last piece; anything else would be a mistake of ours, and is told.
+        if !self.folder.target().progress.is_stopped() {
+            let outcome = Outcome::skipped("it was not finished");
+            tell(&self.folder, &self.node.name, self.inode, outcome);
         }
     }
 }
@@ -351,7 +355,11 @@ pub(super) fn refresh(dir: &OwnedFd, node: &Node, stat: &Stat, wanted: &Wanted<'
         other => other,
     };
     match opened {
-        Ok(file) => wanted.set(file.as_fd(), Before::Standing(stat)),
+        Ok(file) => match rustix::fs::fstat(&file) {
+            // Owner and setuid are for the file that was looked at, and for no other that took its name.
+            Ok(now) if is_the_same(&now, stat) => wanted.set(file.as_fd(), Before::Standing(stat)),
+            _ => vec!["attributes: it changed while it was looked at".into()],
+        },
         Err(error) => vec![format!("attributes: {}", io::Error::from(error))],
     }
 }
@@ -419,6 +427,11 @@ fn write_with_holes(file: &File, plain: &[u8], at: u64) -> io::Result<()> {
     flush(from, to)
 }
 
+/// Returns the range, of one byte if it has none: what is lost is never nothing, although its length may be unknown.
+fn at_least_a_byte(range: Range<u64>) -> Range<u64> {
+    range.start..range.end.max(range.start.saturating_add(1))
+}
+
 /// Joins ranges that touch.
 fn join(ranges: &mut Vec<Range<u64>>) {
     ranges.sort_by_key(|range| range.start);
@@ -444,18 +457,45 @@ pub(super) fn damaged_name(name: &OsStr) -> OsString {
     OsString::from_vec(bytes)
 }
 
+/// Returns whether a name is one that a damaged file gets.
+pub(super) fn is_damaged_name(name: &OsStr) -> bool {
+    name.as_bytes().ends_with(DAMAGED.as_bytes())
+}
+
 /// Returns a name that nobody else uses; it says whose it is.
 fn temporary_name() -> OsString {
     static NEXT: AtomicU64 = AtomicU64::new(0);
-    format!(".releve-{}-{}.tmp", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)).into()
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!(".releve-{}-{:08x}-{number}.tmp", std::process::id(), run()).into()
 }
 
-/// Returns the process that a temporary name belongs to.
-fn temporary_owner(name: &[u8]) -> Option<u32> {
-    let middle = name.strip_prefix(b".releve-")?.strip_suffix(b".tmp")?;
-    let (process, number) = std::str::from_utf8(middle).ok()?.split_once('-')?;
-    number.parse::<u64>().ok()?;
-    process.parse().ok()
+/// Returns what tells this run of the program from another with the same number: in a container it is the same every time.
+fn run() -> u32 {
+    static RUN: OnceLock<u32> = OnceLock::new();
+    *RUN.get_or_init(|| {
+        let mut bytes = [0; 4];
+        // Without randomness two runs with one number may be taken for the same, and leave each other's files alone.
+        let _ = crate::crypto::random(&mut bytes);
+        u32::from_le_bytes(bytes)
+    })
+}
+
+/// Returns whether a name is a temporary one of a run that has ended.
+fn is_left_behind(name: &[u8]) -> bool {
+    let owner = || {
+        let middle = name.strip_prefix(b".releve-")?.strip_suffix(b".tmp")?;
+        let mut parts = std::str::from_utf8(middle).ok()?.split('-');
+        let (process, run) =
+            (parts.next()?.parse::<u32>().ok()?, u32::from_str_radix(parts.next()?, 16).ok()?);
+        parts.next()?.parse::<u64>().ok()?;
+        Some((process, run))
+    };
+    owner().is_some_and(|(process, its_run)| {
+        if process == std::process::id() {
+            return its_run != run();
+        }
+        !std::path::Path::new(&format!("/proc/{process}")).exists()
+    })
 }
 
 /// Removes what restores that were killed left half-written in a directory, and returns the names of the damaged files that
@@ -467,13 +507,18 @@ pub(super) fn tidy(dir: &OwnedFd) -> HashSet<OsString> {
         let name = entry.file_name().to_bytes();
         if name.ends_with(DAMAGED.as_bytes()) {
             damaged.insert(OsString::from_vec(name.to_vec()));
-        } else if let Some(process) = temporary_owner(name)
-            && !std::path::Path::new(&format!("/proc/{process}")).exists()
-        {
+        } else if is_left_behind(name) {
             remove(dir, OsStr::from_bytes(name));
         }
     }
     damaged
+}
+
+fn is_the_same(a: &Stat, b: &Stat) -> bool {
+    let of = |stat: &Stat| {
+        (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec, stat.st_nlink)
+    };
+    of(a) == of(b)
 }
 
 /// Returns whether a file that stands there is to be taken for the one in the point: same size and time.
@@ -486,5 +531,5 @@ pub(super) fn looks_the_same(node: &Node, stat: &Stat) -> bool {
 
 /// Returns whether the inode that stands there has no other names that the point doesn't give it: they would be changed too.
 pub(super) fn keeps_its_names(node: &Node, stat: &Stat) -> bool {
-    stat.st_nlink == 1 || links::inode(node).is_some()
+    stat.st_nlink == 1 || (links::inode(node).is_some() && stat.st_nlink <= node.meta.links)
 }

@@ -19,7 +19,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 /// A quarter of the handles that a process has at least.
 const HANDLES_MAX: usize = 256;
@@ -35,6 +35,8 @@ pub(super) struct Target<'a> {
     open: Mutex<VecDeque<Weak<Folder<'a>>>>,
     /// A folder on each file system that is written to: all of them are waited for at the end.
     devices: Mutex<BTreeMap<u64, OwnedFd>>,
+    /// The first error of writing something to the disk.
+    not_written: Mutex<Option<Errno>>,
 }
 
 /// What new files of this process have.
@@ -53,6 +55,8 @@ pub(super) struct Folder<'a> {
     node: Option<Node>,
     /// It lies above what was captured: one that is there already is somebody else's.
     above: bool,
+    /// Names in the point itself that look like those of damaged files.
+    own_damaged: OnceLock<HashSet<OsString>>,
     state: Mutex<State>,
 }
 
@@ -96,6 +100,7 @@ impl<'a> Target<'a> {
             report: Mutex::default(),
             open: Mutex::default(),
             devices: Mutex::default(),
+            not_written: Mutex::default(),
         })
     }
 
@@ -121,6 +126,7 @@ impl<'a> Target<'a> {
             parent: None,
             node: None,
             above: true,
+            own_damaged: OnceLock::new(),
             state: Mutex::new(State::Made(made)),
         }))
     }
@@ -129,16 +135,18 @@ impl<'a> Target<'a> {
         lock(&self.report)
     }
 
-    /// Waits until everything is on the disk.
+    /// Waits until everything is on the disk. The kernel tells of an error once, and it is told from then on.
     pub(super) fn sync(&self) -> Result<()> {
         let place = || format!("write {} to the disk", self.options.target.display());
         // Not under the lock: this takes its time, and the walk goes on meanwhile.
         let folders: io::Result<Vec<OwnedFd>> =
             lock(&self.devices).values().map(OwnedFd::try_clone).collect();
         for folder in folders.map_err(|error| Error::io(place(), error))? {
-            rustix::fs::syncfs(&folder).map_err(|error| Error::io(place(), error.into()))?;
+            if let Err(error) = rustix::fs::syncfs(&folder) {
+                lock(&self.not_written).get_or_insert(error);
+            }
         }
-        Ok(())
+        lock(&self.not_written).map_or(Ok(()), |error| Err(Error::io(place(), error.into())))
     }
 
     /// Returns what was done: nobody adds to it any longer.
@@ -199,6 +207,7 @@ impl<'a> Folder<'a> {
             parent: Some(Arc::clone(parent)),
             node: Some(node),
             above,
+            own_damaged: OnceLock::new(),
             state: Mutex::default(),
         })
     }
@@ -224,56 +233,79 @@ impl<'a> Folder<'a> {
 
     /// Opens the directory, made if it isn't there, and its parents with it. What keeps it from being made is told once, here, and
     /// then to everyone who asks.
+    ///
+    /// In a loop from the nearest that is open downwards, with one lock at a time: a tree may be deeper than the stack, and whoever is closed to make
+    /// room may be finished on the spot.
     pub(super) fn enter(self: &Arc<Self>) -> Result<Entered, String> {
-        let (entered, opened) = {
-            let mut state = lock(&self.state);
-            match &mut *state {
-                State::Impossible(why) => return Err(why.clone()),
-                State::Made(Made { handle: Some(handle), before, inherits, .. }) => {
-                    (Entered::new(Arc::clone(handle), before.is_some(), *inherits), false)
+        let mut closed = Vec::new();
+        let mut at = Arc::clone(self);
+        let mut entered = loop {
+            match at.entered() {
+                Some(entered) => break entered?,
+                None => {
+                    let parent = at.parent.clone().ok_or("it has no name")?;
+                    closed.push(at);
+                    at = parent;
                 }
-                State::Made(made) => {
-                    let handle = Arc::new(self.open_again()?);
-                    made.handle = Some(Arc::clone(&handle));
-                    (Entered::new(handle, made.before.is_some(), made.inherits), true)
-                }
-                State::NotMade => match self.make() {
-                    Ok(made) => {
-                        let handle = made.handle.clone().ok_or("it has no handle")?;
-                        let entered = Entered::new(handle, made.before.is_some(), made.inherits);
-                        *state = State::Made(made);
-                        (entered, true)
-                    }
-                    Err(why) => {
-                        let told = if why.starts_with("its folder") {
-                            why.clone()
-                        } else {
-                            format!("its folder can't be made: {why}")
-                        };
-                        *state = State::Impossible(told.clone());
-                        drop(state);
-                        self.target.report().skip(&self.path(), why);
-                        return Err(told);
-                    }
-                },
             }
         };
-        if opened {
-            self.target.opened(self);
+        while let Some(folder) = closed.pop() {
+            entered = folder.enter_from(&entered)?;
+            folder.target.opened(&folder);
         }
         Ok(entered)
     }
 
-    /// Returns whether an earlier restore left a damaged file of this name here.
-    pub(super) fn had_damaged(&self, name: &OsStr) -> bool {
-        matches!(&*lock(&self.state), State::Made(made) if made.damaged.contains(name))
+    /// Returns the open directory, or why there is none; `None` if it has to be opened.
+    fn entered(&self) -> Option<Result<Entered, String>> {
+        match &*lock(&self.state) {
+            State::Impossible(why) => Some(Err(why.clone())),
+            State::Made(made) => made.entered().map(Ok),
+            State::NotMade => None,
+        }
     }
 
-    fn make(&self) -> Result<Made, String> {
-        let (Some(parent), Some(node)) = (&self.parent, &self.node) else {
-            return Err("it has no name".into());
+    fn enter_from(&self, parent: &Entered) -> Result<Entered, String> {
+        let why = {
+            let mut state = lock(&self.state);
+            match &mut *state {
+                State::Impossible(why) => return Err(why.clone()),
+                State::Made(made) => {
+                    if made.handle.is_none() {
+                        made.handle = Some(Arc::new(self.open_again(parent)?));
+                    }
+                    return made.entered().ok_or_else(|| "it has no handle".into());
+                }
+                State::NotMade => match self.make(parent) {
+                    Ok(made) => {
+                        let entered = made.entered().ok_or("it has no handle")?;
+                        *state = State::Made(made);
+                        return Ok(entered);
+                    }
+                    Err(why) => {
+                        *state = State::Impossible(format!("its folder can't be made: {why}"));
+                        why
+                    }
+                },
+            }
         };
-        let parent = parent.enter()?;
+        self.target.report().skip(&self.path(), why.clone());
+        Err(format!("its folder can't be made: {why}"))
+    }
+
+    /// The point itself has these names here: they are no leftovers of an earlier restore.
+    pub(super) fn has_names(&self, names: HashSet<OsString>) {
+        let _ = self.own_damaged.set(names);
+    }
+
+    /// Returns whether an earlier restore left a damaged file of this name here.
+    pub(super) fn had_damaged(&self, name: &OsStr) -> bool {
+        let left = matches!(&*lock(&self.state), State::Made(made) if made.damaged.contains(name));
+        left && !self.own_damaged.get().is_some_and(|own| own.contains(name))
+    }
+
+    fn make(&self, parent: &Entered) -> Result<Made, String> {
+        let node = self.node.as_ref().ok_or("it has no name")?;
         let name = OsStr::from_bytes(&node.name);
         let made = make(&parent.handle, name, self.target.me.uid)
             .map_err(|error| io::Error::from(error).to_string())?;
@@ -298,11 +330,9 @@ impl<'a> Folder<'a> {
         })
     }
 
-    fn open_again(&self) -> Result<OwnedFd, String> {
-        let (Some(parent), Some(node)) = (&self.parent, &self.node) else {
-            return Err("it has no name".into());
-        };
-        let opened = open(&parent.enter()?.handle, OsStr::from_bytes(&node.name));
+    fn open_again(&self, parent: &Entered) -> Result<OwnedFd, String> {
+        let node = self.node.as_ref().ok_or("it has no name")?;
+        let opened = open(&parent.handle, OsStr::from_bytes(&node.name));
         opened.map_err(|error| format!("its folder can't be opened again: {}", io::Error::from(error)))
     }
 
@@ -312,7 +342,10 @@ impl<'a> Folder<'a> {
         let (State::Made(made), Some(node)) = (state, &self.node) else { return };
         let handle = match made.handle {
             Some(handle) => Ok(handle),
-            None => self.open_again().map(Arc::new),
+            None => {
+                let parent = self.parent.as_ref().ok_or_else(|| "it has no parent".to_owned());
+                parent.and_then(Folder::enter).and_then(|parent| self.open_again(&parent)).map(Arc::new)
+            }
         };
         let outcome = match handle {
             Err(why) => Outcome::skipped(why),
@@ -352,9 +385,10 @@ impl Drop for Folder<'_> {
     }
 }
 
-impl Entered {
-    fn new(handle: Arc<OwnedFd>, standing: bool, inherits: bool) -> Self {
-        Self { handle, standing, plain: !inherits }
+impl Made {
+    fn entered(&self) -> Option<Entered> {
+        let handle = Arc::clone(self.handle.as_ref()?);
+        Some(Entered { handle, standing: self.before.is_some(), plain: !self.inherits })
     }
 }
 
@@ -368,8 +402,12 @@ fn inherits(folder: &OwnedFd, stat: &Stat) -> bool {
 
 /// Opens a directory below another; follows no link.
 fn open(dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, name, flags, Mode::empty())
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(dir, name, OFlags::RDONLY | flags, Mode::empty()) {
+        // One that may be passed and not be listed: a folder of homes, say.
+        Err(Errno::ACCESS) => rustix::fs::openat(dir, name, OFlags::PATH | flags, Mode::empty()),
+        other => other,
+    }
 }
 
 /// Makes a directory, or takes the one that is there and returns how it was. Whatever else has its name goes: the point says that it is a

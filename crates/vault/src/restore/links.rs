@@ -3,7 +3,7 @@
 use super::file::{self, Place};
 use super::folder::{Folder, open_below};
 use super::report::Outcome;
-use crate::Node;
+use crate::{BlobId, Node, NodeKind};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -24,6 +24,8 @@ pub(super) struct Links<'a>(Mutex<HashMap<Inode, Group<'a>>>);
 struct Group<'a> {
     /// How many names are still to come, as the point has it.
     missing: u64,
+    /// The hash of what its content is made of.
+    content: BlobId,
     state: State<'a>,
 }
 
@@ -58,24 +60,35 @@ pub(super) enum Met {
     Now(Arc<First>),
     /// The first could not be written.
     Failed(String),
+    /// Another inode of the same number: a file of its own.
+    Another,
+}
+
+fn content(node: &Node) -> BlobId {
+    let NodeKind::File { content, .. } = &node.kind else { return BlobId::of(b"") };
+    BlobId::of(&content.iter().flat_map(|id| id.0).collect::<Vec<u8>>())
 }
 
 /// Returns the inode of a file that has several names.
 pub(super) fn inode(node: &Node) -> Option<Inode> {
     let linked = node.meta.links > 1 && node.meta.inode != 0;
-    (linked && matches!(node.kind, crate::NodeKind::File { .. }))
-        .then_some((node.meta.device, node.meta.inode))
+    (linked && matches!(node.kind, NodeKind::File { .. })).then_some((node.meta.device, node.meta.inode))
 }
 
 impl<'a> Links<'a> {
     /// Takes note of another name of an inode.
-    pub(super) fn meet(&self, inode: Inode, links: u64, name: impl FnOnce() -> Name<'a>) -> Met {
+    pub(super) fn meet(&self, inode: Inode, node: &Node, name: impl FnOnce() -> Name<'a>) -> Met {
+        let content = content(node);
         let mut groups = self.lock();
         let Some(group) = groups.get_mut(&inode) else {
             let state = State::Waiting(Vec::new());
-            groups.insert(inode, Group { missing: links.saturating_sub(1), state });
+            groups.insert(inode, Group { missing: node.meta.links.saturating_sub(1), content, state });
             return Met::First;
         };
+        // A number may be given to another file while the capture runs, and not every snapshot says on which file system it was.
+        if group.content != content {
+            return Met::Another;
+        }
         group.missing = group.missing.saturating_sub(1);
         let all = group.missing == 0;
         let met = match &mut group.state {

@@ -31,7 +31,7 @@ impl Mark {
         let boot: String = boot.chars().filter(char::is_ascii_hexdigit).take(12).collect();
         mark.is_after_crash = mark.all().iter().any(|name| !name.ends_with(&boot));
         let own = format!("{PREFIX}{}-{boot}", mark.point);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         if let Ok(file) = rustix::fs::openat(dir, &own, flags, Mode::RUSR | Mode::WUSR) {
             let _ = File::from(file).sync_all();
             let _ = rustix::fs::fsync(dir);
@@ -40,11 +40,11 @@ impl Mark {
         mark
     }
 
-    /// Takes away the mark of this point, and older ones of it: everything is on the disk.
-    pub(super) fn remove(self) {
+    /// Takes away the own mark, since everything is on the disk, and where the whole point is (`all`) older ones of it as well.
+    pub(super) fn remove(self, all: bool) {
         let Some(dir) = &self.dir else { return };
         let older = format!("{PREFIX}{}-", self.point);
-        let older = self.all().into_iter().filter(|name| name.starts_with(&older));
+        let older = self.all().into_iter().filter(|name| all && name.starts_with(&older));
         for name in self.own.iter().cloned().chain(older) {
             let _ = rustix::fs::unlinkat(dir, &name, AtFlags::empty());
         }

@@ -30,6 +30,8 @@ pub struct RestoreReport {
     pub not_set_count: u64,
     /// For each vault, by address, the first thing that was wrong with it: it wants a repair.
     pub vault_faults: BTreeMap<String, String>,
+    /// Something of what was asked for ([`only`](super::RestoreOptions::only)) is in the point.
+    pub found: bool,
     /// An earlier restore into this folder was cut off by a crash of the machine, so contents were compared.
     pub compared_after_crash: bool,
 }
@@ -77,6 +79,7 @@ impl RestoreReport {
         self.skipped.extend(other.skipped);
         self.not_set.extend(other.not_set);
         self.vault_faults.extend(other.vault_faults);
+        self.found |= other.found;
         self.compared_after_crash |= other.compared_after_crash;
     }
 

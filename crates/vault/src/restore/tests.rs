@@ -172,7 +172,32 @@ fn links_that_share_an_inode_and_nothing_else_come_back_or_are_named() {
     }
     let report = vault.restore(vault.tree(nodes));
     assert_eq!((report.restored, report.skipped_count), (2, 1), "{report:?}");
+    assert_eq!(fs::read_to_string(vault.out().join("a")).unwrap(), "a");
+    assert_eq!(fs::read_to_string(vault.out().join("b")).unwrap(), "b");
     vault.victim_is_whole();
+}
+
+#[test]
+fn an_entry_of_a_type_that_nobody_knows_is_named_and_its_neighbours_come_back() {
+    let vault = Vault::new();
+    let json =
+        String::from_utf8(format::tree::write(&mut [vault.file(b"good", "good"), vault.file(b"odd", "odd")]))
+            .unwrap();
+    let at = json.rfind(r#""type":"file""#).unwrap();
+    let odd = format!("{}{}", &json[..at], json[at..].replacen("file", "irregular", 1));
+    let report = vault.restore(vault.put(BlobKind::Tree, odd.as_bytes()));
+    assert_eq!((report.restored, report.skipped_count), (1, 1), "{report:?}");
+    assert!(report.skipped[0].why.contains("irregular"), "{report:?}");
+}
+
+#[test]
+fn an_owner_that_there_is_not_is_named() {
+    let vault = Vault::new();
+    let mut odd = vault.file(b"odd", "odd");
+    (odd.meta.uid, odd.meta.mode) = (u32::MAX, 0o4755);
+    let report = vault.restore(vault.tree(vec![odd]));
+    assert!(report.not_set[0].why.contains("no owner"), "{report:?}");
+    assert_eq!(fs::metadata(vault.out().join("odd")).unwrap().mode() & 0o7777, 0o755);
 }
 
 #[test]

@@ -9,6 +9,9 @@ use std::ops::Range;
 /// What is kept of what was read, in bytes as they lie in the packs: some 40,000 small folders.
 const KEPT_MAX: usize = 24 << 20;
 
+/// An entry of a directory, or why it makes no sense.
+type Entry = Result<Node, String>;
+
 pub(super) struct Trees<'a> {
     set: &'a VaultSet,
     kept: VecDeque<Stretch>,
@@ -28,12 +31,12 @@ impl<'a> Trees<'a> {
     }
 
     /// Returns the entries of a directory, from whichever vault has them sound.
-    pub(super) fn read(&mut self, id: &BlobId) -> Result<Vec<Node>> {
+    pub(super) fn read(&mut self, id: &BlobId) -> Result<Vec<Entry>> {
         // If that doesn't help, everything else that can be tried, and the reason if nothing does.
-        self.quickly(id).map_or_else(|| self.set.tree(id), Ok)
+        self.quickly(id).map_or_else(|| self.set.entries(id), Ok)
     }
 
-    fn quickly(&mut self, id: &BlobId) -> Option<Vec<Node>> {
+    fn quickly(&mut self, id: &BlobId) -> Option<Vec<Entry>> {
         let ranking = self.set.ranking();
         let (member, place) = self.set.place(&ranking, BlobKind::Tree, id, Tried::default())?;
         let own = place.range();
@@ -66,7 +69,7 @@ impl<'a> Trees<'a> {
         let mut sealed = kept.bytes.get(start..start + place.length as usize)?.to_vec();
         let repository = self.set.repository(member)?;
         match repository.open_blob(&mut sealed, place.uncompressed, id, &mut self.opener) {
-            Ok(json) => format::tree::read(json).ok(),
+            Ok(json) => format::tree::read_each(json).ok(),
             Err(what) => {
                 self.set.blame(member, || format!("tree {} in {}: {what}", id.short(), repository.address()));
                 None

@@ -1,8 +1,9 @@
 //! Walks the trees of a point, parents before children, and hands everything that is not a directory to the workers.
 
+use super::attributes::Wanted;
 use super::batch::{Batch, stretches};
 use super::examine::{Item, Look, look};
-use super::file::{FileJob, Pieces};
+use super::file::{FileJob, Pieces, is_damaged_name};
 use super::folder::{Folder, Target};
 use super::links::{self, Met, Name};
 use super::trees::Trees;
@@ -78,7 +79,9 @@ impl<'s, 'a> Walk<'s, 'a> {
                 return;
             }
             let path = next.parent.child(&next.node.name);
-            let above = self.roots.iter().any(|root| root != &path && root.starts_with(&path));
+            let above = [&self.roots, &self.only]
+                .iter()
+                .any(|below| below.iter().any(|below| below != &path && below.starts_with(&path)));
             let folder = Folder::below(&next.parent, next.node, above);
             if !matches!(self.target.options.part, Part::First(_)) || next.first {
                 // What keeps it from being made is told; what is in it is named all the same.
@@ -102,7 +105,16 @@ impl<'s, 'a> Walk<'s, 'a> {
         let filtered = !self.only.is_empty() || !matches!(self.target.options.part, Part::All);
         let mut seen = HashSet::new();
         let first_child = stack.len();
+        let own = nodes.iter().flatten().map(|node| OsStr::from_bytes(&node.name));
+        folder.has_names(own.filter(|name| is_damaged_name(name)).map(OsStr::to_owned).collect());
         for node in nodes {
+            let node = match node {
+                Ok(node) => node,
+                Err(why) => {
+                    self.target.report().skip(&path.join("?"), format!("an entry is not restored: {why}"));
+                    continue;
+                }
+            };
             if let Err(why) = check_name(&node.name) {
                 self.target.report().skip(&path.join("?"), format!("an entry with a {why} is not restored"));
                 continue;
@@ -115,8 +127,10 @@ impl<'s, 'a> Walk<'s, 'a> {
             let mut first = first;
             if filtered {
                 let child = path.join(OsStr::from_bytes(&node.name));
-                if !is_wanted(&self.only, &child) {
-                    continue;
+                match is_wanted(&self.only, &child) {
+                    Wish::Asked => self.target.report().found = true,
+                    Wish::OnTheWay if node.is_dir() => {}
+                    _ => continue,
                 }
                 match &self.target.options.part {
                     Part::All => {}
@@ -148,11 +162,12 @@ impl<'s, 'a> Walk<'s, 'a> {
     }
 
     fn entry(&mut self, folder: &Arc<Folder<'a>>, node: Node) {
-        let inode = links::inode(&node);
-        if let Some(inode) = inode {
+        let mut inode = links::inode(&node);
+        if let Some(number) = inode {
             let name = || Name { folder: Arc::clone(folder), name: OsStr::from_bytes(&node.name).to_owned() };
-            match self.target.links.meet(inode, node.meta.links, name) {
+            match self.target.links.meet(number, &node, name) {
                 Met::First => {}
+                Met::Another => inode = None,
                 Met::Later => return,
                 Met::Failed(why) => return name().note(super::report::Outcome::skipped(why)),
                 Met::Now(first) => {
@@ -168,7 +183,10 @@ impl<'s, 'a> Walk<'s, 'a> {
             return self.task(Task::Make(item), 0);
         }
         let looked = match folder.enter() {
-            Ok(entered) => look(&entered, &item.node, self.target.options.verify),
+            Ok(entered) => {
+                let options = self.target.options;
+                look(&entered, &item.node, &Wanted::new(&item.node, options), options.verify)
+            }
             Err(why) => return item.tell(super::report::Outcome::skipped(why)),
         };
         match looked {
@@ -239,8 +257,19 @@ fn says(is_first: &IsFirst, path: &Path) -> bool {
     is_first(&Path::new("/").join(path))
 }
 
-fn is_wanted(only: &[PathBuf], path: &Path) -> bool {
-    only.is_empty() || only.iter().any(|only| path.starts_with(only) || only.starts_with(path))
+/// Whether an entry was asked for.
+enum Wish {
+    Asked,
+    /// Something below it was.
+    OnTheWay,
+    No,
+}
+
+fn is_wanted(only: &[PathBuf], path: &Path) -> Wish {
+    if only.is_empty() || only.iter().any(|only| path.starts_with(only)) {
+        return Wish::Asked;
+    }
+    if only.iter().any(|only| only.starts_with(path)) { Wish::OnTheWay } else { Wish::No }
 }
 
 pub(super) fn check_name(name: &[u8]) -> Result<(), &'static str> {

@@ -6,7 +6,7 @@ use super::file::{self, FileJob};
 use super::folder::Target;
 use super::mark::Mark;
 use super::walk::{Walk, pieces};
-use super::{RestoreOptions, RestoreReport};
+use super::{Part, RestoreOptions, RestoreReport};
 use crate::repository::Opener;
 use crate::set::{Tried, VaultSet};
 use crate::{BlobId, BlobKind, Error, Kind, Progress, Result};
@@ -64,7 +64,7 @@ pub(super) fn restore(
     progress: &Progress,
 ) -> Result<RestoreReport> {
     // Asked first: without the root there is nothing to begin with.
-    set.tree(&tree)?;
+    set.entries(&tree)?;
     let mut options = options.clone();
     std::fs::create_dir_all(&options.target)
         .map_err(|error| Error::io(format!("restore to {}", options.target.display()), error))?;
@@ -79,7 +79,8 @@ pub(super) fn restore(
     progress.set_phase("writing to the disk");
     // Success is said only after the data is on the disk.
     target.sync()?;
-    mark.remove();
+    // What comes first is only half of it: the other half still has to see an older mark, and to compare.
+    mark.remove(options.only.is_empty() && !matches!(options.part, Part::First(_)));
     let mut report = target.take_report();
     report.vault_faults = set.into_faults();
     report.compared_after_crash = compared_after_crash;
@@ -153,7 +154,11 @@ impl Worker<'_> {
             Task::Compare(item) => {
                 let pieces = pieces(self.set, &item.node);
                 let length = |id: &BlobId| self.set.plain_length(BlobKind::Data, id);
+                let is_empty = pieces.placed.is_empty();
                 let Some((job, to_read)) = item.compare(pieces, length) else { return };
+                if is_empty {
+                    return job.piece_done();
+                }
                 let want = |(at, id)| Want {
                     id,
                     length: self.set.plain_length(BlobKind::Data, &id).unwrap_or_default(),
@@ -197,7 +202,7 @@ impl Worker<'_> {
                 repository.open_blob(sealed, place.uncompressed, &want.id, &mut self.opener)
             });
             match opened {
-                Ok(plain) => deliver(&want, plain),
+                Ok(plain) => deliver(want, plain),
                 Err(what) => {
                     self.set.blame(member, || {
                         format!("blob {} in {}: {what}", want.id.short(), repository.address())
@@ -223,10 +228,14 @@ impl Worker<'_> {
                 return;
             }
             match self.set.blob(BlobKind::Data, &want.id) {
-                Ok(plain) => deliver(&want, &plain),
-                Err(_) => {
-                    for (file, at) in &want.targets {
-                        file.lose(*at..at.saturating_add(want.length));
+                Ok(plain) => deliver(want, &plain),
+                Err(error) => {
+                    for (file, at) in want.targets {
+                        // Out of reach is not lost: no placeholder is written for what may be there tomorrow.
+                        match error.is_retryable() {
+                            true => file.fail(format!("it could not be read: {error}")),
+                            false => file.lose(at..at.saturating_add(want.length)),
+                        }
                         file.piece_done();
                     }
                 }
@@ -235,11 +244,12 @@ impl Worker<'_> {
     }
 }
 
-fn deliver(want: &Want<'_>, plain: &[u8]) {
-    for (file, at) in &want.targets {
+fn deliver(want: Want<'_>, plain: &[u8]) {
+    // By value: a file is closed as soon as it is finished, however many want the same.
+    for (file, at) in want.targets {
         // The places of all pieces behind it rest on its length, and that is only what an index said.
         if plain.len() as u64 == want.length {
-            file.write(*at, plain);
+            file.write(at, plain);
         } else {
             file.fail(format!("the index of a vault is wrong about the length of blob {}", want.id.short()));
         }

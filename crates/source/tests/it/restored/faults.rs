@@ -328,6 +328,19 @@ fn a_file_that_lost_its_content_with_the_machines_power_is_noticed() {
     let report = pair.restore(&pair.both(), &pair.options());
     assert_eq!((report.restored, report.compared_after_crash), (1, true));
     assert_eq!(fs::metadata(&back).unwrap().size(), 100_000);
+    // What came first is half of it: the other half compares too.
+    let mark = pair.path(&format!("out/.releve-restore-{}-000000000000", pair.tree.short()));
+    for (part, all) in [("first", false), ("rest", true)] {
+        fs::write(&mark, "").unwrap();
+        let is_first: vault::restore::IsFirst = Arc::new(|_| false);
+        let part = if part == "first" {
+            vault::restore::Part::First(is_first)
+        } else {
+            vault::restore::Part::Rest(is_first)
+        };
+        assert!(pair.restore(&pair.both(), &RestoreOptions { part, ..pair.options() }).compared_after_crash);
+        assert_eq!(mark.exists(), !all);
+    }
     fs::remove_file(pair.path("out/.releve-restore-00000000-000000000000")).unwrap();
     pair.is_back();
 }

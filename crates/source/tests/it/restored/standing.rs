@@ -140,6 +140,92 @@ fn what_is_too_much_is_shown_and_only_that_is_removed() {
     pair.is_back();
 }
 
+#[test]
+fn what_is_mounted_in_the_target_is_nobodys_leftover() {
+    let pair = Pair::of(|data| fs::create_dir(data.join("mount")).unwrap());
+    assert!(pair.restore(&pair.both(), &pair.options()).is_whole());
+    let disk = testkit::SmallDisk::mount(1 << 20);
+    fs::write(disk.path().join("precious"), "precious").unwrap();
+    let mount = pair.back().join("mount");
+    rustix::mount::mount_bind(disk.path(), &mount).unwrap();
+    fs::write(pair.back().join("extra"), "extra").unwrap();
+    let found = extras(&pair.both(), pair.tree, &pair.options(), &Progress::default());
+    let removed = found.as_ref().unwrap().remove();
+    rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert_eq!((found.unwrap().paths.len(), removed.0), (1, 1));
+    assert!(disk.path().join("precious").exists());
+}
+
+#[test]
+fn an_empty_file_takes_the_place_of_one_that_is_not() {
+    let pair = Pair::of(|data| fs::write(data.join("empty"), "").unwrap());
+    assert!(pair.restore(&pair.both(), &pair.options()).is_whole());
+    fs::write(pair.back().join("empty"), "no longer").unwrap();
+    let report = pair.restore(&pair.both(), &RestoreOptions { verify: true, ..pair.options() });
+    assert_eq!((report.restored, report.is_whole()), (1, true), "{report:?}");
+    pair.is_back();
+}
+
+#[test]
+fn a_file_that_only_looks_like_a_program_of_roots_does_not_become_one() {
+    let pair = Pair::of(|data| {
+        fs::write(data.join("su"), "program").unwrap();
+        fs::set_permissions(data.join("su"), fs::Permissions::from_mode(0o4755)).unwrap();
+    });
+    assert!(pair.restore(&pair.both(), &pair.options()).is_whole());
+    // As long, as old, and somebody else's.
+    let back = pair.back().join("su");
+    let time = fs::metadata(&back).unwrap().modified().unwrap();
+    fs::remove_file(&back).unwrap();
+    fs::write(&back, "trojan!").unwrap();
+    fs::File::options().write(true).open(&back).unwrap().set_modified(time).unwrap();
+    std::os::unix::fs::chown(&back, Some(1234), Some(1234)).unwrap();
+    assert!(pair.restore(&pair.both(), &pair.options()).is_whole());
+    pair.is_back();
+}
+
+#[test]
+fn a_point_that_holds_a_damaged_file_keeps_it_when_the_whole_one_comes_back() {
+    let pair = Pair::of(|data| {
+        fs::write(data.join("a"), "whole").unwrap();
+        fs::write(data.join("a.releve-damaged"), "as it was once").unwrap();
+    });
+    for _ in 0..2 {
+        assert!(pair.restore(&pair.both(), &pair.options()).is_whole());
+        pair.is_back();
+        fs::remove_file(pair.back().join("a")).unwrap();
+    }
+}
+
+#[test]
+fn folders_on_the_way_to_what_was_asked_for_stay_as_they_are() {
+    let pair = Pair::of(|data| {
+        fs::create_dir(data.join("folder")).unwrap();
+        fs::write(data.join("folder/asked"), "asked").unwrap();
+    });
+    assert!(pair.restore(&pair.both(), &pair.options()).is_whole());
+    let folder = pair.back().join("folder");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).unwrap();
+    fs::remove_file(folder.join("asked")).unwrap();
+    let only = vec![pair.data().join("folder/asked")];
+    let report = pair.restore(&pair.both(), &RestoreOptions { only, ..pair.options() });
+    assert!(report.is_whole() && report.found, "{report:?}");
+    assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o7777, 0o700);
+    assert!(folder.join("asked").exists());
+}
+
+#[test]
+fn files_of_one_content_come_back_however_many_there_are() {
+    let pair = Pair::of(|data| {
+        for number in 0..3000 {
+            fs::write(data.join(format!("{number}")), "the same in all").unwrap();
+        }
+    });
+    let report = pair.restore(&pair.both(), &pair.options());
+    assert_eq!((report.restored, report.is_whole()), (3000, true), "{report:?}");
+    pair.is_back();
+}
+
 struct Known;
 
 impl Names for Known {
