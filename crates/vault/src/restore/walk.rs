@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// How many small tasks a worker takes at a time, and after how much content of files to compare.
-const TASKS_MAX: usize = 64;
+const TASKS_MAX: usize = 256;
 const COMPARED_MAX: u64 = 8 << 20;
 
 pub(super) struct Walk<'s, 'a> {

@@ -1,6 +1,6 @@
 //! The workers: each reads a stretch, opens its blobs and writes them, or does a handful of small tasks.
 
-use super::batch::{Stretch, Want, stretches};
+use super::batch::{Batch, Stretch, Want, stretches};
 use super::examine::Item;
 use super::file::{self, FileJob};
 use super::folder::Target;
@@ -8,7 +8,7 @@ use super::mark::Mark;
 use super::walk::{Walk, pieces};
 use super::{Part, RestoreOptions, RestoreReport};
 use crate::repository::Opener;
-use crate::set::{Tried, VaultSet};
+use crate::set::VaultSet;
 use crate::{BlobId, BlobKind, Error, Kind, Progress, Result};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::sync::Arc;
@@ -138,36 +138,37 @@ impl Worker<'_> {
             match work {
                 Work::Read(stretch) => self.stretch(stretch),
                 Work::Seek(wants) => self.seek(wants),
-                Work::Tasks(tasks) => tasks.into_iter().for_each(|task| self.task(task)),
+                Work::Tasks(tasks) => self.tasks(tasks),
             }
         }
     }
 
-    fn task(&mut self, task: Task<'_>) {
-        match task {
-            Task::Make(item) => {
-                let outcome = file::make(&item.folder, &item.node);
-                item.tell(outcome);
-            }
-            Task::Keep(item) => item.keep(),
-            Task::Finish(job) => job.piece_done(),
-            Task::Compare(item) => {
-                let pieces = pieces(self.set, &item.node);
-                let length = |id: &BlobId| self.set.plain_length(BlobKind::Data, id);
-                let is_empty = pieces.placed.is_empty();
-                let Some((job, to_read)) = item.compare(pieces, length) else { return };
-                if is_empty {
-                    return job.piece_done();
+    /// What several files lack is read together: of files that follow one another it lies together.
+    fn tasks(&mut self, tasks: Vec<Task<'_>>) {
+        let mut batch = Batch::default();
+        for task in tasks {
+            match task {
+                Task::Make(item) => {
+                    let outcome = file::make(&item.folder, &item.node);
+                    item.tell(outcome);
                 }
-                let want = |(at, id)| Want {
-                    id,
-                    length: self.set.plain_length(BlobKind::Data, &id).unwrap_or_default(),
-                    tried: Tried::default(),
-                    targets: vec![(Arc::clone(&job), at)],
-                };
-                self.read(to_read.into_iter().map(want).collect());
+                Task::Keep(item) => item.keep(),
+                Task::Finish(job) => job.piece_done(),
+                Task::Compare(item) => {
+                    let pieces = pieces(self.set, &item.node);
+                    let length = |id: &BlobId| self.set.plain_length(BlobKind::Data, id);
+                    let is_empty = pieces.placed.is_empty();
+                    let Some((job, to_read)) = item.compare(pieces, length) else { continue };
+                    if is_empty {
+                        job.piece_done();
+                    }
+                    for (at, id) in to_read {
+                        batch.add(id, length(&id).unwrap_or_default(), Arc::clone(&job), at);
+                    }
+                }
             }
         }
+        self.read(batch.take());
     }
 
     fn read(&mut self, wants: Vec<Want<'_>>) {
