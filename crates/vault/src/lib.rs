@@ -7,6 +7,22 @@
 //! Read in this order: [`Store`] (where bytes lie), [`Repository`] (what they mean), [`Input`] (what is
 //! captured), [`backup()`](backup::backup), [`restore()`](restore::restore).
 //!
+//! ```
+//! # fn main() -> vault::Result<()> {
+//! # let folder = tempfile::tempdir().unwrap();
+//! # let address = format!("file://{}", folder.path().join("vault").display());
+//! # let now = jiff::Timestamp::UNIX_EPOCH;
+//! use std::sync::Arc;
+//! use vault::{Password, Repository, store};
+//!
+//! let place = store::open(&address, &store::Credentials::default())?;
+//! let vault = Repository::create(place, &Password::new(b"secret".to_vec()), "shop-1", now)?;
+//! vault.load_index()?;
+//! assert!(vault::points(&[Arc::new(vault)]).points.is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Everything here is synchronous, knows no plan, prints nothing and reads no environment.
 
 pub mod backup;
