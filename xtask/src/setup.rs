@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// A program and the Debian package that holds it.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("restic", "restic"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -16,6 +16,7 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("getfattr", "attr"),
     ("setfattr", "attr"),
     ("setpriv", "util-linux"),
+    ("prlimit", "util-linux"),
 ];
 
 /// A subcommand of cargo, its crate, and the version that was tested with the configuration in this repository.

@@ -144,6 +144,20 @@ fn nothing_that_came_back_is_a_failure_and_something_a_finding() {
 }
 
 #[test]
+fn a_limit_on_the_length_of_files_costs_the_files_beyond_it_and_nothing_else() {
+    let world = World::new();
+    fs::write(world.data().join("long"), testkit::Random::new(1).bytes(3 << 20)).unwrap();
+    fs::write(world.data().join("short"), "short").unwrap();
+    world.run(&["backup"]).exits(0);
+    let inner = world.command(&["restore", "shop", "--to", "out"]);
+    let mut outer = Command::new("prlimit");
+    outer.arg("--fsize=1048576").arg(inner.get_program()).args(inner.get_args());
+    finish(outer.current_dir(world.path(""))).exits(1).says("long: File too large");
+    assert_eq!(fs::read_to_string(world.restored("out").join("short")).unwrap(), "short");
+    assert!(!world.restored("out").join("long").exists());
+}
+
+#[test]
 fn a_system_starts_before_its_archives_are_back() {
     let world = World::new();
     fs::create_dir(world.data().join("app")).unwrap();
