@@ -34,6 +34,7 @@ mod format;
 mod id;
 mod input;
 mod lock;
+mod mutex;
 mod node;
 mod packer;
 mod points;

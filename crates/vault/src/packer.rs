@@ -9,11 +9,12 @@
 use crate::crypto::OVERHEAD;
 use crate::format::index::{self, IndexedPack};
 use crate::format::pack::{self, Entry};
+use crate::mutex::lock;
 use crate::{BlobId, BlobKind, Error, FileId, FileKind, Repository, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 /// restic's default size for a pack of data.
@@ -226,8 +227,4 @@ impl Shared {
         lock(&self.failure).get_or_insert(error);
         self.failed.store(true, Relaxed);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -7,13 +7,14 @@
 //! Memory: an answer is held by whoever asked for it, so at most one for each thread that reads.
 
 use crate::catalogue::Location;
+use crate::mutex::lock;
 use crate::repository::Opener;
 use crate::{BlobId, BlobKind, Error, FileId, Kind, Node, Repository, Result, format};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a read may take before the next vault is asked.
@@ -414,10 +415,6 @@ impl Speed {
 
 fn no_vault() -> Error {
     Error::new("read", Kind::Unsupported("no vault to read from".into()))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

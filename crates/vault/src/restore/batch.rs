@@ -3,7 +3,7 @@
 //! Files follow one another as they did in the backup, so the blobs of a batch lie close together in few packs. A stretch reads over gaps
 //! that cost less than another call.
 
-use super::file::FileJob;
+use super::file::{FileJob, Piece};
 use crate::catalogue::Location;
 use crate::set::{Tried, VaultSet};
 use crate::{BlobId, BlobKind};
@@ -14,9 +14,9 @@ use std::sync::Arc;
 /// A batch is read when it holds so much content, so many blobs, or so many files that stay open between two of their pieces.
 const BYTES_MAX: u64 = 64 << 20;
 const WANTS_MAX: usize = 4096;
-/// So many places at most wait for blobs: many files may want the same one.
-const TARGETS_MAX: usize = 16_384;
 const OPEN_MAX: usize = 96;
+/// Or so many places that wait for blobs: many files may want the same one.
+const TARGETS_MAX: usize = 16_384;
 /// What is read and thrown away rather than asked around.
 const GAP_MAX: u64 = 128 << 10;
 
@@ -51,7 +51,8 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    pub(super) fn add(&mut self, id: BlobId, length: u64, file: Arc<FileJob<'a>>, at: u64) {
+    pub(super) fn add(&mut self, piece: Piece, file: Arc<FileJob<'a>>) {
+        let Piece { at, id, length } = piece;
         self.targets += 1;
         if let Some(want) = self.known.get(&id).and_then(|&known| self.wants.get_mut(known)) {
             want.targets.push((file, at));

@@ -3,7 +3,7 @@
 //! A piece of a file that is right where it stands is copied from there: its hash tells, and no vault need be asked.
 
 use super::attributes::{CAPABILITY, Wanted};
-use super::file::{self, FileJob, Pieces, keeps_its_names, looks_the_same};
+use super::file::{self, FileJob, Piece, Pieces, keeps_its_names, looks_the_same};
 use super::folder::{Entered, Folder};
 use super::links::Inode;
 use super::report::Outcome;
@@ -24,7 +24,7 @@ pub(super) struct Item<'a> {
 }
 
 /// A file that is only partly right, and the pieces that have to be read for it.
-pub(super) type Missing<'a> = (Arc<FileJob<'a>>, Vec<(u64, BlobId)>);
+pub(super) type Missing<'a> = (Arc<FileJob<'a>>, Vec<Piece>);
 
 /// What to do with a file, from a first look at what stands there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +83,7 @@ impl<'a> Item<'a> {
 
     /// Compares what stands there piece by piece. Returns the pieces that have to be read, and the job that they are for; the others were copied.
     /// `None` if everything is right.
-    pub(super) fn compare(
-        self,
-        pieces: Pieces,
-        length: impl Fn(&BlobId) -> Option<u64>,
-    ) -> Option<Missing<'a>> {
+    pub(super) fn compare(self, pieces: Pieces) -> Option<Missing<'a>> {
         let standing = self.folder.enter().ok().and_then(|entered| {
             let stat = stat(&entered.handle, &self.node)?;
             let regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
@@ -97,43 +93,51 @@ impl<'a> Item<'a> {
                 rustix::fs::openat(&entered.handle, name, flags, Mode::empty()).ok().filter(|_| regular)?;
             Some((File::from(file), stat))
         });
-        let mut buffer = Vec::new();
-        let mut is_right = |file: &File, at: u64, id: &BlobId| {
-            let length = length(id)?;
-            // An index may claim any length: no memory is taken for what can't be there.
-            if at.saturating_add(length) > file.metadata().ok()?.len() {
-                return None;
-            }
-            let length = usize::try_from(length).ok()?;
-            buffer.resize(length, 0);
-            file.read_exact_at(&mut buffer, at).ok()?;
-            (BlobId::of(&buffer) == *id).then_some(buffer.clone())
-        };
         let Some((file, stat)) = standing else {
             let job = FileJob::new(self.folder, self.node, self.inode, &pieces);
             return Some((job, pieces.placed));
         };
-        let mut wrong = pieces.placed.iter().map(|(at, id)| is_right(&file, *at, id).is_none());
+        let mut there = There { file, plain: Vec::new() };
         let all_right = u64::try_from(stat.st_size) == Ok(pieces.size())
             && pieces.lost.is_empty()
             && keeps_its_names(&self.node, &stat)
-            && !wrong.any(|wrong| wrong);
+            && pieces.placed.iter().all(|piece| there.has(piece));
         if all_right {
             self.keep();
             return None;
         }
         let job = FileJob::new(self.folder, self.node, self.inode, &pieces);
-        let mut to_read = Vec::new();
-        for (at, id) in pieces.placed {
-            match is_right(&file, at, &id) {
-                Some(plain) => {
-                    job.write(at, &plain);
-                    job.piece_done();
-                }
-                None => to_read.push((at, id)),
+        let mut to_read = pieces.placed;
+        // Looked at anew: only what was hashed in this instant is written.
+        to_read.retain(|piece| {
+            let right = there.has(piece);
+            if right {
+                job.write(piece.at, &there.plain);
+                job.piece_done();
             }
-        }
+            !right
+        });
         Some((job, to_read))
+    }
+}
+
+/// A file that stands in the target, and the piece of it that was looked at last.
+struct There {
+    file: File,
+    plain: Vec<u8>,
+}
+
+impl There {
+    fn has(&mut self, piece: &Piece) -> bool {
+        // An index may claim any length: no memory is taken for what can't be there.
+        let within =
+            self.file.metadata().is_ok_and(|meta| piece.at.saturating_add(piece.length) <= meta.len());
+        let Ok(length) = usize::try_from(piece.length) else { return false };
+        if !within {
+            return false;
+        }
+        self.plain.resize(length, 0);
+        self.file.read_exact_at(&mut self.plain, piece.at).is_ok() && BlobId::of(&self.plain) == piece.id
     }
 }
 

@@ -4,7 +4,7 @@ use super::RestoreOptions;
 use super::folder::open_below;
 use super::report::Trouble;
 use super::trees::Trees;
-use super::walk::check_name;
+use super::walk::{Wish, check_name, relative, wish};
 use crate::set::VaultSet;
 use crate::{BlobId, Error, Kind, Node, NodeKind, Progress, Repository, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
@@ -44,15 +44,8 @@ pub fn extras(
         Err(Errno::NOENT) => return Ok(found),
         Err(error) => return Err(Error::io(format!("look at {}", options.target.display()), error.into())),
     };
-    let relative = |paths: &[PathBuf]| -> Vec<PathBuf> {
-        paths.iter().map(|path| path.strip_prefix("/").unwrap_or(path).to_owned()).collect()
-    };
     let (only, roots) = (relative(&options.only), relative(&options.roots));
-    let inside =
-        |paths: &[PathBuf], path: &Path| paths.is_empty() || paths.iter().any(|root| path.starts_with(root));
-    let on_the_way = |paths: &[PathBuf], path: &Path| {
-        inside(paths, path) || paths.iter().any(|root| root.starts_with(path))
-    };
+    let wished = |path: &Path| (wish(&roots, path), wish(&only, path));
     // With the file system of the folder above, where that is inside of what was captured.
     let mut stack = vec![(PathBuf::new(), tree, None)];
     while let Some((path, tree, above)) = stack.pop() {
@@ -75,7 +68,7 @@ pub fn extras(
         let nodes: Vec<Node> = nodes.into_iter().flatten().collect();
         let names: HashSet<&[u8]> = nodes.iter().map(|node| node.name.as_slice()).collect();
         let mut device = above;
-        if inside(&roots, &path) && inside(&only, &path) {
+        if wished(&path) == (Wish::Asked, Wish::Asked) {
             let listed =
                 open_below(&root, &path).and_then(|dir| Ok((rustix::fs::fstat(&dir)?.st_dev, list(&dir)?)));
             match listed {
@@ -98,8 +91,7 @@ pub fn extras(
             let child = path.join(OsStr::from_bytes(&node.name));
             if let NodeKind::Dir { subtree: Some(subtree) } = node.kind
                 && check_name(&node.name).is_ok()
-                && on_the_way(&roots, &child)
-                && on_the_way(&only, &child)
+                && !matches!(wished(&child), (Wish::No, _) | (_, Wish::No))
             {
                 stack.push((child, subtree, device));
             }

@@ -4,6 +4,7 @@ use super::attributes::{Before, Wanted, chmod};
 use super::folder::{Entered, Folder, Me};
 use super::links::{self, Inode};
 use super::report::Outcome;
+use crate::mutex::lock;
 use crate::{BlobId, DeviceKind, Node, NodeKind};
 use rustix::fs::{AtFlags, Dir, FallocateFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -16,7 +17,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// What is appended to the name of a file of which parts are in no vault.
 const DAMAGED: &str = ".releve-damaged";
@@ -53,9 +54,17 @@ struct Out {
     mode: Option<u32>,
 }
 
+/// A piece of a file: where it goes, and the length that an index gives it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    pub(super) at: u64,
+    pub(super) id: BlobId,
+    pub(super) length: u64,
+}
+
 /// The pieces of a file, and where they go.
 pub(super) struct Pieces {
-    pub(super) placed: Vec<(u64, BlobId)>,
+    pub(super) placed: Vec<Piece>,
     /// What can't be placed, or is in no vault for sure.
     pub(super) lost: Vec<Range<u64>>,
     size: u64,
@@ -78,7 +87,7 @@ impl Pieces {
         let mut ids = content.iter();
         let complete = ids.by_ref().try_for_each(|id| {
             let length = length(id)?;
-            placed.push((at, *id));
+            placed.push(Piece { at, id: *id, length });
             at = at.saturating_add(length);
             Some(())
         });
@@ -92,12 +101,10 @@ impl Pieces {
         let mut end = front.max(*size);
         let mut behind = Vec::new();
         for id in ids.rev() {
-            let Some(start) = length(id).and_then(|length| end.checked_sub(length)).filter(|at| *at >= front)
-            else {
-                break;
-            };
-            end = start;
-            behind.push((start, *id));
+            let Some(length) = length(id) else { break };
+            let Some(at) = end.checked_sub(length).filter(|at| *at >= front) else { break };
+            end = at;
+            behind.push(Piece { at, id: *id, length });
         }
         placed.extend(behind.into_iter().rev());
         let lost = at_least_a_byte(front..end);
@@ -158,7 +165,7 @@ impl<'a> FileJob<'a> {
 
     /// A piece is in no vault.
     pub(super) fn lose(&self, range: Range<u64>) {
-        self.missing.lock().unwrap_or_else(PoisonError::into_inner).push(at_least_a_byte(range));
+        lock(&self.missing).push(at_least_a_byte(range));
     }
 
     /// Another piece was written or lost. After the last one the file gets its attributes and its name.
@@ -216,7 +223,7 @@ impl<'a> FileJob<'a> {
             return Err(why.clone());
         }
         let out = self.out()?;
-        let mut missing = std::mem::take(&mut *self.missing.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut missing = std::mem::take(&mut *lock(&self.missing));
         if self.sparse || !missing.is_empty() {
             // It may end in a hole, or in something that is missing.
             out.file.set_len(self.size).map_err(|error| error.to_string())?;
@@ -303,9 +310,9 @@ fn made(folder: &Arc<Folder<'_>>, node: &Node) -> Result<Outcome, String> {
     let entered = folder.enter()?;
     let wanted = Wanted::new(node, options);
     let at = Place { dir: &entered.handle, standing: entered.standing };
-    let said = |error: Errno| io::Error::from(error).to_string();
-    if entered.standing && stands(at.dir, name, node, kind, number) {
-        let stat = rustix::fs::statat(at.dir, name, AtFlags::SYMLINK_NOFOLLOW).map_err(said)?;
+    if entered.standing
+        && let Some(stat) = standing(at.dir, name, node, kind, number)
+    {
         if !wanted.is_on(at.dir, name, &stat, &node.kind) {
             return Ok(Outcome::unchanged(wanted.set_by_name(at.dir, name, &node.kind)));
         }
@@ -326,16 +333,16 @@ fn made(folder: &Arc<Folder<'_>>, node: &Node) -> Result<Outcome, String> {
     Ok(Outcome { restored: true, not_set, ..Outcome::default() })
 }
 
-fn stands(dir: &OwnedFd, name: &OsStr, node: &Node, kind: FileType, number: u64) -> bool {
-    let Ok(stat) = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else { return false };
-    let same_kind = FileType::from_raw_mode(stat.st_mode) == kind;
-    same_kind
-        && match &node.kind {
-            NodeKind::Symlink { target } => rustix::fs::readlinkat(dir, name, Vec::new())
-                .is_ok_and(|there| there.as_bytes() == target.as_slice()),
-            NodeKind::Device { .. } => stat.st_rdev == number,
-            _ => true,
-        }
+/// Returns how an entry stands there, if it is the one in the point.
+fn standing(dir: &OwnedFd, name: &OsStr, node: &Node, kind: FileType, number: u64) -> Option<Stat> {
+    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let same = match &node.kind {
+        NodeKind::Symlink { target } => rustix::fs::readlinkat(dir, name, Vec::new())
+            .is_ok_and(|there| there.as_bytes() == target.as_slice()),
+        NodeKind::Device { .. } => stat.st_rdev == number,
+        _ => true,
+    };
+    (FileType::from_raw_mode(stat.st_mode) == kind && same).then_some(stat)
 }
 
 /// Sets what may differ on a file whose content is right. Returns what could not be set.

@@ -10,6 +10,7 @@ use super::attributes::{Before, Wanted, chmod, xattr_names};
 use super::links::Links;
 use super::report::{Outcome, RestoreReport};
 use super::{RestoreOptions, file};
+use crate::mutex::lock;
 use crate::{Error, Node, Progress, Result};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
@@ -19,7 +20,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 
 /// A quarter of the handles that a process has at least.
 const HANDLES_MAX: usize = 256;
@@ -104,20 +105,15 @@ impl<'a> Target<'a> {
         })
     }
 
-    /// Returns the target's own folder, made if it isn't there. It alone is reached by a path, through whatever links are on it.
-    pub(super) fn root(self: &Arc<Self>) -> Result<Arc<Folder<'a>>> {
-        let path = &self.options.target;
-        let place = || format!("restore to {}", path.display());
-        std::fs::create_dir_all(path).map_err(|error| Error::io(place(), error))?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let opened = rustix::fs::open(path, flags, Mode::empty());
-        let handle = opened.map_err(|error| Error::io(place(), error.into()))?;
-        let stat = rustix::fs::fstat(&handle).map_err(|error| Error::io(place(), error.into()))?;
+    /// Returns the target's own folder, which [`open_target`] has opened.
+    pub(super) fn root(self: &Arc<Self>, handle: Arc<OwnedFd>) -> Result<Arc<Folder<'a>>> {
+        let place = || format!("restore to {}", self.options.target.display());
+        let stat = rustix::fs::fstat(&*handle).map_err(|error| Error::io(place(), error.into()))?;
         self.note_device(&handle, &stat);
         let made = Made {
             damaged: file::tidy(&handle),
             inherits: self.me.differs(&stat) || inherits(&handle, &stat),
-            handle: Some(Arc::new(handle)),
+            handle: Some(handle),
             before: Some(stat),
             dress: false,
         };
@@ -392,6 +388,14 @@ impl Made {
     }
 }
 
+/// Opens the target, made if it isn't there. It alone is reached by a path, through whatever links are on it.
+pub(super) fn open_target(path: &Path) -> Result<OwnedFd> {
+    let failed = |error| Error::io(format!("restore to {}", path.display()), error);
+    std::fs::create_dir_all(path).map_err(failed)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))
+}
+
 /// Returns whether new entries of a folder take something from it: its group, or an ACL.
 fn inherits(folder: &OwnedFd, stat: &Stat) -> bool {
     stat.st_mode & 0o2000 != 0
@@ -451,8 +455,4 @@ pub(super) fn open_below(root: &OwnedFd, path: &Path) -> rustix::io::Result<Owne
         }
         other => other,
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,6 +3,7 @@
 use super::file::{self, Place};
 use super::folder::{Folder, open_below};
 use super::report::Outcome;
+use crate::mutex::lock;
 use crate::{BlobId, Node, NodeKind};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
@@ -12,7 +13,7 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// An inode of the machine that was captured: its file system and its number.
 pub(super) type Inode = (u64, u64);
@@ -79,7 +80,7 @@ impl<'a> Links<'a> {
     /// Takes note of another name of an inode.
     pub(super) fn meet(&self, inode: Inode, node: &Node, name: impl FnOnce() -> Name<'a>) -> Met {
         let content = content(node);
-        let mut groups = self.lock();
+        let mut groups = lock(&self.0);
         let Some(group) = groups.get_mut(&inode) else {
             let state = State::Waiting(Vec::new());
             groups.insert(inode, Group { missing: node.meta.links.saturating_sub(1), content, state });
@@ -114,7 +115,7 @@ impl<'a> Links<'a> {
         };
         let result = result.map(|(name, missing)| Arc::new(First { folder: folder.path(), name, missing }));
         let waiting = {
-            let mut groups = self.lock();
+            let mut groups = lock(&self.0);
             let Some(group) = groups.get_mut(&inode) else { return };
             let state = match &result {
                 Ok(first) => State::Stands(Arc::clone(first)),
@@ -143,13 +144,9 @@ impl<'a> Links<'a> {
 
     /// Forgets everyone: the walk is over.
     pub(super) fn clear(&self) {
-        let forgotten = std::mem::take(&mut *self.lock());
+        let forgotten = std::mem::take(&mut *lock(&self.0));
         // Not under the lock: whoever waited may be the last to leave a folder.
         drop(forgotten);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<Inode, Group<'a>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -30,6 +30,10 @@ impl<'a> Trees<'a> {
         Self { set, kept: VecDeque::new(), opener: Opener::default() }
     }
 
+    pub(super) fn set(&self) -> &'a VaultSet {
+        self.set
+    }
+
     /// Returns the entries of a directory, from whichever vault has them sound.
     pub(super) fn read(&mut self, id: &BlobId) -> Result<Vec<Entry>> {
         // If that doesn't help, everything else that can be tried, and the reason if nothing does.

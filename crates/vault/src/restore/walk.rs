@@ -47,19 +47,16 @@ struct Next<'a> {
 
 impl<'s, 'a> Walk<'s, 'a> {
     pub(super) fn new(
-        set: &'s VaultSet,
+        trees: Trees<'s>,
         target: Arc<Target<'a>>,
         root: Arc<Folder<'a>>,
         limits: Limits,
         work: Sender<Work<'a>>,
     ) -> Self {
-        let relative = |paths: &[PathBuf]| {
-            paths.iter().map(|path| path.strip_prefix("/").unwrap_or(path).to_owned()).collect()
-        };
         Self {
-            set,
+            set: trees.set(),
             root,
-            trees: Trees::new(set),
+            trees,
             limits,
             work,
             batch: Batch::default(),
@@ -127,7 +124,7 @@ impl<'s, 'a> Walk<'s, 'a> {
             let mut first = first;
             if filtered {
                 let child = path.join(OsStr::from_bytes(&node.name));
-                match is_wanted(&self.only, &child) {
+                match wish(&self.only, &child) {
                     Wish::Asked => self.target.report().found = true,
                     Wish::OnTheWay if node.is_dir() => {}
                     _ => continue,
@@ -207,9 +204,8 @@ impl<'s, 'a> Walk<'s, 'a> {
             1 => {}
             _ => self.batch.opens(),
         }
-        for (at, id) in pieces.placed {
-            let length = self.set.plain_length(BlobKind::Data, &id).unwrap_or_default();
-            self.batch.add(id, length, Arc::clone(&job), at);
+        for piece in pieces.placed {
+            self.batch.add(piece, Arc::clone(&job));
             if self.batch.is_full() {
                 self.flush();
             }
@@ -257,15 +253,22 @@ fn says(is_first: &IsFirst, path: &Path) -> bool {
     is_first(&Path::new("/").join(path))
 }
 
+/// Returns paths without a leading slash: below the target.
+pub(super) fn relative(paths: &[PathBuf]) -> Vec<PathBuf> {
+    paths.iter().map(|path| path.strip_prefix("/").unwrap_or(path).to_owned()).collect()
+}
+
 /// Whether an entry was asked for.
-enum Wish {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wish {
     Asked,
     /// Something below it was.
     OnTheWay,
     No,
 }
 
-fn is_wanted(only: &[PathBuf], path: &Path) -> Wish {
+/// Returns what `only` says of a path: everything is asked for where it is empty.
+pub(super) fn wish(only: &[PathBuf], path: &Path) -> Wish {
     if only.is_empty() || only.iter().any(|only| path.starts_with(only)) {
         return Wish::Asked;
     }

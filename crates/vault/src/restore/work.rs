@@ -3,8 +3,9 @@
 use super::batch::{Batch, Stretch, Want, stretches};
 use super::examine::Item;
 use super::file::{self, FileJob};
-use super::folder::Target;
+use super::folder::{Folder, Target, open_target};
 use super::mark::Mark;
+use super::trees::Trees;
 use super::walk::{Walk, pieces};
 use super::{Part, RestoreOptions, RestoreReport};
 use crate::repository::Opener;
@@ -64,15 +65,16 @@ pub(super) fn restore(
     progress: &Progress,
 ) -> Result<RestoreReport> {
     // Asked first: without the root there is nothing to begin with.
-    set.entries(&tree)?;
+    let mut trees = Trees::new(&set);
+    trees.read(&tree)?;
     let mut options = options.clone();
-    std::fs::create_dir_all(&options.target)
-        .map_err(|error| Error::io(format!("restore to {}", options.target.display()), error))?;
-    let mark = Mark::leave(&options.target, &tree);
+    let dir = Arc::new(open_target(&options.target)?);
+    let mark = Mark::leave(Arc::clone(&dir), &tree);
     let compared_after_crash = mark.is_after_crash && !options.verify;
     options.verify |= mark.is_after_crash;
     let target = Target::new(&options, progress);
-    run(&set, &tree, &target)?;
+    let root = target.root(dir)?;
+    run(trees, &tree, &target, root);
     if progress.is_stopped() {
         return Err(Error::new(format!("restore to {}", options.target.display()), Kind::Interrupted));
     }
@@ -87,8 +89,8 @@ pub(super) fn restore(
     Ok(report)
 }
 
-fn run(set: &VaultSet, tree: &BlobId, target: &Arc<Target<'_>>) -> Result<()> {
-    let root = target.root()?;
+fn run<'a>(trees: Trees<'_>, tree: &BlobId, target: &Arc<Target<'a>>, root: Arc<Folder<'a>>) {
+    let set = trees.set();
     let limits = Limits::new(set, target.options.memory);
     let (send, work) = bounded(limits.workers * 2);
     let (done, ended) = bounded::<()>(0);
@@ -102,10 +104,9 @@ fn run(set: &VaultSet, tree: &BlobId, target: &Arc<Target<'_>>) -> Result<()> {
         }
         drop((work, done));
         scope.spawn(move || send_on(target, &ended));
-        Walk::new(set, Arc::clone(target), root, limits, send).walk(tree);
+        Walk::new(trees, Arc::clone(target), root, limits, send).walk(tree);
     });
     target.links.clear();
-    Ok(())
 }
 
 /// Sends what was written on to the disk, until the workers have ended.
@@ -156,15 +157,12 @@ impl Worker<'_> {
                 Task::Finish(job) => job.piece_done(),
                 Task::Compare(item) => {
                     let pieces = pieces(self.set, &item.node);
-                    let length = |id: &BlobId| self.set.plain_length(BlobKind::Data, id);
                     let is_empty = pieces.placed.is_empty();
-                    let Some((job, to_read)) = item.compare(pieces, length) else { continue };
+                    let Some((job, to_read)) = item.compare(pieces) else { continue };
                     if is_empty {
                         job.piece_done();
                     }
-                    for (at, id) in to_read {
-                        batch.add(id, length(&id).unwrap_or_default(), Arc::clone(&job), at);
-                    }
+                    to_read.into_iter().for_each(|piece| batch.add(piece, Arc::clone(&job)));
                 }
             }
         }
