@@ -473,7 +473,9 @@ pub(super) fn is_damaged_name(name: &OsStr) -> bool {
 fn temporary_name() -> OsString {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!(".releve-{}-{:08x}-{number}.tmp", std::process::id(), run()).into()
+    static PREFIX: OnceLock<String> = OnceLock::new();
+    let prefix = PREFIX.get_or_init(|| format!(".releve-{}-{:08x}-", std::process::id(), run()));
+    format!("{prefix}{number}.tmp").into()
 }
 
 /// Returns what tells this run of the program from another with the same number: in a container it is the same every time.

@@ -5,7 +5,7 @@ use super::folder::{Folder, open_below};
 use super::report::Outcome;
 use crate::mutex::lock;
 use crate::{BlobId, Node, NodeKind};
-use rustix::fs::AtFlags;
+use rustix::fs::{AtFlags, FileType};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -106,6 +106,29 @@ impl<'a> Links<'a> {
         met
     }
 
+    /// A name stands since an earlier part of the restore: returns who waited for it, or `None` if it is another inode.
+    pub(super) fn stands(&self, inode: Inode, node: &Node, first: &Arc<First>) -> Option<Vec<Name<'a>>> {
+        let content = content(node);
+        let mut groups = lock(&self.0);
+        let group = groups.entry(inode).or_insert_with(|| Group {
+            missing: node.meta.links,
+            content,
+            state: State::Waiting(Vec::new()),
+        });
+        if group.content != content {
+            return None;
+        }
+        group.missing = group.missing.saturating_sub(1);
+        let before = std::mem::replace(&mut group.state, State::Stands(Arc::clone(first)));
+        if group.missing == 0 {
+            groups.remove(&inode);
+        }
+        match before {
+            State::Waiting(names) => Some(names),
+            State::Stands(_) | State::Failed(_) => Some(Vec::new()),
+        }
+    }
+
     /// The first name has come to its end: links those that waited for it.
     pub(super) fn settle(&self, inode: Inode, folder: &Arc<Folder<'a>>, outcome: &Outcome, name: &OsStr) {
         let result = match (&outcome.skipped, &outcome.damaged) {
@@ -148,6 +171,14 @@ impl<'a> Links<'a> {
         // Not under the lock: whoever waited may be the last to leave a folder.
         drop(forgotten);
     }
+}
+
+/// Returns a file that stands below `root`, for other names to be linked to.
+pub(super) fn standing(root: &OwnedFd, folder: PathBuf, name: &OsStr) -> Option<Arc<First>> {
+    let dir = open_below(root, &folder).ok()?;
+    let stat = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let first = First { folder, name: name.to_owned(), missing: Vec::new() };
+    (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then(|| Arc::new(first))
 }
 
 impl Name<'_> {

@@ -5,14 +5,14 @@ use super::batch::{Batch, stretches};
 use super::examine::{Item, Look, look};
 use super::file::{FileJob, Pieces, is_damaged_name};
 use super::folder::{Folder, Target};
-use super::links::{self, Met, Name};
+use super::links::{self, Inode, Met, Name};
 use super::trees::Trees;
 use super::work::{Limits, Task, Work};
 use super::{IsFirst, Part};
 use crate::set::VaultSet;
 use crate::{BlobId, BlobKind, Node, NodeKind};
 use crossbeam_channel::Sender;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,8 @@ pub(super) struct Walk<'s, 'a> {
     compared: u64,
     only: Vec<PathBuf>,
     roots: Vec<PathBuf>,
+    /// Of the rest: files with several names, one of which may have come with the first part.
+    held: HashMap<Inode, Item<'a>>,
 }
 
 /// A directory that is still to be walked.
@@ -64,6 +66,7 @@ impl<'s, 'a> Walk<'s, 'a> {
             compared: 0,
             only: relative(&target.options.only),
             roots: relative(&target.options.roots),
+            held: HashMap::new(),
             target,
         }
     }
@@ -80,11 +83,19 @@ impl<'s, 'a> Walk<'s, 'a> {
                 .iter()
                 .any(|below| below.iter().any(|below| below != &path && below.starts_with(&path)));
             let folder = Folder::below(&next.parent, next.node, above);
-            if !matches!(self.target.options.part, Part::First(_)) || next.first {
+            let here = match self.target.options.part {
+                Part::All => true,
+                Part::First(_) => next.first,
+                Part::Rest(_) => !next.first,
+            };
+            if here {
                 // What keeps it from being made is told; what is in it is named all the same.
                 let _ = folder.enter();
             }
             self.folder(&folder, &next.subtree, next.first, &mut stack);
+        }
+        for (_, item) in std::mem::take(&mut self.held) {
+            self.item(item);
         }
         self.flush();
         self.flush_tasks();
@@ -93,6 +104,8 @@ impl<'s, 'a> Walk<'s, 'a> {
     fn folder(&mut self, folder: &Arc<Folder<'a>>, tree: &BlobId, first: bool, stack: &mut Vec<Next<'a>>) {
         let nodes = match self.trees.read(tree) {
             Ok(nodes) => nodes,
+            // The first part has said so already.
+            Err(_) if first && matches!(self.target.options.part, Part::Rest(_)) => return,
             Err(error) => {
                 let why = format!("what is in this folder is in no vault: {error}");
                 return self.target.report().skip(&folder.path(), why);
@@ -129,16 +142,15 @@ impl<'s, 'a> Walk<'s, 'a> {
                     Wish::OnTheWay if node.is_dir() => {}
                     _ => continue,
                 }
-                match &self.target.options.part {
-                    Part::All => {}
-                    Part::First(is_first) => {
-                        first = first || says(is_first, &child);
-                        if !first && !node.is_dir() {
-                            continue;
+                if let Part::First(is_first) | Part::Rest(is_first) = &self.target.options.part {
+                    first = first || says(is_first, &child);
+                    let is_other_part = first != matches!(self.target.options.part, Part::First(_));
+                    if is_other_part && !node.is_dir() {
+                        if first {
+                            self.came_first(folder, &node);
                         }
+                        continue;
                     }
-                    Part::Rest(is_first) if says(is_first, &child) => continue,
-                    Part::Rest(_) => {}
                 }
             }
             if let NodeKind::Dir { subtree } = node.kind {
@@ -163,6 +175,10 @@ impl<'s, 'a> Walk<'s, 'a> {
         if let Some(number) = inode {
             let name = || Name { folder: Arc::clone(folder), name: OsStr::from_bytes(&node.name).to_owned() };
             match self.target.links.meet(number, &node, name) {
+                Met::First if matches!(self.target.options.part, Part::Rest(_)) => {
+                    self.held.insert(number, Item { folder: Arc::clone(folder), node, inode });
+                    return;
+                }
                 Met::First => {}
                 Met::Another => inode = None,
                 Met::Later => return,
@@ -175,11 +191,28 @@ impl<'s, 'a> Walk<'s, 'a> {
                 }
             }
         }
-        let item = Item { folder: Arc::clone(folder), node, inode };
+        self.item(Item { folder: Arc::clone(folder), node, inode });
+    }
+
+    /// A file of the first part: if it has other names, they become links to what stands there.
+    fn came_first(&mut self, folder: &Arc<Folder<'a>>, node: &Node) {
+        let Some(number) = links::inode(node) else { return };
+        let Ok(root) = self.root.enter() else { return };
+        let Some(first) = links::standing(&root.handle, folder.path(), OsStr::from_bytes(&node.name)) else {
+            return;
+        };
+        let Some(waiting) = self.target.links.stands(number, node, &first) else { return };
+        let held = self.held.remove(&number);
+        let held = held
+            .map(|item| Name { name: OsStr::from_bytes(&item.node.name).to_owned(), folder: item.folder });
+        held.into_iter().chain(waiting).for_each(|name| name.link_to(&first, &root.handle));
+    }
+
+    fn item(&mut self, item: Item<'a>) {
         if !matches!(item.node.kind, NodeKind::File { .. }) {
             return self.task(Task::Make(item), 0);
         }
-        let looked = match folder.enter() {
+        let looked = match item.folder.enter() {
             Ok(entered) => {
                 let options = self.target.options;
                 look(&entered, &item.node, &Wanted::new(&item.node, options), options.verify)

@@ -117,6 +117,31 @@ fn what_is_needed_first_is_complete_before_the_rest_begins() {
 }
 
 #[test]
+fn names_of_one_file_stay_one_file_when_one_of_them_comes_first() {
+    let pair = Pair::of(|data| {
+        for folder in ["app", "archive", "zeta"] {
+            fs::create_dir(data.join(folder)).unwrap();
+        }
+        fs::write(data.join("app/file"), "shared").unwrap();
+        fs::hard_link(data.join("app/file"), data.join("archive/before")).unwrap();
+        fs::hard_link(data.join("app/file"), data.join("zeta/behind")).unwrap();
+        fs::write(data.join("archive/own"), "of the rest alone").unwrap();
+        fs::hard_link(data.join("archive/own"), data.join("zeta/own")).unwrap();
+    });
+    let app = pair.data().join("app");
+    let is_first: IsFirst = Arc::new(move |path| path == app);
+    let mut options = RestoreOptions { part: Part::First(Arc::clone(&is_first)), ..pair.options() };
+    assert!(pair.restore(&pair.both(), &options).is_whole());
+    let inode = |name: &str| fs::metadata(pair.back().join(name)).unwrap().ino();
+    let running = inode("app/file");
+    options.part = Part::Rest(is_first);
+    let report = pair.restore(&pair.both(), &options);
+    assert!(report.is_whole(), "{report:?}");
+    assert_eq!(inode("app/file"), running, "a running service has it open");
+    pair.is_back();
+}
+
+#[test]
 fn what_is_too_much_is_shown_and_only_that_is_removed() {
     let pair = Pair::of(|data| _ = tree::grow(data, 24, 40));
     assert!(pair.restore(&pair.both(), &pair.options()).is_whole());
