@@ -40,20 +40,32 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let records = state.records().map_err(|error| engine::Error::new(error.to_string()))?;
     let lines: Vec<_> =
         session.plan.systems.keys().map(|name| line(session, name, &survey, &records, now)).collect();
-    let fine = survey.unreachable.is_empty() && survey.damaged.is_empty() && lines.iter().all(Line::is_fine);
+    let dying = dying(&records, now);
+    let unpruned = unpruned(&records);
+    let fine = unpruned.is_empty()
+        && survey.unreachable.is_empty()
+        && survey.damaged.is_empty()
+        && lines.iter().all(Line::is_fine);
     if session.json {
         let systems: Vec<_> = lines.iter().map(|line| line.json(session, &survey)).collect();
         let unreachable: Vec<_> =
             survey.unreachable.iter().map(|(vault, why)| json!({ "vault": vault, "why": why })).collect();
-        show::print_json(
-            &json!({ "time": now, "fine": fine, "systems": systems, "unreachable": unreachable }),
-        );
+        show::print_json(&json!({ "time": now, "fine": fine, "systems": systems, "unreachable": unreachable,
+                "damaged_packs": dying, "prune_failures": unpruned }));
     } else {
         for line in &lines {
             line.print(session, &survey);
         }
         for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
             println!("vault {vault}: {why}");
+        }
+        for (vault, packs) in &dying {
+            println!(
+                "vault {vault}: {packs} damaged packs in the last {DYING_DAYS} days: its disk may be dying"
+            );
+        }
+        for (vault, why) in &unpruned {
+            println!("vault {vault}: the last prune failed: {why}");
         }
     }
     Ok(if fine { Exit::Done } else { Exit::Finding })
@@ -92,6 +104,34 @@ fn line(session: &Session, name: &SystemName, survey: &Survey, records: &[Record
             .map(|(drill, _)| drill.0.clone())
             .collect(),
     }
+}
+
+/// How long a damaged pack counts as a sign of a dying disk.
+const DYING_DAYS: i64 = 90;
+
+/// Returns how many packs were found damaged or gone lately, by vault.
+fn dying(records: &[Record], now: Timestamp) -> BTreeMap<&str, u64> {
+    let since = now - jiff::SignedDuration::from_hours(24 * DYING_DAYS);
+    let mut packs = BTreeMap::new();
+    for record in records.iter().filter(|record| record.time >= since) {
+        if let Body::Repair(repaired) = &record.body
+            && repaired.packs > 0
+        {
+            *packs.entry(repaired.vault.as_str()).or_default() += repaired.packs;
+        }
+    }
+    packs
+}
+
+/// Returns why the last prune of a vault failed, by vault: one that has been stuck for long is a vault that fills up.
+fn unpruned(records: &[Record]) -> BTreeMap<&str, &str> {
+    let mut last: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+    for record in records {
+        if let Body::Prune(pruned) = &record.body {
+            last.insert(&pruned.vault, pruned.failure.as_deref());
+        }
+    }
+    last.into_iter().filter_map(|(vault, failure)| Some((vault, failure?))).collect()
 }
 
 /// Returns what the last recovery of a system, in place and whole, has shown.
