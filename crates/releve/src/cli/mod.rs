@@ -4,6 +4,7 @@ mod agent;
 mod backup;
 mod check;
 mod init;
+mod key;
 mod points;
 mod recover;
 mod restore;
@@ -65,6 +66,8 @@ enum Verb {
     Verify(verify::Options),
     /// Copy points to vaults that lack them
     Sync(sync::Options),
+    /// Look after the keys of the vaults: passwords, the master key, and whether the ones in the safe still open
+    Key(key::Options),
     /// If this crashed now: what would be lost, and what is known of getting it back
     Status(status::Options),
     /// Run the schedule of the plan until stopped
@@ -96,6 +99,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
     match verb {
         Verb::Init(options) => init::run(&global, &options),
         Verb::Check(options) => check::run(&global, &options),
+        Verb::Key(options) => key::run(&global, &options),
         Verb::Schema => {
             println!("{:#}", plan::schema());
             Ok(Exit::Done)
