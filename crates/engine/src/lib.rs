@@ -7,6 +7,7 @@
 
 pub mod check;
 mod error;
+pub mod keys;
 pub mod protect;
 pub mod prune;
 pub mod recover;

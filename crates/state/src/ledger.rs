@@ -28,6 +28,8 @@ pub enum Body {
     Repair(Repaired),
     /// Systems were recovered.
     Recovery(Recovery),
+    /// A key of a vault was made, removed or tried.
+    Key(KeyEvent),
     /// The state was made anew from the vaults: what was before is unknown.
     Rebuilt {
         /// How many points the vaults hold.
@@ -159,6 +161,26 @@ pub struct Check {
     pub checks_passed: u64,
     /// What went wrong.
     pub findings: Vec<String>,
+}
+
+/// What was done with a key of a vault. Never the key.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyEvent {
+    /// The vault.
+    pub vault: String,
+    /// `added`, `removed`, `rotated`, `exported`, `checked`.
+    pub what: String,
+    /// The key file; empty for the master key, and where nothing opened.
+    pub key: String,
+    /// The key file that this one took the place of.
+    pub replaced: Option<String>,
+    /// The points that a check saw with it.
+    pub points: u64,
+    /// What a check could not read with it.
+    pub findings: Vec<String>,
+    /// Why it did not work.
+    pub failure: Option<String>,
 }
 
 /// One record.

@@ -10,10 +10,12 @@ use crate::format::index::{Index, IndexedPack};
 use crate::format::key::KeyFile;
 use crate::format::pack::{self, Entry};
 use crate::format::{self, BlobKind};
+use crate::keys::{self, MasterKey};
 use crate::store::Listed;
-use crate::{BlobId, Error, FileId, FileKind, Kind, Node, Result, Snapshot, Store};
+use crate::{BlobId, Error, FileId, FileKind, Holder, Kind, Node, Result, Snapshot, Store};
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// No blob is longer: restic's chunker stops at 8 MiB, ours earlier; a tree of a million entries has some 500 MB.
@@ -26,6 +28,7 @@ const KEPT: usize = 16 << 20;
 pub struct Repository {
     store: Box<dyn Store>,
     key: Key,
+    key_id: Option<FileId>,
     config: Config,
     catalogue: RwLock<Catalogue>,
 }
@@ -45,6 +48,18 @@ impl Password {
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
+    }
+
+    /// Returns whether both are the same; how long it takes says nothing about where they differ.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+
+    /// Returns the bytes: to be written where the owner keeps them, and shown to nobody.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -103,47 +118,54 @@ impl Repository {
         store.create()?;
         let io = |error| Error::io(&place, error);
         let key = Key::random().map_err(io)?;
-        let file = KeyFile::wrap(&key, &password.0, hostname, now).map_err(io)?;
+        let maker = Holder { hostname: hostname.to_owned(), username: String::new() };
+        let file = KeyFile::wrap(&key, password, &maker, now).map_err(io)?;
         let json = serde_json::to_vec(&file).map_err(|error| io(error.into()))?;
-        store.write(FileKind::Key, &FileId::of(&json).to_string(), &json)?;
+        let key_id = FileId::of(&json);
+        store.write(FileKind::Key, &key_id.to_string(), &json)?;
         let config = Config::random().map_err(io)?;
         let json = serde_json::to_vec(&config).map_err(|error| io(error.into()))?;
         // Last: a repository without a config doesn't exist, so a crash before this line leaves nothing that counts.
         store.write(FileKind::Config, "config", &key.seal(&json).map_err(io)?)?;
-        Ok(Self { store, key, config, catalogue: RwLock::default() })
+        Ok(Self { store, key, key_id: Some(key_id), config, catalogue: RwLock::default() })
     }
 
     /// Opens the repository with a password: any of its keys may fit. The index is not loaded yet.
     pub fn open(store: Box<dyn Store>, password: &Password) -> Result<Self> {
+        let sealed = read_config(&*store)?;
+        let (key, key_id) = keys::search(&*store, password)?;
+        let wrong = || Kind::Damaged("the config file doesn't open with this repository's key".into());
+        Self::unsealed(store, sealed, key, Some(key_id), wrong)
+    }
+
+    /// Opens the repository with its master key, whatever became of its key files. The index is not loaded yet.
+    pub fn open_with_master(store: Box<dyn Store>, master: &MasterKey) -> Result<Self> {
+        let sealed = read_config(&*store)?;
+        Self::unsealed(store, sealed, master.key(), None, || Kind::WrongMasterKey)
+    }
+
+    fn unsealed(
+        store: Box<dyn Store>,
+        mut sealed: Vec<u8>,
+        key: Key,
+        key_id: Option<FileId>,
+        wrong: impl FnOnce() -> Kind,
+    ) -> Result<Self> {
         let place = format!("open {}", store.address());
-        let mut sealed = store.read(FileKind::Config, "config").map_err(|error| match error.kind {
-            Kind::NotFound | Kind::NoRepository => Error::new(&place, Kind::NoRepository),
-            _ => error,
-        })?;
-        let keys = store.list(FileKind::Key)?;
-        let mut unreadable = None;
-        let key = keys.iter().find_map(|listed| match open_key(&*store, listed, password) {
-            Ok(key) => key,
-            Err(error) => {
-                unreadable = Some(error);
-                None
-            }
-        });
-        let key = match (key, unreadable) {
-            (Some(key), _) => key,
-            (None, Some(error)) => return Err(error),
-            (None, None) => return Err(Error::new(place, Kind::WrongPassword { keys: keys.len() })),
-        };
-        let plain = key
-            .open(&mut sealed)
-            .map_err(|_| Error::damaged(&place, "the config file doesn't open with this repository's key"))?;
+        let plain = key.open(&mut sealed).map_err(|_| Error::new(&place, wrong()))?;
         let config: Config = serde_json::from_slice(plain)
             .map_err(|error| Error::damaged(&place, format!("the config file: {error}")))?;
         if config.version != 2 && config.version != 1 {
             let what = format!("repository format {}; 1 and 2 are known", config.version);
             return Err(Error::new(place, Kind::Unsupported(what)));
         }
-        Ok(Self { store, key, config, catalogue: RwLock::default() })
+        Ok(Self { store, key, key_id, config, catalogue: RwLock::default() })
+    }
+
+    /// Returns the key file that opened it; `None` if it was opened with the master key.
+    #[must_use]
+    pub fn key_id(&self) -> Option<FileId> {
+        self.key_id
     }
 
     /// Returns the repository's own id: 64 hexadecimal digits, given at its creation.
@@ -468,14 +490,11 @@ pub(crate) fn in_lanes<T: Sync, R: Send>(lanes: usize, items: &[T], work: impl F
     indexed.into_iter().map(|(_, result)| result).collect()
 }
 
-fn open_key(store: &dyn Store, listed: &Listed, password: &Password) -> Result<Option<Key>> {
-    // A key file has some 450 bytes: a large one is not a key, and not worth reading.
-    if listed.size > 64 << 10 {
-        return Ok(None);
-    }
-    let json = store.read(FileKind::Key, &listed.name)?;
-    let file: KeyFile = serde_json::from_slice(&json).map_err(|error| {
-        Error::damaged(crate::store::place(store, "read", FileKind::Key, &listed.name), error.to_string())
-    })?;
-    Ok(file.unwrap(&password.0))
+fn read_config(store: &dyn Store) -> Result<Vec<u8>> {
+    store.read(FileKind::Config, "config").map_err(|error| match error.kind {
+        Kind::NotFound | Kind::NoRepository => {
+            Error::new(format!("open {}", store.address()), Kind::NoRepository)
+        }
+        _ => error,
+    })
 }

@@ -4,6 +4,7 @@ mod agent;
 mod backup;
 mod check;
 mod init;
+mod key;
 mod points;
 mod prune;
 mod recover;
@@ -71,6 +72,8 @@ enum Verb {
     Prune(prune::Options),
     /// Copy points to vaults that lack them
     Sync(sync::Options),
+    /// Look after the keys of the vaults: passwords, the master key, and whether the ones in the safe still open
+    Key(key::Options),
     /// If this crashed now: what would be lost, and what is known of getting it back
     Status(status::Options),
     /// Run the schedule of the plan until stopped
@@ -102,6 +105,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
     match verb {
         Verb::Init(options) => init::run(&global, &options),
         Verb::Check(options) => check::run(&global, &options),
+        Verb::Key(options) => key::run(&global, &options),
         Verb::Schema => {
             println!("{:#}", plan::schema());
             Ok(Exit::Done)

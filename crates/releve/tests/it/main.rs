@@ -13,6 +13,7 @@ mod cli;
 mod demo;
 mod faults;
 mod kept;
+mod keys;
 mod killed;
 mod main_job;
 mod oracle;

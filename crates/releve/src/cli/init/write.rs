@@ -174,7 +174,7 @@ fn vaults(out: &mut String, vault: &Vault, place: &Place) {
         &format!(
             "DECIDE: the copy that survives fire and theft. Any S3 store, or sftp://user@host//folder on a machine elsewhere.\n\
              Take these lines in, put \"cloud\" into policy.vaults, and put a password of its own into the file below:\n\
-             head -c 32 /dev/urandom | base64 > cloud.key; chmod 600 cloud.key\n\
+             releve key generate --to cloud.key\n\
              [vaults.cloud]\n\
              url = \"s3://bucket/releve?endpoint=https://s3.example.com&region=fr-par\"\n\
              site = \"cloud\"\n\
