@@ -147,7 +147,7 @@ impl Checker<'_, '_> {
             .iter()
             .map(|(name, system)| (format!("systems.{name}.policy.keep"), &system.policy.keep));
         for (path, keep) in std::iter::once(("policy.keep".to_owned(), &plan.policy.keep)).chain(own) {
-            if keep.as_ref().is_some_and(|keep| !keep.says_something()) {
+            if !self.notes.is_broken(&path) && keep.as_ref().is_some_and(|keep| !keep.says_something()) {
                 self.error(
                     "keeps-nothing",
                     &path,

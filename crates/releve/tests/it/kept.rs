@@ -40,7 +40,7 @@ fn what_no_rule_keeps_is_shown_first_and_goes_when_someone_says_so() {
         assert!(world.restic(vault).run(&["check", "--read-data"]).success);
     }
     let again = world.run(&["prune", "--yes", "--json"]).exits(0).json();
-    assert_eq!(again["vaults"][0]["plan"]["wait"]["packs"].as_u64().unwrap() > 0, true, "{again}");
+    assert!(again["vaults"][0]["plan"]["wait"]["packs"].as_u64().unwrap() > 0, "{again}");
     assert!(again["vaults"][0]["done"].is_null() && again["vaults"][0]["failure"].is_null(), "{again}");
     world.run(&["state", "verify"]).exits(0);
 }
@@ -122,10 +122,9 @@ fn a_point_can_be_named_to_go_but_never_the_newest_complete_one() {
 
 #[test]
 fn the_agent_prunes_where_the_plan_says_so_and_only_on_that_host() {
-    let world = four_points("policy_prune");
+    let world = four_points("");
     let plan = |prune: &str| {
         let text = fs::read_to_string(world.path("plan.toml")).unwrap();
-        let text = text.replace("policy_prune\n", "");
         let more = format!("[policy]\nprune = {{ every = \"1 day\"{prune} }}");
         let text = if text.contains("prune =") {
             let line = text.lines().find(|line| line.starts_with("prune =")).unwrap().to_owned();

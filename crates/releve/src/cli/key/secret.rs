@@ -68,9 +68,7 @@ impl Secret {
             Self::Typed(typed) => passphrase::readings(typed),
             Self::Master(master) => {
                 return Ok(match session.open_with(name, With::Master(master), state)? {
-                    Tried::Opened(repository) => {
-                        Attempt::Opened(Unlocked { repository, password: None })
-                    }
+                    Tried::Opened(repository) => Attempt::Opened(Unlocked { repository, password: None }),
                     Tried::Not(error) => Attempt::Not(error),
                 });
             }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use testkit::{Restic, tree};
 use vault::backup::{BackupOptions, backup};
+use vault::keys::MasterKey;
 use vault::prune::{PruneOptions, PruneReport, carry_out, plan};
 use vault::restore::{RestoreOptions, restore};
 use vault::store::{Credentials, Listed};
@@ -36,6 +37,8 @@ struct Life {
     now: i64,
     /// The first is the one whose snapshots name the points.
     vaults: Vec<&'static str>,
+    /// What opens each vault: a password takes time on purpose.
+    keys: BTreeMap<&'static str, MasterKey>,
 }
 
 impl Life {
@@ -45,10 +48,12 @@ impl Life {
 
     fn with(vaults: &[&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let life = Self { folder, points: BTreeMap::new(), made: 0, now: 100 * DAY, vaults: vaults.to_vec() };
+        let (points, keys) = (BTreeMap::new(), BTreeMap::new());
+        let mut life = Self { folder, points, made: 0, now: 100 * DAY, vaults: vaults.to_vec(), keys };
         fs::create_dir(life.data()).unwrap();
         for vault in vaults {
-            Repository::create(life.store(vault), &password(), "here", life.time()).unwrap();
+            let created = Repository::create(life.store(vault), &password(), "here", life.time()).unwrap();
+            life.keys.insert(vault, MasterKey::of(&created));
         }
         life
     }
@@ -71,7 +76,15 @@ impl Life {
     }
 
     fn open(&self, vault: &str) -> Arc<Repository> {
-        open(self.store(vault))
+        self.open_in(self.store(vault), vault)
+    }
+
+    /// Opens a vault through another store. What is none of the vaults is a copy of the first.
+    fn open_in(&self, store: Box<dyn Store>, vault: &str) -> Arc<Repository> {
+        let key = self.keys.get(vault).unwrap_or(&self.keys["vault"]);
+        let repository = Repository::open_with_master(store, key).unwrap();
+        repository.load_index().unwrap();
+        Arc::new(repository)
     }
 
     /// Runs restic, which must succeed.
@@ -197,12 +210,6 @@ fn password() -> Password {
 
 fn holder() -> Holder {
     Holder { hostname: "here".into(), username: "me".into() }
-}
-
-fn open(store: Box<dyn Store>) -> Arc<Repository> {
-    let repository = Repository::open(store, &password()).unwrap();
-    repository.load_index().unwrap();
-    Arc::new(repository)
 }
 
 fn prune(vault: &Arc<Repository>, options: &PruneOptions) -> Result<PruneReport> {

@@ -77,10 +77,7 @@ fn wherever_it_is_killed_every_point_comes_back_and_the_next_prune_ends_it() {
     loop {
         life.copy_vault("copy");
         let store = Mortal::new(life.store("copy"), i64::from(killed));
-        let vault = match Repository::open(store, &password()) {
-            Ok(vault) => Arc::new(vault),
-            Err(error) => panic!("{error}"),
-        };
+        let vault = life.open_in(store, "copy");
         let result = prune(&vault, &options);
         drop(vault);
         unlock(&life.path("copy"));

@@ -160,7 +160,7 @@ fn a_repair_that_is_killed_anywhere_is_ended_by_the_next() {
         fs::remove_file(of(&packs[0])).unwrap();
         flip(&of(&packs[1]), 20);
         flip(&of(&life.files(FileKind::Index)[0]), 30);
-        let vault = Arc::new(Repository::open(Mortal::new(life.store("copy"), killed), &password()).unwrap());
+        let vault = life.open_in(Mortal::new(life.store("copy"), killed), "copy");
         let others = [life.open("other")];
         let planned = examine(&vault, &others, &options(&life), &Progress::default()).unwrap();
         let result = carry_out(&vault, &others, &planned, &options(&life), &Progress::default());

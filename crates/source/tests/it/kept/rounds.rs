@@ -20,21 +20,15 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    fn holder() -> Holder {
-        holder()
-    }
-
     /// Opens a vault: as it is, or to be killed after some changes.
-    fn open(&mut self, vault: usize) -> Option<Arc<Repository>> {
+    fn open(&mut self, vault: usize) -> Arc<Repository> {
         if !self.random.once_in(4) {
-            return Some(self.life.open(VAULTS[vault]));
+            return self.life.open(VAULTS[vault]);
         }
         let changes = i64::try_from(self.random.below(8)).unwrap();
         self.log.push(format!("  killed after {changes} changes"));
         let store = Mortal::new(self.life.store(VAULTS[vault]), changes);
-        let repository = Repository::open(store, &password()).unwrap();
-        repository.load_index().unwrap();
-        Some(Arc::new(repository))
+        self.life.open_in(store, VAULTS[vault])
     }
 
     fn change(&mut self) {
@@ -52,14 +46,13 @@ impl Round<'_> {
     fn backup(&mut self) {
         self.change();
         // The strong one first: only what it has is expected to come back, whatever breaks in the other.
-        let vaults: Vec<_> =
-            [1 - self.weak, self.weak].into_iter().filter_map(|vault| self.open(vault)).collect();
+        let vaults: Vec<_> = [1 - self.weak, self.weak].into_iter().map(|vault| self.open(vault)).collect();
         let _ = self.life.backup_to(&vaults);
     }
 
     fn sync(&mut self) {
         for (from, to) in [(0, 1), (1, 0)] {
-            let (source, Some(target)) = (self.life.open(VAULTS[from]), self.open(to)) else { continue };
+            let (source, target) = (self.life.open(VAULTS[from]), self.open(to));
             let Ok((there, _)) = target.snapshots() else { continue };
             for (_, snapshot) in source.snapshots().unwrap().0 {
                 if !there.iter().any(|(_, other)| other.tree == snapshot.tree && other.tags == snapshot.tags)
@@ -68,7 +61,7 @@ impl Round<'_> {
                         std::slice::from_ref(&source),
                         &target,
                         &snapshot,
-                        &Self::holder(),
+                        &holder(),
                         &Progress::default(),
                     );
                 }
@@ -80,7 +73,7 @@ impl Round<'_> {
     fn prune(&mut self) {
         let Some(forgotten) = self.choose() else { return };
         for (vault, name) in VAULTS.iter().enumerate() {
-            let Some(repository) = self.open(vault) else { continue };
+            let repository = self.open(vault);
             let Ok((snapshots, _)) = repository.snapshots() else { continue };
             let of = |tree: &BlobId| forgotten.contains(tree);
             let forget: Vec<FileId> =
@@ -108,9 +101,9 @@ impl Round<'_> {
     }
 
     fn repair(&mut self, vault: usize) {
-        let options = RepairOptions { read: Window::ALL, now: self.life.time(), holder: Self::holder() };
+        let options = RepairOptions { read: Window::ALL, now: self.life.time(), holder: holder() };
         let others = [self.life.open(VAULTS[1 - vault])];
-        let Some(repository) = self.open(vault) else { return };
+        let repository = self.open(vault);
         let progress = Progress::default();
         let done = examine(&repository, &others, &options, &progress)
             .and_then(|planned| mend(&repository, &others, &planned, &options, &progress));
@@ -150,9 +143,9 @@ impl Round<'_> {
         let share = 0.3;
         let options = VerifyOptions {
             read: Window { from: self.random.below(10) as f64 / 10.0, share },
-            holder: Self::holder(),
+            holder: holder(),
         };
-        let Some(repository) = self.open(1 - self.weak) else { return };
+        let repository = self.open(1 - self.weak);
         if let Ok(report) = verify(&repository, &options, &Progress::default()) {
             assert_eq!(report.finding_count, 0, "{report:?}\n{:#?}", self.log);
         }
@@ -203,7 +196,7 @@ impl Round<'_> {
     fn make_whole(&mut self) {
         for vault in [self.weak, 1 - self.weak] {
             unlock(&self.life.path(VAULTS[vault]));
-            let options = RepairOptions { read: Window::ALL, now: self.life.time(), holder: Self::holder() };
+            let options = RepairOptions { read: Window::ALL, now: self.life.time(), holder: holder() };
             let (repository, others) = (self.life.open(VAULTS[vault]), [self.life.open(VAULTS[1 - vault])]);
             let progress = Progress::default();
             let planned = examine(&repository, &others, &options, &progress).unwrap();
@@ -217,8 +210,7 @@ impl Round<'_> {
                 let wanted = self.life.points.values().any(|(root, _)| *root == snapshot.tree);
                 if wanted && !there.iter().any(|(_, other)| other.tree == snapshot.tree) {
                     let sources = [Arc::clone(&source)];
-                    vault::copy::copy(&sources, &target, &snapshot, &Self::holder(), &Progress::default())
-                        .unwrap();
+                    vault::copy::copy(&sources, &target, &snapshot, &holder(), &Progress::default()).unwrap();
                 }
             }
         }
