@@ -10,8 +10,9 @@ use vault::keys::{self, KEYS_MAX, MasterKey};
 use vault::store::{Credentials, open};
 use vault::{FileId, FileKind, Holder, Kind, Password, Repository, Result};
 
-const FIRST: &str = "the first password, and long";
-const SECOND: &str = "the second password, and long";
+// Of the length that costs least: these tests open a vault some hundred times.
+const FIRST: &str = "the first password, as long as they come, and random";
+const SECOND: &str = "the second password, as long as they come, and random";
 const SHORT: &str = "quick brown fox";
 
 /// A vault in a folder, and the faults of its store.
@@ -148,9 +149,11 @@ fn a_rotation_replaces_the_password_and_nothing_else_opens() {
 
 #[test]
 fn wherever_a_rotation_fails_there_is_a_way_in_and_a_second_try_succeeds() {
-    let mut failed = 0;
-    for call in [Call::List, Call::Read, Call::Write, Call::Size, Call::Remove] {
-        for skip in 0..4 {
+    let mut failed = Vec::new();
+    for (call, tries) in
+        [(Call::List, 3), (Call::Read, 4), (Call::Write, 1), (Call::Size, 1), (Call::Remove, 1)]
+    {
+        for skip in 0..tries {
             let place = Place::new();
             let vault = place.open(FIRST).unwrap();
             place.faults.fail(call, FileKind::Key, skip, 1, || Kind::Unreachable("cut".into()));
@@ -161,7 +164,7 @@ fn wherever_a_rotation_fails_there_is_a_way_in_and_a_second_try_succeeds() {
             match rotated {
                 Ok(()) => assert!(is_wrong_password(old) && new.is_ok(), "{call:?} {skip}"),
                 Err(error) => {
-                    failed += 1;
+                    failed.push((call, skip));
                     assert!(old.is_ok() || new.is_ok(), "{call:?} {skip}: {error}");
                     if let Ok(vault) = old {
                         let again = keys::rotate(&vault, &password(SECOND), &holder(), now()).unwrap();
@@ -173,7 +176,8 @@ fn wherever_a_rotation_fails_there_is_a_way_in_and_a_second_try_succeeds() {
             }
         }
     }
-    assert!(failed >= 8, "only {failed} calls failed: the test is blind");
+    // Two listings, three readings, one of each other: what is not among them succeeded.
+    assert_eq!(failed.len(), 8, "{failed:?}");
 }
 
 #[test]

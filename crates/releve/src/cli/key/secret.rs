@@ -68,10 +68,11 @@ impl Secret {
             Self::Typed(typed) => passphrase::readings(typed),
             Self::Master(master) => {
                 return Ok(match session.open_with(name, With::Master(master), state)? {
-                    Tried::Opened(repository) => {
-                        Attempt::Opened(Unlocked { repository, password: None })
+                    Tried::Opened(repository) => Attempt::Opened(Unlocked { repository, password: None }),
+                    Tried::Not(error) => {
+                        let says = |id: &str| format!("the paper says: the key of repository {id}");
+                        Attempt::Not(Error { help: master.repository().map(says), ..error })
                     }
-                    Tried::Not(error) => Attempt::Not(error),
                 });
             }
         };
