@@ -94,6 +94,9 @@ fn the_drill_of_every_password_lost_ends_with_the_system_back() {
         fs::remove_dir_all(world.path(gone)).unwrap();
     }
     fs::rename(world.data(), world.path("what-it-was")).unwrap();
+    fs::write(world.path("far.key"), PASSWORD).unwrap();
+    world.run(&["key", "list", "--vault", "far"]).exits(1).says("key add --master");
+    fs::remove_file(world.path("far.key")).unwrap();
     world
         .run(&["key", "check", "--master", "far.master", "--vault", "far"])
         .exits(0)
