@@ -174,7 +174,7 @@ pub(crate) struct ScryptCost {
 }
 
 impl ScryptCost {
-    /// 32 MiB and a quarter of a second: for what is beyond guessing at any price, since whoever opens the vault pays it each time.
+    /// 32 MiB and a fifth of a second: for what is beyond guessing at any price, since whoever opens the vault pays it each time.
     const BEYOND_GUESSING: Self = Self { n: 1 << 15, r: 8, p: 3 };
     /// What restic's own calibration, to half a second, arrives at on a usual machine.
     const USUAL: Self = Self { n: 1 << 15, r: 8, p: 5 };
