@@ -35,6 +35,7 @@ pub fn copy(
 ) -> Result<Copied> {
     target.check_writable()?;
     let _target_lock = Lock::take(target, LockKind::Shared, holder)?;
+    target.refresh_index()?;
     let mut source_locks = Vec::new();
     for source in sources {
         match Lock::take(source, LockKind::Shared, holder) {

@@ -7,7 +7,7 @@
 //! each uploader. A vault that is slow slows the caller down; one that fails is dropped and the caller goes on.
 
 use crate::crypto::OVERHEAD;
-use crate::format::index::{self, IndexedPack};
+use crate::format::index::{self, Index, IndexedPack};
 use crate::format::pack::{self, Entry};
 use crate::mutex::lock;
 use crate::{BlobId, BlobKind, Error, FileId, FileKind, Repository, Result};
@@ -22,7 +22,7 @@ const DATA_PACK_SIZE: usize = 16 << 20;
 /// Trees are read one by one: small packs keep them close together without holding memory.
 const TREE_PACK_SIZE: usize = 4 << 20;
 /// A crash costs the upload of what no index names yet: at most this many blobs, or this many packs.
-const INDEX_BLOBS_MAX: usize = 40_000;
+pub(crate) const INDEX_BLOBS_MAX: usize = 40_000;
 const INDEX_PACKS_MAX: usize = 64;
 
 /// Writes blobs to one vault. All methods may be called from several threads.
@@ -217,8 +217,9 @@ impl Shared {
         if packs.is_empty() {
             return;
         }
-        match self.repository.write_sealed(FileKind::Index, &index::write(packs)) {
-            Ok(_) => self.repository.learn(packs),
+        let index = Index { packs: packs.to_vec(), ..Index::default() };
+        match self.repository.write_sealed(FileKind::Index, &index::write(&index)) {
+            Ok(file) => self.repository.learn_from(file, packs),
             Err(error) => self.fail(error),
         }
     }

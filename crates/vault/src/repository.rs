@@ -6,12 +6,14 @@
 use crate::catalogue::{Catalogue, Location};
 use crate::crypto::Key;
 use crate::format::config::Config;
+use crate::format::index::{Index, IndexedPack};
 use crate::format::key::KeyFile;
 use crate::format::pack::{self, Entry};
-use crate::format::{self, BlobKind, index::IndexedPack};
+use crate::format::{self, BlobKind};
 use crate::keys::{self, MasterKey};
 use crate::store::Listed;
 use crate::{BlobId, Error, FileId, FileKind, Holder, Kind, Node, Result, Snapshot, Store};
+use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -200,26 +202,46 @@ impl Repository {
     /// Reads every index file, several at a time. What was known before is forgotten. Damaged index files are
     /// reported and passed over; a listing that fails is an error.
     pub fn load_index(&self) -> Result<IndexReport> {
-        let names = self.store.list(FileKind::Index)?;
-        let results = self.for_each(&names, |listed| {
-            let json = self.read_sealed(FileKind::Index, &listed.name)?;
-            format::index::read(&json).ok_or_else(|| {
-                Error::damaged(
-                    crate::store::place(self.store(), "read", FileKind::Index, &listed.name),
-                    "not an index",
-                )
-            })
-        });
         let mut catalogue = Catalogue::default();
         let mut report = IndexReport::default();
-        for result in results {
-            match result {
-                Ok(packs) => packs.iter().for_each(|pack| catalogue.add(pack)),
+        for (file, index) in self.indexes(&self.store.list(FileKind::Index)?) {
+            catalogue.add_file(file);
+            match index {
+                Ok(index) => index.packs.iter().for_each(|pack| catalogue.add(pack)),
                 Err(error) => report.damaged.push(error),
             }
         }
         *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = catalogue;
         Ok(report)
+    }
+
+    /// Reads these index files.
+    pub(crate) fn indexes(&self, listed: &[Listed]) -> Vec<(FileId, Result<Index>)> {
+        let read = |listed: &Listed| {
+            let damaged = || {
+                let place = crate::store::place(self.store(), "read", FileKind::Index, &listed.name);
+                Error::damaged(place, "not an index")
+            };
+            let json = self.read_sealed(FileKind::Index, &listed.name)?;
+            format::index::read(&json).ok_or_else(damaged)
+        };
+        let results = self.for_each(listed, read);
+        // A listing holds nothing but names.
+        listed
+            .iter()
+            .zip(results)
+            .filter_map(|(listed, index)| Some((listed.name.parse().ok()?, index)))
+            .collect()
+    }
+
+    /// Brings the index up to date. Whoever adds to the vault calls it under his lock: what was known before may have been pruned since.
+    pub(crate) fn refresh_index(&self) -> Result<()> {
+        let listed = self.store.list(FileKind::Index)?;
+        let names: HashSet<FileId> = listed.iter().filter_map(|listed| listed.name.parse().ok()).collect();
+        if *self.catalogue().files() == names {
+            return Ok(());
+        }
+        self.load_index().map(drop)
     }
 
     /// Returns all snapshots, and the errors of those that could not be read.
@@ -239,7 +261,7 @@ impl Repository {
         Ok((snapshots, damaged))
     }
 
-    fn read_snapshot(&self, name: &str) -> Result<(FileId, Snapshot)> {
+    pub(crate) fn read_snapshot(&self, name: &str) -> Result<(FileId, Snapshot)> {
         let json = self.read_sealed(FileKind::Snapshot, name)?;
         let damaged = |what: String| {
             Error::damaged(crate::store::place(self.store(), "read", FileKind::Snapshot, name), what)
@@ -282,9 +304,16 @@ impl Repository {
         self.catalogue.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes blobs known that have just become durable here.
+    /// Makes blobs known that no index names.
     pub(crate) fn learn(&self, packs: &[IndexedPack]) {
         let mut catalogue = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
+        packs.iter().for_each(|pack| catalogue.add(pack));
+    }
+
+    /// Makes blobs known that an index file, just written, names.
+    pub(crate) fn learn_from(&self, file: FileId, packs: &[IndexedPack]) {
+        let mut catalogue = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
+        catalogue.add_file(file);
         packs.iter().for_each(|pack| catalogue.add(pack));
     }
 
@@ -319,7 +348,8 @@ impl Repository {
         Err(first_error.unwrap_or_else(|| Error::new(place(), Kind::NotFound)))
     }
 
-    fn blob_at(&self, pack: FileId, location: &Location, id: &BlobId) -> Result<Vec<u8>> {
+    /// Returns the plain text of a blob at this place.
+    pub(crate) fn blob_at(&self, pack: FileId, location: &Location, id: &BlobId) -> Result<Vec<u8>> {
         let mut sealed = self.store.read_range(FileKind::Pack, &pack.to_string(), location.range())?;
         let mut opener = Opener::default();
         let opened = self.open_blob(&mut sealed, location.uncompressed, id, &mut opener);
@@ -337,21 +367,21 @@ impl Repository {
         id: &BlobId,
         opener: &'o mut Opener,
     ) -> Result<&'o [u8], &'static str> {
-        let plain = self.key.open(sealed).map_err(|_| "its seal is broken")?;
-        let plain = match uncompressed {
-            0 => plain,
-            length if length as usize <= BLOB_MAX => {
-                opener.inflate(plain, length as usize).ok_or("it doesn't decompress")?
-            }
-            _ => return Err("its length makes no sense"),
-        };
-        if uncompressed > 0 && plain.len() != uncompressed as usize {
-            return Err("its length differs from the index");
-        }
-        if BlobId::of(plain) != *id {
-            return Err("its content doesn't match its hash");
-        }
-        Ok(plain)
+        let stored = self.key.open(sealed).map_err(|_| "its seal is broken")?;
+        check_stored(stored, uncompressed, id, opener)
+    }
+
+    /// Opens a sealed blob, checks it as [`open_blob`](Self::open_blob) does, and returns it as it is stored: compressed where `uncompressed` is above 0.
+    pub(crate) fn open_stored<'s>(
+        &self,
+        sealed: &'s mut [u8],
+        uncompressed: u32,
+        id: &BlobId,
+        opener: &mut Opener,
+    ) -> Result<&'s [u8], &'static str> {
+        let stored = self.key.open(sealed).map_err(|_| "its seal is broken")?;
+        check_stored(stored, uncompressed, id, opener)?;
+        Ok(stored)
     }
 
     /// Reads the headers of the packs that no index names, and makes known what is in them. Returns how many packs that were: an
@@ -375,7 +405,7 @@ impl Repository {
         Ok(found.len())
     }
 
-    fn read_header(&self, listed: &Listed) -> Result<Option<IndexedPack>> {
+    pub(crate) fn read_header(&self, listed: &Listed) -> Result<Option<IndexedPack>> {
         let trailer = pack::TRAILER as u64;
         let Some(end) = listed.size.checked_sub(trailer) else { return Ok(None) };
         let bytes = self.store.read_range(FileKind::Pack, &listed.name, end..listed.size)?;
@@ -406,6 +436,29 @@ impl Repository {
     pub(crate) fn for_each<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
         in_lanes(self.store.lanes(), items, work)
     }
+}
+
+/// Inflates a blob as it was stored, and checks it against its hash.
+fn check_stored<'o>(
+    stored: &'o [u8],
+    uncompressed: u32,
+    id: &BlobId,
+    opener: &'o mut Opener,
+) -> Result<&'o [u8], &'static str> {
+    let plain = match uncompressed {
+        0 => stored,
+        length if length as usize <= BLOB_MAX => {
+            opener.inflate(stored, length as usize).ok_or("it doesn't decompress")?
+        }
+        _ => return Err("its length makes no sense"),
+    };
+    if uncompressed > 0 && plain.len() != uncompressed as usize {
+        return Err("its length differs from the index");
+    }
+    if BlobId::of(plain) != *id {
+        return Err("its content doesn't match its hash");
+    }
+    Ok(plain)
 }
 
 /// Calls `work` for every item on up to `lanes` threads, and returns the results in order.

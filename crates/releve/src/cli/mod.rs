@@ -6,7 +6,9 @@ mod check;
 mod init;
 mod key;
 mod points;
+mod prune;
 mod recover;
+mod repair;
 mod restore;
 mod state;
 mod status;
@@ -64,6 +66,10 @@ enum Verb {
     Recover(recover::Options),
     /// Check that the vaults hold what they should
     Verify(verify::Options),
+    /// Heal a vault: lost indexes from its packs, damage from other vaults
+    Repair(repair::Options),
+    /// Take out points that no rule keeps, and give back their room
+    Prune(prune::Options),
     /// Copy points to vaults that lack them
     Sync(sync::Options),
     /// Look after the keys of the vaults: passwords, the master key, and whether the ones in the safe still open
@@ -120,6 +126,8 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
                 Verb::Restore(options) => restore::run(&session, &options),
                 Verb::Recover(options) => recover::run(&session, &options),
                 Verb::Verify(options) => verify::run(&session, &options),
+                Verb::Repair(options) => repair::run(&session, &options),
+                Verb::Prune(options) => prune::run(&session, &options),
                 Verb::Sync(options) => sync::run(&session, &options),
                 Verb::Status(options) => status::run(&session, &options),
                 Verb::Agent(options) => agent::run(&session, &options),

@@ -11,4 +11,5 @@
 mod contract;
 mod faulty_store;
 mod keys;
+mod sample;
 mod stores;

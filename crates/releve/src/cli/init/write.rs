@@ -62,8 +62,9 @@ const POLICY: &str = r#"
 vaults = ["local"]      # DECIDE: add "cloud": a single copy beside the original burns with it
 every = "1 hour"
 verify = { every = "1 week", read_data = "10%" }
-# Nothing is pruned yet, every point is kept. What you would keep may stand here already:
+# Every point is kept until you say what is enough, and who prunes (`releve prune --dry-run` shows what would go):
 # keep = { hourly = 24, daily = 14, weekly = 8, monthly = 12 }
+# prune = { every = "1 day" }
 "#;
 
 const SCENARIOS: &str = r#"
