@@ -42,6 +42,9 @@ impl From<vault::Error> for Error {
     fn from(error: vault::Error) -> Self {
         use vault::Kind;
         let help = match &error.kind {
+            Kind::WrongPassword { keys: 0 } => Some(
+                "its key files are gone: an exported master key opens it still, `releve key add --master FILE`",
+            ),
             Kind::WrongPassword { .. } => {
                 Some("check the vault's password in the plan: the key file may be another vault's")
             }

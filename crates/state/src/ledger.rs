@@ -445,6 +445,16 @@ mod tests {
     }
 
     #[test]
+    fn what_was_done_with_a_key_is_remembered() {
+        let (_dir, state) = state();
+        let event =
+            KeyEvent { vault: "cloud".into(), what: "checked".into(), points: 3, ..KeyEvent::default() };
+        state.append(Body::Key(event.clone()), now()).unwrap();
+        let kept = state.records().unwrap().pop().unwrap().body;
+        assert_eq!(kept, Body::Key(event));
+    }
+
+    #[test]
     fn an_edited_record_is_found() {
         let (_dir, state) = state();
         for points in 1..=3 {

@@ -3,6 +3,7 @@
 //!
 //! A sealed message is `IV (16 bytes) ‖ ciphertext ‖ MAC (16 bytes)`; the MAC covers the ciphertext.
 
+use crate::{Password, passphrase};
 use aes::cipher::{Block, BlockEncrypt, KeyInit, KeyIvInit, StreamCipher};
 use aes::{Aes128, Aes256};
 use base64::Engine as _;
@@ -173,18 +174,21 @@ pub(crate) struct ScryptCost {
 }
 
 impl ScryptCost {
-    /// 32 MiB and some 0.3 s on a server of 2023: what restic's own calibration arrives at.
-    pub(crate) const DEFAULT: Self = Self { n: 1 << 15, r: 8, p: 3 };
+    /// 32 MiB and a fifth of a second: for what is beyond guessing at any price, since whoever opens the vault pays it each time.
+    const BEYOND_GUESSING: Self = Self { n: 1 << 15, r: 8, p: 3 };
+    /// What restic's own calibration, to half a second, arrives at on a usual machine.
+    const USUAL: Self = Self { n: 1 << 15, r: 8, p: 5 };
+    /// Four times the memory, which is what a guesser's graphics card has least of, and more than twice the time.
+    const STRONG: Self = Self { n: 1 << 17, r: 8, p: 3 };
 
-    /// Four times the memory and the time. Memory is what a guesser's graphics card has least of.
-    pub(crate) const STRONG: Self = Self { n: 1 << 17, r: 8, p: 3 };
-
-    /// Bytes from which on a password that is no quotation is beyond guessing, whatever a guess costs.
-    const LONG: usize = 24;
-
-    /// Returns what a new key with this password is to cost. Whoever opens the vault pays it each time, so that it is spent where it counts.
-    pub(crate) fn for_password(password: &[u8]) -> Self {
-        if password.len() < Self::LONG { Self::STRONG } else { Self::DEFAULT }
+    /// Returns what a new key with this password is to cost: the more the easier it may be to guess.
+    pub(crate) fn for_password(password: &Password) -> Self {
+        match password.bytes().len() {
+            _ if passphrase::is_generated(password) => Self::BEYOND_GUESSING,
+            40.. => Self::BEYOND_GUESSING,
+            24.. => Self::USUAL,
+            _ => Self::STRONG,
+        }
     }
 
     /// Returns the work, to compare: tries begin where they are cheap.
@@ -239,6 +243,16 @@ mod tests {
         for length in 0..OVERHEAD {
             assert_eq!(key.open(&mut vec![0; length]), Err(NotAuthentic));
         }
+    }
+
+    #[test]
+    fn a_guess_costs_at_least_what_restic_asks_unless_nobody_can_guess() {
+        let cost = |text: &str| ScryptCost::for_password(&Password::new(text.as_bytes().to_vec()));
+        let (short, usual) = (cost("quick brown fox"), cost("correct horse battery staple"));
+        assert_eq!(usual, ScryptCost::USUAL);
+        assert!(short.n == 4 * usual.n && short.work() > 2 * usual.work());
+        assert_eq!(cost(&passphrase::generate().unwrap()), ScryptCost::BEYOND_GUESSING);
+        assert_eq!(cost(&"0123456789".repeat(4)), ScryptCost::BEYOND_GUESSING);
     }
 
     #[test]

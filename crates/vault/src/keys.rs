@@ -82,17 +82,22 @@ pub struct Rotation {
 
 /// Returns the keys, oldest first, and the errors of those that could not be read. No password is needed.
 pub fn list(store: &dyn Store) -> Result<(Vec<KeyInfo>, Vec<Error>)> {
-    let (files, unread) = read_all(store, &store.list(FileKind::Key)?);
+    let (files, unread) = read_all(store, &listing(store)?);
     let info = |(id, file): (FileId, KeyFile)| KeyInfo {
         id,
-        created: file.created,
-        hostname: file.hostname,
-        username: file.username,
+        created: shown(&file.created),
+        hostname: shown(&file.hostname),
+        username: shown(&file.username),
         scrypt: (file.cost.n, file.cost.r, file.cost.p),
     };
     let mut keys: Vec<_> = files.into_iter().map(info).collect();
     keys.sort_by(|a, b| (&a.created, a.id).cmp(&(&b.created, b.id)));
     Ok((keys, unread))
+}
+
+/// Whoever can write to the vault wrote it: nothing in it may move a terminal's cursor.
+fn shown(text: &str) -> String {
+    text.chars().map(|sign| if sign.is_control() { '\u{fffd}' } else { sign }).collect()
 }
 
 /// Adds a key that opens with `password`, and returns it once it was read back and has opened. Where one does already, nothing is written.
@@ -159,7 +164,7 @@ pub fn prove(vault: &Repository) -> Result<Proof> {
 
 /// Returns the master key that the password opens, and the file that it was in.
 pub(crate) fn search(store: &dyn Store, password: &Password) -> Result<(Key, FileId)> {
-    let listed = store.list(FileKind::Key)?;
+    let listed = listing(store)?;
     let (files, mut unread) = read_all(store, &listed);
     if let Some(found) = cheapest_first(files).find_map(|(id, file)| Some((file.unwrap(password)?, id))) {
         return Ok(found);
@@ -235,6 +240,16 @@ fn opened_by(vault: &Repository, listed: &[Listed], password: &Password) -> Resu
     match unread.into_iter().find(Error::is_retryable) {
         Some(error) if found.is_none() => Err(error),
         _ => Ok(found),
+    }
+}
+
+/// Lists the key files. Where the config is and their folder isn't, the repository is there and has none.
+fn listing(store: &dyn Store) -> Result<Vec<Listed>> {
+    match store.list(FileKind::Key) {
+        Err(Error { kind: Kind::NoRepository, .. }) if store.size(FileKind::Config, "config")?.is_some() => {
+            Ok(Vec::new())
+        }
+        other => other,
     }
 }
 

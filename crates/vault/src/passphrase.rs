@@ -98,6 +98,12 @@ pub fn readings(typed: &Password) -> Vec<Password> {
     readings
 }
 
+/// Returns whether it is a generated one, as it was printed.
+pub(crate) fn is_generated(password: &Password) -> bool {
+    let text = std::str::from_utf8(password.bytes()).unwrap_or_default();
+    generated(text).is_some_and(|values| sum(&values) == 0 && grouped(&values).as_str() == text)
+}
+
 /// Returns whether it looks like a generated one with a slip in it.
 #[must_use]
 pub fn is_slip(typed: &Password) -> bool {

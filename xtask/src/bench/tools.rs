@@ -6,7 +6,7 @@ use crate::run::{Failure, Result, cargo, find, output, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PASSWORD: &str = "a password that only benches have";
+const PASSWORD: &str = "a password that only benches have, long as keys are";
 
 /// The point that a repository is filled with.
 const FILLED: &str = "filled";

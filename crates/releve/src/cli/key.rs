@@ -140,6 +140,7 @@ fn list(session: &Session, options: &List) -> Outcome {
         if let Err(error) = &opened {
             exit = exit.worse(Exit::Finding);
             remarks.push(format!("{name}: it does not open with what the plan has: {error}"));
+            remarks.extend(error.help.iter().map(|help| format!("  hint: {help}")));
         }
         for error in &damaged {
             exit = exit.worse(Exit::Finding);
@@ -217,7 +218,9 @@ impl Opener {
 
 /// Returns the vaults that were named; where the plan has one alone, that one. A change to all is never taken for granted.
 fn chosen(session: &Session, named: &[String]) -> Result<Vec<VaultName>, Failure> {
-    let names = vault_names(session, named)?;
+    let mut names = vault_names(session, named)?;
+    names.sort();
+    names.dedup();
     if named.is_empty() && names.len() > 1 {
         let names: Vec<_> = names.iter().map(|name| name.0.as_str()).collect();
         let help = format!("--vault NAME: the plan has {}", names.join(", "));

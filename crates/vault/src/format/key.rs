@@ -31,7 +31,7 @@ pub(crate) struct KeyFile {
 }
 
 impl KeyFile {
-    /// Wraps `master` with `password`, which is what people remember: it costs the more the shorter it is.
+    /// Wraps `master` with `password`; the easier that is to guess, the more a guess costs.
     pub(crate) fn wrap(
         master: &Key,
         password: &Password,
@@ -40,7 +40,7 @@ impl KeyFile {
     ) -> std::io::Result<Self> {
         let mut salt = [0u8; 64];
         random(&mut salt)?;
-        let cost = ScryptCost::for_password(password.bytes());
+        let cost = ScryptCost::for_password(password);
         let user = Key::derive(password.bytes(), &salt, cost)
             .ok_or_else(|| std::io::Error::other("scrypt failed"))?;
         Ok(Self {

@@ -208,6 +208,13 @@ mod tests {
         }
     }
 
+    proptest! {
+        #[test]
+        fn no_text_is_too_odd_to_be_refused(text in r"(\PC{0,20}|key ?[0-9é]{0,25}[ :.-]?[0-9a-zA-Z -]{0,30}|repository:|\n){0,20}") {
+            prop_assert!(MasterKey::from_paper(&text).is_err());
+        }
+    }
+
     #[test]
     fn what_is_missing_too_much_or_mixed_up_is_named() {
         let (paper, other) = (master().to_paper(), master().to_paper());

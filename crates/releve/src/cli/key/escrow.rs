@@ -73,10 +73,10 @@ pub(super) fn check(session: &Session, options: &Check) -> Outcome {
     };
     let screen = Screen::new(session.json, false);
     let state = state(session, &screen);
-    let mut answers: Vec<Answer> =
-        names.iter().map(|name| one(session, state.as_ref(), &screen, name, &secret)).collect();
     // A master key is one vault's alone. Where none was named, the question is which.
     let searched = matches!(secret, Secret::Master(_)) && options.vaults.is_empty();
+    let mut answers: Vec<Answer> =
+        names.iter().map(|name| one(session, state.as_ref(), &screen, name, &secret)).collect();
     let found = answers.iter().any(|answer| answer.opened);
     let counts = |answer: &Answer| answer.opened || !(searched && found);
     let exit = answers
@@ -135,7 +135,7 @@ fn one(
         Err((status, error)) => {
             exit = status;
             let what = match (status, opened) {
-                (Exit::Finding, _) => "DOES NOT OPEN",
+                (Exit::Finding, _) => "does not open",
                 (_, true) => "opens, and could not be read",
                 _ => "could not be asked",
             };

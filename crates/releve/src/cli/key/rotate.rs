@@ -96,7 +96,8 @@ pub(super) fn rotate(session: &Session, options: &Rotate) -> Outcome {
         let opened = opener.open(session, state.as_ref(), name);
         let (file, stays) = match &opened {
             Ok(opened) => after(session, &names, name, opened, &new)?,
-            Err(_) => (None, None),
+            // Others may have theirs from its file, and wait for it.
+            Err(_) => (file_of(session, name), None),
         };
         unlocked.push((name, opened, file, stays));
     }
@@ -159,28 +160,32 @@ fn after(
     unlocked: &Unlocked,
     new: &Password,
 ) -> Result<(Option<PathBuf>, Option<&'static str>), Failure> {
-    let (Some(vault), Some(old)) = (session.plan.vaults.get(name), &unlocked.password) else {
-        return Ok((None, None));
-    };
+    let Some(old) = &unlocked.password else { return Ok((None, None)) };
     // Only where the plan has the password that goes. One that can't be had opens nothing that could be shut.
     let planned = session.password_of(name);
     if !planned.is_ok_and(|planned| planned.is(old) && !planned.is(new)) {
         return Ok((None, None));
     }
-    let Some(plan::Secret::File(path)) = &vault.password else {
+    let Some(path) = file_of(session, name) else {
         return Ok((None, Some("the plan has its password from a command or the environment")));
     };
-    let shared = session.plan.vaults.iter().find(|(other, vault)| {
-        let same = matches!(&vault.password, Some(plan::Secret::File(theirs)) if theirs == path);
-        same && !names.contains(other)
-    });
-    match shared {
-        None => Ok((Some(path.into()), None)),
-        Some((other, _)) => {
+    let mut others = session.plan.vaults.keys().filter(|other| !names.contains(other));
+    match others.find(|other| file_of(session, other).is_some_and(|theirs| theirs == path)) {
+        None => Ok((Some(path), None)),
+        Some(other) => {
+            let path = path.display();
             let what =
                 format!("vaults `{name}` and `{other}` have their password from the same file, {path}");
             Err(usage(what, format!("rotate both: --vault {name} --vault {other}; nothing was changed")))
         }
+    }
+}
+
+/// Returns the file that the plan has a vault's password from.
+fn file_of(session: &Session, name: &VaultName) -> Option<PathBuf> {
+    match &session.plan.vaults.get(name)?.password {
+        Some(plan::Secret::File(path)) => Some(path.into()),
+        _ => None,
     }
 }
 

@@ -69,7 +69,10 @@ impl Secret {
             Self::Master(master) => {
                 return Ok(match session.open_with(name, With::Master(master), state)? {
                     Tried::Opened(repository) => Attempt::Opened(Unlocked { repository, password: None }),
-                    Tried::Not(error) => Attempt::Not(error),
+                    Tried::Not(error) => {
+                        let says = |id: &str| format!("the paper says: the key of repository {id}");
+                        Attempt::Not(Error { help: master.repository().map(says), ..error })
+                    }
                 });
             }
         };
