@@ -44,7 +44,7 @@ fn comes_back(vault: &Arc<Repository>, to: &Path) {
     assert_eq!((report.damaged_count, report.skipped_count), (0, 0), "{report:?}");
     let shop = to.join("srv/shop");
     assert_eq!(fs::read_to_string(shop.join("hello")).unwrap(), "second day\n");
-    let large: Vec<u8> = (0..300_000u64).map(|i| u8::try_from((i * i >> 3) & 255).unwrap()).collect();
+    let large: Vec<u8> = (0..300_000u64).map(|i| u8::try_from(((i * i) >> 3) & 255).unwrap()).collect();
     assert!(fs::read(shop.join("large")).unwrap() == large);
     let inode = |name: &str| fs::metadata(shop.join(name)).unwrap().ino();
     assert_eq!(inode("hello"), inode("second-name"));
