@@ -7,13 +7,16 @@
 
 pub mod check;
 mod error;
+mod pace;
 pub mod protect;
 pub mod recover;
+mod seed;
 mod sources;
 pub mod survey;
 pub mod vaults;
 
 pub use error::{Error, Result};
+pub use pace::Clock;
 pub use sources::source_of;
 
 use plan::SystemName;

@@ -5,12 +5,13 @@ use crate::{Exit, Failure, show};
 use engine::vaults::{Absent, Opened, Opening, Secrets};
 use engine::{Error, Result};
 use jiff::Timestamp;
-use plan::{Plan, Secret, SourceFile, SystemName, VaultName};
+use plan::{Plan, Secret, SourceFile, SystemName, TimeOfDay, VaultName};
 use state::State;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use vault::Holder;
+use std::sync::Arc;
 use vault::store::Credentials;
+use vault::{Holder, Repository};
 
 /// What a verb works with.
 pub(crate) struct Session {
@@ -45,15 +46,7 @@ impl Session {
     /// Opens these vaults, with what the state knows of them, and remembers what it saw.
     pub(crate) fn open(&self, names: &[VaultName], absent: Absent, state: Option<&State>) -> Vec<Opened> {
         let seen = |name: &VaultName| state.and_then(|state| state.vault_seen(&name.0).ok().flatten());
-        let opening = Opening {
-            plan: &self.plan,
-            secrets: &Environment,
-            seen: &seen,
-            absent,
-            machine: &self.holder.hostname,
-            now: Timestamp::now(),
-        };
-        let opened = opening.open(names);
+        let opened = self.opening(absent, &seen).open(names);
         for vault in &opened {
             if let (Ok(repository), Some(state)) = (&vault.repository, state) {
                 let _ = state.remember_vault(&vault.name.0, repository.id());
@@ -70,6 +63,46 @@ impl Session {
             }
         }
         opened
+    }
+
+    /// Opens the seed for a vault: a repository in a folder that is carried by hand.
+    pub(crate) fn open_seed(
+        &self,
+        name: &VaultName,
+        folder: &Path,
+        absent: Absent,
+    ) -> Result<Arc<Repository>> {
+        self.opening(absent, &|_| None).open_seed(name, folder)
+    }
+
+    fn opening<'a>(
+        &'a self,
+        absent: Absent,
+        seen: &'a (dyn Fn(&VaultName) -> Option<String> + Sync),
+    ) -> Opening<'a> {
+        Opening {
+            plan: &self.plan,
+            secrets: &Environment,
+            seen,
+            absent,
+            machine: &self.holder.hostname,
+            now: Timestamp::now(),
+            clock: Arc::new(time_of_day),
+        }
+    }
+
+    /// Says which of these vaults may not be sent to as fast as it goes at this hour.
+    pub(crate) fn say_limits<'a>(
+        &self,
+        screen: &show::Screen,
+        names: impl IntoIterator<Item = &'a VaultName>,
+    ) {
+        for name in names {
+            let bandwidth = self.plan.vaults.get(name).and_then(|vault| vault.bandwidth.as_ref());
+            let Some(now) = bandwidth.and_then(|bandwidth| bandwidth.at(time_of_day())) else { continue };
+            let until = now.until.map_or_else(String::new, |until| format!(" until {until}"));
+            screen.line(&format!("uploads to {name} are limited to {}{until}", now.limit));
+        }
     }
 
     /// Opens every vault of the plan, nearest first.
@@ -122,6 +155,12 @@ impl Session {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         format!("{}/{}/{}", self.holder.hostname, boot.trim(), std::process::id())
     }
+}
+
+/// Returns the time of day here.
+fn time_of_day() -> TimeOfDay {
+    let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::system());
+    TimeOfDay::minute(u16::try_from(now.hour()).unwrap_or(0) * 60 + u16::try_from(now.minute()).unwrap_or(0))
 }
 
 /// Reads the plan at a path: a file, or a folder of them.

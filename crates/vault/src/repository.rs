@@ -166,6 +166,11 @@ impl Repository {
         &self.key
     }
 
+    /// Returns whether blobs may be stored compressed here: not in format 1.
+    pub(crate) fn compresses(&self) -> bool {
+        self.config.version >= 2
+    }
+
     /// Returns an error unless new points may be written here: format 1 has no compression and is only read.
     pub(crate) fn check_writable(&self) -> Result<()> {
         if self.config.version == 2 {
@@ -315,21 +320,21 @@ impl Repository {
         id: &BlobId,
         opener: &'o mut Opener,
     ) -> Result<&'o [u8], &'static str> {
-        let plain = self.key.open(sealed).map_err(|_| "its seal is broken")?;
-        let plain = match uncompressed {
-            0 => plain,
-            length if length as usize <= BLOB_MAX => {
-                opener.inflate(plain, length as usize).ok_or("it doesn't decompress")?
-            }
-            _ => return Err("its length makes no sense"),
-        };
-        if uncompressed > 0 && plain.len() != uncompressed as usize {
-            return Err("its length differs from the index");
-        }
-        if BlobId::of(plain) != *id {
-            return Err("its content doesn't match its hash");
-        }
-        Ok(plain)
+        let stored = self.key.open(sealed).map_err(|_| "its seal is broken")?;
+        sound(stored, uncompressed, id, opener)
+    }
+
+    /// Opens a sealed blob, checks it as [`open_blob`](Self::open_blob) does, and returns what is stored: compressed unless `uncompressed` is 0.
+    pub(crate) fn open_stored<'s>(
+        &self,
+        sealed: &'s mut [u8],
+        uncompressed: u32,
+        id: &BlobId,
+        opener: &mut Opener,
+    ) -> Result<&'s [u8], &'static str> {
+        let stored = self.key.open(sealed).map_err(|_| "its seal is broken")?;
+        sound(stored, uncompressed, id, opener)?;
+        Ok(stored)
     }
 
     /// Reads the headers of the packs that no index names, and makes known what is in them. Returns how many packs that were: an
@@ -384,6 +389,29 @@ impl Repository {
     pub(crate) fn for_each<T: Sync, R: Send>(&self, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
         in_lanes(self.store.lanes(), items, work)
     }
+}
+
+/// Returns the plain text of what is stored for a blob, if it is what the blob's name says.
+fn sound<'o>(
+    stored: &'o [u8],
+    uncompressed: u32,
+    id: &BlobId,
+    opener: &'o mut Opener,
+) -> Result<&'o [u8], &'static str> {
+    let plain = match uncompressed {
+        0 => stored,
+        length if length as usize <= BLOB_MAX => {
+            opener.inflate(stored, length as usize).ok_or("it doesn't decompress")?
+        }
+        _ => return Err("its length makes no sense"),
+    };
+    if uncompressed > 0 && plain.len() != uncompressed as usize {
+        return Err("its length differs from the index");
+    }
+    if BlobId::of(plain) != *id {
+        return Err("its content doesn't match its hash");
+    }
+    Ok(plain)
 }
 
 /// Calls `work` for every item on up to `lanes` threads, and returns the results in order.

@@ -211,12 +211,6 @@ impl VaultSet {
         }))
     }
 
-    /// Returns the entries of a directory.
-    pub(crate) fn tree(&self, id: &BlobId) -> Result<Vec<Node>> {
-        let malformed = |what| Error::damaged(format!("tree {}", id.short()), what);
-        self.entries(id)?.into_iter().collect::<Result<_, String>>().map_err(malformed)
-    }
-
     /// Returns the entries of a directory, each for itself.
     pub(crate) fn entries(&self, id: &BlobId) -> Result<Vec<Result<Node, String>>> {
         let json = self.blob(BlobKind::Tree, id)?;
@@ -226,6 +220,12 @@ impl VaultSet {
     /// Returns the length of a blob's plain text, as the index of some vault has it.
     pub(crate) fn plain_length(&self, kind: BlobKind, id: &BlobId) -> Option<u64> {
         self.members.iter().find_map(|member| member.repository.plain_length(kind, id))
+    }
+
+    /// Returns the length that a blob takes in a pack, as the index of some vault has it; 0 if none names it.
+    pub(crate) fn stored_length(&self, kind: BlobKind, id: &BlobId) -> u64 {
+        let place = |member: &Member| member.repository.catalogue().places(kind, id).next();
+        self.members.iter().find_map(place).map_or(0, |place| u64::from(place.length))
     }
 
     /// Looks through the packs that no index names, in every vault and once: an index may be what was lost.

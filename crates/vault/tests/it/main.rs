@@ -9,5 +9,6 @@
 )]
 
 mod contract;
+mod copy;
 mod faulty_store;
 mod stores;
