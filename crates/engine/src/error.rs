@@ -45,6 +45,8 @@ impl From<vault::Error> for Error {
             Kind::WrongPassword { .. } => {
                 Some("check the vault's password in the plan: the key file may be another vault's")
             }
+            Kind::WrongMasterKey => Some("`releve key check --master FILE` says which vault it opens"),
+            Kind::KeyRefused(_) => Some("`releve key list` shows the keys"),
             Kind::NoRepository => Some(
                 "`releve backup` creates a vault that was never there; if it was, something has removed it",
             ),

@@ -90,22 +90,15 @@ impl Opening<'_> {
         let password = self.password(name, vault)?;
         let limits = limits(vault, &self.clock);
         let store = || store::open_with(&vault.url, &self.credentials(vault)?, &limits).map_err(Error::from);
-        let seen = (self.seen)(name);
         match Repository::open(store()?, &password) {
-            Ok(repository) => match seen {
-                Some(id) if id != repository.id() => Err(Error::new(format!(
-                    "vault `{name}` is another repository than before ({} is there, {} was)",
-                    repository.id().get(..8).unwrap_or_default(),
-                    id.get(..8).unwrap_or_default()
-                ))
-                .help("if you replaced it yourself, say so: releve state forget-vault NAME")),
-                _ => Ok(repository),
-            },
-            Err(error) if matches!(error.kind, Kind::NoRepository) => match (seen, self.absent) {
+            Ok(repository) => self.as_seen(name, repository),
+            Err(error) if matches!(error.kind, Kind::NoRepository) => match ((self.seen)(name), self.absent) {
                 (Some(_), _) => Err(Error::new(format!("vault `{name}` was there before and is gone or empty: {}", vault.url))
                     .help("find out why; if it is lost for good, say so with `releve state forget-vault NAME`, then `releve sync` fills a new one")),
                 (None, Absent::Refuse) => Err(error.into()),
                 (None, Absent::Create) => {
+                    crate::keys::accept(&password)
+                        .map_err(|e| Error { message: format!("create vault `{name}`: {e}"), ..e })?;
                     let repository = Repository::create(store()?, &password, self.machine, self.now)?;
                     *created = true;
                     Ok(repository)
@@ -125,7 +118,20 @@ impl Opening<'_> {
         got.map(Password::new).map_err(named)
     }
 
-    fn credentials(&self, vault: &plan::Vault) -> Result<Credentials> {
+    /// Returns the repository, unless it is another than the one that was there before.
+    pub(crate) fn as_seen(&self, name: &VaultName, repository: Repository) -> Result<Repository> {
+        match (self.seen)(name) {
+            Some(id) if id != repository.id() => Err(Error::new(format!(
+                "vault `{name}` is another repository than before ({} is there, {} was)",
+                repository.id().get(..8).unwrap_or_default(),
+                id.get(..8).unwrap_or_default()
+            ))
+            .help("if you replaced it yourself, say so: releve state forget-vault NAME")),
+            _ => Ok(repository),
+        }
+    }
+
+    pub(crate) fn credentials(&self, vault: &plan::Vault) -> Result<Credentials> {
         if !vault.url.starts_with("s3://") {
             return Ok(Credentials::default());
         }

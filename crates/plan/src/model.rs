@@ -336,8 +336,10 @@ pub struct Policy {
     pub vaults: Vec<VaultName>,
     /// How often a point is made.
     pub every: Period,
-    /// What is kept. Nothing is pruned yet.
+    /// What is kept. Without it everything is.
     pub keep: Option<Keep>,
+    /// Who prunes the vaults, and when. Without it nobody does of himself.
+    pub prune: Option<Prune>,
     /// How the vaults are verified.
     pub verify: Option<Verify>,
 }
@@ -365,6 +367,20 @@ pub struct Keep {
     pub weekly: Option<u32>,
     pub monthly: Option<u32>,
     pub yearly: Option<u32>,
+}
+
+/// How the agent gives back the room of what `keep` lets go.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Prune {
+    /// How often.
+    pub every: Period,
+    /// The one host that does it; every host with an agent unless said.
+    pub host: Option<HostName>,
+    /// How long what nothing needs stays before it goes; three days unless said.
+    pub delay: Option<Period>,
+    /// For how long packs are written anew at most; an hour unless said.
+    pub within: Option<Period>,
 }
 
 /// How vaults are verified.
@@ -429,6 +445,7 @@ impl Plan {
             vaults: own.vaults.clone().unwrap_or_else(|| self.policy.vaults.clone()),
             every: own.every.unwrap_or(self.policy.every),
             keep: own.keep.clone().or_else(|| self.policy.keep.clone()),
+            prune: self.policy.prune.clone(),
             verify: self.policy.verify.clone(),
         }
     }

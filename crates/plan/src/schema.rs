@@ -194,13 +194,14 @@ const CHECK: &[Key] = &[
 const POLICY: &[Key] = &[
     must("vaults", Texts, "The vaults that every point goes to."),
     must("every", Period, "How often a point is made."),
-    key("keep", Table(KEEP), "What is kept. Nothing is pruned yet: everything is."),
+    key("keep", Table(KEEP), "What is kept when a vault is pruned; everything unless said."),
+    key("prune", Table(PRUNE), "How the agent prunes the vaults; not at all unless said."),
     key("verify", Table(VERIFY), "How the vaults are verified."),
 ];
 const POLICY_OVERRIDE: &[Key] = &[
     key("vaults", Texts, "The vaults that this system's points go to."),
     key("every", Period, "How often a point is made."),
-    key("keep", Table(KEEP), "What is kept. Nothing is pruned yet: everything is."),
+    key("keep", Table(KEEP), "What is kept when a vault is pruned; everything unless said."),
 ];
 const KEEP: &[Key] = &[
     key("last", Whole, "The newest points."),
@@ -209,6 +210,20 @@ const KEEP: &[Key] = &[
     key("weekly", Whole, "One for each of so many weeks."),
     key("monthly", Whole, "One for each of so many months."),
     key("yearly", Whole, "One for each of so many years."),
+];
+const PRUNE: &[Key] = &[
+    must("every", Period, "How often."),
+    key(
+        "host",
+        Text,
+        "The host that does it, the only one with the right to delete; every agent unless said.",
+    ),
+    key(
+        "delay",
+        Period,
+        "How long what nothing needs stays in a vault: longer than any backup takes; 3 days unless said.",
+    ),
+    key("within", Period, "For how long packs are written anew at most; an hour unless said."),
 ];
 const VERIFY: &[Key] = &[
     must("every", Period, "How often."),

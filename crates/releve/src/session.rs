@@ -2,6 +2,7 @@
 
 use crate::cli::Global;
 use crate::{Exit, Failure, show};
+use engine::keys::{Tried, With};
 use engine::vaults::{Absent, Opened, Opening, Secrets};
 use engine::{Error, Result};
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use vault::store::Credentials;
-use vault::{Holder, Repository};
+use vault::{Holder, Password, Repository, Store};
 
 /// What a verb works with.
 pub(crate) struct Session {
@@ -73,6 +74,30 @@ impl Session {
         absent: Absent,
     ) -> Result<Arc<Repository>> {
         self.opening(absent, &|_| None).open_seed(name, folder)
+    }
+
+    /// Tries to open a vault with a secret from elsewhere, and remembers what it saw. Its index is not loaded.
+    pub(crate) fn open_with(&self, name: &VaultName, with: With<'_>, state: Option<&State>) -> Result<Tried> {
+        let seen = |name: &VaultName| state.and_then(|state| state.vault_seen(&name.0).ok().flatten());
+        let tried = self.opening(Absent::Refuse, &seen).open_with(name, with)?;
+        if let (Tried::Opened(repository), Some(state)) = (&tried, state) {
+            let _ = state.remember_vault(&name.0, repository.id());
+        }
+        Ok(tried)
+    }
+
+    /// Returns where a vault's files lie.
+    pub(crate) fn place_of(&self, name: &VaultName) -> Result<Box<dyn Store>> {
+        self.opening(Absent::Refuse, &|_| None).place_of(name)
+    }
+
+    /// Returns the password that the plan has for a vault.
+    pub(crate) fn password_of(&self, name: &VaultName) -> Result<Password> {
+        let secret = self.plan.vaults.get(name).and_then(|vault| vault.password.as_ref());
+        let secret =
+            secret.ok_or_else(|| Error::new(format!("vault `{name}` has no password in the plan")))?;
+        let named = |e: Error| Error { message: format!("password of vault `{name}`: {e}"), ..e };
+        Environment.get(secret).map(Password::new).map_err(named)
     }
 
     fn opening<'a>(

@@ -7,7 +7,7 @@
 //! each uploader. A vault that is slow slows the caller down; one that fails is dropped and the caller goes on.
 
 use crate::crypto::OVERHEAD;
-use crate::format::index::{self, IndexedPack};
+use crate::format::index::{self, Index, IndexedPack};
 use crate::format::pack::{self, Entry};
 use crate::mutex::lock;
 use crate::{BlobId, BlobKind, Error, FileId, FileKind, Repository, Result};
@@ -24,7 +24,7 @@ const DATA_PACK_SIZE: usize = 16 << 20;
 const TREE_PACK_SIZE: usize = 4 << 20;
 /// A crash costs the upload of what no index names yet: at most this many blobs, or this many packs, or what went over a thin line
 /// in so long.
-const INDEX_BLOBS_MAX: usize = 40_000;
+pub(crate) const INDEX_BLOBS_MAX: usize = 40_000;
 const INDEX_PACKS_MAX: usize = 64;
 const INDEX_EVERY: Duration = Duration::from_secs(120);
 
@@ -228,8 +228,9 @@ impl Shared {
             .map_err(|error| Error::io(self.repository.address(), error))?;
         pack.bytes.extend_from_slice(&header);
         let id = FileId::of(&pack.bytes);
-        self.repository.store().write(FileKind::Pack, &id.to_string(), &pack.bytes)?;
-        self.bytes_written.fetch_add(pack.bytes.len() as u64, Relaxed);
+        let length = pack.bytes.len() as u64;
+        self.repository.store().write_owned(FileKind::Pack, &id.to_string(), pack.bytes)?;
+        self.bytes_written.fetch_add(length, Relaxed);
         Ok(IndexedPack { id, entries: pack.entries })
     }
 
@@ -237,8 +238,9 @@ impl Shared {
         if packs.is_empty() {
             return;
         }
-        match self.repository.write_sealed(FileKind::Index, &index::write(packs)) {
-            Ok(_) => self.repository.learn(packs),
+        let index = Index { packs: packs.to_vec(), ..Index::default() };
+        match self.repository.write_sealed(FileKind::Index, &index::write(&index)) {
+            Ok(file) => self.repository.learn_from(file, packs),
             Err(error) => self.fail(error),
         }
     }

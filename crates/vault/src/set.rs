@@ -211,6 +211,12 @@ impl VaultSet {
         }))
     }
 
+    /// Returns the entries of a directory.
+    pub(crate) fn tree(&self, id: &BlobId) -> Result<Vec<Node>> {
+        let malformed = |what| Error::damaged(format!("tree {}", id.short()), what);
+        self.entries(id)?.into_iter().collect::<Result<_, String>>().map_err(malformed)
+    }
+
     /// Returns the entries of a directory, each for itself.
     pub(crate) fn entries(&self, id: &BlobId) -> Result<Vec<Result<Node, String>>> {
         let json = self.blob(BlobKind::Tree, id)?;

@@ -74,6 +74,12 @@ impl<'a> Sink<'a> {
         id
     }
 
+    /// Stores a blob although an index may name it: what it names is damaged.
+    pub(crate) fn put_anew(&self, kind: BlobKind, id: BlobId, plain: &[u8], press: &mut Press) {
+        let (stored, uncompressed) = press.press(kind, plain);
+        self.writers.iter().for_each(|writer| writer.add(kind, id, stored, uncompressed));
+    }
+
     /// Returns whether every vault that still stands has all of these blobs.
     pub(crate) fn everywhere(&self, ids: &[BlobId]) -> bool {
         self.writers.iter().filter(|writer| !writer.has_failed()).all(|writer| {

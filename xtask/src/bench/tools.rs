@@ -6,7 +6,7 @@ use crate::run::{Failure, Result, cargo, find, output, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-pub(super) const PASSWORD: &str = "bench";
+pub(super) const PASSWORD: &str = "a password that only benches have";
 
 /// The point that a repository is filled with.
 const FILLED: &str = "filled";

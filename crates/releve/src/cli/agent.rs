@@ -5,8 +5,8 @@ use crate::session::{Session, read_plan};
 use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
 use jiff::Timestamp;
-use plan::SystemName;
 use plan::schedule::{History, due};
+use plan::{SystemName, VaultName};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use state::{Body, Record, State};
 use std::path::{Path, PathBuf};
@@ -98,14 +98,30 @@ fn work(session: &Session, state: &State, screen: &Screen, records: &[Record]) -
     if let Some((name, _)) = systems.first().filter(|(_, due)| *due <= now) {
         return Some(backup::one(session, state, screen, name).0);
     }
-    let verify = session.plan.policy.verify.as_ref()?;
-    let vault = session
-        .plan
-        .vaults
-        .keys()
-        .find(|vault| due(verifications(records, &vault.0), verify.every, now) <= now)?;
-    let share = verify.read_data.map_or(0.0, |share| share.0);
-    Some(super::verify::one(session, state, screen, vault, share).0)
+    if let Some(verify) = &session.plan.policy.verify {
+        let is_due = |vault: &&VaultName| due(verifications(records, &vault.0), verify.every, now) <= now;
+        if let Some(vault) = session.plan.vaults.keys().find(is_due) {
+            let share = verify.read_data.map_or(0.0, |share| share.0);
+            let window = super::verify::window(records, vault, share);
+            let exit = super::verify::one(session, state, screen, vault, window).0;
+            // What was found is healed at once, from whoever has it sound.
+            return Some(match exit {
+                Exit::Finding => {
+                    exit.worse(super::repair::after_finding(session, state, screen, vault, window))
+                }
+                other => other,
+            });
+        }
+    }
+    let prune = session.plan.policy.prune.as_ref()?;
+    let is_ours =
+        prune.host.as_ref().is_none_or(|host| session.plan.machine_name(host) == session.holder.hostname);
+    if !is_ours || state.held().ok().flatten().is_some() {
+        return None;
+    }
+    let vault =
+        session.plan.vaults.keys().find(|vault| due(prunes(records, &vault.0), prune.every, now) <= now)?;
+    Some(super::prune::scheduled(session, state, screen, vault))
 }
 
 fn history(records: &[Record], name: &SystemName) -> History {
@@ -122,6 +138,13 @@ fn history(records: &[Record], name: &SystemName) -> History {
 fn verifications(records: &[Record], vault: &str) -> History {
     fold(records.iter().filter_map(|record| match &record.body {
         Body::Verification(seen) if seen.vault == vault => Some((record.time, seen.failure.is_none())),
+        _ => None,
+    }))
+}
+
+fn prunes(records: &[Record], vault: &str) -> History {
+    fold(records.iter().filter_map(|record| match &record.body {
+        Body::Prune(pruned) if pruned.vault == vault => Some((record.time, pruned.failure.is_none())),
         _ => None,
     }))
 }

@@ -75,6 +75,15 @@ pub(super) fn one(
             } else if !record.complete {
                 exit = Exit::Finding;
             }
+            for (vault, written) in &made.vaults {
+                if let Ok((snapshot, _)) = written {
+                    let point = format!("{} {}", made.id, made.tree);
+                    let noted = state.saw_written(&vault.0, &snapshot.to_string(), &point, Timestamp::now());
+                    if let Err(error) = noted {
+                        screen.line(&format!("{name}: the point could not be noted: {error}"));
+                    }
+                }
+            }
             say(screen, name, made, record.seconds);
         }
         Err(error) => {

@@ -12,6 +12,8 @@ mod agent;
 mod cli;
 mod demo;
 mod faults;
+mod kept;
+mod keys;
 mod killed;
 mod main_job;
 mod oracle;

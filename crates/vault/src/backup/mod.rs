@@ -85,6 +85,7 @@ pub fn backup(
         .map(|vault| {
             vault.check_writable()?;
             let lock = Lock::take(vault, LockKind::Shared, &options.holder)?;
+            vault.refresh_index()?;
             Ok((lock, PackWriter::new(Arc::clone(vault))))
         })
         .collect();

@@ -75,6 +75,7 @@ impl Copying {
     pub fn begin(sources: &[Arc<Repository>], target: &Arc<Repository>, holder: &Holder) -> Result<Self> {
         target.check_writable()?;
         let mut locks = vec![Lock::take(target, LockKind::Shared, holder)?];
+        target.refresh_index()?;
         for source in sources {
             match Lock::take(source, LockKind::Shared, holder) {
                 Ok(lock) => locks.push(lock),

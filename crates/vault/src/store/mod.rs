@@ -110,6 +110,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Writes the file, whole and durable.
     fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()>;
 
+    /// Writes the file, as [`write`](Self::write) does, and is given its bytes: a store that has to own them meanwhile needs no copy.
+    fn write_owned(&self, kind: FileKind, name: &str, bytes: Vec<u8>) -> Result<()> {
+        self.write(kind, name, &bytes)
+    }
+
     /// Removes the file. One that isn't there is no error.
     fn remove(&self, kind: FileKind, name: &str) -> Result<()>;
 

@@ -216,8 +216,12 @@ impl Store for S3Store {
     }
 
     fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()> {
+        self.write_owned(kind, name, bytes.to_vec())
+    }
+
+    fn write_owned(&self, kind: FileKind, name: &str, bytes: Vec<u8>) -> Result<()> {
         let path = kind.path(name);
-        let buffer = Buffer::from(bytes.to_vec());
+        let buffer = Buffer::from(bytes);
         self.call(
             || place(self, "write", kind, name),
             async |tried| self.put(kind, &path, &buffer, tried).await,

@@ -11,4 +11,6 @@
 mod contract;
 mod copy;
 mod faulty_store;
+mod keys;
+mod sample;
 mod stores;

@@ -1,0 +1,157 @@
+//! What this machine itself has seen in each vault, and when by its own clock: what a vault, or a point, says of itself can be forged.
+
+use crate::{Error, Expect, Kind, Outcome, Result, State};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A point that was seen in a vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its id and its content.
+    pub point: String,
+    /// When it was first seen.
+    pub first: Timestamp,
+    /// The last look before, which did not find it; `None` where there was none.
+    pub unseen_at: Option<Timestamp>,
+}
+
+/// Why nothing is removed from any vault for now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+const HOLD: &str = "hold";
+
+impl State {
+    /// Returns what was seen in a vault, by the names of its snapshots.
+    pub fn seen(&self, vault: &str) -> Result<BTreeMap<String, Seen>> {
+        let prefix = format!("seen/{vault}/");
+        let read = |(key, versioned): (String, crate::Versioned)| {
+            let seen = serde_json::from_slice(&versioned.value)
+                .map_err(|error| Error::corrupt(&key, error.to_string()))?;
+            Ok((key.get(prefix.len()..).unwrap_or_default().to_owned(), seen))
+        };
+        self.kv().list(&prefix)?.into_iter().map(read).collect()
+    }
+
+    /// Notes a look at a whole vault: these snapshots, with their points, are there.
+    pub fn see(&self, vault: &str, there: &[(String, String)], now: Timestamp) -> Result<()> {
+        let key = format!("looked/{vault}");
+        let before: Option<Timestamp> = match self.kv().get(&key)? {
+            Some(versioned) => String::from_utf8_lossy(&versioned.value).parse().ok(),
+            None => None,
+        };
+        let seen = self.seen(vault)?;
+        for (snapshot, point) in there.iter().filter(|(snapshot, _)| !seen.contains_key(snapshot)) {
+            self.note(vault, snapshot, &Seen { point: point.clone(), first: now, unseen_at: before })?;
+        }
+        let _ = self.kv().put(&key, now.to_string().as_bytes(), Expect::Any)?;
+        Ok(())
+    }
+
+    /// Notes a snapshot that this machine has written itself.
+    pub fn saw_written(&self, vault: &str, snapshot: &str, point: &str, now: Timestamp) -> Result<()> {
+        self.note(vault, snapshot, &Seen { point: point.to_owned(), first: now, unseen_at: None })
+    }
+
+    fn note(&self, vault: &str, snapshot: &str, seen: &Seen) -> Result<()> {
+        let value = serde_json::to_vec(seen)
+            .map_err(|error| Error::new("note a point", Kind::Unstorable(error.to_string())))?;
+        // Who was first is right.
+        match self.kv().put(&format!("seen/{vault}/{snapshot}"), &value, Expect::Absent)? {
+            Outcome::Done(_) | Outcome::Conflict(_) => Ok(()),
+        }
+    }
+
+    /// Forgets a snapshot: it was removed on purpose.
+    pub fn unsee(&self, vault: &str, snapshot: &str) -> Result<()> {
+        let _ = self.kv().delete(&format!("seen/{vault}/{snapshot}"), Expect::Any)?;
+        Ok(())
+    }
+
+    /// Forgets all that was seen in a vault.
+    pub(crate) fn unsee_all(&self, vault: &str) -> Result<()> {
+        for snapshot in self.seen(vault)?.keys() {
+            self.unsee(vault, snapshot)?;
+        }
+        let _ = self.kv().delete(&format!("looked/{vault}"), Expect::Any)?;
+        Ok(())
+    }
+
+    /// Notes that a person takes a point for good, whatever it looks like.
+    pub fn trust(&self, point: &str, now: Timestamp) -> Result<()> {
+        let _ = self.kv().put(&format!("trusted/{point}"), now.to_string().as_bytes(), Expect::Any)?;
+        Ok(())
+    }
+
+    /// Returns whether a person took the point for good.
+    pub fn is_trusted(&self, point: &str) -> Result<bool> {
+        Ok(self.kv().get(&format!("trusted/{point}"))?.is_some())
+    }
+
+    /// Lets nothing be removed from any vault, until [`release`](Self::release). An older hold stays.
+    pub fn hold(&self, reason: &str, now: Timestamp) -> Result<()> {
+        let hold = Hold { since: now, reason: reason.to_owned() };
+        let value = serde_json::to_vec(&hold)
+            .map_err(|error| Error::new("hold removals", Kind::Unstorable(error.to_string())))?;
+        let _ = self.kv().put(HOLD, &value, Expect::Absent)?;
+        Ok(())
+    }
+
+    /// Returns why nothing may be removed, if that is so.
+    pub fn held(&self) -> Result<Option<Hold>> {
+        let Some(versioned) = self.kv().get(HOLD)? else { return Ok(None) };
+        serde_json::from_slice(&versioned.value)
+            .map(Some)
+            .map_err(|error| Error::corrupt(HOLD, error.to_string()))
+    }
+
+    /// Lets removals go on.
+    pub fn release(&self) -> Result<()> {
+        let _ = self.kv().delete(HOLD, Expect::Any)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_point_keeps_the_time_at_which_it_was_first_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let a = ("a".to_owned(), "point".to_owned());
+        let b = ("b".to_owned(), "other".to_owned());
+        state.see("local", std::slice::from_ref(&a), at(10)).unwrap();
+        state.see("local", &[a, b], at(20)).unwrap();
+        state.saw_written("local", "a", "forged", at(30)).unwrap();
+        let seen = state.seen("local").unwrap();
+        assert_eq!((seen["a"].first, seen["a"].unseen_at), (at(10), None));
+        assert_eq!((seen["b"].first, seen["b"].unseen_at), (at(20), Some(at(10))));
+        assert!(state.seen("loc").unwrap().is_empty());
+        state.forget_vault("local").unwrap();
+        assert!(state.seen("local").unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_first_hold_stays_until_it_is_released() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        assert_eq!(state.held().unwrap(), None);
+        state.hold("ransomware", at(1)).unwrap();
+        state.hold("another", at(2)).unwrap();
+        assert_eq!(state.held().unwrap().unwrap().reason, "ransomware");
+        state.release().unwrap();
+        assert_eq!(state.held().unwrap(), None);
+    }
+}
