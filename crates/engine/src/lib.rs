@@ -8,14 +8,17 @@
 pub mod check;
 mod error;
 pub mod keys;
+mod pace;
 pub mod protect;
 pub mod prune;
 pub mod recover;
+mod seed;
 mod sources;
 pub mod survey;
 pub mod vaults;
 
 pub use error::{Error, Result};
+pub use pace::Clock;
 pub use sources::source_of;
 
 use plan::SystemName;

@@ -1,5 +1,6 @@
 //! Opens the vaults of a plan, side by side; one that can't be opened doesn't stop the others.
 
+use crate::pace::{Clock, limits};
 use crate::{Error, Result};
 use plan::{Plan, Secret, VaultName};
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ pub struct Opening<'a> {
     pub machine: &'a str,
     /// Now.
     pub now: jiff::Timestamp,
+    /// The time of day, for what may be sent at this hour.
+    pub clock: Clock,
 }
 
 impl Opening<'_> {
@@ -84,15 +87,9 @@ impl Opening<'_> {
     fn repository(&self, name: &VaultName, created: &mut bool) -> Result<Repository> {
         let vault =
             self.plan.vaults.get(name).ok_or_else(|| Error::new(format!("there is no vault `{name}`")))?;
-        let password = match &vault.password {
-            Some(secret) => Password::new(
-                self.secrets
-                    .get(secret)
-                    .map_err(|e| Error { message: format!("password of vault `{name}`: {e}"), ..e })?,
-            ),
-            None => return Err(Error::new(format!("vault `{name}` has no password in the plan"))),
-        };
-        let store = || store::open(&vault.url, &self.credentials(vault)?).map_err(Error::from);
+        let password = self.password(name, vault)?;
+        let limits = limits(vault, &self.clock);
+        let store = || store::open_with(&vault.url, &self.credentials(vault)?, &limits).map_err(Error::from);
         match Repository::open(store()?, &password) {
             Ok(repository) => self.as_seen(name, repository),
             Err(error) if matches!(error.kind, Kind::NoRepository) => match ((self.seen)(name), self.absent) {
@@ -109,6 +106,16 @@ impl Opening<'_> {
             },
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns the password of a vault.
+    pub(crate) fn password(&self, name: &VaultName, vault: &plan::Vault) -> Result<Password> {
+        let Some(secret) = &vault.password else {
+            return Err(Error::new(format!("vault `{name}` has no password in the plan")));
+        };
+        let got = self.secrets.get(secret);
+        let named = |e: Error| Error { message: format!("password of vault `{name}`: {e}"), ..e };
+        got.map(Password::new).map_err(named)
     }
 
     /// Returns the repository, unless it is another than the one that was there before.

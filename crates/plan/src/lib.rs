@@ -12,6 +12,7 @@
 //! ```
 
 mod amount;
+mod bandwidth;
 mod check;
 mod choose;
 mod diagnostic;
@@ -27,6 +28,7 @@ pub mod schedule;
 mod schema;
 
 pub use amount::{Period, Share};
+pub use bandwidth::{Bandwidth, BandwidthRule, Limited, Rate, TimeOfDay};
 pub use choose::{Choice, Facts, NoChoice, Wanted, choose};
 pub use diagnostic::{Diagnostic, Severity, SourceFile};
 pub use model::*;

@@ -1,6 +1,6 @@
 //! The plan as the program uses it. Every field is what the key of the same name means in the file; `docs/plan.md` explains them.
 
-use crate::{Period, Share, Wanted};
+use crate::{Bandwidth, Period, Share, Wanted};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -140,6 +140,8 @@ pub struct Vault {
     pub secret_key: Option<Secret>,
     /// S3: the session token, for temporary keys.
     pub session_token: Option<Secret>,
+    /// How fast it may be written to; as fast as it goes without.
+    pub bandwidth: Option<Bandwidth>,
 }
 
 /// How badly the company needs a system. In order of who comes first.

@@ -17,6 +17,12 @@ pub(crate) enum Shape {
     /// A table of which exactly one key is written: where a secret is to be had.
     Secret(&'static [Key]),
     Word(&'static [&'static str]),
+    /// How much may be sent in a second.
+    Rate,
+    /// A time of day, and one to show.
+    TimeOfDay(&'static str),
+    /// A rate, or a list of rules.
+    Bandwidth(&'static [Key]),
     /// `latest`, `last verified`, `last clean`, `before TIME`.
     RestorePoint,
     Table(&'static [Key]),
@@ -46,7 +52,8 @@ const fn must(name: &'static str, shape: Shape, doc: &'static str) -> Key {
 }
 
 use Shape::{
-    Command, Flag, List, Named, NotYet, OneOf, Period, RestorePoint, Share, Table, Text, Texts, Whole, Word,
+    Bandwidth, Command, Flag, List, Named, NotYet, OneOf, Period, Rate, RestorePoint, Share, Table, Text,
+    Texts, TimeOfDay, Whole, Word,
 };
 
 /// The keys of the whole plan.
@@ -85,6 +92,11 @@ const VAULT: &[Key] = &[
     key("secret_key", Shape::Secret(SECRET), "S3: the secret access key."),
     key("session_token", Shape::Secret(SECRET), "S3: the session token, for temporary keys."),
     key(
+        "bandwidth",
+        Bandwidth(BANDWIDTH),
+        "What may be sent to it in a second: 20 MB/s, or rules by the time of day.",
+    ),
+    key(
         "immutable_for",
         NotYet(
             "nothing makes this vault immutable yet, and a promise that nobody keeps is worse than none",
@@ -92,6 +104,11 @@ const VAULT: &[Key] = &[
         ),
         "How long nobody can delete what was written. Not supported yet.",
     ),
+];
+const BANDWIDTH: &[Key] = &[
+    must("from", TimeOfDay("08:00"), "When the limit begins: 08:00, by the machine's own clock."),
+    must("to", TimeOfDay("18:00"), "When it ends; before `from`, on the next day."),
+    must("limit", Rate, "What may be sent in a second meanwhile: 10 Mbit/s."),
 ];
 const SYSTEM: &[Key] = &[
     key("title", Text, "As people say it."),
@@ -281,6 +298,11 @@ fn shape(shape: Shape) -> Value {
         Share => {
             json!({ "type": "string", "pattern": "^(all|[0-9]+([.][0-9]+)? ?%)$", "examples": ["10%", "all"] })
         }
+        Rate => json!({ "type": "string", "examples": ["20 MB/s", "10 Mbit/s"] }),
+        TimeOfDay(example) => {
+            json!({ "type": "string", "pattern": "^[0-9]{1,2}:[0-5][0-9]$", "examples": [example] })
+        }
+        Bandwidth(keys) => json!({ "type": ["string", "array"], "items": table(keys), "minItems": 1 }),
         Texts => json!({ "type": "array", "items": text }),
         Command => json!({ "type": "array", "items": text, "minItems": 1 }),
         Shape::Secret(keys) | OneOf(keys) => {

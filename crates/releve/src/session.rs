@@ -6,12 +6,13 @@ use engine::keys::{Tried, With};
 use engine::vaults::{Absent, Opened, Opening, Secrets};
 use engine::{Error, Result};
 use jiff::Timestamp;
-use plan::{Plan, Secret, SourceFile, SystemName, VaultName};
+use plan::{Plan, Secret, SourceFile, SystemName, TimeOfDay, VaultName};
 use state::State;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use vault::store::Credentials;
-use vault::{Holder, Password, Store};
+use vault::{Holder, Password, Repository, Store};
 
 /// What a verb works with.
 pub(crate) struct Session {
@@ -65,6 +66,16 @@ impl Session {
         opened
     }
 
+    /// Opens the seed for a vault: a repository in a folder that is carried by hand.
+    pub(crate) fn open_seed(
+        &self,
+        name: &VaultName,
+        folder: &Path,
+        absent: Absent,
+    ) -> Result<Arc<Repository>> {
+        self.opening(absent, &|_| None).open_seed(name, folder)
+    }
+
     /// Tries to open a vault with a secret from elsewhere, and remembers what it saw. Its index is not loaded.
     pub(crate) fn open_with(&self, name: &VaultName, with: With<'_>, state: Option<&State>) -> Result<Tried> {
         let seen = |name: &VaultName| state.and_then(|state| state.vault_seen(&name.0).ok().flatten());
@@ -101,6 +112,21 @@ impl Session {
             absent,
             machine: &self.holder.hostname,
             now: Timestamp::now(),
+            clock: Arc::new(time_of_day),
+        }
+    }
+
+    /// Says which of these vaults may not be sent to as fast as it goes at this hour.
+    pub(crate) fn say_limits<'a>(
+        &self,
+        screen: &show::Screen,
+        names: impl IntoIterator<Item = &'a VaultName>,
+    ) {
+        for name in names {
+            let bandwidth = self.plan.vaults.get(name).and_then(|vault| vault.bandwidth.as_ref());
+            let Some(now) = bandwidth.and_then(|bandwidth| bandwidth.at(time_of_day())) else { continue };
+            let until = now.until.map_or_else(String::new, |until| format!(" until {until}"));
+            screen.line(&format!("uploads to {name} are limited to {}{until}", now.limit));
         }
     }
 
@@ -154,6 +180,12 @@ impl Session {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         format!("{}/{}/{}", self.holder.hostname, boot.trim(), std::process::id())
     }
+}
+
+/// Returns the time of day here.
+fn time_of_day() -> TimeOfDay {
+    let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::system());
+    TimeOfDay::minute(u16::try_from(now.hour()).unwrap_or(0) * 60 + u16::try_from(now.minute()).unwrap_or(0))
 }
 
 /// Reads the plan at a path: a file, or a folder of them.

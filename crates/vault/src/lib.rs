@@ -51,6 +51,8 @@ pub mod restore;
 mod set;
 mod sink;
 pub mod store;
+mod stretch;
+mod trees;
 pub mod verify;
 
 #[cfg(feature = "fuzz")]

@@ -190,6 +190,11 @@ impl Repository {
         &self.key
     }
 
+    /// Returns whether blobs may be stored compressed here: not in format 1.
+    pub(crate) fn compresses(&self) -> bool {
+        self.config.version >= 2
+    }
+
     /// Returns an error unless new points may be written here: format 1 has no compression and is only read.
     pub(crate) fn check_writable(&self) -> Result<()> {
         if self.config.version == 2 {

@@ -39,7 +39,7 @@ impl Press {
     }
 
     /// Returns what to store, and the length to inflate to (0: stored as it is).
-    fn press<'b>(&'b mut self, kind: BlobKind, plain: &'b [u8]) -> (&'b [u8], u32) {
+    pub(crate) fn press<'b>(&'b mut self, kind: BlobKind, plain: &'b [u8]) -> (&'b [u8], u32) {
         let compressor = match kind {
             BlobKind::Data => &mut self.data,
             BlobKind::Tree => &mut self.tree,

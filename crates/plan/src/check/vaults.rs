@@ -2,6 +2,7 @@
 
 use super::{Checker, SITE};
 use crate::model::*;
+use crate::{Bandwidth, BandwidthRule};
 use std::collections::BTreeMap;
 
 impl Checker<'_, '_> {
@@ -24,6 +25,9 @@ impl Checker<'_, '_> {
                 );
             }
             self.vault_url(&url, &vault.url);
+            if let Some(Bandwidth::Rules(rules)) = &vault.bandwidth {
+                self.bandwidth(&format!("{path}.bandwidth"), rules);
+            }
             if vault.password.is_none() && !self.notes.is_broken(&format!("{path}.password")) {
                 let off_site = plan.hosts.values().all(|host| host.site != vault.site);
                 let message = if off_site {
@@ -57,6 +61,26 @@ impl Checker<'_, '_> {
                     "write both access_key and secret_key, or neither (then the environment's are used)",
                 );
             }
+        }
+    }
+
+    fn bandwidth(&mut self, path: &str, rules: &[BandwidthRule]) {
+        let mut sound: Vec<&BandwidthRule> = Vec::new();
+        for (at, rule) in rules.iter().enumerate() {
+            let path = format!("{path}.{at}");
+            // What lacks one of its keys has been told so.
+            if ["from", "to"].iter().any(|key| self.notes.key(&format!("{path}.{key}")).is_none()) {
+                continue;
+            }
+            if rule.from == rule.to {
+                let message = format!("from {} to {} is no time at all", rule.from, rule.to);
+                let help = "for the whole day write the rate alone: bandwidth = \"10 Mbit/s\"";
+                self.error("bad-amount", &path, message, help);
+            } else if let Some(time) = sound.iter().find_map(|before| before.meets(rule)) {
+                let help = "let one end where the other begins";
+                self.error("twice", &path, format!("two limits hold at {time}"), help);
+            }
+            sound.push(rule);
         }
     }
 

@@ -120,7 +120,9 @@ fn attempt(
             .help("wait for it to end")
     })?;
     let system = session.plan.systems.get(name).ok_or_else(|| engine::Error::new("no such system"))?;
-    let vaults = session.open(&session.plan.policy_of(system).vaults, Absent::Create, Some(state));
+    let names = session.plan.policy_of(system).vaults;
+    let vaults = session.open(&names, Absent::Create, Some(state));
+    session.say_limits(screen, &names);
     let progress = Arc::new(Progress::default());
     screen.bar(&name.0, &progress);
     stop_on_signal(&progress);

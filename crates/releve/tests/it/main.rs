@@ -19,4 +19,5 @@ mod main_job;
 mod oracle;
 mod recovery;
 mod restore;
+mod sync;
 mod world;

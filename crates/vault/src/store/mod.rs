@@ -3,12 +3,15 @@
 mod address;
 mod file;
 mod limits;
+mod pace;
+mod paced;
 mod s3;
 mod sftp;
 mod temporary;
 mod wire;
 
 pub use limits::Limits;
+pub use pace::Pace;
 
 use crate::{Error, Kind, Result};
 use std::fmt;
@@ -107,6 +110,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Writes the file, whole and durable.
     fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()>;
 
+    /// Writes the file, as [`write`](Self::write) does, and is given its bytes: a store that has to own them meanwhile needs no copy.
+    fn write_owned(&self, kind: FileKind, name: &str, bytes: Vec<u8>) -> Result<()> {
+        self.write(kind, name, &bytes)
+    }
+
     /// Removes the file. One that isn't there is no error.
     fn remove(&self, kind: FileKind, name: &str) -> Result<()>;
 
@@ -168,11 +176,17 @@ pub fn local_folder(address: &str) -> Option<std::path::PathBuf> {
     address.starts_with("file://").then(|| address::file(address).ok()).flatten()
 }
 
+/// Opens the store in a folder of this machine, as [`open`] does with its address.
+#[must_use]
+pub fn in_folder(folder: &std::path::Path) -> Box<dyn Store> {
+    Box::new(file::FileStore::new(folder.to_owned(), &Limits::default()))
+}
+
 /// Opens the store at `address`, as [`open`] does, with other bounds on retries and waiting.
 pub fn open_with(address: &str, credentials: &Credentials, limits: &Limits) -> Result<Box<dyn Store>> {
     let bad = |what: String| Error::new(address::without_secrets(address), Kind::BadAddress(what));
     match address.split_once("://").map(|(scheme, _)| scheme) {
-        Some("file") => Ok(Box::new(file::FileStore::new(address::file(address).map_err(bad)?))),
+        Some("file") => Ok(Box::new(file::FileStore::new(address::file(address).map_err(bad)?, limits))),
         Some("s3") => {
             Ok(Box::new(s3::S3Store::new(address::s3(address).map_err(bad)?, credentials, limits)?))
         }

@@ -4,6 +4,7 @@
 //! caller alone: neither the environment, nor `~/.aws`, nor a cloud's metadata service is asked.
 
 use super::limits::Failure;
+use super::paced::Paced;
 use super::{Credentials, FileKind, Limits, Listed, Store, address::S3Address, is_name, place, wire};
 use crate::{Error, Kind, Result};
 use futures_util::StreamExt;
@@ -13,6 +14,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -55,7 +57,10 @@ impl S3Store {
             Operator::new(builder).map_err(|error| failed(Kind::BadAddress(error.message().to_owned())))?;
         let client =
             client(address.loopback, limits).map_err(|error| failed(Kind::Io(io::Error::other(error))))?;
-        let transport = HttpTransporter::new(ReqwestTransport::new(client));
+        let transport = match &limits.pace {
+            Some(pace) => HttpTransporter::new(Paced::new(client, pace.clone())),
+            None => HttpTransporter::new(ReqwestTransport::new(client)),
+        };
         let operator = operator.with_context(OperationContext::new().with_http_transport(transport));
         Ok(Self { shown: address.shown, operator, limits: limits.clone() })
     }
@@ -81,7 +86,7 @@ impl S3Store {
         match timeout(time, future.into_future()).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(failure(&error)),
-            Err(_) => Err(Failure::Passing(format!("no answer for {} s", time.as_secs_f32()))),
+            Err(_) => Err(silence(time)),
         }
     }
 
@@ -114,9 +119,19 @@ impl S3Store {
         {
             return Ok(());
         }
-        let allowance = self.limits.allowance(buffer.len());
-        self.within(allowance, self.operator.write(path, buffer.clone())).await?;
-        Ok(())
+        let mut write = pin!(self.operator.write(path, buffer.clone()).into_future());
+        let mut allowance = self.limits.allowance(buffer.len());
+        loop {
+            let held = self.limits.held();
+            match timeout(allowance, &mut write).await {
+                Ok(done) => return done.map(drop).map_err(|error| failure(&error)),
+                // As long as somebody was held back meanwhile, that may have been us.
+                Err(_) if self.limits.held() > held => {
+                    allowance = self.limits.held() - held + self.limits.stall;
+                }
+                Err(_) => return Err(silence(allowance)),
+            }
+        }
     }
 
     async fn list_all(&self, kind: FileKind) -> Result<Vec<Listed>, Failure> {
@@ -201,8 +216,12 @@ impl Store for S3Store {
     }
 
     fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()> {
+        self.write_owned(kind, name, bytes.to_vec())
+    }
+
+    fn write_owned(&self, kind: FileKind, name: &str, bytes: Vec<u8>) -> Result<()> {
         let path = kind.path(name);
-        let buffer = Buffer::from(bytes.to_vec());
+        let buffer = Buffer::from(bytes);
         self.call(
             || place(self, "write", kind, name),
             async |tried| self.put(kind, &path, &buffer, tried).await,
@@ -241,6 +260,10 @@ fn client(loopback: bool, limits: &Limits) -> reqwest::Result<reqwest::Client> {
     let builder = reqwest::Client::builder().connect_timeout(limits.stall);
     // The way out of a company's network is this machine's business, but no proxy leads to this machine.
     if loopback { builder.no_proxy() } else { builder }.build()
+}
+
+fn silence(time: Duration) -> Failure {
+    Failure::Passing(format!("no answer for {} s", time.as_secs_f32()))
 }
 
 fn failure(error: &opendal::Error) -> Failure {

@@ -9,6 +9,7 @@
 )]
 
 mod contract;
+mod copy;
 mod faulty_store;
 mod keys;
 mod sample;
