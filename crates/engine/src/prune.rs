@@ -47,6 +47,21 @@ impl Retention {
     }
 }
 
+/// How far this machine's clock may lie behind what it showed before.
+const BEHIND_MAX: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
+/// Returns an error if this machine's clock shows less than it did before: all that is decided here rests on it.
+pub fn check_clock(state: &State, now: Timestamp) -> Result<()> {
+    let failed = |error: state::Error| Error::new(error.to_string());
+    let recorded = state.records().map_err(failed)?.last().map(|record| record.time);
+    let latest = state.latest_look().map_err(failed)?.max(recorded);
+    if let Some(latest) = latest.filter(|latest| latest.duration_since(now) > BEHIND_MAX) {
+        return Err(Error::new(format!("this machine's clock says {now}, and it has said {latest} before"))
+            .help("set the clock; if it was wrong before and is right now: releve prune --trust-clock"));
+    }
+    Ok(())
+}
+
 /// Notes what a survey has found in these vaults: from now on, what vanishes is missed.
 pub fn witness(state: &State, survey: &Survey, vaults: &[VaultName], now: Timestamp) -> Result<()> {
     for vault in vaults {
@@ -60,13 +75,21 @@ pub fn witness(state: &State, survey: &Survey, vaults: &[VaultName], now: Timest
     Ok(())
 }
 
+/// What is known of points beyond what they say.
+pub struct Sure<'a> {
+    /// When a point was last verified.
+    pub verified: &'a dyn Fn(&str) -> Option<Timestamp>,
+    /// Points that a person takes for good from now on, by what [`identity`] says of them.
+    pub trusted: &'a [String],
+}
+
 /// Decides about the points of one vault. It was witnessed.
 pub fn retention(
     plan: &Plan,
     state: &State,
     survey: &Survey,
     vault: &VaultName,
-    verified: &dyn Fn(&str) -> Option<Timestamp>,
+    sure: &Sure<'_>,
     now: Timestamp,
 ) -> Result<Retention> {
     let failed = |error: state::Error| Error::new(error.to_string());
@@ -76,7 +99,7 @@ pub fn retention(
     retention.known = seen.keys().filter_map(|snapshot| snapshot.parse().ok()).collect();
     let mut systems: BTreeMap<&SystemName, Vec<(FileId, Witnessed)>> = BTreeMap::new();
     for point in &survey.points {
-        for file in copies(point, vault) {
+        for (nth, file) in copies(point, vault).enumerate() {
             let Some((name, _)) =
                 point.point.system.as_deref().and_then(|name| plan.systems.get_key_value(name))
             else {
@@ -86,20 +109,28 @@ pub fn retention(
             let own = seen.get(&file.to_string());
             let first = earliest.get(&identity(point)).or(own);
             let witnessed = Witnessed {
-                facts: point.facts(verified(&point.point.id)),
+                facts: point.facts((sure.verified)(&point.point.id)),
                 host: point.point.snapshot.hostname.clone(),
                 first_seen: first.map_or(now, |seen| seen.first),
                 unseen_at: first.and_then(|seen| seen.unseen_at),
-                trusted: state.is_trusted(&point.point.id).map_err(failed)?,
+                trusted: sure.trusted.contains(&identity(point))
+                    || state.is_trusted(&identity(point)).map_err(failed)?,
             };
+            if nth > 0 {
+                // The same point, copied twice: one is enough.
+                let (id, time) = (point.point.id.clone(), point.point.time);
+                let verdict = Verdict { id, time, kept: Vec::new(), suspicious: None };
+                retention.points.push(Decided { system: name.clone(), snapshot: file, verdict });
+                continue;
+            }
             systems.entry(name).or_default().push((file, witnessed));
         }
     }
     let zone = TimeZone::system();
     for (name, points) in systems {
-        let keep = plan.systems.get(name).and_then(|system| plan.policy_of(system).keep);
+        let policy = plan.systems.get(name).map(|system| plan.policy_of(system)).unwrap_or_default();
         let witnessed: Vec<Witnessed> = points.iter().map(|(_, point)| point.clone()).collect();
-        for mut verdict in retain(&witnessed, keep.as_ref(), now, &zone) {
+        for mut verdict in retain(&witnessed, policy.keep.as_ref(), policy.every, now, &zone) {
             let mut called = points.iter().filter(|(_, point)| point.facts.id == verdict.id);
             let Some((snapshot, _)) = called.next() else { continue };
             // An id is given once: what uses it again is somebody's work by hand, and for a person to look at.
@@ -130,9 +161,10 @@ fn copies<'a>(point: &'a Surveyed, vault: &'a VaultName) -> impl Iterator<Item =
     of.filter(move |(name, _)| *name == vault).map(|(_, (_, file))| *file)
 }
 
-/// What makes a point the same in every vault: its content as well, since an id can be copied.
-fn identity(point: &Surveyed) -> String {
-    format!("{} {}", point.point.id, point.point.tree)
+/// What makes a point the same in every vault: its content and its time as well, since an id can be copied.
+#[must_use]
+pub fn identity(point: &Surveyed) -> String {
+    format!("{} {} {}", point.point.id, point.point.tree, point.point.time)
 }
 
 /// Returns for each point the earliest that any vault showed it: a copy that comes later is not younger for that.

@@ -54,6 +54,8 @@ const MASS_FILES: u64 = 20;
 /// So many times as much as in any point before, and at least so many bytes more.
 const GROWTH: u64 = 3;
 const GROWTH_BYTES: u64 = 1 << 30;
+/// More points than this within one interval of the plan, by hand or not, are a crowd.
+const CROWD: usize = 4;
 /// New content that doesn't compress, where it used to, and at least so many bytes of it.
 const NOISE: f64 = 0.9;
 const USUAL_NOISE: f64 = 0.5;
@@ -61,10 +63,17 @@ const NOISE_BYTES: u64 = 16 << 20;
 
 /// Decides about the points of one system in one vault, in any order. Without `keep` all stay.
 #[must_use]
-pub fn retain(points: &[Witnessed], keep: Option<&Keep>, now: Timestamp, zone: &TimeZone) -> Vec<Verdict> {
+pub fn retain(
+    points: &[Witnessed],
+    keep: Option<&Keep>,
+    every: Period,
+    now: Timestamp,
+    zone: &TimeZone,
+) -> Vec<Verdict> {
     let mut judged: Vec<Judged<'_>> = points.iter().map(|point| Judged::new(point, now)).collect();
     judged.sort_by(|a, b| a.verdict.time.cmp(&b.verdict.time).then_with(|| a.verdict.id.cmp(&b.verdict.id)));
     suspect(&mut judged);
+    crowd(&mut judged, every);
     match keep.filter(|keep| keep.says_something()) {
         None => judged.iter_mut().for_each(|point| point.keep("nothing says what may go")),
         Some(keep) => {
@@ -143,6 +152,25 @@ fn suspect(points: &mut [Judged<'_>]) {
         }
         if point.verdict.suspicious.is_none() {
             before.push(point.point);
+        }
+    }
+}
+
+/// Marks points that come too thick: rules count points, and whoever makes many of them would push all others out.
+fn crowd(points: &mut [Judged<'_>], every: Period) {
+    let every = SignedDuration::try_from(every.0).unwrap_or(SignedDuration::MAX);
+    let mut lately: std::collections::VecDeque<Timestamp> = std::collections::VecDeque::new();
+    for point in points.iter_mut().filter(|point| point.verdict.suspicious.is_none() && !point.point.trusted)
+    {
+        let time = point.verdict.time;
+        while lately.front().is_some_and(|first| time.duration_since(*first) >= every) {
+            lately.pop_front();
+        }
+        if lately.len() >= CROWD {
+            point.verdict.suspicious =
+                Some(format!("is one of more than {CROWD} within the interval of the plan"));
+        } else {
+            lately.push_back(time);
         }
     }
 }
@@ -249,7 +277,7 @@ mod tests {
 
     fn kept(points: &[Witnessed], keep: &Keep) -> Vec<u32> {
         let now = Timestamp::from_second(10_000 * HOUR).unwrap();
-        let verdicts = retain(points, Some(keep), now, &TimeZone::UTC);
+        let verdicts = retain(points, Some(keep), Period::seconds(3600), now, &TimeZone::UTC);
         verdicts
             .iter()
             .filter(|verdict| !verdict.kept.is_empty())
@@ -318,6 +346,15 @@ mod tests {
     }
 
     #[test]
+    fn a_crowd_of_points_pushes_nothing_out() {
+        let mut points = hours(10);
+        let keep = Keep { last: Some(10), ..Keep::default() };
+        points.extend((0..100).map(|n| point(1000 + n, 10 * HOUR + i64::from(n))));
+        let kept = kept(&points, &keep);
+        assert!((5..10).all(|good| kept.contains(&good)), "{kept:?}");
+    }
+
+    #[test]
     fn another_machine_and_sudden_growth_and_noise_are_told() {
         type Change = fn(&mut Witnessed);
         let changes: [(&str, Change); 3] = [
@@ -328,7 +365,8 @@ mod tests {
         for (what, change) in changes {
             let mut points = hours(5);
             change(&mut points[3]);
-            let verdicts = retain(&points, None, point(0, 10 * HOUR).facts.time, &TimeZone::UTC);
+            let verdicts =
+                retain(&points, None, Period::seconds(3600), point(0, 10 * HOUR).facts.time, &TimeZone::UTC);
             assert!(verdicts[3].suspicious.as_ref().unwrap().contains(what), "{verdicts:?}");
             assert!(verdicts[4].suspicious.is_some() && verdicts[2].suspicious.is_none());
         }
@@ -337,7 +375,13 @@ mod tests {
     #[test]
     fn without_a_rule_everything_stays() {
         for keep in [None, Some(Keep::default())] {
-            let verdicts = retain(&hours(9), keep.as_ref(), Timestamp::UNIX_EPOCH, &TimeZone::UTC);
+            let verdicts = retain(
+                &hours(9),
+                keep.as_ref(),
+                Period::seconds(3600),
+                Timestamp::UNIX_EPOCH,
+                &TimeZone::UTC,
+            );
             assert!(verdicts.iter().all(|verdict| !verdict.kept.is_empty()));
         }
     }

@@ -216,7 +216,7 @@ const PRUNE: &[Key] = &[
     key(
         "host",
         Text,
-        "The host that does it, the only one with the right to delete; every agent unless said.",
+        "The host that does it, the only one that needs the right to delete; required where systems are on several hosts.",
     ),
     key(
         "delay",

@@ -25,7 +25,7 @@ pub struct Hold {
     pub reason: String,
 }
 
-const HOLD: &str = "hold";
+const HOLD: &str = "hold/";
 
 impl State {
     /// Returns what was seen in a vault, by the names of its snapshots.
@@ -94,26 +94,82 @@ impl State {
         Ok(self.kv().get(&format!("trusted/{point}"))?.is_some())
     }
 
-    /// Lets nothing be removed from any vault, until [`release`](Self::release). An older hold stays.
-    pub fn hold(&self, reason: &str, now: Timestamp) -> Result<()> {
-        let hold = Hold { since: now, reason: reason.to_owned() };
-        let value = serde_json::to_vec(&hold)
-            .map_err(|error| Error::new("hold removals", Kind::Unstorable(error.to_string())))?;
-        let _ = self.kv().put(HOLD, &value, Expect::Absent)?;
+    /// Notes that these snapshots are about to be removed on purpose: whoever misses them later knows why.
+    pub fn going(&self, vault: &str, snapshots: &[String]) -> Result<()> {
+        for snapshot in snapshots {
+            let _ = self.kv().put(&format!("going/{vault}/{snapshot}"), b"", Expect::Any)?;
+        }
         Ok(())
     }
 
-    /// Returns why nothing may be removed, if that is so.
-    pub fn held(&self) -> Result<Option<Hold>> {
-        let Some(versioned) = self.kv().get(HOLD)? else { return Ok(None) };
-        serde_json::from_slice(&versioned.value)
-            .map(Some)
-            .map_err(|error| Error::corrupt(HOLD, error.to_string()))
+    /// Forgets those that were about to go and are gone, so that nobody misses them; the others are as they were.
+    pub fn settle_going(&self, vault: &str, is_there: impl Fn(&str) -> bool) -> Result<()> {
+        let prefix = format!("going/{vault}/");
+        for (key, _) in self.kv().list(&prefix)? {
+            let snapshot = key.get(prefix.len()..).unwrap_or_default();
+            if !is_there(snapshot) {
+                self.unsee(vault, snapshot)?;
+            }
+            let _ = self.kv().delete(&key, Expect::Any)?;
+        }
+        Ok(())
     }
 
-    /// Lets removals go on.
-    pub fn release(&self) -> Result<()> {
-        let _ = self.kv().delete(HOLD, Expect::Any)?;
+    /// Returns the latest instant that any look has noted: a clock that shows less is wrong now, or was then.
+    pub fn latest_look(&self) -> Result<Option<Timestamp>> {
+        let looks = self.kv().list("looked/")?;
+        let times = looks.iter().filter_map(|(_, at)| String::from_utf8_lossy(&at.value).parse().ok());
+        Ok(times.max())
+    }
+
+    /// Takes this machine's clock for right: whatever was noted later than now, was noted by a clock that was wrong.
+    pub fn trust_clock(&self, now: Timestamp) -> Result<()> {
+        for (key, at) in self.kv().list("looked/")? {
+            if String::from_utf8_lossy(&at.value).parse::<Timestamp>().is_ok_and(|at| at > now) {
+                let _ = self.kv().put(&key, now.to_string().as_bytes(), Expect::Any)?;
+            }
+        }
+        for (key, versioned) in self.kv().list("seen/")? {
+            let Ok(mut seen) = serde_json::from_slice::<Seen>(&versioned.value) else { continue };
+            if seen.first > now || seen.unseen_at.is_some_and(|at| at > now) {
+                (seen.first, seen.unseen_at) = (seen.first.min(now), None);
+                let value = serde_json::to_vec(&seen).unwrap_or_default();
+                let _ = self.kv().put(&key, &value, Expect::Any)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets nothing be removed from any vault, until [`release`](Self::release) with the same `who`. An older hold of his stays.
+    pub fn hold(&self, who: &str, reason: &str, now: Timestamp) -> Result<()> {
+        let hold = Hold { since: now, reason: reason.to_owned() };
+        let value = serde_json::to_vec(&hold)
+            .map_err(|error| Error::new("hold removals", Kind::Unstorable(error.to_string())))?;
+        let _ = self.kv().put(&format!("{HOLD}{who}"), &value, Expect::Absent)?;
+        Ok(())
+    }
+
+    /// Returns why nothing may be removed, if that is so: the oldest of the reasons.
+    pub fn held(&self) -> Result<Option<Hold>> {
+        let read = |(key, versioned): (String, crate::Versioned)| {
+            serde_json::from_slice::<Hold>(&versioned.value)
+                .map_err(|error| Error::corrupt(&key, error.to_string()))
+        };
+        let holds: Vec<Hold> = self.kv().list(HOLD)?.into_iter().map(read).collect::<Result<_>>()?;
+        Ok(holds.into_iter().min_by_key(|hold| hold.since))
+    }
+
+    /// Ends one hold.
+    pub fn release(&self, who: &str) -> Result<()> {
+        let _ = self.kv().delete(&format!("{HOLD}{who}"), Expect::Any)?;
+        Ok(())
+    }
+
+    /// Ends all holds: a person has said that it is over.
+    pub fn release_all(&self) -> Result<()> {
+        for (key, _) in self.kv().list(HOLD)? {
+            let _ = self.kv().delete(&key, Expect::Any)?;
+        }
         Ok(())
     }
 }
@@ -144,14 +200,41 @@ mod tests {
     }
 
     #[test]
-    fn the_first_hold_stays_until_it_is_released() {
+    fn who_holds_releases_his_own_and_a_person_all() {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).unwrap();
         assert_eq!(state.held().unwrap(), None);
-        state.hold("ransomware", at(1)).unwrap();
-        state.hold("another", at(2)).unwrap();
+        state.hold("person", "ransomware", at(1)).unwrap();
+        state.hold("recovery/1", "a recovery", at(2)).unwrap();
+        state.hold("person", "another word", at(3)).unwrap();
         assert_eq!(state.held().unwrap().unwrap().reason, "ransomware");
-        state.release().unwrap();
+        state.release("person").unwrap();
+        assert_eq!(state.held().unwrap().unwrap().reason, "a recovery");
+        state.release_all().unwrap();
         assert_eq!(state.held().unwrap(), None);
+    }
+
+    #[test]
+    fn what_was_about_to_go_and_is_gone_is_missed_by_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        for name in ["a", "b", "c"] {
+            state.saw_written("local", name, "point", at(1)).unwrap();
+        }
+        state.going("local", &["a".into(), "b".into()]).unwrap();
+        state.settle_going("local", |name| name == "b").unwrap();
+        let seen: Vec<String> = state.seen("local").unwrap().into_keys().collect();
+        assert_eq!(seen, ["b", "c"]);
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_is_forgiven_when_a_person_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        state.see("local", &[("a".into(), "point".into())], at(1_000_000)).unwrap();
+        assert_eq!(state.latest_look().unwrap(), Some(at(1_000_000)));
+        state.trust_clock(at(10)).unwrap();
+        assert_eq!(state.latest_look().unwrap(), Some(at(10)));
+        assert_eq!(state.seen("local").unwrap()["a"].first, at(10));
     }
 }

@@ -76,6 +76,11 @@ impl Catalogue {
         self.files.insert(file);
     }
 
+    /// What it holds is not what the index files say any more.
+    pub(crate) fn forget_files(&mut self) {
+        self.files.clear();
+    }
+
     /// Returns the index files that it was read from.
     pub(crate) fn files(&self) -> &HashSet<FileId> {
         &self.files

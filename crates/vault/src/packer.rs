@@ -9,6 +9,7 @@
 use crate::crypto::OVERHEAD;
 use crate::format::index::{self, Index, IndexedPack};
 use crate::format::pack::{self, Entry};
+use crate::lock::{Guard, Lock};
 use crate::mutex::lock;
 use crate::{BlobId, BlobKind, Error, FileId, FileKind, Repository, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -39,6 +40,7 @@ pub(crate) struct PackWriter {
 
 struct Shared {
     repository: Arc<Repository>,
+    guard: Guard,
     /// What this run has taken on, so that two threads with the same content store it once.
     claimed: [Mutex<HashSet<(BlobKind, BlobId)>>; 16],
     to_index: Mutex<ToIndex>,
@@ -66,13 +68,16 @@ struct FullPack {
 }
 
 impl PackWriter {
-    /// Starts the uploaders.
-    pub(crate) fn new(repository: Arc<Repository>) -> Self {
+    /// Starts the uploaders. What is written counts only while the lock is held.
+    pub(crate) fn new(lock: &Lock) -> Self {
+        let guard = lock.guard();
+        let repository = Arc::clone(&guard.repository);
         let lanes = repository.store().lanes();
         // A disk wants one writer; a distant store several, since each waits for an answer.
         let uploaders = if repository.store().is_local() { 1 } else { lanes.clamp(2, 5) };
         let shared = Arc::new(Shared {
             repository,
+            guard,
             claimed: Default::default(),
             to_index: Mutex::new(ToIndex { packs: Vec::new(), since: Instant::now() }),
             failure: Mutex::default(),
@@ -239,7 +244,9 @@ impl Shared {
             return;
         }
         let index = Index { packs: packs.to_vec(), ..Index::default() };
-        match self.repository.write_sealed(FileKind::Index, &index::write(&index)) {
+        // Without the lock these packs, or others that they make do with, may have been taken for leftovers and be gone.
+        let written = self.guard.check();
+        match written.and_then(|()| self.repository.write_sealed(FileKind::Index, &index::write(&index))) {
             Ok(file) => self.repository.learn_from(file, packs),
             Err(error) => self.fail(error),
         }

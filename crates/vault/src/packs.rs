@@ -96,7 +96,7 @@ impl Packs {
 }
 
 /// Two index files may each name a part of one pack.
-fn merge(pack: &mut IndexedPack, other: IndexedPack) {
+pub(crate) fn merge(pack: &mut IndexedPack, other: IndexedPack) {
     let known: HashSet<u32> = pack.entries.iter().map(|entry| entry.offset).collect();
     pack.entries.extend(other.entries.into_iter().filter(|entry| !known.contains(&entry.offset)));
     pack.entries.sort_by_key(|entry| entry.offset);

@@ -25,6 +25,9 @@ impl Reached {
     }
 }
 
+/// How many trees are read before what they need is noted.
+const BATCH: usize = 64;
+
 /// Follows all trees below `roots`, each once. Returned as well: the trees that can't be read, so that what is below them isn't known.
 pub(crate) fn reach(
     lanes: usize,
@@ -36,34 +39,41 @@ pub(crate) fn reach(
     let mut unread = Vec::new();
     let mut level: Vec<BlobId> = roots.into_iter().filter(|root| reached.trees.insert(*root)).collect();
     while !level.is_empty() {
-        let trees = in_lanes(lanes, &level, |id| {
-            let nodes = if progress.is_stopped() { Ok(Vec::new()) } else { read(id) };
-            progress.add(1, 0);
-            nodes
-        });
-        if progress.is_stopped() {
-            return Err(Error::new("follow the trees", Kind::Interrupted));
-        }
         let mut next = Vec::new();
-        for (id, nodes) in level.iter().zip(trees) {
-            let nodes = match nodes {
-                Ok(nodes) => nodes,
-                Err(error) => {
-                    unread.push((*id, error));
-                    continue;
-                }
-            };
-            for node in nodes {
-                match node.kind {
-                    NodeKind::Dir { subtree: Some(subtree) } if reached.trees.insert(subtree) => {
-                        next.push(subtree);
+        // A batch at a time, and of each tree only what it needs: folders of a hundred thousand entries come by the thousand.
+        for batch in level.chunks(BATCH) {
+            let trees = in_lanes(lanes, batch, |id| {
+                let nodes = if progress.is_stopped() { Ok(Vec::new()) } else { read(id) };
+                progress.add(1, 0);
+                nodes.map(needs)
+            });
+            for (id, needs) in batch.iter().zip(trees) {
+                match needs {
+                    Ok((subtrees, content)) => {
+                        next.extend(subtrees.into_iter().filter(|subtree| reached.trees.insert(*subtree)));
+                        reached.data.extend(content);
                     }
-                    NodeKind::File { content, .. } => reached.data.extend(content),
-                    _ => {}
+                    Err(error) => unread.push((*id, error)),
                 }
             }
+        }
+        if progress.is_stopped() {
+            return Err(Error::new("follow the trees", Kind::Interrupted));
         }
         level = next;
     }
     Ok((reached, unread))
+}
+
+/// Returns the trees and the pieces of files that a tree needs.
+fn needs(nodes: Vec<Node>) -> (Vec<BlobId>, Vec<BlobId>) {
+    let (mut trees, mut data) = (Vec::new(), Vec::new());
+    for node in nodes {
+        match node.kind {
+            NodeKind::Dir { subtree } => trees.extend(subtree),
+            NodeKind::File { content, .. } => data.extend(content),
+            _ => {}
+        }
+    }
+    (trees, data)
 }

@@ -3,6 +3,7 @@
 
 use crate::format::index::{self, Index, IndexedPack};
 use crate::packer::INDEX_BLOBS_MAX;
+use crate::packs::merge;
 use crate::store::Listed;
 use crate::{FileId, FileKind, Kind, Repository, Result};
 use jiff::Timestamp;
@@ -39,8 +40,10 @@ pub(crate) fn reindex(
     let readable = files.iter().filter(|file| !unreadable.contains(file));
     let listed: Vec<Listed> = readable.map(|id| Listed { name: id.to_string(), size: 0 }).collect();
     let restored: HashSet<FileId> = change.restore.iter().map(|pack| pack.id).collect();
-    let mut packs = std::mem::take(&mut change.restore);
-    let mut marked: Vec<(IndexedPack, Timestamp)> = Vec::new();
+    // By their names: several files may name one pack.
+    let mut packs: HashMap<FileId, IndexedPack> =
+        std::mem::take(&mut change.restore).into_iter().map(|pack| (pack.id, pack)).collect();
+    let mut marked: HashMap<FileId, (IndexedPack, Timestamp)> = HashMap::new();
     let mut old = std::mem::take(&mut change.unreadable);
     // Kept apart, since they are found on the way.
     let mut named: HashMap<FileId, IndexedPack> = HashMap::new();
@@ -60,20 +63,27 @@ pub(crate) fn reindex(
         }
         old.push(file);
         for pack in index.packs {
-            if change.mark_named.contains(&pack.id) {
-                named.insert(pack.id, pack);
-            } else if !moves(&pack.id) {
-                packs.push(pack);
+            let into = match (change.mark_named.contains(&pack.id), moves(&pack.id)) {
+                (true, _) => &mut named,
+                (false, true) => continue,
+                (false, false) => &mut packs,
+            };
+            match into.get_mut(&pack.id) {
+                Some(other) => merge(other, pack),
+                None => _ = into.insert(pack.id, pack),
             }
         }
         let stays = |pack: &IndexedPack| !moves(&pack.id) && !change.removed.contains(&pack.id);
         let waiting = index.marked.into_iter().filter_map(|(pack, time)| Some((pack, time?)));
-        marked.extend(waiting.filter(|(pack, _)| stays(pack)));
+        for (pack, time) in waiting.filter(|(pack, _)| stays(pack)) {
+            let time = marked.get(&pack.id).map_or(time, |(_, other)| time.max(*other));
+            marked.insert(pack.id, (pack, time));
+        }
     }
     named.extend(change.mark);
     let new: Vec<FileId> = named.keys().copied().collect();
-    marked.extend(named.into_values().map(|pack| (pack, now)));
-    write(vault, packs, marked)?;
+    marked.extend(named.into_iter().map(|(id, pack)| (id, (pack, now))));
+    write(vault, packs.into_values().collect(), marked.into_values().collect())?;
     for file in old {
         removed(vault, FileKind::Index, &file, findings)?;
     }

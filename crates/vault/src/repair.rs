@@ -119,8 +119,12 @@ pub fn examine(
             Ok(snapshot) => plan.work.snapshots.push(snapshot),
             Err(error) if error.is_not_found() => {}
             Err(error) => {
-                plan.findings.push(real(error)?.to_string());
-                plan.snapshots.extend(listed.name.parse::<FileId>().ok());
+                plan.findings.push(error.to_string());
+                match listed.name.parse() {
+                    Ok(id) if is_spoilt(vault, &id)? => plan.snapshots.push(id),
+                    // Whole, and written by someone whom we don't understand: not ours to touch.
+                    _ => {}
+                }
             }
         }
     }
@@ -150,9 +154,19 @@ fn set(vault: &Arc<Repository>, others: &[Arc<Repository>]) -> VaultSet {
     VaultSet::new(&all, crate::set::PATIENCE)
 }
 
-/// Passes an error on as a finding, unless it is only that the vault can't be reached.
+/// Passes an error on as a finding, unless it is only that the vault can't be reached, or doesn't let us.
 fn real(error: Error) -> Result<Error> {
-    if error.is_retryable() || matches!(error.kind, Kind::Interrupted) { Err(error) } else { Ok(error) }
+    let says_nothing = matches!(error.kind, Kind::Interrupted | Kind::Refused(_));
+    if error.is_retryable() || says_nothing { Err(error) } else { Ok(error) }
+}
+
+/// Returns whether a snapshot was read and is not what was written: nobody can read it any more.
+fn is_spoilt(vault: &Repository, id: &FileId) -> Result<bool> {
+    match vault.store().read(FileKind::Snapshot, &id.to_string()) {
+        Ok(bytes) => Ok(FileId::of(&bytes) != *id),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads the packs of the window, and returns the damaged ones, with what is sound in them.
@@ -269,7 +283,7 @@ pub fn carry_out(
         return Ok(report);
     }
     let work = &plan.work;
-    let _lock = Lock::take(vault, LockKind::Exclusive, &options.holder)?;
+    let lock = Lock::take(vault, LockKind::Exclusive, &options.holder)?;
     if names(vault, FileKind::Index)? != work.indexes {
         let what = "someone who has changed it since it was looked at";
         return Err(Error::new(format!("repair {}", vault.address()), Kind::Locked(what.into())));
@@ -277,7 +291,7 @@ pub fn carry_out(
     progress.set_phase("healing");
     progress.expect(work.fetch.len() as u64, 0);
     let set = set(vault, others);
-    let lost = heal(vault, &set, plan, progress, &mut report)?;
+    let lost = heal(&lock, &set, plan, progress, &mut report)?;
     progress.set_phase("writing the index");
     let is_there = |pack: &&IndexedPack| work.there.contains(&pack.id);
     let change = Change {
@@ -287,10 +301,14 @@ pub fn carry_out(
         unreadable: work.unreadable.clone(),
         ..Change::default()
     };
+    lock.guard().check()?;
     reindex(vault, &work.indexes, change, options.now, &mut report.findings)?;
     for snapshot in &plan.snapshots {
-        removed(vault, FileKind::Snapshot, snapshot, &mut report.findings)?;
+        if is_spoilt(vault, snapshot)? {
+            removed(vault, FileKind::Snapshot, snapshot, &mut report.findings)?;
+        }
     }
+    drop(lock);
     if !lost.is_empty() {
         progress.set_phase("looking for what is lost");
         touched(&set, &work.snapshots, &lost, &mut report);
@@ -300,14 +318,14 @@ pub fn carry_out(
 
 /// Writes what is not sound here anew, from wherever it is sound. Returns what is nowhere.
 fn heal(
-    vault: &Arc<Repository>,
+    lock: &Lock,
     set: &VaultSet,
     plan: &RepairPlan,
     progress: &Progress,
     report: &mut RepairReport,
 ) -> Result<HashSet<BlobId>> {
     let work = &plan.work;
-    let writer = PackWriter::new(Arc::clone(vault));
+    let writer = PackWriter::new(lock);
     let writers = [&writer];
     let sink = Sink::new(&writers);
     let presses: Mutex<Vec<Press>> = Mutex::default();

@@ -313,6 +313,8 @@ impl Repository {
     pub(crate) fn learn(&self, packs: &[IndexedPack]) {
         let mut catalogue = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
         packs.iter().for_each(|pack| catalogue.add(pack));
+        // Good enough to read from; whoever adds has to read the indexes anew.
+        catalogue.forget_files();
     }
 
     /// Makes blobs known that an index file, just written, names.

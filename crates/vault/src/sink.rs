@@ -9,11 +9,6 @@ const DATA_LEVEL: i32 = 1;
 /// Trees are small, written once and read often.
 const TREE_LEVEL: i32 = 3;
 
-/// From this length on a piece is sampled before it is compressed, in so many places, so many bytes each.
-const SAMPLED_FROM: usize = 128 << 10;
-const SAMPLES: usize = 8;
-const SAMPLE: usize = 4 << 10;
-
 /// Where blobs go: the vaults of this backup, and what was counted on the way.
 pub(crate) struct Sink<'a> {
     writers: &'a [&'a PackWriter],
@@ -45,9 +40,6 @@ impl Press {
             BlobKind::Tree => &mut self.tree,
         };
         let Some(compressor) = compressor else { return (plain, 0) };
-        if kind == BlobKind::Data && is_noise(plain, compressor, &mut self.out) {
-            return (plain, 0);
-        }
         self.out.clear();
         self.out.reserve(zstd::zstd_safe::compress_bound(plain.len()));
         match (compressor.compress_to_buffer(plain, &mut self.out), u32::try_from(plain.len())) {
@@ -56,19 +48,6 @@ impl Press {
             _ => (plain, 0),
         }
     }
-}
-
-/// Returns whether no sample of a long piece gets shorter: pictures and archives are not worth the time of trying all of them.
-fn is_noise(plain: &[u8], compressor: &mut zstd::bulk::Compressor<'_>, out: &mut Vec<u8>) -> bool {
-    if plain.len() < SAMPLED_FROM {
-        return false;
-    }
-    // Spread over the piece: one that is noise in part is compressed as a whole.
-    plain.chunks(plain.len() / SAMPLES).filter_map(|part| part.get(..SAMPLE)).all(|sample| {
-        out.clear();
-        out.reserve(zstd::zstd_safe::compress_bound(SAMPLE));
-        compressor.compress_to_buffer(sample, out).is_ok_and(|length| length >= SAMPLE - SAMPLE / 32)
-    })
 }
 
 impl<'a> Sink<'a> {
@@ -119,33 +98,5 @@ impl<'a> Sink<'a> {
         let new = self.bytes_new.load(Relaxed);
         let incompressible = self.bytes_incompressible.load(Relaxed);
         (new, if new == 0 { 0.0 } else { incompressible as f64 / new as f64 })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pressed(plain: &[u8]) -> (usize, u32) {
-        let mut press = Press::new();
-        let (stored, uncompressed) = press.press(BlobKind::Data, plain);
-        (stored.len(), uncompressed)
-    }
-
-    #[test]
-    fn noise_is_stored_as_it_is_and_text_is_compressed() {
-        let mut noise = vec![0; 1 << 20];
-        crate::crypto::random(&mut noise).unwrap();
-        assert_eq!(pressed(&noise), (1 << 20, 0));
-        let text = b"the same words again and again, ".repeat(40_000);
-        assert!(pressed(&text).0 < text.len() / 10);
-    }
-
-    #[test]
-    fn what_is_noise_in_part_is_compressed_as_a_whole() {
-        let mut mixed = vec![b'x'; 1 << 20];
-        crate::crypto::random(&mut mixed[..700 << 10]).unwrap();
-        let (stored, uncompressed) = pressed(&mixed);
-        assert!(stored < 750 << 10 && uncompressed == 1 << 20, "{stored}");
     }
 }

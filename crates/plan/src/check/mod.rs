@@ -157,8 +157,16 @@ impl Checker<'_, '_> {
             }
         }
         let Some(prune) = &plan.policy.prune else { return };
+        let hosts: BTreeSet<&HostName> = plan.systems.values().map(|system| &system.host).collect();
         if let Some(host) = &prune.host {
             self.refers("policy.prune.host", HOST, &host.0, &plan.hosts);
+        } else if hosts.len() > 1 {
+            self.error(
+                "who-prunes",
+                "policy.prune",
+                format!("systems are on {} hosts, and nothing says which of them prunes", hosts.len()),
+                "write host = \"…\": only that one needs the right to delete, and two would miss what the other took out",
+            );
         }
         let delay = prune.delay.unwrap_or(crate::keep::DELAY);
         if delay.0 < crate::keep::DELAY_MIN.0 {

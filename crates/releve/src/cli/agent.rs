@@ -17,6 +17,9 @@ use std::time::{Duration, SystemTime};
 /// How often the agent looks at the clock and at the plan.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How long the agent waits when what it did can't be recorded.
+const UNRECORDED_PAUSE: Duration = Duration::from_secs(60);
+
 /// What `agent` takes.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -64,6 +67,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         let records = state.records().map_err(|error| engine::Error::new(error.to_string()))?;
         if let Some(status) = work(&current, &state, &screen, &records) {
             exit = if status == Exit::Done { exit } else { status };
+            // What could not be recorded counts as never tried, and would be due again at once.
+            if state.records().is_ok_and(|now| now.len() == records.len()) && !options.once {
+                screen.line("what was done could not be recorded: the next try is in a minute");
+                pause(&stop, UNRECORDED_PAUSE);
+            }
         } else if options.once {
             return Ok(exit);
         } else {
@@ -72,6 +80,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     screen.line("agent stopped");
     Ok(Exit::Done)
+}
+
+fn pause(stop: &AtomicBool, time: Duration) {
+    let until = std::time::Instant::now() + time;
+    while !stop.load(Relaxed) && std::time::Instant::now() < until {
+        std::thread::park_timeout(LOOK_EVERY);
+    }
 }
 
 fn copy(session: &Session, plan: plan::Plan) -> Session {
@@ -116,7 +131,7 @@ fn work(session: &Session, state: &State, screen: &Screen, records: &[Record]) -
     let prune = session.plan.policy.prune.as_ref()?;
     let is_ours =
         prune.host.as_ref().is_none_or(|host| session.plan.machine_name(host) == session.holder.hostname);
-    if !is_ours || state.held().ok().flatten().is_some() {
+    if !is_ours || !matches!(state.held(), Ok(None)) {
         return None;
     }
     let vault =

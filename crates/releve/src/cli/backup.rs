@@ -77,7 +77,7 @@ pub(super) fn one(
             }
             for (vault, written) in &made.vaults {
                 if let Ok((snapshot, _)) = written {
-                    let point = format!("{} {}", made.id, made.tree);
+                    let point = format!("{} {} {}", made.id, made.tree, made.time);
                     let noted = state.saw_written(&vault.0, &snapshot.to_string(), &point, Timestamp::now());
                     if let Err(error) = noted {
                         screen.line(&format!("{name}: the point could not be noted: {error}"));

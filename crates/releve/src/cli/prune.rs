@@ -6,14 +6,15 @@ use super::verify::vault_names;
 use crate::session::Session;
 use crate::show::{self, Screen, confirm, size, time};
 use crate::{Exit, Outcome};
-use engine::prune::{Decided, Retention, delay, retention, witness};
-use engine::survey::survey;
+use engine::prune::{Decided, Retention, Sure, check_clock, delay, identity, retention, witness};
+use engine::survey::{Survey, survey};
 use engine::vaults::Absent;
 use engine::{Error, Result};
 use jiff::Timestamp;
 use plan::{Period, VaultName};
 use serde_json::{Value, json};
 use state::{Body, Pruned, State};
+use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,9 @@ use vault::{Progress, Repository};
 const UNUSED: f64 = 0.05;
 /// How long packs are written anew, unless the plan says otherwise.
 const WITHIN: Duration = Duration::from_secs(3600);
+/// How often a vault is tried that someone else is in, and how long after.
+const TRIES: u32 = 3;
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// How many points are named one by one that go for the same reason.
 const SHOWN: usize = 20;
 
@@ -58,6 +62,9 @@ pub(super) struct Options {
     /// Points that vanished from the vault were removed on purpose: don't miss them
     #[arg(long)]
     accept_missing: bool,
+    /// Pieces of files that no vault has any more (`repair` names the files) don't stop the prune
+    #[arg(long)]
+    accept_lost: bool,
     /// This suspicious point is as it should be, and so is what follows it
     #[arg(long, value_name = "POINT")]
     trust: Vec<String>,
@@ -65,17 +72,19 @@ pub(super) struct Options {
     #[arg(long, value_name = "WHY", conflicts_with_all = ["release", "dry_run", "yes"])]
     hold: Option<String>,
     /// Removals may go on
-    #[arg(long)]
+    #[arg(long, conflicts_with = "dry_run")]
     release: bool,
+    /// This machine's clock is right, and what it noted later than now was noted by a clock that was wrong
+    #[arg(long, conflicts_with = "dry_run")]
+    trust_clock: bool,
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let names = vault_names(session, &options.vaults)?;
     let state = session.state()?;
     let now = Timestamp::now();
-    let failed = |error: state::Error| Error::new(error.to_string());
     if let Some(reason) = &options.hold {
-        state.hold(reason, now).map_err(failed)?;
+        state.hold("person", reason, now).map_err(failed)?;
         if session.json {
             show::print_json(&json!({ "hold": state.held().map_err(failed)? }));
         } else {
@@ -84,7 +93,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         return Ok(Exit::Done);
     }
     if options.release {
-        state.release().map_err(failed)?;
+        state.release_all().map_err(failed)?;
+    }
+    if options.trust_clock {
+        state.trust_clock(now).map_err(failed)?;
     }
     let screen = Screen::new(session.json, false);
     if let Some(held) = state.held().map_err(failed)?
@@ -98,7 +110,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     for name in &names {
         let mut run =
             Run { session, state: &state, screen: &screen, options, now, plan: None, points: Vec::new() };
-        let result = run.one(name);
+        let result = run.patiently(name);
         let (exit, document) = run.told(name, &result);
         worst = worst.worse(exit);
         documents.push(document);
@@ -119,13 +131,15 @@ pub(super) fn scheduled(session: &Session, state: &State, screen: &Screen, name:
         forget: Vec::new(),
         repack_max: None,
         accept_missing: false,
+        accept_lost: false,
         trust: Vec::new(),
         hold: None,
         release: false,
+        trust_clock: false,
     };
     let now = Timestamp::now();
     let mut run = Run { session, state, screen, options: &options, now, plan: None, points: Vec::new() };
-    let result = run.one(name);
+    let result = run.patiently(name);
     run.told(name, &result).0
 }
 
@@ -140,6 +154,19 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Tries again where someone was in the vault, or changed it since it was looked at; with nobody there to say yes again, not.
+    fn patiently(&mut self, name: &VaultName) -> Result<Option<PruneReport>> {
+        let mut result = self.one(name);
+        for _ in 1..TRIES {
+            if !self.options.yes || !matches!(&result, Err(error) if error.retryable) {
+                break;
+            }
+            std::thread::sleep(TRY_AGAIN_AFTER);
+            result = self.one(name);
+        }
+        result
+    }
+
     /// Returns what was done; `None` if nothing was to be, or nobody said yes.
     fn one(&mut self, name: &VaultName) -> Result<Option<PruneReport>> {
         let vaults = self.session.open_all(Absent::Refuse, Some(self.state));
@@ -163,21 +190,25 @@ impl Run<'_> {
         if let Some((_, why)) = survey.unreachable.iter().find(|(vault, _)| vault == name) {
             return Err(Error::new(why.clone()));
         }
-        self.trust(&survey)?;
-        self.check_missing(name, &survey)?;
+        let missing = self.missing(name, &survey)?;
+        let trusted = self.trusted(&survey)?;
+        check_clock(self.state, self.now)?;
         witness(self.state, &survey, std::slice::from_ref(name), self.now)?;
-        let records = self.state.records().map_err(|error| Error::new(error.to_string()))?;
+        let records = self.state.records().map_err(failed)?;
         let verified = |id: &str| super::status::verified(&records, id);
-        let mut retention = retention(&self.session.plan, self.state, &survey, name, &verified, self.now)?;
+        let sure = Sure { verified: &verified, trusted: &trusted };
+        let mut retention = retention(&self.session.plan, self.state, &survey, name, &sure, self.now)?;
+        retention.known.retain(|id| !missing.contains(&id.to_string()));
         self.forget(&mut retention)?;
         let forget = match self.options.keep_points {
             true => Vec::new(),
             false => retention.going().map(|point| point.snapshot).collect(),
         };
         let how = self.session.plan.policy.prune.clone().unwrap_or_default();
-        let options = PruneOptions {
+        let mut options = PruneOptions {
             forget,
             known: retention.known.clone(),
+            accept_lost: self.options.accept_lost,
             delay: delay(&self.session.plan, &records),
             unused: UNUSED,
             repack_max: self.options.repack_max.unwrap_or(u64::MAX),
@@ -192,10 +223,10 @@ impl Run<'_> {
         self.show(name, &retention, &planned, options.delay);
         self.points = retention.points;
         let planned = self.plan.insert(planned);
-        if self.options.dry_run || planned.is_empty() {
+        if self.options.dry_run {
             return Ok(None);
         }
-        if !self.options.yes {
+        if !planned.is_empty() && !self.options.yes {
             if !std::io::stdin().is_terminal() {
                 return Err(
                     Error::new("nobody is there to say yes").help("--yes for scripts; --dry-run only shows")
@@ -205,20 +236,36 @@ impl Run<'_> {
                 return Ok(None);
             }
         }
-        let report = carry_out(&repository, planned, &options, &progress)?;
-        for snapshot in &report.forgotten {
-            self.state
-                .unsee(&name.0, &snapshot.to_string())
-                .map_err(|error| Error::new(error.to_string()))?;
+        // What a person said counts from his yes on.
+        for point in &trusted {
+            self.state.trust(point, self.now).map_err(failed)?;
         }
+        for snapshot in &missing {
+            self.state.unsee(&name.0, snapshot).map_err(failed)?;
+        }
+        if planned.is_empty() {
+            return Ok(None);
+        }
+        // Asked once more: a recovery may have begun meanwhile.
+        if let Some(held) = self.state.held().map_err(failed)? {
+            return Err(Error::new(format!("on hold since {}: {}", time(held.since), held.reason)));
+        }
+        let going: Vec<String> = planned.forget.iter().map(ToString::to_string).collect();
+        self.state.going(&name.0, &going).map_err(failed)?;
+        options.now = Timestamp::now();
+        let report = carry_out(&repository, planned, &options, &progress)?;
+        let is_gone = |snapshot: &str| report.forgotten.iter().any(|gone| gone.to_string() == snapshot);
+        self.state.settle_going(&name.0, |snapshot| !is_gone(snapshot)).map_err(failed)?;
         Ok(Some(report))
     }
 
     /// Lets the points that a person named go, but never the newest complete one of a system.
     fn forget(&self, retention: &mut Retention) -> Result<()> {
         for prefix in &self.options.forget {
-            let called =
-                |point: &&mut Decided| prefix.len() >= 4 && point.verdict.id.starts_with(prefix.as_str());
+            let called = |point: &&mut Decided| {
+                let names = [point.verdict.id.clone(), point.snapshot.to_string()];
+                prefix.len() >= 4 && names.iter().any(|name| name.starts_with(prefix.as_str()))
+            };
             let mut called: Vec<_> = retention.points.iter_mut().filter(called).collect();
             let [point] = called.as_mut_slice() else {
                 return Err(Error::new(format!(
@@ -239,7 +286,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn trust(&self, survey: &engine::survey::Survey) -> Result<()> {
+    /// Returns what identifies the points that a person takes for good.
+    fn trusted(&self, survey: &Survey) -> Result<Vec<String>> {
+        let mut trusted = Vec::new();
         for prefix in &self.options.trust {
             let called: Vec<_> =
                 survey.points.iter().filter(|surveyed| surveyed.point.is_called(prefix)).collect();
@@ -247,28 +296,27 @@ impl Run<'_> {
                 return Err(Error::new(format!("{} points are called `{prefix}`", called.len()))
                     .help("`releve points` names them; write more of the id"));
             };
-            self.state.trust(&point.point.id, self.now).map_err(|error| Error::new(error.to_string()))?;
+            trusted.push(identity(point));
         }
-        Ok(())
+        Ok(trusted)
     }
 
-    /// Says which points were seen here before and are not listed any more: they may be hidden, and then everything they need looks unneeded.
-    fn check_missing(&self, name: &VaultName, survey: &engine::survey::Survey) -> Result<()> {
-        let failed = |error: state::Error| Error::new(error.to_string());
-        let there: std::collections::HashSet<String> = survey
+    /// Returns the snapshots that were seen here before, are not listed any more, and were not removed by us: they may be hidden, and then all
+    /// that they need looks unneeded. An error unless a person accepts it.
+    fn missing(&self, name: &VaultName, survey: &Survey) -> Result<Vec<String>> {
+        let there: HashSet<String> = survey
             .points
             .iter()
             .flat_map(|point| point.vaults.iter().zip(&point.point.copies))
             .filter(|(vault, _)| *vault == name)
             .map(|(_, (_, file))| file.to_string())
             .collect();
+        self.state.settle_going(&name.0, |snapshot| there.contains(snapshot)).map_err(failed)?;
         let seen = self.state.seen(&name.0).map_err(failed)?;
         let missing: Vec<_> = seen.iter().filter(|(file, _)| !there.contains(*file)).collect();
-        if self.options.accept_missing {
-            for (file, _) in &missing {
-                self.state.unsee(&name.0, file).map_err(failed)?;
-            }
-        } else if let Some((_, first)) = missing.first() {
+        if let Some((_, first)) = missing.first()
+            && !self.options.accept_missing
+        {
             let id = first.point.get(..8).unwrap_or(&first.point);
             return Err(Error::new(format!(
                 "{} points that were here are not listed any more (first: {id}, seen since {}): nothing is pruned",
@@ -277,7 +325,7 @@ impl Run<'_> {
             ))
             .help("find out who removed them; if that was on purpose: releve prune --accept-missing"));
         }
-        Ok(())
+        Ok(missing.into_iter().map(|(file, _)| file.clone()).collect())
     }
 
     fn show(&self, name: &VaultName, retention: &Retention, plan: &PrunePlan, delay: Duration) {
@@ -378,6 +426,10 @@ impl Run<'_> {
         }
         (exit, document)
     }
+}
+
+fn failed(error: state::Error) -> Error {
+    Error::new(error.to_string())
 }
 
 fn line(point: &Decided, why: &str) -> String {

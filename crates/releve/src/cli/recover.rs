@@ -152,21 +152,24 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
 /// Lets nothing be removed from the vaults while a recovery is under way: what it may need must stay.
 struct Hold<'a> {
     state: Option<&'a State>,
+    who: String,
     is_attack: bool,
 }
 
 impl<'a> Hold<'a> {
     fn take(state: Option<&'a State>, cause: Option<&str>) -> Self {
-        let free = state.filter(|state| matches!(state.held(), Ok(None)));
+        let who = format!("recovery/{}", std::process::id());
         // A recovery goes on without: only removals are at stake, and they ask the same state.
-        let taken = free.filter(|state| state.hold("a recovery is under way", Timestamp::now()).is_ok());
-        Self { state: taken, is_attack: cause == Some("cyberattack") }
+        let taken = state.filter(|state| {
+            state.hold(&who, "a recovery is under way, or was after an attack", Timestamp::now()).is_ok()
+        });
+        Self { state: taken, who, is_attack: cause == Some("cyberattack") }
     }
 
     /// After an attack a person says when it is over, and after a failure too.
     fn end(&self, all_back: bool) -> Option<String> {
         let state = self.state?;
-        if all_back && !self.is_attack && state.release().is_ok() {
+        if all_back && !self.is_attack && state.release(&self.who).is_ok() {
             return None;
         }
         Some(

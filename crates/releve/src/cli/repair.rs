@@ -134,7 +134,14 @@ impl Run<'_> {
                 return Ok(None);
             }
         }
-        Ok(Some(carry_out(&vault, &others, plan, &options, &progress)?))
+        let going: Vec<String> = plan.snapshots.iter().map(ToString::to_string).collect();
+        let failed = |error: state::Error| Error::new(error.to_string());
+        self.state.going(&name.0, &going).map_err(failed)?;
+        let report = carry_out(&vault, &others, plan, &options, &progress)?;
+        self.state
+            .settle_going(&name.0, |snapshot| !going.iter().any(|gone| gone == snapshot))
+            .map_err(failed)?;
+        Ok(Some(report))
     }
 
     fn show(&self, name: &VaultName, plan: &RepairPlan) {
@@ -221,7 +228,7 @@ impl Run<'_> {
             return;
         }
         self.screen.line(&format!(
-            "  BEYOND REPAIR: {} blobs are in no vault; {} files of points are touched:",
+            "  BEYOND REPAIR: {} blobs are in no vault that answered; {} files of points are touched:",
             report.lost, report.touched_count
         ));
         for (at, path) in report.touched.iter().take(SHOWN) {

@@ -86,7 +86,8 @@ pub fn backup(
             vault.check_writable()?;
             let lock = Lock::take(vault, LockKind::Shared, &options.holder)?;
             vault.refresh_index()?;
-            Ok((lock, PackWriter::new(Arc::clone(vault))))
+            let writer = PackWriter::new(&lock);
+            Ok((lock, writer))
         })
         .collect();
     let writers: Vec<&PackWriter> = targets.iter().flatten().map(|(_, writer)| writer).collect();
@@ -126,6 +127,7 @@ pub fn backup(
         if progress.is_stopped() {
             return Err(Error::new("backup", Kind::Interrupted));
         }
+        lock.guard().check()?;
         let snapshot = repository.write_snapshot(&snapshot)?;
         drop(lock);
         Ok(Written { snapshot, bytes })

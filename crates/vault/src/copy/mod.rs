@@ -48,6 +48,7 @@ pub struct Copying {
     target: Arc<Repository>,
     /// Trees that the target has with all that is below them.
     complete: HashSet<BlobId>,
+    lock: Lock,
     _locks: Vec<Lock>,
 }
 
@@ -74,7 +75,8 @@ impl Copying {
     /// Locks the vaults for as long as this lives. All indexes are loaded.
     pub fn begin(sources: &[Arc<Repository>], target: &Arc<Repository>, holder: &Holder) -> Result<Self> {
         target.check_writable()?;
-        let mut locks = vec![Lock::take(target, LockKind::Shared, holder)?];
+        let lock = Lock::take(target, LockKind::Shared, holder)?;
+        let mut locks = Vec::new();
         target.refresh_index()?;
         for source in sources {
             match Lock::take(source, LockKind::Shared, holder) {
@@ -85,7 +87,7 @@ impl Copying {
             }
         }
         let set = VaultSet::new(sources, PATIENCE);
-        Ok(Self { set, target: Arc::clone(target), complete: HashSet::new(), _locks: locks })
+        Ok(Self { set, target: Arc::clone(target), complete: HashSet::new(), lock, _locks: locks })
     }
 
     /// Copies the point of this snapshot. Each blob is taken from the first of the sources that has it sound; one that none has is an
@@ -101,11 +103,12 @@ impl Copying {
         )?;
         progress.expect(0, missing.bytes);
         progress.set_phase("copying");
-        let writer = PackWriter::new(Arc::clone(&self.target));
+        let writer = PackWriter::new(&self.lock);
         let carried = carry::carry(&self.set, &writer, &missing, progress);
         // Whatever became of the rest: what has arrived is worth an index.
         let bytes = writer.finish()?;
         carried?;
+        self.lock.guard().check()?;
         let snapshot = self.target.write_snapshot(snapshot)?;
         self.complete.extend(missing.walked);
         Ok(Copied { snapshot, bytes })

@@ -31,17 +31,19 @@ pub fn carry_out(
     check_unchanged(vault, work)?;
     progress.set_phase("writing packs anew");
     progress.expect(plan.repack.packs, plan.repack_bytes);
-    let rewritten = repack(vault, work, options, progress, &mut report)?;
+    let rewritten = repack(&lock, work, options, progress, &mut report)?;
     if progress.is_stopped() {
         return Err(Error::new(format!("prune {}", vault.address()), Kind::Interrupted));
     }
     progress.set_phase("removing");
+    lock.guard().check()?;
     for id in &plan.forget {
-        if removed(vault, FileKind::Snapshot, id, &mut report.findings)? {
-            report.forgotten.push(*id);
-        }
+        // A point that the store doesn't let go still needs what it needs.
+        vault.store().remove(FileKind::Snapshot, &id.to_string())?;
+        report.forgotten.push(*id);
     }
     for (id, size) in &work.remove {
+        lock.guard().check()?;
         if removed(vault, FileKind::Pack, id, &mut report.findings)? {
             report.removed.add(*size);
         }
@@ -56,6 +58,7 @@ pub fn carry_out(
         merge: work.merge,
         ..Change::default()
     };
+    lock.guard().check()?;
     let marked = reindex(vault, &work.indexes, change, options.now, &mut report.findings)?;
     for pack in marked {
         report.marked.add(work.sizes.get(&pack).copied().unwrap_or(0));
@@ -86,7 +89,7 @@ fn really_gone(vault: &Repository, work: &Work) -> Result<HashSet<FileId>> {
 
 /// Writes the needed blobs of packs into new ones, until the time is up. Returns the packs of which all are durable elsewhere now.
 fn repack(
-    vault: &Arc<Repository>,
+    lock: &Lock,
     work: &Work,
     options: &PruneOptions,
     progress: &Progress,
@@ -96,7 +99,8 @@ fn repack(
         return Ok(HashSet::new());
     }
     let begun = Instant::now();
-    let writer = PackWriter::new(Arc::clone(vault));
+    let writer = PackWriter::new(lock);
+    let vault = &lock.guard().repository;
     let done = Mutex::new((HashSet::new(), Vec::new(), 0u64));
     let lock = || crate::mutex::lock(&done);
     let results = in_lanes(vault.store().lanes(), &work.repack, |pack| {

@@ -69,7 +69,9 @@ impl Packs {
         let (rescued, marked) = self.take_needed(vault, &mut catalogue, needed, marked)?;
         let (adopted, unnamed) =
             self.take_needed(vault, &mut catalogue, needed, self.unnamed.iter().collect())?;
-        let lost: Vec<_> = needed.iter().filter(|(kind, id)| !catalogue.has(*kind, id)).collect();
+        let is_accepted = |kind| options.accept_lost && kind == BlobKind::Data;
+        let lost: Vec<_> =
+            needed.iter().filter(|(kind, id)| !is_accepted(*kind) && !catalogue.has(*kind, id)).collect();
         if let Some((_, first)) = lost.first() {
             let what = format!(
                 "{} blobs that points need are in no pack here ({}…): nothing is pruned before that is repaired",
@@ -166,7 +168,16 @@ impl Packs {
         let live: HashMap<FileId, &IndexedPack> = self.live.iter().map(|pack| (pack.id, pack)).collect();
         let mut uses: Vec<Use> = Vec::new();
         let kept = keep_one_each(catalogue, needed);
-        check_copies(vault, catalogue, &kept)?;
+        let mut places: HashMap<(BlobKind, BlobId), (FileId, Location)> = HashMap::new();
+        let mut given_up: Vec<&IndexedPack> = Vec::new();
+        let removed: HashSet<FileId> = plan.work.remove.iter().map(|(id, _)| *id).collect();
+        given_up.extend(self.marked.iter().map(|(pack, _)| pack).filter(|pack| removed.contains(&pack.id)));
+        for contents in &kept {
+            places
+                .extend(contents.blobs.iter().map(|(kind, id, place)| ((*kind, *id), (contents.id, *place))));
+            given_up.extend(contents.blobs.is_empty().then(|| live.get(&contents.id)).flatten());
+        }
+        check_replaced(vault, needed, &places, &given_up)?;
         for contents in kept {
             let used: u64 = contents.blobs.iter().map(|(_, _, place)| u64::from(place.length)).sum();
             plan.bytes_needed += used;
@@ -237,16 +248,20 @@ fn keep_one_each(catalogue: &Catalogue, needed: &Reached) -> Vec<PackContents> {
     packs
 }
 
-/// Reads the copies that are kept of blobs that lie in several packs: another is given up only for one that is sound.
-fn check_copies(vault: &Repository, catalogue: &Catalogue, kept: &[PackContents]) -> Result<()> {
-    let is_twice = |kind: BlobKind, id: &BlobId| catalogue.places(kind, id).nth(1).is_some();
-    let of = |pack: &PackContents| -> Vec<(FileId, BlobId, Location)> {
-        let twice = pack.blobs.iter().filter(|(kind, id, _)| is_twice(*kind, id));
-        twice.map(|(_, id, place)| (pack.id, *id, *place)).collect()
-    };
-    let copies: Vec<_> = kept.iter().flat_map(of).collect();
-    let results = vault.for_each(&copies, |(pack, id, place)| vault.blob_at(*pack, place, id).map(drop));
-    results.into_iter().collect()
+/// Reads what takes the place of needed blobs in packs that are given up: for a copy that isn't sound none goes.
+fn check_replaced(
+    vault: &Repository,
+    needed: &Reached,
+    places: &HashMap<(BlobKind, BlobId), (FileId, Location)>,
+    given_up: &[&IndexedPack],
+) -> Result<()> {
+    let entries = given_up.iter().flat_map(|pack| &pack.entries);
+    let needed = entries.filter(|entry| needed.has(entry.kind, &entry.id));
+    let copies: HashMap<BlobId, &(FileId, Location)> =
+        needed.filter_map(|entry| Some((entry.id, places.get(&(entry.kind, entry.id))?))).collect();
+    let copies: Vec<_> = copies.into_iter().collect();
+    let looks = vault.for_each(&copies, |(id, (pack, place))| vault.blob_at(*pack, place, id).map(drop));
+    looks.into_iter().collect()
 }
 
 impl PrunePlan {

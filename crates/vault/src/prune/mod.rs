@@ -31,6 +31,8 @@ pub struct PruneOptions {
     pub forget: Vec<FileId>,
     /// All snapshots that are known to be in the vault, from earlier looks: one of them missing stops the prune.
     pub known: Vec<FileId>,
+    /// Pieces of files that no vault has any more are known to be lost, and don't stop the prune.
+    pub accept_lost: bool,
     /// How long a pack that nothing needs stays: longer than any backup takes.
     pub delay: Duration,
     /// Unneeded bytes that may stay in packs with needed ones, as a share of all.

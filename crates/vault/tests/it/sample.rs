@@ -74,6 +74,7 @@ fn what_version_0_1_marked_is_removed_and_the_rest_stays() {
     let options = PruneOptions {
         forget: Vec::new(),
         known: Vec::new(),
+        accept_lost: false,
         delay: Duration::from_secs(3 * 24 * 3600),
         unused: 0.0,
         repack_max: u64::MAX,

@@ -135,6 +135,7 @@ impl Life {
         PruneOptions {
             forget: forget.to_vec(),
             known: self.points.keys().copied().collect(),
+            accept_lost: false,
             delay: DELAY,
             unused: 0.0,
             repack_max: u64::MAX,

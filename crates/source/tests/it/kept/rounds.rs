@@ -108,7 +108,8 @@ impl Round<'_> {
         let done = examine(&repository, &others, &options, &progress)
             .and_then(|planned| mend(&repository, &others, &planned, &options, &progress));
         match done {
-            Ok(report) => assert_eq!(report.lost, 0, "{report:?}\n{:#?}", self.log),
+            // What only the weak one had may be lost with it.
+            Ok(report) => assert!(report.lost == 0 || vault == self.weak, "{report:?}\n{:#?}", self.log),
             Err(error) => self.log.push(format!("  repair: {error}")),
         }
     }
@@ -201,7 +202,7 @@ impl Round<'_> {
             let progress = Progress::default();
             let planned = examine(&repository, &others, &options, &progress).unwrap();
             let report = mend(&repository, &others, &planned, &options, &progress).unwrap();
-            assert_eq!(report.lost, 0, "{planned:?} {report:?}\n{:#?}", self.log);
+            assert!(report.lost == 0 || vault == self.weak, "{planned:?} {report:?}\n{:#?}", self.log);
         }
         for (from, to) in [(0, 1), (1, 0)] {
             let (source, target) = (self.life.open(VAULTS[from]), self.life.open(VAULTS[to]));
