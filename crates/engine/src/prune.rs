@@ -181,3 +181,26 @@ fn earliest(plan: &Plan, state: &State) -> Result<HashMap<String, Seen>> {
     }
     Ok(earliest)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_runs_behind_what_it_showed_before_decides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        check_clock(&state, at(1_000_000)).unwrap();
+        state.see("local", &[], at(1_000_000)).unwrap();
+        check_clock(&state, at(1_000_000)).unwrap();
+        check_clock(&state, at(999_900)).unwrap();
+        let error = check_clock(&state, at(900_000)).unwrap_err();
+        assert!(error.help.unwrap().contains("--trust-clock"));
+        state.trust_clock(at(900_000)).unwrap();
+        check_clock(&state, at(900_000)).unwrap();
+        // What was recorded later than now needs the same word, each time: a record can't be changed.
+        state.append(state::Body::Rebuilt { points: 0 }, at(2_000_000)).unwrap();
+        assert!(check_clock(&state, at(900_000)).is_err());
+    }
+}

@@ -200,3 +200,51 @@ fn check_conflicts(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Password, store};
+
+    fn held() -> (tempfile::TempDir, Arc<Repository>, Lock) {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("file://{}", folder.path().join("vault").display());
+        let place = store::open(&address, &store::Credentials::default()).unwrap();
+        let vault = Repository::create(place, &Password::new(b"x".to_vec()), "here", Timestamp::UNIX_EPOCH);
+        let vault = Arc::new(vault.unwrap());
+        let holder = Holder { hostname: "here".into(), username: "me".into() };
+        let lock = Lock::take(&vault, LockKind::Shared, &holder).unwrap();
+        (folder, vault, lock)
+    }
+
+    /// As a machine that slept for an hour sees it.
+    fn sleep(lock: &Lock) {
+        let hour = jiff::SignedDuration::from_hours(1);
+        crate::mutex::lock(&lock.guard.file).1 -= hour;
+    }
+
+    #[test]
+    fn a_lock_that_nobody_removed_meanwhile_is_held_on() {
+        let (_folder, vault, lock) = held();
+        sleep(&lock);
+        lock.guard().check().unwrap();
+        assert_eq!(vault.store().list(FileKind::Lock).unwrap().len(), 1);
+        drop(lock);
+        assert_eq!(vault.store().list(FileKind::Lock).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_lock_that_was_taken_for_dead_is_lost_and_what_relied_on_it_ends() {
+        let (_folder, vault, lock) = held();
+        let name = vault.store().list(FileKind::Lock).unwrap().remove(0).name;
+        vault.store().remove(FileKind::Lock, &name).unwrap();
+        sleep(&lock);
+        let writer = crate::packer::PackWriter::new(&lock);
+        let sink = [&writer];
+        let mut press = crate::sink::Press::new();
+        crate::sink::Sink::new(&sink).put(crate::BlobKind::Data, b"content", &mut press);
+        let error = writer.finish().unwrap_err();
+        assert!(matches!(error.kind, Kind::Locked(_)), "{error}");
+        assert!(vault.store().list(FileKind::Index).unwrap().is_empty(), "nothing may rely on it");
+    }
+}

@@ -223,6 +223,14 @@ fn meaning() -> Faults {
             "rules that keep nothing",
             fault("every = \"1 hour\"\n", "every = \"1 hour\"\nkeep = { daily = 0 }\n"),
         ),
+        (
+            "a prune on whichever of two hosts",
+            format!(
+                "{}[hosts.mail-1]\nsite = \"workshop\"\n[systems.mail]\nhost = \"mail-1\"\nrto = \"1 day\"\nrpo = \"1 day\"\nowner = \"hugo\"\n\
+                 source.files = {{ paths = [\"/srv/mail\"] }}\ncheck = [{CHECK}]\n",
+                fault("every = \"1 hour\"\n", "every = \"1 hour\"\nprune = { every = \"1 day\" }\n")
+            ),
+        ),
         ("rules of one system that keep nothing", system("policy.keep = {}")),
         (
             "a prune by an unknown host, too soon",

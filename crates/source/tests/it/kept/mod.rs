@@ -224,11 +224,13 @@ fn prune(vault: &Arc<Repository>, options: &PruneOptions) -> Result<PruneReport>
 struct Mortal {
     store: Box<dyn Store>,
     left: AtomicI64,
+    /// What it doesn't let anyone remove.
+    protects: Option<FileKind>,
 }
 
 impl Mortal {
     fn new(store: Box<dyn Store>, changes: i64) -> Box<Self> {
-        Box::new(Self { store, left: AtomicI64::new(changes) })
+        Box::new(Self { store, left: AtomicI64::new(changes), protects: None })
     }
 
     fn alive(&self, cost: i64) -> Result<()> {
@@ -269,6 +271,9 @@ impl Store for Mortal {
     }
     fn remove(&self, kind: FileKind, name: &str) -> Result<()> {
         self.alive(1)?;
+        if self.protects == Some(kind) {
+            return Err(Error::new("remove", Kind::Refused("it is protected".into())));
+        }
         self.store.remove(kind, name)
     }
     fn lanes(&self) -> usize {

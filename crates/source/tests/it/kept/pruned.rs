@@ -283,3 +283,53 @@ fn restic_prunes_what_we_marked_and_we_go_on_after_it() {
     life.prune(&points[2..3]);
     life.is_whole();
 }
+
+#[test]
+fn a_point_that_the_store_does_not_let_go_keeps_what_it_needs() {
+    let (mut life, points) = five_days();
+    life.prune(&points[..1]);
+    life.now += 10 * DAY;
+    let mut store = Mortal::new(life.store("vault"), i64::MAX);
+    store.protects = Some(FileKind::Snapshot);
+    let before = life.bytes();
+    let vault = life.open_in(store, "vault");
+    let error = prune(&vault, &life.options(&points[1..2])).unwrap_err();
+    assert!(matches!(error.kind, Kind::Refused(_)), "{error}");
+    drop(vault);
+    assert_eq!(life.bytes(), before);
+    life.is_whole();
+    life.now += 10 * DAY;
+    life.prune(&[]);
+    life.is_whole();
+}
+
+#[test]
+fn a_marked_pack_stays_while_what_took_its_place_is_not_sound() {
+    let mut life = Life::new();
+    for n in 0..10 {
+        life.write(&format!("file-{n}"), 100_000);
+    }
+    let all = life.backup();
+    (1..10).for_each(|n| fs::remove_file(life.data().join(format!("file-{n}"))).unwrap());
+    life.now += DAY;
+    life.backup();
+    let old = life.files(FileKind::Pack);
+    assert_eq!(life.prune(&[all]).repacked.packs, 1);
+    for pack in life.files(FileKind::Pack).into_iter().filter(|pack| !old.contains(pack)) {
+        let mut bytes = fs::read(&pack).unwrap();
+        bytes[50] ^= 1;
+        fs::write(&pack, bytes).unwrap();
+    }
+    life.now += 10 * DAY;
+    let error = prune(&life.open("vault"), &life.options(&[])).unwrap_err();
+    assert!(matches!(error.kind, Kind::Damaged(_)), "{error}");
+    // Nobody else has it, and it is still there.
+    let options =
+        vault::repair::RepairOptions { read: vault::verify::Window::ALL, now: life.time(), holder: holder() };
+    let vault = life.open("vault");
+    let planned = vault::repair::examine(&vault, &[], &options, &Progress::default()).unwrap();
+    let report = vault::repair::carry_out(&vault, &[], &planned, &options, &Progress::default()).unwrap();
+    assert_eq!(report.lost, 0, "{planned:?}");
+    drop(vault);
+    life.is_whole();
+}
