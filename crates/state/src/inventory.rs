@@ -26,6 +26,8 @@ pub struct Hold {
 }
 
 const HOLD: &str = "hold/";
+/// Up to which record the clock was wrong, as a person has said.
+const FORGIVEN: &str = "clock-forgiven";
 
 impl State {
     /// Returns what was seen in a vault, by the names of its snapshots.
@@ -115,15 +117,27 @@ impl State {
         Ok(())
     }
 
-    /// Returns the latest instant that any look has noted: a clock that shows less is wrong now, or was then.
-    pub fn latest_look(&self) -> Result<Option<Timestamp>> {
+    fn latest_look(&self) -> Result<Option<Timestamp>> {
         let looks = self.kv().list("looked/")?;
         let times = looks.iter().filter_map(|(_, at)| String::from_utf8_lossy(&at.value).parse().ok());
         Ok(times.max())
     }
 
+    /// Returns the latest instant at which this machine noted or recorded anything: a clock that shows less is wrong now, or was then.
+    pub fn latest_sign(&self) -> Result<Option<Timestamp>> {
+        let forgiven: u64 = match self.kv().get(FORGIVEN)? {
+            Some(versioned) => String::from_utf8_lossy(&versioned.value).parse().unwrap_or(0),
+            None => 0,
+        };
+        let recorded = self.records()?.into_iter().rfind(|record| record.number > forgiven);
+        Ok(self.latest_look()?.max(recorded.map(|record| record.time)))
+    }
+
     /// Takes this machine's clock for right: whatever was noted later than now, was noted by a clock that was wrong.
     pub fn trust_clock(&self, now: Timestamp) -> Result<()> {
+        // A record can't be changed: up to here none counts.
+        let newest = self.records()?.last().map_or(0, |record| record.number);
+        let _ = self.kv().put(FORGIVEN, newest.to_string().as_bytes(), Expect::Any)?;
         for (key, at) in self.kv().list("looked/")? {
             if String::from_utf8_lossy(&at.value).parse::<Timestamp>().is_ok_and(|at| at > now) {
                 let _ = self.kv().put(&key, now.to_string().as_bytes(), Expect::Any)?;
@@ -232,9 +246,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).unwrap();
         state.see("local", &[("a".into(), "point".into())], at(1_000_000)).unwrap();
-        assert_eq!(state.latest_look().unwrap(), Some(at(1_000_000)));
+        state.append(crate::Body::Rebuilt { points: 0 }, at(2_000_000)).unwrap();
+        assert_eq!(state.latest_sign().unwrap(), Some(at(2_000_000)));
         state.trust_clock(at(10)).unwrap();
-        assert_eq!(state.latest_look().unwrap(), Some(at(10)));
+        assert_eq!(state.latest_sign().unwrap(), Some(at(10)));
         assert_eq!(state.seen("local").unwrap()["a"].first, at(10));
     }
 }

@@ -428,6 +428,7 @@ impl Run<'_> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
 fn failed(error: state::Error) -> Error {
     Error::new(error.to_string())
 }
