@@ -2,6 +2,7 @@
 
 pub(crate) mod backup;
 mod data;
+pub(crate) mod growth;
 mod line;
 pub(crate) mod measure;
 mod postgres;

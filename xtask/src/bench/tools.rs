@@ -182,6 +182,20 @@ impl<'a> Repository<'a> {
         command
     }
 
+    /// Returns the command, of ours, that says what a prune would do.
+    pub(super) fn prune_look(&self) -> Command {
+        let mut command = self.command();
+        command.args(["prune", "--dry-run", "--json"]);
+        command
+    }
+
+    /// Returns the command, of ours, that lists the points.
+    pub(super) fn points(&self) -> Command {
+        let mut command = self.command();
+        command.args(["points", "--json"]);
+        command
+    }
+
     /// Returns how many bytes it has on disk; one in a server has none here.
     pub(super) fn bytes(&self) -> Result<u64> {
         let Place::Folder(place) = &self.place else { return Ok(0) };

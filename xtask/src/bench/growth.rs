@@ -1,0 +1,152 @@
+//! `cargo xtask bench growth`: how time and memory grow with the number of files, and with the number of points.
+
+use super::measure::{Taken, measure};
+use super::tools::{Installed, Repository, Tool};
+use super::{Setting, flush, machine, remove, today};
+use crate::root;
+use crate::run::{Failure, Result, output};
+use std::fmt::Write;
+use std::path::Path;
+
+/// Files are small, so that their number is what costs.
+const FILE_BYTES: usize = 120;
+const FILES_IN_A_FOLDER: usize = 100;
+/// How many files the folder has of which many points are made.
+const FILES_FOR_POINTS: usize = 1_000;
+
+const PAGE: &str = "docs/bench-growth.md";
+
+/// What `bench growth` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// How many files
+    #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000", value_name = "N")]
+    files: Vec<usize>,
+    /// How many points, in rising order
+    #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000", value_name = "N")]
+    points: Vec<usize>,
+    #[command(flatten)]
+    setting: Setting,
+}
+
+/// Measures growth.
+pub(crate) fn run(options: &Options) -> Result {
+    let installed = options.setting.installed([Tool::Releve], &[])?;
+    let tool = installed.first().ok_or_else(|| Failure::new("our own program is not here"))?;
+    let folder = options.setting.folder()?;
+    let files = files(tool, folder.path(), &options.files)?;
+    let points = points(tool, folder.path(), &options.points)?;
+    println!("\n{files}\n{points}");
+    if options.setting.write {
+        let page = format!(
+            "# Growth\n\nWritten by `cargo xtask bench growth --write`; don't edit it by hand.\n\n\
+             - Date: {}\n- Machine: {}\n- Version: releve {}\n- Each number is of one run: look at how they grow, not at their last digit.\n\n\
+             {files}\nFiles of {FILE_BYTES} bytes, a hundred in a folder.\n\n\
+             {points}\nA folder of {FILES_FOR_POINTS} such files, of which one changes before each point.\n",
+            today()?,
+            machine()?,
+            tool.version
+        );
+        let path = root().join(PAGE);
+        std::fs::write(&path, page).map_err(Failure::at(format_args!("write {}", path.display())))?;
+        println!("written to {}", path.display());
+    }
+    Ok(())
+}
+
+fn files(tool: &Installed, folder: &Path, counts: &[usize]) -> Result<String> {
+    let mut table =
+        "| Files | first backup | memory | unchanged | memory | prune, looked at | memory | stored |\n\
+                     |---:|---:|---:|---:|---:|---:|---:|---:|\n"
+            .to_owned();
+    for &count in counts {
+        println!("{count} files");
+        let (data, place) = (folder.join("data"), folder.join("vault"));
+        make(&data, count)?;
+        let repository = tool.repository(&place, &data)?;
+        flush()?;
+        let first = measure(&repository.backup("first"), folder)?;
+        let again = measure(&repository.backup("again"), folder)?;
+        let look = measure(&repository.prune_look(), folder)?;
+        let stored = repository.bytes()? as f64 / 1e6;
+        let _ = writeln!(
+            table,
+            "| {count} | {} | {} | {} | {stored:.1} MB |",
+            shown(first),
+            shown(again),
+            shown(look)
+        );
+        remove(&data)?;
+        remove(&place)?;
+    }
+    Ok(table)
+}
+
+fn points(tool: &Installed, folder: &Path, counts: &[usize]) -> Result<String> {
+    let mut table = "| Points | the next backup | memory | list of points | memory | prune, looked at | memory | stored |\n\
+                     |---:|---:|---:|---:|---:|---:|---:|---:|\n"
+        .to_owned();
+    let (data, place) = (folder.join("data"), folder.join("vault"));
+    make(&data, FILES_FOR_POINTS)?;
+    let repository = tool.repository(&place, &data)?;
+    let mut made = 0;
+    for &count in counts {
+        println!("{count} points");
+        while made < count {
+            point(&repository, &data, made)?;
+            made += 1;
+        }
+        flush()?;
+        change(&data, made)?;
+        let next = measure(&repository.backup("next"), folder)?;
+        made += 1;
+        let list = measure(&repository.points(), folder)?;
+        let look = measure(&repository.prune_look(), folder)?;
+        let stored = repository.bytes()? as f64 / 1e6;
+        let _ = writeln!(
+            table,
+            "| {count} | {} | {} | {} | {stored:.1} MB |",
+            shown(next),
+            shown(list),
+            shown(look)
+        );
+    }
+    remove(&data)?;
+    remove(&place)?;
+    Ok(table)
+}
+
+fn point(repository: &Repository<'_>, data: &Path, number: usize) -> Result {
+    change(data, number)?;
+    output(&mut repository.backup("point")).map(drop)
+}
+
+fn change(data: &Path, number: usize) -> Result {
+    let path = path(data, number % FILES_FOR_POINTS);
+    std::fs::write(&path, format!("changed for the {number}th time"))
+        .map_err(Failure::at(format_args!("write {}", path.display())))
+}
+
+fn shown(taken: Taken) -> String {
+    format!("{:.2} s | {:.0} MB", taken.seconds, taken.peak_bytes / 1e6)
+}
+
+fn path(data: &Path, number: usize) -> std::path::PathBuf {
+    let folder = number / FILES_IN_A_FOLDER;
+    data.join(format!("{:02}/{:03}/file-{number:07}", folder / 100, folder % 100))
+}
+
+fn make(data: &Path, count: usize) -> Result {
+    for number in 0..count {
+        let path = path(data, number);
+        if number % FILES_IN_A_FOLDER == 0 {
+            let parent = path.parent().unwrap_or(data);
+            std::fs::create_dir_all(parent)
+                .map_err(Failure::at(format_args!("make {}", parent.display())))?;
+        }
+        let mut text = format!("file {number} ").repeat(1 + FILE_BYTES / 8);
+        text.truncate(FILE_BYTES);
+        std::fs::write(&path, text).map_err(Failure::at(format_args!("write {}", path.display())))?;
+    }
+    Ok(())
+}
