@@ -4,8 +4,8 @@ use crate::{Error, Result};
 use plan::{Plan, Secret, VaultName};
 use std::path::PathBuf;
 use std::sync::Arc;
-use vault::store::{self, Credentials};
-use vault::{Kind, Password, Repository};
+use vault::store::{self, Credentials, Limits};
+use vault::{Kind, Password, Repository, Store};
 
 /// Where secrets come from: the binary's business.
 pub trait Secrets: Sync {
@@ -81,9 +81,21 @@ impl Opening<'_> {
         opened
     }
 
+    /// Opens the place where a vault lies, and not what is in it: for one that can't be opened.
+    pub fn store(&self, name: &VaultName) -> Result<Box<dyn Store>> {
+        let vault = self.vault(name)?;
+        let period = vault.immutable_for.map(|period| jiff::SignedDuration::try_from(period.0)).transpose();
+        let period =
+            period.map_err(|error| Error::new(format!("immutable_for of vault `{name}`: {error}")))?;
+        Ok(store::open_held(&vault.url, &self.credentials(vault)?, &Limits::default(), period)?)
+    }
+
+    fn vault(&self, name: &VaultName) -> Result<&plan::Vault> {
+        self.plan.vaults.get(name).ok_or_else(|| Error::new(format!("there is no vault `{name}`")))
+    }
+
     fn repository(&self, name: &VaultName, created: &mut bool) -> Result<Repository> {
-        let vault =
-            self.plan.vaults.get(name).ok_or_else(|| Error::new(format!("there is no vault `{name}`")))?;
+        let vault = self.vault(name)?;
         let password = match &vault.password {
             Some(secret) => Password::new(
                 self.secrets
@@ -92,7 +104,7 @@ impl Opening<'_> {
             ),
             None => return Err(Error::new(format!("vault `{name}` has no password in the plan"))),
         };
-        let store = || store::open(&vault.url, &self.credentials(vault)?).map_err(Error::from);
+        let store = || self.store(name);
         let seen = (self.seen)(name);
         match Repository::open(store()?, &password) {
             Ok(repository) => match seen {

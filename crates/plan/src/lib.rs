@@ -2,7 +2,7 @@
 //!
 //! Pure: values in, values out; no file is opened, no clock is read. Read in this order: [`parse`] (text to
 //! [`Plan`], with every mistake at once), [`choose`] (which restore point), [`Runbook`] (what a recovery will do, with no choice left
-//! open), [`forecast`], [`schedule`].
+//! open), [`forecast`], [`schedule`], [`immutable`].
 //!
 //! ```
 //! let file = plan::SourceFile { name: "plan.toml".into(), text: "[organisation]\nnam = \"Dupont\"\n".into() };
@@ -16,6 +16,7 @@ mod check;
 mod choose;
 mod diagnostic;
 pub mod forecast;
+pub mod immutable;
 mod model;
 mod notes;
 mod order;

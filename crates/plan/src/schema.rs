@@ -86,12 +86,10 @@ const VAULT: &[Key] = &[
     key("session_token", Shape::Secret(SECRET), "S3: the session token, for temporary keys."),
     key(
         "immutable_for",
-        NotYet(
-            "nothing makes this vault immutable yet, and a promise that nobody keeps is worse than none",
-            "take the line out; let the store itself keep versions or lock objects meanwhile",
-        ),
-        "How long nobody can delete what was written. Not supported yet.",
+        Period,
+        "S3 with Object Lock: how long nobody can delete what was written, at least.",
     ),
+    key("pulled_by", Text, "The only host that writes here: it fetches what the other vaults hold."),
 ];
 const SYSTEM: &[Key] = &[
     key("title", Text, "As people say it."),

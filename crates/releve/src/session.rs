@@ -72,6 +72,47 @@ impl Session {
         opened
     }
 
+    /// Returns the vaults that a copy from here may go to: those that this machine pulls, and where it pulls none, all that no
+    /// other machine pulls. Whoever fetches writes nowhere else.
+    pub(crate) fn targets(&self) -> Vec<VaultName> {
+        let machine = &self.holder.hostname;
+        let pulled: Vec<_> = self.plan.pulls(machine).cloned().collect();
+        if !pulled.is_empty() {
+            return pulled;
+        }
+        self.plan.vaults.keys().filter(|vault| self.plan.writes(vault, machine)).cloned().collect()
+    }
+
+    /// Opens every vault of the plan, these as `absent` says and the others only to be read.
+    pub(crate) fn open_for(
+        &self,
+        targets: &[VaultName],
+        absent: Absent,
+        state: Option<&State>,
+    ) -> Vec<Opened> {
+        let others: Vec<_> =
+            self.plan.vaults.keys().filter(|vault| !targets.contains(vault)).cloned().collect();
+        let mut opened = self.open(targets, absent, state);
+        opened.extend(self.open(&others, Absent::Refuse, state));
+        opened.sort_by_key(|opened| {
+            !self.plan.vaults.get(&opened.name).is_some_and(|vault| vault.url.starts_with("file://"))
+        });
+        opened
+    }
+
+    /// Opens the place where a vault lies, and not what is in it.
+    pub(crate) fn store(&self, name: &VaultName) -> Result<Box<dyn vault::Store>> {
+        let opening = Opening {
+            plan: &self.plan,
+            secrets: &Environment,
+            seen: &|_| None,
+            absent: Absent::Refuse,
+            machine: &self.holder.hostname,
+            now: Timestamp::now(),
+        };
+        opening.store(name)
+    }
+
     /// Opens every vault of the plan, nearest first.
     pub(crate) fn open_all(&self, absent: Absent, state: Option<&State>) -> Vec<Opened> {
         let mut names: Vec<VaultName> = self.plan.vaults.keys().cloned().collect();

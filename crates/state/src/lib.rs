@@ -14,5 +14,7 @@ pub use error::{Error, Kind, Result};
 pub use kv::{
     Event, Expect, Grant, KEY_BYTES_MAX, Kv, Lease, Outcome, Revision, VALUE_BYTES_MAX, Versioned, Watch,
 };
-pub use ledger::{Body, Check, Copied, Made, Record, Recovery, RunLease, State, Verification};
+pub use ledger::{
+    Body, Check, Copied, Immutability, Made, Pulled, Record, Recovery, RunLease, State, Verification,
+};
 pub use sqlite::Sqlite;

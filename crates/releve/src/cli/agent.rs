@@ -5,8 +5,9 @@ use crate::session::{Session, read_plan};
 use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
 use jiff::Timestamp;
-use plan::SystemName;
+use plan::immutable::look_every;
 use plan::schedule::{History, due};
+use plan::{Period, SystemName, VaultName};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use state::{Body, Record, State};
 use std::path::{Path, PathBuf};
@@ -98,14 +99,51 @@ fn work(session: &Session, state: &State, screen: &Screen, records: &[Record]) -
     if let Some((name, _)) = systems.first().filter(|(_, due)| *due <= now) {
         return Some(backup::one(session, state, screen, name).0);
     }
+    if let Some(exit) = look_after_vaults(session, state, screen, records, now) {
+        return Some(exit);
+    }
     let verify = session.plan.policy.verify.as_ref()?;
+    let ours = |vault: &&VaultName| session.plan.writes(vault, &session.holder.hostname);
     let vault = session
         .plan
         .vaults
         .keys()
+        .filter(ours)
         .find(|vault| due(verifications(records, &vault.0), verify.every, now) <= now)?;
     let share = verify.read_data.map_or(0.0, |share| share.0);
     Some(super::verify::one(session, state, screen, vault, share).0)
+}
+
+/// Fetches into the first vault of this machine that is due, else sees to the first immutable one; `None` if nothing is due.
+fn look_after_vaults(
+    session: &Session,
+    state: &State,
+    screen: &Screen,
+    records: &[Record],
+    now: Timestamp,
+) -> Option<Exit> {
+    let plan = &session.plan;
+    let machine = &session.holder.hostname;
+    let is_due = |vault: &VaultName, every: Option<Period>, body: fn(&Body, &str) -> Option<bool>| {
+        let runs = records.iter().filter_map(|record| Some((record.time, body(&record.body, &vault.0)?)));
+        every.is_some_and(|every| due(fold(runs), every, now) <= now)
+    };
+    let fetched = |body: &Body, vault: &str| match body {
+        Body::Pull(pulled) if pulled.vault == vault => Some(pulled.failures.is_empty()),
+        _ => None,
+    };
+    if let Some(vault) = plan.pulls(machine).find(|vault| is_due(vault, plan.pull_every(vault), fetched)) {
+        return Some(super::pull::one(session, state, screen, vault));
+    }
+    let looked = |body: &Body, vault: &str| match body {
+        Body::Immutability(seen) if seen.vault == vault => Some(seen.failure.is_none()),
+        _ => None,
+    };
+    let held = plan.vaults.iter().filter(|(vault, _)| plan.writes(vault, machine));
+    let (vault, _) = held
+        .filter_map(|(name, vault)| Some((name, look_every(vault.immutable_for?))))
+        .find(|(name, every)| is_due(name, Some(*every), looked))?;
+    Some(super::immutable::one(session, state, screen, vault, false).0)
 }
 
 fn history(records: &[Record], name: &SystemName) -> History {

@@ -111,7 +111,10 @@ fn attempt(
             .help("wait for it to end")
     })?;
     let system = session.plan.systems.get(name).ok_or_else(|| engine::Error::new("no such system"))?;
-    let vaults = session.open(&session.plan.policy_of(system).vaults, Absent::Create, Some(state));
+    let mut names = session.plan.policy_of(system).vaults;
+    // What another machine fetches, this one has no way to write.
+    names.retain(|vault| session.plan.writes(vault, &session.holder.hostname));
+    let vaults = session.open(&names, Absent::Create, Some(state));
     let progress = Arc::new(Progress::default());
     screen.bar(&name.0, &progress);
     stop_on_signal(&progress);

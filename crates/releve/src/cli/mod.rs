@@ -3,13 +3,16 @@
 mod agent;
 mod backup;
 mod check;
+mod immutable;
 mod init;
 mod points;
+mod pull;
 mod recover;
 mod restore;
 mod state;
 mod status;
 mod sync;
+mod undelete;
 mod verify;
 
 use crate::session::Session;
@@ -65,6 +68,10 @@ enum Verb {
     Verify(verify::Options),
     /// Copy points to vaults that lack them
     Sync(sync::Options),
+    /// Prove that nobody can delete what is in a vault, and see to it that it stays so
+    Immutable(immutable::Options),
+    /// Bring back what somebody hid or overwrote in a vault that keeps versions
+    Undelete(undelete::Options),
     /// If this crashed now: what would be lost, and what is known of getting it back
     Status(status::Options),
     /// Run the schedule of the plan until stopped
@@ -117,6 +124,8 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
                 Verb::Recover(options) => recover::run(&session, &options),
                 Verb::Verify(options) => verify::run(&session, &options),
                 Verb::Sync(options) => sync::run(&session, &options),
+                Verb::Immutable(options) => immutable::run(&session, &options),
+                Verb::Undelete(options) => undelete::run(&session, &options),
                 Verb::Status(options) => status::run(&session, &options),
                 Verb::Agent(options) => agent::run(&session, &options),
                 Verb::State(options) => state::run(&session, &options),

@@ -34,15 +34,19 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let state = session.state()?;
     let screen = Screen::new(session.json, false);
     let absent = if options.dry_run { Absent::Refuse } else { Absent::Create };
-    let vaults = session.open_all(absent, Some(&state));
-    let survey = survey(&vaults);
+    let targets = session.targets();
+    let vaults = session.open_for(&targets, absent, Some(&state));
+    let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
     let mut record = Copied::default();
     for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
         record.failures.push(format!("vault {vault}: {why}"));
     }
     let wanted =
         |point: &&Surveyed| systems.iter().any(|name| point.point.system.as_deref() == Some(name.0.as_str()));
-    let lacks = |point| Surveyed::lacks(point, &session.plan).into_iter().map(move |vault| (point, vault));
+    let lacks = |point| {
+        let lacks = survey.lacking(point, &session.plan).into_iter();
+        lacks.filter(|vault| targets.contains(vault)).map(move |vault| (point, vault))
+    };
     let missing: Vec<(&Surveyed, VaultName)> =
         survey.points.iter().rev().filter(wanted).flat_map(lacks).collect();
     let mut bytes = 0;
@@ -102,7 +106,7 @@ fn remember(state: &State, screen: &Screen, record: Copied) {
     }
 }
 
-fn copy(
+pub(super) fn copy(
     session: &Session,
     screen: &Screen,
     vaults: &[Opened],

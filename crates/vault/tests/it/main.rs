@@ -10,4 +10,5 @@
 
 mod contract;
 mod faulty_store;
+mod immutable;
 mod stores;
