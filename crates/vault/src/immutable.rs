@@ -152,7 +152,7 @@ pub fn undelete(store: &dyn Store, options: &UndeleteOptions, progress: &Progres
                 Ok(Back::Hidden) => report.hidden.push(path),
                 Ok(Back::Overwritten) => report.overwritten.push(path),
                 Ok(Back::Gone) => {
-                    report.failures.push(format!("{path}: no version of it is what its name says"))
+                    report.failures.push(format!("{path}: no version of it is what its name says"));
                 }
                 Err(error) if matches!(error.kind, Kind::Interrupted) => return Err(error),
                 Err(error) => report.failures.push(error.to_string()),
