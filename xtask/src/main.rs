@@ -49,6 +49,8 @@ enum BenchVerb {
     Backup(bench::backup::Options),
     /// Small files, one large file, a database, a damaged copy, and S3 far away: against cp, restic, borg and rustic
     Restore(bench::restore::Options),
+    /// A vault here copied to S3 far away: against restic
+    Sync(bench::sync::Options),
     /// Run a command and write down its time and memory
     #[command(hide = true)]
     Measure(bench::measure::Options),
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         Verb::Tidy => tidy::run(&root()),
         Verb::Bench { what: BenchVerb::Backup(options) } => bench::backup::run(&options),
         Verb::Bench { what: BenchVerb::Restore(options) } => bench::restore::run(&options),
+        Verb::Bench { what: BenchVerb::Sync(options) } => bench::sync::run(&options),
         Verb::Bench { what: BenchVerb::Measure(options) } => bench::measure::run(&options),
         Verb::Fuzz(options) => fuzz::run_target(&options),
     };

@@ -42,9 +42,14 @@ impl From<vault::Error> for Error {
     fn from(error: vault::Error) -> Self {
         use vault::Kind;
         let help = match &error.kind {
+            Kind::WrongPassword { keys: 0 } => Some(
+                "its key files are gone: an exported master key opens it still, `releve key add --master FILE`",
+            ),
             Kind::WrongPassword { .. } => {
                 Some("check the vault's password in the plan: the key file may be another vault's")
             }
+            Kind::WrongMasterKey => Some("`releve key check --master FILE` says which vault it opens"),
+            Kind::KeyRefused(_) => Some("`releve key list` shows the keys"),
             Kind::NoRepository => Some(
                 "`releve backup` creates a vault that was never there; if it was, something has removed it",
             ),

@@ -1,19 +1,24 @@
 //! Acts: carries out what `plan` decided, with the hands of `source`, `vault` and `state`.
 //!
 //! Read in this order: [`vaults`] (opens them), [`protect`] (makes a restore point), [`survey`](mod@survey) (what points there
-//! are), [`recover`] (carries out a runbook), [`check`](mod@check) (asks a system whether it works).
+//! are), [`prune`] (which of them go), [`recover`] (carries out a runbook), [`check`](mod@check) (asks a system whether it works).
 //!
 //! Nothing is printed here: what happens is told to an [`Observer`].
 
 pub mod check;
 mod error;
+pub mod keys;
+mod pace;
 pub mod protect;
+pub mod prune;
 pub mod recover;
+mod seed;
 mod sources;
 pub mod survey;
 pub mod vaults;
 
 pub use error::{Error, Result};
+pub use pace::Clock;
 pub use sources::source_of;
 
 use plan::SystemName;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use vault::backup::{BackupOptions, backup};
-use vault::{FileId, Holder, PointInfo, Progress, Repository, Snapshot, Unread};
+use vault::{BlobId, FileId, Holder, PointInfo, Progress, Repository, Snapshot, Unread};
 
 /// What is needed to make a point.
 pub struct Job<'a> {
@@ -33,6 +33,8 @@ pub struct Made {
     pub id: String,
     /// When its capture began.
     pub time: Timestamp,
+    /// The root of its content.
+    pub tree: BlobId,
     /// What is known of it.
     pub info: PointInfo,
     /// Everything that could not be read or trusted.
@@ -115,7 +117,14 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
             vaults.insert(opened.name.clone(), Err(error));
         }
     }
-    Ok(Made { id: options.point, time: job.now, info: report.info, unread: report.unread, vaults })
+    Ok(Made {
+        id: options.point,
+        time: job.now,
+        tree: report.tree,
+        info: report.info,
+        unread: report.unread,
+        vaults,
+    })
 }
 
 fn what(system: &System) -> (Vec<String>, Vec<String>) {

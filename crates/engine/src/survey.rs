@@ -96,7 +96,7 @@ impl Surveyed {
         policy.into_iter().filter(|vault| !self.vaults.contains(vault)).collect()
     }
 
-    fn facts(&self, verified: Option<Timestamp>) -> Facts {
+    pub(crate) fn facts(&self, verified: Option<Timestamp>) -> Facts {
         let info = self.point.info.clone().unwrap_or_default();
         let Change { files_changed, files_unchanged, files_removed, bytes_new, incompressible, .. } =
             info.change;

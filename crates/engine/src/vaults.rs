@@ -1,10 +1,11 @@
 //! Opens the vaults of a plan, side by side; one that can't be opened doesn't stop the others.
 
+use crate::pace::{Clock, limits};
 use crate::{Error, Result};
 use plan::{Plan, Secret, VaultName};
 use std::path::PathBuf;
 use std::sync::Arc;
-use vault::store::{self, Credentials, Limits};
+use vault::store::{self, Credentials};
 use vault::{Kind, Password, Repository, Store};
 
 /// Where secrets come from: the binary's business.
@@ -51,6 +52,8 @@ pub struct Opening<'a> {
     pub machine: &'a str,
     /// Now.
     pub now: jiff::Timestamp,
+    /// The time of day, for what may be sent at this hour.
+    pub clock: Clock,
 }
 
 impl Opening<'_> {
@@ -81,46 +84,33 @@ impl Opening<'_> {
         opened
     }
 
-    /// Opens the place where a vault lies, and not what is in it: for one that can't be opened.
-    pub fn store(&self, name: &VaultName) -> Result<Box<dyn Store>> {
+    /// Opens the place where a vault lies, and not what is in it. There is no other way to one: what is written there keeps to the
+    /// plan's rate, and is held for as long as the plan says.
+    pub(crate) fn store(&self, name: &VaultName, credentials: &Credentials) -> Result<Box<dyn Store>> {
         let vault = self.vault(name)?;
         let period = vault.immutable_for.map(|period| jiff::SignedDuration::try_from(period.0)).transpose();
         let period =
             period.map_err(|error| Error::new(format!("immutable_for of vault `{name}`: {error}")))?;
-        Ok(store::open_held(&vault.url, &self.credentials(vault)?, &Limits::default(), period)?)
+        Ok(store::open_held(&vault.url, credentials, &limits(vault, &self.clock), period)?)
     }
 
-    fn vault(&self, name: &VaultName) -> Result<&plan::Vault> {
+    pub(crate) fn vault(&self, name: &VaultName) -> Result<&plan::Vault> {
         self.plan.vaults.get(name).ok_or_else(|| Error::new(format!("there is no vault `{name}`")))
     }
 
     fn repository(&self, name: &VaultName, created: &mut bool) -> Result<Repository> {
         let vault = self.vault(name)?;
-        let password = match &vault.password {
-            Some(secret) => Password::new(
-                self.secrets
-                    .get(secret)
-                    .map_err(|e| Error { message: format!("password of vault `{name}`: {e}"), ..e })?,
-            ),
-            None => return Err(Error::new(format!("vault `{name}` has no password in the plan"))),
-        };
-        let store = || self.store(name);
-        let seen = (self.seen)(name);
+        let password = self.password(name, vault)?;
+        let store = || self.store(name, &self.credentials(vault)?);
         match Repository::open(store()?, &password) {
-            Ok(repository) => match seen {
-                Some(id) if id != repository.id() => Err(Error::new(format!(
-                    "vault `{name}` is another repository than before ({} is there, {} was)",
-                    repository.id().get(..8).unwrap_or_default(),
-                    id.get(..8).unwrap_or_default()
-                ))
-                .help("if you replaced it yourself, say so: releve state forget-vault NAME")),
-                _ => Ok(repository),
-            },
-            Err(error) if matches!(error.kind, Kind::NoRepository) => match (seen, self.absent) {
+            Ok(repository) => self.as_seen(name, repository),
+            Err(error) if matches!(error.kind, Kind::NoRepository) => match ((self.seen)(name), self.absent) {
                 (Some(_), _) => Err(Error::new(format!("vault `{name}` was there before and is gone or empty: {}", vault.url))
                     .help("find out why; if it is lost for good, say so with `releve state forget-vault NAME`, then `releve sync` fills a new one")),
                 (None, Absent::Refuse) => Err(error.into()),
                 (None, Absent::Create) => {
+                    crate::keys::accept(&password)
+                        .map_err(|e| Error { message: format!("create vault `{name}`: {e}"), ..e })?;
                     let repository = Repository::create(store()?, &password, self.machine, self.now)?;
                     *created = true;
                     Ok(repository)
@@ -130,7 +120,30 @@ impl Opening<'_> {
         }
     }
 
-    fn credentials(&self, vault: &plan::Vault) -> Result<Credentials> {
+    /// Returns the password of a vault.
+    pub(crate) fn password(&self, name: &VaultName, vault: &plan::Vault) -> Result<Password> {
+        let Some(secret) = &vault.password else {
+            return Err(Error::new(format!("vault `{name}` has no password in the plan")));
+        };
+        let got = self.secrets.get(secret);
+        let named = |e: Error| Error { message: format!("password of vault `{name}`: {e}"), ..e };
+        got.map(Password::new).map_err(named)
+    }
+
+    /// Returns the repository, unless it is another than the one that was there before.
+    pub(crate) fn as_seen(&self, name: &VaultName, repository: Repository) -> Result<Repository> {
+        match (self.seen)(name) {
+            Some(id) if id != repository.id() => Err(Error::new(format!(
+                "vault `{name}` is another repository than before ({} is there, {} was)",
+                repository.id().get(..8).unwrap_or_default(),
+                id.get(..8).unwrap_or_default()
+            ))
+            .help("if you replaced it yourself, say so: releve state forget-vault NAME")),
+            _ => Ok(repository),
+        }
+    }
+
+    pub(crate) fn credentials(&self, vault: &plan::Vault) -> Result<Credentials> {
         if !vault.url.starts_with("s3://") {
             return Ok(Credentials::default());
         }

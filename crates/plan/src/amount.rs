@@ -29,9 +29,15 @@ impl Period {
     }
 }
 
-/// Says that a text is no length of time.
+/// Says that a text is no length of time, no share, no rate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadAmount(String);
+
+impl BadAmount {
+    pub(crate) fn new(what: String) -> Self {
+        Self(what)
+    }
+}
 
 impl fmt::Display for BadAmount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

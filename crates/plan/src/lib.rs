@@ -2,7 +2,7 @@
 //!
 //! Pure: values in, values out; no file is opened, no clock is read. Read in this order: [`parse`] (text to
 //! [`Plan`], with every mistake at once), [`choose`] (which restore point), [`Runbook`] (what a recovery will do, with no choice left
-//! open), [`forecast`], [`schedule`], [`immutable`].
+//! open), [`forecast`], [`keep`] (which points stay), [`schedule`], [`immutable`].
 //!
 //! ```
 //! let file = plan::SourceFile { name: "plan.toml".into(), text: "[organisation]\nnam = \"Dupont\"\n".into() };
@@ -12,11 +12,13 @@
 //! ```
 
 mod amount;
+mod bandwidth;
 mod check;
 mod choose;
 mod diagnostic;
 pub mod forecast;
 pub mod immutable;
+pub mod keep;
 mod model;
 mod notes;
 mod order;
@@ -27,6 +29,7 @@ pub mod schedule;
 mod schema;
 
 pub use amount::{Period, Share};
+pub use bandwidth::{Bandwidth, BandwidthRule, Limited, Rate, TimeOfDay};
 pub use choose::{Choice, Facts, NoChoice, Wanted, choose};
 pub use diagnostic::{Diagnostic, Severity, SourceFile};
 pub use model::*;

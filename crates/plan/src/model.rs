@@ -1,6 +1,6 @@
 //! The plan as the program uses it. Every field is what the key of the same name means in the file; `docs/plan.md` explains them.
 
-use crate::{Period, Share, Wanted};
+use crate::{Bandwidth, Period, Share, Wanted};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -140,6 +140,8 @@ pub struct Vault {
     pub secret_key: Option<Secret>,
     /// S3: the session token, for temporary keys.
     pub session_token: Option<Secret>,
+    /// How fast it may be written to; as fast as it goes without.
+    pub bandwidth: Option<Bandwidth>,
     /// S3 with Object Lock: how long nobody can delete what was written.
     pub immutable_for: Option<Period>,
     /// The only host that writes here: it fetches what the other vaults hold.
@@ -338,8 +340,10 @@ pub struct Policy {
     pub vaults: Vec<VaultName>,
     /// How often a point is made.
     pub every: Period,
-    /// What is kept. Nothing is pruned yet.
+    /// What is kept. Without it everything is.
     pub keep: Option<Keep>,
+    /// Who prunes the vaults, and when. Without it nobody does of himself.
+    pub prune: Option<Prune>,
     /// How the vaults are verified.
     pub verify: Option<Verify>,
 }
@@ -367,6 +371,20 @@ pub struct Keep {
     pub weekly: Option<u32>,
     pub monthly: Option<u32>,
     pub yearly: Option<u32>,
+}
+
+/// How the agent gives back the room of what `keep` lets go.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Prune {
+    /// How often.
+    pub every: Period,
+    /// The one host that does it; every host with an agent unless said.
+    pub host: Option<HostName>,
+    /// How long what nothing needs stays before it goes; three days unless said.
+    pub delay: Option<Period>,
+    /// For how long packs are written anew at most; an hour unless said.
+    pub within: Option<Period>,
 }
 
 /// How vaults are verified.
@@ -431,6 +449,7 @@ impl Plan {
             vaults: own.vaults.clone().unwrap_or_else(|| self.policy.vaults.clone()),
             every: own.every.unwrap_or(self.policy.every),
             keep: own.keep.clone().or_else(|| self.policy.keep.clone()),
+            prune: self.policy.prune.clone(),
             verify: self.policy.verify.clone(),
         }
     }

@@ -4,10 +4,12 @@
 use crate::diagnostic::{Severity, SourceFile};
 use crate::notes::{Notes, Place, nearest};
 use crate::schema::{Key, PLAN, Shape};
-use crate::{Period, Share, Wanted};
+use crate::{Period, Rate, Share, TimeOfDay, Wanted};
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+const RATE: &str = "a rate, \"20 MB/s\" or \"10 Mbit/s\"";
 
 /// Reads one file into what the files before it gave.
 pub(crate) fn read(notes: &mut Notes, file: &SourceFile, merged: &mut toml::Table) {
@@ -163,6 +165,11 @@ impl Reader<'_, '_> {
                 None
             }
             Shape::Share => self.amount::<Share>(inner, span, path, "a share, \"10%\" or \"all\""),
+            Shape::Rate => self.amount::<Rate>(inner, span, path, RATE),
+            Shape::TimeOfDay(example) => {
+                self.amount::<TimeOfDay>(inner, span, path, &format!("a time of day, \"{example}\" say"))
+            }
+            Shape::Bandwidth(keys) => self.bandwidth(inner, span, path, keys),
             Shape::RestorePoint => {
                 self.amount::<Wanted>(inner, span, path, "a choice of restore point, \"latest\" say")
             }
@@ -234,6 +241,25 @@ impl Reader<'_, '_> {
             Shape::List(keys) => {
                 self.items(inner, span, path, Shape::Table(keys), "a list of tables, [{ … }]")
             }
+        }
+    }
+
+    fn bandwidth(
+        &mut self,
+        value: &DeValue<'_>,
+        span: Range<usize>,
+        path: &str,
+        keys: &'static [Key],
+    ) -> Option<toml::Value> {
+        const WANTED: &str = "\"20 MB/s\", or [{ from = \"08:00\", to = \"18:00\", limit = \"20 MB/s\" }]";
+        match value {
+            DeValue::String(_) => self.amount::<Rate>(value, span, path, RATE),
+            DeValue::Array(rules) if rules.is_empty() => {
+                let help = format!("write {WANTED}, or take the line out");
+                self.error("empty", span, format!("`{path}` is empty"), help);
+                None
+            }
+            _ => self.items(value, span, path, Shape::Table(keys), WANTED),
         }
     }
 

@@ -17,6 +17,12 @@ pub(crate) enum Shape {
     /// A table of which exactly one key is written: where a secret is to be had.
     Secret(&'static [Key]),
     Word(&'static [&'static str]),
+    /// How much may be sent in a second.
+    Rate,
+    /// A time of day, and one to show.
+    TimeOfDay(&'static str),
+    /// A rate, or a list of rules.
+    Bandwidth(&'static [Key]),
     /// `latest`, `last verified`, `last clean`, `before TIME`.
     RestorePoint,
     Table(&'static [Key]),
@@ -46,7 +52,8 @@ const fn must(name: &'static str, shape: Shape, doc: &'static str) -> Key {
 }
 
 use Shape::{
-    Command, Flag, List, Named, NotYet, OneOf, Period, RestorePoint, Share, Table, Text, Texts, Whole, Word,
+    Bandwidth, Command, Flag, List, Named, NotYet, OneOf, Period, Rate, RestorePoint, Share, Table, Text,
+    Texts, TimeOfDay, Whole, Word,
 };
 
 /// The keys of the whole plan.
@@ -85,11 +92,21 @@ const VAULT: &[Key] = &[
     key("secret_key", Shape::Secret(SECRET), "S3: the secret access key."),
     key("session_token", Shape::Secret(SECRET), "S3: the session token, for temporary keys."),
     key(
+        "bandwidth",
+        Bandwidth(BANDWIDTH),
+        "What may be sent to it in a second: 20 MB/s, or rules by the time of day.",
+    ),
+    key(
         "immutable_for",
         Period,
         "S3 with Object Lock: how long nobody can delete what was written, at least.",
     ),
     key("pulled_by", Text, "The only host that writes here: it fetches what the other vaults hold."),
+];
+const BANDWIDTH: &[Key] = &[
+    must("from", TimeOfDay("08:00"), "When the limit begins: 08:00, by the machine's own clock."),
+    must("to", TimeOfDay("18:00"), "When it ends; before `from`, on the next day."),
+    must("limit", Rate, "What may be sent in a second meanwhile: 10 Mbit/s."),
 ];
 const SYSTEM: &[Key] = &[
     key("title", Text, "As people say it."),
@@ -175,13 +192,14 @@ const CHECK: &[Key] = &[
 const POLICY: &[Key] = &[
     must("vaults", Texts, "The vaults that every point goes to."),
     must("every", Period, "How often a point is made."),
-    key("keep", Table(KEEP), "What is kept. Nothing is pruned yet: everything is."),
+    key("keep", Table(KEEP), "What is kept when a vault is pruned; everything unless said."),
+    key("prune", Table(PRUNE), "How the agent prunes the vaults; not at all unless said."),
     key("verify", Table(VERIFY), "How the vaults are verified."),
 ];
 const POLICY_OVERRIDE: &[Key] = &[
     key("vaults", Texts, "The vaults that this system's points go to."),
     key("every", Period, "How often a point is made."),
-    key("keep", Table(KEEP), "What is kept. Nothing is pruned yet: everything is."),
+    key("keep", Table(KEEP), "What is kept when a vault is pruned; everything unless said."),
 ];
 const KEEP: &[Key] = &[
     key("last", Whole, "The newest points."),
@@ -190,6 +208,20 @@ const KEEP: &[Key] = &[
     key("weekly", Whole, "One for each of so many weeks."),
     key("monthly", Whole, "One for each of so many months."),
     key("yearly", Whole, "One for each of so many years."),
+];
+const PRUNE: &[Key] = &[
+    must("every", Period, "How often."),
+    key(
+        "host",
+        Text,
+        "The host that does it, the only one that needs the right to delete; required where systems are on several hosts.",
+    ),
+    key(
+        "delay",
+        Period,
+        "How long what nothing needs stays in a vault: longer than any backup takes; 3 days unless said.",
+    ),
+    key("within", Period, "For how long packs are written anew at most; an hour unless said."),
 ];
 const VERIFY: &[Key] = &[
     must("every", Period, "How often."),
@@ -264,6 +296,11 @@ fn shape(shape: Shape) -> Value {
         Share => {
             json!({ "type": "string", "pattern": "^(all|[0-9]+([.][0-9]+)? ?%)$", "examples": ["10%", "all"] })
         }
+        Rate => json!({ "type": "string", "examples": ["20 MB/s", "10 Mbit/s"] }),
+        TimeOfDay(example) => {
+            json!({ "type": "string", "pattern": "^[0-9]{1,2}:[0-5][0-9]$", "examples": [example] })
+        }
+        Bandwidth(keys) => json!({ "type": ["string", "array"], "items": table(keys), "minItems": 1 }),
         Texts => json!({ "type": "array", "items": text }),
         Command => json!({ "type": "array", "items": text, "minItems": 1 }),
         Shape::Secret(keys) | OneOf(keys) => {

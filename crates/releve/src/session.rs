@@ -2,15 +2,17 @@
 
 use crate::cli::Global;
 use crate::{Exit, Failure, show};
+use engine::keys::{Tried, With};
 use engine::vaults::{Absent, Opened, Opening, Secrets};
 use engine::{Error, Result};
 use jiff::Timestamp;
-use plan::{Plan, Secret, SourceFile, SystemName, VaultName};
+use plan::{Plan, Secret, SourceFile, SystemName, TimeOfDay, VaultName};
 use state::State;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use vault::Holder;
+use std::sync::Arc;
 use vault::store::Credentials;
+use vault::{Holder, Password, Repository, Store};
 
 /// What a verb works with.
 pub(crate) struct Session {
@@ -45,15 +47,7 @@ impl Session {
     /// Opens these vaults, with what the state knows of them, and remembers what it saw.
     pub(crate) fn open(&self, names: &[VaultName], absent: Absent, state: Option<&State>) -> Vec<Opened> {
         let seen = |name: &VaultName| state.and_then(|state| state.vault_seen(&name.0).ok().flatten());
-        let opening = Opening {
-            plan: &self.plan,
-            secrets: &Environment,
-            seen: &seen,
-            absent,
-            machine: &self.holder.hostname,
-            now: Timestamp::now(),
-        };
-        let opened = opening.open(names);
+        let opened = self.opening(absent, &seen).open(names);
         for vault in &opened {
             if let (Ok(repository), Some(state)) = (&vault.repository, state) {
                 let _ = state.remember_vault(&vault.name.0, repository.id());
@@ -83,6 +77,18 @@ impl Session {
         self.plan.vaults.keys().filter(|vault| self.plan.writes(vault, machine)).cloned().collect()
     }
 
+    /// Refuses a vault that another machine writes, and says which.
+    pub(crate) fn check_writes(&self, name: &VaultName) -> Result<()> {
+        let host = self.plan.vaults.get(name).and_then(|vault| vault.pulled_by.as_ref());
+        match host.filter(|_| !self.plan.writes(name, &self.holder.hostname)) {
+            Some(host) => {
+                Err(Error::new(format!("only {host} writes to vault `{name}`: it is pulled_by {host}"))
+                    .help(format!("do it on {host}")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Opens every vault of the plan, these as `absent` says and the others only to be read.
     pub(crate) fn open_for(
         &self,
@@ -100,17 +106,68 @@ impl Session {
         opened
     }
 
-    /// Opens the place where a vault lies, and not what is in it.
-    pub(crate) fn store(&self, name: &VaultName) -> Result<Box<dyn vault::Store>> {
-        let opening = Opening {
+    /// Opens the seed for a vault: a repository in a folder that is carried by hand.
+    pub(crate) fn open_seed(
+        &self,
+        name: &VaultName,
+        folder: &Path,
+        absent: Absent,
+    ) -> Result<Arc<Repository>> {
+        self.opening(absent, &|_| None).open_seed(name, folder)
+    }
+
+    /// Tries to open a vault with a secret from elsewhere, and remembers what it saw. Its index is not loaded.
+    pub(crate) fn open_with(&self, name: &VaultName, with: With<'_>, state: Option<&State>) -> Result<Tried> {
+        let seen = |name: &VaultName| state.and_then(|state| state.vault_seen(&name.0).ok().flatten());
+        let tried = self.opening(Absent::Refuse, &seen).open_with(name, with)?;
+        if let (Tried::Opened(repository), Some(state)) = (&tried, state) {
+            let _ = state.remember_vault(&name.0, repository.id());
+        }
+        Ok(tried)
+    }
+
+    /// Returns where a vault's files lie.
+    pub(crate) fn place_of(&self, name: &VaultName) -> Result<Box<dyn Store>> {
+        self.opening(Absent::Refuse, &|_| None).place_of(name)
+    }
+
+    /// Returns the password that the plan has for a vault.
+    pub(crate) fn password_of(&self, name: &VaultName) -> Result<Password> {
+        let secret = self.plan.vaults.get(name).and_then(|vault| vault.password.as_ref());
+        let secret =
+            secret.ok_or_else(|| Error::new(format!("vault `{name}` has no password in the plan")))?;
+        let named = |e: Error| Error { message: format!("password of vault `{name}`: {e}"), ..e };
+        Environment.get(secret).map(Password::new).map_err(named)
+    }
+
+    fn opening<'a>(
+        &'a self,
+        absent: Absent,
+        seen: &'a (dyn Fn(&VaultName) -> Option<String> + Sync),
+    ) -> Opening<'a> {
+        Opening {
             plan: &self.plan,
             secrets: &Environment,
-            seen: &|_| None,
-            absent: Absent::Refuse,
+            seen,
+            absent,
             machine: &self.holder.hostname,
             now: Timestamp::now(),
-        };
-        opening.store(name)
+            clock: Arc::new(time_of_day),
+        }
+    }
+
+    /// Says which of these vaults may not be sent to as fast as it goes at this hour.
+    pub(crate) fn say_limits<'a>(
+        &self,
+        screen: &show::Screen,
+        names: impl IntoIterator<Item = &'a VaultName>,
+    ) {
+        for name in names {
+            let bandwidth = self.plan.vaults.get(name).and_then(|vault| vault.bandwidth.as_ref());
+            let Some(now) = bandwidth.and_then(|bandwidth| bandwidth.at(time_of_day())) else { continue };
+            let until = now.until.map_or_else(String::new, |until| format!(" until {until}"));
+            screen.line(&format!("uploads to {name} are limited to {}{until}", now.limit));
+        }
     }
 
     /// Opens every vault of the plan, nearest first.
@@ -163,6 +220,12 @@ impl Session {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         format!("{}/{}/{}", self.holder.hostname, boot.trim(), std::process::id())
     }
+}
+
+/// Returns the time of day here.
+fn time_of_day() -> TimeOfDay {
+    let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::system());
+    TimeOfDay::minute(u16::try_from(now.hour()).unwrap_or(0) * 60 + u16::try_from(now.minute()).unwrap_or(0))
 }
 
 /// Reads the plan at a path: a file, or a folder of them.

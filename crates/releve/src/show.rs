@@ -120,7 +120,10 @@ impl Screen {
                 let (done, expected) = (progress.bytes.load(Relaxed), progress.bytes_expected.load(Relaxed));
                 bar.set_length(expected.max(done));
                 bar.set_position(done);
-                bar.set_message(format!("{} files  {}", progress.files.load(Relaxed), progress.phase()));
+                bar.set_message(match progress.files.load(Relaxed) {
+                    0 => progress.phase(),
+                    files => format!("{files} files  {}", progress.phase()),
+                });
                 drop(progress);
                 std::thread::park_timeout(Duration::from_millis(100));
             }

@@ -22,8 +22,14 @@ pub enum Body {
     Verification(Verification),
     /// Points were copied between vaults.
     Sync(Copied),
+    /// Points were taken out of a vault, or room was given back.
+    Prune(Pruned),
+    /// A vault was repaired.
+    Repair(Repaired),
     /// Systems were recovered.
     Recovery(Recovery),
+    /// A key of a vault was made, removed or tried.
+    Key(KeyEvent),
     /// It was tried whether a vault is immutable, and what ran out was held longer.
     Immutability(Immutability),
     /// A vault's own host fetched what the others hold.
@@ -69,6 +75,10 @@ pub struct Verification {
     pub vault: String,
     /// Share of the packs that was read, 0 to 1.
     pub read_share: f64,
+    /// Which part of the packs was to be read: where it begins, 0 to 1 …
+    pub from: f64,
+    /// … and how much it is, 0 to 1. Older records don't tell: 0.
+    pub share: f64,
     /// Bytes that were read.
     pub bytes_read: u64,
     /// The points that were found sound.
@@ -87,6 +97,42 @@ pub struct Copied {
     pub points: Vec<(String, String)>,
     /// What did not work.
     pub failures: Vec<String>,
+}
+
+/// What a prune of a vault did.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pruned {
+    /// The vault.
+    pub vault: String,
+    /// The points that were taken out.
+    pub points: Vec<String>,
+    /// Bytes of packs that nothing needs any more, and that go after the delay.
+    pub bytes_marked: u64,
+    /// Bytes that were given back.
+    pub bytes_removed: u64,
+    /// What did not go as it should.
+    pub findings: Vec<String>,
+    /// Why it could not be done.
+    pub failure: Option<String>,
+}
+
+/// What a repair of a vault did.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Repaired {
+    /// The vault.
+    pub vault: String,
+    /// Packs that were damaged or gone: signs of a dying disk, where it is one.
+    pub packs: u64,
+    /// Blobs that were missing or damaged, and are sound now.
+    pub healed: u64,
+    /// Blobs that no vault has sound.
+    pub lost: u64,
+    /// What was wrong.
+    pub findings: Vec<String>,
+    /// Why it could not be done.
+    pub failure: Option<String>,
 }
 
 /// Whether a vault was seen to be immutable.
@@ -157,6 +203,26 @@ pub struct Check {
     pub findings: Vec<String>,
 }
 
+/// What was done with a key of a vault. Never the key.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct KeyEvent {
+    /// The vault.
+    pub vault: String,
+    /// `added`, `removed`, `rotated`, `exported`, `checked`.
+    pub what: String,
+    /// The key file; empty for the master key, and where nothing opened.
+    pub key: String,
+    /// The key file that this one took the place of.
+    pub replaced: Option<String>,
+    /// The points that a check saw with it.
+    pub points: u64,
+    /// What a check could not read with it.
+    pub findings: Vec<String>,
+    /// Why it did not work.
+    pub failure: Option<String>,
+}
+
 /// One record.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -191,6 +257,10 @@ impl State {
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.is_new
+    }
+
+    pub(crate) fn kv(&self) -> &dyn Kv {
+        &*self.kv
     }
 
     /// Appends a record and returns it.
@@ -286,7 +356,7 @@ impl State {
     /// Forgets a vault: a person has said that it is gone for good, or replaced.
     pub fn forget_vault(&self, vault: &str) -> Result<()> {
         let _ = self.kv.delete(&format!("vault/{vault}"), Expect::Any)?;
-        Ok(())
+        self.unsee_all(vault)
     }
 
     /// Takes the right to run `system`; `Err` holds who has it.
@@ -412,6 +482,16 @@ mod tests {
         assert_eq!(state.verify().unwrap(), 5);
         let points: Vec<_> = state.records().unwrap().into_iter().map(|record| record.body).collect();
         assert_eq!(points[4], Body::Rebuilt { points: 5 });
+    }
+
+    #[test]
+    fn what_was_done_with_a_key_is_remembered() {
+        let (_dir, state) = state();
+        let event =
+            KeyEvent { vault: "cloud".into(), what: "checked".into(), points: 3, ..KeyEvent::default() };
+        state.append(Body::Key(event.clone()), now()).unwrap();
+        let kept = state.records().unwrap().pop().unwrap().body;
+        assert_eq!(kept, Body::Key(event));
     }
 
     #[test]

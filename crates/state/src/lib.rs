@@ -6,15 +6,18 @@
 //! All of it can be lost: a recovery needs none of it, and the points themselves are in the vaults.
 
 mod error;
+mod inventory;
 mod kv;
 mod ledger;
 mod sqlite;
 
 pub use error::{Error, Kind, Result};
+pub use inventory::{Hold, Seen};
 pub use kv::{
     Event, Expect, Grant, KEY_BYTES_MAX, Kv, Lease, Outcome, Revision, VALUE_BYTES_MAX, Versioned, Watch,
 };
 pub use ledger::{
-    Body, Check, Copied, Immutability, Made, Pulled, Record, Recovery, RunLease, State, Verification,
+    Body, Check, Copied, Immutability, KeyEvent, Made, Pruned, Pulled, Record, Recovery, Repaired, RunLease,
+    State, Verification,
 };
 pub use sqlite::Sqlite;

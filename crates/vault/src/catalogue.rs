@@ -4,7 +4,7 @@ use crate::format::BlobKind;
 use crate::format::index::IndexedPack;
 use crate::format::pack::Entry;
 use crate::{BlobId, FileId};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Where a blob lies.
@@ -44,7 +44,12 @@ pub(crate) struct Catalogue {
     trees: Blobs,
     /// Further places of a blob that lies in several packs: what a restore tries when the first is damaged.
     more: HashMap<(BlobKind, BlobId), Vec<Location>>,
+    /// The index files that it was read from.
+    files: HashSet<FileId>,
 }
+
+/// A set of blobs.
+pub(crate) type BlobSet = HashSet<BlobId, BuildHasherDefault<IdHasher>>;
 
 type Blobs = HashMap<BlobId, Location, BuildHasherDefault<IdHasher>>;
 
@@ -64,6 +69,21 @@ impl Catalogue {
         for entry in &pack.entries {
             self.add_entry(number, entry);
         }
+    }
+
+    /// Notes an index file that was read.
+    pub(crate) fn add_file(&mut self, file: FileId) {
+        self.files.insert(file);
+    }
+
+    /// What it holds is not what the index files say any more.
+    pub(crate) fn forget_files(&mut self) {
+        self.files.clear();
+    }
+
+    /// Returns the index files that it was read from.
+    pub(crate) fn files(&self) -> &HashSet<FileId> {
+        &self.files
     }
 
     fn add_entry(&mut self, pack: u32, entry: &Entry) {
@@ -145,7 +165,7 @@ impl Catalogue {
 }
 
 /// A pack and what the index says is in it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct PackContents {
     pub(crate) id: FileId,
     pub(crate) blobs: Vec<(BlobKind, BlobId, Location)>,

@@ -3,6 +3,7 @@
 //!
 //! A sealed message is `IV (16 bytes) ‖ ciphertext ‖ MAC (16 bytes)`; the MAC covers the ciphertext.
 
+use crate::{Password, passphrase};
 use aes::cipher::{Block, BlockEncrypt, KeyInit, KeyIvInit, StreamCipher};
 use aes::{Aes128, Aes256};
 use base64::Engine as _;
@@ -10,7 +11,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use poly1305::Poly1305;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// How many bytes a sealed message is longer than what it holds.
 pub(crate) const OVERHEAD: usize = IV + MAC;
@@ -55,7 +56,8 @@ impl Key {
         Some(key)
     }
 
-    fn from_bytes(bytes: &[u8; 64]) -> Self {
+    /// Returns the key of these bytes: for encryption, and both parts for authentication.
+    pub(crate) fn from_bytes(bytes: &[u8; 64]) -> Self {
         let mut key = Self { encrypt: [0; 32], mac_k: [0; 16], mac_r: [0; 16] };
         let (encrypt, mac) = bytes.split_at(32);
         let (k, r) = mac.split_at(16);
@@ -63,6 +65,22 @@ impl Key {
         key.mac_k.copy_from_slice(k);
         key.mac_r.copy_from_slice(r);
         key
+    }
+
+    /// Returns what [`from_bytes`](Self::from_bytes) takes.
+    pub(crate) fn to_bytes(&self) -> Zeroizing<[u8; 64]> {
+        let mut bytes = Zeroizing::new([0u8; 64]);
+        let (encrypt, mac) = bytes.split_at_mut(32);
+        let (k, r) = mac.split_at_mut(16);
+        encrypt.copy_from_slice(&self.encrypt);
+        k.copy_from_slice(&self.mac_k);
+        r.copy_from_slice(&self.mac_r);
+        bytes
+    }
+
+    /// Returns whether both are the same key; how long it takes says nothing about where they differ.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.to_bytes().as_slice().ct_eq(other.to_bytes().as_slice()).into()
     }
 
     /// Appends the sealed form of `plain` to `out`.
@@ -120,21 +138,25 @@ impl Key {
     }
 
     /// Returns the key as restic writes it inside a key file.
-    pub(crate) fn to_json(&self) -> Vec<u8> {
+    pub(crate) fn to_json(&self) -> Zeroizing<Vec<u8>> {
         let wire = WireKey {
             mac: WireMac { k: BASE64.encode(self.mac_k), r: BASE64.encode(self.mac_r) },
             encrypt: BASE64.encode(self.encrypt),
         };
-        serde_json::to_vec(&wire).unwrap_or_default()
+        // Room from the start: a buffer that grows leaves copies behind.
+        let mut json = Zeroizing::new(Vec::with_capacity(512));
+        let _ = serde_json::to_writer(&mut *json, &wire);
+        json
     }
 
     /// Reads what [`to_json`](Self::to_json), or restic, wrote.
     pub(crate) fn from_json(json: &[u8]) -> Option<Self> {
         let wire: WireKey = serde_json::from_slice(json).ok()?;
+        let part = |text: &str| Some(Zeroizing::new(BASE64.decode(text).ok()?));
         Some(Self {
-            encrypt: BASE64.decode(&wire.encrypt).ok()?.try_into().ok()?,
-            mac_k: BASE64.decode(&wire.mac.k).ok()?.try_into().ok()?,
-            mac_r: BASE64.decode(&wire.mac.r).ok()?.try_into().ok()?,
+            encrypt: part(&wire.encrypt)?.as_slice().try_into().ok()?,
+            mac_k: part(&wire.mac.k)?.as_slice().try_into().ok()?,
+            mac_r: part(&wire.mac.r)?.as_slice().try_into().ok()?,
         })
     }
 }
@@ -152,16 +174,35 @@ pub(crate) struct ScryptCost {
 }
 
 impl ScryptCost {
-    /// 32 MiB and some 0.3 s on a server of 2023: what restic's own calibration arrives at.
-    pub(crate) const DEFAULT: Self = Self { n: 1 << 15, r: 8, p: 3 };
+    /// 32 MiB and a fifth of a second: for what is beyond guessing at any price, since whoever opens the vault pays it each time.
+    const BEYOND_GUESSING: Self = Self { n: 1 << 15, r: 8, p: 3 };
+    /// What restic's own calibration, to half a second, arrives at on a usual machine.
+    const USUAL: Self = Self { n: 1 << 15, r: 8, p: 5 };
+    /// Four times the memory, which is what a guesser's graphics card has least of, and more than twice the time.
+    const STRONG: Self = Self { n: 1 << 17, r: 8, p: 3 };
+
+    /// Returns what a new key with this password is to cost: the more the easier it may be to guess.
+    pub(crate) fn for_password(password: &Password) -> Self {
+        match password.bytes().len() {
+            _ if passphrase::is_generated(password) => Self::BEYOND_GUESSING,
+            40.. => Self::BEYOND_GUESSING,
+            24.. => Self::USUAL,
+            _ => Self::STRONG,
+        }
+    }
+
+    /// Returns the work, to compare: tries begin where they are cheap.
+    pub(crate) fn work(self) -> u64 {
+        self.n.saturating_mul(u64::from(self.r)).saturating_mul(u64::from(self.p))
+    }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 struct WireKey {
     mac: WireMac,
     encrypt: String,
 }
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 struct WireMac {
     k: String,
     r: String,
@@ -202,6 +243,16 @@ mod tests {
         for length in 0..OVERHEAD {
             assert_eq!(key.open(&mut vec![0; length]), Err(NotAuthentic));
         }
+    }
+
+    #[test]
+    fn a_guess_costs_at_least_what_restic_asks_unless_nobody_can_guess() {
+        let cost = |text: &str| ScryptCost::for_password(&Password::new(text.as_bytes().to_vec()));
+        let (short, usual) = (cost("quick brown fox"), cost("correct horse battery staple"));
+        assert_eq!(usual, ScryptCost::USUAL);
+        assert!(short.n == 4 * usual.n && short.work() > 2 * usual.work());
+        assert_eq!(cost(&passphrase::generate().unwrap()), ScryptCost::BEYOND_GUESSING);
+        assert_eq!(cost(&"0123456789".repeat(4)), ScryptCost::BEYOND_GUESSING);
     }
 
     #[test]

@@ -34,6 +34,12 @@ pub enum Kind {
         /// How many keys were tried.
         keys: usize,
     },
+    /// The master key is not the one of this repository.
+    #[error("this master key does not open it: it is another repository's, or the config file is damaged")]
+    WrongMasterKey,
+    /// A key is not added or not removed: the reason.
+    #[error("{0}")]
+    KeyRefused(String),
     /// The store refuses: permissions, credentials, a read-only file system.
     #[error("refused: {0}")]
     Refused(String),

@@ -34,17 +34,26 @@ mod format;
 mod id;
 pub mod immutable;
 mod input;
+pub mod keys;
 mod lock;
 mod mutex;
 mod node;
 mod packer;
+mod packs;
+pub mod passphrase;
 mod points;
 mod progress;
+pub mod prune;
+mod reach;
+mod reindex;
+pub mod repair;
 mod repository;
 pub mod restore;
 mod set;
 mod sink;
 pub mod store;
+mod stretch;
+mod trees;
 pub mod verify;
 
 #[cfg(feature = "fuzz")]

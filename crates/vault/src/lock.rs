@@ -6,14 +6,18 @@
 use crate::{Error, FileId, FileKind, Kind, Repository, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// As restic: a live holder refreshes six times before anyone may think him dead.
 const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
 const STALE_AFTER: jiff::SignedDuration = jiff::SignedDuration::from_mins(30);
+/// Since its last sign a lock is relied on for so long without looking.
+const SURE_FOR: jiff::SignedDuration = jiff::SignedDuration::from_mins(20);
+/// A lock that is from so far in the future was written by a clock that was wrong, and would never grow old.
+const AHEAD_MAX: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
 
 /// How a repository is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +40,45 @@ pub struct Holder {
 /// A held lock. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Lock {
+    guard: Guard,
     stop: Option<Sender<()>>,
     refresher: Option<JoinHandle<()>>,
+}
+
+/// Asks whether a lock is still held: a machine that slept, or lost its network, comes back to a vault in which others did not wait.
+#[derive(Debug, Clone)]
+pub(crate) struct Guard {
+    pub(crate) repository: Arc<Repository>,
+    kind: LockKind,
+    holder: Holder,
+    /// The lock's file, and when it was written.
+    file: Arc<Mutex<(FileId, Timestamp)>>,
+}
+
+impl Guard {
+    /// Returns an error unless the lock is held, for long enough to do one more thing. Called before whatever relies on it.
+    pub(crate) fn check(&self) -> Result<()> {
+        let written = crate::mutex::lock(&self.file).1;
+        let age = Timestamp::now().duration_since(written);
+        if age >= jiff::SignedDuration::ZERO && age < SURE_FOR {
+            return Ok(());
+        }
+        self.refresh()
+    }
+
+    /// Puts a new file in the old one's place, if that is still there: nobody sees a gap.
+    fn refresh(&self) -> Result<()> {
+        let mut file = crate::mutex::lock(&self.file);
+        let store = self.repository.store();
+        if store.size(FileKind::Lock, &file.0.to_string())?.is_none() {
+            let what = "nobody: our own lock was removed while we gave no sign; what was begun is begun anew";
+            return Err(Error::new(format!("lock {}", self.repository.address()), Kind::Locked(what.into())));
+        }
+        let (new, now) = (write(&self.repository, self.kind, &self.holder)?, Timestamp::now());
+        let _ = store.remove(FileKind::Lock, &file.0.to_string());
+        *file = (new, now);
+        Ok(())
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -55,7 +96,8 @@ struct WireLock {
 
 impl WireLock {
     fn is_stale(&self, here: &str, now: Timestamp) -> bool {
-        if now.duration_since(self.time) > STALE_AFTER {
+        let age = now.duration_since(self.time);
+        if age > STALE_AFTER || age < -AHEAD_MAX {
             return true;
         }
         let on_this_machine = self.hostname == here;
@@ -79,27 +121,29 @@ impl Lock {
             let _ = repository.store().remove(FileKind::Lock, &name.to_string());
             return Err(error);
         }
+        let file = Arc::new(Mutex::new((name, Timestamp::now())));
+        let guard = Guard {
+            repository: Arc::clone(repository),
+            kind,
+            holder: holder.clone(),
+            file: Arc::clone(&file),
+        };
         let (stop, stopped) = channel();
-        let (repository, holder) = (Arc::clone(repository), holder.clone());
+        let refreshed = guard.clone();
         let refresher = std::thread::spawn(move || {
-            let mut name = name;
-            loop {
-                match stopped.recv_timeout(REFRESH_EVERY) {
-                    Err(RecvTimeoutError::Timeout) => {
-                        // The new file is there before the old one goes: nobody sees a gap. A vault that is out of reach now is tried again in five minutes.
-                        if let Ok(new) = write(&repository, kind, &holder) {
-                            let _ = repository.store().remove(FileKind::Lock, &name.to_string());
-                            name = new;
-                        }
-                    }
-                    Ok(()) | Err(RecvTimeoutError::Disconnected) => {
-                        let _ = repository.store().remove(FileKind::Lock, &name.to_string());
-                        return;
-                    }
-                }
+            while stopped.recv_timeout(REFRESH_EVERY) == Err(RecvTimeoutError::Timeout) {
+                // A vault that is out of reach now is tried again in five minutes; whoever relies on the lock asks first.
+                let _ = refreshed.refresh();
             }
+            let name = crate::mutex::lock(&refreshed.file).0;
+            let _ = refreshed.repository.store().remove(FileKind::Lock, &name.to_string());
         });
-        Ok(Self { stop: Some(stop), refresher: Some(refresher) })
+        Ok(Self { guard, stop: Some(stop), refresher: Some(refresher) })
+    }
+
+    /// Returns what asks whether the lock is still held.
+    pub(crate) fn guard(&self) -> Guard {
+        self.guard.clone()
     }
 }
 
@@ -139,9 +183,9 @@ fn check_conflicts(
         let json = match repository.read_sealed(FileKind::Lock, &listed.name) {
             Ok(json) => json,
             Err(error) if error.is_not_found() => continue,
-            Err(error) if error.is_retryable() => return Err(error),
-            // A lock that nobody can read excludes nobody: restic passes over it too.
-            Err(_) => continue,
+            // A lock that makes no sense excludes nobody; one that we may not read may exclude us.
+            Err(error) if matches!(error.kind, Kind::Damaged(_)) => continue,
+            Err(error) => return Err(error),
         };
         let Ok(other) = serde_json::from_slice::<WireLock>(&json) else { continue };
         if other.is_stale(&holder.hostname, Timestamp::now()) {
@@ -155,4 +199,52 @@ fn check_conflicts(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Password, store};
+
+    fn held() -> (tempfile::TempDir, Arc<Repository>, Lock) {
+        let folder = tempfile::tempdir().unwrap();
+        let address = format!("file://{}", folder.path().join("vault").display());
+        let place = store::open(&address, &store::Credentials::default()).unwrap();
+        let vault = Repository::create(place, &Password::new(b"x".to_vec()), "here", Timestamp::UNIX_EPOCH);
+        let vault = Arc::new(vault.unwrap());
+        let holder = Holder { hostname: "here".into(), username: "me".into() };
+        let lock = Lock::take(&vault, LockKind::Shared, &holder).unwrap();
+        (folder, vault, lock)
+    }
+
+    /// As a machine that slept for an hour sees it.
+    fn sleep(lock: &Lock) {
+        let hour = jiff::SignedDuration::from_hours(1);
+        crate::mutex::lock(&lock.guard.file).1 -= hour;
+    }
+
+    #[test]
+    fn a_lock_that_nobody_removed_meanwhile_is_held_on() {
+        let (_folder, vault, lock) = held();
+        sleep(&lock);
+        lock.guard().check().unwrap();
+        assert_eq!(vault.store().list(FileKind::Lock).unwrap().len(), 1);
+        drop(lock);
+        assert_eq!(vault.store().list(FileKind::Lock).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn a_lock_that_was_taken_for_dead_is_lost_and_what_relied_on_it_ends() {
+        let (_folder, vault, lock) = held();
+        let name = vault.store().list(FileKind::Lock).unwrap().remove(0).name;
+        vault.store().remove(FileKind::Lock, &name).unwrap();
+        sleep(&lock);
+        let writer = crate::packer::PackWriter::new(&lock);
+        let sink = [&writer];
+        let mut press = crate::sink::Press::new();
+        crate::sink::Sink::new(&sink).put(crate::BlobKind::Data, b"content", &mut press);
+        let error = writer.finish().unwrap_err();
+        assert!(matches!(error.kind, Kind::Locked(_)), "{error}");
+        assert!(vault.store().list(FileKind::Index).unwrap().is_empty(), "nothing may rely on it");
+    }
 }

@@ -7,8 +7,9 @@
 //! each uploader. A vault that is slow slows the caller down; one that fails is dropped and the caller goes on.
 
 use crate::crypto::OVERHEAD;
-use crate::format::index::{self, IndexedPack};
+use crate::format::index::{self, Index, IndexedPack};
 use crate::format::pack::{self, Entry};
+use crate::lock::{Guard, Lock};
 use crate::mutex::lock;
 use crate::{BlobId, BlobKind, Error, FileId, FileKind, Repository, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -16,14 +17,17 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 /// restic's default size for a pack of data.
 const DATA_PACK_SIZE: usize = 16 << 20;
 /// Trees are read one by one: small packs keep them close together without holding memory.
 const TREE_PACK_SIZE: usize = 4 << 20;
-/// A crash costs the upload of what no index names yet: at most this many blobs, or this many packs.
-const INDEX_BLOBS_MAX: usize = 40_000;
+/// A crash costs the upload of what no index names yet: at most this many blobs, or this many packs, or what went over a thin line
+/// in so long.
+pub(crate) const INDEX_BLOBS_MAX: usize = 40_000;
 const INDEX_PACKS_MAX: usize = 64;
+const INDEX_EVERY: Duration = Duration::from_secs(120);
 
 /// Writes blobs to one vault. All methods may be called from several threads.
 pub(crate) struct PackWriter {
@@ -36,13 +40,20 @@ pub(crate) struct PackWriter {
 
 struct Shared {
     repository: Arc<Repository>,
+    guard: Guard,
     /// What this run has taken on, so that two threads with the same content store it once.
     claimed: [Mutex<HashSet<(BlobKind, BlobId)>>; 16],
-    /// Packs that are durable and in no index yet.
-    to_index: Mutex<Vec<IndexedPack>>,
+    to_index: Mutex<ToIndex>,
     failure: Mutex<Option<Error>>,
     failed: AtomicBool,
     bytes_written: AtomicU64,
+}
+
+/// Packs that are durable and in no index yet.
+struct ToIndex {
+    packs: Vec<IndexedPack>,
+    /// When an index was written last, or the first pack was begun.
+    since: Instant,
 }
 
 #[derive(Default)]
@@ -57,15 +68,18 @@ struct FullPack {
 }
 
 impl PackWriter {
-    /// Starts the uploaders.
-    pub(crate) fn new(repository: Arc<Repository>) -> Self {
+    /// Starts the uploaders. What is written counts only while the lock is held.
+    pub(crate) fn new(lock: &Lock) -> Self {
+        let guard = lock.guard();
+        let repository = Arc::clone(&guard.repository);
         let lanes = repository.store().lanes();
         // A disk wants one writer; a distant store several, since each waits for an answer.
         let uploaders = if repository.store().is_local() { 1 } else { lanes.clamp(2, 5) };
         let shared = Arc::new(Shared {
             repository,
+            guard,
             claimed: Default::default(),
-            to_index: Mutex::default(),
+            to_index: Mutex::new(ToIndex { packs: Vec::new(), since: Instant::now() }),
             failure: Mutex::default(),
             failed: AtomicBool::new(false),
             bytes_written: AtomicU64::new(0),
@@ -140,8 +154,9 @@ impl PackWriter {
             }
         }
         self.join();
-        let rest = std::mem::take(&mut *lock(&self.shared.to_index));
-        if !self.has_failed() {
+        let rest = lock(&self.shared.to_index).take();
+        // What is durable is worth an index, whatever became of the rest; a vault out of reach is not asked once more.
+        if lock(&self.shared.failure).as_ref().is_none_or(|error| !error.is_retryable()) {
             self.shared.write_index(&rest);
         }
         match lock(&self.shared.failure).take() {
@@ -174,6 +189,18 @@ impl Drop for PackWriter {
     }
 }
 
+impl ToIndex {
+    fn is_due(&self) -> bool {
+        let blobs: usize = self.packs.iter().map(|pack| pack.entries.len()).sum();
+        blobs >= INDEX_BLOBS_MAX || self.packs.len() >= INDEX_PACKS_MAX || self.since.elapsed() >= INDEX_EVERY
+    }
+
+    fn take(&mut self) -> Vec<IndexedPack> {
+        self.since = Instant::now();
+        std::mem::take(&mut self.packs)
+    }
+}
+
 impl OpenPack {
     fn take(&mut self) -> FullPack {
         FullPack { bytes: std::mem::take(&mut self.bytes), entries: std::mem::take(&mut self.entries) }
@@ -191,10 +218,8 @@ impl Shared {
                 Ok(pack) => {
                     let due = {
                         let mut waiting = lock(&self.to_index);
-                        waiting.push(pack);
-                        let blobs: usize = waiting.iter().map(|pack| pack.entries.len()).sum();
-                        let due = blobs >= INDEX_BLOBS_MAX || waiting.len() >= INDEX_PACKS_MAX;
-                        if due { std::mem::take(&mut *waiting) } else { Vec::new() }
+                        waiting.packs.push(pack);
+                        if waiting.is_due() { waiting.take() } else { Vec::new() }
                     };
                     self.write_index(&due);
                 }
@@ -208,8 +233,9 @@ impl Shared {
             .map_err(|error| Error::io(self.repository.address(), error))?;
         pack.bytes.extend_from_slice(&header);
         let id = FileId::of(&pack.bytes);
-        self.repository.store().write(FileKind::Pack, &id.to_string(), &pack.bytes)?;
-        self.bytes_written.fetch_add(pack.bytes.len() as u64, Relaxed);
+        let length = pack.bytes.len() as u64;
+        self.repository.store().write_owned(FileKind::Pack, &id.to_string(), pack.bytes)?;
+        self.bytes_written.fetch_add(length, Relaxed);
         Ok(IndexedPack { id, entries: pack.entries })
     }
 
@@ -217,8 +243,11 @@ impl Shared {
         if packs.is_empty() {
             return;
         }
-        match self.repository.write_sealed(FileKind::Index, &index::write(packs)) {
-            Ok(_) => self.repository.learn(packs),
+        let index = Index { packs: packs.to_vec(), ..Index::default() };
+        // Without the lock these packs, or others that they make do with, may have been taken for leftovers and be gone.
+        let written = self.guard.check();
+        match written.and_then(|()| self.repository.write_sealed(FileKind::Index, &index::write(&index))) {
+            Ok(file) => self.repository.learn_from(file, packs),
             Err(error) => self.fail(error),
         }
     }

@@ -55,8 +55,8 @@ pub fn points<R: AsRef<Repository> + Sync>(vaults: &[R]) -> Found {
                 found.damaged.extend(damaged.into_iter().map(|error| (vault, error)));
                 for (file, snapshot) in snapshots {
                     let new = Point::of(vault, file, snapshot);
-                    // A point is its id *and* its content: someone who forges an id in one vault makes a second point, not a copy.
-                    let key = format!("{} {}", new.id, new.tree);
+                    // A point is its id *and* all that is said of it: someone who forges one in a vault makes a second point, not a copy.
+                    let key = format!("{} {} {} {}", new.id, new.tree, new.time, new.complete);
                     match known.get(&key).and_then(|&at| found.points.get_mut(at)) {
                         Some(point) => point.copies.extend(new.copies),
                         None => {

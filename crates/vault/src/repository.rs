@@ -6,12 +6,16 @@
 use crate::catalogue::{Catalogue, Location};
 use crate::crypto::Key;
 use crate::format::config::Config;
+use crate::format::index::{Index, IndexedPack};
 use crate::format::key::KeyFile;
 use crate::format::pack::{self, Entry};
-use crate::format::{self, BlobKind, index::IndexedPack};
+use crate::format::{self, BlobKind};
+use crate::keys::{self, MasterKey};
 use crate::store::Listed;
-use crate::{BlobId, Error, FileId, FileKind, Kind, Node, Result, Snapshot, Store};
+use crate::{BlobId, Error, FileId, FileKind, Holder, Kind, Node, Result, Snapshot, Store};
+use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// No blob is longer: restic's chunker stops at 8 MiB, ours earlier; a tree of a million entries has some 500 MB.
@@ -24,6 +28,7 @@ const KEPT: usize = 16 << 20;
 pub struct Repository {
     store: Box<dyn Store>,
     key: Key,
+    key_id: Option<FileId>,
     config: Config,
     catalogue: RwLock<Catalogue>,
 }
@@ -43,6 +48,18 @@ impl Password {
     #[must_use]
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
+    }
+
+    /// Returns whether both are the same; how long it takes says nothing about where they differ.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+
+    /// Returns the bytes: to be written where the owner keeps them, and shown to nobody.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -101,47 +118,54 @@ impl Repository {
         store.create()?;
         let io = |error| Error::io(&place, error);
         let key = Key::random().map_err(io)?;
-        let file = KeyFile::wrap(&key, &password.0, hostname, now).map_err(io)?;
+        let maker = Holder { hostname: hostname.to_owned(), username: String::new() };
+        let file = KeyFile::wrap(&key, password, &maker, now).map_err(io)?;
         let json = serde_json::to_vec(&file).map_err(|error| io(error.into()))?;
-        store.write(FileKind::Key, &FileId::of(&json).to_string(), &json)?;
+        let key_id = FileId::of(&json);
+        store.write(FileKind::Key, &key_id.to_string(), &json)?;
         let config = Config::random().map_err(io)?;
         let json = serde_json::to_vec(&config).map_err(|error| io(error.into()))?;
         // Last: a repository without a config doesn't exist, so a crash before this line leaves nothing that counts.
         store.write(FileKind::Config, "config", &key.seal(&json).map_err(io)?)?;
-        Ok(Self { store, key, config, catalogue: RwLock::default() })
+        Ok(Self { store, key, key_id: Some(key_id), config, catalogue: RwLock::default() })
     }
 
     /// Opens the repository with a password: any of its keys may fit. The index is not loaded yet.
     pub fn open(store: Box<dyn Store>, password: &Password) -> Result<Self> {
+        let sealed = read_config(&*store)?;
+        let (key, key_id) = keys::search(&*store, password)?;
+        let wrong = || Kind::Damaged("the config file doesn't open with this repository's key".into());
+        Self::unsealed(store, sealed, key, Some(key_id), wrong)
+    }
+
+    /// Opens the repository with its master key, whatever became of its key files. The index is not loaded yet.
+    pub fn open_with_master(store: Box<dyn Store>, master: &MasterKey) -> Result<Self> {
+        let sealed = read_config(&*store)?;
+        Self::unsealed(store, sealed, master.key(), None, || Kind::WrongMasterKey)
+    }
+
+    fn unsealed(
+        store: Box<dyn Store>,
+        mut sealed: Vec<u8>,
+        key: Key,
+        key_id: Option<FileId>,
+        wrong: impl FnOnce() -> Kind,
+    ) -> Result<Self> {
         let place = format!("open {}", store.address());
-        let mut sealed = store.read(FileKind::Config, "config").map_err(|error| match error.kind {
-            Kind::NotFound | Kind::NoRepository => Error::new(&place, Kind::NoRepository),
-            _ => error,
-        })?;
-        let keys = store.list(FileKind::Key)?;
-        let mut unreadable = None;
-        let key = keys.iter().find_map(|listed| match open_key(&*store, listed, password) {
-            Ok(key) => key,
-            Err(error) => {
-                unreadable = Some(error);
-                None
-            }
-        });
-        let key = match (key, unreadable) {
-            (Some(key), _) => key,
-            (None, Some(error)) => return Err(error),
-            (None, None) => return Err(Error::new(place, Kind::WrongPassword { keys: keys.len() })),
-        };
-        let plain = key
-            .open(&mut sealed)
-            .map_err(|_| Error::damaged(&place, "the config file doesn't open with this repository's key"))?;
+        let plain = key.open(&mut sealed).map_err(|_| Error::new(&place, wrong()))?;
         let config: Config = serde_json::from_slice(plain)
             .map_err(|error| Error::damaged(&place, format!("the config file: {error}")))?;
         if config.version != 2 && config.version != 1 {
             let what = format!("repository format {}; 1 and 2 are known", config.version);
             return Err(Error::new(place, Kind::Unsupported(what)));
         }
-        Ok(Self { store, key, config, catalogue: RwLock::default() })
+        Ok(Self { store, key, key_id, config, catalogue: RwLock::default() })
+    }
+
+    /// Returns the key file that opened it; `None` if it was opened with the master key.
+    #[must_use]
+    pub fn key_id(&self) -> Option<FileId> {
+        self.key_id
     }
 
     /// Returns the repository's own id: 64 hexadecimal digits, given at its creation.
@@ -166,6 +190,11 @@ impl Repository {
         &self.key
     }
 
+    /// Returns whether blobs may be stored compressed here: not in format 1.
+    pub(crate) fn compresses(&self) -> bool {
+        self.config.version >= 2
+    }
+
     /// Returns an error unless new points may be written here: format 1 has no compression and is only read.
     pub(crate) fn check_writable(&self) -> Result<()> {
         if self.config.version == 2 {
@@ -178,26 +207,46 @@ impl Repository {
     /// Reads every index file, several at a time. What was known before is forgotten. Damaged index files are
     /// reported and passed over; a listing that fails is an error.
     pub fn load_index(&self) -> Result<IndexReport> {
-        let names = self.store.list(FileKind::Index)?;
-        let results = self.for_each(&names, |listed| {
-            let json = self.read_sealed(FileKind::Index, &listed.name)?;
-            format::index::read(&json).ok_or_else(|| {
-                Error::damaged(
-                    crate::store::place(self.store(), "read", FileKind::Index, &listed.name),
-                    "not an index",
-                )
-            })
-        });
         let mut catalogue = Catalogue::default();
         let mut report = IndexReport::default();
-        for result in results {
-            match result {
-                Ok(packs) => packs.iter().for_each(|pack| catalogue.add(pack)),
+        for (file, index) in self.indexes(&self.store.list(FileKind::Index)?) {
+            catalogue.add_file(file);
+            match index {
+                Ok(index) => index.packs.iter().for_each(|pack| catalogue.add(pack)),
                 Err(error) => report.damaged.push(error),
             }
         }
         *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = catalogue;
         Ok(report)
+    }
+
+    /// Reads these index files.
+    pub(crate) fn indexes(&self, listed: &[Listed]) -> Vec<(FileId, Result<Index>)> {
+        let read = |listed: &Listed| {
+            let damaged = || {
+                let place = crate::store::place(self.store(), "read", FileKind::Index, &listed.name);
+                Error::damaged(place, "not an index")
+            };
+            let json = self.read_sealed(FileKind::Index, &listed.name)?;
+            format::index::read(&json).ok_or_else(damaged)
+        };
+        let results = self.for_each(listed, read);
+        // A listing holds nothing but names.
+        listed
+            .iter()
+            .zip(results)
+            .filter_map(|(listed, index)| Some((listed.name.parse().ok()?, index)))
+            .collect()
+    }
+
+    /// Brings the index up to date. Whoever adds to the vault calls it under his lock: what was known before may have been pruned since.
+    pub(crate) fn refresh_index(&self) -> Result<()> {
+        let listed = self.store.list(FileKind::Index)?;
+        let names: HashSet<FileId> = listed.iter().filter_map(|listed| listed.name.parse().ok()).collect();
+        if *self.catalogue().files() == names {
+            return Ok(());
+        }
+        self.load_index().map(drop)
     }
 
     /// Returns all snapshots, and the errors of those that could not be read.
@@ -217,7 +266,7 @@ impl Repository {
         Ok((snapshots, damaged))
     }
 
-    fn read_snapshot(&self, name: &str) -> Result<(FileId, Snapshot)> {
+    pub(crate) fn read_snapshot(&self, name: &str) -> Result<(FileId, Snapshot)> {
         let json = self.read_sealed(FileKind::Snapshot, name)?;
         let damaged = |what: String| {
             Error::damaged(crate::store::place(self.store(), "read", FileKind::Snapshot, name), what)
@@ -260,9 +309,18 @@ impl Repository {
         self.catalogue.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes blobs known that have just become durable here.
+    /// Makes blobs known that no index names.
     pub(crate) fn learn(&self, packs: &[IndexedPack]) {
         let mut catalogue = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
+        packs.iter().for_each(|pack| catalogue.add(pack));
+        // Good enough to read from; whoever adds has to read the indexes anew.
+        catalogue.forget_files();
+    }
+
+    /// Makes blobs known that an index file, just written, names.
+    pub(crate) fn learn_from(&self, file: FileId, packs: &[IndexedPack]) {
+        let mut catalogue = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
+        catalogue.add_file(file);
         packs.iter().for_each(|pack| catalogue.add(pack));
     }
 
@@ -297,7 +355,8 @@ impl Repository {
         Err(first_error.unwrap_or_else(|| Error::new(place(), Kind::NotFound)))
     }
 
-    fn blob_at(&self, pack: FileId, location: &Location, id: &BlobId) -> Result<Vec<u8>> {
+    /// Returns the plain text of a blob at this place.
+    pub(crate) fn blob_at(&self, pack: FileId, location: &Location, id: &BlobId) -> Result<Vec<u8>> {
         let mut sealed = self.store.read_range(FileKind::Pack, &pack.to_string(), location.range())?;
         let mut opener = Opener::default();
         let opened = self.open_blob(&mut sealed, location.uncompressed, id, &mut opener);
@@ -315,21 +374,21 @@ impl Repository {
         id: &BlobId,
         opener: &'o mut Opener,
     ) -> Result<&'o [u8], &'static str> {
-        let plain = self.key.open(sealed).map_err(|_| "its seal is broken")?;
-        let plain = match uncompressed {
-            0 => plain,
-            length if length as usize <= BLOB_MAX => {
-                opener.inflate(plain, length as usize).ok_or("it doesn't decompress")?
-            }
-            _ => return Err("its length makes no sense"),
-        };
-        if uncompressed > 0 && plain.len() != uncompressed as usize {
-            return Err("its length differs from the index");
-        }
-        if BlobId::of(plain) != *id {
-            return Err("its content doesn't match its hash");
-        }
-        Ok(plain)
+        let stored = self.key.open(sealed).map_err(|_| "its seal is broken")?;
+        check_stored(stored, uncompressed, id, opener)
+    }
+
+    /// Opens a sealed blob, checks it as [`open_blob`](Self::open_blob) does, and returns it as it is stored: compressed where `uncompressed` is above 0.
+    pub(crate) fn open_stored<'s>(
+        &self,
+        sealed: &'s mut [u8],
+        uncompressed: u32,
+        id: &BlobId,
+        opener: &mut Opener,
+    ) -> Result<&'s [u8], &'static str> {
+        let stored = self.key.open(sealed).map_err(|_| "its seal is broken")?;
+        check_stored(stored, uncompressed, id, opener)?;
+        Ok(stored)
     }
 
     /// Reads the headers of the packs that no index names, and makes known what is in them. Returns how many packs that were: an
@@ -353,7 +412,7 @@ impl Repository {
         Ok(found.len())
     }
 
-    fn read_header(&self, listed: &Listed) -> Result<Option<IndexedPack>> {
+    pub(crate) fn read_header(&self, listed: &Listed) -> Result<Option<IndexedPack>> {
         let trailer = pack::TRAILER as u64;
         let Some(end) = listed.size.checked_sub(trailer) else { return Ok(None) };
         let bytes = self.store.read_range(FileKind::Pack, &listed.name, end..listed.size)?;
@@ -386,6 +445,29 @@ impl Repository {
     }
 }
 
+/// Inflates a blob as it was stored, and checks it against its hash.
+fn check_stored<'o>(
+    stored: &'o [u8],
+    uncompressed: u32,
+    id: &BlobId,
+    opener: &'o mut Opener,
+) -> Result<&'o [u8], &'static str> {
+    let plain = match uncompressed {
+        0 => stored,
+        length if length as usize <= BLOB_MAX => {
+            opener.inflate(stored, length as usize).ok_or("it doesn't decompress")?
+        }
+        _ => return Err("its length makes no sense"),
+    };
+    if uncompressed > 0 && plain.len() != uncompressed as usize {
+        return Err("its length differs from the index");
+    }
+    if BlobId::of(plain) != *id {
+        return Err("its content doesn't match its hash");
+    }
+    Ok(plain)
+}
+
 /// Calls `work` for every item on up to `lanes` threads, and returns the results in order.
 pub(crate) fn in_lanes<T: Sync, R: Send>(lanes: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -415,14 +497,11 @@ pub(crate) fn in_lanes<T: Sync, R: Send>(lanes: usize, items: &[T], work: impl F
     indexed.into_iter().map(|(_, result)| result).collect()
 }
 
-fn open_key(store: &dyn Store, listed: &Listed, password: &Password) -> Result<Option<Key>> {
-    // A key file has some 450 bytes: a large one is not a key, and not worth reading.
-    if listed.size > 64 << 10 {
-        return Ok(None);
-    }
-    let json = store.read(FileKind::Key, &listed.name)?;
-    let file: KeyFile = serde_json::from_slice(&json).map_err(|error| {
-        Error::damaged(crate::store::place(store, "read", FileKind::Key, &listed.name), error.to_string())
-    })?;
-    Ok(file.unwrap(&password.0))
+fn read_config(store: &dyn Store) -> Result<Vec<u8>> {
+    store.read(FileKind::Config, "config").map_err(|error| match error.kind {
+        Kind::NotFound | Kind::NoRepository => {
+            Error::new(format!("open {}", store.address()), Kind::NoRepository)
+        }
+        _ => error,
+    })
 }

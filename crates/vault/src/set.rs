@@ -228,6 +228,12 @@ impl VaultSet {
         self.members.iter().find_map(|member| member.repository.plain_length(kind, id))
     }
 
+    /// Returns the length that a blob takes in a pack, as the index of some vault has it; 0 if none names it.
+    pub(crate) fn stored_length(&self, kind: BlobKind, id: &BlobId) -> u64 {
+        let place = |member: &Member| member.repository.catalogue().places(kind, id).next();
+        self.members.iter().find_map(place).map_or(0, |place| u64::from(place.length))
+    }
+
     /// Looks through the packs that no index names, in every vault and once: an index may be what was lost.
     pub(crate) fn search(&self) {
         self.members.iter().for_each(|member| _ = member.search());

@@ -34,7 +34,7 @@ impl Press {
     }
 
     /// Returns what to store, and the length to inflate to (0: stored as it is).
-    fn press<'b>(&'b mut self, kind: BlobKind, plain: &'b [u8]) -> (&'b [u8], u32) {
+    pub(crate) fn press<'b>(&'b mut self, kind: BlobKind, plain: &'b [u8]) -> (&'b [u8], u32) {
         let compressor = match kind {
             BlobKind::Data => &mut self.data,
             BlobKind::Tree => &mut self.tree,
@@ -72,6 +72,12 @@ impl<'a> Sink<'a> {
             }
         }
         id
+    }
+
+    /// Stores a blob although an index may name it: what it names is damaged.
+    pub(crate) fn put_anew(&self, kind: BlobKind, id: BlobId, plain: &[u8], press: &mut Press) {
+        let (stored, uncompressed) = press.press(kind, plain);
+        self.writers.iter().for_each(|writer| writer.add(kind, id, stored, uncompressed));
     }
 
     /// Returns whether every vault that still stands has all of these blobs.

@@ -21,10 +21,31 @@ const NAMED_MAX: usize = 1000;
 /// How deep to look.
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
-    /// Share of the packs to read and check blob by blob, 0 to 1. Which ones is chosen anew each time.
-    pub read: f64,
+    /// The packs to read and check blob by blob.
+    pub read: Window,
     /// This machine and user, for the lock.
     pub holder: Holder,
+}
+
+/// A share of the packs, by their names: these are hashes, so any part of their range holds its share. Windows that follow one another cover
+/// all packs in the end, which a choice at random never does for sure.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Window {
+    /// Where it begins, 0 to 1.
+    pub from: f64,
+    /// How much it covers, 0 to 1.
+    pub share: f64,
+}
+
+impl Window {
+    /// All packs.
+    pub const ALL: Self = Self { from: 0.0, share: 1.0 };
+
+    pub(crate) fn holds(self, pack: &FileId) -> bool {
+        let [a, b, c, d, ..] = pack.0;
+        let at = f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0);
+        self.share >= 1.0 || (at - self.from).rem_euclid(1.0) < self.share
+    }
 }
 
 /// What a look through a vault found.
@@ -82,7 +103,11 @@ pub fn verify(vault: &Arc<Repository>, options: &VerifyOptions, progress: &Progr
     report.packs = packs.len() as u64;
     report.packs_unused = (listed.len() as u64).saturating_sub(report.packs);
     let (suspect, mut bad) = compare(&packs, &listed, &mut report);
-    let chosen = choose(&packs, &listed, &suspect, options.read)?;
+    let chosen: Vec<(&PackContents, u64)> = packs
+        .iter()
+        .filter(|pack| suspect.contains(&pack.id) || options.read.holds(&pack.id))
+        .filter_map(|pack| Some((pack, *listed.get(&pack.id.to_string())?)))
+        .collect();
     progress.set_phase("reading");
     progress.expect(0, chosen.iter().map(|(_, size)| size).sum());
     let looks = in_lanes(vault.store().lanes(), &chosen, |(pack, size)| {
@@ -150,28 +175,8 @@ fn compare<'a>(
     (suspect, bad)
 }
 
-/// Chooses the packs to read: a share of those that are there, at random, so that each has its turn, and all that are suspect.
-fn choose<'a>(
-    packs: &'a [PackContents],
-    listed: &HashMap<String, u64>,
-    suspect: &HashSet<&FileId>,
-    share: f64,
-) -> Result<Vec<(&'a PackContents, u64)>> {
-    let there: Vec<_> =
-        packs.iter().filter_map(|pack| Some((pack, *listed.get(&pack.id.to_string())?))).collect();
-    let count = (there.len() as f64 * share.clamp(0.0, 1.0)).ceil() as usize;
-    let mut seed = [0u8; 32];
-    crate::crypto::random(&mut seed).map_err(|error| Error::io("choose packs", error))?;
-    let rank = |id: &FileId| BlobId::of(&[seed.as_slice(), id.to_string().as_bytes()].concat()).0;
-    let (mut chosen, mut rest): (Vec<_>, Vec<_>) =
-        there.into_iter().partition(|(pack, _)| suspect.contains(&pack.id));
-    rest.sort_by_cached_key(|(pack, _)| rank(&pack.id));
-    chosen.extend(rest.into_iter().take(count));
-    Ok(chosen)
-}
-
 /// Reads one pack whole: its name, its header against the index, and each blob against its hash.
-fn look_through(vault: &Repository, pack: &PackContents) -> Result<Vec<(Option<BlobId>, String)>> {
+pub(crate) fn look_through(vault: &Repository, pack: &PackContents) -> Result<Vec<(Option<BlobId>, String)>> {
     let bytes = vault.store().read(FileKind::Pack, &pack.id.to_string())?;
     let mut faults = Vec::new();
     if FileId::of(&bytes) != pack.id {

@@ -17,6 +17,9 @@ const PIECE: usize = 32 << 10;
 /// How many pieces of one connection may be under way: more than any line of ours carries within its latency.
 const UNDER_WAY: usize = 1024;
 
+/// 30 ms of round trip, and 1 Gbit/s.
+pub(super) const FAR: Speed = Speed { one_way: Duration::from_millis(15), bytes_per_second: 125e6 };
+
 /// How good a line is; both directions are equal and don't disturb each other.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Speed {

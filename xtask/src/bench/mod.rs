@@ -7,6 +7,7 @@ pub(crate) mod measure;
 mod postgres;
 pub(crate) mod restore;
 mod server;
+pub(crate) mod sync;
 mod table;
 mod tools;
 

@@ -3,7 +3,7 @@
 //! One row after the other, each with data and repositories of its own, so that the disk holds only one of them at a time.
 
 use super::data::Data;
-use super::line::{Line, Speed};
+use super::line::{FAR, Line};
 use super::measure::{Taken, measure};
 use super::server::Server;
 use super::table::{RESTORE, Report, Rows};
@@ -12,10 +12,6 @@ use super::{Setting, flush, machine, order, postgres, remove, repositories, toda
 use crate::run::{Failure, Result, output};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
-
-/// 30 ms of round trip, and 1 Gbit/s.
-const FAR: Speed = Speed { one_way: Duration::from_millis(15), bytes_per_second: 125e6 };
 
 /// Restores, and waits until it is on disk: who waits by himself shall not lose to who doesn't.
 const TO_DISK: &str = r#""$@" && sync -f "$0""#;

@@ -97,6 +97,11 @@ impl Drop for Server {
 }
 
 impl Remote {
+    /// Returns the address of the repository as our plan has it.
+    pub(super) fn url(&self, region: &str) -> String {
+        format!("s3://{}/{}?endpoint={}&region={region}", self.bucket, self.prefix, self.endpoint())
+    }
+
     /// Returns the server's address.
     pub(super) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)

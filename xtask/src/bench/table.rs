@@ -41,6 +41,16 @@ pub(super) const RESTORE: Page = Page {
     floor: Some("cp"),
 };
 
+/// Copies between repositories: over a line, whose moods are part of it.
+pub(super) const SYNC: Page = Page {
+    title: "Copies between vaults, compared",
+    command: "cargo xtask bench sync --write",
+    path: "docs/bench-sync.md",
+    grids: &[TIME, MEMORY, PROCESSOR, STORED],
+    times: Pick::Median,
+    floor: None,
+};
+
 /// Everything that one call found out.
 pub(super) struct Report {
     pub(super) page: &'static Page,

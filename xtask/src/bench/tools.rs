@@ -6,13 +6,13 @@ use crate::run::{Failure, Result, cargo, find, output, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const PASSWORD: &str = "bench";
+pub(super) const PASSWORD: &str = "a password that only benches have, long as keys are";
 
 /// The point that a repository is filled with.
 const FILLED: &str = "filled";
 
 /// Requests are signed for a region, also where the server has none.
-const REGION: &str = "us-east-1";
+pub(super) const REGION: &str = "us-east-1";
 
 /// A program that is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,6 +81,11 @@ impl Installed {
         let is_number = |word: &&str| word.starts_with(|first: char| first.is_ascii_digit());
         let version = version.split_whitespace().find(is_number).unwrap_or_default().to_owned();
         Ok(Some(Self { tool, program, version }))
+    }
+
+    /// Returns the program to run.
+    pub(super) fn program(&self) -> &Path {
+        &self.program
     }
 
     /// Makes an empty repository for this data in a folder of its own.
@@ -249,12 +254,7 @@ impl<'a> Repository<'a> {
         let quoted = |path: &Path| toml::Value::String(path.display().to_string());
         let url = toml::Value::String(match &self.place {
             Place::Folder(place) => format!("file://{}", place.display()),
-            Place::Remote(remote) => format!(
-                "s3://{}/{}?endpoint={}&region={REGION}",
-                remote.bucket,
-                remote.prefix,
-                remote.endpoint()
-            ),
+            Place::Remote(remote) => remote.url(REGION),
         });
         let text = format!(
             r#"[organisation]
@@ -294,7 +294,7 @@ every = "1 day"
 }
 
 /// Tells a program, in its own words, where its repository is and with which keys it is reached.
-fn reach(command: &mut Command, remote: &Remote, tool: Tool) {
+pub(super) fn reach(command: &mut Command, remote: &Remote, tool: Tool) {
     command
         .env("AWS_ACCESS_KEY_ID", &remote.access_key)
         .env("AWS_SECRET_ACCESS_KEY", &remote.secret_key)

@@ -21,6 +21,7 @@ pub(crate) fn meaning(plan: &Plan, notes: &mut Notes) {
     check.needs();
     check.copies();
     check.policy("policy", &plan.policy.vaults);
+    check.keep();
     check.scenarios();
     check.drills();
     check.not_yet();
@@ -139,6 +140,47 @@ impl Checker<'_, '_> {
         }
     }
 
+    fn keep(&mut self) {
+        let plan = self.plan;
+        let own = plan
+            .systems
+            .iter()
+            .map(|(name, system)| (format!("systems.{name}.policy.keep"), &system.policy.keep));
+        for (path, keep) in std::iter::once(("policy.keep".to_owned(), &plan.policy.keep)).chain(own) {
+            if !self.notes.is_broken(&path) && keep.as_ref().is_some_and(|keep| !keep.says_something()) {
+                self.error(
+                    "keeps-nothing",
+                    &path,
+                    "`keep` with nothing in it would keep nothing".to_owned(),
+                    "write keep = { hourly = 24, daily = 14, weekly = 8, monthly = 12 }, or take it out: then everything is kept",
+                );
+            }
+        }
+        let Some(prune) = &plan.policy.prune else { return };
+        let hosts: BTreeSet<&HostName> = plan.systems.values().map(|system| &system.host).collect();
+        if let Some(host) = &prune.host {
+            self.refers("policy.prune.host", HOST, &host.0, &plan.hosts);
+        } else if hosts.len() > 1 {
+            self.error(
+                "who-prunes",
+                "policy.prune",
+                format!("systems are on {} hosts, and nothing says which of them prunes", hosts.len()),
+                "write host = \"…\": only that one needs the right to delete, and two would miss what the other took out",
+            );
+        }
+        let delay = prune.delay.unwrap_or(crate::keep::DELAY);
+        if delay.0 < crate::keep::DELAY_MIN.0 {
+            self.error(
+                "delay-too-short",
+                "policy.prune.delay",
+                format!(
+                    "{delay} is shorter than a backup or a restore may take: what it still needs could go"
+                ),
+                "write delay = \"3 days\", and never less than 1 day",
+            );
+        }
+    }
+
     fn drills(&mut self) {
         let plan = self.plan;
         for (name, drill) in &plan.drills {
@@ -153,16 +195,6 @@ impl Checker<'_, '_> {
     /// What may stand in the plan although nothing carries it out yet, since nothing is lost by that.
     fn not_yet(&mut self) {
         let plan = self.plan;
-        let own = plan.systems.iter().filter(|(_, system)| system.policy.keep.is_some());
-        let own = own.map(|(name, _)| format!("systems.{name}.policy.keep")).next();
-        if let Some(path) = plan.policy.keep.is_some().then(|| "policy.keep".to_owned()).or(own) {
-            self.warn(
-                "not-supported-yet",
-                &path,
-                "`keep` is not supported yet: nothing is pruned, every point is kept",
-                "leave it; watch the room in the vaults",
-            );
-        }
         if let Some(name) = plan.drills.keys().next() {
             self.warn(
                 "not-supported-yet",

@@ -1,8 +1,8 @@
 //! Where copies go.
 
 use super::{Checker, HOST, SITE};
-use crate::Period;
 use crate::model::*;
+use crate::{Bandwidth, BandwidthRule, Period};
 use std::collections::BTreeMap;
 
 impl Checker<'_, '_> {
@@ -27,6 +27,9 @@ impl Checker<'_, '_> {
             self.vault_url(&url, &vault.url);
             self.immutable(name, vault);
             self.pulled(name, vault);
+            if let Some(Bandwidth::Rules(rules)) = &vault.bandwidth {
+                self.bandwidth(&format!("{path}.bandwidth"), rules);
+            }
             if vault.password.is_none() && !self.notes.is_broken(&format!("{path}.password")) {
                 let off_site = plan.hosts.values().all(|host| host.site != vault.site);
                 let message = if off_site {
@@ -105,6 +108,26 @@ impl Checker<'_, '_> {
             let message = format!("{} has no vault that `{host}` could fetch from", alone.join(", "));
             let help = "name a second vault in its policy, one that its own machine writes to";
             self.error("nothing-to-pull", &path, message, help);
+        }
+    }
+
+    fn bandwidth(&mut self, path: &str, rules: &[BandwidthRule]) {
+        let mut sound: Vec<&BandwidthRule> = Vec::new();
+        for (at, rule) in rules.iter().enumerate() {
+            let path = format!("{path}.{at}");
+            // What lacks one of its keys has been told so.
+            if ["from", "to"].iter().any(|key| self.notes.key(&format!("{path}.{key}")).is_none()) {
+                continue;
+            }
+            if rule.from == rule.to {
+                let message = format!("from {} to {} is no time at all", rule.from, rule.to);
+                let help = "for the whole day write the rate alone: bandwidth = \"10 Mbit/s\"";
+                self.error("bad-amount", &path, message, help);
+            } else if let Some(time) = sound.iter().find_map(|before| before.meets(rule)) {
+                let help = "let one end where the other begins";
+                self.error("twice", &path, format!("two limits hold at {time}"), help);
+            }
+            sound.push(rule);
         }
     }
 

@@ -219,6 +219,26 @@ fn meaning() -> Faults {
         ),
         ("an unknown vault of a system", system("policy.vaults = [\"local\", \"clouds\"]")),
         ("an unknown need", system("needs = [\"orders\"]")),
+        (
+            "rules that keep nothing",
+            fault("every = \"1 hour\"\n", "every = \"1 hour\"\nkeep = { daily = 0 }\n"),
+        ),
+        (
+            "a prune on whichever of two hosts",
+            format!(
+                "{}[hosts.mail-1]\nsite = \"workshop\"\n[systems.mail]\nhost = \"mail-1\"\nrto = \"1 day\"\nrpo = \"1 day\"\nowner = \"hugo\"\n\
+                 source.files = {{ paths = [\"/srv/mail\"] }}\ncheck = [{CHECK}]\n",
+                fault("every = \"1 hour\"\n", "every = \"1 hour\"\nprune = { every = \"1 day\" }\n")
+            ),
+        ),
+        ("rules of one system that keep nothing", system("policy.keep = {}")),
+        (
+            "a prune by an unknown host, too soon",
+            fault(
+                "every = \"1 hour\"\n",
+                "every = \"1 hour\"\nprune = { every = \"1 day\", host = \"shop1\", delay = \"1 hour\" }\n",
+            ),
+        ),
         ("an unknown host to isolate", added("isolate = [\"shop-2\"]\n")),
         ("an unknown person to ask", added("before = [{ ask = \"Unplug it\", who = \"hugi\" }]\n")),
         (
@@ -360,8 +380,6 @@ fn not_yet() -> Faults {
                 "source.mariadb = {}",
             ),
         ),
-        ("keeping", fault("every = \"1 hour\"\n", "every = \"1 hour\"\nkeep = { daily = 7 }\n")),
-        ("keeping of one system", system("policy.keep = { daily = 7 }")),
         ("drills", added("[drills.weekly]\nevery = \"1 week\"\nscenario = \"ransomware\"\n")),
         (
             "french",

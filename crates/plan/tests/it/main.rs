@@ -6,6 +6,7 @@
     reason = "a test may panic, and so may what only tests call"
 )]
 
+mod bandwidth;
 mod base;
 mod design;
 mod diagnostics;

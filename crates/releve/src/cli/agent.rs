@@ -7,7 +7,7 @@ use crate::{Exit, Outcome};
 use jiff::Timestamp;
 use plan::immutable::look_every;
 use plan::schedule::{History, due};
-use plan::{Period, SystemName, VaultName};
+use plan::{SystemName, VaultName};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use state::{Body, Record, State};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,9 @@ use std::time::{Duration, SystemTime};
 
 /// How often the agent looks at the clock and at the plan.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long the agent waits when what it did can't be recorded.
+const UNRECORDED_PAUSE: Duration = Duration::from_secs(60);
 
 /// What `agent` takes.
 #[derive(Debug, clap::Args)]
@@ -65,6 +68,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         let records = state.records().map_err(|error| engine::Error::new(error.to_string()))?;
         if let Some(status) = work(&current, &state, &screen, &records) {
             exit = if status == Exit::Done { exit } else { status };
+            // What could not be recorded counts as never tried, and would be due again at once.
+            if state.records().is_ok_and(|now| now.len() == records.len()) && !options.once {
+                screen.line("what was done could not be recorded: the next try is in a minute");
+                pause(&stop, UNRECORDED_PAUSE);
+            }
         } else if options.once {
             return Ok(exit);
         } else {
@@ -73,6 +81,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     screen.line("agent stopped");
     Ok(Exit::Done)
+}
+
+fn pause(stop: &AtomicBool, time: Duration) {
+    let until = std::time::Instant::now() + time;
+    while !stop.load(Relaxed) && std::time::Instant::now() < until {
+        std::thread::park_timeout(LOOK_EVERY);
+    }
 }
 
 fn copy(session: &Session, plan: plan::Plan) -> Session {
@@ -99,23 +114,41 @@ fn work(session: &Session, state: &State, screen: &Screen, records: &[Record]) -
     if let Some((name, _)) = systems.first().filter(|(_, due)| *due <= now) {
         return Some(backup::one(session, state, screen, name).0);
     }
-    if let Some(exit) = look_after_vaults(session, state, screen, records, now) {
+    let plan = &session.plan;
+    let machine = &session.holder.hostname;
+    let ours = || plan.vaults.keys().filter(|vault| plan.writes(vault, machine));
+    // Where a machine fetches, its vaults are made by that: before it there is nothing to verify.
+    if let Some(exit) = pull(session, state, screen, records, now) {
         return Some(exit);
     }
-    let verify = session.plan.policy.verify.as_ref()?;
-    let ours = |vault: &&VaultName| session.plan.writes(vault, &session.holder.hostname);
-    let vault = session
-        .plan
-        .vaults
-        .keys()
-        .filter(ours)
-        .find(|vault| due(verifications(records, &vault.0), verify.every, now) <= now)?;
-    let share = verify.read_data.map_or(0.0, |share| share.0);
-    Some(super::verify::one(session, state, screen, vault, share).0)
+    if let Some(verify) = &plan.policy.verify
+        && let Some(vault) =
+            ours().find(|vault| due(verifications(records, &vault.0), verify.every, now) <= now)
+    {
+        let share = verify.read_data.map_or(0.0, |share| share.0);
+        let window = super::verify::window(records, vault, share);
+        let exit = super::verify::one(session, state, screen, vault, window).0;
+        // What was found is healed at once, from whoever has it sound.
+        return Some(match exit {
+            Exit::Finding => exit.worse(super::repair::after_finding(session, state, screen, vault, window)),
+            other => other,
+        });
+    }
+    if let Some(prune) = &plan.policy.prune
+        && prune.host.as_ref().is_none_or(|host| plan.machine_name(host) == machine)
+        && matches!(state.held(), Ok(None))
+        && let Some(vault) = ours().find(|vault| due(prunes(records, &vault.0), prune.every, now) <= now)
+    {
+        return Some(super::prune::scheduled(session, state, screen, vault));
+    }
+    let (vault, _) = ours()
+        .filter_map(|name| Some((name, look_every(plan.vaults.get(name)?.immutable_for?))))
+        .find(|(vault, every)| due(looks(records, &vault.0), *every, now) <= now)?;
+    Some(super::immutable::one(session, state, screen, vault, false).0)
 }
 
-/// Fetches into the first vault of this machine that is due, else sees to the first immutable one; `None` if nothing is due.
-fn look_after_vaults(
+/// Fetches into the first vault of this machine that is due; `None` if none is.
+fn pull(
     session: &Session,
     state: &State,
     screen: &Screen,
@@ -123,27 +156,11 @@ fn look_after_vaults(
     now: Timestamp,
 ) -> Option<Exit> {
     let plan = &session.plan;
-    let machine = &session.holder.hostname;
-    let is_due = |vault: &VaultName, every: Option<Period>, body: fn(&Body, &str) -> Option<bool>| {
-        let runs = records.iter().filter_map(|record| Some((record.time, body(&record.body, &vault.0)?)));
-        every.is_some_and(|every| due(fold(runs), every, now) <= now)
+    let is_due = |vault: &&VaultName| {
+        plan.pull_every(vault).is_some_and(|every| due(pulls(records, &vault.0), every, now) <= now)
     };
-    let fetched = |body: &Body, vault: &str| match body {
-        Body::Pull(pulled) if pulled.vault == vault => Some(pulled.failures.is_empty()),
-        _ => None,
-    };
-    if let Some(vault) = plan.pulls(machine).find(|vault| is_due(vault, plan.pull_every(vault), fetched)) {
-        return Some(super::pull::one(session, state, screen, vault));
-    }
-    let looked = |body: &Body, vault: &str| match body {
-        Body::Immutability(seen) if seen.vault == vault => Some(seen.failure.is_none()),
-        _ => None,
-    };
-    let held = plan.vaults.iter().filter(|(vault, _)| plan.writes(vault, machine));
-    let (vault, _) = held
-        .filter_map(|(name, vault)| Some((name, look_every(vault.immutable_for?))))
-        .find(|(name, every)| is_due(name, Some(*every), looked))?;
-    Some(super::immutable::one(session, state, screen, vault, false).0)
+    let vault = plan.pulls(&session.holder.hostname).find(is_due)?;
+    Some(super::pull::one(session, state, screen, vault))
 }
 
 fn history(records: &[Record], name: &SystemName) -> History {
@@ -160,6 +177,27 @@ fn history(records: &[Record], name: &SystemName) -> History {
 fn verifications(records: &[Record], vault: &str) -> History {
     fold(records.iter().filter_map(|record| match &record.body {
         Body::Verification(seen) if seen.vault == vault => Some((record.time, seen.failure.is_none())),
+        _ => None,
+    }))
+}
+
+fn prunes(records: &[Record], vault: &str) -> History {
+    fold(records.iter().filter_map(|record| match &record.body {
+        Body::Prune(pruned) if pruned.vault == vault => Some((record.time, pruned.failure.is_none())),
+        _ => None,
+    }))
+}
+
+fn pulls(records: &[Record], vault: &str) -> History {
+    fold(records.iter().filter_map(|record| match &record.body {
+        Body::Pull(pulled) if pulled.vault == vault => Some((record.time, pulled.failures.is_empty())),
+        _ => None,
+    }))
+}
+
+fn looks(records: &[Record], vault: &str) -> History {
+    fold(records.iter().filter_map(|record| match &record.body {
+        Body::Immutability(seen) if seen.vault == vault => Some((record.time, seen.failure.is_none())),
         _ => None,
     }))
 }

@@ -75,6 +75,15 @@ pub(super) fn one(
             } else if !record.complete {
                 exit = Exit::Finding;
             }
+            for (vault, written) in &made.vaults {
+                if let Ok((snapshot, _)) = written {
+                    let point = format!("{} {} {}", made.id, made.tree, made.time);
+                    let noted = state.saw_written(&vault.0, &snapshot.to_string(), &point, Timestamp::now());
+                    if let Err(error) = noted {
+                        screen.line(&format!("{name}: the point could not be noted: {error}"));
+                    }
+                }
+            }
             say(screen, name, made, record.seconds);
         }
         Err(error) => {
@@ -115,6 +124,7 @@ fn attempt(
     // What another machine fetches, this one has no way to write.
     names.retain(|vault| session.plan.writes(vault, &session.holder.hostname));
     let vaults = session.open(&names, Absent::Create, Some(state));
+    session.say_limits(screen, &names);
     let progress = Arc::new(Progress::default());
     screen.bar(&name.0, &progress);
     stop_on_signal(&progress);

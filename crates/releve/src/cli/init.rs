@@ -12,7 +12,7 @@ use engine::{Error, Result};
 use plan::{Diagnostic, SourceFile};
 use serde_json::json;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -89,6 +89,8 @@ fn next_steps(plan: &Path, key: &Path, warnings: usize) {
         "  3. Store {} elsewhere too, on paper or in a password safe: without it the vault is lost.",
         key.display()
     );
+    println!("     See that the copy opens the vault:");
+    println!("       releve{named} key check");
     println!("  4. Add a vault on another site: one copy beside the original is not yet a way back.");
 }
 
@@ -116,17 +118,16 @@ fn held(path: &Path, text: &str) -> Result<Vec<Diagnostic>> {
     .help("this is a mistake of releve: please report it with these lines"))
 }
 
-/// Makes a key of 32 random bytes, unless there is one: returns whether it made it. An existing one may be a vault's only key.
+/// Makes a random passphrase, unless there is one: returns whether it made it. An existing one may be a vault's only key.
 fn make_key(path: &Path) -> Result<bool> {
     let failed = |error: std::io::Error| Error::new(format!("write the key {}: {error}", path.display()));
-    let mut random = [0; 32];
-    File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random)).map_err(failed)?;
+    let passphrase = vault::passphrase::generate().map_err(failed)?;
     let mut file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return usable(path).map(|()| false),
         Err(error) => return Err(failed(error)),
     };
-    let written = writeln!(file, "{}", base64url(&random)).and_then(|()| file.sync_all());
+    let written = writeln!(file, "{}", *passphrase).and_then(|()| file.sync_all());
     if let Err(error) = written {
         // Half a key must not be taken for one the next time.
         let _ = fs::remove_file(path);
@@ -184,33 +185,9 @@ fn quoted(path: &Path) -> String {
     if plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-/// Base64 for URLs, without padding (RFC 4648, section 5): no character that a shell or an editor would mangle.
-fn base64url(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let number =
-            (0..3).fold(0, |number, at| number << 8 | u32::from(three.get(at).copied().unwrap_or(0)));
-        for letter in 0..=three.len() {
-            let six = (number >> (18 - 6 * letter)) & 63;
-            text.push(LETTERS.get(six as usize).copied().map_or('A', char::from));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_is_the_one_that_everybody_reads() {
-        for (bytes, text) in
-            [(&b""[..], ""), (b"f", "Zg"), (b"fo", "Zm8"), (b"foo", "Zm9v"), (b"\xfb\xff\xfe", "-__-")]
-        {
-            assert_eq!(base64url(bytes), text);
-        }
-    }
 
     #[test]
     fn a_key_is_made_once_and_for_its_owner_alone() {
@@ -218,7 +195,8 @@ mod tests {
         let path = dir.path().join("local.key");
         assert!(make_key(&path).unwrap());
         let first = fs::read_to_string(&path).unwrap();
-        assert_eq!(first.trim().len(), 43);
+        let password = vault::Password::new(first.trim().as_bytes().to_vec());
+        assert_eq!(vault::passphrase::accept(&password), Ok(()));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!make_key(&path).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), first);

@@ -5,9 +5,12 @@ mod backup;
 mod check;
 mod immutable;
 mod init;
+mod key;
 mod points;
+mod prune;
 mod pull;
 mod recover;
+mod repair;
 mod restore;
 mod state;
 mod status;
@@ -66,12 +69,18 @@ enum Verb {
     Recover(recover::Options),
     /// Check that the vaults hold what they should
     Verify(verify::Options),
+    /// Heal a vault: lost indexes from its packs, damage from other vaults
+    Repair(repair::Options),
+    /// Take out points that no rule keeps, and give back their room
+    Prune(prune::Options),
     /// Copy points to vaults that lack them
     Sync(sync::Options),
     /// Prove that nobody can delete what is in a vault, and see to it that it stays so
     Immutable(immutable::Options),
     /// Bring back what somebody hid or overwrote in a vault that keeps versions
     Undelete(undelete::Options),
+    /// Look after the keys of the vaults: passwords, the master key, and whether the ones in the safe still open
+    Key(key::Options),
     /// If this crashed now: what would be lost, and what is known of getting it back
     Status(status::Options),
     /// Run the schedule of the plan until stopped
@@ -103,6 +112,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
     match verb {
         Verb::Init(options) => init::run(&global, &options),
         Verb::Check(options) => check::run(&global, &options),
+        Verb::Key(options) => key::run(&global, &options),
         Verb::Schema => {
             println!("{:#}", plan::schema());
             Ok(Exit::Done)
@@ -123,6 +133,8 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
                 Verb::Restore(options) => restore::run(&session, &options),
                 Verb::Recover(options) => recover::run(&session, &options),
                 Verb::Verify(options) => verify::run(&session, &options),
+                Verb::Repair(options) => repair::run(&session, &options),
+                Verb::Prune(options) => prune::run(&session, &options),
                 Verb::Sync(options) => sync::run(&session, &options),
                 Verb::Immutable(options) => immutable::run(&session, &options),
                 Verb::Undelete(options) => undelete::run(&session, &options),

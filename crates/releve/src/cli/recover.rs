@@ -11,7 +11,7 @@ use engine::{Error, source_of};
 use jiff::Timestamp;
 use plan::{Available, Period, Runbook, RunbookInput, ScenarioName, Standing, StepKind, SystemName};
 use source::Stands;
-use state::Body;
+use state::{Body, State};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -124,7 +124,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         verify: options.how.verify,
         memory: options.how.memory,
     };
+    let hold = Hold::take(state.as_ref().filter(|_| options.to.is_none()), scenario_cause(session, options));
     let recovered = carry_out(&book, &hands)?;
+    if let Some(told) = hold.end(recovered.systems.iter().all(|system| system.failure.is_none())) {
+        screen.line(&told);
+    }
     if let Some(state) = &state {
         let record = record(&book, &recovered);
         if let Err(error) = state.append(Body::Recovery(record), Timestamp::now()) {
@@ -143,6 +147,40 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     } else {
         Exit::Finding
     })
+}
+
+/// Lets nothing be removed from the vaults while a recovery is under way: what it may need must stay.
+struct Hold<'a> {
+    state: Option<&'a State>,
+    who: String,
+    is_attack: bool,
+}
+
+impl<'a> Hold<'a> {
+    fn take(state: Option<&'a State>, cause: Option<&str>) -> Self {
+        let who = format!("recovery/{}", std::process::id());
+        // A recovery goes on without: only removals are at stake, and they ask the same state.
+        let taken = state.filter(|state| {
+            state.hold(&who, "a recovery is under way, or was after an attack", Timestamp::now()).is_ok()
+        });
+        Self { state: taken, who, is_attack: cause == Some("cyberattack") }
+    }
+
+    /// After an attack a person says when it is over, and after a failure too.
+    fn end(&self, all_back: bool) -> Option<String> {
+        let state = self.state?;
+        if all_back && !self.is_attack && state.release(&self.who).is_ok() {
+            return None;
+        }
+        Some(
+            "nothing is removed from the vaults until you say that it is over: releve prune --release".into(),
+        )
+    }
+}
+
+fn scenario_cause<'a>(session: &'a Session, options: &Options) -> Option<&'a str> {
+    let scenario = session.plan.scenarios.get(options.scenario.as_deref()?)?;
+    Some(&scenario.cause)
 }
 
 fn scenario(session: &Session, named: Option<&str>) -> Result<Option<ScenarioName>, Failure> {

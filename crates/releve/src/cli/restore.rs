@@ -329,7 +329,7 @@ impl Names for Accounts {
 }
 
 /// Reads a size as people write it: `256MB`, `1GiB`, `1000000`.
-fn bytes(text: &str) -> Result<u64, String> {
+pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);

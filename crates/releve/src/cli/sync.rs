@@ -1,97 +1,188 @@
 //! `releve sync`.
 
-use super::backup::stop_on_signal;
+mod job;
+mod seed;
+
+use super::verify::vault_names;
 use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Outcome};
 use engine::survey::{Surveyed, survey};
 use engine::vaults::{Absent, Opened};
 use jiff::Timestamp;
-use plan::VaultName;
+use job::{Copy, Job, Place, Report};
+use plan::{SystemName, VaultName};
 use serde_json::json;
 use state::{Body, Copied, State};
+use std::path::PathBuf;
 use std::sync::Arc;
-use vault::{Progress, Repository};
+use vault::Repository;
 
 /// What `sync` takes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  releve sync            every point to every vault of its system's policy\n  releve sync shop       only this system's\n  \
-    releve sync --dry-run  what would be copied\n\n\
-    A vault that does not exist yet is created. Newest points are copied first.\n\
+    after_help = "Examples:\n  releve sync                every point to every vault of its system's policy\n  releve sync shop           only this system's\n  \
+    releve sync --vault cloud  only to this vault\n  releve sync --dry-run      what would be copied, and how much that is\n\n\
+    The first copy to a distant vault travels on a disk:\n  \
+    releve sync --seed /media/disk/cloud --vault cloud   fill it, where the points are\n  \
+    releve sync --from /media/disk/cloud --vault cloud   bring it in, near the vault; then sync as usual\n\n\
+    A vault that does not exist yet is created. Newest points are copied first. Interrupted, it goes on where it was.\n\
     Exit status 1: some copies are still missing; it says which and why."
 )]
 pub(super) struct Options {
     /// The systems; all of them unless named
     systems: Vec<String>,
-    /// Show what would be copied, and stop
+    /// Show what would be copied and how many bytes that is, and stop
     #[arg(long)]
     dry_run: bool,
+    /// Copy to this vault alone
+    #[arg(long, value_name = "NAME")]
+    vault: Option<String>,
+    /// Put on a disk what the vault lacks, to be carried there: an empty folder, or one filled before
+    #[arg(long, value_name = "DIR", requires = "vault", conflicts_with = "from")]
+    seed: Option<PathBuf>,
+    /// Bring into the vault what is on such a disk
+    #[arg(long, value_name = "DIR", requires = "vault")]
+    from: Option<PathBuf>,
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let systems = session.systems(&options.systems)?;
+    let only = match &options.vault {
+        Some(name) => vault_names(session, std::slice::from_ref(name))?.pop(),
+        None => None,
+    };
+    let targets = session.targets();
+    // A seed is another place than the vault: whoever has its password may fill one.
+    if let Some(name) = only.as_ref().filter(|name| options.seed.is_none() && !targets.contains(name)) {
+        session.check_writes(name)?;
+        return Err(engine::Error::new(format!(
+            "this machine fetches, and copies to nothing else than {}",
+            list(&targets)
+        ))
+        .help(format!("copy to {name} on a machine that makes its points"))
+        .into());
+    }
+    let absolute = |folder: &PathBuf| std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
+    let (seed, from) = (options.seed.as_ref().map(absolute), options.from.as_ref().map(absolute));
     let state = session.state()?;
     let screen = Screen::new(session.json, false);
-    let absent = if options.dry_run { Absent::Refuse } else { Absent::Create };
-    let targets = session.targets();
-    let vaults = session.open_for(&targets, absent, Some(&state));
-    let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
-    let mut record = Copied::default();
-    for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
-        record.failures.push(format!("vault {vault}: {why}"));
-    }
-    let wanted =
-        |point: &&Surveyed| systems.iter().any(|name| point.point.system.as_deref() == Some(name.0.as_str()));
-    let lacks = |point| {
-        let lacks = survey.lacking(point, &session.plan).into_iter();
-        lacks.filter(|vault| targets.contains(vault)).map(move |vault| (point, vault))
+    let job = match (&seed, &from, &only) {
+        (Some(folder), _, Some(vault)) => {
+            seed::fill(session, &screen, &state, &systems, vault, folder, options.dry_run)?
+        }
+        (_, Some(folder), Some(vault)) => {
+            let systems = if options.systems.is_empty() { None } else { Some(systems.as_slice()) };
+            seed::bring_in(session, &state, systems, vault, folder, options.dry_run)?
+        }
+        _ => between(session, &state, &systems, &targets, only.as_ref(), options.dry_run),
     };
-    let missing: Vec<(&Surveyed, VaultName)> =
-        survey.points.iter().rev().filter(wanted).flat_map(lacks).collect();
-    let mut bytes = 0;
-    for (point, to) in &missing {
-        let label = format!(
-            "point {} of {}",
-            point.point.id.get(..8).unwrap_or(&point.point.id),
-            point.point.system.as_deref().unwrap_or_default()
-        );
-        if options.dry_run {
-            screen.line(&format!("{label} would be copied to {to}"));
-            continue;
-        }
-        match copy(session, &screen, &vaults, point, to) {
-            Ok(copied) => {
-                bytes += copied.bytes;
-                screen.line(&format!("{label} copied to {to}: {} written", size(copied.bytes)));
-                record.points.push((point.point.id.clone(), to.0.clone()));
-            }
-            Err(error) => record.failures.push(format!("{label} to {to}: {error}")),
-        }
-    }
-    let exit = exit(&record, &missing, options.dry_run, vaults.iter().all(|vault| vault.repository.is_err()));
-    record.failures.iter().for_each(|failure| screen.line(&format!("failed: {failure}")));
-    if missing.is_empty() && record.failures.is_empty() {
+    session.say_limits(&screen, session.plan.vaults.keys().filter(|name| job.places.contains_key(&name.0)));
+    let report = job.carry_out(session, &screen, options.dry_run);
+    let exit = exit(&report, &job, options.dry_run);
+    report.record.failures.iter().for_each(|failure| screen.line(&format!("failed: {failure}")));
+    if job.copies.is_empty() && report.record.failures.is_empty() {
         screen.line("nothing is missing");
     }
+    if options.dry_run && !job.copies.is_empty() {
+        screen.line(&format!("{} would be sent in all", size(report.bytes_missing())));
+    }
+    if let (Some(folder), Some(vault), Exit::Done, false) = (&seed, &only, exit, options.dry_run) {
+        screen.line(&format!("{} is ready to be carried to {vault}; there:", folder.display()));
+        screen.line(&format!("  releve sync --from {} --vault {vault}", folder.display()));
+    }
     if session.json {
-        let missing: Vec<_> =
-            missing.iter().map(|(point, vault)| json!({ "point": point.point.id, "vault": vault })).collect();
-        show::print_json(
-            &json!({ "missing": missing, "copied": record.points, "failures": record.failures, "bytes_written": bytes }),
-        );
+        let seed = seed.or(from);
+        let missing: Vec<_> = job
+            .copies
+            .iter()
+            .zip(&report.lacks)
+            .map(|(copy, lacks)| {
+                json!({ "point": copy.point.id, "vault": copy.to, "bytes": lacks.map(|lacks| lacks.bytes) })
+            })
+            .collect();
+        show::print_json(&json!({ "missing": missing, "copied": report.record.points,
+            "failures": report.record.failures, "bytes_written": report.bytes, "seed": seed }));
     }
     if !options.dry_run {
-        remember(&state, &screen, record);
+        remember(&state, &screen, report.record);
     }
     Ok(exit)
 }
 
-fn exit(record: &Copied, missing: &[(&Surveyed, VaultName)], dry_run: bool, none_open: bool) -> Exit {
-    match (none_open, record.failures.is_empty()) {
+/// Fetches into one vault what the others hold and it lacks, the newest first.
+pub(super) fn fetch(session: &Session, state: &State, screen: &Screen, into: &VaultName) -> Copied {
+    let systems: Vec<SystemName> = session.plan.systems.keys().cloned().collect();
+    let job = between(session, state, &systems, std::slice::from_ref(into), None, false);
+    session.say_limits(screen, session.plan.vaults.keys().filter(|name| job.places.contains_key(&name.0)));
+    job.carry_out(session, screen, false).record
+}
+
+/// What these vaults lack of what the others hold, or `only` one of them does.
+fn between(
+    session: &Session,
+    state: &State,
+    systems: &[SystemName],
+    targets: &[VaultName],
+    only: Option<&VaultName>,
+    dry_run: bool,
+) -> Job {
+    let absent = if dry_run { Absent::Refuse } else { Absent::Create };
+    let vaults = session.open_for(targets, absent, Some(state));
+    let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
+    let mut job = Job { none_open: vaults.iter().all(|vault| vault.repository.is_err()), ..Job::default() };
+    for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
+        job.failures.push(format!("vault {vault}: {why}"));
+    }
+    for point in survey.points.iter().rev().filter(|point| is_of(point, systems)) {
+        for to in survey.lacking(point, &session.plan) {
+            if !targets.contains(&to) || only.is_some_and(|only| *only != to) {
+                continue;
+            }
+            job.places.entry(to.0.clone()).or_insert_with(|| {
+                // Whose points could not be listed may have this one.
+                let unlisted = survey.unreachable.iter().find(|(vault, _)| *vault == to);
+                let target = match unlisted {
+                    Some((_, why)) => Err(why.clone()),
+                    None => repository(&vaults, &to),
+                };
+                Place { target, sources: others(&vaults, &to) }
+            });
+            job.copies.push(Copy { point: point.point.clone(), to: to.0 });
+        }
+    }
+    job
+}
+
+fn list(names: &[VaultName]) -> String {
+    names.iter().map(|name| name.0.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn is_of(point: &Surveyed, systems: &[SystemName]) -> bool {
+    systems.iter().any(|name| point.point.system.as_deref() == Some(name.0.as_str()))
+}
+
+fn repository(vaults: &[Opened], name: &VaultName) -> Result<Arc<Repository>, String> {
+    match vaults.iter().find(|opened| &opened.name == name).map(|opened| &opened.repository) {
+        Some(Ok(repository)) => Ok(Arc::clone(repository)),
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err(format!("there is no vault `{name}`")),
+    }
+}
+
+/// Returns all vaults that are open but this one: any of them may have the one sound copy of a blob.
+fn others(vaults: &[Opened], name: &VaultName) -> Vec<Arc<Repository>> {
+    let others = vaults.iter().filter(|opened| &opened.name != name);
+    others.filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect()
+}
+
+fn exit(report: &Report, job: &Job, dry_run: bool) -> Exit {
+    match (job.none_open, report.record.failures.is_empty()) {
         (true, _) => Exit::Failed,
         (false, true) => Exit::Done,
-        (false, false) if dry_run || missing.is_empty() || !record.points.is_empty() => Exit::Finding,
+        (false, false) if dry_run || job.copies.is_empty() || !report.record.points.is_empty() => {
+            Exit::Finding
+        }
         // Something was to be copied and nothing was.
         (false, false) => Exit::Failed,
     }
@@ -104,31 +195,4 @@ fn remember(state: &State, screen: &Screen, record: Copied) {
     if let Err(error) = state.append(Body::Sync(record), Timestamp::now()) {
         screen.line(&format!("warning: what happened could not be recorded: {error}"));
     }
-}
-
-pub(super) fn copy(
-    session: &Session,
-    screen: &Screen,
-    vaults: &[Opened],
-    point: &Surveyed,
-    to: &VaultName,
-) -> engine::Result<vault::copy::Copied> {
-    let repository = |name: &VaultName| -> engine::Result<Arc<Repository>> {
-        let opened = vaults.iter().find(|opened| &opened.name == name);
-        match opened.map(|opened| &opened.repository) {
-            Some(Ok(repository)) => Ok(Arc::clone(repository)),
-            Some(Err(error)) => Err(engine::Error {
-                message: error.message.clone(),
-                help: error.help.clone(),
-                retryable: error.retryable,
-            }),
-            None => Err(engine::Error::new(format!("there is no vault `{name}`"))),
-        }
-    };
-    let target = repository(to)?;
-    let sources: Vec<_> = point.vaults.iter().filter_map(|name| repository(name).ok()).collect();
-    let progress = Arc::new(Progress::default());
-    screen.bar(&to.0, &progress);
-    stop_on_signal(&progress);
-    Ok(vault::copy::copy(&sources, &target, &point.point.snapshot, &session.holder, &progress)?)
 }

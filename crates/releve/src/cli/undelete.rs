@@ -38,7 +38,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let screen = Screen::new(session.json, false);
     let mut worst = Exit::Done;
     for name in &names {
-        let store = session.store(name)?;
+        let store = session.place_of(name)?;
         let progress = Arc::new(Progress::default());
         screen.bar(&name.0, &progress);
         stop_on_signal(&progress);

@@ -9,10 +9,10 @@ use engine::vaults::Absent;
 use jiff::Timestamp;
 use plan::{Share, VaultName};
 use serde_json::{Value, json};
-use state::{Body, State, Verification};
+use state::{Body, Record, State, Verification};
 use std::sync::Arc;
 use vault::Progress;
-use vault::verify::{VerifyOptions, VerifyReport};
+use vault::verify::{VerifyOptions, VerifyReport, Window};
 
 /// How many findings are printed for each vault; `--json` names a thousand.
 const SHOWN: usize = 20;
@@ -37,11 +37,12 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let names = vault_names(session, &options.vaults)?;
     let state = session.state()?;
     let screen = Screen::new(session.json, false);
+    let records = state.records().map_err(|error| Error::new(error.to_string()))?;
     let share = options.read_data.map_or(0.0, |share| share.0);
     let mut worst = Exit::Done;
     let mut documents = Vec::new();
     for name in &names {
-        let (exit, document) = one(session, &state, &screen, name, share);
+        let (exit, document) = one(session, &state, &screen, name, window(&records, name, share));
         worst = worst.worse(exit);
         documents.push(document);
     }
@@ -72,16 +73,39 @@ pub(super) fn vault_names(session: &Session, named: &[String]) -> Result<Vec<Vau
     named.iter().map(known).collect()
 }
 
+/// Returns the vaults that were named, or all that this machine may write; one that it may not is an error that says who does.
+pub(super) fn own_vault_names(session: &Session, named: &[String]) -> Result<Vec<VaultName>, Failure> {
+    let names = vault_names(session, named)?;
+    names.iter().try_for_each(|name| session.check_writes(name))?;
+    Ok(names)
+}
+
+/// Returns the packs to read next: where the last verification that read any ended, so that all have their turn.
+pub(super) fn window(records: &[Record], name: &VaultName, share: f64) -> Window {
+    let before = records.iter().rev().find_map(|record| match &record.body {
+        Body::Verification(seen) if seen.vault == name.0 && seen.share > 0.0 && seen.failure.is_none() => {
+            Some(seen)
+        }
+        _ => None,
+    });
+    Window { from: before.map_or(0.0, |seen| (seen.from + seen.share).rem_euclid(1.0)), share }
+}
+
 /// Looks through one vault and records what was found, good or bad.
 pub(super) fn one(
     session: &Session,
     state: &State,
     screen: &Screen,
     name: &VaultName,
-    share: f64,
+    window: Window,
 ) -> (Exit, Value) {
-    let result = attempt(session, state, screen, name, share);
-    let mut record = Verification { vault: name.0.clone(), ..Verification::default() };
+    let result = attempt(session, state, screen, name, window);
+    let mut record = Verification {
+        vault: name.0.clone(),
+        from: window.from,
+        share: window.share,
+        ..Verification::default()
+    };
     let mut exit = match &result {
         Ok(report) => {
             record.read_share = report.read_share();
@@ -121,7 +145,7 @@ fn attempt(
     state: &State,
     screen: &Screen,
     name: &VaultName,
-    share: f64,
+    window: Window,
 ) -> Result<VerifyReport, Error> {
     let mut opened = session.open(std::slice::from_ref(name), Absent::Refuse, Some(state));
     let repository = match opened.pop() {
@@ -131,7 +155,7 @@ fn attempt(
     let progress = Arc::new(Progress::default());
     screen.bar(&name.0, &progress);
     stop_on_signal(&progress);
-    let options = VerifyOptions { read: share, holder: session.holder.clone() };
+    let options = VerifyOptions { read: window, holder: session.holder.clone() };
     Ok(vault::verify::verify(&repository, &options, &progress)?)
 }
 
@@ -153,6 +177,6 @@ fn say(screen: &Screen, name: &VaultName, report: &VerifyReport) {
         screen.line(&format!("  and {more} more (--json names a thousand)"));
     }
     if report.finding_count > 0 {
-        screen.line("  hint: a restore takes what is bad here from the other vaults; `releve backup` makes a new point now");
+        screen.line("  hint: a restore takes what is bad here from the other vaults; `releve repair` heals it from them");
     }
 }

@@ -3,7 +3,7 @@
 use crate::world::{World, files, finish};
 use std::process::Command;
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "init",
     "check",
     "backup",
@@ -12,6 +12,7 @@ const VERBS: [&str; 14] = [
     "recover",
     "verify",
     "sync",
+    "key",
     "status",
     "agent",
     "state",

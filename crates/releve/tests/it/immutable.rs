@@ -174,7 +174,14 @@ fn a_server_has_no_way_into_the_vault_that_another_machine_fills_and_does_not_mi
     assert_eq!((&place["seen"], &place["newest"]), (&false.into(), &serde_json::Value::Null));
     world.run(&["status"]).exits(1).says("NOT SEEN from here, and not counted");
 
+    for verb in ["prune", "repair"] {
+        world.run(&[verb, "--dry-run"]).exits(0);
+        world.run(&[verb, "far", "--dry-run"]).exits(2).says("only nas writes to vault `far`");
+    }
+    world.run(&["sync", "--vault", "far"]).exits(2).says("only nas writes to vault `far`");
+
     pulled.on_nas(&["agent", "--once"]).exits(0);
+    pulled.on_nas(&["sync", "--vault", "near"]).exits(2).says("copies to nothing else than far");
     let before = files(&world.path("near"));
     pulled.on_nas(&["sync"]).exits(0).says("nothing is missing");
     assert_eq!(before, files(&world.path("near")), "whoever fetches writes nowhere else");

@@ -85,7 +85,9 @@ pub fn backup(
         .map(|vault| {
             vault.check_writable()?;
             let lock = Lock::take(vault, LockKind::Shared, &options.holder)?;
-            Ok((lock, PackWriter::new(Arc::clone(vault))))
+            vault.refresh_index()?;
+            let writer = PackWriter::new(&lock);
+            Ok((lock, writer))
         })
         .collect();
     let writers: Vec<&PackWriter> = targets.iter().flatten().map(|(_, writer)| writer).collect();
@@ -125,6 +127,7 @@ pub fn backup(
         if progress.is_stopped() {
             return Err(Error::new("backup", Kind::Interrupted));
         }
+        lock.guard().check()?;
         let snapshot = repository.write_snapshot(&snapshot)?;
         drop(lock);
         Ok(Written { snapshot, bytes })

@@ -1,8 +1,12 @@
-//! An index file: which blobs lie in which packs.
+//! An index file: which blobs lie in which packs, and which packs are on their way out.
+//!
+//! A pack that nothing needs is first only taken out of the index, with a mark that says when; its file goes after a delay. The field
+//! for the marks, `packs_to_delete`, is rustic's; restic passes over it.
 
 use super::BlobKind;
 use super::pack::Entry;
 use crate::{BlobId, FileId};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
@@ -11,11 +15,15 @@ struct WireIndex {
     supersedes: Vec<FileId>,
     #[serde(default)]
     packs: Vec<WirePack>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    packs_to_delete: Vec<WirePack>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct WirePack {
     id: FileId,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    time: Option<Timestamp>,
     blobs: Vec<WireBlob>,
 }
 
@@ -49,53 +57,56 @@ pub(crate) struct IndexedPack {
     pub(crate) entries: Vec<Entry>,
 }
 
-/// Returns the JSON of an index of these packs.
-pub(crate) fn write(packs: &[IndexedPack]) -> Vec<u8> {
-    let wire = WireIndex {
-        supersedes: Vec::new(),
-        packs: packs
-            .iter()
-            .map(|pack| WirePack {
-                id: pack.id,
-                blobs: pack
-                    .entries
-                    .iter()
-                    .map(|entry| WireBlob {
-                        id: entry.id,
-                        kind: match entry.kind {
-                            BlobKind::Data => WireKind::Data,
-                            BlobKind::Tree => WireKind::Tree,
-                        },
-                        offset: entry.offset,
-                        length: entry.length,
-                        uncompressed_length: entry.uncompressed,
-                    })
-                    .collect(),
-            })
-            .collect(),
-    };
+/// What one index file says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Index {
+    pub(crate) packs: Vec<IndexedPack>,
+    /// Packs on their way out, each with the time at which it was marked, if that is told.
+    pub(crate) marked: Vec<(IndexedPack, Option<Timestamp>)>,
+}
+
+/// Returns the JSON of an index.
+pub(crate) fn write(index: &Index) -> Vec<u8> {
+    let packs = index.packs.iter().map(|pack| to_wire(pack, None)).collect();
+    let packs_to_delete = index.marked.iter().map(|(pack, time)| to_wire(pack, *time)).collect();
+    let wire = WireIndex { supersedes: Vec::new(), packs, packs_to_delete };
     serde_json::to_vec(&wire).unwrap_or_default()
 }
 
+fn to_wire(pack: &IndexedPack, time: Option<Timestamp>) -> WirePack {
+    let blob = |entry: &Entry| WireBlob {
+        id: entry.id,
+        kind: match entry.kind {
+            BlobKind::Data => WireKind::Data,
+            BlobKind::Tree => WireKind::Tree,
+        },
+        offset: entry.offset,
+        length: entry.length,
+        uncompressed_length: entry.uncompressed,
+    };
+    WirePack { id: pack.id, time, blobs: pack.entries.iter().map(blob).collect() }
+}
+
 /// Reads the JSON of an index. `None` if it is malformed.
-pub(crate) fn read(json: &[u8]) -> Option<Vec<IndexedPack>> {
+pub(crate) fn read(json: &[u8]) -> Option<Index> {
     let wire: WireIndex = serde_json::from_slice(json).ok()?;
-    let packs = wire.packs.into_iter().map(|pack| IndexedPack {
-        id: pack.id,
-        entries: pack
-            .blobs
-            .into_iter()
-            .map(|blob| Entry {
-                id: blob.id,
-                kind: match blob.kind {
-                    WireKind::Data => BlobKind::Data,
-                    WireKind::Tree => BlobKind::Tree,
-                },
-                offset: blob.offset,
-                length: blob.length,
-                uncompressed: blob.uncompressed_length,
-            })
-            .collect(),
-    });
-    Some(packs.collect())
+    let marked = wire.packs_to_delete.into_iter().map(|pack| (pack.time, from_wire(pack)));
+    Some(Index {
+        packs: wire.packs.into_iter().map(from_wire).collect(),
+        marked: marked.map(|(time, pack)| (pack, time)).collect(),
+    })
+}
+
+fn from_wire(pack: WirePack) -> IndexedPack {
+    let entry = |blob: WireBlob| Entry {
+        id: blob.id,
+        kind: match blob.kind {
+            WireKind::Data => BlobKind::Data,
+            WireKind::Tree => BlobKind::Tree,
+        },
+        offset: blob.offset,
+        length: blob.length,
+        uncompressed: blob.uncompressed_length,
+    };
+    IndexedPack { id: pack.id, entries: pack.blobs.into_iter().map(entry).collect() }
 }

@@ -3,9 +3,9 @@
 use super::RestoreOptions;
 use super::folder::open_below;
 use super::report::Trouble;
-use super::trees::Trees;
 use super::walk::{Wish, check_name, relative, wish};
 use crate::set::VaultSet;
+use crate::trees::Trees;
 use crate::{BlobId, Error, Kind, Node, NodeKind, Progress, Repository, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;

@@ -30,7 +30,6 @@ mod mark;
 mod report;
 #[cfg(test)]
 mod tests;
-mod trees;
 mod walk;
 mod work;
 

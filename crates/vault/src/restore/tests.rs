@@ -33,7 +33,9 @@ impl Vault {
     }
 
     fn put(&self, kind: BlobKind, plain: &[u8]) -> BlobId {
-        let writer = PackWriter::new(Arc::clone(&self.repository));
+        let holder = crate::Holder { hostname: "here".into(), username: "me".into() };
+        let lock = crate::Lock::take(&self.repository, crate::LockKind::Shared, &holder).unwrap();
+        let writer = PackWriter::new(&lock);
         let id = Sink::new(&[&writer]).put(kind, plain, &mut Press::new());
         writer.finish().unwrap();
         id

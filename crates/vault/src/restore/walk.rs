@@ -1,15 +1,16 @@
 //! Walks the trees of a point, parents before children, and hands everything that is not a directory to the workers.
 
 use super::attributes::Wanted;
-use super::batch::{Batch, stretches};
+use super::batch::Batch;
 use super::examine::{Item, Look, look};
 use super::file::{FileJob, Pieces, is_damaged_name};
 use super::folder::{Folder, Target};
 use super::links::{self, Inode, Met, Name};
-use super::trees::Trees;
 use super::work::{Limits, Task, Work};
 use super::{IsFirst, Part};
 use crate::set::VaultSet;
+use crate::stretch::stretches;
+use crate::trees::Trees;
 use crate::{BlobId, BlobKind, Node, NodeKind};
 use crossbeam_channel::Sender;
 use std::collections::{HashMap, HashSet};
@@ -246,7 +247,8 @@ impl<'s, 'a> Walk<'s, 'a> {
     }
 
     fn flush(&mut self) {
-        let (stretches, homeless) = stretches(self.set, self.batch.take(), self.limits.stretch);
+        let (stretches, homeless) =
+            stretches(self.set, BlobKind::Data, self.batch.take(), self.limits.stretch);
         // The workers live as long as the walk.
         stretches.into_iter().for_each(|stretch| _ = self.work.send(Work::Read(stretch)));
         if !homeless.is_empty() {

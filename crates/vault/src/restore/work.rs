@@ -1,15 +1,16 @@
 //! The workers: each reads a stretch, opens its blobs and writes them, or does a handful of small tasks.
 
-use super::batch::{Batch, Stretch, Want, stretches};
+use super::batch::{Batch, Stretch, Want};
 use super::examine::Item;
 use super::file::{self, FileJob};
 use super::folder::{Folder, Target, open_target};
 use super::mark::Mark;
-use super::trees::Trees;
 use super::walk::{Walk, pieces};
 use super::{Part, RestoreOptions, RestoreReport};
 use crate::repository::Opener;
 use crate::set::VaultSet;
+use crate::stretch::stretches;
+use crate::trees::Trees;
 use crate::{BlobId, BlobKind, Error, Kind, Progress, Result};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::sync::Arc;
@@ -173,7 +174,7 @@ impl Worker<'_> {
         if wants.is_empty() {
             return;
         }
-        let (stretches, homeless) = stretches(self.set, wants, self.limits.stretch);
+        let (stretches, homeless) = stretches(self.set, BlobKind::Data, wants, self.limits.stretch);
         stretches.into_iter().for_each(|stretch| self.stretch(stretch));
         self.seek(homeless);
     }

@@ -4,7 +4,8 @@
 //! there with all of its bytes or not at all, also after a power cut. For writing, folders are opened one by one from
 //! the root without following links: whoever can plant a link in the vault cannot make us write outside of it.
 
-use super::{FileKind, Listed, Store, is_name, place, temporary};
+use super::pace::SMALL;
+use super::{FileKind, Limits, Listed, Pace, Store, is_name, place, temporary};
 use crate::{Error, Kind, Result};
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
@@ -25,13 +26,14 @@ const RANGE_UNCHECKED_MAX: u64 = 64 << 20;
 #[derive(Debug)]
 pub(super) struct FileStore {
     root: PathBuf,
+    pace: Option<Pace>,
     /// The folders that were searched for what killed writers left behind, since this store was opened.
     tidied: Mutex<HashSet<String>>,
 }
 
 impl FileStore {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Self { root, tidied: Mutex::default() }
+    pub(super) fn new(root: PathBuf, limits: &Limits) -> Self {
+        Self { root, pace: limits.pace.clone(), tidied: Mutex::default() }
     }
 
     fn path(&self, kind: FileKind, name: &str) -> PathBuf {
@@ -90,8 +92,8 @@ impl FileStore {
         if first {
             tidy(&folder, &file);
         }
-        let written = file
-            .write_all(bytes)
+        let written = self
+            .write_paced(&mut file, bytes)
             .and_then(|()| file.sync_all())
             .and_then(|()| Ok(rustix::fs::renameat(&folder, temporary.as_str(), &folder, name)?));
         if let Err(error) = written {
@@ -100,6 +102,21 @@ impl FileStore {
             return Err(kind_of(error));
         }
         sync(&folder)
+    }
+
+    // A folder may lie on a disk at the other end of a line.
+    fn write_paced(&self, file: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+        if let Some(pace) = &self.pace
+            && bytes.len() >= SMALL
+        {
+            while let Some((piece, rest)) = bytes.split_at_checked(pace.piece()) {
+                pace.block(piece.len());
+                file.write_all(piece)?;
+                bytes = rest;
+            }
+            pace.block(bytes.len());
+        }
+        file.write_all(bytes)
     }
 
     fn make(&self) -> Result<(), Kind> {

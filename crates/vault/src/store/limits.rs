@@ -1,5 +1,6 @@
 //! How long a distant store may keep us waiting, and what is tried again meanwhile.
 
+use super::Pace;
 use crate::Kind;
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ pub struct Limits {
     /// The slowest transfer that is worth waiting for: what has no progress to watch gets `stall` and the time that
     /// its bytes take at this rate.
     pub bytes_per_second_min: u64,
+    /// What holds uploads back. Time that passes in it counts against none of these bounds.
+    pub pace: Option<Pace>,
 }
 
 impl Default for Limits {
@@ -28,6 +31,7 @@ impl Default for Limits {
             patience: Duration::from_secs(60),
             stall: Duration::from_secs(30),
             bytes_per_second_min: 64 << 10,
+            pace: None,
         }
     }
 }
@@ -46,12 +50,17 @@ impl Limits {
         self.stall + Duration::from_secs(bytes as u64 / self.bytes_per_second_min.max(1))
     }
 
+    /// Returns how long uploads have been held back until now, all in all.
+    pub(super) fn held(&self) -> Duration {
+        self.pace.as_ref().map_or(Duration::ZERO, Pace::held)
+    }
+
     /// Tries until it works, fails for good, or the bounds are reached. `attempt` is told how many went before it.
     pub(super) async fn persist<T>(
         &self,
         mut attempt: impl AsyncFnMut(u32) -> Result<T, Failure>,
     ) -> Result<T, Kind> {
-        let start = Instant::now();
+        let (start, held) = (Instant::now(), self.held());
         let mut pause = self.pause;
         let mut tried = 0;
         loop {
@@ -61,7 +70,8 @@ impl Limits {
                 Err(Failure::Passing(what)) => what,
             };
             tried += 1;
-            if tried >= self.tries || start.elapsed() + pause >= self.patience {
+            let elapsed = start.elapsed().saturating_sub(self.held().saturating_sub(held));
+            if tried >= self.tries || elapsed + pause >= self.patience {
                 let times = if tried == 1 { "once".to_owned() } else { format!("{tried} times") };
                 return Err(Kind::Unreachable(format!("{what} (tried {times})")));
             }

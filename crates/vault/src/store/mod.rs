@@ -3,6 +3,8 @@
 mod address;
 mod file;
 mod limits;
+mod pace;
+mod paced;
 mod s3;
 mod sftp;
 mod temporary;
@@ -10,6 +12,7 @@ mod versions;
 mod wire;
 
 pub use limits::Limits;
+pub use pace::Pace;
 pub use versions::{Canary, Version, Versions};
 
 use crate::{Error, Kind, Result};
@@ -110,6 +113,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Writes the file, whole and durable.
     fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()>;
 
+    /// Writes the file, as [`write`](Self::write) does, and is given its bytes: a store that has to own them meanwhile needs no copy.
+    fn write_owned(&self, kind: FileKind, name: &str, bytes: Vec<u8>) -> Result<()> {
+        self.write(kind, name, &bytes)
+    }
+
     /// Removes the file. One that isn't there is no error. Where versions are held, this hides the file at once, and its bytes
     /// are freed by the store when the hold ends.
     fn remove(&self, kind: FileKind, name: &str) -> Result<()>;
@@ -178,6 +186,12 @@ pub fn local_folder(address: &str) -> Option<std::path::PathBuf> {
     address.starts_with("file://").then(|| address::file(address).ok()).flatten()
 }
 
+/// Opens the store in a folder of this machine, as [`open`] does with its address.
+#[must_use]
+pub fn in_folder(folder: &std::path::Path) -> Box<dyn Store> {
+    Box::new(file::FileStore::new(folder.to_owned(), &Limits::default()))
+}
+
 /// Opens the store at `address`, as [`open`] does, with other bounds on retries and waiting.
 pub fn open_with(address: &str, credentials: &Credentials, limits: &Limits) -> Result<Box<dyn Store>> {
     open_held(address, credentials, limits, None)
@@ -197,7 +211,7 @@ pub fn open_held(
             let what = "nothing keeps the files of such a vault from being deleted";
             Err(Error::new(address::without_secrets(address), Kind::Unsupported(what.into())))
         }
-        Some("file") => Ok(Box::new(file::FileStore::new(address::file(address).map_err(bad)?))),
+        Some("file") => Ok(Box::new(file::FileStore::new(address::file(address).map_err(bad)?, limits))),
         Some("s3") => {
             let address = address::s3(address).map_err(bad)?;
             Ok(Box::new(s3::S3Store::new(address, credentials, limits, period)?))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use testkit::{Bucket, LockedBucket, MotoServer, S3Server};
 use vault::immutable::{HoldOptions, UndeleteOptions, hold, undelete};
-use vault::store::{Canary, Credentials, Limits, open_held};
+use vault::store::{Canary, Credentials, Limits, Pace, open_held};
 use vault::{FileId, FileKind, Holder, Kind, Lock, LockKind, Password, Progress, Repository, Store};
 
 const MONTH: SignedDuration = SignedDuration::from_hours(30 * 24);
@@ -67,6 +67,26 @@ fn every_kind_of_file_is_held_from_the_start_and_locks_are_not() {
     }
     drop(lock);
     assert!(repository.store().list(FileKind::Lock).unwrap().is_empty());
+}
+
+#[test]
+fn what_is_held_is_sent_at_the_rate_that_was_set() {
+    let server = MotoServer::start(Bucket::Locked);
+    // 200 kB at 100 kB/s take longer than a store may be silent.
+    let limits = Limits {
+        pace: Some(Pace::new(|| Some(100_000))),
+        stall: SignedDuration::from_secs(1).unsigned_abs(),
+        ..Limits::default()
+    };
+    let place = open_held(&server.address("vault"), &keys(), &limits, Some(MONTH)).unwrap();
+    let pack = testkit::Random::new(5).bytes(200_000);
+    let name = FileId::of(&pack).to_string();
+    let begun = std::time::Instant::now();
+    place.write_owned(FileKind::Pack, &name, pack.clone()).unwrap();
+    assert!(begun.elapsed().as_secs_f64() > 1.7, "{:?}", begun.elapsed());
+    assert!(place.read(FileKind::Pack, &name).unwrap() == pack);
+    let seen = audit(&server);
+    assert!(seen.values().all(|(mode, _)| mode.as_deref() == Some("COMPLIANCE")), "{seen:?}");
 }
 
 #[test]

@@ -9,6 +9,9 @@
 )]
 
 mod contract;
+mod copy;
 mod faulty_store;
 mod immutable;
+mod keys;
+mod sample;
 mod stores;

@@ -62,8 +62,9 @@ const POLICY: &str = r#"
 vaults = ["local"]      # DECIDE: add "cloud": a single copy beside the original burns with it
 every = "1 hour"
 verify = { every = "1 week", read_data = "10%" }
-# Nothing is pruned yet, every point is kept. What you would keep may stand here already:
+# Every point is kept until you say what is enough, and who prunes (`releve prune --dry-run` shows what would go):
 # keep = { hourly = 24, daily = 14, weekly = 8, monthly = 12 }
+# prune = { every = "1 day" }
 "#;
 
 const SCENARIOS: &str = r#"
@@ -173,7 +174,7 @@ fn vaults(out: &mut String, vault: &Vault, place: &Place) {
         &format!(
             "DECIDE: the copy that survives fire and theft. Any S3 store, or sftp://user@host//folder on a machine elsewhere.\n\
              Take these lines in, put \"cloud\" into policy.vaults, and put a password of its own into the file below:\n\
-             head -c 32 /dev/urandom | base64 > cloud.key; chmod 600 cloud.key\n\
+             releve key generate --to cloud.key\n\
              [vaults.cloud]\n\
              url = \"s3://bucket/releve?endpoint=https://s3.example.com&region=fr-par\"\n\
              site = \"cloud\"\n\

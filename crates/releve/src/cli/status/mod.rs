@@ -13,6 +13,7 @@ use plan::forecast::{self, Measured, Predicted};
 use plan::{SystemName, VaultName};
 use serde_json::json;
 use state::{Body, Record};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What `status` takes.
@@ -43,7 +44,10 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let lines: Vec<_> =
         session.plan.systems.keys().map(|name| line(session, name, &survey, &records, now)).collect();
     let places = places(session, &survey, &records, now);
-    let fine = survey.unreachable.is_empty()
+    let dying = dying(&records, now);
+    let unpruned = unpruned(&records);
+    let fine = unpruned.is_empty()
+        && survey.unreachable.is_empty()
         && survey.damaged.is_empty()
         && lines.iter().all(Line::is_fine)
         && places.iter().all(Place::is_fine);
@@ -53,7 +57,8 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
             survey.unreachable.iter().map(|(vault, why)| json!({ "vault": vault, "why": why })).collect();
         let places: Vec<_> = places.iter().map(Place::json).collect();
         show::print_json(
-            &json!({ "time": now, "fine": fine, "systems": systems, "vaults": places, "unreachable": unreachable }),
+            &json!({ "time": now, "fine": fine, "systems": systems, "vaults": places, "unreachable": unreachable,
+                "damaged_packs": dying, "prune_failures": unpruned }),
         );
     } else {
         for line in &lines {
@@ -62,6 +67,14 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
         places.iter().for_each(Place::print);
         for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
             println!("vault {vault}: {why}");
+        }
+        for (vault, packs) in &dying {
+            println!(
+                "vault {vault}: {packs} damaged packs in the last {DYING_DAYS} days: its disk may be dying"
+            );
+        }
+        for (vault, why) in &unpruned {
+            println!("vault {vault}: the last prune failed: {why}");
         }
     }
     Ok(if fine { Exit::Done } else { Exit::Finding })
@@ -102,6 +115,34 @@ fn line(session: &Session, name: &SystemName, survey: &Survey, records: &[Record
     }
 }
 
+/// How long a damaged pack counts as a sign of a dying disk.
+const DYING_DAYS: i64 = 90;
+
+/// Returns how many packs were found damaged or gone lately, by vault.
+fn dying(records: &[Record], now: Timestamp) -> BTreeMap<&str, u64> {
+    let since = now - jiff::SignedDuration::from_hours(24 * DYING_DAYS);
+    let mut packs = BTreeMap::new();
+    for record in records.iter().filter(|record| record.time >= since) {
+        if let Body::Repair(repaired) = &record.body
+            && repaired.packs > 0
+        {
+            *packs.entry(repaired.vault.as_str()).or_default() += repaired.packs;
+        }
+    }
+    packs
+}
+
+/// Returns why the last prune of a vault failed, by vault: one that has been stuck for long is a vault that fills up.
+fn unpruned(records: &[Record]) -> BTreeMap<&str, &str> {
+    let mut last: BTreeMap<&str, Option<&str>> = BTreeMap::new();
+    for record in records {
+        if let Body::Prune(pruned) = &record.body {
+            last.insert(&pruned.vault, pruned.failure.as_deref());
+        }
+    }
+    last.into_iter().filter_map(|(vault, failure)| Some((vault, failure?))).collect()
+}
+
 /// Returns what the last recovery of a system, in place and whole, has shown.
 fn measured(records: &[Record], name: &SystemName) -> Option<Measured> {
     records.iter().rev().find_map(|record| match &record.body {
@@ -115,18 +156,47 @@ fn measured(records: &[Record], name: &SystemName) -> Option<Measured> {
     })
 }
 
-/// Returns when a verification last found this point sound, having read all data of its vault.
+/// Returns since when it is known that this point is sound in some vault: the beginning of the latest verifications that, taken together, have read all
+/// data of that vault, and of which each found it sound.
 pub(super) fn verified(records: &[Record], id: &str) -> Option<Timestamp> {
-    records.iter().rev().find_map(|record| match &record.body {
-        Body::Verification(seen)
-            if seen.failure.is_none()
-                && seen.read_share >= 1.0
-                && seen.points.iter().any(|point| point == id) =>
-        {
-            Some(record.time)
+    let mut read: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
+    let mut unsound: BTreeSet<&str> = BTreeSet::new();
+    records.iter().rev().find_map(|record| {
+        let Body::Verification(seen) = &record.body else { return None };
+        if seen.failure.is_some() || unsound.contains(seen.vault.as_str()) {
+            return None;
         }
-        _ => None,
+        if !seen.points.iter().any(|point| point == id) {
+            unsound.insert(&seen.vault);
+            return None;
+        }
+        let windows = read.entry(&seen.vault).or_default();
+        windows.push((seen.from, seen.share));
+        (seen.read_share >= 1.0 || cover_all(windows)).then_some(record.time)
     })
+}
+
+/// Returns whether windows, each with its beginning and its share, cover the whole range from 0 to 1, which closes to a circle.
+fn cover_all(windows: &[(f64, f64)]) -> bool {
+    // A hair's breadth: ten tenths are not quite one.
+    const HAIR: f64 = 1e-9;
+    let mut parts: Vec<(f64, f64)> = Vec::new();
+    for (from, share) in windows {
+        let end = from + share;
+        parts.push((*from, end.min(1.0)));
+        if end > 1.0 {
+            parts.push((0.0, end - 1.0));
+        }
+    }
+    parts.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let covered =
+        parts.iter().fold(
+            0.0f64,
+            |covered, (from, end)| {
+                if *from <= covered + HAIR { covered.max(*end) } else { covered }
+            },
+        );
+    covered >= 1.0 - HAIR
 }
 
 impl Line {
@@ -206,4 +276,39 @@ fn copies(session: &Session, survey: &Survey, name: &SystemName) -> Vec<(VaultNa
         (vault.clone(), place.site.0.clone(), count)
     });
     vaults.filter(|(_, _, count)| *count > 0).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use state::Verification;
+
+    fn record(number: u64, from: f64, share: f64, points: &[&str]) -> Record {
+        let seen = Verification {
+            vault: "near".into(),
+            from,
+            share,
+            read_share: share,
+            points: points.iter().map(|&point| point.to_owned()).collect(),
+            ..Verification::default()
+        };
+        let time = Timestamp::from_second(i64::try_from(number).unwrap()).unwrap();
+        Record { number, time, body: Body::Verification(seen), previous: String::new(), hash: String::new() }
+    }
+
+    #[test]
+    fn tenths_that_follow_one_another_prove_a_point_once_they_are_ten() {
+        let tenth = |n: u32| record(u64::from(n), f64::from(n) / 10.0 % 1.0, 0.1, &["point"]);
+        let nine: Vec<_> = (3..12).map(tenth).collect();
+        assert_eq!(verified(&nine, "point"), None);
+        let ten: Vec<_> = (3..13).map(tenth).collect();
+        assert_eq!(verified(&ten, "point"), Some(ten[0].time));
+    }
+
+    #[test]
+    fn a_point_that_was_found_unsound_is_not_proven_by_what_was_read_before() {
+        let records = [record(1, 0.0, 1.0, &["point"]), record(2, 0.0, 0.1, &[])];
+        assert_eq!(verified(&records, "point"), None);
+        assert_eq!(verified(&records[..1], "point"), Some(records[0].time));
+    }
 }

@@ -1,15 +1,17 @@
 //! Object Lock and versions. Held means COMPLIANCE: GOVERNANCE is lifted by whoever has the right to bypass it, and an
 //! intruder with the server's credentials may have it.
 
-use super::super::{Canary, Version, Versions};
+use super::super::{Canary, Version, Versions, paced};
 use super::signed::{Answer, Ask, read};
 use super::{Failure, FileKind, S3Store, is_name, place, wire};
 use crate::{Error, Kind, Result};
 use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
 use md5::{Digest, Md5};
+use opendal::Buffer;
 use reqwest::Method;
 use serde::Deserialize;
+use std::time::Duration;
 
 const MODE: &str = "x-amz-object-lock-mode";
 const UNTIL: &str = "x-amz-object-lock-retain-until-date";
@@ -56,17 +58,25 @@ impl S3Store {
     pub(super) async fn put_held(
         &self,
         path: &str,
-        bytes: &(impl AsRef<[u8]> + Clone + Into<reqwest::Body>),
+        bytes: &Buffer,
         until: Timestamp,
     ) -> Result<Answer, Failure> {
+        let (length, sum) = (bytes.len().to_string(), md5_of(&bytes.to_bytes()));
         let ask = Ask {
             method: Method::PUT,
             key: &self.key(path),
             query: &[],
-            headers: &[("content-md5", &md5_of(bytes.as_ref())), (MODE, COMPLIANCE), (UNTIL, &date(until))],
-            within: self.limits.allowance(bytes.as_ref().len()),
+            // A body that is sent piece by piece doesn't know its length.
+            headers: &[
+                ("content-length", &length),
+                ("content-md5", &sum),
+                (MODE, COMPLIANCE),
+                (UNTIL, &date(until)),
+            ],
+            within: Duration::MAX,
         };
-        self.signed.send(&ask, bytes.clone()).await
+        let body = paced::body(bytes.clone(), self.limits.pace.as_ref());
+        self.uploaded(bytes.len(), self.signed.send(&ask, body)).await?
     }
 
     fn key(&self, path: &str) -> String {
@@ -159,7 +169,7 @@ impl S3Store {
 
     async fn canary(&self, until: Timestamp) -> Result<Canary, Failure> {
         let lost = |why: String| Ok(Canary::Lost(why));
-        let id = match self.put_held(CANARY, &CANARY_TEXT, until).await {
+        let id = match self.put_held(CANARY, &Buffer::from(CANARY_TEXT), until).await {
             Ok(answer) => answer.header("x-amz-version-id").map(str::to_owned),
             Err(Failure::Final(Kind::Refused(why))) => {
                 return lost(format!("nothing can be written as held: {why}"));

@@ -7,6 +7,7 @@ mod locked;
 mod signed;
 
 use super::limits::Failure;
+use super::paced::Paced;
 use super::{
     Credentials, FileKind, Limits, Listed, Store, Versions, address::S3Address, is_name, place, wire,
 };
@@ -19,6 +20,7 @@ use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::ops::Range;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -72,7 +74,10 @@ impl S3Store {
         let client =
             client(address.loopback, limits).map_err(|error| failed(Kind::Io(io::Error::other(error))))?;
         let signed = signed::Signed::new(client.clone(), &address, (&access, &secret, token.as_deref()));
-        let transport = HttpTransporter::new(ReqwestTransport::new(client));
+        let transport = match &limits.pace {
+            Some(pace) => HttpTransporter::new(Paced::new(client, pace.clone())),
+            None => HttpTransporter::new(ReqwestTransport::new(client)),
+        };
         let operator = operator.with_context(OperationContext::new().with_http_transport(transport));
         let S3Address { shown, prefix, .. } = address;
         Ok(Self { shown, operator, limits: limits.clone(), signed, prefix, period })
@@ -99,7 +104,7 @@ impl S3Store {
         match timeout(time, future.into_future()).await {
             Ok(Ok(done)) => Ok(done),
             Ok(Err(error)) => Err(failure(&error)),
-            Err(_) => Err(Failure::Passing(format!("no answer for {} s", time.as_secs_f32()))),
+            Err(_) => Err(silence(time)),
         }
     }
 
@@ -133,11 +138,27 @@ impl S3Store {
             return Ok(());
         }
         if let Some(until) = self.hold_for(kind) {
-            return self.put_held(path, &buffer.to_bytes(), until).await.map(drop);
+            return self.put_held(path, buffer, until).await.map(drop);
         }
-        let allowance = self.limits.allowance(buffer.len());
-        self.within(allowance, self.operator.write(path, buffer.clone())).await?;
-        Ok(())
+        let written = self.uploaded(buffer.len(), self.operator.write(path, buffer.clone()).into_future());
+        written.await?.map(drop).map_err(|error| failure(&error))
+    }
+
+    /// Waits for an upload, but not for ever.
+    async fn uploaded<T>(&self, bytes: usize, upload: impl Future<Output = T>) -> Result<T, Failure> {
+        let mut upload = pin!(upload);
+        let mut allowance = self.limits.allowance(bytes);
+        loop {
+            let held = self.limits.held();
+            match timeout(allowance, &mut upload).await {
+                Ok(done) => return Ok(done),
+                // As long as somebody was held back meanwhile, that may have been us.
+                Err(_) if self.limits.held() > held => {
+                    allowance = self.limits.held() - held + self.limits.stall;
+                }
+                Err(_) => return Err(silence(allowance)),
+            }
+        }
     }
 
     async fn list_all(&self, kind: FileKind) -> Result<Vec<Listed>, Failure> {
@@ -222,8 +243,12 @@ impl Store for S3Store {
     }
 
     fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()> {
+        self.write_owned(kind, name, bytes.to_vec())
+    }
+
+    fn write_owned(&self, kind: FileKind, name: &str, bytes: Vec<u8>) -> Result<()> {
         let path = kind.path(name);
-        let buffer = Buffer::from(bytes.to_vec());
+        let buffer = Buffer::from(bytes);
         self.call(
             || place(self, "write", kind, name),
             async |tried| self.put(kind, &path, &buffer, tried).await,
@@ -266,6 +291,10 @@ fn client(loopback: bool, limits: &Limits) -> reqwest::Result<reqwest::Client> {
     let builder = reqwest::Client::builder().connect_timeout(limits.stall);
     // The way out of a company's network is this machine's business, but no proxy leads to this machine.
     if loopback { builder.no_proxy() } else { builder }.build()
+}
+
+fn silence(time: Duration) -> Failure {
+    Failure::Passing(format!("no answer for {} s", time.as_secs_f32()))
 }
 
 fn failure(error: &opendal::Error) -> Failure {

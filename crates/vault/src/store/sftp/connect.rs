@@ -56,7 +56,7 @@ pub(super) async fn connect(address: &SftpAddress, limits: &Limits) -> Result<Se
     let config = Config { request_timeout_secs: REQUEST_SECONDS_MAX, ..Config::default() };
     let raw = RawSftpSession::new_with_config(tokio::io::join(stdout, stdin), config);
     match timeout(limits.stall, raw.init()).await {
-        Ok(Ok(version)) => Ok(Session::new(raw, ssh, version.extensions, limits.stall)),
+        Ok(Ok(version)) => Ok(Session::new(raw, ssh, version.extensions, limits)),
         Ok(Err(error)) => {
             let words = ssh.last_words().await.unwrap_or_else(|| error.to_string());
             Err(refusal(&words, address))

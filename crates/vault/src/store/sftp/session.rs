@@ -3,8 +3,9 @@
 //! Every wait for the server is bounded by `stall`, and many small requests are under way at once, so that a slow line
 //! that moves is told from one that is dead.
 
-use super::super::limits::Failure;
-use super::super::{Listed, is_name, temporary};
+use super::super::limits::{Failure, Limits};
+use super::super::pace::SMALL;
+use super::super::{Listed, Pace, is_name, temporary};
 use super::connect::Ssh;
 use crate::Kind;
 use futures_util::{Stream, StreamExt, stream};
@@ -41,6 +42,7 @@ pub(super) struct Session {
     ssh: Ssh,
     extensions: HashMap<String, String>,
     stall: Duration,
+    pace: Option<Pace>,
 }
 
 impl Session {
@@ -48,9 +50,9 @@ impl Session {
         raw: RawSftpSession,
         ssh: Ssh,
         extensions: HashMap<String, String>,
-        stall: Duration,
+        limits: &Limits,
     ) -> Self {
-        Self { raw, ssh, extensions, stall }
+        Self { raw, ssh, extensions, stall: limits.stall, pace: limits.pace.clone() }
     }
 
     /// Returns why the connection was lost: what ssh says about it, or else `what`.
@@ -260,8 +262,17 @@ impl Session {
     }
 
     async fn write_open(&self, handle: &str, bytes: &[u8]) -> Result<(), Failure> {
-        let pieces = bytes.chunks(PIECE as usize).zip((0u64..).step_by(PIECE as usize));
-        let writes = stream::iter(pieces).map(|(piece, at)| self.raw.write(handle, at, piece.to_vec()));
+        let pace = self.pace.as_ref().filter(|_| bytes.len() >= SMALL);
+        let length = pace.map_or(PIECE as usize, |pace| pace.piece().min(PIECE as usize));
+        let pieces = bytes.chunks(length).zip((0u64..).step_by(length));
+        // One turn at a time for each file: who booked many would keep the others waiting until they look dead.
+        let pieces = stream::iter(pieces).then(move |(piece, at)| async move {
+            if let Some(pace) = pace {
+                pace.turn(piece.len()).await;
+            }
+            (piece, at)
+        });
+        let writes = pieces.map(|(piece, at)| self.raw.write(handle, at, piece.to_vec()));
         let mut writes = pin!(writes.buffer_unordered(PIECES_MAX));
         while let Some(written) = self.progress(&mut writes).await? {
             written.map_err(failure)?;

@@ -1,6 +1,7 @@
 //! Every store keeps the contract, also when what it stands on breaks.
 
 mod file;
+mod pace;
 mod s3;
 mod sftp;
 
@@ -71,5 +72,6 @@ fn quick() -> Limits {
         patience: Duration::from_secs(10),
         stall: Duration::from_millis(700),
         bytes_per_second_min: 8 << 20,
+        pace: None,
     }
 }

@@ -12,7 +12,7 @@ const KEPT_MAX: usize = 24 << 20;
 /// An entry of a directory, or why it makes no sense.
 type Entry = Result<Node, String>;
 
-pub(super) struct Trees<'a> {
+pub(crate) struct Trees<'a> {
     set: &'a VaultSet,
     kept: VecDeque<Stretch>,
     opener: Opener,
@@ -26,16 +26,16 @@ struct Stretch {
 }
 
 impl<'a> Trees<'a> {
-    pub(super) fn new(set: &'a VaultSet) -> Self {
+    pub(crate) fn new(set: &'a VaultSet) -> Self {
         Self { set, kept: VecDeque::new(), opener: Opener::default() }
     }
 
-    pub(super) fn set(&self) -> &'a VaultSet {
+    pub(crate) fn set(&self) -> &'a VaultSet {
         self.set
     }
 
     /// Returns the entries of a directory, from whichever vault has them sound.
-    pub(super) fn read(&mut self, id: &BlobId) -> Result<Vec<Entry>> {
+    pub(crate) fn read(&mut self, id: &BlobId) -> Result<Vec<Entry>> {
         // If that doesn't help, everything else that can be tried, and the reason if nothing does.
         self.quickly(id).map_or_else(|| self.set.entries(id), Ok)
     }

@@ -1,0 +1,201 @@
+//! Which points of a vault go: what the plan says, held against what this machine itself has seen.
+
+use crate::survey::{Survey, Surveyed};
+use crate::{Error, Result};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use plan::keep::{Verdict, Witnessed, retain};
+use plan::{Plan, SystemName, VaultName};
+use serde::Serialize;
+use state::{Seen, State};
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use vault::FileId;
+
+/// How often the longest backup that was measured fits into the delay, at least.
+const LONGEST_BACKUPS: u32 = 2;
+
+/// What becomes of the points of one vault.
+#[derive(Debug, Serialize)]
+pub struct Retention {
+    /// The points of the plan's systems, oldest first.
+    pub points: Vec<Decided>,
+    /// Snapshots that no system of the plan made: they stay.
+    pub foreign: u64,
+    /// All snapshots that were seen here before and not removed since, those that aren't listed any more among them.
+    #[serde(skip)]
+    pub known: Vec<FileId>,
+}
+
+/// A point, and what becomes of it in this vault.
+#[derive(Debug, Clone, Serialize)]
+pub struct Decided {
+    /// The system.
+    pub system: SystemName,
+    /// The snapshot in this vault.
+    #[serde(skip)]
+    pub snapshot: FileId,
+    /// What becomes of it.
+    #[serde(flatten)]
+    pub verdict: Verdict,
+}
+
+impl Retention {
+    /// Returns those that go.
+    pub fn going(&self) -> impl Iterator<Item = &Decided> {
+        self.points.iter().filter(|point| point.verdict.kept.is_empty())
+    }
+}
+
+/// How far this machine's clock may lie behind what it showed before.
+const BEHIND_MAX: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
+/// Returns an error if this machine's clock shows less than it did before: all that is decided here rests on it.
+pub fn check_clock(state: &State, now: Timestamp) -> Result<()> {
+    let latest = state.latest_sign().map_err(|error| Error::new(error.to_string()))?;
+    if let Some(latest) = latest.filter(|latest| latest.duration_since(now) > BEHIND_MAX) {
+        return Err(Error::new(format!("this machine's clock says {now}, and it has said {latest} before"))
+            .help("set the clock; if it was wrong before and is right now: releve prune --trust-clock"));
+    }
+    Ok(())
+}
+
+/// Notes what a survey has found in these vaults: from now on, what vanishes is missed.
+pub fn witness(state: &State, survey: &Survey, vaults: &[VaultName], now: Timestamp) -> Result<()> {
+    for vault in vaults {
+        let there: Vec<(String, String)> = survey
+            .points
+            .iter()
+            .flat_map(|point| copies(point, vault).map(|file| (file.to_string(), identity(point))))
+            .collect();
+        state.see(&vault.0, &there, now).map_err(|error| Error::new(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// What is known of points beyond what they say.
+pub struct Sure<'a> {
+    /// When a point was last verified.
+    pub verified: &'a dyn Fn(&str) -> Option<Timestamp>,
+    /// Points that a person takes for good from now on, by what [`identity`] says of them.
+    pub trusted: &'a [String],
+}
+
+/// Decides about the points of one vault. It was witnessed.
+pub fn retention(
+    plan: &Plan,
+    state: &State,
+    survey: &Survey,
+    vault: &VaultName,
+    sure: &Sure<'_>,
+    now: Timestamp,
+) -> Result<Retention> {
+    let failed = |error: state::Error| Error::new(error.to_string());
+    let seen = state.seen(&vault.0).map_err(failed)?;
+    let earliest = earliest(plan, state)?;
+    let mut retention = Retention { points: Vec::new(), foreign: 0, known: Vec::new() };
+    retention.known = seen.keys().filter_map(|snapshot| snapshot.parse().ok()).collect();
+    let mut systems: BTreeMap<&SystemName, Vec<(FileId, Witnessed)>> = BTreeMap::new();
+    for point in &survey.points {
+        for (nth, file) in copies(point, vault).enumerate() {
+            let Some((name, _)) =
+                point.point.system.as_deref().and_then(|name| plan.systems.get_key_value(name))
+            else {
+                retention.foreign += 1;
+                continue;
+            };
+            let own = seen.get(&file.to_string());
+            let first = earliest.get(&identity(point)).or(own);
+            let witnessed = Witnessed {
+                facts: point.facts((sure.verified)(&point.point.id)),
+                host: point.point.snapshot.hostname.clone(),
+                first_seen: first.map_or(now, |seen| seen.first),
+                unseen_at: first.and_then(|seen| seen.unseen_at),
+                trusted: sure.trusted.contains(&identity(point))
+                    || state.is_trusted(&identity(point)).map_err(failed)?,
+            };
+            if nth > 0 {
+                // The same point, copied twice: one is enough.
+                let (id, time) = (point.point.id.clone(), point.point.time);
+                let verdict = Verdict { id, time, kept: Vec::new(), suspicious: None };
+                retention.points.push(Decided { system: name.clone(), snapshot: file, verdict });
+                continue;
+            }
+            systems.entry(name).or_default().push((file, witnessed));
+        }
+    }
+    let zone = TimeZone::system();
+    for (name, points) in systems {
+        let policy = plan.systems.get(name).map(|system| plan.policy_of(system)).unwrap_or_default();
+        let witnessed: Vec<Witnessed> = points.iter().map(|(_, point)| point.clone()).collect();
+        for mut verdict in retain(&witnessed, policy.keep.as_ref(), policy.every, now, &zone) {
+            let mut called = points.iter().filter(|(_, point)| point.facts.id == verdict.id);
+            let Some((snapshot, _)) = called.next() else { continue };
+            // An id is given once: what uses it again is somebody's work by hand, and for a person to look at.
+            if called.next().is_some() && verdict.kept.is_empty() {
+                verdict.kept.push("its id is used twice".into());
+            }
+            retention.points.push(Decided { system: name.clone(), snapshot: *snapshot, verdict });
+        }
+    }
+    retention.points.sort_by_key(|point| point.verdict.time);
+    Ok(retention)
+}
+
+/// Returns how long what nothing needs stays: what the plan says, and never less than twice the longest backup that was measured.
+#[must_use]
+pub fn delay(plan: &Plan, records: &[state::Record]) -> Duration {
+    let said = plan.policy.prune.as_ref().and_then(|prune| prune.delay).unwrap_or(plan::keep::DELAY);
+    let seconds = records.iter().filter_map(|record| match &record.body {
+        state::Body::Backup(made) => Some(made.seconds),
+        _ => None,
+    });
+    let longest = Duration::try_from_secs_f64(seconds.fold(0.0, f64::max)).unwrap_or(Duration::MAX);
+    said.0.max(longest.saturating_mul(LONGEST_BACKUPS))
+}
+
+fn copies<'a>(point: &'a Surveyed, vault: &'a VaultName) -> impl Iterator<Item = FileId> + 'a {
+    let of = point.vaults.iter().zip(&point.point.copies);
+    of.filter(move |(name, _)| *name == vault).map(|(_, (_, file))| *file)
+}
+
+/// What makes a point the same in every vault: its content and its time as well, since an id can be copied.
+#[must_use]
+pub fn identity(point: &Surveyed) -> String {
+    format!("{} {} {}", point.point.id, point.point.tree, point.point.time)
+}
+
+/// Returns for each point the earliest that any vault showed it: a copy that comes later is not younger for that.
+fn earliest(plan: &Plan, state: &State) -> Result<HashMap<String, Seen>> {
+    let mut earliest: HashMap<String, Seen> = HashMap::new();
+    for vault in plan.vaults.keys() {
+        for seen in state.seen(&vault.0).map_err(|error| Error::new(error.to_string()))?.into_values() {
+            match earliest.get_mut(&seen.point) {
+                Some(known) if known.first <= seen.first => {}
+                Some(known) => *known = seen,
+                None => _ = earliest.insert(seen.point.clone(), seen),
+            }
+        }
+    }
+    Ok(earliest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_runs_behind_what_it_showed_before_decides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        check_clock(&state, at(1_000_000)).unwrap();
+        state.see("local", &[], at(1_000_000)).unwrap();
+        check_clock(&state, at(1_000_000)).unwrap();
+        check_clock(&state, at(999_900)).unwrap();
+        let error = check_clock(&state, at(900_000)).unwrap_err();
+        assert!(error.help.unwrap().contains("--trust-clock"));
+        state.trust_clock(at(900_000)).unwrap();
+        check_clock(&state, at(900_000)).unwrap();
+    }
+}

@@ -1,0 +1,440 @@
+//! `releve prune`.
+
+use super::backup::stop_on_signal;
+use super::restore::bytes;
+use super::verify::own_vault_names;
+use crate::session::Session;
+use crate::show::{self, Screen, confirm, size, time};
+use crate::{Exit, Outcome};
+use engine::prune::{Decided, Retention, Sure, check_clock, delay, identity, retention, witness};
+use engine::survey::{Survey, survey};
+use engine::vaults::Absent;
+use engine::{Error, Result};
+use jiff::Timestamp;
+use plan::{Period, VaultName};
+use serde_json::{Value, json};
+use state::{Body, Pruned, State};
+use std::collections::HashSet;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::time::Duration;
+use vault::prune::{PruneOptions, PrunePlan, PruneReport, carry_out, plan};
+use vault::{Progress, Repository};
+
+/// How much of the packs may be of no use before it is worth writing them anew.
+const UNUSED: f64 = 0.05;
+/// How long packs are written anew, unless the plan says otherwise.
+const WITHIN: Duration = Duration::from_secs(3600);
+/// How often a vault is tried that someone else is in, and how long after.
+const TRIES: u32 = 3;
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// How many points are named one by one that go for the same reason.
+const SHOWN: usize = 20;
+
+/// What `prune` takes.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  releve prune --dry-run         which points would go and why, and what room that gives back\n  releve prune                   do it, after a question\n  \
+    releve prune cloud --yes       one vault, without a question\n  releve prune --trust 3f9c0a12  a point that looks suspicious is as it should be\n  \
+    releve prune --hold \"under investigation\"   nothing is removed by anyone, until `releve prune --release`\n\n\
+    What the plan's `keep` lets go is taken out. What nothing needs any more stays for the plan's `prune.delay` (3 days), then it is removed by a later prune.\n\
+    Points that look suspicious (a sudden change, growth or noise, another machine, a time that can't be) never push others out.\n\
+    Exit status 1: something did not go as it should; it is named; 2: a vault could not be pruned."
+)]
+pub(super) struct Options {
+    /// The vaults; all of them unless named, but those that another machine pulls
+    vaults: Vec<String>,
+    /// Show which points would go, and why, and stop
+    #[arg(long)]
+    dry_run: bool,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+    /// Take out no point: only give back the room of what nothing needs
+    #[arg(long)]
+    keep_points: bool,
+    /// Write at most so many bytes of packs anew
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    repack_max: Option<u64>,
+    /// Take out this point as well, whatever the rules say
+    #[arg(long, value_name = "POINT", conflicts_with = "keep_points")]
+    forget: Vec<String>,
+    /// Points that vanished from the vault were removed on purpose: don't miss them
+    #[arg(long)]
+    accept_missing: bool,
+    /// Pieces of files that no vault has any more (`repair` names the files) don't stop the prune
+    #[arg(long)]
+    accept_lost: bool,
+    /// This suspicious point is as it should be, and so is what follows it
+    #[arg(long, value_name = "POINT")]
+    trust: Vec<String>,
+    /// From now on nothing is removed from any vault, and this is why
+    #[arg(long, value_name = "WHY", conflicts_with_all = ["release", "dry_run", "yes"])]
+    hold: Option<String>,
+    /// Removals may go on
+    #[arg(long, conflicts_with = "dry_run")]
+    release: bool,
+    /// This machine's clock is right, and what it noted later than now was noted by a clock that was wrong
+    #[arg(long, conflicts_with = "dry_run")]
+    trust_clock: bool,
+}
+
+pub(super) fn run(session: &Session, options: &Options) -> Outcome {
+    let names = own_vault_names(session, &options.vaults)?;
+    let state = session.state()?;
+    let now = Timestamp::now();
+    if let Some(reason) = &options.hold {
+        state.hold("person", reason, now).map_err(failed)?;
+        if session.json {
+            show::print_json(&json!({ "hold": state.held().map_err(failed)? }));
+        } else {
+            eprintln!("nothing is removed from any vault until `releve prune --release`");
+        }
+        return Ok(Exit::Done);
+    }
+    if options.release {
+        state.release_all().map_err(failed)?;
+    }
+    if options.trust_clock {
+        state.trust_clock(now).map_err(failed)?;
+    }
+    let screen = Screen::new(session.json, false);
+    if let Some(held) = state.held().map_err(failed)?
+        && !options.dry_run
+    {
+        let why = format!("on hold since {}: {}", time(held.since), held.reason);
+        return Err(Error::new(why).help("once that is over: releve prune --release").into());
+    }
+    let mut worst = Exit::Done;
+    let mut documents = Vec::new();
+    for name in &names {
+        let mut run =
+            Run { session, state: &state, screen: &screen, options, now, plan: None, points: Vec::new() };
+        let result = run.patiently(name);
+        let (exit, document) = run.told(name, &result);
+        worst = worst.worse(exit);
+        documents.push(document);
+    }
+    if session.json {
+        show::print_json(&json!({ "vaults": documents }));
+    }
+    Ok(worst)
+}
+
+/// Prunes one vault as the plan says, for the agent.
+pub(super) fn scheduled(session: &Session, state: &State, screen: &Screen, name: &VaultName) -> Exit {
+    let options = Options {
+        vaults: Vec::new(),
+        dry_run: false,
+        yes: true,
+        keep_points: false,
+        forget: Vec::new(),
+        repack_max: None,
+        accept_missing: false,
+        accept_lost: false,
+        trust: Vec::new(),
+        hold: None,
+        release: false,
+        trust_clock: false,
+    };
+    let now = Timestamp::now();
+    let mut run = Run { session, state, screen, options: &options, now, plan: None, points: Vec::new() };
+    let result = run.patiently(name);
+    run.told(name, &result).0
+}
+
+struct Run<'a> {
+    session: &'a Session,
+    state: &'a State,
+    screen: &'a Screen,
+    options: &'a Options,
+    now: Timestamp,
+    plan: Option<PrunePlan>,
+    points: Vec<Decided>,
+}
+
+impl Run<'_> {
+    /// Tries again where someone was in the vault, or changed it since it was looked at; with nobody there to say yes again, not.
+    fn patiently(&mut self, name: &VaultName) -> Result<Option<PruneReport>> {
+        let mut result = self.one(name);
+        for _ in 1..TRIES {
+            if !self.options.yes || !matches!(&result, Err(error) if error.retryable) {
+                break;
+            }
+            std::thread::sleep(TRY_AGAIN_AFTER);
+            result = self.one(name);
+        }
+        result
+    }
+
+    /// Returns what was done; `None` if nothing was to be, or nobody said yes.
+    fn one(&mut self, name: &VaultName) -> Result<Option<PruneReport>> {
+        let vaults = self.session.open_all(Absent::Refuse, Some(self.state));
+        let opened = vaults.iter().find(|opened| &opened.name == name);
+        let repository: Arc<Repository> = match opened.map(|opened| &opened.repository) {
+            Some(Ok(repository)) => Arc::clone(repository),
+            Some(Err(error)) => {
+                return Err(Error {
+                    message: error.message.clone(),
+                    help: error.help.clone(),
+                    retryable: error.retryable,
+                });
+            }
+            None => return Err(Error::new(format!("there is no vault `{name}`"))),
+        };
+        let survey = survey(&vaults);
+        if let Some((_, why)) = survey.damaged.iter().find(|(vault, _)| vault == name) {
+            return Err(Error::new(why.clone())
+                .help("a point that can't be read may need anything: `releve repair` first"));
+        }
+        if let Some((_, why)) = survey.unreachable.iter().find(|(vault, _)| vault == name) {
+            return Err(Error::new(why.clone()));
+        }
+        let missing = self.missing(name, &survey)?;
+        let trusted = self.trusted(&survey)?;
+        check_clock(self.state, self.now)?;
+        witness(self.state, &survey, std::slice::from_ref(name), self.now)?;
+        let records = self.state.records().map_err(failed)?;
+        let verified = |id: &str| super::status::verified(&records, id);
+        let sure = Sure { verified: &verified, trusted: &trusted };
+        let mut retention = retention(&self.session.plan, self.state, &survey, name, &sure, self.now)?;
+        retention.known.retain(|id| !missing.contains(&id.to_string()));
+        self.forget(&mut retention)?;
+        let forget = match self.options.keep_points {
+            true => Vec::new(),
+            false => retention.going().map(|point| point.snapshot).collect(),
+        };
+        let how = self.session.plan.policy.prune.clone().unwrap_or_default();
+        let mut options = PruneOptions {
+            forget,
+            known: retention.known.clone(),
+            accept_lost: self.options.accept_lost,
+            delay: delay(&self.session.plan, &records),
+            unused: UNUSED,
+            repack_max: self.options.repack_max.unwrap_or(u64::MAX),
+            repack_within: how.within.map_or(WITHIN, |within| within.0),
+            now: self.now,
+            holder: self.session.holder.clone(),
+        };
+        let progress = Arc::new(Progress::default());
+        self.screen.bar(&name.0, &progress);
+        stop_on_signal(&progress);
+        let planned = plan(&repository, &options, &progress)?;
+        self.show(name, &retention, &planned, options.delay);
+        self.points = retention.points;
+        let planned = self.plan.insert(planned);
+        if self.options.dry_run {
+            return Ok(None);
+        }
+        if !planned.is_empty() && !self.options.yes {
+            if !std::io::stdin().is_terminal() {
+                return Err(
+                    Error::new("nobody is there to say yes").help("--yes for scripts; --dry-run only shows")
+                );
+            }
+            if !confirm(&format!("Prune {name}?")) {
+                return Ok(None);
+            }
+        }
+        // What a person said counts from his yes on.
+        for point in &trusted {
+            self.state.trust(point, self.now).map_err(failed)?;
+        }
+        for snapshot in &missing {
+            self.state.unsee(&name.0, snapshot).map_err(failed)?;
+        }
+        if planned.is_empty() {
+            return Ok(None);
+        }
+        // Asked once more: a recovery may have begun meanwhile.
+        if let Some(held) = self.state.held().map_err(failed)? {
+            return Err(Error::new(format!("on hold since {}: {}", time(held.since), held.reason)));
+        }
+        let going: Vec<String> = planned.forget.iter().map(ToString::to_string).collect();
+        self.state.going(&name.0, &going).map_err(failed)?;
+        options.now = Timestamp::now();
+        let report = carry_out(&repository, planned, &options, &progress)?;
+        let is_gone = |snapshot: &str| report.forgotten.iter().any(|gone| gone.to_string() == snapshot);
+        self.state.settle_going(&name.0, |snapshot| !is_gone(snapshot)).map_err(failed)?;
+        Ok(Some(report))
+    }
+
+    /// Lets the points that a person named go, but never the newest complete one of a system.
+    fn forget(&self, retention: &mut Retention) -> Result<()> {
+        for prefix in &self.options.forget {
+            let called = |point: &&mut Decided| {
+                let names = [point.verdict.id.clone(), point.snapshot.to_string()];
+                prefix.len() >= 4 && names.iter().any(|name| name.starts_with(prefix.as_str()))
+            };
+            let mut called: Vec<_> = retention.points.iter_mut().filter(called).collect();
+            let [point] = called.as_mut_slice() else {
+                return Err(Error::new(format!(
+                    "{} points of the plan's systems are called `{prefix}` here",
+                    called.len()
+                ))
+                .help("`releve points` names them; write more of the id"));
+            };
+            if point.verdict.kept.iter().any(|why| why == plan::keep::NEWEST_COMPLETE) {
+                return Err(Error::new(format!(
+                    "point {prefix} is the newest complete one of {} here",
+                    point.system
+                ))
+                .help("make a new one first: releve backup"));
+            }
+            point.verdict.kept.clear();
+        }
+        Ok(())
+    }
+
+    /// Returns what identifies the points that a person takes for good.
+    fn trusted(&self, survey: &Survey) -> Result<Vec<String>> {
+        let mut trusted = Vec::new();
+        for prefix in &self.options.trust {
+            let called: Vec<_> =
+                survey.points.iter().filter(|surveyed| surveyed.point.is_called(prefix)).collect();
+            let [point] = called.as_slice() else {
+                return Err(Error::new(format!("{} points are called `{prefix}`", called.len()))
+                    .help("`releve points` names them; write more of the id"));
+            };
+            trusted.push(identity(point));
+        }
+        Ok(trusted)
+    }
+
+    /// Returns the snapshots that were seen here before, are not listed any more, and were not removed by us: they may be hidden, and then all
+    /// that they need looks unneeded. An error unless a person accepts it.
+    fn missing(&self, name: &VaultName, survey: &Survey) -> Result<Vec<String>> {
+        let there: HashSet<String> = survey
+            .points
+            .iter()
+            .flat_map(|point| point.vaults.iter().zip(&point.point.copies))
+            .filter(|(vault, _)| *vault == name)
+            .map(|(_, (_, file))| file.to_string())
+            .collect();
+        self.state.settle_going(&name.0, |snapshot| there.contains(snapshot)).map_err(failed)?;
+        let seen = self.state.seen(&name.0).map_err(failed)?;
+        let missing: Vec<_> = seen.iter().filter(|(file, _)| !there.contains(*file)).collect();
+        if let Some((_, first)) = missing.first()
+            && !self.options.accept_missing
+        {
+            let id = first.point.get(..8).unwrap_or(&first.point);
+            return Err(Error::new(format!(
+                "{} points that were here are not listed any more (first: {id}, seen since {}): nothing is pruned",
+                missing.len(),
+                time(first.first)
+            ))
+            .help("find out who removed them; if that was on purpose: releve prune --accept-missing"));
+        }
+        Ok(missing.into_iter().map(|(file, _)| file.clone()).collect())
+    }
+
+    fn show(&self, name: &VaultName, retention: &Retention, plan: &PrunePlan, delay: Duration) {
+        let going: Vec<_> = retention.going().collect();
+        let would = if self.options.dry_run { "would go" } else { "go" };
+        if self.options.keep_points {
+            self.screen.line(&format!("{name}: all {} points stay", plan.points_kept));
+        } else {
+            self.screen.line(&format!(
+                "{name}: {} points stay, {} {would}{}",
+                plan.points_kept,
+                going.len(),
+                match retention.foreign {
+                    0 => String::new(),
+                    foreign => format!("; {foreign} that no system of the plan made stay"),
+                }
+            ));
+        }
+        let suspicious =
+            retention.points.iter().filter_map(|point| Some((point, point.verdict.suspicious.as_ref()?)));
+        for (point, why) in suspicious.take(SHOWN) {
+            let id = point.verdict.id.get(..8).unwrap_or(&point.verdict.id);
+            self.screen.line(&format!("  suspicious: {} point {id}: {why}", point.system));
+        }
+        let shown = if self.options.dry_run { usize::MAX } else { SHOWN };
+        for point in going.iter().take(shown) {
+            self.screen.line(&line(point, "no rule keeps it"));
+        }
+        if self.options.dry_run {
+            for point in retention.points.iter().filter(|point| !point.verdict.kept.is_empty()) {
+                self.screen.line(&line(point, &point.verdict.kept.join(", ")));
+            }
+        }
+        let sums = [
+            (plan.remove, "removed: nothing has needed them for long enough"),
+            (plan.mark, "no longer needed by anything"),
+            (plan.repack, "partly needed: what is needed is written anew"),
+            (plan.wait, "already on their way out"),
+            (plan.rescue, "on their way out, and needed again"),
+            (plan.adopt, "in no index, and needed: taken in"),
+        ];
+        for (sum, what) in sums.iter().filter(|(sum, _)| sum.packs > 0) {
+            self.screen.line(&format!("  {} packs, {}: {what}", sum.packs, size(sum.bytes)));
+        }
+        if plan.mark.packs + plan.repack.packs > 0 {
+            self.screen.line(&format!("  they are removed by a prune after {}", Period(delay)));
+        }
+    }
+
+    fn told(&self, name: &VaultName, result: &Result<Option<PruneReport>>) -> (Exit, Value) {
+        let mut record = Pruned { vault: name.0.clone(), ..Pruned::default() };
+        let mut exit = Exit::Done;
+        match result {
+            Ok(None) => {
+                if self.plan.as_ref().is_some_and(PrunePlan::is_empty) {
+                    self.screen.line(&format!("{name}: nothing to do"));
+                }
+            }
+            Ok(Some(report)) => {
+                let gone = self.points.iter().filter(|point| report.forgotten.contains(&point.snapshot));
+                record.points = gone.map(|point| point.verdict.id.clone()).collect();
+                record.bytes_marked = report.marked.bytes;
+                record.bytes_removed = report.removed.bytes;
+                record.findings.clone_from(&report.findings);
+                self.screen.line(&format!(
+                    "{name}: {} points taken out; {} given back, {} to follow",
+                    report.forgotten.len(),
+                    size(report.removed.bytes),
+                    size(report.marked.bytes)
+                ));
+                if report.left > 0 {
+                    self.screen
+                        .line(&format!("  {} packs are left for the next time: time was up", report.left));
+                }
+                report.findings.iter().take(SHOWN).for_each(|what| self.screen.line(&format!("  {what}")));
+                if !report.findings.is_empty() {
+                    exit = Exit::Finding;
+                }
+            }
+            Err(error) => {
+                exit = Exit::Failed;
+                record.failure = Some(error.to_string());
+                self.screen.line(&format!("{name}: not pruned: {error}"));
+                if let Some(help) = &error.help {
+                    self.screen.line(&format!("  hint: {help}"));
+                }
+            }
+        }
+        let document = json!({ "vault": name, "plan": self.plan, "points": self.points,
+            "done": result.as_ref().ok(), "failure": record.failure });
+        let declined = matches!(result, Ok(None)) && self.plan.as_ref().is_some_and(|plan| !plan.is_empty());
+        if !declined
+            && !self.options.dry_run
+            && let Err(error) = self.state.append(Body::Prune(record), Timestamp::now())
+        {
+            self.screen.line(&format!("{name}: what happened could not be recorded: {error}"));
+            exit = exit.worse(Exit::Finding);
+        }
+        (exit, document)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
+fn failed(error: state::Error) -> Error {
+    Error::new(error.to_string())
+}
+
+fn line(point: &Decided, why: &str) -> String {
+    let id = point.verdict.id.get(..8).unwrap_or(&point.verdict.id);
+    let sign = if point.verdict.kept.is_empty() { "-" } else { "+" };
+    format!("  {sign} {} {id} of {}: {why}", point.system, time(point.verdict.time))
+}

@@ -1,0 +1,206 @@
+//! What becomes of points and vaults over time, from outside: prune, repair, holds.
+
+use crate::world::{World, files};
+use std::fs;
+
+/// A world whose plan keeps the last two points, and in which four were made.
+fn four_points(more: &str) -> World {
+    let world = World::new();
+    let more = format!("policy.keep = {{ last = 2 }}\n{more}");
+    world.write_plan(&world.vault("near"), &world.vault("far"), &more);
+    for day in 0..4 {
+        fs::write(world.data().join("changes"), format!("of day {day}").repeat(1000)).unwrap();
+        world.run(&["backup"]).exits(0);
+    }
+    world
+}
+
+fn ids(world: &World) -> Vec<String> {
+    world.points().iter().map(|point| point["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_no_rule_keeps_is_shown_first_and_goes_when_someone_says_so() {
+    let world = four_points("");
+    let all = ids(&world);
+    let shown = world.run(&["prune", "--dry-run"]).exits(0);
+    let shown = shown.says("near: 2 points stay, 2 would go").says("no rule keeps it").says(&all[0][..8]);
+    shown.says("last, the newest").says("no longer needed by anything");
+    assert_eq!(ids(&world), all, "a look changes nothing");
+    world.run(&["prune"]).exits(2).says("nobody is there to say yes");
+    assert_eq!(ids(&world), all);
+    world
+        .run(&["prune", "--yes"])
+        .exits(0)
+        .says("near: 2 points taken out")
+        .says("removed by a prune after 3 days");
+    assert_eq!(ids(&world), all[2..]);
+    world.restores_whole("out");
+    for vault in ["near", "far"] {
+        assert!(world.restic(vault).run(&["check", "--read-data"]).success);
+    }
+    let again = world.run(&["prune", "--yes", "--json"]).exits(0).json();
+    assert!(again["vaults"][0]["plan"]["wait"]["packs"].as_u64().unwrap() > 0, "{again}");
+    assert!(again["vaults"][0]["done"].is_null() && again["vaults"][0]["failure"].is_null(), "{again}");
+    world.run(&["state", "verify"]).exits(0);
+}
+
+#[test]
+fn without_keep_nothing_goes() {
+    let world = World::new();
+    for _ in 0..2 {
+        world.run(&["backup"]).exits(0);
+    }
+    world.run(&["prune", "--yes"]).exits(0).says("2 points stay, 0 go");
+    assert_eq!(ids(&world).len(), 2);
+}
+
+#[test]
+fn a_point_that_vanished_stops_the_prune_until_a_person_has_looked() {
+    let world = four_points("");
+    let hidden = files(&world.path("near/snapshots")).remove(0);
+    fs::remove_file(hidden).unwrap();
+    let before = files(&world.path("near/data")).len();
+    let stopped = world.run(&["prune", "near", "--yes"]).exits(2);
+    stopped.says("1 points that were here are not listed any more").says("--accept-missing");
+    assert_eq!(files(&world.path("near/snapshots")).len(), 3);
+    assert_eq!(files(&world.path("near/data")).len(), before);
+    world.run(&["prune", "near", "--yes", "--accept-missing"]).exits(0);
+    world.restores_whole("out");
+}
+
+#[test]
+fn on_hold_nothing_is_removed_from_any_vault() {
+    let world = four_points("");
+    world.run(&["prune", "--hold", "under investigation"]).exits(0);
+    world.run(&["prune", "--yes"]).exits(2).says("under investigation").says("releve prune --release");
+    world.run(&["prune", "--dry-run"]).exits(0).says("2 would go");
+    assert_eq!(ids(&world).len(), 4);
+    world.run(&["prune", "--yes", "--release"]).exits(0);
+    assert_eq!(ids(&world).len(), 2);
+}
+
+#[test]
+fn after_an_attack_removals_are_on_hold_until_a_person_releases_them() {
+    let attack = "[scenarios.attack]\ncause = \"cyberattack\"\nrestore_point = \"latest\"\n\
+                  [scenarios.disk]\ncause = \"hardware failure\"\nrestore_point = \"latest\"\n";
+    let world = four_points(attack);
+    world.run(&["recover", "--scenario", "disk", "--yes"]).exits(0);
+    world.run(&["prune", "near", "--yes"]).exits(0);
+    world.run(&["recover", "--scenario", "attack", "--yes"]).exits(0).says("releve prune --release");
+    world.run(&["prune", "--yes"]).exits(2).says("a recovery is under way");
+}
+
+#[test]
+fn what_looks_like_an_attack_pushes_nothing_out_until_a_person_trusts_it() {
+    let world = World::new();
+    world.write_plan(&world.vault("near"), &world.vault("far"), "policy.keep = { last = 1 }\n");
+    let write = |what: &str| {
+        for n in 0..30 {
+            fs::write(world.data().join(format!("file-{n}")), format!("{what} {n}")).unwrap();
+        }
+        world.run(&["backup"]).exits(0);
+    };
+    write("good");
+    write("encrypted");
+    let shown = world.run(&["prune", "--yes"]).exits(0).says("suspicious: shop point");
+    shown.says("changed or lost 30 files").says("2 points stay, 0 go");
+    let all = ids(&world);
+    world.run(&["prune", "--yes", "--trust", &all[1]]).exits(0).says("near: 1 points taken out");
+    assert_eq!(ids(&world), all[1..]);
+}
+
+#[test]
+fn a_point_can_be_named_to_go_but_never_the_newest_complete_one() {
+    let world = four_points("");
+    let all = ids(&world);
+    world.run(&["prune", "--yes", "--forget", &all[3]]).exits(2).says("is the newest complete one");
+    world.run(&["prune", "--yes", "--forget", "nothing"]).exits(2).says("0 points");
+    world.run(&["prune", "--yes", "--forget", &all[2]]).exits(0);
+    assert_eq!(ids(&world), all[3..]);
+}
+
+#[test]
+fn the_agent_prunes_where_the_plan_says_so_and_only_on_that_host() {
+    let world = four_points("");
+    let plan = |prune: &str| {
+        let text = fs::read_to_string(world.path("plan.toml")).unwrap();
+        let more = format!("[policy]\nprune = {{ every = \"1 day\"{prune} }}");
+        let text = if text.contains("prune =") {
+            let line = text.lines().find(|line| line.starts_with("prune =")).unwrap().to_owned();
+            text.replace(&line, more.strip_prefix("[policy]\n").unwrap())
+        } else {
+            text.replace("[policy]", &more)
+        };
+        fs::write(world.path("plan.toml"), text).unwrap();
+    };
+    plan(", host = \"other\"");
+    let text = fs::read_to_string(world.path("plan.toml")).unwrap();
+    fs::write(
+        world.path("plan.toml"),
+        text.replace("[sites.here]", "[hosts.other]\nsite = \"here\"\n[sites.here]"),
+    )
+    .unwrap();
+    world.run(&["agent", "--once"]).exits(0);
+    assert_eq!(ids(&world).len(), 4);
+    plan("");
+    world.run(&["agent", "--once"]).exits(0).says("2 points taken out");
+    assert_eq!(ids(&world).len(), 2);
+    let again = world.run(&["agent", "--once"]).exits(0);
+    assert!(!again.err.contains("points stay"), "it is not due again: {}", again.err);
+}
+
+#[test]
+fn a_damaged_vault_is_healed_from_the_other() {
+    let world = four_points("");
+    let pack = files(&world.path("near/data")).remove(0);
+    let mut bytes = fs::read(&pack).unwrap();
+    bytes[30] ^= 1;
+    fs::write(&pack, bytes).unwrap();
+    fs::remove_file(files(&world.path("near/index")).remove(0)).unwrap();
+    world.run(&["verify", "near", "--read-data", "all"]).exits(1).says("releve repair");
+    let shown = world.run(&["repair", "near", "--dry-run"]).exits(1).says("near: DAMAGED");
+    shown.says("packs that no index names would be taken into the index");
+    world.run(&["repair", "near"]).exits(2).says("nobody is there to say yes");
+    let done = world.run(&["repair", "near", "--yes", "--json"]).exits(0).json();
+    assert!(done["vaults"][0]["done"]["healed"].as_u64().unwrap() > 0, "{done}");
+    world.run(&["verify", "near", "--read-data", "all"]).exits(0);
+    world.run(&["repair"]).exits(0).says("near: nothing to repair").says("far: nothing to repair");
+    assert!(world.restic("near").run(&["check", "--read-data"]).success);
+}
+
+#[test]
+fn what_the_agents_scrub_finds_is_healed_at_once() {
+    let world = four_points("");
+    let text = fs::read_to_string(world.path("plan.toml")).unwrap();
+    let verify = "[policy]\nverify = { every = \"1 day\", read_data = \"all\" }";
+    fs::write(world.path("plan.toml"), text.replace("[policy]", verify)).unwrap();
+    let pack = files(&world.path("far/data")).remove(0);
+    let mut bytes = fs::read(&pack).unwrap();
+    bytes[30] ^= 1;
+    fs::write(&pack, bytes).unwrap();
+    world.run(&["agent", "--once"]).exits(1).says("far: DAMAGED").says("blobs written anew");
+    world.run(&["verify", "far", "--read-data", "all"]).exits(0);
+    world.run(&["status"]).says("vault far: 1 damaged packs");
+}
+
+#[test]
+fn what_is_beyond_repair_is_named_file_by_file() {
+    let world = four_points("");
+    fs::write(world.data().join("lost"), testkit::Random::new(5).bytes(300_000)).unwrap();
+    world.run(&["backup"]).exits(0);
+    for vault in ["near", "far"] {
+        let packs = files(&world.path(&format!("{vault}/data")));
+        packs
+            .iter()
+            .filter(|pack| fs::metadata(pack).unwrap().len() > 200_000)
+            .for_each(|pack| fs::remove_file(pack).unwrap());
+    }
+    let told = world.run(&["repair", "--yes"]).exits(1);
+    told.says("BEYOND REPAIR").says("data/lost of the point of").says("releve backup");
+    // The file is still there: touched, so that it is read again, the next point stores it.
+    fs::write(world.data().join("lost"), testkit::Random::new(5).bytes(300_000)).unwrap();
+    world.run(&["backup"]).exits(0);
+    world.run(&["repair"]).exits(0).says("nothing to repair");
+    world.restores_whole("out");
+}

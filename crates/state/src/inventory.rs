@@ -1,0 +1,255 @@
+//! What this machine itself has seen in each vault, and when by its own clock: what a vault, or a point, says of itself can be forged.
+
+use crate::{Error, Expect, Kind, Outcome, Result, State};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A point that was seen in a vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its id and its content.
+    pub point: String,
+    /// When it was first seen.
+    pub first: Timestamp,
+    /// The last look before, which did not find it; `None` where there was none.
+    pub unseen_at: Option<Timestamp>,
+}
+
+/// Why nothing is removed from any vault for now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// Since when.
+    pub since: Timestamp,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+const HOLD: &str = "hold/";
+/// Up to which record the clock was wrong, as a person has said.
+const FORGIVEN: &str = "clock-forgiven";
+
+impl State {
+    /// Returns what was seen in a vault, by the names of its snapshots.
+    pub fn seen(&self, vault: &str) -> Result<BTreeMap<String, Seen>> {
+        let prefix = format!("seen/{vault}/");
+        let read = |(key, versioned): (String, crate::Versioned)| {
+            let seen = serde_json::from_slice(&versioned.value)
+                .map_err(|error| Error::corrupt(&key, error.to_string()))?;
+            Ok((key.get(prefix.len()..).unwrap_or_default().to_owned(), seen))
+        };
+        self.kv().list(&prefix)?.into_iter().map(read).collect()
+    }
+
+    /// Notes a look at a whole vault: these snapshots, with their points, are there.
+    pub fn see(&self, vault: &str, there: &[(String, String)], now: Timestamp) -> Result<()> {
+        let key = format!("looked/{vault}");
+        let before: Option<Timestamp> = match self.kv().get(&key)? {
+            Some(versioned) => String::from_utf8_lossy(&versioned.value).parse().ok(),
+            None => None,
+        };
+        let seen = self.seen(vault)?;
+        for (snapshot, point) in there.iter().filter(|(snapshot, _)| !seen.contains_key(snapshot)) {
+            self.note(vault, snapshot, &Seen { point: point.clone(), first: now, unseen_at: before })?;
+        }
+        let _ = self.kv().put(&key, now.to_string().as_bytes(), Expect::Any)?;
+        Ok(())
+    }
+
+    /// Notes a snapshot that this machine has written itself.
+    pub fn saw_written(&self, vault: &str, snapshot: &str, point: &str, now: Timestamp) -> Result<()> {
+        self.note(vault, snapshot, &Seen { point: point.to_owned(), first: now, unseen_at: None })
+    }
+
+    fn note(&self, vault: &str, snapshot: &str, seen: &Seen) -> Result<()> {
+        let value = serde_json::to_vec(seen)
+            .map_err(|error| Error::new("note a point", Kind::Unstorable(error.to_string())))?;
+        // Who was first is right.
+        match self.kv().put(&format!("seen/{vault}/{snapshot}"), &value, Expect::Absent)? {
+            Outcome::Done(_) | Outcome::Conflict(_) => Ok(()),
+        }
+    }
+
+    /// Forgets a snapshot: it was removed on purpose.
+    pub fn unsee(&self, vault: &str, snapshot: &str) -> Result<()> {
+        let _ = self.kv().delete(&format!("seen/{vault}/{snapshot}"), Expect::Any)?;
+        Ok(())
+    }
+
+    /// Forgets all that was seen in a vault.
+    pub(crate) fn unsee_all(&self, vault: &str) -> Result<()> {
+        for snapshot in self.seen(vault)?.keys() {
+            self.unsee(vault, snapshot)?;
+        }
+        let _ = self.kv().delete(&format!("looked/{vault}"), Expect::Any)?;
+        Ok(())
+    }
+
+    /// Notes that a person takes a point for good, whatever it looks like.
+    pub fn trust(&self, point: &str, now: Timestamp) -> Result<()> {
+        let _ = self.kv().put(&format!("trusted/{point}"), now.to_string().as_bytes(), Expect::Any)?;
+        Ok(())
+    }
+
+    /// Returns whether a person took the point for good.
+    pub fn is_trusted(&self, point: &str) -> Result<bool> {
+        Ok(self.kv().get(&format!("trusted/{point}"))?.is_some())
+    }
+
+    /// Notes that these snapshots are about to be removed on purpose: whoever misses them later knows why.
+    pub fn going(&self, vault: &str, snapshots: &[String]) -> Result<()> {
+        for snapshot in snapshots {
+            let _ = self.kv().put(&format!("going/{vault}/{snapshot}"), b"", Expect::Any)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets those that were about to go and are gone, so that nobody misses them; the others are as they were.
+    pub fn settle_going(&self, vault: &str, is_there: impl Fn(&str) -> bool) -> Result<()> {
+        let prefix = format!("going/{vault}/");
+        for (key, _) in self.kv().list(&prefix)? {
+            let snapshot = key.get(prefix.len()..).unwrap_or_default();
+            if !is_there(snapshot) {
+                self.unsee(vault, snapshot)?;
+            }
+            let _ = self.kv().delete(&key, Expect::Any)?;
+        }
+        Ok(())
+    }
+
+    fn latest_look(&self) -> Result<Option<Timestamp>> {
+        let looks = self.kv().list("looked/")?;
+        let times = looks.iter().filter_map(|(_, at)| String::from_utf8_lossy(&at.value).parse().ok());
+        Ok(times.max())
+    }
+
+    /// Returns the latest instant at which this machine noted or recorded anything: a clock that shows less is wrong now, or was then.
+    pub fn latest_sign(&self) -> Result<Option<Timestamp>> {
+        let forgiven: u64 = match self.kv().get(FORGIVEN)? {
+            Some(versioned) => String::from_utf8_lossy(&versioned.value).parse().unwrap_or(0),
+            None => 0,
+        };
+        let recorded = self.records()?.into_iter().rfind(|record| record.number > forgiven);
+        Ok(self.latest_look()?.max(recorded.map(|record| record.time)))
+    }
+
+    /// Takes this machine's clock for right: whatever was noted later than now, was noted by a clock that was wrong.
+    pub fn trust_clock(&self, now: Timestamp) -> Result<()> {
+        // A record can't be changed: up to here none counts.
+        let newest = self.records()?.last().map_or(0, |record| record.number);
+        let _ = self.kv().put(FORGIVEN, newest.to_string().as_bytes(), Expect::Any)?;
+        for (key, at) in self.kv().list("looked/")? {
+            if String::from_utf8_lossy(&at.value).parse::<Timestamp>().is_ok_and(|at| at > now) {
+                let _ = self.kv().put(&key, now.to_string().as_bytes(), Expect::Any)?;
+            }
+        }
+        for (key, versioned) in self.kv().list("seen/")? {
+            let Ok(mut seen) = serde_json::from_slice::<Seen>(&versioned.value) else { continue };
+            if seen.first > now || seen.unseen_at.is_some_and(|at| at > now) {
+                (seen.first, seen.unseen_at) = (seen.first.min(now), None);
+                let value = serde_json::to_vec(&seen).unwrap_or_default();
+                let _ = self.kv().put(&key, &value, Expect::Any)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets nothing be removed from any vault, until [`release`](Self::release) with the same `who`. An older hold of his stays.
+    pub fn hold(&self, who: &str, reason: &str, now: Timestamp) -> Result<()> {
+        let hold = Hold { since: now, reason: reason.to_owned() };
+        let value = serde_json::to_vec(&hold)
+            .map_err(|error| Error::new("hold removals", Kind::Unstorable(error.to_string())))?;
+        let _ = self.kv().put(&format!("{HOLD}{who}"), &value, Expect::Absent)?;
+        Ok(())
+    }
+
+    /// Returns why nothing may be removed, if that is so: the oldest of the reasons.
+    pub fn held(&self) -> Result<Option<Hold>> {
+        let read = |(key, versioned): (String, crate::Versioned)| {
+            serde_json::from_slice::<Hold>(&versioned.value)
+                .map_err(|error| Error::corrupt(&key, error.to_string()))
+        };
+        let holds: Vec<Hold> = self.kv().list(HOLD)?.into_iter().map(read).collect::<Result<_>>()?;
+        Ok(holds.into_iter().min_by_key(|hold| hold.since))
+    }
+
+    /// Ends one hold.
+    pub fn release(&self, who: &str) -> Result<()> {
+        let _ = self.kv().delete(&format!("{HOLD}{who}"), Expect::Any)?;
+        Ok(())
+    }
+
+    /// Ends all holds: a person has said that it is over.
+    pub fn release_all(&self) -> Result<()> {
+        for (key, _) in self.kv().list(HOLD)? {
+            let _ = self.kv().delete(&key, Expect::Any)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_point_keeps_the_time_at_which_it_was_first_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let a = ("a".to_owned(), "point".to_owned());
+        let b = ("b".to_owned(), "other".to_owned());
+        state.see("local", std::slice::from_ref(&a), at(10)).unwrap();
+        state.see("local", &[a, b], at(20)).unwrap();
+        state.saw_written("local", "a", "forged", at(30)).unwrap();
+        let seen = state.seen("local").unwrap();
+        assert_eq!((seen["a"].first, seen["a"].unseen_at), (at(10), None));
+        assert_eq!((seen["b"].first, seen["b"].unseen_at), (at(20), Some(at(10))));
+        assert!(state.seen("loc").unwrap().is_empty());
+        state.forget_vault("local").unwrap();
+        assert!(state.seen("local").unwrap().is_empty());
+    }
+
+    #[test]
+    fn who_holds_releases_his_own_and_a_person_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        assert_eq!(state.held().unwrap(), None);
+        state.hold("person", "ransomware", at(1)).unwrap();
+        state.hold("recovery/1", "a recovery", at(2)).unwrap();
+        state.hold("person", "another word", at(3)).unwrap();
+        assert_eq!(state.held().unwrap().unwrap().reason, "ransomware");
+        state.release("person").unwrap();
+        assert_eq!(state.held().unwrap().unwrap().reason, "a recovery");
+        state.release_all().unwrap();
+        assert_eq!(state.held().unwrap(), None);
+    }
+
+    #[test]
+    fn what_was_about_to_go_and_is_gone_is_missed_by_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        for name in ["a", "b", "c"] {
+            state.saw_written("local", name, "point", at(1)).unwrap();
+        }
+        state.going("local", &["a".into(), "b".into()]).unwrap();
+        state.settle_going("local", |name| name == "b").unwrap();
+        let seen: Vec<String> = state.seen("local").unwrap().into_keys().collect();
+        assert_eq!(seen, ["b", "c"]);
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_is_forgiven_when_a_person_says_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        state.see("local", &[("a".into(), "point".into())], at(1_000_000)).unwrap();
+        state.append(crate::Body::Rebuilt { points: 0 }, at(2_000_000)).unwrap();
+        assert_eq!(state.latest_sign().unwrap(), Some(at(2_000_000)));
+        state.trust_clock(at(10)).unwrap();
+        assert_eq!(state.latest_sign().unwrap(), Some(at(10)));
+        assert_eq!(state.seen("local").unwrap()["a"].first, at(10));
+    }
+}

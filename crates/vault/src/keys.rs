@@ -1,0 +1,285 @@
+//! The keys of a repository: files that each wrap the one master key with a password of its own.
+//!
+//! Invariants: a new key counts when it was read back and opened; a key goes only after another has just been seen to open; those who
+//! remove hold the repository for themselves, so that no two rely on each other's key.
+
+mod letters;
+mod master;
+
+pub use master::{BadPaper, MasterKey};
+
+pub(crate) use letters::{ALPHABET, value};
+
+use crate::crypto::Key;
+use crate::format::key::{KeyFile, LENGTH_MAX};
+use crate::repository::in_lanes;
+use crate::store::{Listed, place};
+use crate::{
+    BlobKind, Error, FileId, FileKind, Holder, Kind, Lock, LockKind, Password, Repository, Result, Store,
+};
+use jiff::Timestamp;
+use std::sync::Arc;
+
+/// restic looks at no more when it opens a repository: a further key would open it by chance.
+pub const KEYS_MAX: usize = 20;
+
+/// What is known of a key without its password.
+#[derive(Debug, Clone)]
+pub struct KeyInfo {
+    /// Its file.
+    pub id: FileId,
+    /// When it was made, as its maker wrote it.
+    pub created: String,
+    /// On which machine.
+    pub hostname: String,
+    /// By whom.
+    pub username: String,
+    /// What a guess at its password costs: scrypt's N, r and p.
+    pub scrypt: (u64, u32, u32),
+}
+
+impl KeyInfo {
+    /// Returns the bytes of memory that one guess takes.
+    #[must_use]
+    pub fn guess_memory(&self) -> u64 {
+        let (n, r, _) = self.scrypt;
+        n.saturating_mul(u64::from(r)).saturating_mul(128)
+    }
+}
+
+/// A key that was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Added {
+    /// The key that opens with the password.
+    pub id: FileId,
+    /// False: there was one already.
+    pub created: bool,
+}
+
+/// What a secret was seen to open.
+#[derive(Debug, Default)]
+pub struct Proof {
+    /// How many points are there.
+    pub points: u64,
+    /// When the newest of them was made; its root was read.
+    pub newest: Option<Timestamp>,
+    /// What could not be read.
+    pub findings: Vec<String>,
+}
+
+/// A key whose successor is there and opens. Both open until [`finish`](Self::finish), and if this is dropped.
+#[derive(Debug)]
+#[must_use = "the old key opens until this is finished"]
+pub struct Rotation {
+    vault: Arc<Repository>,
+    /// The key that goes.
+    pub old: FileId,
+    /// The key that took its place.
+    pub new: FileId,
+    password: Password,
+    _lock: Lock,
+}
+
+/// Returns the keys, oldest first, and the errors of those that could not be read. No password is needed.
+pub fn list(store: &dyn Store) -> Result<(Vec<KeyInfo>, Vec<Error>)> {
+    let (files, unread) = read_all(store, &listing(store)?);
+    let info = |(id, file): (FileId, KeyFile)| KeyInfo {
+        id,
+        created: shown(&file.created),
+        hostname: shown(&file.hostname),
+        username: shown(&file.username),
+        scrypt: (file.cost.n, file.cost.r, file.cost.p),
+    };
+    let mut keys: Vec<_> = files.into_iter().map(info).collect();
+    keys.sort_by(|a, b| (&a.created, a.id).cmp(&(&b.created, b.id)));
+    Ok((keys, unread))
+}
+
+/// Whoever can write to the vault wrote it: nothing in it may move a terminal's cursor.
+fn shown(text: &str) -> String {
+    text.chars().map(|sign| if sign.is_control() { '\u{fffd}' } else { sign }).collect()
+}
+
+/// Adds a key that opens with `password`, and returns it once it was read back and has opened. Where one does already, nothing is written.
+pub fn add(vault: &Arc<Repository>, password: &Password, maker: &Holder, now: Timestamp) -> Result<Added> {
+    // The folder may be what was lost; only one who came in with the master key gets here without it.
+    if matches!(vault.store().list(FileKind::Key), Err(Error { kind: Kind::NoRepository, .. })) {
+        vault.store().create()?;
+    }
+    let _lock = Lock::take(vault, LockKind::Shared, maker)?;
+    add_locked(vault, password, maker, now)
+}
+
+/// Removes a key, unless no other opens with `stays`, the password of one that stays. Returns whether it was there.
+pub fn remove(vault: &Arc<Repository>, id: FileId, stays: &Password, who: &Holder) -> Result<bool> {
+    let _lock = Lock::take(vault, LockKind::Exclusive, who)?;
+    remove_locked(vault, id, stays)
+}
+
+/// Begins to replace the key that opened the vault: the new one is there and opens, the old one stays until it is finished.
+pub fn rotate(vault: &Arc<Repository>, new: &Password, maker: &Holder, now: Timestamp) -> Result<Rotation> {
+    let refused = |why: &str| {
+        Error::new(format!("rotate the key of {}", vault.address()), Kind::KeyRefused(why.into()))
+    };
+    let old = vault
+        .key_id()
+        .ok_or_else(|| refused("it was opened with the master key, so there is none to replace"))?;
+    let lock = Lock::take(vault, LockKind::Exclusive, maker)?;
+    let added = add_locked(vault, new, maker, now)?;
+    if added.id == old {
+        return Err(refused("the new password is the one in use"));
+    }
+    Ok(Rotation { vault: Arc::clone(vault), old, new: added.id, password: new.clone(), _lock: lock })
+}
+
+impl Rotation {
+    /// Removes the old key, after the new one has been seen to open once more.
+    pub fn finish(self) -> Result<()> {
+        remove_locked(&self.vault, self.old, &self.password).map(|_| ())
+    }
+}
+
+/// Reads the index, the snapshots and the root of the newest: what a secret is worth shows in what it reads.
+pub fn prove(vault: &Repository) -> Result<Proof> {
+    let mut proof = Proof::default();
+    let damaged = vault.load_index()?.damaged;
+    let (snapshots, unread) = vault.snapshots()?;
+    for error in damaged.into_iter().chain(unread) {
+        if error.is_retryable() {
+            return Err(error);
+        }
+        proof.findings.push(error.to_string());
+    }
+    proof.points = snapshots.len() as u64;
+    if let Some((_, newest)) = snapshots.last() {
+        proof.newest = Some(newest.time);
+        match vault.blob(BlobKind::Tree, &newest.tree) {
+            Ok(_) => {}
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => proof.findings.push(error.to_string()),
+        }
+    }
+    Ok(proof)
+}
+
+/// Returns the master key that the password opens, and the file that it was in.
+pub(crate) fn search(store: &dyn Store, password: &Password) -> Result<(Key, FileId)> {
+    let listed = listing(store)?;
+    let (files, mut unread) = read_all(store, &listed);
+    if let Some(found) = cheapest_first(files).find_map(|(id, file)| Some((file.unwrap(password)?, id))) {
+        return Ok(found);
+    }
+    // One that could not be read may be the one.
+    Err(unread.pop().unwrap_or_else(|| {
+        Error::new(format!("open {}", store.address()), Kind::WrongPassword { keys: listed.len() })
+    }))
+}
+
+fn add_locked(vault: &Arc<Repository>, password: &Password, maker: &Holder, now: Timestamp) -> Result<Added> {
+    let at = || format!("add a key to {}", vault.address());
+    let listed = vault.store().list(FileKind::Key)?;
+    if let Some(id) = opened_by(vault, &listed, password)? {
+        return Ok(Added { id, created: false });
+    }
+    if listed.len() >= KEYS_MAX {
+        let why = format!("it has {} keys, and restic tries no more than {KEYS_MAX}", listed.len());
+        return Err(Error::new(at(), Kind::KeyRefused(why)));
+    }
+    let failed = |error| Error::io(at(), error);
+    let file = KeyFile::wrap(vault.key(), password, maker, now).map_err(failed)?;
+    let json = serde_json::to_vec(&file).map_err(|error| failed(error.into()))?;
+    let id = FileId::of(&json);
+    let name = id.to_string();
+    vault.store().write(FileKind::Key, &name, &json)?;
+    let opens = |json: &[u8]| {
+        let file: KeyFile = serde_json::from_slice(json).ok()?;
+        (FileId::of(json) == id && file.unwrap(password)?.is(vault.key())).then_some(())
+    };
+    let proven = vault.store().read(FileKind::Key, &name).and_then(|json| {
+        opens(&json).ok_or_else(|| Error::damaged(at(), "the new key does not open when it is read back"))
+    });
+    if let Err(error) = proven {
+        // Nobody may rely on it. What can't be removed either opens nothing that it should not.
+        let _ = vault.store().remove(FileKind::Key, &name);
+        return Err(error);
+    }
+    Ok(Added { id, created: true })
+}
+
+fn remove_locked(vault: &Arc<Repository>, id: FileId, stays: &Password) -> Result<bool> {
+    let name = id.to_string();
+    let at = || place(vault.store(), "remove", FileKind::Key, &name);
+    let mut others = vault.store().list(FileKind::Key)?;
+    let all = others.len();
+    others.retain(|listed| listed.name != name);
+    if others.len() == all {
+        return Ok(false);
+    }
+    if opened_by(vault, &others, stays)?.is_none() {
+        let why = match others.is_empty() {
+            true => "it is the only key: without it the vault is lost",
+            false => "it is the key in use: of the others, none opens with the password given",
+        };
+        return Err(Error::new(at(), Kind::KeyRefused(why.into())));
+    }
+    vault.store().remove(FileKind::Key, &name)?;
+    match vault.store().size(FileKind::Key, &name)? {
+        None => Ok(true),
+        Some(_) => {
+            let why = "the store said that it was removed, and it is still there";
+            Err(Error::new(at(), Kind::KeyRefused(why.into())))
+        }
+    }
+}
+
+/// Returns which of these keys opens this very repository with the password, as the store has them now.
+fn opened_by(vault: &Repository, listed: &[Listed], password: &Password) -> Result<Option<FileId>> {
+    let (files, unread) = read_all(vault.store(), listed);
+    let opens = |file: &KeyFile| file.unwrap(password).is_some_and(|key| key.is(vault.key()));
+    let found = cheapest_first(files).find_map(|(id, file)| opens(&file).then_some(id));
+    match unread.into_iter().find(Error::is_retryable) {
+        Some(error) if found.is_none() => Err(error),
+        _ => Ok(found),
+    }
+}
+
+/// Lists the key files. Where the config is and their folder isn't, the repository is there and has none.
+fn listing(store: &dyn Store) -> Result<Vec<Listed>> {
+    match store.list(FileKind::Key) {
+        Err(Error { kind: Kind::NoRepository, .. }) if store.size(FileKind::Config, "config")?.is_some() => {
+            Ok(Vec::new())
+        }
+        other => other,
+    }
+}
+
+/// A vault's own key, long and random, costs less than a person's: it must not wait for that one at every run.
+fn cheapest_first(mut files: Vec<(FileId, KeyFile)>) -> impl Iterator<Item = (FileId, KeyFile)> {
+    files.sort_by_key(|(_, file)| file.cost.work());
+    files.into_iter()
+}
+
+/// Reads key files, several at a time, and returns the errors of those that could not be read.
+fn read_all(store: &dyn Store, listed: &[Listed]) -> (Vec<(FileId, KeyFile)>, Vec<Error>) {
+    let (mut files, mut unread) = (Vec::new(), Vec::new());
+    for result in in_lanes(store.lanes(), listed, |listed| read_one(store, listed)) {
+        match result {
+            Ok(file) => files.push(file),
+            // Removed since the listing.
+            Err(error) if error.is_not_found() => {}
+            Err(error) => unread.push(error),
+        }
+    }
+    (files, unread)
+}
+
+fn read_one(store: &dyn Store, listed: &Listed) -> Result<(FileId, KeyFile)> {
+    let damaged = |what: String| Error::damaged(place(store, "read", FileKind::Key, &listed.name), what);
+    if listed.size > LENGTH_MAX {
+        return Err(damaged(format!("{} bytes are no key", listed.size)));
+    }
+    let json = store.read(FileKind::Key, &listed.name)?;
+    let file = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
+    let id = listed.name.parse().map_err(|_| damaged("not a name of a key".into()))?;
+    Ok((id, file))
+}

@@ -1,0 +1,171 @@
+//! Carries out what was decided, in an order that leaves the vault whole wherever it is interrupted: needed blobs are written to new packs
+//! before anything goes; points go before the index lets go of their blobs; files of packs go last.
+
+use super::{PruneOptions, PrunePlan, PruneReport, Work};
+use crate::catalogue::PackContents;
+use crate::lock::{Lock, LockKind};
+use crate::packer::PackWriter;
+use crate::reindex::{Change, names, reindex, removed};
+use crate::repository::{Opener, in_lanes};
+use crate::{BlobId, Error, FileId, FileKind, Kind, Progress, Repository, Result};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// How far apart two blobs of a pack may lie to be read together.
+const GAP_MAX: u64 = 256 << 10;
+
+/// Does what `plan` says. [`Kind::Locked`] where someone else is in the vault, or it has changed since it was looked at: look again.
+pub fn carry_out(
+    vault: &Arc<Repository>,
+    plan: &PrunePlan,
+    options: &PruneOptions,
+    progress: &Progress,
+) -> Result<PruneReport> {
+    let mut report = PruneReport::default();
+    if plan.is_empty() {
+        return Ok(report);
+    }
+    let work = &plan.work;
+    let lock = Lock::take(vault, LockKind::Exclusive, &options.holder)?;
+    check_unchanged(vault, work)?;
+    progress.set_phase("writing packs anew");
+    progress.expect(plan.repack.packs, plan.repack_bytes);
+    let rewritten = repack(&lock, work, options, progress, &mut report)?;
+    if progress.is_stopped() {
+        return Err(Error::new(format!("prune {}", vault.address()), Kind::Interrupted));
+    }
+    progress.set_phase("removing");
+    lock.guard().check()?;
+    for id in &plan.forget {
+        // A point that the store doesn't let go still needs what it needs.
+        vault.store().remove(FileKind::Snapshot, &id.to_string())?;
+        report.forgotten.push(*id);
+    }
+    for (id, size) in &work.remove {
+        lock.guard().check()?;
+        if removed(vault, FileKind::Pack, id, &mut report.findings)? {
+            report.removed.add(*size);
+        }
+    }
+    progress.set_phase("writing the index");
+    let change = Change {
+        mark: work.mark.iter().map(|pack| (pack.id, pack.clone())).collect(),
+        mark_named: rewritten,
+        restore: work.restore.clone(),
+        drop: work.gone.iter().copied().collect(),
+        removed: really_gone(vault, work)?,
+        merge: work.merge,
+        ..Change::default()
+    };
+    lock.guard().check()?;
+    let marked = reindex(vault, &work.indexes, change, options.now, &mut report.findings)?;
+    for pack in marked {
+        report.marked.add(work.sizes.get(&pack).copied().unwrap_or(0));
+    }
+    drop(lock);
+    vault.load_index()?;
+    Ok(report)
+}
+
+/// Compares the vault with what the decision rests on.
+fn check_unchanged(vault: &Repository, work: &Work) -> Result<()> {
+    if names(vault, FileKind::Snapshot)? == work.snapshots && names(vault, FileKind::Index)? == work.indexes {
+        return Ok(());
+    }
+    let what = "someone who has changed it since it was looked at";
+    Err(Error::new(format!("prune {}", vault.address()), Kind::Locked(what.into())))
+}
+
+/// Returns the removed packs that are gone: a store may protect one.
+fn really_gone(vault: &Repository, work: &Work) -> Result<HashSet<FileId>> {
+    let removed: HashSet<FileId> = work.remove.iter().map(|(id, _)| *id).collect();
+    if removed.is_empty() {
+        return Ok(removed);
+    }
+    let there = names(vault, FileKind::Pack)?;
+    Ok(removed.into_iter().filter(|id| !there.contains(id)).collect())
+}
+
+/// Writes the needed blobs of packs into new ones, until the time is up. Returns the packs of which all are durable elsewhere now.
+fn repack(
+    lock: &Lock,
+    work: &Work,
+    options: &PruneOptions,
+    progress: &Progress,
+    report: &mut PruneReport,
+) -> Result<HashSet<FileId>> {
+    if work.repack.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let begun = Instant::now();
+    let writer = PackWriter::new(lock);
+    let vault = &lock.guard().repository;
+    let done = Mutex::new((HashSet::new(), Vec::new(), 0u64));
+    let lock = || crate::mutex::lock(&done);
+    let results = in_lanes(vault.store().lanes(), &work.repack, |pack| {
+        if progress.is_stopped() || writer.has_failed() {
+            return Ok(());
+        }
+        if begun.elapsed() >= options.repack_within {
+            lock().2 += 1;
+            return Ok(());
+        }
+        match move_blobs(vault, pack, &writer) {
+            Ok(bytes) => {
+                progress.add(1, bytes);
+                lock().0.insert(pack.id);
+                Ok(())
+            }
+            Err(error) if error.is_retryable() => Err(error),
+            // What is damaged stays where it is, for a repair to heal.
+            Err(error) => {
+                lock().1.push(error.to_string());
+                Ok(())
+            }
+        }
+    });
+    writer.finish()?;
+    results.into_iter().collect::<Result<Vec<()>>>()?;
+    let (rewritten, findings, left) = std::mem::take(&mut *lock());
+    for pack in &rewritten {
+        report.repacked.add(work.sizes.get(pack).copied().unwrap_or(0));
+    }
+    report.findings.extend(findings);
+    report.left = left;
+    Ok(rewritten)
+}
+
+/// Writes these blobs of a pack anew. Each is held against its hash; one that isn't sound is an error.
+fn move_blobs(vault: &Repository, pack: &PackContents, writer: &PackWriter) -> Result<u64> {
+    let mut blobs = pack.blobs.clone();
+    blobs.sort_by_key(|(_, _, place)| place.offset);
+    let mut opener = Opener::default();
+    let mut moved = 0;
+    let mut stored = Vec::new();
+    for run in blobs.chunk_by(|(_, _, a), (_, _, b)| b.range().start <= a.range().end + GAP_MAX) {
+        let (Some((_, _, first)), Some((_, _, last))) = (run.first(), run.last()) else { continue };
+        let range = first.range().start..last.range().end;
+        let mut bytes = vault.store().read_range(FileKind::Pack, &pack.id.to_string(), range.clone())?;
+        for (kind, id, place) in run {
+            let own = place.range();
+            let at = |byte: u64| usize::try_from(byte.saturating_sub(range.start)).unwrap_or(usize::MAX);
+            let sealed = bytes.get_mut(at(own.start)..at(own.end)).ok_or("it overlaps another");
+            let opened =
+                sealed.and_then(|sealed| vault.open_stored(sealed, place.uncompressed, id, &mut opener));
+            let opened = opened.map_err(|what| damaged(vault, pack.id, id, what))?;
+            moved += opened.len() as u64;
+            stored.push((*kind, *id, opened.to_vec(), place.uncompressed));
+        }
+    }
+    // Only once all are known to be sound: a pack that stays needs no copies.
+    for (kind, id, stored, uncompressed) in stored {
+        writer.add(kind, id, &stored, uncompressed);
+    }
+    Ok(moved)
+}
+
+fn damaged(vault: &Repository, pack: FileId, id: &BlobId, what: &str) -> Error {
+    let place = crate::store::place(vault.store(), "read", FileKind::Pack, &pack.to_string());
+    Error::damaged(place, format!("blob {}: {what}: run `releve repair`", id.short()))
+}

@@ -1,0 +1,284 @@
+//! Looks at a vault and decides what a prune will do to each pack.
+
+use super::{PruneOptions, PrunePlan, Sum, Work};
+use crate::catalogue::{Catalogue, Location, PackContents};
+use crate::format::index::IndexedPack;
+use crate::format::pack::Entry;
+use crate::packs::Packs;
+use crate::reach::{Reached, reach};
+use crate::{BlobId, BlobKind, Error, FileId, Progress, Repository, Result};
+use jiff::{SignedDuration, Timestamp};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Packs smaller than this are worth writing together, once there are so many of them.
+const SMALL: u64 = 2 << 20;
+const SMALL_COUNT: usize = 16;
+/// So many index files are worth merging into few.
+const INDEXES_MAX: usize = 32;
+
+/// Looks at the vault, whose index is read anew, and decides. Fails where something is missing that points need: first repair.
+pub fn plan(vault: &Arc<Repository>, options: &PruneOptions, progress: &Progress) -> Result<PrunePlan> {
+    progress.set_phase("looking at the points");
+    vault.check_writable()?;
+    let (snapshots, damaged) = vault.snapshots()?;
+    if let Some(error) = damaged.into_iter().next() {
+        return Err(error);
+    }
+    let listed: HashSet<FileId> = snapshots.iter().map(|(id, _)| *id).collect();
+    check_shrunk(vault, options, &listed)?;
+    let forget: HashSet<FileId> = options.forget.iter().copied().collect();
+    let roots: Vec<BlobId> =
+        snapshots.iter().filter(|(id, _)| !forget.contains(id)).map(|(_, snapshot)| snapshot.tree).collect();
+
+    progress.set_phase("looking at the packs");
+    let mut packs = Packs::list(vault)?;
+    if let Some((_, error)) = packs.damaged.pop() {
+        return Err(error);
+    }
+    progress.set_phase("following the trees");
+    let (needed, mut unread) =
+        reach(vault.store().lanes(), roots.iter().copied(), |id| vault.tree(id), progress)?;
+    if let Some((_, error)) = unread.pop() {
+        return Err(error);
+    }
+    let mut plan = packs.decide(vault, &needed, options)?;
+    plan.points_kept = roots.len() as u64;
+    plan.forget = options.forget.iter().copied().filter(|id| listed.contains(id)).collect();
+    plan.work.snapshots = listed.into_iter().collect();
+    Ok(plan)
+}
+
+/// A point that was there and is not listed may be one that is only not listed: its blobs would look unneeded.
+fn check_shrunk(vault: &Repository, options: &PruneOptions, listed: &HashSet<FileId>) -> Result<()> {
+    let missing: Vec<String> =
+        options.known.iter().filter(|id| !listed.contains(id)).map(FileId::short).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let named = missing.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
+    let what = format!("{} points that were here before are not listed ({named}…)", missing.len());
+    Err(Error::damaged(vault.address(), what))
+}
+
+impl Packs {
+    fn decide(self, vault: &Repository, needed: &Reached, options: &PruneOptions) -> Result<PrunePlan> {
+        let mut catalogue = Catalogue::default();
+        self.live.iter().for_each(|pack| catalogue.add(pack));
+        let marked = self.marked.iter().map(|(pack, _)| pack).collect();
+        let (rescued, marked) = self.take_needed(vault, &mut catalogue, needed, marked)?;
+        let (adopted, unnamed) =
+            self.take_needed(vault, &mut catalogue, needed, self.unnamed.iter().collect())?;
+        let is_accepted = |kind| options.accept_lost && kind == BlobKind::Data;
+        let lost: Vec<_> =
+            needed.iter().filter(|(kind, id)| !is_accepted(*kind) && !catalogue.has(*kind, id)).collect();
+        if let Some((_, first)) = lost.first() {
+            let what = format!(
+                "{} blobs that points need are in no pack here ({}…): nothing is pruned before that is repaired",
+                lost.len(),
+                first.short()
+            );
+            return Err(Error::damaged(vault.address(), what));
+        }
+        let mut plan = PrunePlan::empty(self.sizes.values().sum());
+        for pack in &rescued {
+            plan.rescue.add(self.size(&pack.id));
+        }
+        for pack in &adopted {
+            plan.adopt.add(self.size(&pack.id));
+        }
+        let times: HashMap<FileId, Timestamp> =
+            self.marked.iter().map(|(pack, time)| (pack.id, *time)).collect();
+        let delay = SignedDuration::try_from(options.delay).unwrap_or(SignedDuration::MAX);
+        let due = options.now.checked_sub(delay).unwrap_or(Timestamp::MIN);
+        for pack in marked {
+            let size = self.size(&pack.id);
+            match times.get(&pack.id) {
+                Some(time) if *time <= due => {
+                    plan.remove.add(size);
+                    plan.work.remove.push((pack.id, size));
+                }
+                Some(time) if *time <= options.now => plan.wait.add(size),
+                // A mark without a time, or from the future since a clock was wrong: its delay begins now.
+                _ => {
+                    plan.mark.add(size);
+                    plan.work.mark.push(pack.clone());
+                }
+            }
+        }
+        for pack in unnamed {
+            plan.mark.add(self.size(&pack.id));
+            plan.work.mark.push(pack.clone());
+        }
+        self.sort_live(vault, &mut plan, &catalogue, needed, options)?;
+        plan.work.restore = rescued.into_iter().chain(adopted).cloned().collect();
+        plan.work.merge = self.indexes.len() > INDEXES_MAX;
+        plan.work.gone = self.gone.into_iter().map(|pack| pack.id).collect();
+        plan.work.sizes = self.sizes;
+        plan.work.indexes = self.indexes.into_iter().collect();
+        Ok(plan)
+    }
+
+    /// Takes into the catalogue those of the packs that hold needed blobs that it lacks, all of them sound: a pack may be out of the
+    /// index because it is damaged. Returns them, and the others.
+    fn take_needed<'p>(
+        &self,
+        vault: &Repository,
+        catalogue: &mut Catalogue,
+        needed: &Reached,
+        packs: Vec<&'p IndexedPack>,
+    ) -> Result<(Vec<&'p IndexedPack>, Vec<&'p IndexedPack>)> {
+        let (mut taken, mut others) = (Vec::new(), Vec::new());
+        for pack in packs {
+            let lacks =
+                |entry: &&Entry| needed.has(entry.kind, &entry.id) && !catalogue.has(entry.kind, &entry.id);
+            let lacking: Vec<&Entry> = pack.entries.iter().filter(lacks).collect();
+            let looks = vault.for_each(&lacking, |entry| {
+                let Entry { offset, length, uncompressed, .. } = **entry;
+                vault
+                    .blob_at(pack.id, &Location { pack: 0, offset, length, uncompressed }, &entry.id)
+                    .map(drop)
+            });
+            let mut is_sound = !lacking.is_empty();
+            for look in looks {
+                match look {
+                    Err(error) if error.is_retryable() => return Err(error),
+                    look => is_sound &= look.is_ok(),
+                }
+            }
+            if is_sound {
+                catalogue.add(pack);
+                taken.push(pack);
+            } else {
+                others.push(pack);
+            }
+        }
+        Ok((taken, others))
+    }
+
+    /// Sorts the packs of the index into those that stay, those that nothing needs, and those worth writing anew.
+    fn sort_live(
+        &self,
+        vault: &Repository,
+        plan: &mut PrunePlan,
+        catalogue: &Catalogue,
+        needed: &Reached,
+        options: &PruneOptions,
+    ) -> Result<()> {
+        let live: HashMap<FileId, &IndexedPack> = self.live.iter().map(|pack| (pack.id, pack)).collect();
+        let mut uses: Vec<Use> = Vec::new();
+        let kept = keep_one_each(catalogue, needed);
+        let mut places: HashMap<(BlobKind, BlobId), (FileId, Location)> = HashMap::new();
+        let mut given_up: Vec<&IndexedPack> = Vec::new();
+        let removed: HashSet<FileId> = plan.work.remove.iter().map(|(id, _)| *id).collect();
+        given_up.extend(self.marked.iter().map(|(pack, _)| pack).filter(|pack| removed.contains(&pack.id)));
+        for contents in &kept {
+            places
+                .extend(contents.blobs.iter().map(|(kind, id, place)| ((*kind, *id), (contents.id, *place))));
+            given_up.extend(contents.blobs.is_empty().then(|| live.get(&contents.id)).flatten());
+        }
+        check_replaced(vault, needed, &places, &given_up)?;
+        for contents in kept {
+            let used: u64 = contents.blobs.iter().map(|(_, _, place)| u64::from(place.length)).sum();
+            plan.bytes_needed += used;
+            let size = self.size(&contents.id);
+            let Some(pack) = live.get(&contents.id) else { continue };
+            if contents.blobs.is_empty() {
+                plan.mark.add(size);
+                plan.work.mark.push((*pack).clone());
+                continue;
+            }
+            let all: u64 = pack.entries.iter().map(|entry| u64::from(entry.length)).sum();
+            uses.push(Use { contents, used, unused: all.saturating_sub(used), size });
+        }
+        let unused: u64 = uses.iter().map(|each| each.unused).sum();
+        let total: u64 = uses.iter().map(|each| each.size).sum();
+        let mut too_much = unused.saturating_sub((total as f64 * options.unused.clamp(0.0, 1.0)) as u64);
+        let small = uses.iter().filter(|each| each.is_small()).count() >= SMALL_COUNT;
+        // What gives back most for what it costs comes first.
+        uses.sort_by(|a, b| {
+            (b.unused * a.used.max(1)).cmp(&(a.unused * b.used.max(1))).then(a.size.cmp(&b.size))
+        });
+        let mut budget = options.repack_max;
+        for each in uses {
+            let worth = (each.unused > 0 && too_much > 0) || (small && each.is_small());
+            if !worth || each.used > budget {
+                continue;
+            }
+            budget -= each.used;
+            too_much = too_much.saturating_sub(each.unused);
+            plan.repack.add(each.size);
+            plan.repack_bytes += each.used;
+            plan.work.repack.push(each.contents);
+        }
+        Ok(())
+    }
+}
+
+/// A pack with needed blobs.
+struct Use {
+    contents: PackContents,
+    used: u64,
+    unused: u64,
+    size: u64,
+}
+
+impl Use {
+    fn is_small(&self) -> bool {
+        self.size < SMALL
+    }
+}
+
+/// Returns every pack with the needed blobs that are counted for it. A blob that lies in several counts for the one with most
+/// needed bytes: the others may become free.
+fn keep_one_each(catalogue: &Catalogue, needed: &Reached) -> Vec<PackContents> {
+    let mut packs = catalogue.by_pack();
+    packs.iter_mut().for_each(|pack| pack.blobs.retain(|(kind, id, _)| needed.has(*kind, id)));
+    packs.sort_by_cached_key(|pack| {
+        let used: u64 = pack.blobs.iter().map(|(_, _, place)| u64::from(place.length)).sum();
+        (std::cmp::Reverse(used), pack.id)
+    });
+    let mut seen: HashSet<(BlobKind, BlobId)> = HashSet::new();
+    let is_twice = |(kind, id): (BlobKind, &BlobId)| catalogue.places(kind, id).nth(1).is_some();
+    for pack in &mut packs {
+        pack.blobs.retain(|(kind, id, _): &(BlobKind, BlobId, Location)| {
+            !is_twice((*kind, id)) || seen.insert((*kind, *id))
+        });
+    }
+    packs
+}
+
+/// Reads what takes the place of needed blobs in packs that are given up: for a copy that isn't sound none goes.
+fn check_replaced(
+    vault: &Repository,
+    needed: &Reached,
+    places: &HashMap<(BlobKind, BlobId), (FileId, Location)>,
+    given_up: &[&IndexedPack],
+) -> Result<()> {
+    let entries = given_up.iter().flat_map(|pack| &pack.entries);
+    let needed = entries.filter(|entry| needed.has(entry.kind, &entry.id));
+    let copies: HashMap<BlobId, &(FileId, Location)> =
+        needed.filter_map(|entry| Some((entry.id, places.get(&(entry.kind, entry.id))?))).collect();
+    let copies: Vec<_> = copies.into_iter().collect();
+    let looks = vault.for_each(&copies, |(id, (pack, place))| vault.blob_at(*pack, place, id).map(drop));
+    looks.into_iter().collect()
+}
+
+impl PrunePlan {
+    fn empty(bytes: u64) -> Self {
+        Self {
+            forget: Vec::new(),
+            points_kept: 0,
+            mark: Sum::default(),
+            repack: Sum::default(),
+            repack_bytes: 0,
+            rescue: Sum::default(),
+            adopt: Sum::default(),
+            remove: Sum::default(),
+            wait: Sum::default(),
+            bytes,
+            bytes_needed: 0,
+            work: Work::default(),
+        }
+    }
+}
