@@ -1,6 +1,7 @@
 //! Real servers, damaged places and trees of files, for tests only.
 //!
 //! - [`S3Server`], [`SshServer`]: the real thing on a free port of this machine, gone when dropped.
+//! - [`MotoServer`], [`LockedBucket`]: S3 servers with versions and Object Lock, and an intruder who holds their keys.
 //! - [`FaultyProxy`]: stands before an HTTP server and breaks what the test tells it to break.
 //! - [`SmallDisk`]: a file system that fills up, and that can be made read-only under root's hands.
 //! - [`tree`]: files of every kind that a file system knows, and what differs between two trees.
@@ -28,6 +29,8 @@
 )]
 
 mod disk;
+mod locked;
+mod moto;
 mod net;
 mod proxy;
 mod random;
@@ -37,6 +40,8 @@ mod ssh;
 pub mod tree;
 
 pub use disk::SmallDisk;
+pub use locked::LockedBucket;
+pub use moto::{Bucket, MotoServer};
 pub use net::{free_port, pause, wait_for_tcp, wait_until};
 pub use proxy::{Fault, FaultyProxy, Seen, When};
 pub use random::Random;

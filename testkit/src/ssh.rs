@@ -15,6 +15,7 @@ const SSHD: &str = "/usr/sbin/sshd";
 pub struct SshServer {
     port: u16,
     home: TempDir,
+    read_only: bool,
     server: Option<Child>,
 }
 
@@ -22,6 +23,16 @@ impl SshServer {
     /// Starts a server.
     #[must_use]
     pub fn start() -> Self {
+        Self::start_as(false)
+    }
+
+    /// Starts a server that only lets its files be read.
+    #[must_use]
+    pub fn start_read_only() -> Self {
+        Self::start_as(true)
+    }
+
+    fn start_as(read_only: bool) -> Self {
         assert!(
             Path::new(SSHD).exists(),
             "there is no {SSHD}: apt-get install openssh-server openssh-client"
@@ -40,7 +51,7 @@ impl SshServer {
                 .expect("ssh-keygen: apt-get install openssh-client");
             assert!(made.success());
         }
-        let mut server = Self { port: free_port(), home, server: None };
+        let mut server = Self { port: free_port(), home, read_only, server: None };
         let host_key = fs::read_to_string(server.home.path().join("host.pub")).unwrap();
         fs::write(server.known_hosts(), format!("[127.0.0.1]:{} {host_key}", server.port)).unwrap();
         fs::write(server.home.path().join("sshd_config"), server.config()).unwrap();
@@ -148,6 +159,7 @@ impl SshServer {
 
     fn config(&self) -> String {
         let home = self.home.path().display();
+        let sftp = if self.read_only { "internal-sftp -R" } else { "internal-sftp" };
         format!(
             "Port {}\n\
              ListenAddress 127.0.0.1\n\
@@ -160,7 +172,7 @@ impl SshServer {
              KbdInteractiveAuthentication no\n\
              PermitRootLogin prohibit-password\n\
              MaxStartups 100\n\
-             Subsystem sftp internal-sftp\n",
+             Subsystem sftp {sftp}\n",
             self.port
         )
     }

@@ -1,7 +1,9 @@
 //! What the tests need beside the toolchain, and how it gets here.
 
+use crate::root;
 use crate::run::{Failure, Result, cargo, find, output, run};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// A program and the Debian package that holds it.
@@ -25,6 +27,9 @@ const CARGO_TOOLS: [(&str, &str, &str); 2] =
 
 /// Parts of the toolchain.
 const COMPONENTS: [(&str, &str); 2] = [("fmt", "rustfmt"), ("clippy", "clippy")];
+
+/// The S3 server with Object Lock, from PyPI, and the version that was tested.
+const MOTO: &str = "moto[server]==5.2.5";
 
 /// Makes sure that everything is here; installs what isn't, unless only asked to look.
 pub(crate) fn ensure(check: bool) -> Result {
@@ -57,6 +62,7 @@ struct Missing {
     packages: BTreeSet<&'static str>,
     components: Vec<&'static str>,
     tools: Vec<(&'static str, &'static str)>,
+    moto: bool,
 }
 
 impl Missing {
@@ -78,11 +84,22 @@ impl Missing {
                 .filter(|(name, ..)| !has(name))
                 .map(|(_, of, version)| (*of, *version))
                 .collect(),
+            moto: output(Command::new(moto().join("bin/python3")).args(["-c", "import boto3, flask, moto"]))
+                .is_err(),
         }
+        .with_python()
+    }
+
+    /// Debian's Python makes no virtual environments by itself.
+    fn with_python(mut self) -> Self {
+        if self.moto && output(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_err() {
+            self.packages.insert("python3-venv");
+        }
+        self
     }
 
     fn is_nothing(&self) -> bool {
-        self.packages.is_empty() && self.components.is_empty() && self.tools.is_empty()
+        self.packages.is_empty() && self.components.is_empty() && self.tools.is_empty() && !self.moto
     }
 
     /// Returns what to type.
@@ -97,6 +114,10 @@ impl Missing {
         }
         lines.extend(self.components.iter().map(|component| format!("rustup component add {component}")));
         lines.extend(self.tools.iter().map(|(of, version)| format!("cargo install --locked {of}@{version}")));
+        if self.moto {
+            let folder = moto().display().to_string();
+            lines.push(format!("python3 -m venv {folder} && {folder}/bin/pip install '{MOTO}'"));
+        }
         lines
     }
 
@@ -118,8 +139,17 @@ impl Missing {
         for (of, version) in &self.tools {
             run(&mut cargo(&["install", "--locked", &format!("{of}@{version}")]))?;
         }
+        if self.moto {
+            run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(moto()))?;
+            run(Command::new(moto().join("bin/pip")).args(["install", "--quiet", MOTO]))?;
+        }
         Ok(())
     }
+}
+
+/// Returns the folder of moto's own Python: nothing is installed into anyone else's.
+fn moto() -> PathBuf {
+    root().join("target/moto")
 }
 
 fn apt(arguments: &[&str]) -> Result {
@@ -136,12 +166,19 @@ mod tests {
             packages: BTreeSet::from(["restic", "acl"]),
             components: vec!["clippy"],
             tools: vec![("cargo-deny", "0.20.2")],
+            moto: true,
         };
         let expected = [
             "apt-get update && apt-get install -y --no-install-recommends acl restic",
             "rustup component add clippy",
             "cargo install --locked cargo-deny@0.20.2",
         ];
-        assert_eq!(missing.lines(), expected);
+        let lines = missing.lines();
+        let (moto, others) = lines.split_last().unwrap();
+        assert_eq!(others, expected);
+        assert!(
+            moto.starts_with("python3 -m venv") && moto.contains("pip install 'moto[server]=="),
+            "{moto}"
+        );
     }
 }

@@ -6,7 +6,7 @@ use plan::VaultName;
 use std::sync::Arc;
 use vault::keys::MasterKey;
 use vault::passphrase::{self, CHARACTERS_MIN, Weak};
-use vault::{Kind, Password, Repository, Store, store};
+use vault::{Kind, Password, Repository, Store};
 
 /// What opens a vault.
 #[derive(Debug, Clone, Copy)]
@@ -58,16 +58,15 @@ impl Opening<'_> {
         }
     }
 
-    /// Returns where a vault's files lie.
+    /// Returns where a vault's files lie: for one that can't be opened, too.
     pub fn place_of(&self, name: &VaultName) -> Result<Box<dyn Store>> {
-        let vault =
-            self.plan.vaults.get(name).ok_or_else(|| Error::new(format!("there is no vault `{name}`")))?;
+        let vault = self.vault(name)?;
         let keys = self.credentials(vault).or_else(|error| match self.secrets.s3_keys() {
             // The machine's own files are what was lost.
             given if given.access_key.is_some() => Ok(given),
             _ => Err(error.help("or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")),
         })?;
-        Ok(store::open(&vault.url, &keys)?)
+        self.store(name, &keys)
     }
 }
 

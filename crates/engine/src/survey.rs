@@ -13,6 +13,8 @@ pub struct Survey {
     pub points: Vec<Surveyed>,
     /// Vaults that could not be asked, and why: a point may lie there too.
     pub unreachable: Vec<(VaultName, String)>,
+    /// Vaults that another machine pulls and that can't be seen from here, by design: no copy in them is counted.
+    pub unseen: Vec<(VaultName, String)>,
     /// Snapshot files that could not be read.
     pub damaged: Vec<(VaultName, String)>,
 }
@@ -52,6 +54,27 @@ pub fn survey(vaults: &[Opened]) -> Survey {
 }
 
 impl Survey {
+    /// Sets the vaults aside that another machine than this one pulls and that don't answer here: that is no fault.
+    #[must_use]
+    pub fn from(mut self, plan: &Plan, machine: &str) -> Self {
+        let (unreachable, unseen) =
+            self.unreachable.into_iter().partition(|(vault, _)| plan.writes(vault, machine));
+        (self.unreachable, self.unseen) = (unreachable, unseen);
+        self
+    }
+
+    /// Returns whether a vault can't be seen from here by design.
+    #[must_use]
+    pub fn is_unseen(&self, vault: &VaultName) -> bool {
+        self.unseen.iter().any(|(unseen, _)| unseen == vault)
+    }
+
+    /// Returns the vaults of the policy of a point's system that were seen to lack it.
+    #[must_use]
+    pub fn lacking(&self, point: &Surveyed, plan: &Plan) -> Vec<VaultName> {
+        point.lacks(plan).into_iter().filter(|vault| !self.is_unseen(vault)).collect()
+    }
+
     /// Returns the points of one system, oldest first.
     pub fn of<'a>(&'a self, system: &'a SystemName) -> impl DoubleEndedIterator<Item = &'a Surveyed> {
         self.points.iter().filter(move |surveyed| surveyed.point.system.as_deref() == Some(&system.0))

@@ -6,7 +6,7 @@ use plan::{Plan, Secret, VaultName};
 use std::path::PathBuf;
 use std::sync::Arc;
 use vault::store::{self, Credentials};
-use vault::{Kind, Password, Repository};
+use vault::{Kind, Password, Repository, Store};
 
 /// Where secrets come from: the binary's business.
 pub trait Secrets: Sync {
@@ -84,12 +84,24 @@ impl Opening<'_> {
         opened
     }
 
+    /// Opens the place where a vault lies, and not what is in it. There is no other way to one: what is written there keeps to the
+    /// plan's rate, and is held for as long as the plan says.
+    pub(crate) fn store(&self, name: &VaultName, credentials: &Credentials) -> Result<Box<dyn Store>> {
+        let vault = self.vault(name)?;
+        let period = vault.immutable_for.map(|period| jiff::SignedDuration::try_from(period.0)).transpose();
+        let period =
+            period.map_err(|error| Error::new(format!("immutable_for of vault `{name}`: {error}")))?;
+        Ok(store::open_held(&vault.url, credentials, &limits(vault, &self.clock), period)?)
+    }
+
+    pub(crate) fn vault(&self, name: &VaultName) -> Result<&plan::Vault> {
+        self.plan.vaults.get(name).ok_or_else(|| Error::new(format!("there is no vault `{name}`")))
+    }
+
     fn repository(&self, name: &VaultName, created: &mut bool) -> Result<Repository> {
-        let vault =
-            self.plan.vaults.get(name).ok_or_else(|| Error::new(format!("there is no vault `{name}`")))?;
+        let vault = self.vault(name)?;
         let password = self.password(name, vault)?;
-        let limits = limits(vault, &self.clock);
-        let store = || store::open_with(&vault.url, &self.credentials(vault)?, &limits).map_err(Error::from);
+        let store = || self.store(name, &self.credentials(vault)?);
         match Repository::open(store()?, &password) {
             Ok(repository) => self.as_seen(name, repository),
             Err(error) if matches!(error.kind, Kind::NoRepository) => match ((self.seen)(name), self.absent) {

@@ -142,6 +142,10 @@ pub struct Vault {
     pub session_token: Option<Secret>,
     /// How fast it may be written to; as fast as it goes without.
     pub bandwidth: Option<Bandwidth>,
+    /// S3 with Object Lock: how long nobody can delete what was written.
+    pub immutable_for: Option<Period>,
+    /// The only host that writes here: it fetches what the other vaults hold.
+    pub pulled_by: Option<HostName>,
 }
 
 /// How badly the company needs a system. In order of who comes first.
@@ -448,6 +452,26 @@ impl Plan {
             prune: self.policy.prune.clone(),
             verify: self.policy.verify.clone(),
         }
+    }
+
+    /// Returns whether a machine writes to a vault: into one that a host pulls, that host alone does.
+    #[must_use]
+    pub fn writes(&self, vault: &VaultName, machine: &str) -> bool {
+        let puller = self.vaults.get(vault).and_then(|vault| vault.pulled_by.as_ref());
+        puller.is_none_or(|host| self.machine_name(host) == machine)
+    }
+
+    /// Returns the vaults that a machine fetches into.
+    pub fn pulls<'a>(&'a self, machine: &'a str) -> impl Iterator<Item = &'a VaultName> {
+        let pulled = self.vaults.iter().filter(|(_, vault)| vault.pulled_by.is_some());
+        pulled.map(|(name, _)| name).filter(move |name| self.writes(name, machine))
+    }
+
+    /// Returns how often a machine fetches into a vault: as often as the most frequent of the systems that go there.
+    #[must_use]
+    pub fn pull_every(&self, vault: &VaultName) -> Option<Period> {
+        let policies = self.systems.values().map(|system| self.policy_of(system));
+        policies.filter(|policy| policy.vaults.contains(vault)).map(|policy| policy.every).min()
     }
 
     /// Returns what a host's machine calls itself.

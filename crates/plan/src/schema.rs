@@ -98,12 +98,10 @@ const VAULT: &[Key] = &[
     ),
     key(
         "immutable_for",
-        NotYet(
-            "nothing makes this vault immutable yet, and a promise that nobody keeps is worse than none",
-            "take the line out; let the store itself keep versions or lock objects meanwhile",
-        ),
-        "How long nobody can delete what was written. Not supported yet.",
+        Period,
+        "S3 with Object Lock: how long nobody can delete what was written, at least.",
     ),
+    key("pulled_by", Text, "The only host that writes here: it fetches what the other vaults hold."),
 ];
 const BANDWIDTH: &[Key] = &[
     must("from", TimeOfDay("08:00"), "When the limit begins: 08:00, by the machine's own clock."),

@@ -66,6 +66,46 @@ impl Session {
         opened
     }
 
+    /// Returns the vaults that a copy from here may go to: those that this machine pulls, and where it pulls none, all that no
+    /// other machine pulls. Whoever fetches writes nowhere else.
+    pub(crate) fn targets(&self) -> Vec<VaultName> {
+        let machine = &self.holder.hostname;
+        let pulled: Vec<_> = self.plan.pulls(machine).cloned().collect();
+        if !pulled.is_empty() {
+            return pulled;
+        }
+        self.plan.vaults.keys().filter(|vault| self.plan.writes(vault, machine)).cloned().collect()
+    }
+
+    /// Refuses a vault that another machine writes, and says which.
+    pub(crate) fn check_writes(&self, name: &VaultName) -> Result<()> {
+        let host = self.plan.vaults.get(name).and_then(|vault| vault.pulled_by.as_ref());
+        match host.filter(|_| !self.plan.writes(name, &self.holder.hostname)) {
+            Some(host) => {
+                Err(Error::new(format!("only {host} writes to vault `{name}`: it is pulled_by {host}"))
+                    .help(format!("do it on {host}")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Opens every vault of the plan, these as `absent` says and the others only to be read.
+    pub(crate) fn open_for(
+        &self,
+        targets: &[VaultName],
+        absent: Absent,
+        state: Option<&State>,
+    ) -> Vec<Opened> {
+        let others: Vec<_> =
+            self.plan.vaults.keys().filter(|vault| !targets.contains(vault)).cloned().collect();
+        let mut opened = self.open(targets, absent, state);
+        opened.extend(self.open(&others, Absent::Refuse, state));
+        opened.sort_by_key(|opened| {
+            !self.plan.vaults.get(&opened.name).is_some_and(|vault| vault.url.starts_with("file://"))
+        });
+        opened
+    }
+
     /// Opens the seed for a vault: a repository in a folder that is carried by hand.
     pub(crate) fn open_seed(
         &self,

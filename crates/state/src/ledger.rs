@@ -30,6 +30,10 @@ pub enum Body {
     Recovery(Recovery),
     /// A key of a vault was made, removed or tried.
     Key(KeyEvent),
+    /// It was tried whether a vault is immutable, and what ran out was held longer.
+    Immutability(Immutability),
+    /// A vault's own host fetched what the others hold.
+    Pull(Pulled),
     /// The state was made anew from the vaults: what was before is unknown.
     Rebuilt {
         /// How many points the vaults hold.
@@ -129,6 +133,42 @@ pub struct Repaired {
     pub findings: Vec<String>,
     /// Why it could not be done.
     pub failure: Option<String>,
+}
+
+/// Whether a vault was seen to be immutable.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Immutability {
+    /// The vault.
+    pub vault: String,
+    /// Its address in the plan.
+    pub url: String,
+    /// How long nothing can be deleted, as the plan promises it, in seconds.
+    pub immutable_for_seconds: u64,
+    /// Why nothing shows that the store keeps files from being deleted; `None` if it was seen to.
+    pub not_proven: Option<String>,
+    /// Files that are needed.
+    pub files: u64,
+    /// Those whose hold was made longer.
+    pub extended: u64,
+    /// When the first of them can be deleted; `None` if one can be now.
+    pub until: Option<Timestamp>,
+    /// What somebody may have tampered with, and what could not be held.
+    pub findings: Vec<String>,
+    /// Why it could not be looked at.
+    pub failure: Option<String>,
+}
+
+/// What a vault's own host fetched.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Pulled {
+    /// The vault that it was fetched into.
+    pub vault: String,
+    /// The points that were fetched.
+    pub points: Vec<String>,
+    /// What did not work.
+    pub failures: Vec<String>,
 }
 
 /// What a recovery did.

@@ -17,6 +17,7 @@ pub use kv::{
     Event, Expect, Grant, KEY_BYTES_MAX, Kv, Lease, Outcome, Revision, VALUE_BYTES_MAX, Versioned, Watch,
 };
 pub use ledger::{
-    Body, Check, Copied, KeyEvent, Made, Pruned, Record, Recovery, Repaired, RunLease, State, Verification,
+    Body, Check, Copied, Immutability, KeyEvent, Made, Pruned, Pulled, Record, Recovery, Repaired, RunLease,
+    State, Verification,
 };
 pub use sqlite::Sqlite;

@@ -32,6 +32,7 @@ mod crypto;
 mod error;
 mod format;
 mod id;
+pub mod immutable;
 mod input;
 pub mod keys;
 mod lock;

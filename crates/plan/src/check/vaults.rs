@@ -1,8 +1,8 @@
 //! Where copies go.
 
-use super::{Checker, SITE};
+use super::{Checker, HOST, SITE};
 use crate::model::*;
-use crate::{Bandwidth, BandwidthRule};
+use crate::{Bandwidth, BandwidthRule, Period};
 use std::collections::BTreeMap;
 
 impl Checker<'_, '_> {
@@ -25,6 +25,8 @@ impl Checker<'_, '_> {
                 );
             }
             self.vault_url(&url, &vault.url);
+            self.immutable(name, vault);
+            self.pulled(name, vault);
             if let Some(Bandwidth::Rules(rules)) = &vault.bandwidth {
                 self.bandwidth(&format!("{path}.bandwidth"), rules);
             }
@@ -61,6 +63,51 @@ impl Checker<'_, '_> {
                     "write both access_key and secret_key, or neither (then the environment's are used)",
                 );
             }
+        }
+    }
+
+    fn immutable(&mut self, name: &VaultName, vault: &Vault) {
+        const SHORTEST: Period = Period::seconds(86_400);
+        const LONGEST: Period = Period::seconds(10 * 365 * 86_400);
+        let Some(period) = vault.immutable_for else { return };
+        let path = format!("vaults.{name}.immutable_for");
+        if !vault.url.starts_with("s3://") && !vault.url.is_empty() {
+            let message = format!(
+                "nothing keeps the files of vault `{name}` from being deleted by whoever can write there"
+            );
+            let help = "take the line out; let another machine fetch them with pulled_by = \"HOST\", or use S3 with Object Lock";
+            self.error("not-immutable", &path, message, help);
+        } else if period < SHORTEST || period > LONGEST {
+            let message = if period < SHORTEST {
+                format!("an intruder is not noticed and stopped within {period}")
+            } else {
+                format!(
+                    "for {period} nobody could delete anything, whatever it costs, not even who pays for it"
+                )
+            };
+            self.error("bad-amount", &path, message, "write 1 day to 10 years; 30 days are usual");
+        }
+    }
+
+    fn pulled(&mut self, name: &VaultName, vault: &Vault) {
+        let plan = self.plan;
+        let Some(host) = &vault.pulled_by else { return };
+        let path = format!("vaults.{name}.pulled_by");
+        self.refers(&path, HOST, &host.0, &plan.hosts);
+        let policies = plan.systems.iter().map(|(system, of)| (system, plan.policy_of(of).vaults));
+        let alone: Vec<_> = policies
+            .filter(|(_, vaults)| {
+                vaults.contains(name)
+                    && vaults
+                        .iter()
+                        .all(|vault| plan.vaults.get(vault).is_some_and(|vault| vault.pulled_by.is_some()))
+            })
+            .map(|(system, _)| format!("`{system}`"))
+            .collect();
+        if !alone.is_empty() {
+            let message = format!("{} has no vault that `{host}` could fetch from", alone.join(", "));
+            let help = "name a second vault in its policy, one that its own machine writes to";
+            self.error("nothing-to-pull", &path, message, help);
         }
     }
 

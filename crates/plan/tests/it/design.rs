@@ -1,7 +1,7 @@
 //! The plan of a small company, whole: every key of it is read, or refused with the reason.
 
 use crate::base::{codes, read, shown};
-use plan::{Period, ScenarioName, Severity, SystemName, Wanted};
+use plan::{Period, ScenarioName, Severity, SystemName, VaultName, Wanted};
 
 const COMPANY: &str = r#"[organisation]
 name = "Atelier Dupont"
@@ -82,9 +82,7 @@ const POSTGRES: &str =
 
 /// What of it can be carried out today.
 fn supported() -> String {
-    COMPANY
-        .replace(POSTGRES, "source.sqlite = { path = \"/srv/orders.db\" }\npolicy.every = \"5 minutes\"")
-        .replace("immutable_for = \"30 days\"\n", "")
+    COMPANY.replace(POSTGRES, "source.sqlite = { path = \"/srv/orders.db\" }\npolicy.every = \"5 minutes\"")
 }
 
 #[test]
@@ -96,6 +94,8 @@ fn with_sqlite_it_is_read_whole() {
     assert_eq!(plan.policy_of(orders).every, Period::seconds(300));
     assert_eq!(plan.policy_of(orders).vaults.len(), 2);
     assert_eq!(plan.scenarios[&ScenarioName::from("ransomware")].restore_point, Wanted::LastClean);
+    let cloud = &plan.vaults[&VaultName::from("cloud")];
+    assert_eq!(cloud.immutable_for, Some(Period::seconds(30 * 86_400)));
     assert_eq!(plan.policy.verify.as_ref().unwrap().read_data.unwrap().0, 0.1);
 }
 
@@ -107,20 +107,15 @@ fn what_nothing_carries_out_yet_and_nothing_is_lost_by_is_pointed_out() {
 }
 
 #[test]
-fn postgres_and_immutable_vaults_are_refused_with_the_reason_and_a_way_out() {
+fn postgres_is_refused_with_the_reason_and_a_way_out() {
     let parsed = read(COMPANY);
     assert!(parsed.plan.is_none());
     let errors: Vec<_> =
         parsed.diagnostics.iter().filter(|found| found.severity == Severity::Error).collect();
     let refused: Vec<_> = errors.iter().filter(|found| found.code == "not-supported-yet").collect();
-    assert_eq!(refused.len(), 2, "{}", shown(&parsed));
+    assert_eq!(refused.len(), 1, "{}", shown(&parsed));
     assert!(
-        refused[0]
-            .message
-            .contains("immutable_for` is not supported yet: nothing makes this vault immutable")
-    );
-    assert!(
-        refused[1].message.contains("postgres` is not supported yet: PostgreSQL clusters can't be captured")
+        refused[0].message.contains("postgres` is not supported yet: PostgreSQL clusters can't be captured")
     );
     assert!(refused.iter().all(|found| found.help.is_some()));
 }

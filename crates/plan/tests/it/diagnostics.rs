@@ -249,6 +249,30 @@ fn meaning() -> Faults {
             "a drill of an unknown system",
             added("[drills.weekly]\nevery = \"1 week\"\nscenario = \"ransomware\"\nsystems = [\"shopp\"]\n"),
         ),
+        (
+            "a folder that is to be immutable",
+            fault(
+                "site = \"workshop\"\npassword",
+                "site = \"workshop\"\nimmutable_for = \"30 days\"\npassword",
+            ),
+        ),
+        (
+            "a vault that is immutable for an hour",
+            fault("site = \"cloud\"\npassword", "site = \"cloud\"\nimmutable_for = \"1 hour\"\npassword"),
+        ),
+        (
+            "a vault that is immutable for a lifetime",
+            fault("site = \"cloud\"\npassword", "site = \"cloud\"\nimmutable_for = \"80 years\"\npassword"),
+        ),
+        (
+            "a vault that is pulled by nobody",
+            fault("site = \"cloud\"\npassword", "site = \"cloud\"\npulled_by = \"shop-2\"\npassword"),
+        ),
+        (
+            "nothing to pull from",
+            fault("site = \"cloud\"\npassword", "site = \"cloud\"\npulled_by = \"shop-1\"\npassword")
+                .replace("vaults = [\"local\", \"cloud\"]", "vaults = [\"cloud\"]"),
+        ),
         ("a vital system without a deputy", fault("deputy = \"claire\"\n", "")),
         ("a vital system without an owner", fault("owner = \"hugo\"\n", "")),
         ("a deputy who is the owner", fault("deputy = \"claire\"", "deputy = \"hugo\"")),
@@ -341,10 +365,6 @@ fn meaning() -> Faults {
 /// What isn't there yet: refused where something would be lost by ignoring it, pointed out where not.
 fn not_yet() -> Faults {
     vec![
-        (
-            "an immutable vault",
-            fault("site = \"cloud\"\n", "site = \"cloud\"\nimmutable_for = \"30 days\"\n"),
-        ),
         ("systems at one instant", system("consistent_with = [\"shop\"]")),
         (
             "postgres",

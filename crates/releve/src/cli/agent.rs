@@ -5,6 +5,7 @@ use crate::session::{Session, read_plan};
 use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
 use jiff::Timestamp;
+use plan::immutable::look_every;
 use plan::schedule::{History, due};
 use plan::{SystemName, VaultName};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -113,30 +114,53 @@ fn work(session: &Session, state: &State, screen: &Screen, records: &[Record]) -
     if let Some((name, _)) = systems.first().filter(|(_, due)| *due <= now) {
         return Some(backup::one(session, state, screen, name).0);
     }
-    if let Some(verify) = &session.plan.policy.verify {
-        let is_due = |vault: &&VaultName| due(verifications(records, &vault.0), verify.every, now) <= now;
-        if let Some(vault) = session.plan.vaults.keys().find(is_due) {
-            let share = verify.read_data.map_or(0.0, |share| share.0);
-            let window = super::verify::window(records, vault, share);
-            let exit = super::verify::one(session, state, screen, vault, window).0;
-            // What was found is healed at once, from whoever has it sound.
-            return Some(match exit {
-                Exit::Finding => {
-                    exit.worse(super::repair::after_finding(session, state, screen, vault, window))
-                }
-                other => other,
-            });
-        }
+    let plan = &session.plan;
+    let machine = &session.holder.hostname;
+    let ours = || plan.vaults.keys().filter(|vault| plan.writes(vault, machine));
+    // Where a machine fetches, its vaults are made by that: before it there is nothing to verify.
+    if let Some(exit) = pull(session, state, screen, records, now) {
+        return Some(exit);
     }
-    let prune = session.plan.policy.prune.as_ref()?;
-    let is_ours =
-        prune.host.as_ref().is_none_or(|host| session.plan.machine_name(host) == session.holder.hostname);
-    if !is_ours || !matches!(state.held(), Ok(None)) {
-        return None;
+    if let Some(verify) = &plan.policy.verify
+        && let Some(vault) =
+            ours().find(|vault| due(verifications(records, &vault.0), verify.every, now) <= now)
+    {
+        let share = verify.read_data.map_or(0.0, |share| share.0);
+        let window = super::verify::window(records, vault, share);
+        let exit = super::verify::one(session, state, screen, vault, window).0;
+        // What was found is healed at once, from whoever has it sound.
+        return Some(match exit {
+            Exit::Finding => exit.worse(super::repair::after_finding(session, state, screen, vault, window)),
+            other => other,
+        });
     }
-    let vault =
-        session.plan.vaults.keys().find(|vault| due(prunes(records, &vault.0), prune.every, now) <= now)?;
-    Some(super::prune::scheduled(session, state, screen, vault))
+    if let Some(prune) = &plan.policy.prune
+        && prune.host.as_ref().is_none_or(|host| plan.machine_name(host) == machine)
+        && matches!(state.held(), Ok(None))
+        && let Some(vault) = ours().find(|vault| due(prunes(records, &vault.0), prune.every, now) <= now)
+    {
+        return Some(super::prune::scheduled(session, state, screen, vault));
+    }
+    let (vault, _) = ours()
+        .filter_map(|name| Some((name, look_every(plan.vaults.get(name)?.immutable_for?))))
+        .find(|(vault, every)| due(looks(records, &vault.0), *every, now) <= now)?;
+    Some(super::immutable::one(session, state, screen, vault, false).0)
+}
+
+/// Fetches into the first vault of this machine that is due; `None` if none is.
+fn pull(
+    session: &Session,
+    state: &State,
+    screen: &Screen,
+    records: &[Record],
+    now: Timestamp,
+) -> Option<Exit> {
+    let plan = &session.plan;
+    let is_due = |vault: &&VaultName| {
+        plan.pull_every(vault).is_some_and(|every| due(pulls(records, &vault.0), every, now) <= now)
+    };
+    let vault = plan.pulls(&session.holder.hostname).find(is_due)?;
+    Some(super::pull::one(session, state, screen, vault))
 }
 
 fn history(records: &[Record], name: &SystemName) -> History {
@@ -160,6 +184,20 @@ fn verifications(records: &[Record], vault: &str) -> History {
 fn prunes(records: &[Record], vault: &str) -> History {
     fold(records.iter().filter_map(|record| match &record.body {
         Body::Prune(pruned) if pruned.vault == vault => Some((record.time, pruned.failure.is_none())),
+        _ => None,
+    }))
+}
+
+fn pulls(records: &[Record], vault: &str) -> History {
+    fold(records.iter().filter_map(|record| match &record.body {
+        Body::Pull(pulled) if pulled.vault == vault => Some((record.time, pulled.failures.is_empty())),
+        _ => None,
+    }))
+}
+
+fn looks(records: &[Record], vault: &str) -> History {
+    fold(records.iter().filter_map(|record| match &record.body {
+        Body::Immutability(seen) if seen.vault == vault => Some((record.time, seen.failure.is_none())),
         _ => None,
     }))
 }

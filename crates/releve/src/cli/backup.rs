@@ -120,7 +120,9 @@ fn attempt(
             .help("wait for it to end")
     })?;
     let system = session.plan.systems.get(name).ok_or_else(|| engine::Error::new("no such system"))?;
-    let names = session.plan.policy_of(system).vaults;
+    let mut names = session.plan.policy_of(system).vaults;
+    // What another machine fetches, this one has no way to write.
+    names.retain(|vault| session.plan.writes(vault, &session.holder.hostname));
     let vaults = session.open(&names, Absent::Create, Some(state));
     session.say_limits(screen, &names);
     let progress = Arc::new(Progress::default());

@@ -58,7 +58,7 @@ enum Verb {
 #[command(after_help = "Examples:\n  releve key list\n  releve key list --vault cloud --json\n\n\
     No password is needed for it. Exit status 1: the plan's password opens none of a vault's keys.")]
 struct List {
-    /// The vault; all of them unless named; may be repeated
+    /// The vault; all of them unless named, but those that another machine pulls; may be repeated
     #[arg(long = "vault", value_name = "NAME")]
     vaults: Vec<String>,
 }
@@ -218,7 +218,10 @@ impl Opener {
 
 /// Returns the vaults that were named; where the plan has one alone, that one. A change to all is never taken for granted.
 fn chosen(session: &Session, named: &[String]) -> Result<Vec<VaultName>, Failure> {
-    let mut names = vault_names(session, named)?;
+    let mut names = match named {
+        [] => session.plan.vaults.keys().cloned().collect(),
+        named => vault_names(session, named)?,
+    };
     names.sort();
     names.dedup();
     if named.is_empty() && names.len() > 1 {

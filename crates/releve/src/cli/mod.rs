@@ -3,16 +3,19 @@
 mod agent;
 mod backup;
 mod check;
+mod immutable;
 mod init;
 mod key;
 mod points;
 mod prune;
+mod pull;
 mod recover;
 mod repair;
 mod restore;
 mod state;
 mod status;
 mod sync;
+mod undelete;
 mod verify;
 
 use crate::session::Session;
@@ -72,6 +75,10 @@ enum Verb {
     Prune(prune::Options),
     /// Copy points to vaults that lack them
     Sync(sync::Options),
+    /// Prove that nobody can delete what is in a vault, and see to it that it stays so
+    Immutable(immutable::Options),
+    /// Bring back what somebody hid or overwrote in a vault that keeps versions
+    Undelete(undelete::Options),
     /// Look after the keys of the vaults: passwords, the master key, and whether the ones in the safe still open
     Key(key::Options),
     /// If this crashed now: what would be lost, and what is known of getting it back
@@ -129,6 +136,8 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
                 Verb::Repair(options) => repair::run(&session, &options),
                 Verb::Prune(options) => prune::run(&session, &options),
                 Verb::Sync(options) => sync::run(&session, &options),
+                Verb::Immutable(options) => immutable::run(&session, &options),
+                Verb::Undelete(options) => undelete::run(&session, &options),
                 Verb::Status(options) => status::run(&session, &options),
                 Verb::Agent(options) => agent::run(&session, &options),
                 Verb::State(options) => state::run(&session, &options),

@@ -21,13 +21,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let only = session.systems(&selected)?;
     let state = session.state().ok();
     let vaults = session.open_all(Absent::Refuse, state.as_ref());
-    let survey = survey(&vaults);
+    let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
     let wanted = |surveyed: &&Surveyed| {
         options.system.is_none()
             || surveyed.point.system.as_ref().is_some_and(|name| only.iter().any(|only| &only.0 == name))
     };
     let points: Vec<_> = survey.points.iter().filter(wanted).collect();
-    let missing = |surveyed: &Surveyed| surveyed.lacks(&session.plan);
+    let missing = |surveyed: &Surveyed| survey.lacking(surveyed, &session.plan);
     let whole = |surveyed: &Surveyed| surveyed.point.complete && missing(surveyed).is_empty();
     if session.json {
         let list: Vec<_> = points
@@ -44,7 +44,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             survey.unreachable.iter().map(|(vault, why)| json!({ "vault": vault, "why": why })).collect();
         let damaged: Vec<_> =
             survey.damaged.iter().map(|(vault, why)| json!({ "vault": vault, "why": why })).collect();
-        show::print_json(&json!({ "points": list, "unreachable": unreachable, "damaged": damaged }));
+        let unseen: Vec<_> = survey.unseen.iter().map(|(vault, _)| vault).collect();
+        show::print_json(
+            &json!({ "points": list, "unreachable": unreachable, "unseen": unseen, "damaged": damaged }),
+        );
     } else {
         let mut table = show::table(&["point", "system", "time", "files", "bytes", "vaults", ""]);
         for surveyed in &points {
@@ -69,6 +72,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             ]);
         }
         println!("{table}");
+        for (vault, _) in &survey.unseen {
+            eprintln!("note: vault {vault} is pulled by another machine and can't be seen from here");
+        }
         for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
             eprintln!("warning: vault {vault}: {why}");
         }
@@ -76,7 +82,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let fine = survey.unreachable.is_empty()
         && survey.damaged.is_empty()
         && points.iter().all(|surveyed| whole(surveyed));
-    let none_answers = survey.unreachable.len() == vaults.len();
+    let none_answers = survey.unreachable.len() + survey.unseen.len() == vaults.len();
     Ok(if none_answers {
         Exit::Failed
     } else if fine {

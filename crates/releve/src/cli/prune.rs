@@ -2,7 +2,7 @@
 
 use super::backup::stop_on_signal;
 use super::restore::bytes;
-use super::verify::vault_names;
+use super::verify::own_vault_names;
 use crate::session::Session;
 use crate::show::{self, Screen, confirm, size, time};
 use crate::{Exit, Outcome};
@@ -42,7 +42,7 @@ const SHOWN: usize = 20;
     Exit status 1: something did not go as it should; it is named; 2: a vault could not be pruned."
 )]
 pub(super) struct Options {
-    /// The vaults; all of them unless named
+    /// The vaults; all of them unless named, but those that another machine pulls
     vaults: Vec<String>,
     /// Show which points would go, and why, and stop
     #[arg(long)]
@@ -80,7 +80,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
-    let names = vault_names(session, &options.vaults)?;
+    let names = own_vault_names(session, &options.vaults)?;
     let state = session.state()?;
     let now = Timestamp::now();
     if let Some(reason) = &options.hold {

@@ -1,7 +1,7 @@
 //! `releve repair`.
 
 use super::backup::stop_on_signal;
-use super::verify::vault_names;
+use super::verify::own_vault_names;
 use crate::session::Session;
 use crate::show::{self, Screen, confirm, size, time};
 use crate::{Exit, Outcome};
@@ -31,7 +31,7 @@ const SHOWN: usize = 20;
     Exit status 1: something is beyond repair, or would be repaired (--dry-run); 2: a vault could not be repaired."
 )]
 pub(super) struct Options {
-    /// The vaults; all of them unless named
+    /// The vaults; all of them unless named, but those that another machine pulls
     vaults: Vec<String>,
     /// Read and check this much of the data, to find damage: a share like 10%, or `all`
     #[arg(long, value_name = "SHARE", default_value = "all")]
@@ -45,7 +45,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
-    let names = vault_names(session, &options.vaults)?;
+    let names = own_vault_names(session, &options.vaults)?;
     let state = session.state()?;
     let screen = Screen::new(session.json, false);
     let mut worst = Exit::Done;

@@ -52,6 +52,17 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         Some(name) => vault_names(session, std::slice::from_ref(name))?.pop(),
         None => None,
     };
+    let targets = session.targets();
+    // A seed is another place than the vault: whoever has its password may fill one.
+    if let Some(name) = only.as_ref().filter(|name| options.seed.is_none() && !targets.contains(name)) {
+        session.check_writes(name)?;
+        return Err(engine::Error::new(format!(
+            "this machine fetches, and copies to nothing else than {}",
+            list(&targets)
+        ))
+        .help(format!("copy to {name} on a machine that makes its points"))
+        .into());
+    }
     let absolute = |folder: &PathBuf| std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
     let (seed, from) = (options.seed.as_ref().map(absolute), options.from.as_ref().map(absolute));
     let state = session.state()?;
@@ -64,7 +75,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             let systems = if options.systems.is_empty() { None } else { Some(systems.as_slice()) };
             seed::bring_in(session, &state, systems, vault, folder, options.dry_run)?
         }
-        _ => between(session, &state, &systems, only.as_ref(), options.dry_run),
+        _ => between(session, &state, &systems, &targets, only.as_ref(), options.dry_run),
     };
     session.say_limits(&screen, session.plan.vaults.keys().filter(|name| job.places.contains_key(&name.0)));
     let report = job.carry_out(session, &screen, options.dry_run);
@@ -99,24 +110,33 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     Ok(exit)
 }
 
-/// What the vaults lack of one another.
+/// Fetches into one vault what the others hold and it lacks, the newest first.
+pub(super) fn fetch(session: &Session, state: &State, screen: &Screen, into: &VaultName) -> Copied {
+    let systems: Vec<SystemName> = session.plan.systems.keys().cloned().collect();
+    let job = between(session, state, &systems, std::slice::from_ref(into), None, false);
+    session.say_limits(screen, session.plan.vaults.keys().filter(|name| job.places.contains_key(&name.0)));
+    job.carry_out(session, screen, false).record
+}
+
+/// What these vaults lack of what the others hold, or `only` one of them does.
 fn between(
     session: &Session,
     state: &State,
     systems: &[SystemName],
+    targets: &[VaultName],
     only: Option<&VaultName>,
     dry_run: bool,
 ) -> Job {
     let absent = if dry_run { Absent::Refuse } else { Absent::Create };
-    let vaults = session.open_all(absent, Some(state));
-    let survey = survey(&vaults);
+    let vaults = session.open_for(targets, absent, Some(state));
+    let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
     let mut job = Job { none_open: vaults.iter().all(|vault| vault.repository.is_err()), ..Job::default() };
     for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
         job.failures.push(format!("vault {vault}: {why}"));
     }
     for point in survey.points.iter().rev().filter(|point| is_of(point, systems)) {
-        for to in point.lacks(&session.plan) {
-            if only.is_some_and(|only| *only != to) {
+        for to in survey.lacking(point, &session.plan) {
+            if !targets.contains(&to) || only.is_some_and(|only| *only != to) {
                 continue;
             }
             job.places.entry(to.0.clone()).or_insert_with(|| {
@@ -132,6 +152,10 @@ fn between(
         }
     }
     job
+}
+
+fn list(names: &[VaultName]) -> String {
+    names.iter().map(|name| name.0.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 fn is_of(point: &Surveyed, systems: &[SystemName]) -> bool {

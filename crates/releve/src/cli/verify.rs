@@ -26,7 +26,7 @@ const SHOWN: usize = 20;
     From the vault alone. Exit status 1: something is damaged or missing; it is named."
 )]
 pub(super) struct Options {
-    /// The vaults; all of them unless named
+    /// The vaults; all of them unless named, but those that another machine pulls
     vaults: Vec<String>,
     /// Read and check this much of the data: a share like 10%, or `all`
     #[arg(long, value_name = "SHARE")]
@@ -52,10 +52,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     Ok(worst)
 }
 
-/// Returns the vaults that were named, or all.
+/// Returns the vaults that were named, or all but those that another machine pulls.
 pub(super) fn vault_names(session: &Session, named: &[String]) -> Result<Vec<VaultName>, Failure> {
     if named.is_empty() {
-        return Ok(session.plan.vaults.keys().cloned().collect());
+        let ours = |vault: &&VaultName| session.plan.writes(vault, &session.holder.hostname);
+        return Ok(session.plan.vaults.keys().filter(ours).cloned().collect());
     }
     let known = |name: &String| {
         let name = VaultName(name.clone());
@@ -70,6 +71,13 @@ pub(super) fn vault_names(session: &Session, named: &[String]) -> Result<Vec<Vau
         Err(Failure::Said(Exit::Usage))
     };
     named.iter().map(known).collect()
+}
+
+/// Returns the vaults that were named, or all that this machine may write; one that it may not is an error that says who does.
+pub(super) fn own_vault_names(session: &Session, named: &[String]) -> Result<Vec<VaultName>, Failure> {
+    let names = vault_names(session, named)?;
+    names.iter().try_for_each(|name| session.check_writes(name))?;
+    Ok(names)
 }
 
 /// Returns the packs to read next: where the last verification that read any ended, so that all have their turn.

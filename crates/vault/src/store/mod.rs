@@ -8,12 +8,15 @@ mod paced;
 mod s3;
 mod sftp;
 mod temporary;
+mod versions;
 mod wire;
 
 pub use limits::Limits;
 pub use pace::Pace;
+pub use versions::{Canary, Version, Versions};
 
 use crate::{Error, Kind, Result};
+use jiff::SignedDuration;
 use std::fmt;
 use std::ops::Range;
 
@@ -115,7 +118,8 @@ pub trait Store: Send + Sync + fmt::Debug {
         self.write(kind, name, &bytes)
     }
 
-    /// Removes the file. One that isn't there is no error.
+    /// Removes the file. One that isn't there is no error. Where versions are held, this hides the file at once, and its bytes
+    /// are freed by the store when the hold ends.
     fn remove(&self, kind: FileKind, name: &str) -> Result<()>;
 
     /// Returns how many calls at a time make it fastest: few for a disk, more for a distant store.
@@ -123,6 +127,12 @@ pub trait Store: Send + Sync + fmt::Debug {
 
     /// Returns whether it is on this machine: local is read before distant.
     fn is_local(&self) -> bool;
+
+    /// Returns what the store can do with versions; `None` where it keeps none. A store of a kind that may keep them
+    /// returns something and finds out when it is asked.
+    fn versions(&self) -> Option<&dyn Versions> {
+        None
+    }
 }
 
 /// Returns an error for `verb` on a file of this store.
@@ -184,11 +194,27 @@ pub fn in_folder(folder: &std::path::Path) -> Box<dyn Store> {
 
 /// Opens the store at `address`, as [`open`] does, with other bounds on retries and waiting.
 pub fn open_with(address: &str, credentials: &Credentials, limits: &Limits) -> Result<Box<dyn Store>> {
+    open_held(address, credentials, limits, None)
+}
+
+/// Opens the store at `address`, as [`open_with`] does; all that is written there (but locks, which live for minutes) is held
+/// against deletion for `period`. Only S3 with Object Lock can: [`Kind::Unsupported`] for any other.
+pub fn open_held(
+    address: &str,
+    credentials: &Credentials,
+    limits: &Limits,
+    period: Option<SignedDuration>,
+) -> Result<Box<dyn Store>> {
     let bad = |what: String| Error::new(address::without_secrets(address), Kind::BadAddress(what));
     match address.split_once("://").map(|(scheme, _)| scheme) {
+        Some("file" | "sftp") if period.is_some() => {
+            let what = "nothing keeps the files of such a vault from being deleted";
+            Err(Error::new(address::without_secrets(address), Kind::Unsupported(what.into())))
+        }
         Some("file") => Ok(Box::new(file::FileStore::new(address::file(address).map_err(bad)?, limits))),
         Some("s3") => {
-            Ok(Box::new(s3::S3Store::new(address::s3(address).map_err(bad)?, credentials, limits)?))
+            let address = address::s3(address).map_err(bad)?;
+            Ok(Box::new(s3::S3Store::new(address, credentials, limits, period)?))
         }
         Some("sftp") => Ok(Box::new(sftp::SftpStore::new(address::sftp(address).map_err(bad)?, limits))),
         _ => Err(bad(address::unknown(address))),

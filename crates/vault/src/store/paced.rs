@@ -21,25 +21,13 @@ impl Paced {
 
     async fn send(&self, request: Request<Buffer>) -> reqwest::Result<Response<Buffer>> {
         let (parts, body) = request.into_parts();
-        let pace = self.pace.clone();
-        let pieces = stream::unfold(body, move |mut rest| {
-            let pace = pace.clone();
-            async move {
-                let piece = rest.slice(..pace.piece().min(rest.len())).to_bytes();
-                if piece.is_empty() {
-                    return None;
-                }
-                pace.turn(piece.len()).await;
-                rest = rest.slice(piece.len()..);
-                Some((Ok::<_, std::convert::Infallible>(piece), rest))
-            }
-        });
+        let body = pieces(body, self.pace.clone());
         // The length is in the headers: the store has signed it.
         let answer = self
             .client
             .request(parts.method, parts.uri.to_string())
             .headers(parts.headers)
-            .body(reqwest::Body::wrap_stream(pieces))
+            .body(body)
             .send()
             .await?;
         let mut response = Response::new(Buffer::new());
@@ -50,6 +38,29 @@ impl Paced {
         *response.body_mut() = Buffer::from(answer.bytes().await?);
         Ok(response)
     }
+}
+
+/// Returns a body to be sent, a long one at its pace. The request has to name its length.
+pub(super) fn body(bytes: Buffer, pace: Option<&Pace>) -> reqwest::Body {
+    match pace {
+        Some(pace) if bytes.len() >= SMALL => pieces(bytes, pace.clone()),
+        _ => bytes.to_bytes().into(),
+    }
+}
+
+fn pieces(bytes: Buffer, pace: Pace) -> reqwest::Body {
+    reqwest::Body::wrap_stream(stream::unfold(bytes, move |mut rest| {
+        let pace = pace.clone();
+        async move {
+            let piece = rest.slice(..pace.piece().min(rest.len())).to_bytes();
+            if piece.is_empty() {
+                return None;
+            }
+            pace.turn(piece.len()).await;
+            rest = rest.slice(piece.len()..);
+            Some((Ok::<_, std::convert::Infallible>(piece), rest))
+        }
+    }))
 }
 
 impl HttpTransport for Paced {

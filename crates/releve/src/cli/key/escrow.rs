@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
     Exit status 1: it opens not all of the vaults (an exported master key: none), or something could not be read with it; 2: a vault could not be asked."
 )]
 pub(super) struct Check {
-    /// The vault; all of them unless named; may be repeated
+    /// The vault; all of them unless named, but those that another machine pulls; may be repeated
     #[arg(long = "vault", value_name = "NAME")]
     vaults: Vec<String>,
     /// The password to try; `-` is standard input

@@ -25,10 +25,11 @@ pub(super) fn fill(
     dry_run: bool,
 ) -> Result<Job> {
     let vaults = session.open_all(Absent::Refuse, Some(state));
-    let survey = survey(&vaults);
+    let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
     let sources = others(&vaults, vault);
     let mut job = Job { none_open: sources.is_empty(), ..Job::default() };
-    for (name, why) in survey.unreachable.iter().chain(&survey.damaged) {
+    let unseen = survey.unseen.iter().filter(|(name, _)| name == vault);
+    for (name, why) in survey.unreachable.iter().chain(unseen).chain(&survey.damaged) {
         match name == vault {
             // Its absence is what a seed is for.
             true => screen.line(&format!("vault {name} is taken for empty: {why}")),

@@ -3,11 +3,17 @@
 //! S3 itself shows an object only when it is whole and stored, so a write is one request. Keys come from the
 //! caller alone: neither the environment, nor `~/.aws`, nor a cloud's metadata service is asked.
 
+mod locked;
+mod signed;
+
 use super::limits::Failure;
 use super::paced::Paced;
-use super::{Credentials, FileKind, Limits, Listed, Store, address::S3Address, is_name, place, wire};
+use super::{
+    Credentials, FileKind, Limits, Listed, Store, Versions, address::S3Address, is_name, place, wire,
+};
 use crate::{Error, Kind, Result};
 use futures_util::StreamExt;
+use jiff::SignedDuration;
 use opendal::{Buffer, BytesRange, EntryMode, ErrorKind, HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
 use std::error::Error as _;
@@ -23,10 +29,19 @@ pub(super) struct S3Store {
     shown: String,
     operator: Operator,
     limits: Limits,
+    signed: signed::Signed,
+    prefix: String,
+    /// For how long what is written is held.
+    period: Option<SignedDuration>,
 }
 
 impl S3Store {
-    pub(super) fn new(address: S3Address, credentials: &Credentials, limits: &Limits) -> Result<Self> {
+    pub(super) fn new(
+        address: S3Address,
+        credentials: &Credentials,
+        limits: &Limits,
+        period: Option<SignedDuration>,
+    ) -> Result<Self> {
         let failed = |kind| Error::new(format!("open {}", address.shown), kind);
         let given = |key: &Option<String>| key.clone().filter(|key| !key.is_empty());
         let (Some(access), Some(secret)) = (given(&credentials.access_key), given(&credentials.secret_key))
@@ -44,8 +59,9 @@ impl S3Store {
             .checksum_algorithm("md5")
             .disable_config_load()
             .disable_ec2_metadata();
-        if let Some(token) = given(&credentials.session_token) {
-            builder = builder.session_token(&token);
+        let token = given(&credentials.session_token);
+        if let Some(token) = &token {
+            builder = builder.session_token(token);
         }
         if let Some(endpoint) = &address.endpoint {
             builder = builder.endpoint(endpoint);
@@ -57,12 +73,14 @@ impl S3Store {
             Operator::new(builder).map_err(|error| failed(Kind::BadAddress(error.message().to_owned())))?;
         let client =
             client(address.loopback, limits).map_err(|error| failed(Kind::Io(io::Error::other(error))))?;
+        let signed = signed::Signed::new(client.clone(), &address, (&access, &secret, token.as_deref()));
         let transport = match &limits.pace {
             Some(pace) => HttpTransporter::new(Paced::new(client, pace.clone())),
             None => HttpTransporter::new(ReqwestTransport::new(client)),
         };
         let operator = operator.with_context(OperationContext::new().with_http_transport(transport));
-        Ok(Self { shown: address.shown, operator, limits: limits.clone() })
+        let S3Address { shown, prefix, .. } = address;
+        Ok(Self { shown, operator, limits: limits.clone(), signed, prefix, period })
     }
 
     fn call<T>(
@@ -119,12 +137,21 @@ impl S3Store {
         {
             return Ok(());
         }
-        let mut write = pin!(self.operator.write(path, buffer.clone()).into_future());
-        let mut allowance = self.limits.allowance(buffer.len());
+        if let Some(until) = self.hold_for(kind) {
+            return self.put_held(path, buffer, until).await.map(drop);
+        }
+        let written = self.uploaded(buffer.len(), self.operator.write(path, buffer.clone()).into_future());
+        written.await?.map(drop).map_err(|error| failure(&error))
+    }
+
+    /// Waits for an upload, but not for ever.
+    async fn uploaded<T>(&self, bytes: usize, upload: impl Future<Output = T>) -> Result<T, Failure> {
+        let mut upload = pin!(upload);
+        let mut allowance = self.limits.allowance(bytes);
         loop {
             let held = self.limits.held();
-            match timeout(allowance, &mut write).await {
-                Ok(done) => return done.map(drop).map_err(|error| failure(&error)),
+            match timeout(allowance, &mut upload).await {
+                Ok(done) => return Ok(done),
                 // As long as somebody was held back meanwhile, that may have been us.
                 Err(_) if self.limits.held() > held => {
                     allowance = self.limits.held() - held + self.limits.stall;
@@ -246,6 +273,10 @@ impl Store for S3Store {
     fn is_local(&self) -> bool {
         false
     }
+
+    fn versions(&self) -> Option<&dyn Versions> {
+        Some(self)
+    }
 }
 
 impl fmt::Debug for S3Store {
@@ -268,16 +299,23 @@ fn silence(time: Duration) -> Failure {
 
 fn failure(error: &opendal::Error) -> Failure {
     if let Some(tls) = tls_error(error) {
-        let way_out = "if the server is yours, add its CA to the certificates that this machine trusts";
-        return Failure::Final(Kind::Refused(format!("{tls}; {way_out}")));
+        return Failure::Final(Kind::Refused(tls));
     }
     let Answer { code, text } = Answer::of(error);
     if error.is_temporary() || code == "BadDigest" {
         return Failure::Passing(text);
     }
-    Failure::Final(match (error.kind(), code.as_str()) {
+    judge(error.kind(), &code, text)
+}
+
+/// Sorts what a server said no with.
+fn judge(kind: ErrorKind, code: &str, text: String) -> Failure {
+    Failure::Final(match (kind, code) {
         (_, "NoSuchBucket") => Kind::NoRepository,
         (_, "RequestTimeTooSkewed") => Kind::Refused(format!("{text}; set this machine's clock")),
+        (_, "InvalidRequest") if text.contains("ObjectLock") || text.contains("Object Lock") => {
+            Kind::Refused(format!("{text}; create the bucket with Object Lock, or take immutable_for out"))
+        }
         (_, code) if code.contains("QuotaExceeded") || code.contains("StorageFull") => Kind::Full,
         (_, "InsufficientStorage") => Kind::Full,
         (_, "PermanentRedirect" | "AuthorizationHeaderMalformed") => {
@@ -324,7 +362,8 @@ impl Answer {
     }
 }
 
-fn tls_error(error: &opendal::Error) -> Option<&rustls::Error> {
+/// Returns what is wrong with the server's certificate, if that is what failed, and the way out.
+fn tls_error(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     let mut cause = error.source();
     while let Some(error) = cause {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
@@ -332,7 +371,8 @@ fn tls_error(error: &opendal::Error) -> Option<&rustls::Error> {
         if let Some(tls @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) =
             found
         {
-            return Some(tls);
+            let way_out = "if the server is yours, add its CA to the certificates that this machine trusts";
+            return Some(format!("{tls}; {way_out}"));
         }
         cause = error.source();
     }

@@ -1,11 +1,14 @@
 //! `releve status`: what is known, and what isn't. Never tested is never shown as fine.
 
+mod places;
+
 use crate::session::Session;
 use crate::show::{self, size, time};
 use crate::{Exit, Outcome};
 use engine::survey::{Survey, survey};
 use engine::vaults::Absent;
 use jiff::Timestamp;
+use places::{Place, places};
 use plan::forecast::{self, Measured, Predicted};
 use plan::{SystemName, VaultName};
 use serde_json::json;
@@ -36,26 +39,32 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let now = Timestamp::now();
     let state = session.state()?;
     let vaults = session.open_all(Absent::Refuse, Some(&state));
-    let survey = survey(&vaults);
+    let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
     let records = state.records().map_err(|error| engine::Error::new(error.to_string()))?;
     let lines: Vec<_> =
         session.plan.systems.keys().map(|name| line(session, name, &survey, &records, now)).collect();
+    let places = places(session, &survey, &records, now);
     let dying = dying(&records, now);
     let unpruned = unpruned(&records);
     let fine = unpruned.is_empty()
         && survey.unreachable.is_empty()
         && survey.damaged.is_empty()
-        && lines.iter().all(Line::is_fine);
+        && lines.iter().all(Line::is_fine)
+        && places.iter().all(Place::is_fine);
     if session.json {
         let systems: Vec<_> = lines.iter().map(|line| line.json(session, &survey)).collect();
         let unreachable: Vec<_> =
             survey.unreachable.iter().map(|(vault, why)| json!({ "vault": vault, "why": why })).collect();
-        show::print_json(&json!({ "time": now, "fine": fine, "systems": systems, "unreachable": unreachable,
-                "damaged_packs": dying, "prune_failures": unpruned }));
+        let places: Vec<_> = places.iter().map(Place::json).collect();
+        show::print_json(
+            &json!({ "time": now, "fine": fine, "systems": systems, "vaults": places, "unreachable": unreachable,
+                "damaged_packs": dying, "prune_failures": unpruned }),
+        );
     } else {
         for line in &lines {
             line.print(session, &survey);
         }
+        places.iter().for_each(Place::print);
         for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
             println!("vault {vault}: {why}");
         }
@@ -76,8 +85,8 @@ fn line(session: &Session, name: &SystemName, survey: &Survey, records: &[Record
     let newest = survey.of(name).rev().find(|surveyed| surveyed.point.complete);
     let policy = system.map(|system| session.plan.policy_of(system)).unwrap_or_default();
     let missing = match newest {
-        Some(newest) => policy.vaults.into_iter().filter(|vault| !newest.vaults.contains(vault)).collect(),
-        None => policy.vaults,
+        Some(newest) => survey.lacking(newest, &session.plan),
+        None => policy.vaults.into_iter().filter(|vault| !survey.is_unseen(vault)).collect(),
     };
     let time = newest.map(|newest| newest.point.time);
     let bytes = newest.and_then(|newest| newest.point.info.as_ref()).map_or(0, |info| info.bytes);
