@@ -203,6 +203,14 @@ impl Round<'_> {
             let planned = examine(&repository, &others, &options, &progress).unwrap();
             let report = mend(&repository, &others, &planned, &options, &progress).unwrap();
             assert!(report.lost == 0 || vault == self.weak, "{planned:?} {report:?}\n{:#?}", self.log);
+            if report.lost > 0 {
+                // Points that only the weak one had, and that nobody promised to bring back.
+                for (id, snapshot) in repository.snapshots().unwrap().0 {
+                    if !self.life.points.values().any(|(root, _)| *root == snapshot.tree) {
+                        repository.store().remove(FileKind::Snapshot, &id.to_string()).unwrap();
+                    }
+                }
+            }
         }
         for (from, to) in [(0, 1), (1, 0)] {
             let (source, target) = (self.life.open(VAULTS[from]), self.life.open(VAULTS[to]));
