@@ -6,7 +6,7 @@ use std::fmt;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// An error for a person: what failed, why, and what to do.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Error {
     /// What failed and why.
     pub message: String,
@@ -63,6 +63,12 @@ impl From<vault::Error> for Error {
             _ => None,
         };
         Self { message: error.to_string(), retryable: error.is_retryable(), help: help.map(str::to_owned) }
+    }
+}
+
+impl From<state::Error> for Error {
+    fn from(error: state::Error) -> Self {
+        Self::new(error.to_string())
     }
 }
 

@@ -109,12 +109,7 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
     }
     for opened in job.vaults {
         if let Err(error) = &opened.repository {
-            let error = crate::Error {
-                message: error.message.clone(),
-                help: error.help.clone(),
-                retryable: error.retryable,
-            };
-            vaults.insert(opened.name.clone(), Err(error));
+            vaults.insert(opened.name.clone(), Err(error.clone()));
         }
     }
     Ok(Made {

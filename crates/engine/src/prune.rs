@@ -52,7 +52,7 @@ const BEHIND_MAX: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 
 /// Returns an error if this machine's clock shows less than it did before: all that is decided here rests on it.
 pub fn check_clock(state: &State, now: Timestamp) -> Result<()> {
-    let latest = state.latest_sign().map_err(|error| Error::new(error.to_string()))?;
+    let latest = state.latest_sign()?;
     if let Some(latest) = latest.filter(|latest| latest.duration_since(now) > BEHIND_MAX) {
         return Err(Error::new(format!("this machine's clock says {now}, and it has said {latest} before"))
             .help("set the clock; if it was wrong before and is right now: releve prune --trust-clock"));
@@ -68,7 +68,7 @@ pub fn witness(state: &State, survey: &Survey, vaults: &[VaultName], now: Timest
             .iter()
             .flat_map(|point| copies(point, vault).map(|file| (file.to_string(), identity(point))))
             .collect();
-        state.see(&vault.0, &there, now).map_err(|error| Error::new(error.to_string()))?;
+        state.see(&vault.0, &there, now)?;
     }
     Ok(())
 }
@@ -90,8 +90,7 @@ pub fn retention(
     sure: &Sure<'_>,
     now: Timestamp,
 ) -> Result<Retention> {
-    let failed = |error: state::Error| Error::new(error.to_string());
-    let seen = state.seen(&vault.0).map_err(failed)?;
+    let seen = state.seen(&vault.0)?;
     let earliest = earliest(plan, state)?;
     let mut retention = Retention { points: Vec::new(), foreign: 0, known: Vec::new() };
     retention.known = seen.keys().filter_map(|snapshot| snapshot.parse().ok()).collect();
@@ -111,8 +110,7 @@ pub fn retention(
                 host: point.point.snapshot.hostname.clone(),
                 first_seen: first.map_or(now, |seen| seen.first),
                 unseen_at: first.and_then(|seen| seen.unseen_at),
-                trusted: sure.trusted.contains(&identity(point))
-                    || state.is_trusted(&identity(point)).map_err(failed)?,
+                trusted: sure.trusted.contains(&identity(point)) || state.is_trusted(&identity(point))?,
             };
             if nth > 0 {
                 // The same point, copied twice: one is enough.
@@ -169,7 +167,7 @@ pub fn identity(point: &Surveyed) -> String {
 fn earliest(plan: &Plan, state: &State) -> Result<HashMap<String, Seen>> {
     let mut earliest: HashMap<String, Seen> = HashMap::new();
     for vault in plan.vaults.keys() {
-        for seen in state.seen(&vault.0).map_err(|error| Error::new(error.to_string()))?.into_values() {
+        for seen in state.seen(&vault.0)?.into_values() {
             match earliest.get_mut(&seen.point) {
                 Some(known) if known.first <= seen.first => {}
                 Some(known) => *known = seen,

@@ -13,9 +13,7 @@ const LOST_AND_FOUND: &str = "lost+found";
 impl Opening<'_> {
     /// Opens the seed for a vault in a folder, with its index loaded. With [`Absent::Create`] an empty folder becomes one.
     pub fn open_seed(&self, name: &VaultName, folder: &Path) -> Result<Arc<Repository>> {
-        let vault =
-            self.plan.vaults.get(name).ok_or_else(|| Error::new(format!("there is no vault `{name}`")))?;
-        let password = self.password(name, vault)?;
+        let password = self.password(name)?;
         let place = || store::in_folder(folder);
         let repository = match Repository::open(place(), &password) {
             Ok(repository) => repository,

@@ -95,12 +95,12 @@ impl Opening<'_> {
     }
 
     pub(crate) fn vault(&self, name: &VaultName) -> Result<&plan::Vault> {
-        self.plan.vaults.get(name).ok_or_else(|| Error::new(format!("there is no vault `{name}`")))
+        self.plan.vaults.get(name).ok_or_else(|| no_vault(name))
     }
 
     fn repository(&self, name: &VaultName, created: &mut bool) -> Result<Repository> {
         let vault = self.vault(name)?;
-        let password = self.password(name, vault)?;
+        let password = self.password(name)?;
         let store = || self.store(name, &self.credentials(vault)?);
         match Repository::open(store()?, &password) {
             Ok(repository) => self.as_seen(name, repository),
@@ -120,9 +120,9 @@ impl Opening<'_> {
         }
     }
 
-    /// Returns the password of a vault.
-    pub(crate) fn password(&self, name: &VaultName, vault: &plan::Vault) -> Result<Password> {
-        let Some(secret) = &vault.password else {
+    /// Returns the password that the plan has for a vault.
+    pub fn password(&self, name: &VaultName) -> Result<Password> {
+        let Some(secret) = &self.vault(name)?.password else {
             return Err(Error::new(format!("vault `{name}` has no password in the plan")));
         };
         let got = self.secrets.get(secret);
@@ -161,6 +161,25 @@ impl Opening<'_> {
             session_token: text(&vault.session_token)?,
         })
     }
+}
+
+/// Returns one of the vaults, or why it could not be opened.
+pub fn repository(vaults: &[Opened], name: &VaultName) -> Result<Arc<Repository>> {
+    match vaults.iter().find(|opened| &opened.name == name) {
+        Some(opened) => opened.repository.clone(),
+        None => Err(no_vault(name)),
+    }
+}
+
+/// Returns all vaults that are open but this one: any of them may have the one sound copy of a blob.
+#[must_use]
+pub fn others(vaults: &[Opened], name: &VaultName) -> Vec<Arc<Repository>> {
+    let others = vaults.iter().filter(|opened| &opened.name != name);
+    others.filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect()
+}
+
+fn no_vault(name: &VaultName) -> Error {
+    Error::new(format!("there is no vault `{name}`"))
 }
 
 /// Returns the folders of the vaults that are directories on this machine: no system may swallow its own vault.

@@ -117,10 +117,10 @@ impl fmt::Display for NoChoice {
 impl std::error::Error for NoChoice {}
 
 /// A sign of tampering: more than half of at least so many files changed or gone at once …
-const MASS_SHARE: f64 = 0.5;
-const MASS_FILES: u64 = 20;
+pub(crate) const MASS_SHARE: f64 = 0.5;
+pub(crate) const MASS_FILES: u64 = 20;
 /// … and what came instead doesn't compress, as encrypted content doesn't.
-const NOISE: f64 = 0.9;
+pub(crate) const NOISE: f64 = 0.9;
 
 /// Chooses among the points of one system.
 pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choice, NoChoice> {
@@ -252,11 +252,11 @@ fn first_sign(points: &[&Facts]) -> Option<(usize, String)> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn point(id: &str, second: i64) -> Facts {
+    pub(crate) fn point(id: &str, second: i64) -> Facts {
         Facts {
             id: id.into(),
             time: Timestamp::from_second(second).unwrap(),

@@ -3,6 +3,7 @@
 //! Points of which something doesn't fit are judged apart from the others, so that they never push out good ones: what an intruder
 //! or a broken clock adds costs room, not history. Rules count points, not days: while nothing new comes, nothing old goes.
 
+use crate::choose::{MASS_FILES, MASS_SHARE, NOISE};
 use crate::{Facts, Keep, Period};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
@@ -48,16 +49,12 @@ pub const DELAY_MIN: Period = Period::seconds(24 * 3600);
 const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(10);
 /// How long before the last look at the vault a point may have begun that was not there then: a capture takes its time.
 const CAPTURE_MAX: SignedDuration = SignedDuration::from_hours(24);
-/// More than this share of the files changed or gone, and at least so many of them.
-const MASS_SHARE: f64 = 0.5;
-const MASS_FILES: u64 = 20;
 /// So many times as much as in any point before, and at least so many bytes more.
 const GROWTH: u64 = 3;
 const GROWTH_BYTES: u64 = 1 << 30;
 /// More points than this within one interval of the plan, by hand or not, are a crowd.
 const CROWD: usize = 4;
-/// New content that doesn't compress, where it used to, and at least so many bytes of it.
-const NOISE: f64 = 0.9;
+/// New content that doesn't compress is a sign where less than this share didn't before, and there are at least so many bytes of it.
 const USUAL_NOISE: f64 = 0.5;
 const NOISE_BYTES: u64 = 16 << 20;
 
@@ -258,21 +255,9 @@ mod tests {
     const HOUR: i64 = 3600;
 
     fn point(id: u32, second: i64) -> Witnessed {
-        let time = Timestamp::from_second(second).unwrap();
-        let facts = Facts {
-            id: format!("{id:012}"),
-            time,
-            complete: true,
-            verified: None,
-            files: 100,
-            bytes: 1000,
-            vaults: vec![],
-            touched: Some(0.01),
-            touched_files: 1,
-            incompressible: 0.2,
-            bytes_new: 10,
-        };
-        Witnessed { facts, host: "shop-1".into(), first_seen: time, unseen_at: None, trusted: false }
+        let facts = crate::choose::tests::point(&format!("{id:012}"), second);
+        let first_seen = facts.time;
+        Witnessed { facts, host: "shop-1".into(), first_seen, unseen_at: None, trusted: false }
     }
 
     fn kept(points: &[Witnessed], keep: &Keep) -> Vec<u32> {

@@ -3,7 +3,7 @@
 use crate::cli::Global;
 use crate::{Exit, Failure, show};
 use engine::keys::{Tried, With};
-use engine::vaults::{Absent, Opened, Opening, Secrets};
+use engine::vaults::{self, Absent, Opened, Opening, Secrets};
 use engine::{Error, Result};
 use jiff::Timestamp;
 use plan::{Plan, Secret, SourceFile, SystemName, TimeOfDay, VaultName};
@@ -66,6 +66,12 @@ impl Session {
         opened
     }
 
+    /// Opens one vault that has to be there.
+    pub(crate) fn open_one(&self, name: &VaultName, state: &State) -> Result<Arc<Repository>> {
+        let opened = self.open(std::slice::from_ref(name), Absent::Refuse, Some(state));
+        vaults::repository(&opened, name)
+    }
+
     /// Returns the vaults that a copy from here may go to: those that this machine pulls, and where it pulls none, all that no
     /// other machine pulls. Whoever fetches writes nowhere else.
     pub(crate) fn targets(&self) -> Vec<VaultName> {
@@ -100,9 +106,7 @@ impl Session {
             self.plan.vaults.keys().filter(|vault| !targets.contains(vault)).cloned().collect();
         let mut opened = self.open(targets, absent, state);
         opened.extend(self.open(&others, Absent::Refuse, state));
-        opened.sort_by_key(|opened| {
-            !self.plan.vaults.get(&opened.name).is_some_and(|vault| vault.url.starts_with("file://"))
-        });
+        opened.sort_by_key(|opened| !self.is_near(&opened.name));
         opened
     }
 
@@ -133,11 +137,7 @@ impl Session {
 
     /// Returns the password that the plan has for a vault.
     pub(crate) fn password_of(&self, name: &VaultName) -> Result<Password> {
-        let secret = self.plan.vaults.get(name).and_then(|vault| vault.password.as_ref());
-        let secret =
-            secret.ok_or_else(|| Error::new(format!("vault `{name}` has no password in the plan")))?;
-        let named = |e: Error| Error { message: format!("password of vault `{name}`: {e}"), ..e };
-        Environment.get(secret).map(Password::new).map_err(named)
+        self.opening(Absent::Refuse, &|_| None).password(name)
     }
 
     fn opening<'a>(
@@ -173,10 +173,12 @@ impl Session {
     /// Opens every vault of the plan, nearest first.
     pub(crate) fn open_all(&self, absent: Absent, state: Option<&State>) -> Vec<Opened> {
         let mut names: Vec<VaultName> = self.plan.vaults.keys().cloned().collect();
-        names.sort_by_key(|name| {
-            !self.plan.vaults.get(name).is_some_and(|vault| vault.url.starts_with("file://"))
-        });
+        names.sort_by_key(|name| !self.is_near(name));
         self.open(&names, absent, state)
+    }
+
+    fn is_near(&self, name: &VaultName) -> bool {
+        self.plan.vaults.get(name).is_some_and(|vault| vault.url.starts_with("file://"))
     }
 
     /// Returns the paths that nothing may remove: the vaults on this machine, the plan, the state, the secrets.

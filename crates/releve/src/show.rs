@@ -1,5 +1,6 @@
 //! What people see: errors, tables, bars, sizes and times.
 
+use crate::Exit;
 use engine::{Error, Observer};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{Timestamp, tz::TimeZone};
@@ -51,6 +52,26 @@ pub(crate) fn print_json(value: &impl serde::Serialize) {
     }
 }
 
+/// Does something for each of several, prints their documents together with `--json`, and returns the worst of what became of them.
+pub(crate) fn each<N>(
+    json: bool,
+    names: &[N],
+    called: &str,
+    mut one: impl FnMut(&N) -> (Exit, serde_json::Value),
+) -> Exit {
+    let mut worst = Exit::Done;
+    let mut documents = Vec::new();
+    for name in names {
+        let (exit, document) = one(name);
+        worst = worst.worse(exit);
+        documents.push(document);
+    }
+    if json {
+        print_json(&serde_json::json!({ called: documents }));
+    }
+    worst
+}
+
 /// Returns a size as people read it: `3.1 GB`, powers of 1000.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
@@ -100,6 +121,14 @@ impl Screen {
             }
             None if self.quiet => {}
             None => eprintln!("{text}"),
+        }
+    }
+
+    /// Prints an error, after what it is about, with its way out.
+    pub(crate) fn failed(&self, what: impl std::fmt::Display, error: &Error) {
+        self.line(&format!("{what}: {error}"));
+        if let Some(help) = &error.help {
+            self.line(&format!("  hint: {help}"));
         }
     }
 

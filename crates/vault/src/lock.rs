@@ -122,12 +122,7 @@ impl Lock {
             return Err(error);
         }
         let file = Arc::new(Mutex::new((name, Timestamp::now())));
-        let guard = Guard {
-            repository: Arc::clone(repository),
-            kind,
-            holder: holder.clone(),
-            file: Arc::clone(&file),
-        };
+        let guard = Guard { repository: Arc::clone(repository), kind, holder: holder.clone(), file };
         let (stop, stopped) = channel();
         let refreshed = guard.clone();
         let refresher = std::thread::spawn(move || {

@@ -25,12 +25,13 @@ impl Packs {
     pub(crate) fn list(vault: &Repository) -> Result<Self> {
         // Before the index: what a backup adds meanwhile is then indexed and not listed, which is found out below.
         let listed = vault.store().list(FileKind::Pack)?;
-        let index_files = vault.store().list(FileKind::Index)?;
+        let index_files = vault.indexes(&vault.store().list(FileKind::Index)?);
+        vault.know(&index_files);
         let mut known: HashMap<FileId, IndexedPack> = HashMap::new();
         let mut marks: HashMap<FileId, (IndexedPack, Timestamp)> = HashMap::new();
         let mut indexes = HashSet::new();
         let mut damaged = Vec::new();
-        for (file, index) in vault.indexes(&index_files) {
+        for (file, index) in index_files {
             indexes.insert(file);
             let index = match index {
                 Ok(index) => index,
@@ -53,7 +54,6 @@ impl Packs {
                 marks.insert(pack.id, (pack, later));
             }
         }
-        vault.load_index()?;
         let sizes: HashMap<FileId, u64> =
             listed.iter().filter_map(|listed| Some((listed.name.parse().ok()?, listed.size))).collect();
         // What an index names is not on its way out, whatever a mark says: a prune that was killed leaves such.

@@ -5,7 +5,7 @@ use crate::format::index::{self, Index, IndexedPack};
 use crate::packer::INDEX_BLOBS_MAX;
 use crate::packs::merge;
 use crate::store::Listed;
-use crate::{FileId, FileKind, Kind, Repository, Result};
+use crate::{Error, FileId, FileKind, Kind, Repository, Result};
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -136,4 +136,10 @@ pub(crate) fn removed(
 /// Returns the names of all files of a kind.
 pub(crate) fn names(vault: &Repository, kind: FileKind) -> Result<BTreeSet<FileId>> {
     Ok(vault.store().list(kind)?.into_iter().filter_map(|listed| listed.name.parse().ok()).collect())
+}
+
+/// Returns the error for a vault that is not as it was when it was decided what to do.
+pub(crate) fn has_changed(vault: &Repository, verb: &str) -> Error {
+    let what = "someone who has changed it since it was looked at";
+    Error::new(format!("{verb} {}", vault.address()), Kind::Locked(what.into()))
 }

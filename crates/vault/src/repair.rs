@@ -6,11 +6,12 @@
 
 use crate::catalogue::{Catalogue, PackContents};
 use crate::format::index::IndexedPack;
+use crate::format::pack::Entry;
 use crate::lock::{Holder, Lock, LockKind};
 use crate::packer::PackWriter;
 use crate::packs::Packs;
 use crate::reach::{Reached, reach};
-use crate::reindex::{Change, names, reindex, removed};
+use crate::reindex::{Change, has_changed, names, reindex, removed};
 use crate::repository::in_lanes;
 use crate::set::VaultSet;
 use crate::sink::{Press, Sink};
@@ -188,7 +189,7 @@ fn read(
             return Err(Error::new("repair", Kind::Interrupted));
         }
         let look = look_through(vault, pack);
-        progress.add(0, packs.sizes.get(&pack.id).copied().unwrap_or(0));
+        progress.add(0, packs.size(&pack.id));
         look
     });
     let mut sound: HashMap<FileId, HashSet<BlobId>> = HashMap::new();
@@ -227,9 +228,7 @@ impl RepairPlan {
         let is_bad = |pack: &&IndexedPack| bad.contains_key(&pack.id);
         packs.live.iter().filter(|pack| !is_bad(pack)).for_each(|pack| good.add(pack));
         for pack in packs.unnamed.iter().chain(packs.marked.iter().map(|(pack, _)| pack)) {
-            let lacks = |entry: &crate::format::pack::Entry| {
-                needed.has(entry.kind, &entry.id) && !good.has(entry.kind, &entry.id)
-            };
+            let lacks = |entry: &Entry| needed.has(entry.kind, &entry.id) && !good.has(entry.kind, &entry.id);
             // It may be out of the index because it is damaged: it is read before anyone relies on it.
             if pack.entries.iter().any(lacks) && is_sound(vault, pack)? {
                 good.add(pack);
@@ -285,8 +284,7 @@ pub fn carry_out(
     let work = &plan.work;
     let lock = Lock::take(vault, LockKind::Exclusive, &options.holder)?;
     if names(vault, FileKind::Index)? != work.indexes {
-        let what = "someone who has changed it since it was looked at";
-        return Err(Error::new(format!("repair {}", vault.address()), Kind::Locked(what.into())));
+        return Err(has_changed(vault, "repair"));
     }
     progress.set_phase("healing");
     progress.expect(work.fetch.len() as u64, 0);

@@ -207,17 +207,19 @@ impl Repository {
     /// Reads every index file, several at a time. What was known before is forgotten. Damaged index files are
     /// reported and passed over; a listing that fails is an error.
     pub fn load_index(&self) -> Result<IndexReport> {
+        let indexes = self.indexes(&self.store.list(FileKind::Index)?);
+        self.know(&indexes);
+        Ok(IndexReport { damaged: indexes.into_iter().filter_map(|(_, index)| index.err()).collect() })
+    }
+
+    /// Takes what these index files say for all that there is.
+    pub(crate) fn know(&self, indexes: &[(FileId, Result<Index>)]) {
         let mut catalogue = Catalogue::default();
-        let mut report = IndexReport::default();
-        for (file, index) in self.indexes(&self.store.list(FileKind::Index)?) {
-            catalogue.add_file(file);
-            match index {
-                Ok(index) => index.packs.iter().for_each(|pack| catalogue.add(pack)),
-                Err(error) => report.damaged.push(error),
-            }
+        for (file, index) in indexes {
+            catalogue.add_file(*file);
+            index.iter().flat_map(|index| &index.packs).for_each(|pack| catalogue.add(pack));
         }
         *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = catalogue;
-        Ok(report)
     }
 
     /// Reads these index files.

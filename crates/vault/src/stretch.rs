@@ -4,7 +4,7 @@
 
 use crate::catalogue::Location;
 use crate::set::{Tried, VaultSet};
-use crate::{BlobId, BlobKind};
+use crate::{BlobId, BlobKind, Repository};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -29,6 +29,45 @@ pub(crate) struct Stretch<T> {
     pub(crate) pack: u32,
     pub(crate) range: Range<u64>,
     pub(crate) parts: Vec<Part<T>>,
+}
+
+impl<T> Stretch<T> {
+    /// Reads it, and has each blob in it opened and used by `open`, which gives back what is not sound. Returned is what has to be read from
+    /// elsewhere; the vault is blamed for it.
+    pub(crate) fn read(
+        self,
+        set: &VaultSet,
+        mut open: impl FnMut(&Repository, &mut [u8], u32, Want<T>) -> Result<(), (Want<T>, &'static str)>,
+    ) -> Vec<Want<T>> {
+        let Self { member, pack, range, parts } = self;
+        let start = range.start;
+        let mut bad = Vec::new();
+        match (set.read(member, pack, range, set.is_shared()), set.repository(member)) {
+            (Ok(mut bytes), Some(repository)) => {
+                for (place, want) in parts {
+                    let from = usize::try_from(place.range().start - start).unwrap_or(usize::MAX);
+                    let sealed = bytes.get_mut(from..from.saturating_add(place.length as usize));
+                    let opened = match sealed {
+                        Some(sealed) => open(repository, sealed, place.uncompressed, want),
+                        None => Err((want, "the stretch is too short")),
+                    };
+                    if let Err((want, what)) = opened {
+                        set.blame(member, || {
+                            format!("blob {} in {}: {what}", want.id.short(), repository.address())
+                        });
+                        bad.push(want);
+                    }
+                }
+            }
+            (Ok(_), None) => {}
+            (Err(error), _) => {
+                set.blame(member, || error.to_string());
+                bad = parts.into_iter().map(|(_, want)| want).collect();
+            }
+        }
+        bad.iter_mut().for_each(|want| want.tried.add(member));
+        bad
+    }
 }
 
 /// What is wanted of one pack.

@@ -5,7 +5,6 @@ use super::tools::{Installed, Repository, Tool};
 use super::{Setting, flush, machine, remove, today};
 use crate::root;
 use crate::run::{Failure, Result, output};
-use std::fmt::Write;
 use std::path::Path;
 
 /// Files are small, so that their number is what costs.
@@ -68,14 +67,7 @@ fn files(tool: &Installed, folder: &Path, counts: &[usize]) -> Result<String> {
         let first = measure(&repository.backup("first"), folder)?;
         let again = measure(&repository.backup("again"), folder)?;
         let look = measure(&repository.prune_look(), folder)?;
-        let stored = repository.bytes()? as f64 / 1e6;
-        let _ = writeln!(
-            table,
-            "| {count} | {} | {} | {} | {stored:.1} MB |",
-            shown(first),
-            shown(again),
-            shown(look)
-        );
+        table += &row(count, [first, again, look], &repository)?;
         remove(&data)?;
         remove(&place)?;
     }
@@ -102,14 +94,7 @@ fn points(tool: &Installed, folder: &Path, counts: &[usize]) -> Result<String> {
         made += 1;
         let list = measure(&repository.points(), folder)?;
         let look = measure(&repository.prune_look(), folder)?;
-        let stored = repository.bytes()? as f64 / 1e6;
-        let _ = writeln!(
-            table,
-            "| {count} | {} | {} | {} | {stored:.1} MB |",
-            shown(next),
-            shown(list),
-            shown(look)
-        );
+        table += &row(count, [next, list, look], &repository)?;
     }
     remove(&data)?;
     remove(&place)?;
@@ -127,8 +112,10 @@ fn change(data: &Path, number: usize) -> Result {
         .map_err(Failure::at(format_args!("write {}", path.display())))
 }
 
-fn shown(taken: Taken) -> String {
-    format!("{:.2} s | {:.0} MB", taken.seconds, taken.peak_bytes / 1e6)
+fn row(count: usize, taken: [Taken; 3], repository: &Repository<'_>) -> Result<String> {
+    let shown = taken.map(|taken| format!("{:.2} s | {:.0} MB", taken.seconds, taken.peak_bytes / 1e6));
+    let stored = repository.bytes()? as f64 / 1e6;
+    Ok(format!("| {count} | {} | {stored:.1} MB |\n", shown.join(" | ")))
 }
 
 fn path(data: &Path, number: usize) -> std::path::PathBuf {

@@ -65,7 +65,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                     .line(&format!("the changed plan can't be read: {error}; the one before stays in force")),
             }
         }
-        let records = state.records().map_err(|error| engine::Error::new(error.to_string()))?;
+        let records = state.records()?;
         if let Some(status) = work(&current, &state, &screen, &records) {
             exit = if status == Exit::Done { exit } else { status };
             // What could not be recorded counts as never tried, and would be due again at once.
@@ -123,7 +123,7 @@ fn work(session: &Session, state: &State, screen: &Screen, records: &[Record]) -
     }
     if let Some(verify) = &plan.policy.verify
         && let Some(vault) =
-            ours().find(|vault| due(verifications(records, &vault.0), verify.every, now) <= now)
+            ours().find(|vault| due(runs(records, vault, verification), verify.every, now) <= now)
     {
         let share = verify.read_data.map_or(0.0, |share| share.0);
         let window = super::verify::window(records, vault, share);
@@ -137,13 +137,14 @@ fn work(session: &Session, state: &State, screen: &Screen, records: &[Record]) -
     if let Some(prune) = &plan.policy.prune
         && prune.host.as_ref().is_none_or(|host| plan.machine_name(host) == machine)
         && matches!(state.held(), Ok(None))
-        && let Some(vault) = ours().find(|vault| due(prunes(records, &vault.0), prune.every, now) <= now)
+        && let Some(vault) =
+            ours().find(|vault| due(runs(records, vault, self::prune), prune.every, now) <= now)
     {
         return Some(super::prune::scheduled(session, state, screen, vault));
     }
     let (vault, _) = ours()
         .filter_map(|name| Some((name, look_every(plan.vaults.get(name)?.immutable_for?))))
-        .find(|(vault, every)| due(looks(records, &vault.0), *every, now) <= now)?;
+        .find(|(vault, every)| due(runs(records, vault, look), *every, now) <= now)?;
     Some(super::immutable::one(session, state, screen, vault, false).0)
 }
 
@@ -157,7 +158,7 @@ fn pull(
 ) -> Option<Exit> {
     let plan = &session.plan;
     let is_due = |vault: &&VaultName| {
-        plan.pull_every(vault).is_some_and(|every| due(pulls(records, &vault.0), every, now) <= now)
+        plan.pull_every(vault).is_some_and(|every| due(runs(records, vault, fetching), every, now) <= now)
     };
     let vault = plan.pulls(&session.holder.hostname).find(is_due)?;
     Some(super::pull::one(session, state, screen, vault))
@@ -174,32 +175,40 @@ fn history(records: &[Record], name: &SystemName) -> History {
     fold(runs)
 }
 
-fn verifications(records: &[Record], vault: &str) -> History {
-    fold(records.iter().filter_map(|record| match &record.body {
-        Body::Verification(seen) if seen.vault == vault => Some((record.time, seen.failure.is_none())),
-        _ => None,
+/// Returns what is known of the runs on one vault that a kind of record tells of: which vault, and whether it went well.
+fn runs(records: &[Record], vault: &VaultName, told: fn(&Body) -> Option<(&str, bool)>) -> History {
+    fold(records.iter().filter_map(|record| {
+        let (of, good) = told(&record.body)?;
+        (of == vault.0).then_some((record.time, good))
     }))
 }
 
-fn prunes(records: &[Record], vault: &str) -> History {
-    fold(records.iter().filter_map(|record| match &record.body {
-        Body::Prune(pruned) if pruned.vault == vault => Some((record.time, pruned.failure.is_none())),
+fn verification(body: &Body) -> Option<(&str, bool)> {
+    match body {
+        Body::Verification(seen) => Some((&seen.vault, seen.failure.is_none())),
         _ => None,
-    }))
+    }
 }
 
-fn pulls(records: &[Record], vault: &str) -> History {
-    fold(records.iter().filter_map(|record| match &record.body {
-        Body::Pull(pulled) if pulled.vault == vault => Some((record.time, pulled.failures.is_empty())),
+fn prune(body: &Body) -> Option<(&str, bool)> {
+    match body {
+        Body::Prune(pruned) => Some((&pruned.vault, pruned.failure.is_none())),
         _ => None,
-    }))
+    }
 }
 
-fn looks(records: &[Record], vault: &str) -> History {
-    fold(records.iter().filter_map(|record| match &record.body {
-        Body::Immutability(seen) if seen.vault == vault => Some((record.time, seen.failure.is_none())),
+fn fetching(body: &Body) -> Option<(&str, bool)> {
+    match body {
+        Body::Pull(pulled) => Some((&pulled.vault, pulled.failures.is_empty())),
         _ => None,
-    }))
+    }
+}
+
+fn look(body: &Body) -> Option<(&str, bool)> {
+    match body {
+        Body::Immutability(seen) => Some((&seen.vault, seen.failure.is_none())),
+        _ => None,
+    }
 }
 
 fn fold(runs: impl Iterator<Item = (Timestamp, bool)>) -> History {

@@ -29,17 +29,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let systems = session.systems(&options.systems)?;
     let state = session.state()?;
     let screen = Screen::new(session.json, false);
-    let mut exit = Exit::Done;
-    let mut documents = Vec::new();
-    for name in &systems {
-        let (status, document) = one(session, &state, &screen, name);
-        exit = exit.worse(status);
-        documents.push(document);
-    }
-    if session.json {
-        show::print_json(&json!({ "systems": documents }));
-    }
-    Ok(exit)
+    Ok(show::each(session.json, &systems, "systems", |name| one(session, &state, &screen, name)))
 }
 
 /// Makes one point and records what came of it, good or bad.
@@ -89,10 +79,7 @@ pub(super) fn one(
         Err(error) => {
             exit = Exit::Failed;
             record.failure = Some(error.to_string());
-            screen.line(&format!("{name}: no restore point: {error}"));
-            if let Some(help) = &error.help {
-                screen.line(&format!("  hint: {help}"));
-            }
+            screen.failed(format_args!("{name}: no restore point"), error);
         }
     }
     let document = json!({ "system": name, "record": &record,
@@ -112,9 +99,7 @@ fn attempt(
     name: &SystemName,
     now: Timestamp,
 ) -> engine::Result<Made> {
-    let lease = state
-        .lease_run(&name.0, &session.run_holder(), now)
-        .map_err(|error| engine::Error::new(error.to_string()))?;
+    let lease = state.lease_run(&name.0, &session.run_holder(), now)?;
     let _lease = lease.map_err(|holder| {
         engine::Error::new(format!("another run of this system is under way ({holder})"))
             .help("wait for it to end")
@@ -178,10 +163,7 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
         size(change.bytes_new),
     ));
     for (vault, error) in made.missing() {
-        screen.line(&format!("  not in {vault}: {error}"));
-        if let Some(help) = &error.help {
-            screen.line(&format!("  hint: {help}"));
-        }
+        screen.failed(format_args!("  not in {vault}"), error);
     }
     const SHOWN: usize = 20;
     for unread in made.unread.iter().take(SHOWN) {

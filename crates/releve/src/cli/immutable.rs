@@ -6,7 +6,6 @@ use crate::session::Session;
 use crate::show::{self, Screen, time};
 use crate::{Exit, Outcome};
 use engine::Error;
-use engine::vaults::Absent;
 use jiff::Timestamp;
 use plan::immutable::Look;
 use plan::{Period, VaultName};
@@ -51,17 +50,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if names.is_empty() {
         screen.line("no vault of the plan has immutable_for: whoever can write there can delete everything");
     }
-    let mut worst = Exit::Done;
-    let mut documents = Vec::new();
-    for name in &names {
-        let (exit, document) = one(session, &state, &screen, name, options.dry_run);
-        worst = worst.worse(exit);
-        documents.push(document);
-    }
-    if session.json {
-        show::print_json(&json!({ "vaults": documents }));
-    }
-    Ok(worst)
+    Ok(show::each(session.json, &names, "vaults", |name| {
+        one(session, &state, &screen, name, options.dry_run)
+    }))
 }
 
 /// Looks after one vault and records what was seen, good or bad.
@@ -101,10 +92,7 @@ pub(super) fn one(
         }
         Err(error) => {
             record.failure = Some(error.to_string());
-            screen.line(&format!("{name}: could not be looked at: {error}"));
-            if let Some(help) = &error.help {
-                screen.line(&format!("  hint: {help}"));
-            }
+            screen.failed(format_args!("{name}: could not be looked at"), error);
             if let Some(document) = document.as_object_mut() {
                 document.insert("failure".into(), error.to_string().into());
             }
@@ -133,11 +121,7 @@ fn attempt(
     name: &VaultName,
     dry_run: bool,
 ) -> Result<(Option<Canary>, HoldReport), Error> {
-    let mut opened = session.open(std::slice::from_ref(name), Absent::Refuse, Some(state));
-    let repository = match opened.pop() {
-        Some(opened) => opened.repository?,
-        None => return Err(Error::new(format!("there is no vault `{name}`"))),
-    };
+    let repository = session.open_one(name, state)?;
     let progress = Arc::new(Progress::default());
     screen.bar(&name.0, &progress);
     stop_on_signal(&progress);

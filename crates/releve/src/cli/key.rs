@@ -119,7 +119,7 @@ fn list(session: &Session, options: &List) -> Outcome {
             Ok(found) => found,
             Err(error) => {
                 exit = exit.worse(Exit::Failed);
-                told(&screen, name, &error);
+                screen.failed(name, &error);
                 documents.push(json!({ "vault": name, "keys": [], "failure": error.to_string() }));
                 continue;
             }
@@ -243,13 +243,6 @@ fn only(session: &Session, named: Option<&String>) -> Result<VaultName, Failure>
 fn usage(what: impl Into<String>, help: impl Into<String>) -> Failure {
     show::error(&Error::new(what).help(help));
     Failure::Said(Exit::Usage)
-}
-
-fn told(screen: &Screen, name: &VaultName, error: &Error) {
-    screen.line(&format!("{name}: {error}"));
-    if let Some(help) = &error.help {
-        screen.line(&format!("  hint: {help}"));
-    }
 }
 
 /// Opens the state. What must be done when the machine has lost everything is done without.

@@ -8,7 +8,7 @@ use crate::show::{self, Screen, confirm, size, time};
 use crate::{Exit, Outcome};
 use engine::prune::{Decided, Retention, Sure, check_clock, delay, identity, retention, witness};
 use engine::survey::{Survey, survey};
-use engine::vaults::Absent;
+use engine::vaults::{Absent, repository};
 use engine::{Error, Result};
 use jiff::Timestamp;
 use plan::{Period, VaultName};
@@ -18,8 +18,8 @@ use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
+use vault::Progress;
 use vault::prune::{PruneOptions, PrunePlan, PruneReport, carry_out, plan};
-use vault::{Progress, Repository};
 
 /// How much of the packs may be of no use before it is worth writing them anew.
 const UNUSED: f64 = 0.05;
@@ -32,7 +32,7 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 const SHOWN: usize = 20;
 
 /// What `prune` takes.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(
     after_help = "Examples:\n  releve prune --dry-run         which points would go and why, and what room that gives back\n  releve prune                   do it, after a question\n  \
     releve prune cloud --yes       one vault, without a question\n  releve prune --trust 3f9c0a12  a point that looks suspicious is as it should be\n  \
@@ -84,63 +84,36 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let state = session.state()?;
     let now = Timestamp::now();
     if let Some(reason) = &options.hold {
-        state.hold("person", reason, now).map_err(failed)?;
+        state.hold("person", reason, now)?;
         if session.json {
-            show::print_json(&json!({ "hold": state.held().map_err(failed)? }));
+            show::print_json(&json!({ "hold": state.held()? }));
         } else {
             eprintln!("nothing is removed from any vault until `releve prune --release`");
         }
         return Ok(Exit::Done);
     }
     if options.release {
-        state.release_all().map_err(failed)?;
+        state.release_all()?;
     }
     if options.trust_clock {
-        state.trust_clock(now).map_err(failed)?;
+        state.trust_clock(now)?;
     }
     let screen = Screen::new(session.json, false);
-    if let Some(held) = state.held().map_err(failed)?
+    if let Some(held) = state.held()?
         && !options.dry_run
     {
         let why = format!("on hold since {}: {}", time(held.since), held.reason);
         return Err(Error::new(why).help("once that is over: releve prune --release").into());
     }
-    let mut worst = Exit::Done;
-    let mut documents = Vec::new();
-    for name in &names {
-        let mut run =
-            Run { session, state: &state, screen: &screen, options, now, plan: None, points: Vec::new() };
-        let result = run.patiently(name);
-        let (exit, document) = run.told(name, &result);
-        worst = worst.worse(exit);
-        documents.push(document);
-    }
-    if session.json {
-        show::print_json(&json!({ "vaults": documents }));
-    }
-    Ok(worst)
+    Ok(show::each(session.json, &names, "vaults", |name| {
+        Run::new(session, &state, &screen, options, now).one(name)
+    }))
 }
 
 /// Prunes one vault as the plan says, for the agent.
 pub(super) fn scheduled(session: &Session, state: &State, screen: &Screen, name: &VaultName) -> Exit {
-    let options = Options {
-        vaults: Vec::new(),
-        dry_run: false,
-        yes: true,
-        keep_points: false,
-        forget: Vec::new(),
-        repack_max: None,
-        accept_missing: false,
-        accept_lost: false,
-        trust: Vec::new(),
-        hold: None,
-        release: false,
-        trust_clock: false,
-    };
-    let now = Timestamp::now();
-    let mut run = Run { session, state, screen, options: &options, now, plan: None, points: Vec::new() };
-    let result = run.patiently(name);
-    run.told(name, &result).0
+    let options = Options { yes: true, ..Options::default() };
+    Run::new(session, state, screen, &options, Timestamp::now()).one(name).0
 }
 
 struct Run<'a> {
@@ -153,35 +126,39 @@ struct Run<'a> {
     points: Vec<Decided>,
 }
 
-impl Run<'_> {
+impl<'a> Run<'a> {
+    fn new(
+        session: &'a Session,
+        state: &'a State,
+        screen: &'a Screen,
+        options: &'a Options,
+        now: Timestamp,
+    ) -> Self {
+        Self { session, state, screen, options, now, plan: None, points: Vec::new() }
+    }
+
+    fn one(&mut self, name: &VaultName) -> (Exit, Value) {
+        let result = self.patiently(name);
+        self.told(name, &result)
+    }
+
     /// Tries again where someone was in the vault, or changed it since it was looked at; with nobody there to say yes again, not.
     fn patiently(&mut self, name: &VaultName) -> Result<Option<PruneReport>> {
-        let mut result = self.one(name);
+        let mut result = self.attempt(name);
         for _ in 1..TRIES {
             if !self.options.yes || !matches!(&result, Err(error) if error.retryable) {
                 break;
             }
             std::thread::sleep(TRY_AGAIN_AFTER);
-            result = self.one(name);
+            result = self.attempt(name);
         }
         result
     }
 
     /// Returns what was done; `None` if nothing was to be, or nobody said yes.
-    fn one(&mut self, name: &VaultName) -> Result<Option<PruneReport>> {
+    fn attempt(&mut self, name: &VaultName) -> Result<Option<PruneReport>> {
         let vaults = self.session.open_all(Absent::Refuse, Some(self.state));
-        let opened = vaults.iter().find(|opened| &opened.name == name);
-        let repository: Arc<Repository> = match opened.map(|opened| &opened.repository) {
-            Some(Ok(repository)) => Arc::clone(repository),
-            Some(Err(error)) => {
-                return Err(Error {
-                    message: error.message.clone(),
-                    help: error.help.clone(),
-                    retryable: error.retryable,
-                });
-            }
-            None => return Err(Error::new(format!("there is no vault `{name}`"))),
-        };
+        let repository = repository(&vaults, name)?;
         let survey = survey(&vaults);
         if let Some((_, why)) = survey.damaged.iter().find(|(vault, _)| vault == name) {
             return Err(Error::new(why.clone())
@@ -194,7 +171,7 @@ impl Run<'_> {
         let trusted = self.trusted(&survey)?;
         check_clock(self.state, self.now)?;
         witness(self.state, &survey, std::slice::from_ref(name), self.now)?;
-        let records = self.state.records().map_err(failed)?;
+        let records = self.state.records()?;
         let verified = |id: &str| super::status::verified(&records, id);
         let sure = Sure { verified: &verified, trusted: &trusted };
         let mut retention = retention(&self.session.plan, self.state, &survey, name, &sure, self.now)?;
@@ -238,24 +215,24 @@ impl Run<'_> {
         }
         // What a person said counts from his yes on.
         for point in &trusted {
-            self.state.trust(point, self.now).map_err(failed)?;
+            self.state.trust(point, self.now)?;
         }
         for snapshot in &missing {
-            self.state.unsee(&name.0, snapshot).map_err(failed)?;
+            self.state.unsee(&name.0, snapshot)?;
         }
         if planned.is_empty() {
             return Ok(None);
         }
         // Asked once more: a recovery may have begun meanwhile.
-        if let Some(held) = self.state.held().map_err(failed)? {
+        if let Some(held) = self.state.held()? {
             return Err(Error::new(format!("on hold since {}: {}", time(held.since), held.reason)));
         }
         let going: Vec<String> = planned.forget.iter().map(ToString::to_string).collect();
-        self.state.going(&name.0, &going).map_err(failed)?;
+        self.state.going(&name.0, &going)?;
         options.now = Timestamp::now();
         let report = carry_out(&repository, planned, &options, &progress)?;
         let is_gone = |snapshot: &str| report.forgotten.iter().any(|gone| gone.to_string() == snapshot);
-        self.state.settle_going(&name.0, |snapshot| !is_gone(snapshot)).map_err(failed)?;
+        self.state.settle_going(&name.0, |snapshot| !is_gone(snapshot))?;
         Ok(Some(report))
     }
 
@@ -311,8 +288,8 @@ impl Run<'_> {
             .filter(|(vault, _)| *vault == name)
             .map(|(_, (_, file))| file.to_string())
             .collect();
-        self.state.settle_going(&name.0, |snapshot| there.contains(snapshot)).map_err(failed)?;
-        let seen = self.state.seen(&name.0).map_err(failed)?;
+        self.state.settle_going(&name.0, |snapshot| there.contains(snapshot))?;
+        let seen = self.state.seen(&name.0)?;
         let missing: Vec<_> = seen.iter().filter(|(file, _)| !there.contains(*file)).collect();
         if let Some((_, first)) = missing.first()
             && !self.options.accept_missing
@@ -408,10 +385,7 @@ impl Run<'_> {
             Err(error) => {
                 exit = Exit::Failed;
                 record.failure = Some(error.to_string());
-                self.screen.line(&format!("{name}: not pruned: {error}"));
-                if let Some(help) = &error.help {
-                    self.screen.line(&format!("  hint: {help}"));
-                }
+                self.screen.failed(format_args!("{name}: not pruned"), error);
             }
         }
         let document = json!({ "vault": name, "plan": self.plan, "points": self.points,
@@ -426,11 +400,6 @@ impl Run<'_> {
         }
         (exit, document)
     }
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` hands it over")]
-fn failed(error: state::Error) -> Error {
-    Error::new(error.to_string())
 }
 
 fn line(point: &Decided, why: &str) -> String {

@@ -6,7 +6,7 @@ use crate::session::Session;
 use crate::show::{self, Screen, confirm, size, time};
 use crate::{Exit, Outcome};
 use engine::survey::{Surveyed, survey};
-use engine::vaults::{Absent, Opened};
+use engine::vaults::{Absent, others, repository};
 use engine::{Error, Result};
 use jiff::Timestamp;
 use plan::{Share, VaultName};
@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use state::{Body, Repaired, State};
 use std::io::IsTerminal;
 use std::sync::Arc;
+use vault::Progress;
 use vault::repair::{RepairOptions, RepairPlan, RepairReport, carry_out, examine};
 use vault::verify::Window;
-use vault::{Progress, Repository};
 
 /// How many findings, and files beyond repair, are printed; `--json` names a thousand.
 const SHOWN: usize = 20;
@@ -48,26 +48,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let names = own_vault_names(session, &options.vaults)?;
     let state = session.state()?;
     let screen = Screen::new(session.json, false);
-    let mut worst = Exit::Done;
-    let mut documents = Vec::new();
-    for name in &names {
-        let window = Window { from: 0.0, share: options.read_data.0 };
-        let run = Run {
-            session,
-            state: &state,
-            screen: &screen,
-            window,
-            dry_run: options.dry_run,
-            yes: options.yes,
-        };
-        let (exit, document) = run.one(name);
-        worst = worst.worse(exit);
-        documents.push(document);
-    }
-    if session.json {
-        show::print_json(&json!({ "vaults": documents }));
-    }
-    Ok(worst)
+    let window = Window { from: 0.0, share: options.read_data.0 };
+    let (dry_run, yes) = (options.dry_run, options.yes);
+    let run = Run { session, state: &state, screen: &screen, window, dry_run, yes };
+    Ok(show::each(session.json, &names, "vaults", |name| run.one(name)))
 }
 
 /// Heals what a verification of the same window has found, for the agent.
@@ -100,7 +84,7 @@ impl Run<'_> {
     /// Returns what was done; `None` if nothing was to be, or nobody said yes.
     fn attempt(&self, name: &VaultName, planned: &mut Option<RepairPlan>) -> Result<Option<RepairReport>> {
         let vaults = self.session.open_all(Absent::Refuse, Some(self.state));
-        let (vault, others) = sides(&vaults, name)?;
+        let (vault, others) = (repository(&vaults, name)?, others(&vaults, name));
         for opened in vaults.iter().filter(|opened| &opened.name != name) {
             if let Err(error) = &opened.repository {
                 self.screen.line(&format!("{name}: without the help of {}: {error}", opened.name));
@@ -135,12 +119,9 @@ impl Run<'_> {
             }
         }
         let going: Vec<String> = plan.snapshots.iter().map(ToString::to_string).collect();
-        let failed = |error: state::Error| Error::new(error.to_string());
-        self.state.going(&name.0, &going).map_err(failed)?;
+        self.state.going(&name.0, &going)?;
         let report = carry_out(&vault, &others, plan, &options, &progress)?;
-        self.state
-            .settle_going(&name.0, |snapshot| !going.iter().any(|gone| gone == snapshot))
-            .map_err(failed)?;
+        self.state.settle_going(&name.0, |snapshot| !going.iter().any(|gone| gone == snapshot))?;
         Ok(Some(report))
     }
 
@@ -203,10 +184,7 @@ impl Run<'_> {
             Err(error) => {
                 exit = Exit::Failed;
                 record.failure = Some(error.to_string());
-                self.screen.line(&format!("{name}: could not be repaired: {error}"));
-                if let Some(help) = &error.help {
-                    self.screen.line(&format!("  hint: {help}"));
-                }
+                self.screen.failed(format_args!("{name}: could not be repaired"), error);
             }
         }
         let document = json!({ "vault": name, "plan": planned, "done": result.as_ref().ok(), "failure": record.failure });
@@ -240,26 +218,4 @@ impl Run<'_> {
         }
         self.screen.line("  hint: `releve backup` now stores what still exists of them on the server");
     }
-}
-
-/// Returns the vault, and all others that can be read.
-fn sides(vaults: &[Opened], name: &VaultName) -> Result<(Arc<Repository>, Vec<Arc<Repository>>)> {
-    let mut vault = None;
-    let mut others = Vec::new();
-    for opened in vaults {
-        match &opened.repository {
-            Ok(repository) if &opened.name == name => vault = Some(Arc::clone(repository)),
-            Ok(repository) => others.push(Arc::clone(repository)),
-            Err(error) if &opened.name == name => {
-                return Err(Error {
-                    message: error.message.clone(),
-                    help: error.help.clone(),
-                    retryable: error.retryable,
-                });
-            }
-            Err(_) => {}
-        }
-    }
-    let vault = vault.ok_or_else(|| Error::new(format!("there is no vault `{name}`")))?;
-    Ok((vault, others))
 }

@@ -33,7 +33,6 @@ enum Verb {
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
-    let failed = |error: state::Error| Error::new(error.to_string());
     match &options.verb {
         Verb::Rebuild => {
             let now = Timestamp::now();
@@ -44,14 +43,14 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                     .help("`releve points` says why")
                     .into());
             }
-            if let Some(kept) = Sqlite::set_aside(&session.state_dir, now).map_err(failed)? {
+            if let Some(kept) = Sqlite::set_aside(&session.state_dir, now)? {
                 eprintln!("the old state is kept as {}", kept.display());
             }
-            let state = State::open(&session.state_dir).map_err(failed)?;
-            state.append(Body::Rebuilt { points: survey.points.len() as u64 }, now).map_err(failed)?;
+            let state = State::open(&session.state_dir)?;
+            state.append(Body::Rebuilt { points: survey.points.len() as u64 }, now)?;
             for opened in &vaults {
                 if let Ok(repository) = &opened.repository {
-                    state.remember_vault(&opened.name.0, repository.id()).map_err(failed)?;
+                    state.remember_vault(&opened.name.0, repository.id())?;
                 }
             }
             for surveyed in &survey.points {
@@ -68,7 +67,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                     bytes: info.bytes,
                     ..Made::default()
                 };
-                state.append(Body::Backup(made), now).map_err(failed)?;
+                state.append(Body::Backup(made), now)?;
             }
             println!(
                 "rebuilt from {} points; what happened before, other than these, is unknown",
@@ -80,7 +79,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             Ok(if survey.unreachable.is_empty() { Exit::Done } else { Exit::Finding })
         }
         Verb::Verify => {
-            let count = session.state()?.verify().map_err(failed)?;
+            let count = session.state()?.verify()?;
             if session.json {
                 show::print_json(&serde_json::json!({ "records": count, "whole": true }));
             } else {
@@ -89,7 +88,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             Ok(Exit::Done)
         }
         Verb::ForgetVault { name } => {
-            session.state()?.forget_vault(name).map_err(failed)?;
+            session.state()?.forget_vault(name)?;
             Ok(Exit::Done)
         }
     }

@@ -8,15 +8,13 @@ use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Outcome};
 use engine::survey::{Surveyed, survey};
-use engine::vaults::{Absent, Opened};
+use engine::vaults::{Absent, others, repository};
 use jiff::Timestamp;
 use job::{Copy, Job, Place, Report};
 use plan::{SystemName, VaultName};
 use serde_json::json;
 use state::{Body, Copied, State};
 use std::path::PathBuf;
-use std::sync::Arc;
-use vault::Repository;
 
 /// What `sync` takes.
 #[derive(Debug, clap::Args)]
@@ -144,7 +142,7 @@ fn between(
                 let unlisted = survey.unreachable.iter().find(|(vault, _)| *vault == to);
                 let target = match unlisted {
                     Some((_, why)) => Err(why.clone()),
-                    None => repository(&vaults, &to),
+                    None => repository(&vaults, &to).map_err(|error| error.to_string()),
                 };
                 Place { target, sources: others(&vaults, &to) }
             });
@@ -160,20 +158,6 @@ fn list(names: &[VaultName]) -> String {
 
 fn is_of(point: &Surveyed, systems: &[SystemName]) -> bool {
     systems.iter().any(|name| point.point.system.as_deref() == Some(name.0.as_str()))
-}
-
-fn repository(vaults: &[Opened], name: &VaultName) -> Result<Arc<Repository>, String> {
-    match vaults.iter().find(|opened| &opened.name == name).map(|opened| &opened.repository) {
-        Some(Ok(repository)) => Ok(Arc::clone(repository)),
-        Some(Err(error)) => Err(error.to_string()),
-        None => Err(format!("there is no vault `{name}`")),
-    }
-}
-
-/// Returns all vaults that are open but this one: any of them may have the one sound copy of a blob.
-fn others(vaults: &[Opened], name: &VaultName) -> Vec<Arc<Repository>> {
-    let others = vaults.iter().filter(|opened| &opened.name != name);
-    others.filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect()
 }
 
 fn exit(report: &Report, job: &Job, dry_run: bool) -> Exit {

@@ -5,7 +5,6 @@ use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
 use engine::Error;
-use engine::vaults::Absent;
 use jiff::Timestamp;
 use plan::{Share, VaultName};
 use serde_json::{Value, json};
@@ -37,19 +36,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let names = vault_names(session, &options.vaults)?;
     let state = session.state()?;
     let screen = Screen::new(session.json, false);
-    let records = state.records().map_err(|error| Error::new(error.to_string()))?;
+    let records = state.records()?;
     let share = options.read_data.map_or(0.0, |share| share.0);
-    let mut worst = Exit::Done;
-    let mut documents = Vec::new();
-    for name in &names {
-        let (exit, document) = one(session, &state, &screen, name, window(&records, name, share));
-        worst = worst.worse(exit);
-        documents.push(document);
-    }
-    if session.json {
-        show::print_json(&json!({ "vaults": documents }));
-    }
-    Ok(worst)
+    Ok(show::each(session.json, &names, "vaults", |name| {
+        one(session, &state, &screen, name, window(&records, name, share))
+    }))
 }
 
 /// Returns the vaults that were named, or all but those that another machine pulls.
@@ -117,10 +108,7 @@ pub(super) fn one(
         }
         Err(error) => {
             record.failure = Some(error.to_string());
-            screen.line(&format!("{name}: could not be verified: {error}"));
-            if let Some(help) = &error.help {
-                screen.line(&format!("  hint: {help}"));
-            }
+            screen.failed(format_args!("{name}: could not be verified"), error);
             Exit::Failed
         }
     };
@@ -147,11 +135,7 @@ fn attempt(
     name: &VaultName,
     window: Window,
 ) -> Result<VerifyReport, Error> {
-    let mut opened = session.open(std::slice::from_ref(name), Absent::Refuse, Some(state));
-    let repository = match opened.pop() {
-        Some(opened) => opened.repository?,
-        None => return Err(Error::new(format!("there is no vault `{name}`"))),
-    };
+    let repository = session.open_one(name, state)?;
     let progress = Arc::new(Progress::default());
     screen.bar(&name.0, &progress);
     stop_on_signal(&progress);

@@ -125,52 +125,25 @@ impl Worker<'_> {
     /// Reads a stretch and hands on what is sound in it; the rest is read from elsewhere.
     fn stretch(&mut self, kind: BlobKind, stretch: Stretch) {
         let Carrying { set, writer, progress, .. } = *self.carrying;
-        let Stretch { member, pack, range, parts } = stretch;
-        let start = range.start;
-        let mut bytes = match set.read(member, pack, range, set.is_shared()) {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                set.blame(member, || error.to_string());
-                return self.elsewhere(kind, member, parts.into_iter().map(|(_, want)| want).collect());
-            }
-        };
-        let Some(repository) = set.repository(member) else { return };
-        let mut bad = Vec::new();
-        for (place, want) in parts {
-            let from = usize::try_from(place.range().start - start).unwrap_or(usize::MAX);
-            let sealed = bytes.get_mut(from..from.saturating_add(place.length as usize));
-            let opened = sealed.ok_or("the stretch is too short").and_then(|sealed| {
-                repository.open_stored(sealed, place.uncompressed, &want.id, &mut self.opener)
-            });
-            match opened {
+        let bad = stretch.read(set, |repository, sealed, uncompressed, want| {
+            match repository.open_stored(sealed, uncompressed, &want.id, &mut self.opener) {
                 Ok(plain) if !repository.compresses() => {
-                    self.hand_on_plain(kind, &want, plain);
+                    hand_on_plain(self.carrying, &mut self.press, kind, &want, plain);
                 }
                 Ok(stored) => {
                     if writer.claim(kind, &want.id) {
-                        writer.add(kind, want.id, stored, place.uncompressed);
+                        writer.add(kind, want.id, stored, uncompressed);
                     }
                     progress.add(0, want.length);
                 }
-                Err(what) => {
-                    set.blame(member, || {
-                        format!("blob {} in {}: {what}", want.id.short(), repository.address())
-                    });
-                    bad.push(want);
-                }
+                Err(what) => return Err((want, what)),
             }
-        }
-        if !bad.is_empty() {
-            self.elsewhere(kind, member, bad);
-        }
-    }
-
-    fn elsewhere(&mut self, kind: BlobKind, tried: usize, mut wants: Vec<Want>) {
-        if self.carrying.is_over() {
+            Ok(())
+        });
+        if bad.is_empty() || self.carrying.is_over() {
             return;
         }
-        wants.iter_mut().for_each(|want| want.tried.add(tried));
-        let (stretches, homeless) = stretches(self.carrying.set, kind, wants, self.carrying.most);
+        let (stretches, homeless) = stretches(set, kind, bad, self.carrying.most);
         stretches.into_iter().for_each(|stretch| self.stretch(kind, stretch));
         self.seek(kind, &homeless);
     }
@@ -182,20 +155,20 @@ impl Worker<'_> {
                 return;
             }
             match self.carrying.set.blob(kind, &want.id) {
-                Ok(plain) => self.hand_on_plain(kind, want, &plain),
+                Ok(plain) => hand_on_plain(self.carrying, &mut self.press, kind, want, &plain),
                 Err(error) => {
                     lock(&self.carrying.failure).get_or_insert(error);
                 }
             }
         }
     }
+}
 
-    /// Hands on what lies in no vault as it is to be stored.
-    fn hand_on_plain(&mut self, kind: BlobKind, want: &Want, plain: &[u8]) {
-        if self.carrying.writer.claim(kind, &want.id) {
-            let (stored, uncompressed) = self.press.press(kind, plain);
-            self.carrying.writer.add(kind, want.id, stored, uncompressed);
-        }
-        self.carrying.progress.add(0, want.length);
+/// Hands on what lies in no vault as it is to be stored.
+fn hand_on_plain(carrying: &Carrying<'_>, press: &mut Press, kind: BlobKind, want: &Want, plain: &[u8]) {
+    if carrying.writer.claim(kind, &want.id) {
+        let (stored, uncompressed) = press.press(kind, plain);
+        carrying.writer.add(kind, want.id, stored, uncompressed);
     }
+    carrying.progress.add(0, want.length);
 }

@@ -5,7 +5,7 @@ use super::{PruneOptions, PrunePlan, PruneReport, Work};
 use crate::catalogue::PackContents;
 use crate::lock::{Lock, LockKind};
 use crate::packer::PackWriter;
-use crate::reindex::{Change, names, reindex, removed};
+use crate::reindex::{Change, has_changed, names, reindex, removed};
 use crate::repository::{Opener, in_lanes};
 use crate::{BlobId, Error, FileId, FileKind, Kind, Progress, Repository, Result};
 use std::collections::HashSet;
@@ -63,8 +63,6 @@ pub fn carry_out(
     for pack in marked {
         report.marked.add(work.sizes.get(&pack).copied().unwrap_or(0));
     }
-    drop(lock);
-    vault.load_index()?;
     Ok(report)
 }
 
@@ -73,8 +71,7 @@ fn check_unchanged(vault: &Repository, work: &Work) -> Result<()> {
     if names(vault, FileKind::Snapshot)? == work.snapshots && names(vault, FileKind::Index)? == work.indexes {
         return Ok(());
     }
-    let what = "someone who has changed it since it was looked at";
-    Err(Error::new(format!("prune {}", vault.address()), Kind::Locked(what.into())))
+    Err(has_changed(vault, "prune"))
 }
 
 /// Returns the removed packs that are gone: a store may protect one.

@@ -1,6 +1,6 @@
 //! Looks at a vault and decides what a prune will do to each pack.
 
-use super::{PruneOptions, PrunePlan, Sum, Work};
+use super::{PruneOptions, PrunePlan};
 use crate::catalogue::{Catalogue, Location, PackContents};
 use crate::format::index::IndexedPack;
 use crate::format::pack::Entry;
@@ -80,7 +80,7 @@ impl Packs {
             );
             return Err(Error::damaged(vault.address(), what));
         }
-        let mut plan = PrunePlan::empty(self.sizes.values().sum());
+        let mut plan = PrunePlan { bytes: self.sizes.values().sum(), ..PrunePlan::default() };
         for pack in &rescued {
             plan.rescue.add(self.size(&pack.id));
         }
@@ -262,23 +262,4 @@ fn check_replaced(
     let copies: Vec<_> = copies.into_iter().collect();
     let looks = vault.for_each(&copies, |(id, (pack, place))| vault.blob_at(*pack, place, id).map(drop));
     looks.into_iter().collect()
-}
-
-impl PrunePlan {
-    fn empty(bytes: u64) -> Self {
-        Self {
-            forget: Vec::new(),
-            points_kept: 0,
-            mark: Sum::default(),
-            repack: Sum::default(),
-            repack_bytes: 0,
-            rescue: Sum::default(),
-            adopt: Sum::default(),
-            remove: Sum::default(),
-            wait: Sum::default(),
-            bytes,
-            bytes_needed: 0,
-            work: Work::default(),
-        }
-    }
 }

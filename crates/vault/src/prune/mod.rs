@@ -48,7 +48,7 @@ pub struct PruneOptions {
 }
 
 /// What a prune will do.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct PrunePlan {
     /// Snapshots that are removed.
     pub forget: Vec<FileId>,

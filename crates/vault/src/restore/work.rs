@@ -181,44 +181,15 @@ impl Worker<'_> {
 
     /// Reads a stretch and delivers what is sound in it; the rest is read from elsewhere.
     fn stretch(&mut self, stretch: Stretch<'_>) {
-        let Stretch { member, pack, range, parts } = stretch;
-        let start = range.start;
-        let read = self.set.read(member, pack, range, self.set.is_shared());
-        let mut bytes = match read {
-            Ok(bytes) => bytes,
-            Err(error) => {
-                self.set.blame(member, || error.to_string());
-                return self.elsewhere(member, parts.into_iter().map(|(_, want)| want).collect());
-            }
-        };
-        let Some(repository) = self.set.repository(member) else { return };
-        let mut bad = Vec::new();
-        for (place, want) in parts {
-            let own = place.range();
-            let from = usize::try_from(own.start - start).unwrap_or(usize::MAX);
-            let sealed = bytes.get_mut(from..from.saturating_add(place.length as usize));
-            let opened = sealed.ok_or("the stretch is too short").and_then(|sealed| {
-                // A blob that lies in the pack twice over has been opened, and is no longer sealed.
-                repository.open_blob(sealed, place.uncompressed, &want.id, &mut self.opener)
-            });
-            match opened {
+        let bad = stretch.read(self.set, |repository, sealed, uncompressed, want| {
+            // A blob that lies in the pack twice over has been opened, and is no longer sealed.
+            match repository.open_blob(sealed, uncompressed, &want.id, &mut self.opener) {
                 Ok(plain) => deliver(want, plain),
-                Err(what) => {
-                    self.set.blame(member, || {
-                        format!("blob {} in {}: {what}", want.id.short(), repository.address())
-                    });
-                    bad.push(want);
-                }
+                Err(what) => return Err((want, what)),
             }
-        }
-        if !bad.is_empty() {
-            self.elsewhere(member, bad);
-        }
-    }
-
-    fn elsewhere(&mut self, tried: usize, mut wants: Vec<Want<'_>>) {
-        wants.iter_mut().for_each(|want| want.tried.add(tried));
-        self.read(wants);
+            Ok(())
+        });
+        self.read(bad);
     }
 
     /// Looks for each blob on its own, everywhere. What is nowhere is lost.

@@ -1,7 +1,7 @@
 //! `releve key add` and `remove`: who may open a vault. Neither leaves it, or this machine, without a way in.
 
 use super::secret::{self, Secret, Unlocked};
-use super::{Opener, chosen, event, only, record, state, told, usage};
+use super::{Opener, chosen, event, only, record, state, usage};
 use crate::session::Session;
 use crate::show::{self, Screen, confirm};
 use crate::{Exit, Outcome};
@@ -81,7 +81,7 @@ pub(super) fn add(session: &Session, options: &Add) -> Outcome {
             Err(error) => {
                 exit = exit.worse(Exit::Failed);
                 event.failure = Some(error.to_string());
-                told(&screen, name, error);
+                screen.failed(name, error);
             }
         }
         let mut document = json!({ "vault": name, "key": added.as_ref().ok().map(|added| added.id),

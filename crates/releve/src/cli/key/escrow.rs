@@ -139,10 +139,7 @@ fn one(
                 (_, true) => "opens, and could not be read",
                 _ => "could not be asked",
             };
-            screen.line(&format!("{name}: {what}: {error}"));
-            if let Some(help) = &error.help {
-                screen.line(&format!("  hint: {help}"));
-            }
+            screen.failed(format_args!("{name}: {what}"), &error);
             event.failure = Some(error.to_string());
         }
     }

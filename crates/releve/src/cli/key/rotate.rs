@@ -2,7 +2,7 @@
 
 use super::change::{is_needed, opener};
 use super::secret::{self, Secret, Unlocked};
-use super::{chosen, event, record, state, told, usage};
+use super::{chosen, event, record, state, usage};
 use crate::session::Session;
 use crate::show::{self, Screen};
 use crate::{Exit, Failure, Outcome};
@@ -140,7 +140,7 @@ fn would_rotate(
             (Ok(_), None) => {}
             (Err(error), _) => {
                 exit = exit.worse(Exit::Failed);
-                told(screen, name, error);
+                screen.failed(name, error);
             }
         }
         documents.push(json!({ "vault": name, "old": old, "new": null, "removed": false, "written": null,
@@ -271,12 +271,12 @@ fn finish(
         }
         Ok(Some(stays)) => {
             event.failure = Some(stays.to_string());
-            told(screen, &name, stays);
+            screen.failed(&name, stays);
             Exit::Finding
         }
         Err(error) => {
             event.failure = Some(error.to_string());
-            told(screen, &name, error);
+            screen.failed(&name, error);
             Exit::Failed
         }
     };

@@ -40,7 +40,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let state = session.state()?;
     let vaults = session.open_all(Absent::Refuse, Some(&state));
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
-    let records = state.records().map_err(|error| engine::Error::new(error.to_string()))?;
+    let records = state.records()?;
     let lines: Vec<_> =
         session.plan.systems.keys().map(|name| line(session, name, &survey, &records, now)).collect();
     let places = places(session, &survey, &records, now);

@@ -1,12 +1,12 @@
 //! A seed: the first copies to a distant vault, carried there on a disk.
 
+use super::is_of;
 use super::job::{Copy, Job, Place};
-use super::{is_of, others};
 use crate::session::Session;
 use crate::show::Screen;
 use engine::Result;
 use engine::survey::survey;
-use engine::vaults::Absent;
+use engine::vaults::{Absent, others, repository};
 use plan::{SystemName, VaultName};
 use state::State;
 use std::collections::HashSet;
@@ -70,7 +70,7 @@ pub(super) fn bring_in(
     let absent = if dry_run { Absent::Refuse } else { Absent::Create };
     let seed = session.open_seed(vault, folder, Absent::Refuse)?;
     let opened = session.open(std::slice::from_ref(vault), absent, Some(state));
-    let target = super::repository(&opened, vault);
+    let target = repository(&opened, vault).map_err(|error| error.to_string());
     let mut job = Job { none_open: !dry_run && target.is_err(), ..Job::default() };
     let held = match &target {
         Ok(target) => held(&listed(target, &mut job)?),

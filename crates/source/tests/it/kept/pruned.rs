@@ -18,6 +18,19 @@ fn five_days() -> (Life, Vec<FileId>) {
     (life, points)
 }
 
+/// A point of ten files, and a day later one of the first of them alone.
+fn ten_files_and_then_one() -> (Life, FileId) {
+    let mut life = Life::new();
+    for n in 0..10 {
+        life.write(&format!("file-{n}"), 100_000);
+    }
+    let all = life.backup();
+    (1..10).for_each(|n| fs::remove_file(life.data().join(format!("file-{n}"))).unwrap());
+    life.now += DAY;
+    life.backup();
+    (life, all)
+}
+
 #[test]
 fn what_no_point_needs_is_marked_first_and_removed_after_the_delay() {
     let (mut life, points) = five_days();
@@ -42,14 +55,7 @@ fn what_no_point_needs_is_marked_first_and_removed_after_the_delay() {
 
 #[test]
 fn of_a_pack_that_is_needed_in_part_only_that_part_stays() {
-    let mut life = Life::new();
-    for n in 0..10 {
-        life.write(&format!("file-{n}"), 100_000);
-    }
-    let all = life.backup();
-    (1..10).for_each(|n| fs::remove_file(life.data().join(format!("file-{n}"))).unwrap());
-    life.now += DAY;
-    life.backup();
+    let (mut life, all) = ten_files_and_then_one();
     let report = life.prune(&[all]);
     assert_eq!(report.repacked.packs, 1, "{report:?}");
     life.now += 4 * DAY;
@@ -305,14 +311,7 @@ fn a_point_that_the_store_does_not_let_go_keeps_what_it_needs() {
 
 #[test]
 fn a_marked_pack_stays_while_what_took_its_place_is_not_sound() {
-    let mut life = Life::new();
-    for n in 0..10 {
-        life.write(&format!("file-{n}"), 100_000);
-    }
-    let all = life.backup();
-    (1..10).for_each(|n| fs::remove_file(life.data().join(format!("file-{n}"))).unwrap());
-    life.now += DAY;
-    life.backup();
+    let (mut life, all) = ten_files_and_then_one();
     let old = life.files(FileKind::Pack);
     assert_eq!(life.prune(&[all]).repacked.packs, 1);
     for pack in life.files(FileKind::Pack).into_iter().filter(|pack| !old.contains(pack)) {
