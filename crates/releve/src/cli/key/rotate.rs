@@ -213,7 +213,7 @@ fn begin(
     }
 }
 
-/// Returns the key that an earlier run would have removed, had it come so far.
+/// Returns the key that an earlier run would have removed, had it come so far; or did, and was killed before it could give back its lock.
 fn interrupted(
     state: Option<&State>,
     vault: &Repository,
@@ -221,14 +221,15 @@ fn interrupted(
     key: FileId,
 ) -> Result<Option<FileId>> {
     let records = state.and_then(|state| state.records().ok()).unwrap_or_default();
-    let (keys, _) = keys::list(vault.store())?;
-    Ok(records.iter().rev().find_map(|record| match &record.body {
+    let last = records.iter().rev().find_map(|record| match &record.body {
         Body::Key(event) if event.vault == name.0 && event.key == key.to_string() => {
-            let old = event.replaced.as_ref()?;
-            keys.iter().map(|key| key.id).find(|id| id.to_string() == *old)
+            Some((event.what == "rotating", event.replaced.as_ref()?.parse().ok()?))
         }
         _ => None,
-    }))
+    });
+    let Some((unfinished, old)) = last else { return Ok(None) };
+    let (keys, _) = keys::list(vault.store())?;
+    Ok((unfinished || keys.iter().any(|key| key.id == old)).then_some(old))
 }
 
 /// Puts the new password into each file, once all vaults that have theirs from it open with it. Returns what came of it.
