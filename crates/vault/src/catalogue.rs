@@ -4,6 +4,7 @@ use crate::format::BlobKind;
 use crate::format::index::IndexedPack;
 use crate::format::pack::Entry;
 use crate::{BlobId, FileId};
+use hashbrown::HashTable;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
@@ -51,7 +52,59 @@ pub(crate) struct Catalogue {
 /// A set of blobs.
 pub(crate) type BlobSet = HashSet<BlobId, BuildHasherDefault<IdHasher>>;
 
-type Blobs = HashMap<BlobId, Location, BuildHasherDefault<IdHasher>>;
+/// Blobs, each with its first place. A vault of ten million files has to fit in memory, so that one takes 48 bytes here and some 8 in
+/// the table that finds it; blocks that never move spare the second copy that a growing vector needs.
+#[derive(Debug, Default)]
+struct Blobs {
+    blocks: Vec<Vec<(BlobId, Location)>>,
+    /// Numbers of blobs, in the order in which they came.
+    table: HashTable<u32>,
+}
+
+/// Blobs in a block: 3 MiB.
+const BLOCK: usize = 1 << 16;
+
+impl Blobs {
+    fn get(&self, id: &BlobId) -> Option<Location> {
+        let found = self.table.find(id.start(), |number| self.at(*number).is_some_and(|(at, _)| at == id))?;
+        self.at(*found).map(|(_, place)| *place)
+    }
+
+    /// Adds the blob unless it is there, and returns its first place.
+    fn add(&mut self, id: BlobId, place: Location) -> Location {
+        if let Some(first) = self.get(&id) {
+            return first;
+        }
+        // 2^32 blobs are more than any index tells of: their names alone are 128 GiB.
+        let Ok(number) = u32::try_from(self.len()) else { return place };
+        match self.blocks.last_mut() {
+            Some(block) if block.len() < BLOCK => block.push((id, place)),
+            _ => self.blocks.push(vec![(id, place)]),
+        }
+        let blocks = &self.blocks;
+        self.table.insert_unique(id.start(), number, |number| {
+            blob_at(blocks, *number).map_or(0, |(id, _)| id.start())
+        });
+        place
+    }
+
+    fn len(&self) -> usize {
+        self.blocks.len().saturating_sub(1) * BLOCK + self.blocks.last().map_or(0, Vec::len)
+    }
+
+    fn at(&self, number: u32) -> Option<&(BlobId, Location)> {
+        blob_at(&self.blocks, number)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &(BlobId, Location)> {
+        self.blocks.iter().flatten()
+    }
+}
+
+fn blob_at(blocks: &[Vec<(BlobId, Location)>], number: u32) -> Option<&(BlobId, Location)> {
+    let number = number as usize;
+    blocks.get(number / BLOCK)?.get(number % BLOCK)
+}
 
 impl Catalogue {
     /// Adds what an index, or a pack's own header, says.
@@ -89,7 +142,7 @@ impl Catalogue {
     fn add_entry(&mut self, pack: u32, entry: &Entry) {
         let location =
             Location { pack, offset: entry.offset, length: entry.length, uncompressed: entry.uncompressed };
-        let first = *self.blobs_mut(entry.kind).entry(entry.id).or_insert(location);
+        let first = self.blobs_mut(entry.kind).add(entry.id, location);
         if first != location {
             let others = self.more.entry((entry.kind, entry.id)).or_default();
             if !others.contains(&location) {
@@ -114,12 +167,12 @@ impl Catalogue {
 
     /// Returns whether the blob is there.
     pub(crate) fn has(&self, kind: BlobKind, id: &BlobId) -> bool {
-        self.blobs(kind).contains_key(id)
+        self.blobs(kind).get(id).is_some()
     }
 
     /// Returns every place of the blob, best first; empty if the vault doesn't have it.
     pub(crate) fn places(&self, kind: BlobKind, id: &BlobId) -> impl Iterator<Item = Location> {
-        let first = self.blobs(kind).get(id).copied();
+        let first = self.blobs(kind).get(id);
         let more = if first.is_some() && !self.more.is_empty() { self.more.get(&(kind, *id)) } else { None };
         first.into_iter().chain(more.into_iter().flatten().copied())
     }
@@ -137,7 +190,7 @@ impl Catalogue {
     /// Returns for each pack that holds blobs of this kind the stretch that they take, from the first to the last.
     pub(crate) fn extents(&self, kind: BlobKind) -> HashMap<u32, std::ops::Range<u32>> {
         let mut extents: HashMap<u32, std::ops::Range<u32>> = HashMap::new();
-        for place in self.blobs(kind).values() {
+        for (_, place) in self.blobs(kind).iter() {
             let end = place.offset.saturating_add(place.length);
             let extent = extents.entry(place.pack).or_insert(place.offset..end);
             *extent = extent.start.min(place.offset)..extent.end.max(end);

@@ -34,6 +34,12 @@ impl<T> Id<T> {
         Self::from_bytes(Sha256::digest(data).into())
     }
 
+    /// Returns the first eight bytes as a number: the bytes are a hash already, and these as good a key as any.
+    pub(crate) const fn start(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// Returns the first eight digits, as people are shown them.
     #[must_use]
     pub fn short(&self) -> String {
@@ -64,10 +70,8 @@ impl<T> Ord for Id<T> {
     }
 }
 impl<T> std::hash::Hash for Id<T> {
-    // The bytes are a hash already: eight of them are as good a key as any.
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+        state.write_u64(self.start());
     }
 }
 

@@ -161,8 +161,7 @@ fn write(repository: &Repository, kind: LockKind, holder: &Holder) -> Result<Fil
         uid: rustix::process::getuid().as_raw(),
         gid: rustix::process::getgid().as_raw(),
     };
-    let json = serde_json::to_vec(&lock).map_err(|error| Error::io(repository.address(), error.into()))?;
-    repository.write_sealed(FileKind::Lock, &json)
+    repository.write_sealed(FileKind::Lock, &lock)
 }
 
 fn check_conflicts(

@@ -7,7 +7,7 @@
 //! each uploader. A vault that is slow slows the caller down; one that fails is dropped and the caller goes on.
 
 use crate::crypto::OVERHEAD;
-use crate::format::index::{self, Index, IndexedPack};
+use crate::format::index::{Index, IndexedPack};
 use crate::format::pack::{self, Entry};
 use crate::lock::{Guard, Lock};
 use crate::mutex::lock;
@@ -24,7 +24,7 @@ const DATA_PACK_SIZE: usize = 16 << 20;
 /// Trees are read one by one: small packs keep them close together without holding memory.
 const TREE_PACK_SIZE: usize = 4 << 20;
 /// A crash costs the upload of what no index names yet: at most this many blobs, or this many packs, or what went over a thin line
-/// in so long.
+/// in so long. No pack has more blobs either, so that one index may name it.
 pub(crate) const INDEX_BLOBS_MAX: usize = 40_000;
 const INDEX_PACKS_MAX: usize = 64;
 const INDEX_EVERY: Duration = Duration::from_secs(120);
@@ -41,7 +41,7 @@ pub(crate) struct PackWriter {
 struct Shared {
     repository: Arc<Repository>,
     guard: Guard,
-    /// What this run has taken on, so that two threads with the same content store it once.
+    /// What this run has taken on and no index names yet, so that two threads with the same content store it once.
     claimed: [Mutex<HashSet<(BlobKind, BlobId)>>; 16],
     to_index: Mutex<ToIndex>,
     failure: Mutex<Option<Error>>,
@@ -104,8 +104,10 @@ impl PackWriter {
         if self.has_failed() || self.shared.repository.has(kind, id) {
             return false;
         }
-        let shard = usize::from(id.0[0]) % self.shared.claimed.len();
-        self.shared.claimed.get(shard).is_some_and(|claimed| lock(claimed).insert((kind, *id)))
+        let Some(shard) = self.shared.shard(id) else { return false };
+        let mut claimed = lock(shard);
+        // Asked again now that nobody can move it from here to the index.
+        !self.shared.repository.has(kind, id) && claimed.insert((kind, *id))
     }
 
     /// Adds a claimed blob. `stored` is its plain text compressed, or as it is where `uncompressed` is 0. A failure of
@@ -133,7 +135,8 @@ impl PackWriter {
             }
             open.bytes.extend_from_slice(&sealed);
             open.entries.push(Entry { id, kind, offset, length, uncompressed });
-            (open.bytes.len() >= limit).then(|| open.take())
+            let is_full = open.bytes.len() >= limit || open.entries.len() >= INDEX_BLOBS_MAX;
+            is_full.then(|| open.take())
         };
         if let Some(full) = full {
             self.enqueue(full);
@@ -157,7 +160,7 @@ impl PackWriter {
         let rest = lock(&self.shared.to_index).take();
         // What is durable is worth an index, whatever became of the rest; a vault out of reach is not asked once more.
         if lock(&self.shared.failure).as_ref().is_none_or(|error| !error.is_retryable()) {
-            self.shared.write_index(&rest);
+            self.shared.write_index(rest);
         }
         match lock(&self.shared.failure).take() {
             Some(error) => Err(error),
@@ -221,7 +224,7 @@ impl Shared {
                         waiting.packs.push(pack);
                         if waiting.is_due() { waiting.take() } else { Vec::new() }
                     };
-                    self.write_index(&due);
+                    self.write_index(due);
                 }
                 Err(error) => self.fail(error),
             }
@@ -239,17 +242,26 @@ impl Shared {
         Ok(IndexedPack { id, entries: pack.entries })
     }
 
-    fn write_index(&self, packs: &[IndexedPack]) {
+    fn write_index(&self, packs: Vec<IndexedPack>) {
         if packs.is_empty() {
             return;
         }
-        let index = Index { packs: packs.to_vec(), ..Index::default() };
+        let index = Index { packs, ..Index::default() };
         // Without the lock these packs, or others that they make do with, may have been taken for leftovers and be gone.
         let written = self.guard.check();
-        match written.and_then(|()| self.repository.write_sealed(FileKind::Index, &index::write(&index))) {
-            Ok(file) => self.repository.learn_from(file, packs),
+        match written.and_then(|()| self.repository.write_sealed(FileKind::Index, &index)) {
+            Ok(file) => {
+                self.repository.learn_from(file, &index.packs);
+                for entry in index.packs.iter().flat_map(|pack| &pack.entries) {
+                    self.shard(&entry.id).map(|shard| lock(shard).remove(&(entry.kind, entry.id)));
+                }
+            }
             Err(error) => self.fail(error),
         }
+    }
+
+    fn shard(&self, id: &BlobId) -> Option<&Mutex<HashSet<(BlobKind, BlobId)>>> {
+        self.claimed.get(usize::from(id.0[0]) % self.claimed.len())
     }
 
     fn fail(&self, error: Error) {

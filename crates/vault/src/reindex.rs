@@ -1,7 +1,7 @@
 //! Changes what the indexes of a vault say: the new files are written first, then the old ones go. In between a pack is named twice, and never
 //! not at all. Only under an exclusive lock.
 
-use crate::format::index::{self, Index, IndexedPack};
+use crate::format::index::{Index, IndexedPack};
 use crate::packer::INDEX_BLOBS_MAX;
 use crate::packs::merge;
 use crate::store::Listed;
@@ -98,7 +98,7 @@ fn write(vault: &Repository, packs: Vec<IndexedPack>, marked: Vec<(IndexedPack, 
     let write = |index: &mut Index| -> Result<()> {
         let index = std::mem::take(index);
         if !index.packs.is_empty() || !index.marked.is_empty() {
-            vault.write_sealed(FileKind::Index, &index::write(&index))?;
+            vault.write_sealed(FileKind::Index, &index)?;
         }
         Ok(())
     };

@@ -13,6 +13,7 @@ use crate::format::{self, BlobKind};
 use crate::keys::{self, MasterKey};
 use crate::store::Listed;
 use crate::{BlobId, Error, FileId, FileKind, Holder, Kind, Node, Result, Snapshot, Store};
+use serde::Serialize;
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use subtle::ConstantTimeEq;
@@ -20,6 +21,9 @@ use zeroize::Zeroizing;
 
 /// No blob is longer: restic's chunker stops at 8 MiB, ours earlier; a tree of a million entries has some 500 MB.
 const BLOB_MAX: usize = 1 << 30;
+
+/// Index files that are read at once have so many bytes together: their JSON has five times as many. Of small ones that is hundreds.
+const INDEX_BYTES_AT_ONCE: u64 = 8 << 20;
 
 /// How much room an inflater keeps for the next blob.
 const KEPT: usize = 16 << 20;
@@ -207,9 +211,32 @@ impl Repository {
     /// Reads every index file, several at a time. What was known before is forgotten. Damaged index files are
     /// reported and passed over; a listing that fails is an error.
     pub fn load_index(&self) -> Result<IndexReport> {
-        let indexes = self.indexes(&self.store.list(FileKind::Index)?);
-        self.know(&indexes);
-        Ok(IndexReport { damaged: indexes.into_iter().filter_map(|(_, index)| index.err()).collect() })
+        let listed = self.store.list(FileKind::Index)?;
+        let (mut catalogue, mut report) = (Catalogue::default(), IndexReport::default());
+        self.each_index(&listed, |file, index| {
+            catalogue.add_file(file);
+            match index {
+                Ok(index) => index.packs.iter().for_each(|pack| catalogue.add(pack)),
+                Err(error) => report.damaged.push(error),
+            }
+        });
+        *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = catalogue;
+        Ok(report)
+    }
+
+    /// Reads these index files, some at a time: as JSON a blob takes several times what it takes in the catalogue.
+    fn each_index(&self, listed: &[Listed], mut take: impl FnMut(FileId, Result<Index>)) {
+        let mut rest = listed;
+        while !rest.is_empty() {
+            let mut bytes = 0u64;
+            let fits = |listed: &&Listed| {
+                bytes = bytes.saturating_add(listed.size);
+                bytes <= INDEX_BYTES_AT_ONCE
+            };
+            let (batch, others) = rest.split_at(rest.iter().take_while(fits).count().clamp(1, rest.len()));
+            self.indexes(batch).into_iter().for_each(|(file, index)| take(file, index));
+            rest = others;
+        }
     }
 
     /// Takes what these index files say for all that there is.
@@ -243,12 +270,21 @@ impl Repository {
 
     /// Brings the index up to date. Whoever adds to the vault calls it under his lock: what was known before may have been pruned since.
     pub(crate) fn refresh_index(&self) -> Result<()> {
-        let listed = self.store.list(FileKind::Index)?;
+        let mut listed = self.store.list(FileKind::Index)?;
         let names: HashSet<FileId> = listed.iter().filter_map(|listed| listed.name.parse().ok()).collect();
-        if *self.catalogue().files() == names {
-            return Ok(());
+        {
+            let known = self.catalogue();
+            if !known.files().is_subset(&names) {
+                drop(known);
+                return self.load_index().map(drop);
+            }
+            listed.retain(|listed| listed.name.parse().is_ok_and(|id| !known.files().contains(&id)));
         }
-        self.load_index().map(drop)
+        // One that can't be read is noted all the same: nobody comes back to it for every backup.
+        self.each_index(&listed, |file, index| {
+            self.learn_from(file, &index.map(|index| index.packs).unwrap_or_default());
+        });
+        Ok(())
     }
 
     /// Returns all snapshots, and the errors of those that could not be read.
@@ -280,14 +316,13 @@ impl Repository {
 
     /// Writes a snapshot. Everything that it needs must be durable, and indexed, before.
     pub(crate) fn write_snapshot(&self, snapshot: &Snapshot) -> Result<FileId> {
-        let json = serde_json::to_vec(snapshot).map_err(|error| Error::io(self.address(), error.into()))?;
-        self.write_sealed(FileKind::Snapshot, &json)
+        self.write_sealed(FileKind::Snapshot, snapshot)
     }
 
     /// Seals and writes a file that isn't a pack, under the hash of its sealed bytes.
-    pub(crate) fn write_sealed(&self, kind: FileKind, json: &[u8]) -> Result<FileId> {
+    pub(crate) fn write_sealed(&self, kind: FileKind, value: &impl Serialize) -> Result<FileId> {
         let place = || format!("write {} in {}", kind.folder(), self.address());
-        let packed = format::pack_json(json).map_err(|error| Error::io(place(), error))?;
+        let packed = format::pack_json(value).map_err(|error| Error::io(place(), error))?;
         let sealed = self.key.seal(&packed).map_err(|error| Error::io(place(), error))?;
         let id = FileId::of(&sealed);
         self.store.write(kind, &id.to_string(), &sealed)?;

@@ -98,11 +98,18 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
+    /// Makes the buffer as long as this, if it is shorter: who meets only small files pays only for those.
+    fn room(&mut self, length: usize) {
+        if self.buffer.len() < length {
+            self.buffer.resize(length, 0);
+        }
+    }
+
     fn attempt(&mut self, path: &Path, node: &mut Node) -> io::Result<(Read1<'a>, bool)> {
         self.input.describe(path, node)?;
         let mut content = self.input.open(path, node)?;
         // One byte more than the shortest piece: a file that ends within is small, whatever `stat` said.
-        self.buffer.resize(PIECE_MAX * 2, 0);
+        self.room(PIECE_MIN + 1);
         let mut filled = fill(&mut *content, &mut self.buffer, 0, PIECE_MIN + 1)?;
         let (read, total) = if filled <= PIECE_MIN {
             let bytes = self.buffer.get(..filled).unwrap_or_default();
@@ -110,6 +117,7 @@ impl<'a> Reader<'a, '_> {
             let total = filled as u64;
             (Read1::Small(blob, total), total)
         } else {
+            self.room(PIECE_MAX * 2);
             let cutting = Arc::new(Cutting {
                 slot: Mutex::new(None),
                 ids: Mutex::default(),

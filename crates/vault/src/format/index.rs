@@ -7,7 +7,7 @@ use super::BlobKind;
 use super::pack::Entry;
 use crate::{BlobId, FileId};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 #[derive(Serialize, Deserialize)]
 struct WireIndex {
@@ -65,12 +65,12 @@ pub(crate) struct Index {
     pub(crate) marked: Vec<(IndexedPack, Option<Timestamp>)>,
 }
 
-/// Returns the JSON of an index.
-pub(crate) fn write(index: &Index) -> Vec<u8> {
-    let packs = index.packs.iter().map(|pack| to_wire(pack, None)).collect();
-    let packs_to_delete = index.marked.iter().map(|(pack, time)| to_wire(pack, *time)).collect();
-    let wire = WireIndex { supersedes: Vec::new(), packs, packs_to_delete };
-    serde_json::to_vec(&wire).unwrap_or_default()
+impl Serialize for Index {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let packs = self.packs.iter().map(|pack| to_wire(pack, None)).collect();
+        let packs_to_delete = self.marked.iter().map(|(pack, time)| to_wire(pack, *time)).collect();
+        WireIndex { supersedes: Vec::new(), packs, packs_to_delete }.serialize(serializer)
+    }
 }
 
 fn to_wire(pack: &IndexedPack, time: Option<Timestamp>) -> WirePack {

@@ -11,6 +11,11 @@ pub(crate) mod snapshot;
 pub(crate) mod tree;
 
 use jiff::Timestamp as Instant;
+use serde::Serialize;
+use std::io::{self, BufWriter, Read};
+
+/// By so much the room for what is inflated grows.
+const INFLATED_STEP: usize = 1 << 20;
 
 /// What a blob holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,11 +26,12 @@ pub enum BlobKind {
     Tree,
 }
 
-/// Wraps what goes into an index, snapshot or lock file: a version byte, then zstd.
-pub(crate) fn pack_json(json: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut out = vec![2];
-    zstd::stream::copy_encode(json, &mut out, 3)?;
-    Ok(out)
+/// Wraps what goes into an index, snapshot or lock file: a version byte, then zstd. An index has tens of megabytes as text, which is
+/// why it is never there as a whole.
+pub(crate) fn pack_json(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut out = BufWriter::new(zstd::stream::write::Encoder::new(vec![2], 3)?);
+    serde_json::to_writer(&mut out, value)?;
+    out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
 }
 
 /// Undoes [`pack_json`], and takes the bare JSON that version 1 wrote. `None` if it is neither.
@@ -40,11 +46,19 @@ pub(crate) fn unpack_json(plain: &[u8]) -> Option<Vec<u8>> {
 
 /// Returns what `compressed` inflates to, `None` if it is damaged or longer than `limit` bytes.
 pub(crate) fn inflate(compressed: &[u8], limit: usize) -> Option<Vec<u8>> {
-    use std::io::Read;
     let mut out = Vec::new();
     let mut reader = zstd::stream::read::Decoder::with_buffer(compressed).ok()?;
-    reader.by_ref().take(limit as u64 + 1).read_to_end(&mut out).ok()?;
-    (out.len() <= limit).then_some(out)
+    loop {
+        // A buffer that doubles would hold twice what is in it.
+        out.reserve_exact(INFLATED_STEP);
+        let read = reader.by_ref().take(INFLATED_STEP as u64).read_to_end(&mut out).ok()?;
+        if out.len() > limit {
+            return None;
+        }
+        if read < INFLATED_STEP {
+            return Some(out);
+        }
+    }
 }
 
 /// Writes an instant as restic does: RFC 3339 with up to nine digits, in UTC.

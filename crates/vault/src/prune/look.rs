@@ -168,16 +168,13 @@ impl Packs {
         let live: HashMap<FileId, &IndexedPack> = self.live.iter().map(|pack| (pack.id, pack)).collect();
         let mut uses: Vec<Use> = Vec::new();
         let kept = keep_one_each(catalogue, needed);
-        let mut places: HashMap<(BlobKind, BlobId), (FileId, Location)> = HashMap::new();
         let mut given_up: Vec<&IndexedPack> = Vec::new();
         let removed: HashSet<FileId> = plan.work.remove.iter().map(|(id, _)| *id).collect();
         given_up.extend(self.marked.iter().map(|(pack, _)| pack).filter(|pack| removed.contains(&pack.id)));
         for contents in &kept {
-            places
-                .extend(contents.blobs.iter().map(|(kind, id, place)| ((*kind, *id), (contents.id, *place))));
             given_up.extend(contents.blobs.is_empty().then(|| live.get(&contents.id)).flatten());
         }
-        check_replaced(vault, needed, &places, &given_up)?;
+        check_replaced(vault, needed, &kept, &given_up)?;
         for contents in kept {
             let used: u64 = contents.blobs.iter().map(|(_, _, place)| u64::from(place.length)).sum();
             plan.bytes_needed += used;
@@ -252,14 +249,20 @@ fn keep_one_each(catalogue: &Catalogue, needed: &Reached) -> Vec<PackContents> {
 fn check_replaced(
     vault: &Repository,
     needed: &Reached,
-    places: &HashMap<(BlobKind, BlobId), (FileId, Location)>,
+    kept: &[PackContents],
     given_up: &[&IndexedPack],
 ) -> Result<()> {
     let entries = given_up.iter().flat_map(|pack| &pack.entries);
-    let needed = entries.filter(|entry| needed.has(entry.kind, &entry.id));
-    let copies: HashMap<BlobId, &(FileId, Location)> =
-        needed.filter_map(|entry| Some((entry.id, places.get(&(entry.kind, entry.id))?))).collect();
-    let copies: Vec<_> = copies.into_iter().collect();
-    let looks = vault.for_each(&copies, |(id, (pack, place))| vault.blob_at(*pack, place, id).map(drop));
+    let replaced: HashSet<(BlobKind, BlobId)> = entries
+        .filter(|entry| needed.has(entry.kind, &entry.id))
+        .map(|entry| (entry.kind, entry.id))
+        .collect();
+    let copies: Vec<(FileId, BlobId, Location)> = kept
+        .iter()
+        .flat_map(|pack| pack.blobs.iter().map(|(kind, id, place)| (pack.id, *kind, *id, *place)))
+        .filter(|(_, kind, id, _)| replaced.contains(&(*kind, *id)))
+        .map(|(pack, _, id, place)| (pack, id, place))
+        .collect();
+    let looks = vault.for_each(&copies, |(pack, id, place)| vault.blob_at(*pack, place, id).map(drop));
     looks.into_iter().collect()
 }
