@@ -3,8 +3,8 @@
 //! Order of what becomes durable: packs, then the index that names them; the caller writes the snapshot after
 //! [`PackWriter::finish`]. A crash in between leaves packs that nothing names, which is harmless.
 //!
-//! Memory: at most two open packs, one waiting and `uploaders` under way: with the sizes below 36 MiB + 16 MiB for
-//! each uploader. A vault that is slow slows the caller down; one that fails is dropped and the caller goes on.
+//! Memory: a pack of data and one of trees that are open or wait for an uploader, and one under way for each: with the sizes below
+//! 22 MiB + 17 MiB for each uploader. A vault that is slow slows the caller down; one that fails is dropped and the caller goes on.
 
 use crate::crypto::OVERHEAD;
 use crate::format::index::{Index, IndexedPack};
@@ -23,6 +23,9 @@ use std::time::{Duration, Instant};
 const DATA_PACK_SIZE: usize = 16 << 20;
 /// Trees are read one by one: small packs keep them close together without holding memory.
 const TREE_PACK_SIZE: usize = 4 << 20;
+/// Room is asked for beyond what the C library keeps for later (32 MiB): a pack that is gone then gives its memory back at once, and
+/// what is never touched costs nothing.
+const PACK_ROOM: usize = 33 << 20;
 /// A crash costs the upload of what no index names yet: at most this many blobs, or this many packs, or what went over a thin line
 /// in so long. No pack has more blobs either, so that one index may name it.
 pub(crate) const INDEX_BLOBS_MAX: usize = 40_000;
@@ -84,7 +87,7 @@ impl PackWriter {
             failed: AtomicBool::new(false),
             bytes_written: AtomicU64::new(0),
         });
-        let (queue, packs) = bounded(1);
+        let (queue, packs) = bounded(0);
         let uploaders = (0..uploaders)
             .map(|_| {
                 let (shared, packs) = (Arc::clone(&shared), packs.clone());
@@ -125,21 +128,18 @@ impl PackWriter {
             BlobKind::Data => (&self.data, DATA_PACK_SIZE),
             BlobKind::Tree => (&self.trees, TREE_PACK_SIZE),
         };
-        let full = {
-            let mut open = lock(open);
-            // Both fit in 32 bits: a pack is closed at its limit and a blob is shorter than 1 GiB.
-            let offset = u32::try_from(open.bytes.len()).unwrap_or(u32::MAX);
-            let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
-            if open.bytes.is_empty() {
-                open.bytes.reserve_exact(limit + (1 << 20));
-            }
-            open.bytes.extend_from_slice(&sealed);
-            open.entries.push(Entry { id, kind, offset, length, uncompressed });
-            let is_full = open.bytes.len() >= limit || open.entries.len() >= INDEX_BLOBS_MAX;
-            is_full.then(|| open.take())
-        };
-        if let Some(full) = full {
-            self.enqueue(full);
+        let mut open = lock(open);
+        // Both fit in 32 bits: a pack is closed at its limit and a blob is shorter than 1 GiB.
+        let offset = u32::try_from(open.bytes.len()).unwrap_or(u32::MAX);
+        let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
+        if open.bytes.is_empty() {
+            open.bytes.reserve_exact(PACK_ROOM);
+        }
+        open.bytes.extend_from_slice(&sealed);
+        open.entries.push(Entry { id, kind, offset, length, uncompressed });
+        if open.bytes.len() >= limit || open.entries.len() >= INDEX_BLOBS_MAX {
+            // Under the lock: until somebody takes the pack nobody begins another.
+            self.enqueue(open.take());
         }
     }
 

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Entries on their way to a reader. Small: an entry waiting here is one whose `stat` grows old.
 const JOBS: usize = 256;
 /// Pieces on their way to a hasher, of 4 MiB at most.
-const PIECES: usize = 6;
+const PIECES: usize = 4;
 
 /// A file's time is only as fine as the kernel's tick, or a whole second on some file systems: a change so shortly before the
 /// point began may bear a time that another change bears as well.
