@@ -1,5 +1,6 @@
 //! A vault over time: points come and go, things break, and every point that should be there comes back whole.
 
+mod guarded;
 mod pruned;
 mod repaired;
 mod rounds;
@@ -39,6 +40,8 @@ struct Life {
     vaults: Vec<&'static str>,
     /// What opens each vault: a password takes time on purpose.
     keys: BTreeMap<&'static str, MasterKey>,
+    /// How long files carry the immutable flag.
+    guarded_for: Option<jiff::SignedDuration>,
 }
 
 impl Life {
@@ -55,7 +58,8 @@ impl Life {
     fn without_vaults() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (points, keys) = (BTreeMap::new(), BTreeMap::new());
-        let life = Self { folder, points, made: 0, now: 100 * DAY, vaults: Vec::new(), keys };
+        let (vaults, guarded_for) = (Vec::new(), None);
+        let life = Self { folder, points, made: 0, now: 100 * DAY, vaults, keys, guarded_for };
         fs::create_dir(life.data()).unwrap();
         life
     }
@@ -80,7 +84,8 @@ impl Life {
 
     fn store(&self, vault: &str) -> Box<dyn Store> {
         let address = format!("file://{}", self.path(vault).display());
-        vault::store::open(&address, &Credentials::default()).unwrap()
+        let limits = vault::store::Limits::default();
+        vault::store::open_held(&address, &Credentials::default(), &limits, self.guarded_for).unwrap()
     }
 
     fn open(&self, vault: &str) -> Arc<Repository> {
