@@ -171,11 +171,16 @@ fn writing_what_is_there_changes_nothing_and_writing_over_damage_keeps_what_was_
     assert_eq!(fs::read(&path).unwrap(), b"content");
     assert!(place.flags.has(&path));
     assert_eq!(place.hidden().len(), 1);
-    let left = files(&path.parent().unwrap().to_owned());
+    let left = files(path.parent().unwrap());
     assert_eq!(left, [path], "no temporary file stays");
     let report = place.look(Timestamp::now(), false);
     assert_eq!((report.finding_count, report.hidden), (0, 0), "{report:?}");
     assert!(place.is_listed(FileKind::Snapshot, &name));
+    // What is in sight is guarded, whatever lies hidden under the same name.
+    place.flags.set(&path, false);
+    assert_eq!(place.look(Timestamp::now(), true).extended, 1);
+    place.look(Timestamp::now(), false);
+    assert!(place.flags.has(&path));
 }
 
 #[test]

@@ -117,6 +117,19 @@ impl FileStore {
         Ok((folder, name, file))
     }
 
+    /// Returns a version, and what is in sight under its name: none counts as guarded without the other.
+    fn open_all(&self, kind: FileKind, version: &Version) -> Result<Vec<File>, Kind> {
+        let mut files = vec![self.open_version(kind, version)?.2];
+        if version.id != IN_SIGHT {
+            match self.open_folder(kind, &version.name).and_then(|folder| open(&folder, &version.name)) {
+                Ok(file) => files.push(file),
+                Err(Kind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(files)
+    }
+
     fn versions_in_sight(&self, kind: FileKind) -> Result<Vec<Version>> {
         let listed = match kind {
             FileKind::Config => vec![Listed { name: "config".into(), size: 0 }],
@@ -245,17 +258,18 @@ impl Versions for FileStore {
 
     /// A flag has no end.
     fn held_until(&self, kind: FileKind, version: &Version) -> Result<Option<Timestamp>> {
-        let flagged = self.open_version(kind, version).and_then(|(_, _, file)| is_flagged(&file));
+        let flagged = self
+            .open_all(kind, version)
+            .and_then(|files| files.iter().map(is_flagged).collect::<Result<Vec<bool>, Kind>>());
         match flagged {
-            Ok(flagged) => Ok(flagged.then_some(Timestamp::MAX)),
+            Ok(flagged) => Ok(flagged.into_iter().all(|flagged| flagged).then_some(Timestamp::MAX)),
             Err(cause) => Err(self.failed("look at the flag of", kind, &version.name, cause)),
         }
     }
 
     fn hold(&self, kind: FileKind, version: &Version, _until: Timestamp) -> Result<()> {
-        let done = self
-            .open_version(kind, version)
-            .and_then(|(_, _, file)| set_flag(&file, true).map_err(|error| Kind::Refused(why_not(error))));
+        let set = |file: &File| set_flag(file, true).map_err(|error| Kind::Refused(why_not(error)));
+        let done = self.open_all(kind, version).and_then(|files| files.iter().try_for_each(set));
         done.map_err(|cause| self.failed("guard", kind, &version.name, cause))
     }
 
