@@ -172,7 +172,7 @@ fn writing_what_is_there_changes_nothing_and_writing_over_damage_keeps_what_was_
     assert!(place.flags.has(&path));
     assert_eq!(place.hidden().len(), 1);
     let left = files(path.parent().unwrap());
-    assert_eq!(left, [path.clone()], "no temporary file stays");
+    assert_eq!(left, std::slice::from_ref(&path), "no temporary file stays");
     let report = place.look(Timestamp::now(), false);
     assert_eq!((report.finding_count, report.hidden), (0, 0), "{report:?}");
     assert!(place.is_listed(FileKind::Snapshot, &name));
