@@ -4,6 +4,7 @@
 //! - [`MotoServer`], [`LockedBucket`]: S3 servers with versions and Object Lock, and an intruder who holds their keys.
 //! - [`FaultyProxy`]: stands before an HTTP server and breaks what the test tells it to break.
 //! - [`SmallDisk`]: a file system that fills up, and that can be made read-only under root's hands.
+//! - [`Flags`]: a folder whose files may carry the immutable flag, and that goes all the same.
 //! - [`tree`]: files of every kind that a file system knows, and what differs between two trees.
 //! - [`Restic`]: the independent judge of what we write.
 //!
@@ -29,6 +30,7 @@
 )]
 
 mod disk;
+mod flags;
 mod locked;
 mod moto;
 mod net;
@@ -40,6 +42,7 @@ mod ssh;
 pub mod tree;
 
 pub use disk::SmallDisk;
+pub use flags::Flags;
 pub use locked::LockedBucket;
 pub use moto::{Bucket, MotoServer};
 pub use net::{free_port, pause, wait_for_tcp, wait_until};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A program and the Debian package that holds it.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 13] = [
     ("restic", "restic"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -19,6 +19,8 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("setfattr", "attr"),
     ("setpriv", "util-linux"),
     ("prlimit", "util-linux"),
+    ("chattr", "e2fsprogs"),
+    ("lsattr", "e2fsprogs"),
 ];
 
 /// A subcommand of cargo, its crate, and the version that was tested with the configuration in this repository.

@@ -34,6 +34,12 @@ pub enum Immutability {
         /// Until when it reaches without another look.
         until: Timestamp,
     },
+    /// Every file of a folder was seen to carry the immutable flag, lately: against mistakes and against programs without the right to
+    /// take it off, and not against root of that machine.
+    Guarded {
+        /// When.
+        seen: Timestamp,
+    },
     /// Nothing shows that it holds.
     NotProven {
         /// Why.
@@ -45,6 +51,12 @@ pub enum Immutability {
 #[must_use]
 pub fn look_every(immutable_for: Period) -> Period {
     Period((immutable_for.0 / 8).clamp(BETWEEN.0, BETWEEN.1))
+}
+
+/// Returns whether a vault at this address can only be guarded, and never proven to be immutable.
+#[must_use]
+pub fn is_only_guarded(url: &str) -> bool {
+    url.starts_with("file://")
 }
 
 /// Returns what is known. A proof expires when a second look in a row is missing, and is void when the plan changed what it proved.
@@ -64,6 +76,7 @@ pub fn immutability(url: &str, immutable_for: Period, last: Option<&Look>, now: 
         return not("not looked at for too long: releve immutable".into());
     }
     match last.until {
+        Some(until) if until > now && is_only_guarded(url) => Immutability::Guarded { seen: last.time },
         Some(until) if until > now => Immutability::Proven { seen: last.time, until },
         _ => not("a file that is needed can be deleted: releve immutable".into()),
     }
@@ -109,6 +122,14 @@ mod tests {
         assert!(!is_proven("s3://a", MONTH, Some(&Look { fault: Some("deleted".into()), ..good() }), DAY));
         assert!(!is_proven("s3://a", MONTH, Some(&Look { until: None, ..good() }), DAY));
         assert!(!is_proven("s3://a", MONTH, Some(&Look { until: Some(at(DAY)), ..good() }), 2 * DAY));
+    }
+
+    #[test]
+    fn a_folder_is_guarded_and_never_proven() {
+        let look = Look { url: "file:///srv/vault".into(), ..good() };
+        let known = |now| immutability("file:///srv/vault", MONTH, Some(&look), at(now));
+        assert_eq!(known(DAY), Immutability::Guarded { seen: at(0) });
+        assert!(matches!(known(8 * DAY), Immutability::NotProven { .. }));
     }
 
     #[test]

@@ -142,7 +142,7 @@ pub struct Vault {
     pub session_token: Option<Secret>,
     /// How fast it may be written to; as fast as it goes without.
     pub bandwidth: Option<Bandwidth>,
-    /// S3 with Object Lock: how long nobody can delete what was written.
+    /// S3 with Object Lock: how long nobody can delete what was written. A folder: how long it carries the immutable flag at least.
     pub immutable_for: Option<Period>,
     /// The only host that writes here: it fetches what the other vaults hold.
     pub pulled_by: Option<HostName>,

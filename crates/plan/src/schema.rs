@@ -99,7 +99,7 @@ const VAULT: &[Key] = &[
     key(
         "immutable_for",
         Period,
-        "S3 with Object Lock: how long nobody can delete what was written, at least.",
+        "S3 with Object Lock: how long nobody can delete what was written, at least. A folder: how long it is guarded with the immutable flag.",
     ),
     key("pulled_by", Text, "The only host that writes here: it fetches what the other vaults hold."),
 ];

@@ -42,6 +42,8 @@ pub struct HoldReport {
     pub hidden: u64,
     /// Snapshots among these.
     pub hidden_snapshots: u64,
+    /// Hidden files that nothing needs and whose hold was over: they are gone now.
+    pub freed: u64,
     /// What somebody may have tampered with, and what could not be held; a thousand are named.
     pub findings: Vec<String>,
     /// How many findings there are.
@@ -87,7 +89,7 @@ pub fn hold(repository: &Repository, options: &HoldOptions, progress: &Progress)
             }
             progress.add(1, 0);
             if file.is_hidden() && !is_needed(repository, file) {
-                return Ok(Seen::default());
+                return if options.dry_run { Ok(Seen::default()) } else { file.free(store, options.now) };
             }
             let (needed, tampered) = (true, file.tampered(store)?);
             let Some(version) = file.right(store)? else {
@@ -103,15 +105,21 @@ pub fn hold(repository: &Repository, options: &HoldOptions, progress: &Progress)
             };
             match refused {
                 Some(error) if error.is_retryable() => Err(error),
-                Some(error) => Ok(Seen { needed, tampered: Some(error.to_string()), held, extended: false }),
-                None if options.dry_run => Ok(Seen { needed, tampered, held, extended: true }),
-                None => Ok(Seen { needed, tampered, held: Some(until), extended: true }),
+                Some(error) => {
+                    Ok(Seen { needed, tampered: Some(error.to_string()), held, ..Seen::default() })
+                }
+                None if options.dry_run => {
+                    Ok(Seen { needed, tampered, held, extended: true, ..Seen::default() })
+                }
+                None => Ok(Seen { needed, tampered, held: Some(until), extended: true, ..Seen::default() }),
             }
         });
         for (file, seen) in files.iter().zip(lanes) {
             let seen = seen?;
-            report.hidden += u64::from(!seen.needed);
-            report.hidden_snapshots += u64::from(!seen.needed && file.kind == FileKind::Snapshot);
+            let hidden = !seen.needed && !seen.freed;
+            report.hidden += u64::from(hidden);
+            report.hidden_snapshots += u64::from(hidden && file.kind == FileKind::Snapshot);
+            report.freed += u64::from(seen.freed);
             if let Some(what) = seen.tampered {
                 report.finding_count += 1;
                 report.findings.push(what);
@@ -120,7 +128,8 @@ pub fn hold(repository: &Repository, options: &HoldOptions, progress: &Progress)
                 report.files += 1;
                 report.extended += u64::from(seen.extended);
                 report.held += u64::from(!seen.extended && seen.held.is_some_and(|held| held >= enough));
-                until_now.push(seen.held);
+                // A hold without an end counts as one that was made longer now.
+                until_now.push(seen.held.map(|held| held.min(until)));
             }
         }
     }
@@ -183,6 +192,7 @@ struct Seen {
     tampered: Option<String>,
     held: Option<Timestamp>,
     extended: bool,
+    freed: bool,
 }
 
 enum Back {
@@ -260,6 +270,15 @@ impl Stored {
             Some(current) => self.is_sound(store, current),
             None => Ok(false),
         }
+    }
+
+    /// Frees what is out of sight, as far as its time is over.
+    fn free(&self, store: &dyn Versions, now: Timestamp) -> Result<Seen> {
+        let mut freed = true;
+        for version in &self.contents {
+            freed &= store.free(self.kind, version, now)?;
+        }
+        Ok(Seen { freed, ..Seen::default() })
     }
 
     /// Says what somebody did to a file that is needed.

@@ -1,6 +1,7 @@
 //! Where copies go.
 
 use super::{Checker, HOST, SITE};
+use crate::immutable::is_only_guarded;
 use crate::model::*;
 use crate::{Bandwidth, BandwidthRule, Period};
 use std::collections::BTreeMap;
@@ -71,7 +72,7 @@ impl Checker<'_, '_> {
         const LONGEST: Period = Period::seconds(10 * 365 * 86_400);
         let Some(period) = vault.immutable_for else { return };
         let path = format!("vaults.{name}.immutable_for");
-        if !vault.url.starts_with("s3://") && !vault.url.is_empty() {
+        if !vault.url.starts_with("s3://") && !is_only_guarded(&vault.url) && !vault.url.is_empty() {
             let message = format!(
                 "nothing keeps the files of vault `{name}` from being deleted by whoever can write there"
             );

@@ -250,11 +250,12 @@ fn meaning() -> Faults {
             added("[drills.weekly]\nevery = \"1 week\"\nscenario = \"ransomware\"\nsystems = [\"shopp\"]\n"),
         ),
         (
-            "a folder that is to be immutable",
+            "an account of SSH that is to be immutable",
             fault(
                 "site = \"workshop\"\npassword",
                 "site = \"workshop\"\nimmutable_for = \"30 days\"\npassword",
-            ),
+            )
+            .replace("file:///", "sftp://nas/"),
         ),
         (
             "a vault that is immutable for an hour",

@@ -7,7 +7,7 @@ use crate::show::{self, Screen, time};
 use crate::{Exit, Outcome};
 use engine::Error;
 use jiff::Timestamp;
-use plan::immutable::Look;
+use plan::immutable::{Look, is_only_guarded};
 use plan::{Period, VaultName};
 use serde_json::{Value, json};
 use state::{Body, Immutability, Record, State};
@@ -25,6 +25,7 @@ const SHOWN: usize = 20;
     after_help = "Examples:\n  releve immutable            write a file as held, try to delete it, and hold longer what runs out\n  \
     releve immutable cloud      this vault only\n  releve immutable --dry-run  how long everything is held, and what would be held longer\n\n\
     For vaults with immutable_for in the plan. The agent does this by itself, eight times in that period.\n\
+    A folder is guarded with the immutable flag (chattr +i), and what was pruned goes for good when its time is over.\n\
     Exit status 1: it is not proven, or somebody tampered with something: `releve undelete` brings back what was hidden."
 )]
 pub(super) struct Options {
@@ -42,7 +43,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         names.retain(promised);
     } else if let Some(name) = names.iter().find(|name| !promised(name)) {
         return Err(Error::new(format!("the plan doesn't say that vault `{name}` is immutable"))
-            .help("write immutable_for = \"30 days\" for it, if it is a bucket with Object Lock")
+            .help("write immutable_for = \"30 days\" for it, if it is a bucket with Object Lock or a folder")
             .into());
     }
     let state = session.state()?;
@@ -80,10 +81,10 @@ pub(super) fn one(
             };
             (record.files, record.extended, record.until) = (report.files, report.extended, report.until);
             record.findings.clone_from(&report.findings);
-            say(screen, name, canary.as_ref(), report, dry_run);
-            let more = json!({ "tried": canary.is_some(), "not_proven": record.not_proven, "files": report.files,
+            say(screen, name, is_only_guarded(&record.url), canary.as_ref(), report, dry_run);
+            let more = json!({ "tried": canary.is_some(), "guarded": matches!(canary, Some(Canary::Guarded)), "not_proven": record.not_proven, "files": report.files,
                 "held": report.held, "extended": report.extended, "until": report.until, "hidden": report.hidden,
-                "hidden_snapshots": report.hidden_snapshots, "findings": report.findings, "finding_count": report.finding_count });
+                "hidden_snapshots": report.hidden_snapshots, "freed": report.freed, "findings": report.findings, "finding_count": report.finding_count });
             if let (Some(document), Value::Object(more)) = (document.as_object_mut(), more) {
                 document.extend(more);
             }
@@ -137,21 +138,44 @@ fn attempt(
     Ok((canary, vault::immutable::hold(&repository, &options, &progress)?))
 }
 
-fn say(screen: &Screen, name: &VaultName, canary: Option<&Canary>, report: &HoldReport, dry_run: bool) {
+fn say(
+    screen: &Screen,
+    name: &VaultName,
+    is_folder: bool,
+    canary: Option<&Canary>,
+    report: &HoldReport,
+    dry_run: bool,
+) {
     if let Some(Canary::Lost(why)) = canary {
         screen.line(&format!("{name}: NOT PROVEN: {why}"));
-        screen.line(
-            "  hint: a bucket is created with Object Lock; the credentials need s3:PutObjectRetention and s3:GetObjectRetention",
-        );
+        screen.line(match is_folder {
+            true => "  hint: nothing guards this folder; let another machine fetch it with pulled_by, or use S3 with Object Lock",
+            false => "  hint: a bucket is created with Object Lock; the credentials need s3:PutObjectRetention and s3:GetObjectRetention",
+        });
         return;
     }
     let reach = match report.until {
+        Some(_) if is_folder => {
+            "every file carries the immutable flag: mistakes and programs can't delete it, root of that machine can".to_owned()
+        }
         Some(until) => format!("nothing can be deleted before {}", time(until)),
         None => "something can be deleted NOW".to_owned(),
     };
-    let tried = if canary.is_some() { "proven: " } else { "" };
-    let verb = if dry_run { "would be held longer" } else { "held longer" };
+    let tried = match canary {
+        Some(Canary::Guarded) => "guarded: ",
+        Some(_) => "proven: ",
+        None => "",
+    };
+    let verb = match (is_folder, dry_run) {
+        (true, true) => "would get the flag",
+        (true, false) => "got the flag now",
+        (false, true) => "would be held longer",
+        (false, false) => "held longer",
+    };
     screen.line(&format!("{name}: {tried}{reach}; {} files, {} {verb}", report.files, report.extended));
+    if report.freed > 0 {
+        screen.line(&format!("  {} files that were pruned are gone: their time was over", report.freed));
+    }
     if report.hidden > 0 {
         screen.line(&format!(
             "  {} files are hidden that nothing needs, {} points among them: pruned, or hidden by somebody",

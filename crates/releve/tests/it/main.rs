@@ -12,6 +12,7 @@ mod agent;
 mod cli;
 mod demo;
 mod faults;
+mod guarded;
 mod immutable;
 mod kept;
 mod keys;

@@ -4,9 +4,12 @@
 //! there with all of its bytes or not at all, also after a power cut. For writing, folders are opened one by one from
 //! the root without following links: whoever can plant a link in the vault cannot make us write outside of it.
 
+mod guarded;
+
 use super::pace::SMALL;
-use super::{FileKind, Limits, Listed, Pace, Store, is_name, place, temporary};
+use super::{FileKind, Limits, Listed, Pace, Store, Versions, is_name, place, temporary};
 use crate::{Error, Kind, Result};
+use jiff::SignedDuration;
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;
@@ -27,13 +30,15 @@ const RANGE_UNCHECKED_MAX: u64 = 64 << 20;
 pub(super) struct FileStore {
     root: PathBuf,
     pace: Option<Pace>,
+    /// How long what is written carries the immutable flag; `None` for a folder that isn't guarded.
+    period: Option<SignedDuration>,
     /// The folders that were searched for what killed writers left behind, since this store was opened.
     tidied: Mutex<HashSet<String>>,
 }
 
 impl FileStore {
-    pub(super) fn new(root: PathBuf, limits: &Limits) -> Self {
-        Self { root, pace: limits.pace.clone(), tidied: Mutex::default() }
+    pub(super) fn new(root: PathBuf, limits: &Limits, period: Option<SignedDuration>) -> Self {
+        Self { root, pace: limits.pace.clone(), period, tidied: Mutex::default() }
     }
 
     fn path(&self, kind: FileKind, name: &str) -> PathBuf {
@@ -80,11 +85,15 @@ impl FileStore {
         Ok(at)
     }
 
+    fn folder_for_writing(&self, kind: FileKind, name: &str) -> Result<OwnedFd, Kind> {
+        match self.open_folder(kind, name) {
+            Err(Kind::NotFound) => self.restore_folder(kind, name),
+            other => other,
+        }
+    }
+
     fn put(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<(), Kind> {
-        let folder = match self.open_folder(kind, name) {
-            Err(Kind::NotFound) => self.restore_folder(kind, name)?,
-            other => other?,
-        };
+        let folder = self.folder_for_writing(kind, name)?;
         let (temporary, mut file) = new_file(&folder)?;
         let path = kind.path(name);
         let first =
@@ -92,16 +101,19 @@ impl FileStore {
         if first {
             tidy(&folder, &file);
         }
-        let written = self
-            .write_paced(&mut file, bytes)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| Ok(rustix::fs::renameat(&folder, temporary.as_str(), &folder, name)?));
-        if let Err(error) = written {
+        let place = || match rustix::fs::renameat(&folder, temporary.as_str(), &folder, name) {
+            Err(Errno::PERM) => self.put_over(&folder, &temporary, kind, name, bytes),
+            other => other.map_err(kind_of),
+        };
+        let written = self.write_paced(&mut file, bytes).and_then(|()| file.sync_all());
+        if let Err(error) = written.map_err(kind_of).and_then(|()| place()) {
             // What is left of it is in nobody's way, and tidied up a day later.
             let _ = rustix::fs::unlinkat(&folder, temporary.as_str(), AtFlags::empty());
-            return Err(kind_of(error));
+            return Err(error);
         }
-        sync(&folder)
+        sync(&folder)?;
+        self.guard(kind, &file);
+        Ok(())
     }
 
     // A folder may lie on a disk at the other end of a line.
@@ -242,9 +254,7 @@ impl Store for FileStore {
     }
 
     fn remove(&self, kind: FileKind, name: &str) -> Result<()> {
-        let removed = self
-            .open_folder(kind, name)
-            .and_then(|folder| rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(kind_of));
+        let removed = self.open_folder(kind, name).and_then(|folder| self.take_away(&folder, kind, name));
         match removed {
             Ok(()) | Err(Kind::NotFound) => Ok(()),
             Err(cause) => Err(self.failed("remove", kind, name, cause)),
@@ -257,6 +267,10 @@ impl Store for FileStore {
 
     fn is_local(&self) -> bool {
         true
+    }
+
+    fn versions(&self) -> Option<&dyn Versions> {
+        (self.period.is_some() || self.has_hidden()).then_some(self)
     }
 }
 

@@ -119,7 +119,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     }
 
     /// Removes the file. One that isn't there is no error. Where versions are held, this hides the file at once, and its bytes
-    /// are freed by the store when the hold ends.
+    /// are freed when the hold ends: by S3 itself, in a folder by [`Versions::free`].
     fn remove(&self, kind: FileKind, name: &str) -> Result<()>;
 
     /// Returns how many calls at a time make it fastest: few for a disk, more for a distant store.
@@ -189,7 +189,7 @@ pub fn local_folder(address: &str) -> Option<std::path::PathBuf> {
 /// Opens the store in a folder of this machine, as [`open`] does with its address.
 #[must_use]
 pub fn in_folder(folder: &std::path::Path) -> Box<dyn Store> {
-    Box::new(file::FileStore::new(folder.to_owned(), &Limits::default()))
+    Box::new(file::FileStore::new(folder.to_owned(), &Limits::default(), None))
 }
 
 /// Opens the store at `address`, as [`open`] does, with other bounds on retries and waiting.
@@ -198,7 +198,8 @@ pub fn open_with(address: &str, credentials: &Credentials, limits: &Limits) -> R
 }
 
 /// Opens the store at `address`, as [`open_with`] does; all that is written there (but locks, which live for minutes) is held
-/// against deletion for `period`. Only S3 with Object Lock can: [`Kind::Unsupported`] for any other.
+/// against deletion for `period`: on S3 by Object Lock, in a folder guarded with the immutable flag where that can be set.
+/// [`Kind::Unsupported`] for any other.
 pub fn open_held(
     address: &str,
     credentials: &Credentials,
@@ -207,11 +208,13 @@ pub fn open_held(
 ) -> Result<Box<dyn Store>> {
     let bad = |what: String| Error::new(address::without_secrets(address), Kind::BadAddress(what));
     match address.split_once("://").map(|(scheme, _)| scheme) {
-        Some("file" | "sftp") if period.is_some() => {
+        Some("sftp") if period.is_some() => {
             let what = "nothing keeps the files of such a vault from being deleted";
             Err(Error::new(address::without_secrets(address), Kind::Unsupported(what.into())))
         }
-        Some("file") => Ok(Box::new(file::FileStore::new(address::file(address).map_err(bad)?, limits))),
+        Some("file") => {
+            Ok(Box::new(file::FileStore::new(address::file(address).map_err(bad)?, limits, period)))
+        }
         Some("s3") => {
             let address = address::s3(address).map_err(bad)?;
             Ok(Box::new(s3::S3Store::new(address, credentials, limits, period)?))

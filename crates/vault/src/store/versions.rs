@@ -1,4 +1,5 @@
-//! Stores that keep the versions of their files and can hold them against deletion: S3 with versions and Object Lock.
+//! Stores that keep the versions of their files and can hold them against deletion: S3 with versions and Object Lock, and folders whose files
+//! carry the immutable flag, which is less.
 
 use super::FileKind;
 use crate::Result;
@@ -26,6 +27,8 @@ pub struct Version {
 pub enum Canary {
     /// The store refused, and the file is still there.
     Held,
+    /// The kernel refused, and the file is still there; root of this machine could take the flag off that it carries.
+    Guarded,
     /// Nothing would have kept an intruder from it, or nothing shows that it would: why.
     Lost(String),
 }
@@ -34,7 +37,7 @@ pub enum Canary {
 /// and a listing is complete or an error.
 ///
 /// *Held* means that nobody can delete the version before its time, the store's owner included. A mode that someone may bypass
-/// does not count as held.
+/// does not count as held. A folder can only guard its files: its canary is [`Canary::Guarded`] at best.
 pub trait Versions: Send + Sync {
     /// Returns for how long what is written is held; `None` if nothing is.
     fn period(&self) -> Option<SignedDuration>;
@@ -46,7 +49,7 @@ pub trait Versions: Send + Sync {
     /// Returns the content of a version.
     fn read_version(&self, kind: FileKind, version: &Version) -> Result<Vec<u8>>;
 
-    /// Returns until when a version is held; `None` if it isn't.
+    /// Returns until when a version is held; `None` if it isn't, and [`Timestamp::MAX`] if the hold has no end of its own.
     fn held_until(&self, kind: FileKind, version: &Version) -> Result<Option<Timestamp>>;
 
     /// Holds a version until then. The store itself refuses to make it shorter.
@@ -57,6 +60,11 @@ pub trait Versions: Send + Sync {
 
     /// Makes a copy of a version the current one. What was current before stays as a version.
     fn bring_back(&self, kind: FileKind, version: &Version) -> Result<()>;
+
+    /// Frees a version that is out of sight, if its hold is over by then; returns whether it did. S3 does so by itself.
+    fn free(&self, _kind: FileKind, _version: &Version, _now: Timestamp) -> Result<bool> {
+        Ok(false)
+    }
 
     /// Writes a small file as held, and then tries all that an intruder with these credentials could to be rid of it.
     fn try_canary(&self) -> Result<Canary>;

@@ -11,6 +11,7 @@
 mod contract;
 mod copy;
 mod faulty_store;
+mod guarded;
 mod immutable;
 mod keys;
 mod sample;

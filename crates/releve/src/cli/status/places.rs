@@ -45,9 +45,12 @@ pub(super) fn places(session: &Session, survey: &Survey, records: &[Record], now
 }
 
 impl Place {
-    /// Returns whether what is promised is proven. A pulled vault that can't be seen from here is its own host's to judge.
+    /// Returns whether what is promised is proven, or guarded where no more can be. A pulled vault that can't be seen from here is its own host's to judge.
     pub(super) fn is_fine(&self) -> bool {
-        self.immutable.as_ref().is_none_or(|(_, known)| matches!(known, Immutability::Proven { .. }))
+        let is_kept = |known: &Immutability| {
+            matches!(known, Immutability::Proven { .. } | Immutability::Guarded { .. })
+        };
+        self.immutable.as_ref().is_none_or(|(_, known)| is_kept(known))
     }
 
     pub(super) fn json(&self) -> serde_json::Value {
@@ -65,8 +68,12 @@ impl Place {
                 time(*seen),
                 time(*until)
             ),
+            Some((period, Immutability::Guarded { seen })) => println!(
+                "    guarded for {period} against mistakes and programs, seen {}; whoever is root there can delete everything",
+                time(*seen)
+            ),
             Some((period, Immutability::NotProven { why })) => {
-                println!("    immutable for {period}: NOT PROVEN: {why}");
+                println!("    immutable_for {period}: NOT PROVEN: {why}");
             }
             None => {}
         }

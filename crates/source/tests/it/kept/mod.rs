@@ -1,5 +1,6 @@
 //! A vault over time: points come and go, things break, and every point that should be there comes back whole.
 
+mod guarded;
 mod pruned;
 mod repaired;
 mod rounds;
@@ -39,6 +40,8 @@ struct Life {
     vaults: Vec<&'static str>,
     /// What opens each vault: a password takes time on purpose.
     keys: BTreeMap<&'static str, MasterKey>,
+    /// How long files carry the immutable flag.
+    guarded_for: Option<jiff::SignedDuration>,
 }
 
 impl Life {
@@ -47,15 +50,24 @@ impl Life {
     }
 
     fn with(vaults: &[&'static str]) -> Self {
+        let mut life = Self::without_vaults();
+        vaults.iter().for_each(|vault| life.create(vault));
+        life
+    }
+
+    fn without_vaults() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (points, keys) = (BTreeMap::new(), BTreeMap::new());
-        let mut life = Self { folder, points, made: 0, now: 100 * DAY, vaults: vaults.to_vec(), keys };
+        let (vaults, guarded_for) = (Vec::new(), None);
+        let life = Self { folder, points, made: 0, now: 100 * DAY, vaults, keys, guarded_for };
         fs::create_dir(life.data()).unwrap();
-        for vault in vaults {
-            let created = Repository::create(life.store(vault), &password(), "here", life.time()).unwrap();
-            life.keys.insert(vault, MasterKey::of(&created));
-        }
         life
+    }
+
+    fn create(&mut self, vault: &'static str) {
+        let created = Repository::create(self.store(vault), &password(), "here", self.time()).unwrap();
+        self.keys.insert(vault, MasterKey::of(&created));
+        self.vaults.push(vault);
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -72,7 +84,8 @@ impl Life {
 
     fn store(&self, vault: &str) -> Box<dyn Store> {
         let address = format!("file://{}", self.path(vault).display());
-        vault::store::open(&address, &Credentials::default()).unwrap()
+        let limits = vault::store::Limits::default();
+        vault::store::open_held(&address, &Credentials::default(), &limits, self.guarded_for).unwrap()
     }
 
     fn open(&self, vault: &str) -> Arc<Repository> {
@@ -226,11 +239,22 @@ struct Mortal {
     left: AtomicI64,
     /// What it doesn't let anyone remove.
     protects: Option<FileKind>,
+    lists: Lists,
+}
+
+/// How a store answers when it is asked what is in it.
+#[derive(Debug)]
+enum Lists {
+    Whole,
+    /// After so many listings all break off.
+    Fails(AtomicI64),
+    /// Files of this kind are not shown, about one in three; the seed chooses them. Who knows a name can still read it.
+    Short(FileKind, u32),
 }
 
 impl Mortal {
     fn new(store: Box<dyn Store>, changes: i64) -> Box<Self> {
-        Box::new(Self { store, left: AtomicI64::new(changes), protects: None })
+        Box::new(Self { store, left: AtomicI64::new(changes), protects: None, lists: Lists::Whole })
     }
 
     fn alive(&self, cost: i64) -> Result<()> {
@@ -251,7 +275,17 @@ impl Store for Mortal {
     }
     fn list(&self, kind: FileKind) -> Result<Vec<Listed>> {
         self.alive(0)?;
-        self.store.list(kind)
+        let mut listed = self.store.list(kind)?;
+        match &self.lists {
+            Lists::Fails(left) if left.fetch_sub(1, SeqCst) <= 0 => {
+                return Err(Error::new("list", Kind::Unreachable("the listing broke off".into())));
+            }
+            Lists::Short(short, seed) if *short == kind => {
+                listed.retain(|listed| !(sum(&listed.name) ^ seed).is_multiple_of(3));
+            }
+            _ => {}
+        }
+        Ok(listed)
     }
     fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
         self.alive(0)?;

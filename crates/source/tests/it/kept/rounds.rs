@@ -1,7 +1,9 @@
 //! Two vaults live through rounds of everything that can happen, in an order that a seed chooses.
 
 use super::*;
-use testkit::Random;
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use std::os::unix::fs::symlink;
+use testkit::{Random, SmallDisk};
 use vault::repair::{RepairOptions, carry_out as mend, examine};
 use vault::verify::{VerifyOptions, Window, verify};
 
@@ -10,25 +12,69 @@ const ROUNDS: usize = 500;
 const ROUNDS_IN_A_LIFE: usize = 50;
 /// Programs that were killed leave locks, which nobody waits half an hour for here.
 const VAULTS: [&str; 2] = ["vault", "other"];
+/// More than a life needs.
+const DISK: u64 = 64 << 20;
+/// Takes up the room of a disk that is full.
+const BALLAST: &str = "ballast";
+/// What has to happen in the rounds, or they show nothing: each as two pieces of one line of the log.
+const HAPPENS: [(&str, &str); 9] = [
+    ("killed after", ""),
+    ("is damaged", ""),
+    ("backup:", "no space left"),
+    ("prune of", "no space left"),
+    ("repair:", "no space left"),
+    ("", "the listing broke off"),
+    ("prune of", "points that were here before are not listed"),
+    ("lists its packs short", ""),
+    ("lists its index short", ""),
+];
 
 struct Round<'a> {
     life: &'a mut Life,
     random: &'a mut Random,
     /// The vault that may be damaged: the other is whole, so that everything can be healed.
     weak: usize,
+    /// A vault doesn't show all that is in it: whoever looks there finds things missing.
+    short: bool,
     log: &'a mut Vec<String>,
 }
 
 impl Round<'_> {
-    /// Opens a vault: as it is, or to be killed after some changes.
+    /// Opens a vault: as it is, to be killed after some changes, on a disk that fills up, or with a listing that fails or is short.
     fn open(&mut self, vault: usize) -> Arc<Repository> {
-        if !self.random.once_in(4) {
-            return self.life.open(VAULTS[vault]);
+        let name = VAULTS[vault];
+        let mut store = Mortal::new(self.life.store(name), i64::MAX);
+        let some = i64::try_from(self.random.below(8)).unwrap();
+        match self.random.below(12) {
+            0 | 1 => {
+                self.log.push(format!("  killed after {some} changes in {name}"));
+                store.left = AtomicI64::new(some);
+            }
+            2 | 3 => self.fill(name),
+            4 => {
+                self.log.push(format!("  after {some} listings {name} lists nothing"));
+                // The first is that of whoever opens it.
+                store.lists = Lists::Fails(AtomicI64::new(1 + some));
+            }
+            5 => {
+                let kind = [FileKind::Snapshot, FileKind::Index, FileKind::Pack][self.random.below(3)];
+                let what = if kind == FileKind::Pack { "packs" } else { kind.folder() };
+                self.log.push(format!("  {name} lists its {what} short"));
+                store.lists = Lists::Short(kind, u32::try_from(self.random.below(1000)).unwrap());
+                self.short = true;
+            }
+            _ => return self.life.open(name),
         }
-        let changes = i64::try_from(self.random.below(8)).unwrap();
-        self.log.push(format!("  killed after {changes} changes"));
-        let store = Mortal::new(self.life.store(VAULTS[vault]), changes);
-        self.life.open_in(store, VAULTS[vault])
+        self.life.open_in(store, name)
+    }
+
+    /// Leaves little room on the disk of a vault.
+    fn fill(&mut self, vault: &str) {
+        let ballast = fs::File::create(self.life.path(vault).join(BALLAST)).unwrap();
+        let disk = statvfs(self.life.path(vault)).unwrap();
+        let pages = disk.f_bavail - u64::try_from(self.random.below(16)).unwrap();
+        self.log.push(format!("  {vault} has room for {} pages", disk.f_bavail - pages));
+        fallocate(&ballast, FallocateFlags::empty(), 0, pages * disk.f_frsize).unwrap();
     }
 
     fn change(&mut self) {
@@ -47,7 +93,9 @@ impl Round<'_> {
         self.change();
         // The strong one first: only what it has is expected to come back, whatever breaks in the other.
         let vaults: Vec<_> = [1 - self.weak, self.weak].into_iter().map(|vault| self.open(vault)).collect();
-        let _ = self.life.backup_to(&vaults);
+        if let Err(error) = self.life.backup_to(&vaults) {
+            self.log.push(format!("  backup: {error}"));
+        }
     }
 
     fn sync(&mut self) {
@@ -73,12 +121,15 @@ impl Round<'_> {
     fn prune(&mut self) {
         let Some(forgotten) = self.choose() else { return };
         for (vault, name) in VAULTS.iter().enumerate() {
+            // What whoever prunes has seen there before.
+            let there = self.life.store(name).list(FileKind::Snapshot).unwrap();
+            let known = there.iter().map(|listed| listed.name.parse().unwrap()).collect();
             let repository = self.open(vault);
             let Ok((snapshots, _)) = repository.snapshots() else { continue };
             let of = |tree: &BlobId| forgotten.contains(tree);
             let forget: Vec<FileId> =
                 snapshots.iter().filter(|(_, snapshot)| of(&snapshot.tree)).map(|(id, _)| *id).collect();
-            let options = PruneOptions { forget, known: Vec::new(), unused: 0.1, ..self.life.options(&[]) };
+            let options = PruneOptions { forget, known, unused: 0.1, ..self.life.options(&[]) };
             if let Err(error) = prune(&repository, &options) {
                 self.log.push(format!("  prune of {name}: {error}"));
             }
@@ -101,6 +152,10 @@ impl Round<'_> {
     }
 
     fn repair(&mut self, vault: usize) {
+        if vault == self.weak {
+            // Or there is seldom anything to do.
+            self.damage();
+        }
         let options = RepairOptions { read: Window::ALL, now: self.life.time(), holder: holder() };
         let others = [self.life.open(VAULTS[1 - vault])];
         let repository = self.open(vault);
@@ -148,7 +203,7 @@ impl Round<'_> {
         };
         let repository = self.open(1 - self.weak);
         if let Ok(report) = verify(&repository, &options, &Progress::default()) {
-            assert_eq!(report.finding_count, 0, "{report:?}\n{:#?}", self.log);
+            assert!(report.finding_count == 0 || self.short, "{report:?}\n{:#?}", self.log);
         }
     }
 
@@ -188,8 +243,10 @@ impl Round<'_> {
             }
         }
         for vault in VAULTS {
+            let _ = fs::remove_file(self.life.path(vault).join(BALLAST));
             unlock(&self.life.path(vault));
         }
+        self.short = false;
         self.life.now += 3600;
     }
 
@@ -228,11 +285,17 @@ impl Round<'_> {
 
 #[test]
 fn whatever_happens_every_point_that_should_exist_comes_back_whole() {
+    let mut happened: Vec<String> = Vec::new();
     for seed in 0..ROUNDS / ROUNDS_IN_A_LIFE {
-        let mut life = Life::with(&VAULTS);
+        let disks = VAULTS.map(|_| SmallDisk::mount(DISK));
+        let mut life = Life::without_vaults();
+        for (vault, disk) in VAULTS.iter().zip(&disks) {
+            symlink(disk.path(), life.path(vault)).unwrap();
+            life.create(vault);
+        }
         let mut random = Random::new(seed as u64);
         let mut log = vec![format!("SEED={seed}")];
-        let mut round = Round { life: &mut life, random: &mut random, weak: 1, log: &mut log };
+        let mut round = Round { life: &mut life, random: &mut random, weak: 1, short: false, log: &mut log };
         for _ in 0..ROUNDS_IN_A_LIFE {
             round.one();
         }
@@ -241,5 +304,10 @@ fn whatever_happens_every_point_that_should_exist_comes_back_whole() {
             life.gives_back(vault);
             life.restic(vault, &["check", "--read-data"]);
         }
+        happened.extend(log);
+    }
+    for (who, what) in HAPPENS {
+        let is_there = happened.iter().any(|line| line.contains(who) && line.contains(what));
+        assert!(is_there, "never in all rounds: {who} {what}");
     }
 }
