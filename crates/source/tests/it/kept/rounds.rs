@@ -24,7 +24,7 @@ const HAPPENS: [(&str, &str); 9] = [
     ("prune of", "no space left"),
     ("repair:", "no space left"),
     ("", "the listing broke off"),
-    ("prune of", "points that were here before are not listed"),
+    ("lists its snapshots short", ""),
     ("lists its packs short", ""),
     ("lists its index short", ""),
 ];
@@ -153,8 +153,11 @@ impl Round<'_> {
 
     fn repair(&mut self, vault: usize) {
         if vault == self.weak {
-            // Or there is seldom anything to do.
+            // Or there is seldom anything to do, and seldom no room to do it in.
             self.damage();
+            if self.random.once_in(2) {
+                self.fill(VAULTS[vault]);
+            }
         }
         let options = RepairOptions { read: Window::ALL, now: self.life.time(), holder: holder() };
         let others = [self.life.open(VAULTS[1 - vault])];
