@@ -49,9 +49,6 @@ pub struct BackupOptions {
     pub holder: Holder,
     /// The point before, of which what didn't change is taken over unread.
     pub parent: Option<(FileId, Snapshot)>,
-    /// The snapshot of that same point in each vault, in the order of the vaults, if the input's word for what changed since then
-    /// ([`Input::since`]) may be taken. Empty: everything is looked at.
-    pub believe: Vec<FileId>,
     /// Threads that hash and compress; as many more read. 0: one for each core.
     pub threads: usize,
 }
@@ -88,6 +85,18 @@ pub fn backup(
     options: &BackupOptions,
     progress: &Progress,
 ) -> Result<BackupReport> {
+    backup_since(input, vaults, options, &[], progress)
+}
+
+/// As [`backup`], and takes the input's word for what changed since the parent ([`Input::since`]). `parents` are the snapshots of the
+/// parent's point, one for each vault and in their order: unless each of them is there, everything is looked at.
+pub fn backup_since(
+    input: &dyn Input,
+    vaults: &[Arc<Repository>],
+    options: &BackupOptions,
+    parents: &[FileId],
+    progress: &Progress,
+) -> Result<BackupReport> {
     let mut targets: Vec<Result<(Lock, PackWriter)>> = vaults
         .iter()
         .map(|vault| {
@@ -112,7 +121,7 @@ pub fn backup(
         progress.expect(info.files, info.bytes);
     }
     progress.set_phase("reading");
-    let mut believed = holds_parent(vaults, &targets, options);
+    let mut believed = holds_parent(vaults, &targets, options, parents);
     let captured = match walk::capture(input, &writers, options, believed, progress)? {
         Some(captured) => captured,
         None => {
@@ -165,12 +174,13 @@ fn holds_parent(
     vaults: &[Arc<Repository>],
     targets: &[Result<(Lock, PackWriter)>],
     options: &BackupOptions,
+    parents: &[FileId],
 ) -> bool {
     let Some((_, parent)) = &options.parent else { return false };
     let whole = parent.releve.as_ref().is_some_and(|info| info.unread_count == 0);
     whole
-        && options.believe.len() == vaults.len()
-        && vaults.iter().zip(targets).zip(&options.believe).all(|((vault, target), file)| {
+        && parents.len() == vaults.len()
+        && vaults.iter().zip(targets).zip(parents).all(|((vault, target), file)| {
             target.is_err()
                 || vault.read_snapshot(&file.to_string()).is_ok_and(|(_, snapshot)| {
                     snapshot.tree == parent.tree && snapshot.tag("point") == parent.tag("point")
