@@ -113,9 +113,8 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         && report.unread.is_empty()
     {
         let written = open.iter().zip(&report.vaults);
-        let snapshots = written.filter_map(|((name, _), written)| {
-            Some(((*name).clone(), written.as_ref().ok()?.snapshot))
-        });
+        let snapshots = written
+            .filter_map(|((name, _), written)| Some(((*name).clone(), written.as_ref().ok()?.snapshot)));
         watch.keep(job.name, &capture, &options.point, snapshots.collect());
     }
     drop(capture);

@@ -32,6 +32,10 @@ pub(super) struct Options {
     /// Do what is due now, then end
     #[arg(long)]
     once: bool,
+
+    /// For the change journal: this process writes to nothing that is backed up, and need not be looked into where the kernel refuses it
+    #[arg(long, value_name = "PID")]
+    trust_process: Vec<u32>,
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
@@ -49,7 +53,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let mut stamp = stamp_of(&session.plan_path);
     let mut exit = Exit::Done;
     screen.line(&format!("agent on {}: {} systems", session.holder.hostname, current.plan.systems.len()));
-    let watch = watch(&screen, options.once);
+    let watch = watch(&screen, options);
     let mut healthy = Health::of(&state.records()?);
     while !stop.load(Relaxed) {
         let now_stamp = stamp_of(&session.plan_path);
@@ -94,14 +98,16 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
 }
 
 /// Begins to keep account of what changes, and says whether that is possible here.
-fn watch(screen: &Screen, once: bool) -> Option<Watch> {
+fn watch(screen: &Screen, options: &Options) -> Option<Watch> {
     // One run has nothing to refer to.
-    if once {
+    if options.once {
         return None;
     }
-    match Watch::new() {
+    match Watch::new(&options.trust_process) {
         Ok(watch) => {
-            screen.line("change journal: on; unchanged folders of local disks are not looked at again for a day");
+            screen.line(
+                "change journal: on; unchanged folders of local disks are not looked at again for a day",
+            );
             Some(watch)
         }
         Err(why) => {

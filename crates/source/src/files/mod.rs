@@ -102,7 +102,7 @@ impl Files {
     /// Begins to accompany a capture, after the hooks and before anything is looked at.
     fn accompany(&self, roots: &Roots, excludes: &Excludes) -> Option<Arc<Run>> {
         let (journal, name) = self.journal.as_ref()?;
-        let definition = format!("{:?} {excludes:?} {}", roots.paths(), self.one_file_system);
+        let definition = format!("{:?} {} {}", roots.paths(), excludes.definition(), self.one_file_system);
         let run = journal.begin(name, definition, &roots.paths());
         run.inspect_err(|why| tracing::debug!(source = name, "no change journal: {why}")).ok().map(Arc::new)
     }

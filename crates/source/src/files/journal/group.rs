@@ -81,9 +81,7 @@ impl Layout {
         let long = |low: usize| Some(word(low)? | word(low + 1)? << 32);
         match (self, kind, handle.len()) {
             (Self::Ext4 | Self::Xfs, 1, 8) => word(0),
-            (Self::Xfs, 0x81, 12) => {
-                Some(u64::from_ne_bytes(handle.get(..8)?.try_into().ok()?))
-            }
+            (Self::Xfs, 0x81, 12) => Some(u64::from_ne_bytes(handle.get(..8)?.try_into().ok()?)),
             (Self::Tmpfs, 1, 12) => long(1),
             _ => None,
         }
@@ -274,8 +272,5 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    text.as_bytes()
-        .chunks(2)
-        .map(|pair| Some(digit(pair.first()?)? << 4 | digit(pair.get(1)?)?))
-        .collect()
+    text.as_bytes().chunks(2).map(|pair| Some(digit(pair.first()?)? << 4 | digit(pair.get(1)?)?)).collect()
 }

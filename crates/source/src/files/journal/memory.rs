@@ -69,8 +69,11 @@ impl Memory {
 
     /// Returns which directories must be looked at, and which lie on the way to one of them.
     pub(super) fn spread(&self, changed: impl IntoIterator<Item = Key>) -> (HashSet<Key>, HashSet<Key>) {
-        let own: HashSet<Key> =
-            changed.into_iter().filter(|key| self.dirs.contains_key(key)).chain(self.always.iter().copied()).collect();
+        let own: HashSet<Key> = changed
+            .into_iter()
+            .filter(|key| self.dirs.contains_key(key))
+            .chain(self.always.iter().copied())
+            .collect();
         let mut above = HashSet::new();
         let mut open: Vec<Key> = own.iter().copied().collect();
         while let Some(dir) = open.pop() {

@@ -46,6 +46,7 @@ pub struct Journal(Arc<Shared>);
 
 struct Shared {
     group: Group,
+    trusted: Vec<u32>,
     accounts: Mutex<Accounts>,
 }
 
@@ -83,10 +84,14 @@ struct Kept {
 
 impl Journal {
     /// Begins to keep account. An error says why this machine, or this process, can't.
-    pub fn new() -> Result<Self, String> {
+    ///
+    /// What each process has open must be seen. `trusted` are the ids of those for which somebody vouches that they write to nothing
+    /// that is captured, should the kernel refuse a look into them.
+    pub fn new(trusted: &[u32]) -> Result<Self, String> {
         complete_here()?;
+        writers::find(&Memory::default(), trusted)?;
         let group = Group::new().map_err(|error| format!("fanotify: {error}"))?;
-        let shared = Arc::new(Shared { group, accounts: Mutex::default() });
+        let shared = Arc::new(Shared { group, trusted: trusted.to_owned(), accounts: Mutex::default() });
         let watched = Arc::downgrade(&shared);
         let reader = move || {
             while let Some(shared) = watched.upgrade() {
@@ -145,14 +150,16 @@ impl Journal {
 fn complete_here() -> Result<(), String> {
     let read = |path: &str| std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
     // From linux/capability.h: CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN. The first of the kernel's pid namespaces has a fixed number.
-    const NEEDED: [(u32, &str); 3] = [(2, "CAP_DAC_READ_SEARCH"), (19, "CAP_SYS_PTRACE"), (21, "CAP_SYS_ADMIN")];
+    const NEEDED: [(u32, &str); 3] =
+        [(2, "CAP_DAC_READ_SEARCH"), (19, "CAP_SYS_PTRACE"), (21, "CAP_SYS_ADMIN")];
     let status = read("/proc/self/status")?;
     let has = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
     let has = has.and_then(|has| u64::from_str_radix(has.trim(), 16).ok()).unwrap_or(0);
     if let Some((_, name)) = NEEDED.iter().find(|(bit, _)| has & (1 << bit) == 0) {
         return Err(format!("it takes {name}"));
     }
-    let namespace = std::fs::read_link("/proc/self/ns/pid").map_err(|error| format!("/proc/self/ns/pid: {error}"))?;
+    let namespace =
+        std::fs::read_link("/proc/self/ns/pid").map_err(|error| format!("/proc/self/ns/pid: {error}"))?;
     if namespace != Path::new("pid:[4026531836]") {
         return Err("in a container the processes outside can't be seen".into());
     }
@@ -206,7 +213,10 @@ impl Shared {
         let until = Instant::now() + CATCH_UP_MAX;
         while self.take_in(accounts) {
             if Instant::now() > until {
-                accounts.of.values_mut().for_each(|account| account.lose("events come faster than they can be read"));
+                accounts
+                    .of
+                    .values_mut()
+                    .for_each(|account| account.lose("events come faster than they can be read"));
                 return;
             }
         }
@@ -306,7 +316,7 @@ impl Run {
         // that was closed before has told so by then.
         let mut writing = HashSet::new();
         if let (Some(kept), None) = (&held.kept, &doubt) {
-            match writers::find(&kept.memory) {
+            match writers::find(&kept.memory, &self.journal.0.trusted) {
                 Ok(found) => writing = found,
                 Err(why) => doubt = Some(why),
             }

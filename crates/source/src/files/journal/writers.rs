@@ -19,8 +19,9 @@ fn is_gone(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }
 
-/// Returns the directories of what `memory` knows and someone could write to unseen. An error says why that can't be told.
-pub(super) fn find(memory: &Memory) -> Result<HashSet<Key>, String> {
+/// Returns the directories of what `memory` knows and someone could write to unseen. An error says why that can't be told. Where the
+/// kernel refuses a look into one of the processes in `trusted`, it counts as one that writes to nothing.
+pub(super) fn find(memory: &Memory, trusted: &[u32]) -> Result<HashSet<Key>, String> {
     let mut found = HashSet::new();
     let processes = fs::read_dir("/proc").map_err(|error| format!("/proc: {error}"))?;
     for process in processes {
@@ -31,9 +32,16 @@ pub(super) fn find(memory: &Memory) -> Result<HashSet<Key>, String> {
                 match look(&path, memory, &mut found) {
                     Ok(()) => {}
                     Err(Trouble::Io(error)) if is_gone(&error) => {}
+                    Err(Trouble::Io(error))
+                        if error.kind() == io::ErrorKind::PermissionDenied
+                            && trusted.iter().any(|id| process.file_name() == id.to_string().as_str()) => {}
                     Err(Trouble::Io(error)) => return Err(format!("{}: {error}", path.display())),
                     Err(Trouble::Unplaced(file)) => {
-                        return Err(format!("{}, open in {}, can't be placed", file.display(), path.display()));
+                        return Err(format!(
+                            "{}, open in {}, can't be placed",
+                            file.display(),
+                            path.display()
+                        ));
                     }
                 }
             }
@@ -173,7 +181,8 @@ fn loops(memory: &Memory, found: &mut HashSet<Key>) -> Result<(), String> {
             file.pop();
         }
         let file = PathBuf::from(OsString::from_vec(file));
-        let unplaced = || format!("{}, which {} writes to, can't be placed", file.display(), device.display());
+        let unplaced =
+            || format!("{}, which {} writes to, can't be placed", file.display(), device.display());
         let key = mounts::key(&mounts::look(&file).map_err(|_| unplaced())?);
         if memory.files.contains(key) {
             let dir = folder_of(&file, key).filter(|dir| memory.dirs.contains_key(dir));
