@@ -86,7 +86,8 @@ fn an_agent_lists_what_changed_and_its_points_lack_nothing() {
     // What is mounted by other tests meanwhile makes it look at everything, now and then.
     assert!(wait_until(SOON, || said().contains("by the change journal")), "{}", said());
     for round in 0..4 {
-        fs::write(world.data().join(format!("dir-{round}")).join("file"), format!("changed {round}")).unwrap();
+        fs::write(world.data().join(format!("dir-{round}")).join("file"), format!("changed {round}"))
+            .unwrap();
         fs::create_dir_all(world.data().join(format!("new-{round}/below"))).unwrap();
         fs::remove_dir_all(world.data().join(format!("dir-{}", 10 + round))).unwrap();
         let before = point_count(&world);

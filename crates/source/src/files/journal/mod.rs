@@ -194,7 +194,7 @@ impl Shared {
             Ok(_) => {
                 self.take_in(&mut self.lock());
             }
-            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            Err(_) => std::thread::park_timeout(Duration::from_millis(100)),
         }
     }
 

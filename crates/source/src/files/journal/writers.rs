@@ -102,9 +102,12 @@ fn mappings(process: &Path, memory: &Memory, found: &mut HashSet<Key>) -> Result
             continue;
         }
         let Some(key) = key_of(device, inode) else { return Err(Trouble::Unplaced(process.join("maps"))) };
+        if !memory.files.contains(key) {
+            continue;
+        }
         // A mapping that was cut in two meanwhile stands under other names: what the line says of it is enough.
-        let now = what(&process.join("map_files").join(OsStr::from_bytes(range)));
-        if memory.files.contains(key) && !now?.is_some_and(|stat| stat.stx_nlink == 0) {
+        let mapped = what(&process.join("map_files").join(OsStr::from_bytes(range)))?;
+        if mapped.is_none_or(|stat| stat.stx_nlink > 0) {
             place(process, Path::new(OsStr::from_bytes(path.trim_ascii_start())), key, memory, found)?;
         }
     }

@@ -162,7 +162,12 @@ impl Watched {
         let ran = self.run();
         let walked = self.walk();
         assert_eq!(ran.report.unread, []);
-        assert_eq!(self.tree(&ran.report), self.tree(&walked), "the journal missed something; listed: {:?}", ran.listed);
+        assert_eq!(
+            self.tree(&ran.report),
+            self.tree(&walked),
+            "the journal missed something; listed: {:?}",
+            ran.listed
+        );
         assert_eq!((ran.report.info.files, ran.report.info.bytes), (walked.info.files, walked.info.bytes));
         let change = &ran.report.info.change;
         let all = change.files_new + change.files_changed + change.files_unchanged;
