@@ -274,3 +274,59 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     text.as_bytes().chunks(2).map(|pair| Some(digit(pair.first()?)? << 4 | digit(pair.get(1)?)?)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEVICE: u64 = 5;
+
+    fn told(event: &[u8]) -> Vec<Told> {
+        let mut marked = Marked::default();
+        marked.devices.insert(DEVICE, Layout::Ext4);
+        marked.ids.insert(9, vec![DEVICE]);
+        let mut all = Vec::new();
+        marked.tell(event, |told| all.push(told));
+        all
+    }
+
+    fn event(mask: MaskFlags, records: &[(u8, u32)]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(u32::try_from(HEAD + records.len() * 28).unwrap().to_ne_bytes());
+        bytes.extend([nix::sys::fanotify::FANOTIFY_METADATA_VERSION, 0, 24, 0]);
+        bytes.extend(mask.bits().to_ne_bytes());
+        bytes.extend([0; 8]);
+        for (kind, inode) in records {
+            bytes.extend([*kind, 0, 28, 0]);
+            bytes.extend(9u64.to_ne_bytes());
+            [8, 1, *inode, 77].into_iter().for_each(|word: u32| bytes.extend(word.to_ne_bytes()));
+        }
+        bytes
+    }
+
+    fn key(inode: u64) -> Key {
+        Key { device: DEVICE, inode }
+    }
+
+    #[test]
+    fn an_overflow_and_what_makes_no_sense_lose_everything() {
+        assert_eq!(told(&event(MaskFlags::FAN_Q_OVERFLOW, &[])), [Told::Lost]);
+        assert_eq!(told(&event(MaskFlags::FAN_MODIFY, &[])), [Told::Lost]);
+        assert_eq!(told(&[1, 0, 0, 0]), [Told::Lost]);
+        let mut unknown = event(MaskFlags::FAN_MODIFY, &[(3, 1)]);
+        unknown[HEAD + 4] = 8;
+        assert_eq!(told(&unknown), [Told::Lost]);
+    }
+
+    #[test]
+    fn a_directory_is_told_if_there_is_one_and_the_file_if_there_is_none() {
+        let both = event(MaskFlags::FAN_MODIFY, &[(3, 2), (1, 7)]);
+        assert_eq!(told(&both), [Told::Directory(key(2))]);
+        assert_eq!(told(&event(MaskFlags::FAN_ATTRIB, &[(1, 7)])), [Told::Loose(key(7))]);
+        let gone = MaskFlags::FAN_ATTRIB | MaskFlags::FAN_DELETE_SELF;
+        assert_eq!(told(&event(gone, &[(1, 7)])), [Told::Gone(key(7))]);
+        // A file without a known name stands as its own directory.
+        let nameless = event(MaskFlags::FAN_MODIFY, &[(3, 7), (1, 7)]);
+        assert_eq!(told(&nameless), [Told::Directory(key(7)), Told::Loose(key(7))]);
+    }
+}

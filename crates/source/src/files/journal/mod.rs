@@ -9,6 +9,8 @@
 mod group;
 mod memory;
 mod mounts;
+#[cfg(test)]
+mod tests;
 mod writers;
 
 use group::{Group, Told};

@@ -311,6 +311,21 @@ fn a_file_system_that_is_mounted_or_unmounted_below_is_found() {
 }
 
 #[test]
+fn another_file_system_at_the_place_of_one_that_went_is_found() {
+    let mut watched = Watched::new();
+    fill(watched.data());
+    let place = watched.data().join("c/x");
+    for content in ["one", "two"] {
+        // The very same line in the list of mounts, and the same numbers.
+        run("mount", &[&"-t", &"tmpfs", &"disk", &place]);
+        fs::write(place.join("file"), content).unwrap();
+        let ran = watched.run_as_a_walk_does();
+        assert!(!ran.report.believed);
+        run("umount", &[&place]);
+    }
+}
+
+#[test]
 fn a_file_that_is_mounted_over_another_is_looked_at_every_time() {
     in_a_quiet_moment(|| {
         let mut watched = Watched::new();
