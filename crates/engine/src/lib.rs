@@ -16,10 +16,12 @@ mod seed;
 mod sources;
 pub mod survey;
 pub mod vaults;
+mod watch;
 
 pub use error::{Error, Result};
 pub use pace::Clock;
 pub use sources::source_of;
+pub use watch::Watch;
 
 use plan::SystemName;
 

@@ -1,13 +1,14 @@
 //! Makes a restore point of one system.
 
+use crate::sources::watched_source_of;
 use crate::vaults::Opened;
-use crate::{Result, source_of};
+use crate::{Result, Watch};
 use jiff::Timestamp;
 use plan::{Plan, Source, System, SystemName, VaultName};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use vault::backup::{BackupOptions, backup};
+use vault::backup::{BackupOptions, backup_since};
 use vault::{BlobId, FileId, Holder, PointInfo, Progress, Repository, Snapshot, Unread};
 
 /// What is needed to make a point.
@@ -24,6 +25,8 @@ pub struct Job<'a> {
     pub holder: Holder,
     /// Now.
     pub now: Timestamp,
+    /// The change journal, in a process that keeps one.
+    pub watch: Option<&'a Watch>,
 }
 
 /// A point that was made.
@@ -39,6 +42,8 @@ pub struct Made {
     pub info: PointInfo,
     /// Everything that could not be read or trusted.
     pub unread: Vec<Unread>,
+    /// Whether only what the change journal named was looked at.
+    pub by_journal: bool,
     /// For each vault, the snapshot and the bytes written, or why it doesn't have the point.
     pub vaults: BTreeMap<VaultName, Result<(FileId, u64)>>,
 }
@@ -91,14 +96,27 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         threads: 0,
     };
     let scratch = Scratch::new(job.scratch, job.name)?;
-    let source = source_of(job.plan, system)?;
+    let journal = job.watch.map(|watch| (watch.journal(), job.name));
+    let source = watched_source_of(job.plan, system, journal)?;
     let nanos = job.now.as_nanosecond();
     let now = vault::Timestamp {
         seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(0),
         nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
     };
     let capture = source.capture(&scratch.0, now)?;
-    let report = backup(capture.input(), &repositories, &options, progress)?;
+    let parents = job.watch.map_or_else(Vec::new, |watch| {
+        let parent = options.parent.as_ref().map(|(_, snapshot)| snapshot);
+        watch.parents(job.name, &capture, parent, open.iter().map(|(name, _)| *name))
+    });
+    let report = backup_since(capture.input(), &repositories, &options, &parents, progress)?;
+    if let Some(watch) = job.watch
+        && report.unread.is_empty()
+    {
+        let written = open.iter().zip(&report.vaults);
+        let snapshots = written
+            .filter_map(|((name, _), written)| Some(((*name).clone(), written.as_ref().ok()?.snapshot)));
+        watch.keep(job.name, &capture, &options.point, snapshots.collect());
+    }
     drop(capture);
     let mut vaults: BTreeMap<VaultName, Result<(FileId, u64)>> = BTreeMap::new();
     for ((name, _), written) in open.iter().zip(report.vaults) {
@@ -118,6 +136,7 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         tree: report.tree,
         info: report.info,
         unread: report.unread,
+        by_journal: report.believed,
         vaults,
     })
 }

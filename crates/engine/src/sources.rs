@@ -1,11 +1,20 @@
 //! From the plan's word for a source to the source itself.
 
 use crate::{Result, vaults};
-use plan::{Plan, Source as Word, System};
-use source::{Command, Files, Program, Source, Sqlite};
+use plan::{Plan, Source as Word, System, SystemName};
+use source::{Command, Files, Journal, Program, Source, Sqlite};
 
 /// Returns the source of a system.
 pub fn source_of(plan: &Plan, system: &System) -> Result<Box<dyn Source>> {
+    watched_source_of(plan, system, None)
+}
+
+/// Returns the source of a system, accompanied by the journal where it is one of files.
+pub(crate) fn watched_source_of(
+    plan: &Plan,
+    system: &System,
+    journal: Option<(&Journal, &SystemName)>,
+) -> Result<Box<dyn Source>> {
     let program = |command: &Vec<String>| Program::new(command.clone());
     Ok(match &system.source {
         None => return Err(crate::Error::new("the system has no source")),
@@ -19,6 +28,9 @@ pub fn source_of(plan: &Plan, system: &System) -> Result<Box<dyn Source>> {
             }
             if let Some(after) = &files.after {
                 source = source.after([program(after)?]);
+            }
+            if let Some((journal, name)) = journal {
+                source = source.journal(journal, &name.0);
             }
             Box::new(source)
         }

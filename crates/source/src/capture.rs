@@ -1,9 +1,10 @@
 //! An open view of a system, with what has to be undone when it is closed.
 
+use crate::files::Run;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use vault::{Content, Input, Node, Unread};
+use std::sync::{Arc, Mutex};
+use vault::{Content, Input, Node, Since, Unread};
 
 /// An open, consistent view of a system: what a backup reads. Whatever had to be set up for it (a temporary copy, a child
 /// process, a hook that must run afterwards) is undone by `finish`, or else when it is dropped.
@@ -11,6 +12,7 @@ pub struct Capture {
     input: Box<dyn Input>,
     paths: Vec<PathBuf>,
     closing: Mutex<Option<Closing>>,
+    journal: Option<Arc<Run>>,
 }
 
 /// What must happen once when the view is closed, on every way out.
@@ -18,12 +20,31 @@ type Closing = Box<dyn FnOnce() -> Vec<Unread> + Send>;
 
 impl Capture {
     pub(crate) fn new(input: impl Input + 'static, paths: Vec<PathBuf>) -> Self {
-        Self { input: Box::new(input), paths, closing: Mutex::new(None) }
+        Self { input: Box::new(input), paths, closing: Mutex::new(None), journal: None }
     }
 
     pub(crate) fn closing(self, closing: impl FnOnce() -> Vec<Unread> + Send + 'static) -> Self {
         *self.closing.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Box::new(closing));
         self
+    }
+
+    pub(crate) fn accompanied(mut self, journal: Option<Arc<Run>>) -> Self {
+        self.journal = journal;
+        self
+    }
+
+    /// Returns the point since whose capture the change journal knows what changed: what it says is right for a backup that takes
+    /// over from that very point, and for no other.
+    #[must_use]
+    pub fn refers_to(&self) -> Option<String> {
+        self.journal.as_ref().and_then(|journal| journal.refers_to())
+    }
+
+    /// Says that all was read and a point called `point` made of it, to which the next capture may refer.
+    pub fn keep(&self, point: &str) {
+        if let Some(journal) = &self.journal {
+            journal.keep(point);
+        }
     }
 
     /// Returns what the backup reads.
@@ -55,6 +76,14 @@ impl Input for Capture {
 
     fn open(&self, path: &Path, node: &Node) -> std::io::Result<Box<dyn Content>> {
         self.input.open(path, node)
+    }
+
+    fn since(&self, dir: &Path, node: &Node) -> Since {
+        self.input.since(dir, node)
+    }
+
+    fn look(&self, path: &Path) -> std::io::Result<Node> {
+        self.input.look(path)
     }
 
     fn finish(&self) -> Vec<Unread> {

@@ -40,7 +40,7 @@ mod standing;
 pub use capture::Capture;
 pub use command::Command;
 pub use error::{Error, Kind, Result};
-pub use files::{Files, Patterns};
+pub use files::{Files, Journal, Patterns};
 pub use program::Program;
 pub use sqlite::Sqlite;
 pub use standing::{Standing, Stands};

@@ -63,6 +63,8 @@ pub struct Made {
     pub files: u64,
     /// Bytes in them.
     pub bytes: u64,
+    /// Only what the change journal named was looked at; else everything was.
+    pub by_journal: bool,
     /// Why there is no point.
     pub failure: Option<String>,
 }

@@ -14,6 +14,17 @@ pub struct Unread {
     pub why: String,
 }
 
+/// What an input knows of a directory, without looking, since the capture of the point before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// The directory and all that is below it are as they were.
+    Nothing,
+    /// Its own entries are as they were, but for directories in it: each of them is to be asked about.
+    Deeper,
+    /// Anything may have changed: it must be looked at.
+    Unknown,
+}
+
 /// What is captured. Paths are relative to the root of the restore point (`srv/shop/a`, empty for the root itself).
 ///
 /// Calls come from several threads. An error concerns the one entry: it is recorded as [`Unread`] and the backup
@@ -32,6 +43,18 @@ pub trait Input: Send + Sync {
 
     /// Opens a regular file for reading from its start.
     fn open(&self, path: &Path, node: &Node) -> io::Result<Box<dyn Content>>;
+
+    /// Returns what has changed in a directory since the capture of the point before. `node` is the directory in that point, or as it
+    /// was just found under the same inode number. Asked only if the backup makes sure that every vault holds that point whole.
+    /// Anything but [`Since::Unknown`] is a promise, which nothing checks: a change that it hides is missing in the point.
+    fn since(&self, _dir: &Path, _node: &Node) -> Since {
+        Since::Unknown
+    }
+
+    /// Looks at one entry, as [`list`](Input::list) looks at each. Asked only below a directory whose entries are as they were.
+    fn look(&self, _path: &Path) -> io::Result<Node> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 
     /// Called once, after everything was read: what went wrong as a whole (a command that exited with an error, a hook that
     /// failed). The default says that all is well.

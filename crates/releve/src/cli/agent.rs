@@ -4,6 +4,7 @@ use super::backup;
 use crate::session::{Session, read_plan};
 use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
+use engine::Watch;
 use jiff::Timestamp;
 use plan::immutable::look_every;
 use plan::schedule::{History, due};
@@ -31,6 +32,10 @@ pub(super) struct Options {
     /// Do what is due now, then end
     #[arg(long)]
     once: bool,
+
+    /// For the change journal: this process writes to nothing that is backed up, and need not be looked into where the kernel refuses it
+    #[arg(long, value_name = "PID")]
+    trust_process: Vec<u32>,
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
@@ -48,6 +53,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let mut stamp = stamp_of(&session.plan_path);
     let mut exit = Exit::Done;
     screen.line(&format!("agent on {}: {} systems", session.holder.hostname, current.plan.systems.len()));
+    let watch = watch(&screen, options);
+    let mut healthy = Health::of(&state.records()?);
     while !stop.load(Relaxed) {
         let now_stamp = stamp_of(&session.plan_path);
         if now_stamp != stamp || reload.swap(false, Relaxed) {
@@ -66,7 +73,14 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             }
         }
         let records = state.records()?;
-        if let Some(status) = work(&current, &state, &screen, &records) {
+        let now_healthy = Health::of(&records);
+        if now_healthy != healthy
+            && let Some(watch) = &watch
+        {
+            watch.forget();
+        }
+        healthy = now_healthy;
+        if let Some(status) = work(&current, &state, &screen, &records, watch.as_ref()) {
             exit = if status == Exit::Done { exit } else { status };
             // What could not be recorded counts as never tried, and would be due again at once.
             if state.records().is_ok_and(|now| now.len() == records.len()) && !options.once {
@@ -81,6 +95,42 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     screen.line("agent stopped");
     Ok(Exit::Done)
+}
+
+/// Begins to keep account of what changes, and says whether that is possible here.
+fn watch(screen: &Screen, options: &Options) -> Option<Watch> {
+    // One run has nothing to refer to.
+    if options.once {
+        return None;
+    }
+    match Watch::new(&options.trust_process) {
+        Ok(watch) => {
+            screen.line(
+                "change journal: on; unchanged folders of local disks are not looked at again for a day",
+            );
+            Some(watch)
+        }
+        Err(why) => {
+            screen.line(&format!("change journal: off ({why}); every run looks at every file"));
+            None
+        }
+    }
+}
+
+/// How many records tell that a vault may lack something, or has lost it. More than before: whatever program wrote the new one, what
+/// the journal takes over without a look may be gone.
+#[derive(PartialEq)]
+struct Health(usize);
+
+impl Health {
+    fn of(records: &[Record]) -> Self {
+        let touches = |record: &&Record| match &record.body {
+            Body::Verification(seen) => !seen.findings.is_empty() || seen.failure.is_some(),
+            Body::Prune(_) | Body::Repair(_) | Body::Rebuilt { .. } => true,
+            _ => false,
+        };
+        Self(records.iter().filter(touches).count())
+    }
 }
 
 fn pause(stop: &AtomicBool, time: Duration) {
@@ -101,7 +151,13 @@ fn copy(session: &Session, plan: plan::Plan) -> Session {
 }
 
 /// Does the first thing that is due; `None` if nothing is.
-fn work(session: &Session, state: &State, screen: &Screen, records: &[Record]) -> Option<Exit> {
+fn work(
+    session: &Session,
+    state: &State,
+    screen: &Screen,
+    records: &[Record],
+    watch: Option<&Watch>,
+) -> Option<Exit> {
     let now = Timestamp::now();
     let mut systems: Vec<(&SystemName, Timestamp)> = session
         .plan
@@ -112,7 +168,7 @@ fn work(session: &Session, state: &State, screen: &Screen, records: &[Record]) -
         .collect();
     systems.sort_by_key(|(_, due)| *due);
     if let Some((name, _)) = systems.first().filter(|(_, due)| *due <= now) {
-        return Some(backup::one(session, state, screen, name).0);
+        return Some(backup::one(session, state, screen, name, watch).0);
     }
     let plan = &session.plan;
     let machine = &session.holder.hostname;

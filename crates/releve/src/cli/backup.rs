@@ -3,6 +3,7 @@
 use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Outcome};
+use engine::Watch;
 use engine::protect::{Job, Made, protect};
 use engine::vaults::Absent;
 use jiff::Timestamp;
@@ -29,7 +30,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let systems = session.systems(&options.systems)?;
     let state = session.state()?;
     let screen = Screen::new(session.json, false);
-    Ok(show::each(session.json, &systems, "systems", |name| one(session, &state, &screen, name)))
+    Ok(show::each(session.json, &systems, "systems", |name| one(session, &state, &screen, name, None)))
 }
 
 /// Makes one point and records what came of it, good or bad.
@@ -38,10 +39,11 @@ pub(super) fn one(
     state: &State,
     screen: &Screen,
     name: &SystemName,
+    watch: Option<&Watch>,
 ) -> (Exit, serde_json::Value) {
     let now = Timestamp::now();
     let begun = Instant::now();
-    let result = attempt(session, state, screen, name, now);
+    let result = attempt(session, state, screen, name, now, watch);
     let mut record = state::Made {
         system: name.0.clone(),
         started: now,
@@ -59,6 +61,7 @@ pub(super) fn one(
                 made.vaults.iter().map(|(vault, result)| (vault.0.clone(), failed(result))).collect();
             record.files = made.info.files;
             record.bytes = made.info.bytes;
+            record.by_journal = made.by_journal;
             if made.vaults.values().all(Result::is_err) {
                 exit = Exit::Failed;
                 record.failure = Some("no vault has the point".into());
@@ -98,6 +101,7 @@ fn attempt(
     screen: &Screen,
     name: &SystemName,
     now: Timestamp,
+    watch: Option<&Watch>,
 ) -> engine::Result<Made> {
     let lease = state.lease_run(&name.0, &session.run_holder(), now)?;
     let _lease = lease.map_err(|holder| {
@@ -121,6 +125,7 @@ fn attempt(
         scratch: &scratch,
         holder: session.holder.clone(),
         now,
+        watch,
     };
     protect(&job, &progress)
 }
@@ -152,7 +157,7 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
         made.vaults.iter().filter(|(_, result)| result.is_ok()).map(|(vault, _)| vault.0.as_str()).collect();
     let change = &made.info.change;
     screen.line(&format!(
-        "{name}: point {}{} in {}: {} files, {}; {} new, {} changed, {} of new content; {seconds:.1} s",
+        "{name}: point {}{} in {}: {} files, {}; {} new, {} changed, {} of new content; {seconds:.1} s{}",
         made.id.get(..8).unwrap_or(&made.id),
         if made.is_complete() { "" } else { " INCOMPLETE" },
         if there.is_empty() { "no vault".to_owned() } else { there.join(", ") },
@@ -161,6 +166,7 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
         change.files_new,
         change.files_changed,
         size(change.bytes_new),
+        if made.by_journal { ", by the change journal" } else { "" },
     ));
     for (vault, error) in made.missing() {
         screen.failed(format_args!("  not in {vault}"), error);

@@ -57,3 +57,47 @@ fn two_runs_of_one_system_never_go_at_once() {
     assert!(first.wait().unwrap().success());
     world.run(&["backup"]).exits(0);
 }
+
+/// Takes root outside of a container, and says so where it isn't.
+#[test]
+fn an_agent_lists_what_changed_and_its_points_lack_nothing() {
+    let world = World::new();
+    for dir in 0..20 {
+        let dir = world.data().join(format!("dir-{dir}"));
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("file"), "first").unwrap();
+    }
+    let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
+    fs::write(world.path("plan.toml"), plan.replace("every = \"1 hour\"", "every = \"2 seconds\"")).unwrap();
+    let said = || fs::read_to_string(world.path("said")).unwrap();
+    let mut agent = world
+        // Where the tests run in a sandbox, its first process can't be looked into.
+        .command(&["agent", "--trust-process", "1"])
+        .stdout(std::process::Stdio::null())
+        .stderr(fs::File::create(world.path("said")).unwrap())
+        .spawn()
+        .unwrap();
+    assert!(wait_until(SOON, || said().contains("change journal: ")));
+    assert!(
+        said().contains("change journal: on"),
+        "this test needs root outside of a container, and a kernel with fanotify: {}",
+        said()
+    );
+    // What is mounted by other tests meanwhile makes it look at everything, now and then.
+    assert!(wait_until(SOON, || said().contains("by the change journal")), "{}", said());
+    for round in 0..4 {
+        fs::write(world.data().join(format!("dir-{round}")).join("file"), format!("changed {round}"))
+            .unwrap();
+        fs::create_dir_all(world.data().join(format!("new-{round}/below"))).unwrap();
+        fs::remove_dir_all(world.data().join(format!("dir-{}", 10 + round))).unwrap();
+        let before = point_count(&world);
+        // The one under way may have begun before the change.
+        assert!(wait_until(SOON, || point_count(&world) >= before + 2));
+        let to = format!("out-{round}");
+        world.restores_whole(&to);
+    }
+    signal(&agent, "-TERM");
+    assert!(agent.wait().unwrap().success());
+    assert!(said().matches("by the change journal").count() > 3, "{}", said());
+    world.run(&["verify", "--read-data", "all"]).exits(0);
+}

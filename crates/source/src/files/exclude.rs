@@ -58,6 +58,13 @@ impl Excludes {
             .collect();
     }
 
+    /// Returns a text that is another one when something else is left out.
+    pub(super) fn definition(&self) -> String {
+        let patterns: Vec<_> =
+            self.patterns.iter().map(|pattern| (pattern.glob.glob(), pattern.only_dirs)).collect();
+        format!("{patterns:?} {:?}", self.folders)
+    }
+
     /// Returns whether nothing is left out, so that no path need be built to ask.
     pub(super) fn is_empty(&self) -> bool {
         self.patterns.is_empty() && self.folders.is_empty()

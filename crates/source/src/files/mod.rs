@@ -2,9 +2,13 @@
 
 mod content;
 mod exclude;
+mod journal;
 mod reach;
 mod roots;
 mod tree;
+
+pub use journal::Journal;
+pub(crate) use journal::Run;
 
 use crate::error::at;
 use crate::program::Program;
@@ -14,6 +18,7 @@ use exclude::Excludes;
 use roots::Roots;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use vault::{Timestamp, Unread};
 
 /// Files and folders.
@@ -41,6 +46,7 @@ pub struct Files {
     one_file_system: bool,
     before: Vec<Program>,
     after: Vec<Program>,
+    journal: Option<(Journal, String)>,
 }
 
 impl Files {
@@ -85,6 +91,21 @@ impl Files {
         self.after = hooks.into_iter().collect();
         self
     }
+
+    /// Lets the journal keep account, under this name, of what changes between two captures.
+    #[must_use]
+    pub fn journal(mut self, journal: &Journal, name: impl Into<String>) -> Self {
+        self.journal = Some((journal.clone(), name.into()));
+        self
+    }
+
+    /// Begins to accompany a capture, after the hooks and before anything is looked at.
+    fn accompany(&self, roots: &Roots, excludes: &Excludes) -> Option<Arc<Run>> {
+        let (journal, name) = self.journal.as_ref()?;
+        let definition = format!("{:?} {} {}", roots.paths(), excludes.definition(), self.one_file_system);
+        let run = journal.begin(name, definition, &roots.paths());
+        run.inspect_err(|why| tracing::debug!(source = name, "no change journal: {why}")).ok().map(Arc::new)
+    }
 }
 
 impl Source for Files {
@@ -99,7 +120,10 @@ impl Source for Files {
                 return Err(Error::new(format!("run {}", hook.name()), Kind::Program(why)));
             }
         }
-        let opened = tree::Tree::open(roots, self.excludes.clone(), self.one_file_system);
+        let mut excludes = self.excludes.clone();
+        excludes.resolve_folders();
+        let run = self.accompany(&roots, &excludes);
+        let opened = tree::Tree::open(roots, excludes, self.one_file_system, run.clone());
         let tree = match opened {
             Ok(tree) => tree,
             Err(error) => {
@@ -109,7 +133,7 @@ impl Source for Files {
         };
         let paths = tree.root_paths();
         let after = self.after.clone();
-        Ok(Capture::new(tree, paths).closing(move || run_after(&after)))
+        Ok(Capture::new(tree, paths).accompanied(run).closing(move || run_after(&after)))
     }
 
     fn landing(&self, to: Option<&Path>) -> Landing {

@@ -1,10 +1,11 @@
 //! The files of this machine as a backup sees them.
 //!
 //! An unchanged backup costs what this file costs, so a directory is opened once, read in one stream, and each entry
-//! is looked at once, by its name in the open directory.
+//! is looked at once, by its name in the open directory. With a [`journal`](super::journal) it costs only what changed.
 
 use super::content::FileContent;
 use super::exclude::Excludes;
+use super::journal::Run;
 use super::reach::{Reach, stat_open};
 use super::roots::{Branch, Roots, names};
 use crate::machine::{self, Names};
@@ -16,8 +17,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
-use vault::{Content, Input, Node, NodeKind, Unread};
+use std::sync::{Arc, PoisonError, RwLock};
+use vault::{Content, Input, Node, NodeKind, Since, Unread};
 
 /// What the kernel fills of a directory in one call: some 500 names of usual length.
 const LISTING_BYTES: usize = 32 * 1024;
@@ -42,6 +43,8 @@ pub(super) struct Tree {
     owners: Names,
     /// Which file systems are made up by the kernel, by their number.
     made_up: RwLock<HashMap<u64, bool>>,
+    /// What changed since the last capture, where that is known.
+    journal: Option<Arc<Run>>,
 }
 
 /// Where in the tree of named paths a directory is.
@@ -53,8 +56,13 @@ struct Spot<'a> {
 }
 
 impl Tree {
-    pub(super) fn open(roots: Roots, mut excludes: Excludes, one_file_system: bool) -> io::Result<Self> {
-        excludes.resolve_folders();
+    /// Opens the view; the folders in `excludes` are resolved.
+    pub(super) fn open(
+        roots: Roots,
+        excludes: Excludes,
+        one_file_system: bool,
+        journal: Option<Arc<Run>>,
+    ) -> io::Result<Self> {
         let reach = Reach::new()?;
         for (path, branch) in root_branches(roots.top(), PathBuf::new()) {
             // One that isn't there is reported when its directory is listed.
@@ -69,6 +77,7 @@ impl Tree {
             one_file_system,
             owners: Names::default(),
             made_up: RwLock::default(),
+            journal,
         })
     }
 
@@ -154,7 +163,8 @@ impl Input for Tree {
         let spot = self.spot(dir);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOATIME | OFlags::NONBLOCK;
         let fd = self.reach.open(dir, flags)?;
-        let here = machine::device_of(&stat_open(fd.as_fd())?);
+        let stat = stat_open(fd.as_fd())?;
+        let here = machine::device_of(&stat);
         let wanted = match spot.inside {
             None => false,
             Some(Some(root)) if root != here => {
@@ -175,7 +185,26 @@ impl Input for Tree {
         } else {
             listing.only_named();
         }
-        Ok(listing.nodes)
+        let nodes = listing.nodes;
+        if let Some(journal) = &self.journal {
+            journal.listed(here, stat.stx_ino, &nodes);
+        }
+        Ok(nodes)
+    }
+
+    /// Directories on the way to a named path are few, and listed every time.
+    fn since(&self, dir: &Path, node: &Node) -> Since {
+        let spot = self.spot(dir);
+        let inside = spot.inside.is_some() && spot.branch.is_none_or(|branch| branch.children.is_empty());
+        match &self.journal {
+            Some(journal) if inside => journal.since(node.meta.device, node.meta.inode),
+            _ => Since::Unknown,
+        }
+    }
+
+    fn look(&self, path: &Path) -> io::Result<Node> {
+        let name = path.file_name().unwrap_or_default().as_bytes().to_owned();
+        Ok(machine::node(name, &self.reach.stat(path)?))
     }
 
     /// A file is looked at once more, so that one which changed since it was listed can be read whole at a second attempt.

@@ -9,6 +9,7 @@
 
 mod command;
 mod files;
+mod journal;
 mod kept;
 mod limits;
 mod machine;

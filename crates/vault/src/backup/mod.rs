@@ -9,6 +9,9 @@
 //! A directory's tree is written by whoever finishes its last entry, so trees follow their contents. A snapshot
 //! is written last, after its vault has everything durable. A vault that fails is dropped and the others go on.
 //!
+//! An input that knows what changed since the point before ([`Input::since`]) is believed only where every vault holds that very
+//! point: then directories are taken over as they are, unlisted. Whatever is in doubt is walked.
+//!
 //! What it doesn't promise: a consistent instant. A file that changes while it is read is read again and, if it goes on
 //! changing, named; consistency across files is the source's business.
 
@@ -59,6 +62,8 @@ pub struct BackupReport {
     pub info: PointInfo,
     /// Everything that could not be read or trusted.
     pub unread: Vec<Unread>,
+    /// Whether the input's word was taken for what did not change. If not, everything was looked at.
+    pub believed: bool,
     /// For each vault, in the order given: the snapshot and the bytes written, or why it doesn't have the point.
     pub vaults: Vec<Result<Written>>,
 }
@@ -78,6 +83,18 @@ pub fn backup(
     input: &dyn Input,
     vaults: &[Arc<Repository>],
     options: &BackupOptions,
+    progress: &Progress,
+) -> Result<BackupReport> {
+    backup_since(input, vaults, options, &[], progress)
+}
+
+/// As [`backup`], and takes the input's word for what changed since the parent ([`Input::since`]). `parents` are the snapshots of the
+/// parent's point, one for each vault and in their order: unless each of them is there, everything is looked at.
+pub fn backup_since(
+    input: &dyn Input,
+    vaults: &[Arc<Repository>],
+    options: &BackupOptions,
+    parents: &[FileId],
     progress: &Progress,
 ) -> Result<BackupReport> {
     let mut targets: Vec<Result<(Lock, PackWriter)>> = vaults
@@ -104,7 +121,15 @@ pub fn backup(
         progress.expect(info.files, info.bytes);
     }
     progress.set_phase("reading");
-    let captured = walk::capture(input, &writers, options, progress)?;
+    let mut believed = holds_parent(vaults, &targets, options, parents);
+    let captured = match walk::capture(input, &writers, options, believed, progress)? {
+        Some(captured) => captured,
+        None => {
+            believed = false;
+            let again = walk::capture(input, &writers, options, false, progress)?;
+            again.ok_or_else(|| Error::new("backup", Kind::Damaged("the point before".into())))?
+        }
+    };
     drop(writers);
 
     let mut unread = captured.unread;
@@ -140,7 +165,27 @@ pub fn backup(
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
     });
-    Ok(BackupReport { tree: captured.tree, info, unread, vaults })
+    Ok(BackupReport { tree: captured.tree, info, unread, believed, vaults })
+}
+
+/// Returns whether every vault that is written to holds the point before, whole. Asked under the locks: from now on nobody
+/// takes anything away that it needs.
+fn holds_parent(
+    vaults: &[Arc<Repository>],
+    targets: &[Result<(Lock, PackWriter)>],
+    options: &BackupOptions,
+    parents: &[FileId],
+) -> bool {
+    let Some((_, parent)) = &options.parent else { return false };
+    let whole = parent.releve.as_ref().is_some_and(|info| info.unread_count == 0);
+    whole
+        && parents.len() == vaults.len()
+        && vaults.iter().zip(targets).zip(parents).all(|((vault, target), file)| {
+            target.is_err()
+                || vault.read_snapshot(&file.to_string()).is_ok_and(|(_, snapshot)| {
+                    snapshot.tree == parent.tree && snapshot.tag("point") == parent.tag("point")
+                })
+        })
 }
 
 fn snapshot(options: &BackupOptions, tree: BlobId, info: PointInfo) -> Snapshot {

@@ -1,12 +1,15 @@
 //! Walks the input, decides what must be read, and writes each directory's tree when its last entry is done.
+//!
+//! Where the input is believed, directories in which nothing changed are taken over unlisted. Their files are counted as what is
+//! left of the point before when all that was met of it elsewhere is taken away.
 
 use super::read::{Piece, Reader};
 use super::{BackupOptions, Captured};
 use crate::packer::PackWriter;
 use crate::sink::{Press, Sink};
 use crate::{
-    BlobId, BlobKind, Change, Error, Input, Kind, Node, NodeKind, Progress, Repository, Result, Timestamp,
-    Unread, format,
+    BlobId, BlobKind, Change, Error, Input, Kind, Node, NodeKind, Progress, Repository, Result, Since,
+    Timestamp, Unread, format,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::ffi::OsStr;
@@ -64,14 +67,27 @@ struct ToWalk<'a> {
     dir: Arc<Dir<'a>>,
     path: PathBuf,
     before: Option<BlobId>,
+    /// Its entries are as they were; only directories in it are to be asked about.
+    deeper: bool,
 }
 
+/// Counts of entries of the point before.
+#[derive(Default)]
+struct Counts {
+    files: u64,
+    regular: u64,
+    bytes: u64,
+}
+
+/// Captures the input. `None`: it was believed, and a tree of the point before can't be read, without which the totals are not
+/// known. To be done again without believing.
 pub(super) fn capture(
     input: &dyn Input,
     writers: &[&PackWriter],
     options: &BackupOptions,
+    believed: bool,
     progress: &Progress,
-) -> Result<Captured> {
+) -> Result<Option<Captured>> {
     let shared = Shared {
         input,
         sink: Sink::new(writers),
@@ -88,29 +104,30 @@ pub(super) fn capture(
     };
     let (jobs, todo) = bounded(JOBS);
     let (pieces, cut) = bounded(PIECES);
-    let change = std::thread::scope(|scope| {
+    let walked = std::thread::scope(|scope| {
         for _ in 0..threads.clamp(1, 8) {
             let (todo, pieces, cut) = (todo.clone(), pieces.clone(), cut.clone());
             scope.spawn(|| read_all(&shared, todo, pieces));
             scope.spawn(|| hash_all(&shared, cut));
         }
         drop((todo, pieces, cut));
-        Walker::new(&shared, writers, options, jobs).walk()
+        Walker::new(&shared, writers, options, believed, jobs).walk()
     })?;
     if progress.is_stopped() {
         return Err(Error::new("backup", Kind::Interrupted));
     }
+    let Some((change, rest)) = walked else { return Ok(None) };
     let Some(tree) = *lock(&shared.root) else {
         return Err(Error::io("backup", io::Error::other("the root of the point was never completed")));
     };
     let (bytes_new, incompressible) = shared.sink.counted();
-    Ok(Captured {
+    Ok(Some(Captured {
         tree,
-        files: shared.files.load(Relaxed),
-        bytes: shared.bytes.load(Relaxed),
+        files: shared.files.load(Relaxed) + rest.files,
+        bytes: shared.bytes.load(Relaxed) + rest.bytes,
         change: Change { bytes_new, incompressible, ..change },
         unread: std::mem::take(&mut *lock(&shared.unread)),
-    })
+    }))
 }
 
 #[expect(
@@ -153,6 +170,12 @@ struct Walker<'a> {
     vaults: Vec<Arc<Repository>>,
     /// When the point before was begun: what changed since may have changed after it was read.
     before: Option<Timestamp>,
+    /// The input is asked what changed, and believed.
+    believed: bool,
+    /// What was met of the point before, where the input is believed.
+    met: Counts,
+    /// A tree of the point before could not be read.
+    lost: bool,
     change: Change,
 }
 
@@ -161,6 +184,7 @@ impl<'a> Walker<'a> {
         shared: &'a Shared<'a>,
         writers: &[&PackWriter],
         options: &'a BackupOptions,
+        believed: bool,
         jobs: Sender<Job<'a>>,
     ) -> Self {
         let mut vaults: Vec<_> = writers.iter().map(|writer| Arc::clone(writer.repository())).collect();
@@ -172,10 +196,12 @@ impl<'a> Walker<'a> {
                 nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
             }
         });
-        Self { shared, options, jobs, vaults, before, change: Change::default() }
+        let (met, change) = (Counts::default(), Change::default());
+        Self { shared, options, jobs, vaults, before, believed, met, lost: false, change }
     }
 
-    fn walk(mut self) -> Result<Change> {
+    /// Returns what changed, and what was taken over unlisted.
+    fn walk(mut self) -> Result<Option<(Change, Counts)>> {
         let root = Arc::new(Dir {
             shared: self.shared,
             nodes: Mutex::default(),
@@ -183,19 +209,47 @@ impl<'a> Walker<'a> {
             own: Mutex::new(None),
         });
         let before = self.options.parent.as_ref().map(|(_, snapshot)| snapshot.tree);
-        let mut stack = vec![ToWalk { dir: root, path: PathBuf::new(), before }];
+        let mut stack = vec![ToWalk { dir: root, path: PathBuf::new(), before, deeper: false }];
         while let Some(next) = stack.pop() {
+            if self.believed && self.lost {
+                return Ok(None);
+            }
             if self.shared.progress.is_stopped() || self.shared.sink.is_lost() {
                 // Nothing will be registered; what is under way drains by itself.
                 break;
             }
             self.directory(next, &mut stack)?;
         }
-        Ok(self.change)
+        if self.believed && self.lost {
+            return Ok(None);
+        }
+        let rest = self.rest();
+        self.change.files_unchanged += rest.regular;
+        self.shared.progress.add(rest.files, rest.bytes);
+        Ok(Some((self.change, rest)))
+    }
+
+    /// Returns what is left of the point before when what was met of it is taken away.
+    fn rest(&self) -> Counts {
+        let parent = self.options.parent.as_ref().and_then(|(_, snapshot)| snapshot.releve.as_ref());
+        match parent {
+            Some(info) if self.believed => {
+                let Change { files_new, files_changed, files_unchanged, .. } = info.change;
+                Counts {
+                    files: info.files.saturating_sub(self.met.files),
+                    regular: (files_new + files_changed + files_unchanged).saturating_sub(self.met.regular),
+                    bytes: info.bytes.saturating_sub(self.met.bytes),
+                }
+            }
+            _ => Counts::default(),
+        }
     }
 
     fn directory(&mut self, next: ToWalk<'a>, stack: &mut Vec<ToWalk<'a>>) -> Result<()> {
-        let ToWalk { dir, path, before } = next;
+        if next.deeper && self.unlisted(&next, stack) {
+            return Ok(());
+        }
+        let ToWalk { dir, path, before, .. } = next;
         let mut unread = Vec::new();
         let listed = self.shared.input.list(&path, &mut unread);
         lock(&self.shared.unread).append(&mut unread);
@@ -208,6 +262,7 @@ impl<'a> Walker<'a> {
                 let slot = lock(&dir.own).take();
                 if let Some((node, slot)) = slot {
                     if error.kind() == io::ErrorKind::NotFound {
+                        self.count_removed(before);
                         slot.leave_out();
                         return Ok(());
                     }
@@ -218,13 +273,15 @@ impl<'a> Walker<'a> {
             }
         };
         nodes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let mut before = self.tree_before(before).into_iter().peekable();
+        let before = self.tree_before(before);
+        before.iter().for_each(|old| self.meet(old));
+        let mut before = before.into_iter().peekable();
         lock(&dir.nodes).resize(nodes.len(), None);
         dir.open.fetch_add(nodes.len(), AcqRel);
         let first_child = stack.len();
         for (at, mut node) in nodes.into_iter().enumerate() {
             while let Some(gone) = before.next_if(|old| old.name < node.name) {
-                self.count_removed(&gone);
+                self.removed(&gone);
             }
             let old = before.next_if(|old| old.name == node.name);
             let slot = Slot { dir: Arc::clone(&dir), at };
@@ -232,16 +289,17 @@ impl<'a> Walker<'a> {
             node.meta.atime = node.meta.mtime;
             let child = path.join(OsStr::from_bytes(&node.name));
             if node.is_dir() {
+                let since = self.since(&child, &node, old.as_ref());
                 let subtree = self.take_over_dir(&child, &mut node, old);
-                let own = Mutex::new(Some((node, slot)));
-                let nodes = Mutex::default();
-                let dir = Arc::new(Dir { shared: self.shared, nodes, open: AtomicUsize::new(1), own });
-                stack.push(ToWalk { dir, path: child, before: subtree });
+                self.descend(child, node, slot, subtree, since, stack);
             } else {
+                if let Some(Node { kind: NodeKind::Dir { subtree }, .. }) = old {
+                    self.count_removed(subtree);
+                }
                 self.entry(child, node, old, slot);
             }
         }
-        before.for_each(|gone| self.count_removed(&gone));
+        before.for_each(|gone| self.removed(&gone));
         // The stack is walked from its end: reversed, the children come in the order of their names.
         if let Some(children) = stack.get_mut(first_child..) {
             children.reverse();
@@ -249,6 +307,84 @@ impl<'a> Walker<'a> {
         // Whoever takes the last entry away writes the tree; a reader does it here, to keep the walker walking.
         let _ = self.jobs.send(Job::Finish(dir));
         Ok(())
+    }
+
+    /// Asks what changed in a directory since the point before, where that can be believed: it is the same directory.
+    fn since(&self, path: &Path, node: &Node, old: Option<&Node>) -> Since {
+        let same = old.is_some_and(|old| {
+            matches!(old.kind, NodeKind::Dir { subtree: Some(_) })
+                && (old.meta.inode, old.meta.device) == (node.meta.inode, node.meta.device)
+        });
+        if self.believed && same { self.shared.input.since(path, node) } else { Since::Unknown }
+    }
+
+    /// Takes a directory over, or leaves it on the stack to be walked.
+    fn descend(
+        &self,
+        path: PathBuf,
+        mut node: Node,
+        slot: Slot<'a>,
+        before: Option<BlobId>,
+        since: Since,
+        stack: &mut Vec<ToWalk<'a>>,
+    ) {
+        if since == Since::Nothing {
+            node.kind = NodeKind::Dir { subtree: before };
+            return slot.fill(node);
+        }
+        let own = Mutex::new(Some((node, slot)));
+        let nodes = Mutex::default();
+        let dir = Arc::new(Dir { shared: self.shared, nodes, open: AtomicUsize::new(1), own });
+        stack.push(ToWalk { dir, path, before, deeper: since == Since::Deeper });
+    }
+
+    /// Takes the entries of a directory over from the point before and looks only at the directories in it that may have changed.
+    /// `false`: it must be listed after all.
+    fn unlisted(&mut self, next: &ToWalk<'a>, stack: &mut Vec<ToWalk<'a>>) -> bool {
+        let mut nodes = self.tree_before(next.before);
+        if self.lost {
+            return false;
+        }
+        let mut known = Vec::with_capacity(nodes.len());
+        for node in &mut nodes {
+            let path = next.path.join(OsStr::from_bytes(&node.name));
+            let NodeKind::Dir { subtree } = node.kind else {
+                known.push((path, Since::Nothing, None));
+                continue;
+            };
+            let since = self.since(&path, node, Some(node));
+            let mut before = subtree;
+            if since == Since::Unknown {
+                let Ok(mut now) = self.shared.input.look(&path) else { return false };
+                if !now.is_dir() || now.meta.inode != node.meta.inode || now.meta.device != node.meta.device {
+                    return false;
+                }
+                now.meta.atime = now.meta.mtime;
+                now.name.clone_from(&node.name);
+                before = self.take_over_dir(&path, &mut now, Some(node.clone()));
+                *node = now;
+            }
+            known.push((path, since, before));
+        }
+        lock(&next.dir.nodes).resize(nodes.len(), None);
+        let first_child = stack.len();
+        for (at, (node, (path, since, before))) in nodes.into_iter().zip(known).enumerate() {
+            if since == Since::Nothing {
+                // Not through a slot: what is taken over is counted as a whole, at the end.
+                if let Some(place) = lock(&next.dir.nodes).get_mut(at) {
+                    *place = Some(node);
+                }
+            } else {
+                next.dir.open.fetch_add(1, AcqRel);
+                let slot = Slot { dir: Arc::clone(&next.dir), at };
+                self.descend(path, node, slot, before, since, stack);
+            }
+        }
+        if let Some(children) = stack.get_mut(first_child..) {
+            children.reverse();
+        }
+        let _ = self.jobs.send(Job::Finish(Arc::clone(&next.dir)));
+        true
     }
 
     fn entry(&mut self, path: PathBuf, mut node: Node, old: Option<Node>, slot: Slot<'a>) {
@@ -311,17 +447,40 @@ impl<'a> Walker<'a> {
     }
 
     /// Returns the tree of the point before; empty where it can't be read, which costs reading again and loses nothing.
-    fn tree_before(&self, tree: Option<BlobId>) -> Vec<Node> {
+    fn tree_before(&mut self, tree: Option<BlobId>) -> Vec<Node> {
         let Some(tree) = tree else { return Vec::new() };
-        self.vaults.iter().find_map(|vault| vault.tree(&tree).ok()).unwrap_or_default()
+        let found = self.vaults.iter().find_map(|vault| vault.tree(&tree).ok());
+        self.lost |= found.is_none();
+        found.unwrap_or_default()
     }
 
-    fn count_removed(&mut self, gone: &Node) {
-        let mut stack = vec![gone.clone()];
-        while let Some(node) = stack.pop() {
-            match node.kind {
-                NodeKind::Dir { subtree } => stack.append(&mut self.tree_before(subtree)),
-                _ => self.change.files_removed += 1,
+    /// Counts what was in the point before and is looked at by itself.
+    fn meet(&mut self, old: &Node) {
+        if !old.is_dir() {
+            self.met.files += 1;
+            self.met.regular += u64::from(matches!(old.kind, NodeKind::File { .. }));
+            self.met.bytes += old.size();
+        }
+    }
+
+    /// Counts an entry of a directory that was met and that is gone from it.
+    fn removed(&mut self, gone: &Node) {
+        match gone.kind {
+            NodeKind::Dir { subtree } => self.count_removed(subtree),
+            _ => self.change.files_removed += 1,
+        }
+    }
+
+    /// Counts what was in a directory that is gone.
+    fn count_removed(&mut self, tree: Option<BlobId>) {
+        let mut stack = vec![tree];
+        while let Some(tree) = stack.pop() {
+            for node in self.tree_before(tree) {
+                self.meet(&node);
+                match node.kind {
+                    NodeKind::Dir { subtree } => stack.push(subtree),
+                    _ => self.change.files_removed += 1,
+                }
             }
         }
     }

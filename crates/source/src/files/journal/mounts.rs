@@ -1,0 +1,135 @@
+//! What is mounted where the named paths lie: a mount that comes, goes or is replaced changes a tree without any event in it.
+
+use super::Key;
+use super::group::{Group, Layout};
+use crate::machine::device_of;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, makedev, statx};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// The mounts that the named paths lie on, and those within them.
+#[derive(Debug)]
+pub(super) struct Mounts {
+    /// Held open: the kernel tells through it of every mount since.
+    list: File,
+    pub(super) all: Vec<Mount>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mount {
+    line: Vec<u8>,
+    place: PathBuf,
+    device: u64,
+    kind: String,
+    /// What stands there: a line says which directory was bound there by its name only.
+    stands: Option<Key>,
+    is_dir: bool,
+    /// It lies within a named path, or is the one that a named path lies on.
+    holds: bool,
+}
+
+impl Mounts {
+    pub(super) fn read(paths: &[PathBuf]) -> io::Result<Self> {
+        let mut list = File::open("/proc/self/mountinfo")?;
+        let mut text = Vec::new();
+        list.read_to_end(&mut text)?;
+        let mut all = Vec::new();
+        for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            let mount = Mount::parse(line).ok_or_else(|| io::Error::other("mountinfo makes no sense"))?;
+            if paths.iter().any(|path| path.starts_with(&mount.place) || mount.place.starts_with(path)) {
+                all.push(mount);
+            }
+        }
+        for path in paths {
+            // The last of the deepest: a later mount lies over an earlier one.
+            let under = all.iter_mut().filter(|mount| path.starts_with(&mount.place));
+            if let Some(mount) = under.max_by_key(|mount| mount.place.components().count()) {
+                mount.holds = true;
+            }
+            all.iter_mut().filter(|mount| mount.place.starts_with(path)).for_each(|mount| mount.holds = true);
+        }
+        for mount in &mut all {
+            if let Ok(stat) = look(&mount.place) {
+                mount.stands = Some(key(&stat));
+                mount.is_dir = FileType::from_raw_mode(stat.stx_mode.into()).is_dir();
+            }
+        }
+        Ok(Self { list, all })
+    }
+
+    /// Returns whether anything was mounted or unmounted anywhere since these were read.
+    pub(super) fn moved(&self) -> bool {
+        let mut fds = [PollFd::new(&self.list, PollFlags::PRI)];
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        !matches!(poll(&mut fds, Some(&now)), Ok(0))
+    }
+
+    /// Watches the file systems that can be watched. One that can't is walked at every run, whole.
+    pub(super) fn mark(&self, group: &Group) {
+        for mount in self.all.iter().filter(|mount| mount.holds) {
+            if let Some(layout) = Layout::of(&mount.kind)
+                && let Err(error) = group.mark(&mount.place, mount.device, layout)
+            {
+                tracing::debug!(place = %mount.place.display(), "not watched: {error}");
+            }
+        }
+    }
+
+    /// Returns the directories in which a file is mounted over a file: its own directory, which events tell of, is elsewhere.
+    pub(super) fn around_files(&self) -> Vec<Key> {
+        let files = self.all.iter().filter(|mount| mount.holds && !mount.is_dir);
+        files.filter_map(|mount| Some(key(&look(mount.place.parent()?).ok()?))).collect()
+    }
+}
+
+impl Mount {
+    fn parse(line: &[u8]) -> Option<Self> {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let device = std::str::from_utf8(fields.nth(2)?).ok()?;
+        let (major, minor) = device.split_once(':')?;
+        let place = unescape(fields.nth(1)?);
+        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+        Some(Self {
+            line: line.to_owned(),
+            place: PathBuf::from(std::ffi::OsString::from_vec(place)),
+            device: makedev(major.parse().ok()?, minor.parse().ok()?),
+            kind: OsStr::from_bytes(kind).to_string_lossy().into_owned(),
+            stands: None,
+            is_dir: true,
+            holds: false,
+        })
+    }
+}
+
+/// Space, tab, newline and backslash stand as three octal digits.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let code = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(code) if byte == b'\\' => {
+                plain.push(code);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            _ => {
+                plain.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    plain
+}
+
+pub(super) fn look(path: &Path) -> rustix::io::Result<Statx> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    statx(CWD, path, flags, StatxFlags::BASIC_STATS)
+}
+
+pub(super) fn key(stat: &Statx) -> Key {
+    Key { device: device_of(stat), inode: stat.stx_ino }
+}
