@@ -13,7 +13,7 @@ pub(crate) use letters::{ALPHABET, value};
 use crate::crypto::Key;
 use crate::format::key::{KeyFile, LENGTH_MAX};
 use crate::repository::in_lanes;
-use crate::store::{Listed, place};
+use crate::store::{Listed, listing, place};
 use crate::{
     BlobKind, Error, FileId, FileKind, Holder, Kind, Lock, LockKind, Password, Repository, Result, Store,
 };
@@ -82,7 +82,7 @@ pub struct Rotation {
 
 /// Returns the keys, oldest first, and the errors of those that could not be read. No password is needed.
 pub fn list(store: &dyn Store) -> Result<(Vec<KeyInfo>, Vec<Error>)> {
-    let (files, unread) = read_all(store, &listing(store)?);
+    let (files, unread) = read_all(store, &listing(store, FileKind::Key)?);
     let info = |(id, file): (FileId, KeyFile)| KeyInfo {
         id,
         created: shown(&file.created),
@@ -164,7 +164,7 @@ pub fn prove(vault: &Repository) -> Result<Proof> {
 
 /// Returns the master key that the password opens, and the file that it was in.
 pub(crate) fn search(store: &dyn Store, password: &Password) -> Result<(Key, FileId)> {
-    let listed = listing(store)?;
+    let listed = listing(store, FileKind::Key)?;
     let (files, mut unread) = read_all(store, &listed);
     if let Some(found) = cheapest_first(files).find_map(|(id, file)| Some((file.unwrap(password)?, id))) {
         return Ok(found);
@@ -240,16 +240,6 @@ fn opened_by(vault: &Repository, listed: &[Listed], password: &Password) -> Resu
     match unread.into_iter().find(Error::is_retryable) {
         Some(error) if found.is_none() => Err(error),
         _ => Ok(found),
-    }
-}
-
-/// Lists the key files. Where the config is and their folder isn't, the repository is there and has none.
-fn listing(store: &dyn Store) -> Result<Vec<Listed>> {
-    match store.list(FileKind::Key) {
-        Err(Error { kind: Kind::NoRepository, .. }) if store.size(FileKind::Config, "config")?.is_some() => {
-            Ok(Vec::new())
-        }
-        other => other,
     }
 }
 

@@ -3,6 +3,7 @@
 //! A lock is refreshed every five minutes. One that was not for half an hour, or whose process is gone from this
 //! machine, is stale: whoever meets it removes it, and the holder, should he come back, sees that he lost it.
 
+use crate::store::listing;
 use crate::{Error, FileId, FileKind, Kind, Repository, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -170,7 +171,7 @@ fn check_conflicts(
     holder: &Holder,
     own: Option<FileId>,
 ) -> Result<()> {
-    for listed in repository.store().list(FileKind::Lock)? {
+    for listed in listing(repository.store(), FileKind::Lock)? {
         if own.is_some_and(|own| own.to_string() == listed.name) {
             continue;
         }

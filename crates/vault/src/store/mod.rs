@@ -135,6 +135,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     }
 }
 
+/// Lists files without which a repository stands all the same: an empty folder goes with a copy, or with `rm -rf`, and where the
+/// config is the repository is there.
+pub(crate) fn listing(store: &dyn Store, kind: FileKind) -> Result<Vec<Listed>> {
+    match store.list(kind) {
+        Err(Error { kind: Kind::NoRepository, .. }) if store.size(FileKind::Config, "config")?.is_some() => {
+            Ok(Vec::new())
+        }
+        other => other,
+    }
+}
+
 /// Returns an error for `verb` on a file of this store.
 pub(crate) fn place(store: &(impl Store + ?Sized), verb: &str, kind: FileKind, name: &str) -> String {
     let short =
