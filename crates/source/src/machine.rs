@@ -1,6 +1,6 @@
 //! What the machine says about an entry, turned into the words of a restore point.
 
-use rustix::fs::{FileType, Statx, StatxTimestamp, makedev};
+use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, StatxTimestamp, makedev, statx};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::io;
@@ -39,6 +39,14 @@ pub(crate) fn node(name: Vec<u8>, stat: &Statx) -> Node {
         ..Meta::default()
     };
     Node { name, meta, kind }
+}
+
+/// A look at an entry itself, which mounts nothing.
+pub(crate) const LOOK: AtFlags = AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::NO_AUTOMOUNT);
+
+/// Looks at what lies at `path`.
+pub(crate) fn look(path: &Path) -> Result<Statx, Errno> {
+    statx(CWD, path, LOOK, StatxFlags::BASIC_STATS)
 }
 
 /// Returns the number of the file system that the entry is on.

@@ -124,9 +124,10 @@ impl Catalogue {
         }
     }
 
-    /// Notes an index file that was read.
-    pub(crate) fn add_file(&mut self, file: FileId) {
+    /// Adds what an index file says, and that it was read; of a damaged one only that.
+    pub(crate) fn add_index(&mut self, file: FileId, packs: &[IndexedPack]) {
         self.files.insert(file);
+        packs.iter().for_each(|pack| self.add(pack));
     }
 
     /// What it holds is not what the index files say any more.

@@ -35,9 +35,9 @@ const INDEX_EVERY: Duration = Duration::from_secs(120);
 /// Writes blobs to one vault. All methods may be called from several threads.
 pub(crate) struct PackWriter {
     shared: Arc<Shared>,
-    data: Mutex<OpenPack>,
-    trees: Mutex<OpenPack>,
-    queue: Option<Sender<FullPack>>,
+    data: Mutex<Pack>,
+    trees: Mutex<Pack>,
+    queue: Option<Sender<Pack>>,
     uploaders: Vec<JoinHandle<()>>,
 }
 
@@ -59,13 +59,9 @@ struct ToIndex {
     since: Instant,
 }
 
+/// A pack on its way: open, or waiting for an uploader.
 #[derive(Default)]
-struct OpenPack {
-    bytes: Vec<u8>,
-    entries: Vec<Entry>,
-}
-
-struct FullPack {
+struct Pack {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
 }
@@ -104,12 +100,12 @@ impl PackWriter {
 
     /// Returns whether the vault lacks this blob; then the caller must [`add`](Self::add) it, for nobody else will.
     pub(crate) fn claim(&self, kind: BlobKind, id: &BlobId) -> bool {
-        if self.has_failed() || self.shared.repository.has(kind, id) {
+        if self.has_failed() {
             return false;
         }
         let Some(shard) = self.shared.shard(id) else { return false };
+        // Locked before the index is asked: meanwhile nobody moves it from here to there.
         let mut claimed = lock(shard);
-        // Asked again now that nobody can move it from here to the index.
         !self.shared.repository.has(kind, id) && claimed.insert((kind, *id))
     }
 
@@ -139,7 +135,7 @@ impl PackWriter {
         open.entries.push(Entry { id, kind, offset, length, uncompressed });
         if open.bytes.len() >= limit || open.entries.len() >= INDEX_BLOBS_MAX {
             // Under the lock: until somebody takes the pack nobody begins another.
-            self.enqueue(open.take());
+            self.enqueue(std::mem::take(&mut *open));
         }
     }
 
@@ -151,7 +147,7 @@ impl PackWriter {
     /// Uploads what is left, writes the index, and returns the bytes written: everything added is durable now.
     pub(crate) fn finish(mut self) -> Result<u64> {
         for open in [&self.data, &self.trees] {
-            let rest = lock(open).take();
+            let rest = std::mem::take(&mut *lock(open));
             if !rest.entries.is_empty() {
                 self.enqueue(rest);
             }
@@ -168,7 +164,7 @@ impl PackWriter {
         }
     }
 
-    fn enqueue(&self, pack: FullPack) {
+    fn enqueue(&self, pack: Pack) {
         if let Some(queue) = &self.queue {
             // The receivers live until the queue is dropped.
             let _ = queue.send(pack);
@@ -204,14 +200,8 @@ impl ToIndex {
     }
 }
 
-impl OpenPack {
-    fn take(&mut self) -> FullPack {
-        FullPack { bytes: std::mem::take(&mut self.bytes), entries: std::mem::take(&mut self.entries) }
-    }
-}
-
 impl Shared {
-    fn upload_all(&self, packs: &Receiver<FullPack>) {
+    fn upload_all(&self, packs: &Receiver<Pack>) {
         // After a failure the queue is drained, so that nobody waits for a place in it.
         for pack in packs {
             if self.failed.load(Relaxed) {
@@ -231,7 +221,7 @@ impl Shared {
         }
     }
 
-    fn upload(&self, mut pack: FullPack) -> Result<IndexedPack> {
+    fn upload(&self, mut pack: Pack) -> Result<IndexedPack> {
         let header = pack::write_header(self.repository.key(), &pack.entries)
             .map_err(|error| Error::io(self.repository.address(), error))?;
         pack.bytes.extend_from_slice(&header);

@@ -214,11 +214,11 @@ impl Repository {
         let listed = self.store.list(FileKind::Index)?;
         let (mut catalogue, mut report) = (Catalogue::default(), IndexReport::default());
         self.each_index(&listed, |file, index| {
-            catalogue.add_file(file);
-            match index {
-                Ok(index) => index.packs.iter().for_each(|pack| catalogue.add(pack)),
-                Err(error) => report.damaged.push(error),
-            }
+            let index = index.unwrap_or_else(|error| {
+                report.damaged.push(error);
+                Index::default()
+            });
+            catalogue.add_index(file, &index.packs);
         });
         *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = catalogue;
         Ok(report)
@@ -243,8 +243,7 @@ impl Repository {
     pub(crate) fn know(&self, indexes: &[(FileId, Result<Index>)]) {
         let mut catalogue = Catalogue::default();
         for (file, index) in indexes {
-            catalogue.add_file(*file);
-            index.iter().flat_map(|index| &index.packs).for_each(|pack| catalogue.add(pack));
+            catalogue.add_index(*file, index.as_ref().map_or(&[], |index| &index.packs));
         }
         *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = catalogue;
     }
@@ -272,14 +271,11 @@ impl Repository {
     pub(crate) fn refresh_index(&self) -> Result<()> {
         let mut listed = self.store.list(FileKind::Index)?;
         let names: HashSet<FileId> = listed.iter().filter_map(|listed| listed.name.parse().ok()).collect();
-        {
-            let known = self.catalogue();
-            if !known.files().is_subset(&names) {
-                drop(known);
-                return self.load_index().map(drop);
-            }
-            listed.retain(|listed| listed.name.parse().is_ok_and(|id| !known.files().contains(&id)));
+        let known = self.catalogue().files().clone();
+        if !known.is_subset(&names) {
+            return self.load_index().map(drop);
         }
+        listed.retain(|listed| listed.name.parse().is_ok_and(|id| !known.contains(&id)));
         // One that can't be read is noted all the same: nobody comes back to it for every backup.
         self.each_index(&listed, |file, index| {
             self.learn_from(file, &index.map(|index| index.packs).unwrap_or_default());
@@ -356,9 +352,7 @@ impl Repository {
 
     /// Makes blobs known that an index file, just written, names.
     pub(crate) fn learn_from(&self, file: FileId, packs: &[IndexedPack]) {
-        let mut catalogue = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
-        catalogue.add_file(file);
-        packs.iter().for_each(|pack| catalogue.add(pack));
+        self.catalogue.write().unwrap_or_else(PoisonError::into_inner).add_index(file, packs);
     }
 
     /// Returns whether the index names this blob.

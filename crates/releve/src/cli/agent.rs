@@ -54,7 +54,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let mut exit = Exit::Done;
     screen.line(&format!("agent on {}: {} systems", session.holder.hostname, current.plan.systems.len()));
     let watch = watch(&screen, options);
-    let mut healthy = Health::of(&state.records()?);
+    let mut doubted = 0;
     while !stop.load(Relaxed) {
         let now_stamp = stamp_of(&session.plan_path);
         if now_stamp != stamp || reload.swap(false, Relaxed) {
@@ -73,13 +73,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             }
         }
         let records = state.records()?;
-        let now_healthy = Health::of(&records);
-        if now_healthy != healthy
-            && let Some(watch) = &watch
-        {
-            watch.forget();
+        if let Some(watch) = &watch {
+            let now = doubts(&records);
+            if now != doubted {
+                watch.forget();
+            }
+            doubted = now;
         }
-        healthy = now_healthy;
         if let Some(status) = work(&current, &state, &screen, &records, watch.as_ref()) {
             exit = if status == Exit::Done { exit } else { status };
             // What could not be recorded counts as never tried, and would be due again at once.
@@ -117,20 +117,15 @@ fn watch(screen: &Screen, options: &Options) -> Option<Watch> {
     }
 }
 
-/// How many records tell that a vault may lack something, or has lost it. More than before: whatever program wrote the new one, what
-/// the journal takes over without a look may be gone.
-#[derive(PartialEq)]
-struct Health(usize);
-
-impl Health {
-    fn of(records: &[Record]) -> Self {
-        let touches = |record: &&Record| match &record.body {
-            Body::Verification(seen) => !seen.findings.is_empty() || seen.failure.is_some(),
-            Body::Prune(_) | Body::Repair(_) | Body::Rebuilt { .. } => true,
-            _ => false,
-        };
-        Self(records.iter().filter(touches).count())
-    }
+/// Returns how many records tell that a vault may lack something, or has lost it. More than before: whatever program wrote the new one,
+/// what the journal takes over without a look may be gone.
+fn doubts(records: &[Record]) -> usize {
+    let touches = |record: &&Record| match &record.body {
+        Body::Verification(seen) => !seen.findings.is_empty() || seen.failure.is_some(),
+        Body::Prune(_) | Body::Repair(_) | Body::Rebuilt { .. } => true,
+        _ => false,
+    };
+    records.iter().filter(touches).count()
 }
 
 fn pause(stop: &AtomicBool, time: Duration) {

@@ -9,7 +9,7 @@ use super::journal::Run;
 use super::reach::{Reach, stat_open};
 use super::roots::{Branch, Roots, names};
 use crate::machine::{self, Names};
-use rustix::fs::{AtFlags, CWD, OFlags, RawDir, StatxFlags, fstatfs, readlinkat_raw, statx};
+use rustix::fs::{CWD, OFlags, RawDir, StatxFlags, fstatfs, readlinkat_raw, statx};
 use rustix::io::Errno;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CStr, OsStr, OsString};
@@ -22,9 +22,6 @@ use vault::{Content, Input, Node, NodeKind, Since, Unread};
 
 /// What the kernel fills of a directory in one call: some 500 names of usual length.
 const LISTING_BYTES: usize = 32 * 1024;
-
-/// A look at an entry itself, which mounts nothing.
-const LOOK: AtFlags = AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::NO_AUTOMOUNT);
 
 /// File systems that the kernel makes up: proc, sysfs, cgroup, cgroup2, devpts, debugfs, tracefs, securityfs, pstore, bpf,
 /// configfs, mqueue, hugetlbfs, binfmt_misc, fusectl, efivarfs, nsfs, rpc_pipefs, selinuxfs, smackfs.
@@ -213,7 +210,7 @@ impl Input for Tree {
         match &mut node.kind {
             NodeKind::Symlink { target } => *target = read_link(&named.path)?,
             NodeKind::File { .. } => {
-                let stat = statx(CWD, &named.path, LOOK, StatxFlags::BASIC_STATS)?;
+                let stat = machine::look(&named.path)?;
                 let now = machine::node(Vec::new(), &stat);
                 if !matches!(now.kind, NodeKind::File { .. }) {
                     return Err(io::Error::other("is no longer a regular file"));
@@ -325,7 +322,7 @@ impl<'a> Listing<'a> {
     }
 
     fn stat(&self, name: &CStr) -> Result<Node, Errno> {
-        let stat = statx(self.fd, name, LOOK, StatxFlags::BASIC_STATS)?;
+        let stat = statx(self.fd, name, machine::LOOK, StatxFlags::BASIC_STATS)?;
         Ok(machine::node(name.to_bytes().to_owned(), &stat))
     }
 

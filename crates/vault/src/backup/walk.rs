@@ -211,17 +211,14 @@ impl<'a> Walker<'a> {
         let before = self.options.parent.as_ref().map(|(_, snapshot)| snapshot.tree);
         let mut stack = vec![ToWalk { dir: root, path: PathBuf::new(), before, deeper: false }];
         while let Some(next) = stack.pop() {
-            if self.believed && self.lost {
-                return Ok(None);
-            }
             if self.shared.progress.is_stopped() || self.shared.sink.is_lost() {
                 // Nothing will be registered; what is under way drains by itself.
                 break;
             }
             self.directory(next, &mut stack)?;
-        }
-        if self.believed && self.lost {
-            return Ok(None);
+            if self.believed && self.lost {
+                return Ok(None);
+            }
         }
         let rest = self.rest();
         self.change.files_unchanged += rest.regular;
@@ -300,13 +297,18 @@ impl<'a> Walker<'a> {
             }
         }
         before.for_each(|gone| self.removed(&gone));
+        self.leave(dir, first_child, stack);
+        Ok(())
+    }
+
+    /// Ends the walk of a directory, whose children lie on the stack from `first_child` on.
+    fn leave(&self, dir: Arc<Dir<'a>>, first_child: usize, stack: &mut [ToWalk<'a>]) {
         // The stack is walked from its end: reversed, the children come in the order of their names.
         if let Some(children) = stack.get_mut(first_child..) {
             children.reverse();
         }
         // Whoever takes the last entry away writes the tree; a reader does it here, to keep the walker walking.
         let _ = self.jobs.send(Job::Finish(dir));
-        Ok(())
     }
 
     /// Asks what changed in a directory since the point before, where that can be believed: it is the same directory.
@@ -380,10 +382,7 @@ impl<'a> Walker<'a> {
                 self.descend(path, node, slot, before, since, stack);
             }
         }
-        if let Some(children) = stack.get_mut(first_child..) {
-            children.reverse();
-        }
-        let _ = self.jobs.send(Job::Finish(Arc::clone(&next.dir)));
+        self.leave(Arc::clone(&next.dir), first_child, stack);
         true
     }
 

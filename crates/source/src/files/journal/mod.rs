@@ -17,6 +17,7 @@ use group::{Group, Told};
 use memory::Memory;
 use mounts::{Mount, Mounts};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::thread::{CapabilitySet, capabilities};
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -151,15 +152,16 @@ impl Journal {
 /// Returns whether this process is told, and can see, all that matters; an error says what not.
 fn complete_here() -> Result<(), String> {
     let read = |path: &str| std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
-    // From linux/capability.h: CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE, CAP_SYS_ADMIN. The first of the kernel's pid namespaces has a fixed number.
-    const NEEDED: [(u32, &str); 3] =
-        [(2, "CAP_DAC_READ_SEARCH"), (19, "CAP_SYS_PTRACE"), (21, "CAP_SYS_ADMIN")];
-    let status = read("/proc/self/status")?;
-    let has = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    let has = has.and_then(|has| u64::from_str_radix(has.trim(), 16).ok()).unwrap_or(0);
-    if let Some((_, name)) = NEEDED.iter().find(|(bit, _)| has & (1 << bit) == 0) {
+    const NEEDED: [(CapabilitySet, &str); 3] = [
+        (CapabilitySet::DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"),
+        (CapabilitySet::SYS_PTRACE, "CAP_SYS_PTRACE"),
+        (CapabilitySet::SYS_ADMIN, "CAP_SYS_ADMIN"),
+    ];
+    let has = capabilities(None).map_err(|error| format!("its capabilities: {error}"))?.effective;
+    if let Some((_, name)) = NEEDED.iter().find(|(needed, _)| !has.contains(*needed)) {
         return Err(format!("it takes {name}"));
     }
+    // The first of the kernel's pid namespaces has a fixed number.
     let namespace =
         std::fs::read_link("/proc/self/ns/pid").map_err(|error| format!("/proc/self/ns/pid: {error}"))?;
     if namespace != Path::new("pid:[4026531836]") {

@@ -2,14 +2,14 @@
 
 use super::Key;
 use super::group::{Group, Layout};
-use crate::machine::device_of;
+use crate::machine::{device_of, look};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxFlags, makedev, statx};
+use rustix::fs::{FileType, Statx, makedev};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The mounts that the named paths lie on, and those within them.
 #[derive(Debug)]
@@ -123,11 +123,6 @@ fn unescape(text: &[u8]) -> Vec<u8> {
         }
     }
     plain
-}
-
-pub(super) fn look(path: &Path) -> rustix::io::Result<Statx> {
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    statx(CWD, path, flags, StatxFlags::BASIC_STATS)
 }
 
 pub(super) fn key(stat: &Statx) -> Key {

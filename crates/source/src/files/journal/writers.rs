@@ -5,6 +5,7 @@
 
 use super::memory::Memory;
 use super::{Key, mounts};
+use crate::machine::look;
 use rustix::fs::{AtFlags, CWD, FileType, Statx, StatxAttributes, StatxFlags, statx};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -28,8 +29,8 @@ pub(super) fn find(memory: &Memory, trusted: &[u32]) -> Result<HashSet<Key>, Str
         let process = process.map_err(|error| format!("/proc: {error}"))?;
         if process.file_name().as_bytes().iter().all(u8::is_ascii_digit) {
             let path = process.path();
-            for look in [open_files, mappings] {
-                match look(&path, memory, &mut found) {
+            for find in [open_files, mappings] {
+                match find(&path, memory, &mut found) {
                     Ok(()) => {}
                     Err(Trouble::Io(error)) if is_gone(&error) => {}
                     Err(Trouble::Io(error))
@@ -156,7 +157,7 @@ fn place(
 /// Returns the folder of the file at this path, if it is that file, and lies there itself: what is mounted over another file has its
 /// folder elsewhere.
 fn folder_of(path: &Path, file: Key) -> Option<Key> {
-    let stat = mounts::look(path).ok()?;
+    let stat = look(path).ok()?;
     let is_mount = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
     (mounts::key(&stat) == file && !is_mount).then_some(())?;
     // A folder that is a link in the process's own view would be followed by the kernel as well.
@@ -186,7 +187,7 @@ fn loops(memory: &Memory, found: &mut HashSet<Key>) -> Result<(), String> {
         let file = PathBuf::from(OsString::from_vec(file));
         let unplaced =
             || format!("{}, which {} writes to, can't be placed", file.display(), device.display());
-        let key = mounts::key(&mounts::look(&file).map_err(|_| unplaced())?);
+        let key = mounts::key(&look(&file).map_err(|_| unplaced())?);
         if memory.files.contains(key) {
             let dir = folder_of(&file, key).filter(|dir| memory.dirs.contains_key(dir));
             found.insert(dir.ok_or_else(unplaced)?);

@@ -174,6 +174,20 @@ impl Watched {
         assert_eq!(all, walked.info.change.files_new, "{change:?}");
         ran
     }
+
+    /// Makes a point as [`run_as_a_walk_does`](Self::run_as_a_walk_does), for which only these folders are listed, if the journal is
+    /// believed. Returns whether it is.
+    fn lists_only(&mut self, folders: &[&str]) -> bool {
+        let ran = self.run_as_a_walk_does();
+        assert!(!ran.report.believed || ran.listed_in(self.data()) == folders, "{:?}", ran.listed);
+        ran.report.believed
+    }
+
+    /// Begins a capture for the journal's account of this name, which comes to nothing.
+    fn give_up(&self, name: &str) {
+        let source = self.source().journal(&self.journal, name);
+        drop(source.capture(&self.folder.join("scratch"), Timestamp::default()).unwrap());
+    }
 }
 
 impl Ran {

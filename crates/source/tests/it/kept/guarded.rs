@@ -14,16 +14,7 @@ fn guarded_vaults_are_filled_pruned_repaired_and_synced_like_any_other() {
     life.guarded_for = Some(SignedDuration::from_hours(24));
     life.create("vault");
     life.create("other");
-    let mut points = Vec::new();
-    for day in 0..4 {
-        life.now += DAY;
-        life.write("changes", 60_000);
-        life.write(&format!("of-day-{day}"), 30_000);
-        if day > 0 {
-            fs::remove_file(life.data().join(format!("of-day-{}", day - 1))).unwrap();
-        }
-        points.push(life.backup());
-    }
+    let points = life.days(4, 60_000, 30_000);
     assert!(life.files(FileKind::Pack).iter().all(|pack| flags.has(pack)));
     let (root, copy) = life.points[&points[0]].clone();
 

@@ -112,6 +112,20 @@ impl Life {
         fs::write(self.data().join(name), testkit::Random::new(seed).bytes(bytes)).unwrap();
     }
 
+    /// Lives through some days, each with a file of its own, which goes the day after, and one that changes. Returns the points.
+    fn days(&mut self, count: u32, changes: usize, own: usize) -> Vec<FileId> {
+        let day = |day| {
+            self.now += DAY;
+            self.write("changes", changes);
+            self.write(&format!("of-day-{day}"), own);
+            if day > 0 {
+                fs::remove_file(self.data().join(format!("of-day-{}", day - 1))).unwrap();
+            }
+            self.backup()
+        };
+        (0..count).map(day).collect()
+    }
+
     /// Makes a point of the data as they are, in every vault.
     fn backup(&mut self) -> FileId {
         let vaults: Vec<_> = self.vaults.iter().map(|vault| self.open(vault)).collect();

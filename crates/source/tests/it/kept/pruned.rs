@@ -5,16 +5,7 @@ use super::*;
 /// Five days, each with a file of its own and one that changes; small parts of packs become free.
 fn five_days() -> (Life, Vec<FileId>) {
     let mut life = Life::new();
-    let mut points = Vec::new();
-    for day in 0..5 {
-        life.now += DAY;
-        life.write("changes", 200_000);
-        life.write(&format!("of-day-{day}"), 100_000);
-        if day > 0 {
-            fs::remove_file(life.data().join(format!("of-day-{}", day - 1))).unwrap();
-        }
-        points.push(life.backup());
-    }
+    let points = life.days(5, 200_000, 100_000);
     (life, points)
 }
 
