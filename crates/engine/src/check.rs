@@ -1,6 +1,7 @@
 //! Asks a system whether it works, again and again until it does or the time is up.
 
-use plan::{Check, Source, System};
+use plan::Check;
+use source::Source;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,11 +11,11 @@ const WITHIN: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Returns after the first success; an error is the last answer.
-pub fn until_well(check: &Check, system: &System, stopped: &dyn Fn() -> bool) -> Result<(), String> {
+pub fn until_well(check: &Check, source: &dyn Source, stopped: &dyn Fn() -> bool) -> Result<(), String> {
     let within = check.within.map_or(WITHIN, |within| within.0);
     let begun = Instant::now();
     loop {
-        let answer = once(check, system);
+        let answer = once(check, source);
         if answer.is_ok() || begun.elapsed() >= within || stopped() {
             return answer;
         }
@@ -23,12 +24,12 @@ pub fn until_well(check: &Check, system: &System, stopped: &dyn Fn() -> bool) ->
 }
 
 /// Asks once.
-pub fn once(check: &Check, system: &System) -> Result<(), String> {
+pub fn once(check: &Check, source: &dyn Source) -> Result<(), String> {
     match check {
         Check { http: Some(url), .. } => http(url, check.expect.unwrap_or(200), check.contains.as_deref()),
         Check { tcp: Some(address), .. } => tcp(address),
         Check { command: Some(command), .. } => exits(command, check.expect.unwrap_or(0)),
-        Check { sql: Some(query), .. } => sql(query, system),
+        Check { sql: Some(query), .. } => source.holds(query),
         Check { file: Some(path), .. } => match std::fs::metadata(path) {
             Ok(meta) if meta.is_dir() || meta.len() > 0 => Ok(()),
             Ok(_) => Err(format!("{path} is empty")),
@@ -89,21 +90,4 @@ fn exits(command: &[String], expect: i64) -> Result<(), String> {
             ))
         }
     }
-}
-
-fn sql(query: &str, system: &System) -> Result<(), String> {
-    let Some(Source::Sqlite(sqlite)) = &system.source else {
-        return Err("only an SQLite database can be asked".into());
-    };
-    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-    let value = rusqlite::Connection::open_with_flags(&sqlite.path, flags)
-        .and_then(|database| database.query_row(query, [], |row| row.get::<_, rusqlite::types::Value>(0)))
-        .map_err(|error| format!("{query}: {error}"))?;
-    let holds = match &value {
-        rusqlite::types::Value::Integer(number) => *number > 0,
-        rusqlite::types::Value::Real(number) => *number > 0.0,
-        rusqlite::types::Value::Text(text) => matches!(text.as_str(), "t" | "true" | "ok" | "yes"),
-        _ => false,
-    };
-    if holds { Ok(()) } else { Err(format!("{query} says {value:?}")) }
 }

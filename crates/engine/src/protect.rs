@@ -1,7 +1,7 @@
 //! Makes a restore point of one system.
 
 use crate::sources::watched_source_of;
-use crate::vaults::Opened;
+use crate::vaults::{Opened, Secrets};
 use crate::{Result, Watch};
 use jiff::Timestamp;
 use plan::{Plan, Source, System, SystemName, VaultName};
@@ -19,6 +19,8 @@ pub struct Job<'a> {
     pub name: &'a SystemName,
     /// Its vaults, opened.
     pub vaults: &'a [Opened],
+    /// Where secrets come from.
+    pub secrets: &'a dyn Secrets,
     /// A folder for temporary copies. What an earlier run left in it is removed.
     pub scratch: &'a Path,
     /// This machine and user.
@@ -97,7 +99,7 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
     };
     let scratch = Scratch::new(job.scratch, job.name)?;
     let journal = job.watch.map(|watch| (watch.journal(), job.name));
-    let source = watched_source_of(job.plan, system, journal)?;
+    let source = watched_source_of(job.plan, system, job.secrets, journal)?;
     let nanos = job.now.as_nanosecond();
     let now = vault::Timestamp {
         seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(0),
@@ -148,7 +150,8 @@ fn what(system: &System) -> (Vec<String>, Vec<String>) {
         Some(Source::Command(command)) => {
             (vec![format!("/{}", command.name.as_deref().unwrap_or("dump"))], Vec::new())
         }
-        None => (Vec::new(), Vec::new()),
+        Some(Source::Postgres(postgres)) => (postgres.data_directory.iter().cloned().collect(), Vec::new()),
+        Some(Source::Mariadb(_)) | None => (Vec::new(), Vec::new()),
     }
 }
 

@@ -3,7 +3,7 @@
 //! A step that fails stops what waits for it, and nothing else. Every step may meet its own half-done work: run the recovery again.
 
 use crate::survey::Survey;
-use crate::vaults::Opened;
+use crate::vaults::{Opened, Secrets};
 use crate::{Error, Observer, Result, check, source_of};
 use jiff::Timestamp;
 use plan::{Action, Plan, Restore, Runbook, Step, StepKind, SystemName};
@@ -26,6 +26,8 @@ pub struct Hands<'a> {
     pub plan: &'a Plan,
     /// The vaults, opened.
     pub vaults: &'a [Opened],
+    /// Where secrets come from.
+    pub secrets: &'a dyn Secrets,
     /// The points that the runbook chose among.
     pub survey: &'a Survey,
     /// Is told what happens.
@@ -283,7 +285,8 @@ fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
         }
         StepKind::Check(wanted) => {
             let Some(system) = system else { return Err(Error::new("a check without a system")) };
-            check::until_well(wanted, system, &|| false)
+            let source = source_of(hands.plan, system, hands.secrets)?;
+            check::until_well(wanted, &*source, &|| false)
                 .map_err(|why| Error::new(format!("check failed: {why}")))?;
             observer.event(name, &format!("works: {wanted}"));
             told.check = true;
@@ -311,7 +314,7 @@ fn put_back(
     let vaults: Vec<Arc<Repository>> =
         opened.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();
     let to = book.to.as_ref().map(PathBuf::from);
-    let source = source_of(hands.plan, system)?;
+    let source = source_of(hands.plan, system, hands.secrets)?;
     // Who broke in may have given his files the size and the time of ours.
     let scenario = book.scenario.as_ref().and_then(|name| hands.plan.scenarios.get(name));
     let attacked = scenario.is_some_and(|scenario| scenario.cause == "cyberattack");
@@ -338,7 +341,7 @@ fn put_back(
             // What is put back in parts is not all there before the last of them.
             let put = match kind {
                 StepKind::First => PutBack::default(),
-                _ => source.put_back(&target, to.as_deref())?,
+                _ => source.put_back(&target, to.as_deref(), None)?,
             };
             (report, put)
         }
@@ -353,7 +356,7 @@ fn put_back(
                     kept.display()
                 )));
             }
-            let put = source.put_back(&staging.0, to.as_deref())?;
+            let put = source.put_back(&staging.0, to.as_deref(), None)?;
             (report, put)
         }
     };

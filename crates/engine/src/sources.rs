@@ -1,23 +1,25 @@
 //! From the plan's word for a source to the source itself.
 
-use crate::{Result, vaults};
+use crate::vaults::{self, Secrets};
+use crate::{Error, Result};
 use plan::{Plan, Source as Word, System, SystemName};
 use source::{Command, Files, Journal, Program, Source, Sqlite};
 
 /// Returns the source of a system.
-pub fn source_of(plan: &Plan, system: &System) -> Result<Box<dyn Source>> {
-    watched_source_of(plan, system, None)
+pub fn source_of(plan: &Plan, system: &System, secrets: &dyn Secrets) -> Result<Box<dyn Source>> {
+    watched_source_of(plan, system, secrets, None)
 }
 
 /// Returns the source of a system, accompanied by the journal where it is one of files.
 pub(crate) fn watched_source_of(
     plan: &Plan,
     system: &System,
+    secrets: &dyn Secrets,
     journal: Option<(&Journal, &SystemName)>,
 ) -> Result<Box<dyn Source>> {
     let program = |command: &Vec<String>| Program::new(command.clone());
     Ok(match &system.source {
-        None => return Err(crate::Error::new("the system has no source")),
+        None => return Err(Error::new("the system has no source")),
         Some(Word::Files(files)) => {
             let mut source = Files::new(&files.paths)
                 .exclude(&files.exclude)?
@@ -35,9 +37,25 @@ pub(crate) fn watched_source_of(
             Box::new(source)
         }
         Some(Word::Sqlite(sqlite)) => Box::new(Sqlite::new(&sqlite.path)?),
+        Some(Word::Postgres(postgres)) => {
+            let url = url(postgres.url.as_ref(), secrets)?;
+            return Err(Error::new(format!("postgres {}", url.len())));
+        }
+        Some(Word::Mariadb(mariadb)) => {
+            let url = url(mariadb.url.as_ref(), secrets)?;
+            return Err(Error::new(format!("mariadb {}", url.len())));
+        }
         Some(Word::Command(command)) => {
             let name = command.name.as_deref().unwrap_or("dump");
             Box::new(Command::new(name, program(&command.dump)?, program(&command.load)?)?)
         }
     })
+}
+
+/// Returns the address of a server, which may hold a password.
+fn url(secret: Option<&plan::Secret>, secrets: &dyn Secrets) -> Result<String> {
+    let secret = secret.ok_or_else(|| Error::new("the source has no url"))?;
+    let named = |error: Error| Error { message: format!("url of the server: {error}"), ..error };
+    String::from_utf8(secrets.get(secret).map_err(named)?)
+        .map_err(|_| Error::new("url of the server: it is not a text"))
 }

@@ -219,6 +219,10 @@ pub enum Source {
     Files(FilesSource),
     /// An SQLite database.
     Sqlite(SqliteSource),
+    /// A PostgreSQL cluster.
+    Postgres(PostgresSource),
+    /// A MariaDB or MySQL server.
+    Mariadb(MariadbSource),
     /// What a command prints.
     Command(CommandSource),
 }
@@ -230,6 +234,8 @@ impl Source {
         match self {
             Self::Files(_) => "files",
             Self::Sqlite(_) => "sqlite",
+            Self::Postgres(_) => "postgres",
+            Self::Mariadb(_) => "mariadb",
             Self::Command(_) => "command",
         }
     }
@@ -257,6 +263,41 @@ pub struct FilesSource {
 pub struct SqliteSource {
     /// The database file: an absolute path.
     pub path: String,
+}
+
+/// A PostgreSQL cluster.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct PostgresSource {
+    /// Its data directory, an absolute path, which is copied while the server runs. Without one the server is dumped.
+    pub data_directory: Option<String>,
+    /// How the server is reached: `postgres://user:password@host:port/database`.
+    pub url: Option<Secret>,
+    /// The folder of PostgreSQL's own programs, where they aren't found by themselves.
+    pub programs: Option<String>,
+    /// How its WAL gets into the vaults; streamed unless said.
+    pub wal: Wal,
+}
+
+/// How the WAL of a PostgreSQL cluster gets into the vaults between two copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Wal {
+    /// The agent receives it from the server as it is written.
+    #[default]
+    Stream,
+    /// The server hands each full segment to `releve wal push`.
+    Archive,
+    /// Not at all: only the copies can be restored, and nothing in between.
+    None,
+}
+
+/// A MariaDB or MySQL server.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct MariadbSource {
+    /// How the server is reached: `mysql://user:password@host:port`.
+    pub url: Option<Secret>,
 }
 
 /// What a command prints.

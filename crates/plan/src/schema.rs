@@ -130,7 +130,11 @@ const SYSTEM: &[Key] = &[
         ),
         "Systems that are restored to one common instant. Not supported yet.",
     ),
-    must("source", OneOf(SOURCE), "How it is captured and put back: exactly one of files, sqlite, command."),
+    must(
+        "source",
+        OneOf(SOURCE),
+        "How it is captured and put back: exactly one of files, sqlite, postgres, mariadb, command.",
+    ),
     key("recover", Table(RECOVER), "How it is stopped before and started after, and what comes back first."),
     key("check", List(CHECK), "How it is known that it works."),
     key("policy", Table(POLICY_OVERRIDE), "What it does otherwise than the plan's policy."),
@@ -141,20 +145,10 @@ const SOURCE: &[Key] = &[
     key("command", Table(COMMAND), "What a command prints."),
     key(
         "postgres",
-        NotYet(
-            "PostgreSQL clusters can't be captured directly yet",
-            "use source.command with pg_dump meanwhile: { dump = [\"pg_dump\", …], load = [\"psql\", …] }",
-        ),
-        "A PostgreSQL cluster. Not supported yet.",
+        Table(POSTGRES),
+        "A PostgreSQL cluster, copied while it runs, and every instant in between.",
     ),
-    key(
-        "mariadb",
-        NotYet(
-            "MariaDB servers can't be captured directly yet",
-            "use source.command with mariadb-dump --single-transaction meanwhile",
-        ),
-        "A MariaDB server. Not supported yet.",
-    ),
+    key("mariadb", Table(MARIADB), "A MariaDB or MySQL server, dumped at one instant while it runs."),
 ];
 const FILES: &[Key] = &[
     must("paths", Texts, "What is captured: absolute paths."),
@@ -164,6 +158,26 @@ const FILES: &[Key] = &[
     key("after", Command, "A command after the capture, whatever became of it."),
 ];
 const SQLITE: &[Key] = &[must("path", Text, "The database file: an absolute path.")];
+const POSTGRES: &[Key] = &[
+    must(
+        "url",
+        Shape::Secret(SECRET),
+        "How the server is reached: postgres://user:password@host:port/database.",
+    ),
+    key(
+        "data_directory",
+        Text,
+        "Its data directory, an absolute path, on this machine. Without one the databases are dumped with pg_dumpall.",
+    ),
+    key("programs", Text, "The folder of PostgreSQL's programs, where they aren't found by themselves."),
+    key(
+        "wal",
+        Word(&["stream", "archive", "none"]),
+        "How its WAL gets into the vaults: stream (unless said; the agent receives it), archive (by archive_command), none.",
+    ),
+];
+const MARIADB: &[Key] =
+    &[must("url", Shape::Secret(SECRET), "How the server is reached: mysql://user:password@host:port.")];
 const COMMAND: &[Key] = &[
     must("dump", Command, "The command whose output is the restore point."),
     must("load", Command, "The command that reads it back from its standard input."),

@@ -140,6 +140,12 @@ impl Session {
         self.opening(Absent::Refuse, &|_| None).password(name)
     }
 
+    /// Returns where the plan's secrets come from.
+    #[expect(clippy::unused_self, reason = "what a verb works with comes from its session")]
+    pub(crate) fn secrets(&self) -> &'static dyn Secrets {
+        &Environment
+    }
+
     fn opening<'a>(
         &'a self,
         absent: Absent,
@@ -147,7 +153,7 @@ impl Session {
     ) -> Opening<'a> {
         Opening {
             plan: &self.plan,
-            secrets: &Environment,
+            secrets: self.secrets(),
             seen,
             absent,
             machine: &self.holder.hostname,

@@ -5,7 +5,7 @@ use crate::files::under;
 use crate::lone::{Lone, Stream};
 use crate::program::{Program, Running};
 use crate::standing::{Standing, Stands, look};
-use crate::{Capture, Error, Kind, Landing, PutBack, Result, Source};
+use crate::{Capture, Error, Kind, Landing, PutBack, Replay, Result, Source};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ impl Source for Command {
         }
     }
 
-    fn put_back(&self, restored: &Path, to: Option<&Path>) -> Result<PutBack> {
+    fn put_back(&self, restored: &Path, to: Option<&Path>, _replay: Option<&Replay>) -> Result<PutBack> {
         let dump = restored.join(&self.name);
         let opened = File::open(&dump).and_then(|file| Ok((file.metadata()?, file)));
         let (found, file) = opened.map_err(|error| match error.kind() {

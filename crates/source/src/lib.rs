@@ -76,11 +76,53 @@ pub trait Source: Send + Sync {
     /// Makes the system out of the tree that was restored into `restored`, the directory that
     /// [`landing`](Source::landing) asked for. What stood there before stays whole until what replaces it has been checked. When it
     /// returns, the system's data are in place and durable; starting the system isn't its business.
-    fn put_back(&self, restored: &Path, to: Option<&Path>) -> Result<PutBack>;
+    ///
+    /// `replay` is the log that was kept beside the points, for sources that keep one: how far it is to be put to use.
+    fn put_back(&self, restored: &Path, to: Option<&Path>, replay: Option<&Replay>) -> Result<PutBack>;
 
     /// Returns what stands now where the data would be put back: what a recovery would overwrite. Looks for two seconds or
     /// 200,000 entries at most, and says so when it gave up counting.
     fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>>;
+
+    /// Asks the system's own database whether `query` holds: whether the first value of its answer is true or above zero. The error is
+    /// what it says instead, or why it can't be asked.
+    fn holds(&self, query: &str) -> Result<(), String> {
+        Err(format!("{query}: this kind of source has no database to ask"))
+    }
+}
+
+/// A log that was kept beside the points: what happened between two of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay {
+    /// The folder that holds its files, until [`Source::put_back`] returns.
+    pub log: PathBuf,
+    /// How far it is put to use.
+    pub until: Until,
+}
+
+/// An instant in a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Until {
+    /// Its end.
+    Newest,
+    /// Everything that was committed by then, and nothing after.
+    Time(Timestamp),
+    /// A position in it, as the server writes it: `0/16B3748`.
+    Position(String),
+    /// A point that somebody gave a name in the server.
+    Name(String),
+    /// Right before this transaction.
+    Transaction(String),
+}
+
+/// Returns whether a value, as text, is true or above zero; the error says what it is.
+pub(crate) fn is_true(query: &str, value: Option<&str>) -> Result<(), String> {
+    match value {
+        Some("t" | "true" | "ok" | "yes") => Ok(()),
+        Some(text) if text.parse::<f64>().is_ok_and(|number| number > 0.0) => Ok(()),
+        Some(text) => Err(format!("{query} says {text}")),
+        None => Err(format!("{query} says nothing")),
+    }
 }
 
 /// Where a vault restores the tree of a point, before its source puts it back.

@@ -69,6 +69,15 @@ impl Checker<'_, '_> {
                 self.patterns(&format!("{at}.files.exclude"), &files.exclude);
             }
             Some(Source::Sqlite(sqlite)) => self.absolute(&format!("{at}.sqlite.path"), &sqlite.path),
+            Some(Source::Postgres(postgres)) => {
+                if let Some(directory) = &postgres.data_directory {
+                    self.absolute(&format!("{at}.postgres.data_directory"), directory);
+                }
+                if let Some(programs) = &postgres.programs {
+                    self.absolute(&format!("{at}.postgres.programs"), programs);
+                }
+            }
+            Some(Source::Mariadb(_)) => {}
             Some(Source::Command(command)) => {
                 let name = command.name.as_deref().unwrap_or("dump");
                 if name.contains('/') || name == "." || name == ".." {
@@ -174,11 +183,11 @@ impl Checker<'_, '_> {
         if let Some(file) = &check.file {
             self.absolute(&format!("{path}.file"), file);
         }
-        if check.sql.is_some() && !matches!(system.source, Some(Source::Sqlite(_)) | None) {
+        if check.sql.is_some() && matches!(system.source, Some(Source::Files(_) | Source::Command(_))) {
             self.error(
                 "meaningless-key",
                 path,
-                "`sql` asks the system's own database: it goes with source.sqlite",
+                "`sql` asks the system's own database: it goes with source.sqlite, source.postgres and source.mariadb",
                 "use command = [\"psql\", …] for other databases",
             );
         }

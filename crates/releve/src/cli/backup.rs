@@ -122,6 +122,7 @@ fn attempt(
         plan: &session.plan,
         name,
         vaults: &vaults,
+        secrets: session.secrets(),
         scratch: &scratch,
         holder: session.holder.clone(),
         now,

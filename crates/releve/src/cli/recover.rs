@@ -119,6 +119,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let hands = Hands {
         plan: &session.plan,
         vaults: &vaults,
+        secrets: session.secrets(),
         survey: &survey,
         observer: &screen,
         verify: options.how.verify,
@@ -198,7 +199,7 @@ fn scenario(session: &Session, named: Option<&str>) -> Result<Option<ScenarioNam
 
 fn standing(session: &Session, name: &SystemName, to: Option<&Path>) -> Result<Vec<Standing>, Error> {
     let Some(system) = session.plan.systems.get(name) else { return Ok(Vec::new()) };
-    let occupied = source_of(&session.plan, system)?.occupied(to)?;
+    let occupied = source_of(&session.plan, system, session.secrets())?.occupied(to)?;
     Ok(occupied
         .into_iter()
         .map(|standing| {

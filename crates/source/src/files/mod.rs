@@ -13,7 +13,7 @@ pub(crate) use journal::Run;
 use crate::error::at;
 use crate::program::Program;
 use crate::standing::{Standing, look};
-use crate::{Capture, Error, Kind, Landing, PutBack, Result, Source};
+use crate::{Capture, Error, Kind, Landing, PutBack, Replay, Result, Source};
 use exclude::Excludes;
 use roots::Roots;
 use std::io::ErrorKind;
@@ -141,7 +141,7 @@ impl Source for Files {
     }
 
     /// The vault has put the files where they belong; what is left is to make sure that they are there.
-    fn put_back(&self, restored: &Path, to: Option<&Path>) -> Result<PutBack> {
+    fn put_back(&self, restored: &Path, to: Option<&Path>, _replay: Option<&Replay>) -> Result<PutBack> {
         let final_root = to.unwrap_or(Path::new("/"));
         if restored != final_root {
             let why = format!("files are restored straight into {}", final_root.display());

@@ -8,7 +8,8 @@ use crate::files::under;
 use crate::lone::{Lone, Stream};
 use crate::machine::{self, Names};
 use crate::standing::{Standing, look};
-use crate::{Capture, Error, Kind, Landing, PutBack, Result, Source};
+use crate::{Capture, Error, Kind, Landing, PutBack, Replay, Result, Source, is_true};
+use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::ffi::OsString;
 use std::fs::File;
@@ -82,7 +83,7 @@ impl Source for Sqlite {
         Landing::Staging { near }
     }
 
-    fn put_back(&self, restored: &Path, to: Option<&Path>) -> Result<PutBack> {
+    fn put_back(&self, restored: &Path, to: Option<&Path>, _replay: Option<&Replay>) -> Result<PutBack> {
         replace::replace(restored, machine::inside(&self.path), &under(to, &self.path))
     }
 
@@ -97,6 +98,21 @@ impl Source for Sqlite {
                     .filter(|(n, place)| *n == 0 || place.stands != crate::Stands::Nothing)
             })
             .map(|places| places.map(|(_, place)| place).collect())
+    }
+
+    fn holds(&self, query: &str) -> Result<(), String> {
+        use rusqlite::types::Value;
+        let said = |error| format!("{query}: {error}");
+        let database =
+            Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(said)?;
+        let value = database.query_row(query, [], |row| row.get::<_, Value>(0)).map_err(said)?;
+        let text = match value {
+            Value::Integer(number) => number.to_string(),
+            Value::Real(number) => number.to_string(),
+            Value::Text(text) => text,
+            Value::Null | Value::Blob(_) => return is_true(query, None),
+        };
+        is_true(query, Some(&text))
     }
 }
 
