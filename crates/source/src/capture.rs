@@ -86,6 +86,10 @@ impl Input for Capture {
         self.input.look(path)
     }
 
+    fn is_late(&self, path: &Path) -> bool {
+        self.input.is_late(path)
+    }
+
     fn finish(&self) -> Vec<Unread> {
         let mut unread = self.input.finish();
         unread.extend(self.close());

@@ -56,6 +56,12 @@ pub trait Input: Send + Sync {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Returns whether an entry is to be captured after all else was read, as what is known only by then: its content, or what
+    /// lies in it. It stands in the listing of its directory from the beginning.
+    fn is_late(&self, _path: &Path) -> bool {
+        false
+    }
+
     /// Called once, after everything was read: what went wrong as a whole (a command that exited with an error, a hook that
     /// failed). The default says that all is well.
     fn finish(&self) -> Vec<Unread> {

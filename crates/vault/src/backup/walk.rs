@@ -17,7 +17,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Entries on their way to a reader. Small: an entry waiting here is one whose `stat` grows old.
 const JOBS: usize = 256;
@@ -38,6 +38,9 @@ struct Shared<'a> {
     root: Mutex<Option<BlobId>>,
     files: AtomicU64,
     bytes: AtomicU64,
+    /// Files that are being read, or wait for it.
+    reading: Mutex<usize>,
+    all_read: Condvar,
 }
 
 /// The place of one entry in its directory. It must be filled or left out: the directory waits for it.
@@ -71,6 +74,14 @@ struct ToWalk<'a> {
     deeper: bool,
 }
 
+/// An entry that waits until all else was read, with what it was in the point before.
+struct Late<'a> {
+    path: PathBuf,
+    node: Node,
+    old: Option<Node>,
+    slot: Slot<'a>,
+}
+
 /// Counts of entries of the point before.
 #[derive(Default)]
 struct Counts {
@@ -97,6 +108,8 @@ pub(super) fn capture(
         root: Mutex::default(),
         files: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
+        reading: Mutex::default(),
+        all_read: Condvar::new(),
     };
     let threads = match options.threads {
         0 => std::thread::available_parallelism().map_or(2, usize::from),
@@ -145,7 +158,14 @@ fn read_all<'a>(shared: &'a Shared<'a>, todo: Receiver<Job<'a>>, pieces: Sender<
     };
     for job in &todo {
         match job {
-            Job::File { path, node, slot } => reader.file(&path, node, slot),
+            Job::File { path, node, slot } => {
+                reader.file(&path, node, slot);
+                let mut reading = lock(&shared.reading);
+                *reading -= 1;
+                if *reading == 0 {
+                    shared.all_read.notify_all();
+                }
+            }
             Job::Finish(dir) => close(dir),
         }
     }
@@ -176,6 +196,7 @@ struct Walker<'a> {
     met: Counts,
     /// A tree of the point before could not be read.
     lost: bool,
+    late: Vec<Late<'a>>,
     change: Change,
 }
 
@@ -197,7 +218,7 @@ impl<'a> Walker<'a> {
             }
         });
         let (met, change) = (Counts::default(), Change::default());
-        Self { shared, options, jobs, vaults, before, believed, met, lost: false, change }
+        Self { shared, options, jobs, vaults, before, believed, met, lost: false, late: Vec::new(), change }
     }
 
     /// Returns what changed, and what was taken over unlisted.
@@ -210,7 +231,18 @@ impl<'a> Walker<'a> {
         });
         let before = self.options.parent.as_ref().map(|(_, snapshot)| snapshot.tree);
         let mut stack = vec![ToWalk { dir: root, path: PathBuf::new(), before, deeper: false }];
-        while let Some(next) = stack.pop() {
+        loop {
+            let Some(next) = stack.pop() else {
+                let late = std::mem::take(&mut self.late);
+                if late.is_empty() {
+                    break;
+                }
+                self.shared.wait_for_readers();
+                for Late { path, node, old, slot } in late {
+                    self.visit(path, node, old, slot, &mut stack);
+                }
+                continue;
+            };
             if self.shared.progress.is_stopped() || self.shared.sink.is_lost() {
                 // Nothing will be registered; what is under way drains by itself.
                 break;
@@ -285,20 +317,35 @@ impl<'a> Walker<'a> {
             // A time of access changes with every look, ours included: kept, it would make every tree a new one.
             node.meta.atime = node.meta.mtime;
             let child = path.join(OsStr::from_bytes(&node.name));
-            if node.is_dir() {
-                let since = self.since(&child, &node, old.as_ref());
-                let subtree = self.take_over_dir(&child, &mut node, old);
-                self.descend(child, node, slot, subtree, since, stack);
-            } else {
-                if let Some(Node { kind: NodeKind::Dir { subtree }, .. }) = old {
-                    self.count_removed(subtree);
-                }
-                self.entry(child, node, old, slot);
+            match self.shared.input.is_late(&child) {
+                true => self.late.push(Late { path: child, node, old, slot }),
+                false => self.visit(child, node, old, slot, stack),
             }
         }
         before.for_each(|gone| self.removed(&gone));
         self.leave(dir, first_child, stack);
         Ok(())
+    }
+
+    /// Captures an entry, or leaves it on the stack if it is a directory.
+    fn visit(
+        &mut self,
+        path: PathBuf,
+        mut node: Node,
+        old: Option<Node>,
+        slot: Slot<'a>,
+        stack: &mut Vec<ToWalk<'a>>,
+    ) {
+        if node.is_dir() {
+            let since = self.since(&path, &node, old.as_ref());
+            let subtree = self.take_over_dir(&path, &mut node, old);
+            self.descend(path, node, slot, subtree, since, stack);
+        } else {
+            if let Some(Node { kind: NodeKind::Dir { subtree }, .. }) = old {
+                self.count_removed(subtree);
+            }
+            self.entry(path, node, old, slot);
+        }
     }
 
     /// Ends the walk of a directory, whose children lie on the stack from `first_child` on.
@@ -406,6 +453,7 @@ impl<'a> Walker<'a> {
             };
         }
         *(if had { &mut self.change.files_changed } else { &mut self.change.files_new }) += 1;
+        *lock(&self.shared.reading) += 1;
         // The receivers live as long as the walker sends.
         let _ = self.jobs.send(Job::File { path, node, slot });
     }
@@ -494,6 +542,15 @@ fn carried_over(mut old: Node, new: &Node) -> Node {
     old.meta.device = new.meta.device;
     old.meta.links = new.meta.links;
     old
+}
+
+impl Shared<'_> {
+    fn wait_for_readers(&self) {
+        let mut reading = lock(&self.reading);
+        while *reading > 0 {
+            reading = self.all_read.wait(reading).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 impl Slot<'_> {
