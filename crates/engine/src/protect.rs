@@ -86,7 +86,7 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
     let repositories: Vec<Arc<Repository>> =
         open.iter().map(|(_, repository)| Arc::clone(repository)).collect();
     let (paths, excludes) = what(system);
-    let options = BackupOptions {
+    let mut options = BackupOptions {
         point: vault::new_point_id()?,
         system: job.name.0.clone(),
         source: system.source.as_ref().map_or("", Source::kind).to_owned(),
@@ -106,6 +106,10 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
     };
     let capture = source.capture(&scratch.0, now)?;
+    if options.paths.is_empty() {
+        // Only the server knows where all of it lies.
+        options.paths = capture.paths().iter().map(|path| path.display().to_string()).collect();
+    }
     let parents = job.watch.map_or_else(Vec::new, |watch| {
         let parent = options.parent.as_ref().map(|(_, snapshot)| snapshot);
         watch.parents(job.name, &capture, parent, open.iter().map(|(name, _)| *name))
@@ -150,8 +154,7 @@ fn what(system: &System) -> (Vec<String>, Vec<String>) {
         Some(Source::Command(command)) => {
             (vec![format!("/{}", command.name.as_deref().unwrap_or("dump"))], Vec::new())
         }
-        Some(Source::Postgres(postgres)) => (postgres.data_directory.iter().cloned().collect(), Vec::new()),
-        Some(Source::Mariadb(_)) | None => (Vec::new(), Vec::new()),
+        Some(Source::Postgres(_) | Source::Mariadb(_)) | None => (Vec::new(), Vec::new()),
     }
 }
 

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
-use vault::restore::{IsFirst, Part, RestoreOptions, RestoreReport, restore};
+use vault::restore::{IsFirst, Part, RestoreOptions, RestoreReport, extras, restore};
 use vault::{Progress, Repository};
 
 /// A start or a stop that takes longer has failed.
@@ -283,6 +283,11 @@ fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
             observer.event(name, &format!("starting ({})", describe(action)));
             act(action, "start")?;
         }
+        StepKind::Open => {
+            let Some(system) = system else { return Err(Error::new("a step without a system")) };
+            let source = source_of(hands.plan, system, hands.secrets)?;
+            source.open(system.recover.start.is_some(), &|text| observer.event(name, text))?;
+        }
         StepKind::Check(wanted) => {
             let Some(system) = system else { return Err(Error::new("a check without a system")) };
             let source = source_of(hands.plan, system, hands.secrets)?;
@@ -337,7 +342,19 @@ fn put_back(
     };
     let (report, put) = match source.landing(to.as_deref()) {
         Landing::Final(target) => {
-            let report = restore(&vaults, point.tree, &options(target.clone()), &progress)?;
+            source.ready(to.as_deref())?;
+            let options = options(target.clone());
+            let report = restore(&vaults, point.tree, &options, &progress)?;
+            let exact = source.exact(&target, to.as_deref())?;
+            if !exact.is_empty() {
+                if report.damaged_count > 0 || report.skipped_count > 0 {
+                    return Err(Error::new(format!(
+                        "the point did not come back whole: {}",
+                        findings(&report).join("; ")
+                    )));
+                }
+                clean(&vaults, point.tree, &options, &exact, hands.plan)?;
+            }
             // What is put back in parts is not all there before the last of them.
             let put = match kind {
                 StepKind::First => PutBack::default(),
@@ -364,6 +381,31 @@ fn put_back(
         hands.observer.event(Some(&entry.system), &format!("something is wrong with {vault}: {fault}"));
     }
     Ok((report, put.missing, begun.elapsed().as_secs_f64()))
+}
+
+/// Removes from these folders what is not in the point: it would be taken for a part of the system. Nothing that holds a vault goes.
+fn clean(
+    vaults: &[Arc<Repository>],
+    tree: vault::BlobId,
+    options: &RestoreOptions,
+    exact: &[PathBuf],
+    plan: &Plan,
+) -> Result<()> {
+    let mut extras = extras(vaults, tree, options, &Progress::default())?;
+    if let Some(unknown) = extras.unknown.first() {
+        return Err(Error::new(format!("{}: {}", unknown.path.display(), unknown.why)));
+    }
+    let precious = crate::vaults::local_folders(plan);
+    extras.paths.retain(|path| {
+        let there = options.target.join(path);
+        exact.iter().any(|folder| there.starts_with(folder))
+            && !precious.iter().any(|vault| vault.starts_with(&there) || there.starts_with(vault))
+    });
+    let (_, kept) = extras.remove();
+    match kept.first() {
+        Some(kept) => Err(Error::new(format!("{}: not removed: {}", kept.path.display(), kept.why))),
+        None => Ok(()),
+    }
 }
 
 /// Returns which part of a point a step restores.

@@ -239,6 +239,12 @@ impl Source {
             Self::Command(_) => "command",
         }
     }
+
+    /// Returns whether what is put back has to recover before it serves, and a log of it may be kept beside its points.
+    #[must_use]
+    pub const fn recovers(&self) -> bool {
+        matches!(self, Self::Postgres(PostgresSource { data_directory: Some(_), .. }))
+    }
 }
 
 /// Files and folders.

@@ -2,8 +2,8 @@
 
 use crate::choose::Tampering;
 use crate::{
-    Action, Check, Choice, Facts, HostName, Period, PersonName, Plan, ScenarioName, SystemName, VaultName,
-    Wanted,
+    Action, Check, Choice, Facts, HostName, Period, PersonName, Plan, ScenarioName, Source, SystemName,
+    VaultName, Wanted,
 };
 use crate::{Ordered, choose, recovery_order};
 use jiff::Timestamp;
@@ -129,6 +129,8 @@ pub enum StepKind {
     Rest,
     /// It is started.
     Start(Action),
+    /// Its database recovers, and is waited for until it takes writes; started first where the plan doesn't say how.
+    Open,
     /// It is asked whether it works.
     Check(Check),
 }
@@ -253,6 +255,9 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             last.extend(ordered.after.iter().flat_map(|need| last_of.get(need).cloned().unwrap_or_default()));
             if let Some(start) = &system.recover.start {
                 last = vec![book.push(last, Some(&name), StepKind::Start(start.clone()))];
+            }
+            if system.source.as_ref().is_some_and(Source::recovers) {
+                last = vec![book.push(last, Some(&name), StepKind::Open)];
             }
             if !system.check.is_empty() {
                 last = system

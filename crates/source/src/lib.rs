@@ -1,7 +1,7 @@
 //! Capture and put back: how each kind of system becomes one consistent stream for a vault, and a running
 //! system again.
 //!
-//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Command`] (its kinds), [`Capture`]
+//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Postgres`], [`Command`] (its kinds), [`Capture`]
 //! (what a backup reads).
 //!
 //! ```
@@ -33,6 +33,7 @@ mod error;
 mod files;
 mod lone;
 mod machine;
+mod postgres;
 mod program;
 mod sqlite;
 mod standing;
@@ -41,6 +42,7 @@ pub use capture::Capture;
 pub use command::Command;
 pub use error::{Error, Kind, Result};
 pub use files::{Files, Journal, Patterns};
+pub use postgres::{Lsn, Postgres, Segment, WalFile};
 pub use program::Program;
 pub use sqlite::Sqlite;
 pub use standing::{Standing, Stands};
@@ -84,6 +86,27 @@ pub trait Source: Send + Sync {
     /// 200,000 entries at most, and says so when it gave up counting.
     fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>>;
 
+    /// Returns an error if the system can't be overwritten now: it runs.
+    fn ready(&self, _to: Option<&Path>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Returns the folders in which nothing may stay that isn't in the point, once it was restored into `restored`: what is left there of
+    /// another time would be taken for a part of the system.
+    fn exact(&self, _restored: &Path, _to: Option<&Path>) -> Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+
+    /// Returns the log that is kept beside the points, if the source has one.
+    fn log(&self) -> Option<&dyn Log> {
+        None
+    }
+
+    /// Waits until what was put back in place serves. Starts it first unless somebody else has: `is_started`. `told` hears how far it is.
+    fn open(&self, _is_started: bool, _told: &dyn Fn(&str)) -> Result<()> {
+        Ok(())
+    }
+
     /// Asks the system's own database whether `query` holds: whether the first value of its answer is true or above zero. The error is
     /// what it says instead, or why it can't be asked.
     fn holds(&self, query: &str) -> Result<(), String> {
@@ -99,6 +122,18 @@ pub struct Replay {
     /// How far it is put to use.
     pub until: Until,
 }
+
+/// What a source says of its log: files that it writes one after another, each of which is finished some time.
+pub trait Log {
+    /// Returns the folder into which those are restored that [`wants`](Self::wants) asks for; they stay until the system serves.
+    fn landing(&self, to: Option<&Path>) -> PathBuf;
+
+    /// Returns which files of the log, by their names, are needed to go on from the point that was restored into `restored`.
+    fn wants(&self, restored: &Path, to: Option<&Path>) -> Result<Wants>;
+}
+
+/// Tells of a name whether the file is needed.
+pub type Wants = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// An instant in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]

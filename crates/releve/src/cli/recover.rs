@@ -269,6 +269,7 @@ fn print_book(book: &Runbook, session: &Session) {
                         .unwrap_or_default()
                         .join(" "))
                 ),
+                StepKind::Open => eprintln!("    waits     until it has recovered and takes writes"),
                 StepKind::Check(check) => eprintln!("    checks    {check}"),
                 _ => {}
             }
