@@ -100,12 +100,7 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
     let scratch = Scratch::new(job.scratch, job.name)?;
     let journal = job.watch.map(|watch| (watch.journal(), job.name));
     let source = watched_source_of(job.plan, system, job.secrets, journal)?;
-    let nanos = job.now.as_nanosecond();
-    let now = vault::Timestamp {
-        seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(0),
-        nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
-    };
-    let capture = source.capture(&scratch.0, now)?;
+    let capture = source.capture(&scratch.0, instant(job.now))?;
     if options.paths.is_empty() {
         // Only the server knows where all of it lies.
         options.paths = capture.paths().iter().map(|path| path.display().to_string()).collect();
@@ -145,6 +140,15 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         by_journal: report.believed,
         vaults,
     })
+}
+
+/// Returns an instant as vaults write it.
+pub(crate) fn instant(time: Timestamp) -> vault::Timestamp {
+    let nanos = time.as_nanosecond();
+    vault::Timestamp {
+        seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(0),
+        nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
+    }
 }
 
 fn what(system: &System) -> (Vec<String>, Vec<String>) {

@@ -343,6 +343,10 @@ fn put_back(
     let (report, put) = match source.landing(to.as_deref()) {
         Landing::Final(target) => {
             source.ready(to.as_deref())?;
+            let rolled = entry.replay.as_ref().zip(source.log());
+            if let Some((_, log)) = rolled {
+                log.set_aside(to.as_deref())?;
+            }
             let options = options(target.clone());
             let report = restore(&vaults, point.tree, &options, &progress)?;
             let exact = source.exact(&target, to.as_deref())?;
@@ -355,10 +359,19 @@ fn put_back(
                 }
                 clean(&vaults, point.tree, &options, &exact, hands.plan)?;
             }
+            let replay = match rolled {
+                Some((replay, log)) => {
+                    let wants = log.wants(&target, to.as_deref())?;
+                    let folder = log.landing(to.as_deref());
+                    bring_log(replay, wants, &folder, &vaults, hands, &entry.system)?;
+                    Some(source::Replay { log: folder, until: until(&replay.until) })
+                }
+                None => None,
+            };
             // What is put back in parts is not all there before the last of them.
             let put = match kind {
                 StepKind::First => PutBack::default(),
-                _ => source.put_back(&target, to.as_deref(), None)?,
+                _ => source.put_back(&target, to.as_deref(), replay.as_ref())?,
             };
             (report, put)
         }
@@ -381,6 +394,42 @@ fn put_back(
         hands.observer.event(Some(&entry.system), &format!("something is wrong with {vault}: {fault}"));
     }
     Ok((report, put.missing, begun.elapsed().as_secs_f64()))
+}
+
+/// Restores what a system needs of its log into a folder. A hole in it would end the recovery there, and nobody would know.
+fn bring_log(
+    replay: &plan::Replay,
+    wants: source::Wants,
+    folder: &Path,
+    vaults: &[Arc<Repository>],
+    hands: &Hands<'_>,
+    system: &SystemName,
+) -> Result<()> {
+    let surveyed = hands.survey.points.iter().find(|surveyed| surveyed.point.id == replay.log);
+    let point = &surveyed.ok_or_else(|| Error::new(format!("log {} has vanished", replay.log)))?.point;
+    hands.observer.event(Some(system), &format!("restoring its log, to {}", replay.until));
+    let is_wanted: IsFirst =
+        Arc::new(move |path| path.file_name().and_then(|name| name.to_str()).is_some_and(&wants));
+    let options =
+        RestoreOptions { part: Part::First(is_wanted), memory: hands.memory, ..RestoreOptions::new(folder) };
+    let report = restore(vaults, point.tree, &options, &Progress::default())?;
+    if report.damaged_count > 0 || report.skipped_count > 0 {
+        let why = findings(&report).join("; ");
+        return Err(Error::new(format!("the log did not come back whole: {why}"))
+            .help("restore the point by itself: --point ID"));
+    }
+    Ok(())
+}
+
+fn until(until: &plan::Until) -> source::Until {
+    use source::Until;
+    match until {
+        plan::Until::Newest => Until::Newest,
+        plan::Until::Time(time) => Until::Time(crate::protect::instant(*time)),
+        plan::Until::Position(position) => Until::Position(position.clone()),
+        plan::Until::Name(name) => Until::Name(name.clone()),
+        plan::Until::Transaction(number) => Until::Transaction(number.clone()),
+    }
 }
 
 /// Removes from these folders what is not in the point: it would be taken for a part of the system. Nothing that holds a vault goes.

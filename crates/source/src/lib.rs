@@ -42,7 +42,7 @@ pub use capture::Capture;
 pub use command::Command;
 pub use error::{Error, Kind, Result};
 pub use files::{Files, Journal, Patterns};
-pub use postgres::{Lsn, Postgres, Segment, WalFile};
+pub use postgres::Postgres;
 pub use program::Program;
 pub use sqlite::Sqlite;
 pub use standing::{Standing, Stands};
@@ -128,8 +128,49 @@ pub trait Log {
     /// Returns the folder into which those are restored that [`wants`](Self::wants) asks for; they stay until the system serves.
     fn landing(&self, to: Option<&Path>) -> PathBuf;
 
+    /// Returns what a file of this name is; `None` if it is none of the log's.
+    fn file(&self, name: &str) -> Option<LogFile>;
+
+    /// Returns the position of the file after the one at `position`, where files are as long as this.
+    fn successor(&self, position: &str, file_bytes: u64) -> Option<String>;
+
+    /// Begins to receive it from the running system into `spool`, a folder that exists and holds what was received before: of whole files the
+    /// newest at least.
+    fn receive(&self, spool: &Path) -> Result<Box<dyn Receiver>>;
+
+    /// Keeps what stands there of the log, and was written after the last of it came into a vault, in `landing`: it is about to be
+    /// overwritten.
+    fn set_aside(&self, to: Option<&Path>) -> Result<()>;
+
     /// Returns which files of the log, by their names, are needed to go on from the point that was restored into `restored`.
     fn wants(&self, restored: &Path, to: Option<&Path>) -> Result<Wants>;
+}
+
+/// What a file is to a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFile {
+    /// Where it lies among all of them, relative.
+    pub path: PathBuf,
+    /// What it holds.
+    pub kind: LogKind,
+}
+
+/// What a file of a log holds. Positions are in order as texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogKind {
+    /// All that belongs to a position.
+    Whole(String),
+    /// What there is of it so far.
+    Partial(String),
+    /// Something that is needed whatever the position.
+    Always,
+}
+
+/// A log that is being received. Dropped, it ends.
+pub trait Receiver: Send {
+    /// Waits until all that was committed when it was called is in the spool; `false` if that didn't happen in time. An error means that
+    /// nothing is received any more, and why.
+    fn catch_up(&mut self, within: std::time::Duration) -> Result<bool>;
 }
 
 /// Tells of a name whether the file is needed.

@@ -226,6 +226,18 @@ impl Running {
         }
     }
 
+    /// Says how it ended, if it has; it should not have.
+    pub(crate) fn over(&mut self) -> Option<String> {
+        let mut fds = vec![PollFd::new(self.ended.as_ref()?, PollFlags::IN)];
+        let is_over = matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..));
+        drop(fds);
+        self.listen(true);
+        is_over.then(|| match self.carry(None) {
+            Ok(status) => self.judge(status).err().unwrap_or_else(|| self.say("has ended")),
+            Err(error) => self.broken(&error),
+        })
+    }
+
     /// Says why it could not be run to its end.
     pub(crate) fn broken(&self, error: &io::Error) -> String {
         match error.kind() {

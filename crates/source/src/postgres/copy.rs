@@ -279,6 +279,12 @@ impl Input for Copy {
             || MADE.iter().any(|made| below == Path::new(made))
     }
 
+    fn position(&self) -> Option<String> {
+        let end = self.end.get()?.as_ref().ok()?;
+        let first = first_segment(&end.label, self.cluster.segment_bytes)?;
+        first.name(self.cluster.segment_bytes).get(8..).map(str::to_owned)
+    }
+
     fn finish(&self) -> Vec<Unread> {
         drop(self.server.lock().unwrap_or_else(PoisonError::into_inner).take());
         std::mem::take(&mut *self.damaged.lock().unwrap_or_else(PoisonError::into_inner))

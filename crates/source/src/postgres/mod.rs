@@ -7,16 +7,17 @@ mod copy;
 mod layout;
 mod page;
 mod programs;
+mod receive;
 mod restore;
 mod server;
 mod start;
 mod wal;
 
-pub use wal::{Lsn, Segment, WalFile};
-
 use crate::files::{open_tree, under};
 use crate::standing::{Standing, look};
-use crate::{Capture, Error, Kind, Landing, Log, PutBack, Replay, Result, Source, Wants, is_true};
+use crate::{
+    Capture, Error, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay, Result, Source, Wants, is_true,
+};
 use copy::Copy;
 use server::Address;
 use std::path::{Path, PathBuf};
@@ -161,6 +162,22 @@ impl Postgres {
 impl Log for Postgres {
     fn landing(&self, to: Option<&Path>) -> PathBuf {
         self.landing_of_wal(to)
+    }
+
+    fn file(&self, name: &str) -> Option<LogFile> {
+        wal::log_file(name)
+    }
+
+    fn successor(&self, position: &str, file_bytes: u64) -> Option<String> {
+        wal::successor(position, file_bytes)
+    }
+
+    fn receive(&self, spool: &Path) -> Result<Box<dyn Receiver>> {
+        Ok(Box::new(receive::Stream::begin(&self.address, self.programs.as_deref(), spool)?))
+    }
+
+    fn set_aside(&self, to: Option<&Path>) -> Result<()> {
+        restore::set_aside(&under(to, &self.data), &self.landing_of_wal(to))
     }
 
     fn wants(&self, _restored: &Path, to: Option<&Path>) -> Result<Wants> {

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 /// Settings of another recovery, which would stand against ours.
 const OTHERS: [&str; 5] =
     ["restore_command", "recovery_target", "recovery_end_command", "archive_cleanup_command", "# releve:"];
+/// Where WAL lies that stood in the cluster's place.
+const SET_ASIDE: &str = "set-aside";
 /// All ways to say where a recovery ends, of which one at most may be set.
 const TARGETS: [&str; 5] = ["", "_time", "_lsn", "_name", "_xid"];
 
@@ -74,6 +76,34 @@ pub(super) fn prepare(
     let signal = data.join("recovery.signal");
     write(&signal, b"", owner).map_err(|error| Error::io(at("write", &signal), error))?;
     Ok(PutBack { into: vec![data.to_owned()], ..PutBack::default() })
+}
+
+/// Keeps the WAL that stands in `data`: its end may be in no vault yet.
+pub(super) fn set_aside(data: &Path, log: &Path) -> Result<()> {
+    let folder = data.join("pg_wal");
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(());
+        }
+        other => other.map_err(|error| Error::io(at("read", &folder), error))?,
+    };
+    let aside = log.join(SET_ASIDE);
+    fs::create_dir_all(&aside).map_err(|error| Error::io(at("make the folder", &aside), error))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.len() != 24 {
+            continue;
+        }
+        let (from, to) = (entry.path(), aside.join(&name));
+        match fs::rename(&from, &to) {
+            // The WAL has a disk of its own.
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                fs::copy(&from, &to).map(drop).map_err(|error| Error::io(at("keep", &from), error))?;
+            }
+            other => other.map_err(|error| Error::io(at("keep", &from), error))?,
+        }
+    }
+    Ok(())
 }
 
 /// Takes out what led the recovery: it has ended.
@@ -173,8 +203,8 @@ fn flatten(log: &Path, owner: (u32, u32)) -> Result<()> {
             }
         }
     }
-    // Whole ones first: their names have no ending.
-    files.sort_by_key(|file| file.extension().is_some());
+    // Whole ones first, whose names have no ending, and what was in a vault before what stood here.
+    files.sort_by_key(|file| (file.extension().is_some(), file.starts_with(log.join(SET_ASIDE))));
     give(log, owner).map_err(wrong)?;
     for file in files {
         let name = match file.extension().and_then(|extension| extension.to_str()) {
@@ -182,8 +212,12 @@ fn flatten(log: &Path, owner: (u32, u32)) -> Result<()> {
             _ => file.file_name(),
         };
         let place = log.join(name.unwrap_or_default());
-        if !place.exists() || place == file {
+        // What comes from a vault was checked, and wins over what stood here; a whole segment wins over its beginning.
+        let gives_way = file.extension().is_some() || file.starts_with(log.join(SET_ASIDE));
+        if !gives_way || !place.exists() {
             fs::rename(&file, &place).map_err(wrong)?;
+        }
+        if place.exists() {
             give(&place, owner).map_err(wrong)?;
         }
     }

@@ -213,6 +213,34 @@ impl Server {
         position("ask the server", row.get(0))
     }
 
+    /// Makes the slot that keeps WAL for us, unless it is there. One that has lost what it kept is made anew: there is a gap then.
+    pub(super) fn make_slot(&mut self, name: &str) -> Result<()> {
+        let place = "make a replication slot";
+        let found = self
+            .client
+            .query_opt("SELECT wal_status FROM pg_replication_slots WHERE slot_name = $1", &[&name]);
+        let status: Option<Option<String>> =
+            found.map_err(|error| sort(place, &error))?.map(|row| row.get(0));
+        match status {
+            Some(status) if status.as_deref() == Some("lost") => {
+                let dropped = self.client.execute("SELECT pg_drop_replication_slot($1)", &[&name]);
+                dropped.map_err(|error| sort("drop a replication slot that has lost its WAL", &error))?;
+            }
+            Some(_) => return Ok(()),
+            None => {}
+        }
+        let create = "SELECT pg_create_physical_replication_slot($1, true)::text";
+        self.client.query_one(create, &[&name]).map(drop).map_err(|error| sort(place, &error))
+    }
+
+    /// Returns how far the one who calls himself `name` has received WAL and made it durable.
+    pub(super) fn received_by(&mut self, name: &str) -> Result<Option<Lsn>> {
+        let query = "SELECT max(flush_lsn)::text FROM pg_stat_replication WHERE application_name = $1";
+        let row = self.client.query_one(query, &[&name]).map_err(|error| sort("ask the server", &error))?;
+        let at: Option<String> = row.get(0);
+        Ok(at.and_then(|at| at.parse().ok()))
+    }
+
     /// Returns the first value of an answer, as text.
     pub(super) fn first(&mut self, query: &str) -> Result<Option<String>> {
         use postgres::SimpleQueryMessage::Row;

@@ -1,13 +1,15 @@
-//! Names of WAL files, and whether what there is of them goes on without a gap.
+//! Names of WAL files and positions in the WAL.
 //!
 //! A segment is called by 24 hexadecimal digits: timeline, and its number in two parts (PostgreSQL's documentation, "WAL Internals").
 
+use crate::{LogFile, LogKind};
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 /// A position in the WAL, in bytes from its beginning: `0/16B3748`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Lsn(pub u64);
+pub(super) struct Lsn(pub(super) u64);
 
 impl FromStr for Lsn {
     type Err = ();
@@ -26,16 +28,16 @@ impl fmt::Display for Lsn {
 
 /// A segment of the WAL: the timeline that it was written on, and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Segment {
+pub(super) struct Segment {
     /// Counts up by one each time a recovery ends.
-    pub timeline: u32,
+    pub(super) timeline: u32,
     /// Counts the segments from the beginning of the WAL.
-    pub number: u64,
+    pub(super) number: u64,
 }
 
 /// A file that has to do with the WAL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum WalFile {
+pub(super) enum WalFile {
     /// Says where a timeline left the one before.
     History(u32),
     /// A whole segment.
@@ -46,21 +48,18 @@ pub enum WalFile {
 
 impl Segment {
     /// Returns the segment that a position lies in.
-    #[must_use]
-    pub const fn of(timeline: u32, lsn: Lsn, segment_bytes: u64) -> Self {
+    pub(super) const fn of(timeline: u32, lsn: Lsn, segment_bytes: u64) -> Self {
         Self { timeline, number: lsn.0 / segment_bytes }
     }
 
     /// Returns the name of its file.
-    #[must_use]
-    pub fn name(self, segment_bytes: u64) -> String {
+    pub(super) fn name(self, segment_bytes: u64) -> String {
         let per_log = (1 << 32) / segment_bytes;
         format!("{:08X}{:08X}{:08X}", self.timeline, self.number / per_log, self.number % per_log)
     }
 
     /// Reads the name of a file, which must be that of a whole segment.
-    #[must_use]
-    pub fn parse(name: &str, segment_bytes: u64) -> Option<Self> {
+    pub(super) fn parse(name: &str, segment_bytes: u64) -> Option<Self> {
         let digits = name.len() == 24 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
         let part = |at: usize| u32::from_str_radix(name.get(at..at + 8)?, 16).ok();
         let (timeline, log, low) = digits.then(|| Some((part(0)?, part(8)?, part(16)?))).flatten()?;
@@ -72,8 +71,7 @@ impl Segment {
 
 impl WalFile {
     /// Reads the name of a file in a folder of WAL; `None` for anything else.
-    #[must_use]
-    pub fn parse(name: &str, segment_bytes: u64) -> Option<Self> {
+    pub(super) fn parse(name: &str, segment_bytes: u64) -> Option<Self> {
         if let Some(timeline) = name.strip_suffix(".history") {
             let plain = timeline.len() == 8 && timeline.bytes().all(|byte| byte.is_ascii_hexdigit());
             return plain.then(|| u32::from_str_radix(timeline, 16).ok().map(Self::History)).flatten();
@@ -85,57 +83,28 @@ impl WalFile {
     }
 }
 
-/// Where a timeline begins: the one it came from, and the position at which it left it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Branch {
-    /// The timeline before.
-    pub parent: u32,
-    /// Where it was left.
-    pub at: Lsn,
+/// Returns what a file of this name is to a log that is kept.
+pub(super) fn log_file(name: &str) -> Option<LogFile> {
+    let plain = name.strip_suffix(".partial").unwrap_or(name);
+    if let WalFile::History(_) = WalFile::parse(name, SEGMENT_BYTES_MIN)? {
+        return Some(LogFile { path: Path::new("history").join(name), kind: LogKind::Always });
+    }
+    // A folder for each four gigabytes: what is added then writes few names anew.
+    let path = Path::new(plain.get(..16)?).join(name);
+    let position = plain.get(8..)?.to_owned();
+    let kind = if plain == name { LogKind::Whole(position) } else { LogKind::Partial(position) };
+    Some(LogFile { path, kind })
 }
 
-/// Reads a history file: which timelines came before, oldest first, and where each was left.
-#[must_use]
-pub fn read_history(text: &str) -> Vec<Branch> {
-    let line = |line: &str| {
-        let mut words = line.split_whitespace();
-        Some(Branch { parent: words.next()?.parse().ok()?, at: words.next()?.parse().ok()? })
-    };
-    text.lines().filter(|text| !text.trim_start().starts_with('#')).filter_map(line).collect()
+/// Returns the position of the segment after the one at `position`.
+pub(super) fn successor(position: &str, segment_bytes: u64) -> Option<String> {
+    let segment = Segment::parse(&format!("00000001{position}"), segment_bytes)?;
+    let next = Segment { number: segment.number + 1, ..segment };
+    next.name(segment_bytes).get(8..).map(str::to_owned)
 }
 
-/// Returns the first segment that is missing on the way from `from` on, of those that `have` names, if a later one is there: a gap.
-/// `history` are the timelines that the newest came from.
-#[must_use]
-pub fn gap(from: Segment, have: &[WalFile], history: &[Branch], segment_bytes: u64) -> Option<Segment> {
-    let whole = |segment| have.contains(&WalFile::Whole(segment));
-    let any = |segment| whole(segment) || have.contains(&WalFile::Partial(segment));
-    let newest = have.iter().filter_map(|file| match file {
-        WalFile::Whole(segment) | WalFile::Partial(segment) => Some(segment.number),
-        WalFile::History(_) => None,
-    });
-    let newest = newest.max()?;
-    // Of two timelines that hold the same segment, the later one's goes on.
-    let timelines = |number: u64| {
-        let last_of = |branch: &Branch| branch.at.0 / segment_bytes;
-        let past: Vec<u32> =
-            history.iter().filter(|branch| number <= last_of(branch)).map(|branch| branch.parent).collect();
-        let newest = have.iter().map(|file| match file {
-            WalFile::Whole(segment) | WalFile::Partial(segment) => segment.timeline,
-            WalFile::History(timeline) => *timeline,
-        });
-        past.into_iter().chain(newest.max())
-    };
-    (from.number..=newest).map(|number| Segment { timeline: from.timeline, number }).find(|segment| {
-        let mut there = timelines(segment.number)
-            .chain([from.timeline])
-            .map(|timeline| Segment { timeline, number: segment.number });
-        match segment.number == newest {
-            true => !there.any(any),
-            false => !there.any(whole),
-        }
-    })
-}
+/// The shortest segments that a server can be built with: every name is one of theirs.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -143,10 +112,6 @@ mod tests {
     use proptest::prelude::*;
 
     const SIZE: u64 = 16 << 20;
-
-    fn whole(timeline: u32, number: u64) -> WalFile {
-        WalFile::Whole(Segment { timeline, number })
-    }
 
     #[test]
     fn names_are_read_as_postgresql_writes_them() {
@@ -161,32 +126,22 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_segment_is_a_gap_only_where_a_later_one_is_there() {
-        let from = Segment { timeline: 1, number: 3 };
-        assert_eq!(gap(from, &[whole(1, 3), whole(1, 4), whole(1, 5)], &[], SIZE), None);
-        let missing = Segment { timeline: 1, number: 4 };
-        assert_eq!(gap(from, &[whole(1, 3), whole(1, 5)], &[], SIZE), Some(missing));
-        assert_eq!(gap(from, &[whole(1, 1)], &[], SIZE), None);
-        assert_eq!(gap(from, &[], &[], SIZE), None);
+    fn segments_follow_one_another_over_the_end_of_a_log() {
+        assert_eq!(successor("00000002000000FE", SIZE).unwrap(), "00000002000000FF");
+        assert_eq!(successor("00000002000000FF", SIZE).unwrap(), "0000000300000000");
+        assert_eq!(successor("0000000200000003", 1 << 30).unwrap(), "0000000300000000");
+        assert_eq!(successor("no position", SIZE), None);
     }
 
     #[test]
-    fn a_partial_segment_closes_the_chain_only_at_its_end() {
-        let from = Segment { timeline: 1, number: 3 };
-        let partial = |number| WalFile::Partial(Segment { timeline: 1, number });
-        assert_eq!(gap(from, &[whole(1, 3), partial(4)], &[], SIZE), None);
-        assert!(gap(from, &[whole(1, 3), partial(4), whole(1, 5)], &[], SIZE).is_some());
-    }
-
-    #[test]
-    fn a_promoted_server_goes_on_where_the_timeline_before_was_left() {
-        let history = read_history("1\t0/5000100\tno recovery target specified\n\n# 2\t0/0\n");
-        assert_eq!(history, [Branch { parent: 1, at: "0/5000100".parse().unwrap() }]);
-        let from = Segment { timeline: 1, number: 3 };
-        let have = [whole(1, 3), whole(1, 4), WalFile::History(2), whole(2, 5), whole(2, 6)];
-        assert_eq!(gap(from, &have, &history, SIZE), None);
-        let have = [whole(1, 3), WalFile::History(2), whole(2, 5), whole(2, 6)];
-        assert_eq!(gap(from, &have, &history, SIZE).map(|gap| gap.number), Some(4));
+    fn each_file_has_its_place_in_the_log() {
+        let whole = log_file("0000000100000002000000FE").unwrap();
+        assert_eq!(whole.path, Path::new("0000000100000002/0000000100000002000000FE"));
+        assert_eq!(whole.kind, LogKind::Whole("00000002000000FE".into()));
+        let partial = log_file("0000000100000002000000FE.partial").unwrap();
+        assert_eq!(partial.kind, LogKind::Partial("00000002000000FE".into()));
+        assert_eq!(log_file("00000002.history").unwrap().kind, LogKind::Always);
+        assert!(log_file("archive_status").is_none());
     }
 
     proptest! {
@@ -200,7 +155,7 @@ mod tests {
         fn any_text_is_a_file_of_wal_or_none(text in ".{0,40}") {
             let _ = WalFile::parse(&text, SIZE);
             let _ = text.parse::<Lsn>();
-            let _ = read_history(&text);
+            let _ = log_file(&text);
         }
     }
 }
