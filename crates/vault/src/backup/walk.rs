@@ -6,6 +6,7 @@
 use super::read::{Piece, Reader};
 use super::{BackupOptions, Captured};
 use crate::packer::PackWriter;
+use crate::pool::Pool;
 use crate::sink::{Press, Sink};
 use crate::{
     BlobId, BlobKind, Change, Error, Input, Kind, Node, NodeKind, Progress, Repository, Result, Since,
@@ -35,6 +36,8 @@ struct Shared<'a> {
     progress: &'a Progress,
     unread: Mutex<Vec<Unread>>,
     presses: Mutex<Vec<Press>>,
+    /// For pieces of large files.
+    buffers: Pool,
     root: Mutex<Option<BlobId>>,
     files: AtomicU64,
     bytes: AtomicU64,
@@ -94,6 +97,7 @@ pub(super) fn capture(
         progress,
         unread: Mutex::default(),
         presses: Mutex::default(),
+        buffers: Pool::new(PIECES),
         root: Mutex::default(),
         files: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
@@ -141,6 +145,7 @@ fn read_all<'a>(shared: &'a Shared<'a>, todo: Receiver<Job<'a>>, pieces: Sender<
         pieces,
         press: Press::new(),
         buffer: Vec::new(),
+        buffers: &shared.buffers,
         progress: shared.progress,
     };
     for job in &todo {
@@ -158,7 +163,7 @@ fn read_all<'a>(shared: &'a Shared<'a>, todo: Receiver<Job<'a>>, pieces: Sender<
 fn hash_all<'a>(shared: &'a Shared<'a>, cut: Receiver<Piece<'a>>) {
     let mut press = Press::new();
     for piece in &cut {
-        piece.store(&shared.sink, &mut press);
+        piece.store(&shared.sink, &mut press, &shared.buffers);
     }
 }
 
