@@ -1,6 +1,7 @@
 //! A run of our agent with the change journal, measured from outside: from the word that it has taken over a plan by which a run is due,
 //! to the word that there is a point.
 
+use super::line::wait_until;
 use super::measure::Taken;
 use super::tools::Repository;
 use crate::run::{Failure, Result};
@@ -20,7 +21,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 
 /// Measures an unchanged run of a repository that has the data; `None` and why, if there is no journal here.
 pub(super) fn by_journal(repository: &Repository<'_>) -> Result<std::result::Result<Taken, String>> {
-    std::thread::sleep(SETTLED);
+    wait_until(Instant::now() + SETTLED);
     repository.plan_every("1 second")?;
     let agent = Agent::start(repository.agent())?;
     let journal = agent.hear("change journal: ")?;
@@ -32,7 +33,7 @@ pub(super) fn by_journal(repository: &Repository<'_>) -> Result<std::result::Res
     for _ in 0..TRIES {
         repository.plan_every("1 day")?;
         agent.hear(TAKEN_OVER)?;
-        std::thread::sleep(SETTLED);
+        wait_until(Instant::now() + SETTLED);
         agent.forget_peak()?;
         repository.plan_every("1 second")?;
         agent.hear(TAKEN_OVER)?;
@@ -156,7 +157,7 @@ mod tests {
     #[test]
     fn the_peak_begins_anew() {
         let mut command = Command::new("sh");
-        command.args(["-c", "echo data: point >&2; sleep 60"]);
+        command.args(["-c", "echo data: point abc >&2; sleep 60"]);
         let agent = Agent::start(command).unwrap();
         agent.hear(POINT).unwrap();
         agent.forget_peak().unwrap();

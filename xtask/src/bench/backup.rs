@@ -26,7 +26,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 58_600, value_name = "N")]
     files: usize,
     /// How many tiny files the change journal is tried with
-    #[arg(long, default_value_t = 400_000, value_name = "N")]
+    #[arg(long, default_value_t = 300_000, value_name = "N")]
     tiny_files: usize,
     /// How often everything is done; the best time of each counts, and the most memory
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
