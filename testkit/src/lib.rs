@@ -5,6 +5,7 @@
 //! - [`FaultyProxy`]: stands before an HTTP server and breaks what the test tells it to break.
 //! - [`SmallDisk`]: a file system that fills up, and that can be made read-only under root's hands.
 //! - [`Flags`]: a folder whose files may carry the immutable flag, and that goes all the same.
+//! - [`Postgres`]: a cluster of its own, whose server can be killed, and started again.
 //! - [`tree`]: files of every kind that a file system knows, and what differs between two trees.
 //! - [`Restic`]: the independent judge of what we write.
 //!
@@ -34,6 +35,7 @@ mod flags;
 mod locked;
 mod moto;
 mod net;
+mod postgres;
 mod proxy;
 mod random;
 mod restic;
@@ -46,6 +48,7 @@ pub use flags::Flags;
 pub use locked::LockedBucket;
 pub use moto::{Bucket, MotoServer};
 pub use net::{free_port, pause, wait_for_tcp, wait_until};
+pub use postgres::Postgres;
 pub use proxy::{Fault, FaultyProxy, Seen, When};
 pub use random::Random;
 pub use restic::{Output, Restic};

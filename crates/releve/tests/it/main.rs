@@ -19,6 +19,7 @@ mod keys;
 mod killed;
 mod main_job;
 mod oracle;
+mod postgres;
 mod recovery;
 mod restore;
 mod sync;

@@ -1,0 +1,377 @@
+//! A real PostgreSQL cluster: copied under load, crashed, and brought back to the second.
+
+use crate::world::World;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use testkit::{Postgres, pause, wait_until};
+
+/// A world whose plan protects the cluster, with these words more for its source and its system.
+fn world(cluster: &Postgres, source: &str, rpo: &str, more: &str) -> World {
+    let world = World::new();
+    std::fs::write(world.path("url"), cluster.url("postgres")).unwrap();
+    let source = format!(
+        "postgres = {{ data_directory = {:?}, url = {{ file = {:?} }}{source} }}",
+        cluster.data(),
+        world.path("url")
+    );
+    world.write_plan_of(&world.vault("near"), &world.vault("far"), &source, more);
+    let plan = std::fs::read_to_string(world.path("plan.toml")).unwrap();
+    std::fs::write(world.path("plan.toml"), plan.replace("rpo = \"1 hour\"", &format!("rpo = {rpo:?}")))
+        .unwrap();
+    world
+}
+
+/// One who writes without a pause: each number is committed before the next is begun.
+struct Writer {
+    child: Child,
+    /// The numbers, and when the server has committed them by its own clock.
+    written: Arc<Mutex<Vec<(u64, String)>>>,
+}
+
+impl Writer {
+    fn begin(cluster: &Postgres) -> Self {
+        cluster.tell("create table if not exists journal (n bigserial primary key, at timestamptz default clock_timestamp())");
+        let mut child = cluster
+            .psql()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (mut to, from) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let list = Arc::clone(&written);
+        std::thread::spawn(move || {
+            let mut lines = BufReader::new(from).lines();
+            // What is asked after the commit: until then nothing was promised.
+            while writeln!(
+                to,
+                "insert into journal default values returning n \\gset\nselect :n, clock_timestamp();"
+            )
+            .is_ok()
+            {
+                let Some(Ok(line)) = lines.next() else { return };
+                let (number, at) = line.split_once('|').unwrap();
+                list.lock().unwrap().push((number.parse().unwrap(), at.to_owned()));
+            }
+        });
+        Self { child, written }
+    }
+
+    /// Returns how many were committed by now.
+    fn count(&self) -> usize {
+        self.written.lock().unwrap().len()
+    }
+
+    fn wait_for(&self, more: usize) {
+        let wanted = self.count() + more;
+        assert!(wait_until(Duration::from_secs(60), || self.count() >= wanted), "nobody writes any more");
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An agent that runs; killed when dropped.
+struct Agent(Child);
+
+impl Agent {
+    fn begin(world: &World) -> Self {
+        let log = std::fs::File::create(world.path("agent.log")).unwrap();
+        Self(world.command(&["agent"]).stdout(Stdio::null()).stderr(log).spawn().unwrap())
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn log_of(world: &World) -> Value {
+    world.run(&["status", "--json"]).json()["systems"][0]["log"].clone()
+}
+
+/// Waits until the log in the vaults reaches what is committed now.
+fn wait_for_log(world: &World) {
+    let now = jiff::Timestamp::now().to_string();
+    let reached = || log_of(world)["until"].as_str().is_some_and(|until| until > now.as_str());
+    let said = || std::fs::read_to_string(world.path("agent.log")).unwrap_or_default();
+    assert!(wait_until(Duration::from_secs(60), reached), "{}\n{}", log_of(world), said());
+}
+
+#[test]
+fn a_cluster_under_load_comes_back_whole_with_its_tablespaces_and_nothing_of_what_stood_there() {
+    let cluster = Postgres::start("");
+    let space = cluster.folder_of("space");
+    cluster.tell(&format!("create tablespace far location '{}'", space.display()));
+    cluster.tell(
+        "create table orders (n int) tablespace far; insert into orders select generate_series(1, 1000)",
+    );
+    cluster.tell("create unlogged table fleeting (n int); insert into fleeting values (1)");
+    cluster.fill(2);
+    let world = world(&cluster, "", "1 hour", "check = [{ sql = \"select count(*) = 1000 from orders\" }]");
+    world.run(&["backup"]).exits(0);
+    let mut load = cluster.load(&["-c", "4", "-T", "60"]);
+    let writer = Writer::begin(&cluster);
+    writer.wait_for(200);
+    let before = writer.count();
+    // The second copy takes over what didn't change.
+    let made = world.run(&["backup", "--json"]).exits(0).json();
+    assert!(made["systems"][0]["by_journal"] == Value::Bool(false), "{made}");
+    drop(writer);
+    let _ = load.kill();
+    let _ = load.wait();
+    world.run(&["recover", "--yes"]).exits(2).says("stop it first");
+    cluster.kill();
+    // What another time has left there is no part of the cluster.
+    std::fs::write(cluster.data().join("base/999999"), "left over").unwrap();
+    std::fs::remove_dir_all(cluster.data().join("pg_xact")).unwrap();
+    std::fs::remove_dir_all(&space).unwrap();
+    let back = world.run(&["recover", "--yes", "--json"]).exits(0).json();
+    assert_eq!(back["recovered"]["systems"][0]["checks_passed"], 1, "{back}");
+    assert!(!cluster.data().join("base/999999").exists());
+    assert!(cluster.ask("select count(*) from journal").parse::<usize>().unwrap() >= before);
+    assert_eq!(cluster.ask("select count(*) from fleeting"), "0");
+    assert_eq!(
+        cluster.ask("select sum(abalance) = (select sum(delta) from pgbench_history) from pgbench_accounts"),
+        "t"
+    );
+    assert_eq!(cluster.amcheck(), "");
+    world.restic("far").must(&["check", "--read-data"]);
+}
+
+#[test]
+fn every_transaction_up_to_the_promised_instant_is_back_and_none_from_after_the_target() {
+    let cluster = Postgres::start("");
+    cluster.fill(1);
+    let world = world(&cluster, "", "3 seconds", "");
+    world.run(&["backup"]).exits(0);
+    let agent = Agent::begin(&world);
+    let writer = Writer::begin(&cluster);
+    wait_for_log(&world);
+    writer.wait_for(300);
+    let target = cluster.ask("select clock_timestamp()");
+    let at_target = writer.written.lock().unwrap().clone();
+    writer.wait_for(300);
+    wait_for_log(&world);
+    let promised = log_of(&world)["until"].as_str().unwrap().to_owned();
+    cluster.destroy();
+    drop(agent);
+    let written = writer.written.lock().unwrap().clone();
+    // Neither the server's disk nor what waited beside it is left.
+    std::fs::remove_dir_all(world.path("state/log")).unwrap();
+
+    let promised = promised.replace('T', " ").trim_end_matches('Z').to_owned();
+    let due = written.iter().filter(|(_, at)| at.as_str() < promised.as_str()).count();
+    assert!(due > at_target.len(), "{due} of {}", written.len());
+    world.run(&["recover", "--yes"]).exits(0).says("rolled forward to the end of its log");
+    let back = cluster.ask("select count(*) from journal").parse::<usize>().unwrap();
+    assert!(back >= due, "{back} came back and {due} were promised");
+    assert_eq!(cluster.amcheck(), "");
+
+    // Once more, to an instant in between.
+    cluster.kill();
+    world.run(&["recover", "--yes", "--before", &target.replace(' ', "T").replace("+00", "Z")]).exits(0);
+    let back: u64 = cluster.ask("select max(n) from journal").parse().unwrap();
+    let latest = cluster.ask("select max(at) from journal");
+    assert!(latest <= target, "{latest} is after {target}");
+    // The one that was being written when we asked may be in or not.
+    assert!(back + 1 >= at_target.last().unwrap().0, "{back} of {}", at_target.len());
+    cluster.tell("insert into journal default values");
+}
+
+#[test]
+fn named_points_positions_and_transactions_are_reached_and_nonsense_is_refused_before_anything_is_touched() {
+    let cluster = Postgres::start("");
+    let world = world(&cluster, "", "3 seconds", "");
+    cluster.tell("create table t (n int)");
+    world.run(&["backup"]).exits(0);
+    let _agent = Agent::begin(&world);
+    wait_for_log(&world);
+    cluster.tell("insert into t values (1)");
+    cluster.tell("select pg_create_restore_point('before-migration')");
+    let position = cluster.ask("select pg_current_wal_insert_lsn()");
+    let doomed = cluster.ask("begin; insert into t values (2); select pg_current_xact_id(); commit");
+    cluster.tell("insert into t values (3)");
+    wait_for_log(&world);
+    let numbers = || cluster.ask("select string_agg(n::text, ',' order by n) from t");
+    for (until, expected) in [
+        ("name before-migration".to_owned(), "1"),
+        (format!("position {position}"), "1"),
+        (format!("transaction {doomed}"), "1"),
+    ] {
+        cluster.kill();
+        world.run(&["recover", "--yes", "--until", &until]).exits(0);
+        assert_eq!(numbers(), expected, "{until}");
+    }
+    cluster.kill();
+    let before = std::fs::read(cluster.data().join("global/pg_control")).unwrap();
+    world.run(&["recover", "--yes", "--until", "position nowhere"]).exits(2).says("is no position");
+    world.run(&["recover", "--yes", "--until", "nonsense"]).exits(64).says("names no place in a log");
+    assert!(before == std::fs::read(cluster.data().join("global/pg_control")).unwrap());
+}
+
+#[test]
+fn killed_at_random_the_server_the_agent_or_both_lose_nothing_that_was_promised() {
+    let cluster = Postgres::start("");
+    let world = world(&cluster, "", "3 seconds", "");
+    cluster.tell("create table journal (n bigserial primary key, at timestamptz default clock_timestamp())");
+    world.run(&["backup"]).exits(0);
+    let mut random = testkit::Random::new(20);
+    for round in 0..4 {
+        let mut agent = Some(Agent::begin(&world));
+        let writer = Writer::begin(&cluster);
+        wait_for_log(&world);
+        pause(Duration::from_millis(random.below(1500) as u64));
+        if round % 2 == 1 {
+            // The agent dies on its way, and another takes over from what it left.
+            drop(agent.take());
+            pause(Duration::from_millis(random.below(500) as u64));
+            agent = Some(Agent::begin(&world));
+            wait_for_log(&world);
+        }
+        let promised =
+            log_of(&world)["until"].as_str().unwrap().replace('T', " ").trim_end_matches('Z').to_owned();
+        if round >= 2 {
+            drop(agent.take());
+        }
+        cluster.destroy();
+        drop(agent);
+        let written = writer.written.lock().unwrap().clone();
+        let due = written.iter().rev().find(|(_, at)| at.as_str() < promised.as_str()).map_or(0, |(n, _)| *n);
+        world.run(&["recover", "--yes"]).exits(0);
+        let back: u64 = cluster.ask("select coalesce(max(n), 0) from journal").parse().unwrap();
+        assert!(back >= due, "round {round}: {back} came back and {due} were promised by {promised}");
+        assert_eq!(
+            cluster.ask("select count(*) = max(n) - min(n) + 1 from journal where n <= 1"),
+            cluster.ask("select true")
+        );
+    }
+    assert_eq!(cluster.amcheck(), "");
+}
+
+#[test]
+fn a_gap_in_the_log_is_told_when_it_arises_and_a_new_copy_closes_it() {
+    let cluster = Postgres::start("");
+    let world = world(&cluster, "", "3 seconds", "");
+    cluster.tell("create table t (n int)");
+    world.run(&["backup"]).exits(0);
+    let agent = Agent::begin(&world);
+    wait_for_log(&world);
+    drop(agent);
+    // Somebody drops the slot, and the server throws away what nobody keeps any more.
+    assert!(wait_until(Duration::from_secs(10), || cluster
+        .ask("select count(*) from pg_replication_slots where active")
+        == "0"));
+    cluster.tell("select pg_drop_replication_slot('releve_wal')");
+    for n in 0..4 {
+        cluster.tell(&format!("insert into t values ({n})"));
+        cluster.tell("select pg_switch_wal()");
+        cluster.tell("checkpoint");
+    }
+    std::fs::remove_dir_all(world.path("state/log")).unwrap();
+    let agent = Agent::begin(&world);
+    let broken = || log_of(&world)["broken"].as_str().is_some_and(|why| why.contains("is missing"));
+    assert!(wait_until(Duration::from_secs(30), broken), "{}", log_of(&world));
+    world.run(&["status"]).exits(1).says("BROKEN");
+    world.run(&["recover", "--dry-run"]).says("does not go on from point");
+    world.run(&["backup"]).exits(0);
+    assert!(wait_until(Duration::from_secs(30), || log_of(&world)["broken"].is_null()), "{}", log_of(&world));
+    cluster.tell("insert into t values (100)");
+    wait_for_log(&world);
+    cluster.destroy();
+    drop(agent);
+    world.run(&["recover", "--yes"]).exits(0);
+    assert_eq!(cluster.ask("select count(*) from t"), "5");
+}
+
+#[test]
+fn the_server_itself_hands_its_segments_over_and_gets_them_back() {
+    let cluster = Postgres::start("archive_mode = on");
+    let world = world(&cluster, ", wal = \"archive\"", "1 hour", "");
+    cluster.tell("create table t (n int)");
+    world.run(&["backup"]).exits(0);
+    // The server runs as another user, who must be able to get at the plan and the vaults.
+    let push = |name: &str| {
+        world.run(&["wal", "push", "shop", &cluster.data().join("pg_wal").join(name).display().to_string()])
+    };
+    cluster.tell("insert into t values (1)");
+    let segment = cluster.ask("select pg_walfile_name(pg_switch_wal())");
+    push(&segment).exits(0);
+    push(&segment).exits(0);
+    let original = std::fs::read(cluster.data().join("pg_wal").join(&segment)).unwrap();
+    let fetched = world.path("fetched");
+    let to = fetched.display().to_string();
+    world.run(&["wal", "fetch", "shop", &segment, &to]).exits(0);
+    assert!(original == std::fs::read(&fetched).unwrap());
+    world.run(&["wal", "fetch", "shop", "0000000100000000000000FF", &to]).exits(1);
+    world.run(&["wal", "fetch", "shop", "../../etc/passwd", &to]).exits(1);
+    world.run(&["wal", "push", "shop", "/etc/passwd"]).exits(64);
+    cluster.destroy();
+    world.run(&["recover", "--yes"]).exits(0);
+    assert_eq!(cluster.ask("select count(*) from t"), "1");
+}
+
+#[test]
+fn a_replica_that_was_promoted_goes_on_in_the_same_log() {
+    let cluster = Postgres::start("");
+    let world = world(&cluster, "", "3 seconds", "");
+    cluster.tell("create table t (n int)");
+    world.run(&["backup"]).exits(0);
+    let _agent = Agent::begin(&world);
+    wait_for_log(&world);
+    cluster.tell("insert into t values (1)");
+    wait_for_log(&world);
+    // Recovered once, it is in a timeline of its own; the agent goes on with that.
+    cluster.destroy();
+    world.run(&["recover", "--yes"]).exits(0);
+    cluster.tell("insert into t values (2)");
+    wait_for_log(&world);
+    cluster.destroy();
+    world.run(&["recover", "--yes"]).exits(0);
+    assert_eq!(cluster.ask("select string_agg(n::text, ',' order by n) from t"), "1,2");
+}
+
+#[test]
+fn a_damaged_page_makes_the_point_incomplete_and_is_named() {
+    let cluster = Postgres::start("");
+    cluster.tell("create table t (pad text); insert into t select repeat('x', 1000) from generate_series(1, 1000); checkpoint");
+    let file = cluster.data().join(cluster.ask("select pg_relation_filepath('t')"));
+    let world = world(&cluster, ", wal = \"none\"", "1 hour", "");
+    world.run(&["backup"]).exits(0);
+    cluster.stop();
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[8192 * 3 + 5000] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    cluster.start_again();
+    world.run(&["backup"]).exits(1).says("1 damaged pages (wrong checksum): 3");
+}
+
+#[test]
+fn what_can_not_be_copied_says_why_and_leaves_no_secret_behind() {
+    let cluster = Postgres::start("");
+    let world = world(&cluster, "", "1 hour", "");
+    cluster.tell("create role weak login");
+    std::fs::write(world.path("url"), cluster.url("weak:geheim")).unwrap();
+    let run = world.run(&["backup"]).exits(2).says("docs/postgres.md");
+    assert!(!run.err.contains("geheim"), "{}", run.err);
+    std::fs::write(world.path("url"), "postgres:/geheim:nonsense:::").unwrap();
+    let run = world.run(&["backup"]).exits(2).says("postgres://user:password@host:port/database");
+    assert!(!run.err.contains("geheim"), "{}", run.err);
+    std::fs::write(world.path("url"), cluster.url("postgres")).unwrap();
+    let other = Postgres::start("");
+    std::fs::write(world.path("url"), other.url("postgres")).unwrap();
+    world.run(&["backup"]).exits(2).says("keeps its data in");
+    std::fs::write(world.path("url"), cluster.url("postgres")).unwrap();
+    cluster.stop();
+    world.run(&["backup"]).exits(2).says("connect to PostgreSQL at");
+}
