@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A program and the Debian package that holds it.
-const PROGRAMS: [(&str, &str); 13] = [
+const PROGRAMS: [(&str, &str); 16] = [
     ("restic", "restic"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -21,6 +21,9 @@ const PROGRAMS: [(&str, &str); 13] = [
     ("prlimit", "util-linux"),
     ("chattr", "e2fsprogs"),
     ("lsattr", "e2fsprogs"),
+    ("mariadbd", "mariadb-server"),
+    ("mariadb-install-db", "mariadb-server"),
+    ("mariadb-dump", "mariadb-client"),
 ];
 
 /// A subcommand of cargo, its crate, and the version that was tested with the configuration in this repository.

@@ -66,6 +66,14 @@ pub enum Kind {
     /// The restore point doesn't hold what this source puts back.
     #[error("the restore point does not hold it: take another one")]
     NotInPoint,
+    /// A database server refused, or could not be reached.
+    #[error("{said}")]
+    Server {
+        /// What it said, with the way out.
+        said: String,
+        /// It is not there, or has gone: it may come back by itself.
+        is_down: bool,
+    },
     /// Anything else that the machine said.
     #[error("{0}")]
     Io(io::Error),
@@ -95,7 +103,7 @@ impl Error {
     /// Returns whether the same call may succeed later without anyone changing the plan.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, Kind::Locked { .. } | Kind::InUse(_))
+        matches!(self.kind, Kind::Locked { .. } | Kind::InUse(_) | Kind::Server { is_down: true, .. })
     }
 }
 

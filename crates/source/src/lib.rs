@@ -1,7 +1,7 @@
 //! Capture and put back: how each kind of system becomes one consistent stream for a vault, and a running
 //! system again.
 //!
-//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Command`] (its kinds), [`Capture`]
+//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Mariadb`], [`Command`] (its kinds), [`Capture`]
 //! (what a backup reads).
 //!
 //! ```
@@ -33,6 +33,7 @@ mod error;
 mod files;
 mod lone;
 mod machine;
+mod mariadb;
 mod program;
 mod sqlite;
 mod standing;
@@ -41,6 +42,7 @@ pub use capture::Capture;
 pub use command::Command;
 pub use error::{Error, Kind, Result};
 pub use files::{Files, Journal, Patterns};
+pub use mariadb::Mariadb;
 pub use program::Program;
 pub use sqlite::Sqlite;
 pub use standing::{Standing, Stands};
