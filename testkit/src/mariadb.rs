@@ -35,6 +35,7 @@ impl MariadbServer {
         let options = options.iter().map(|&option| option.to_owned()).collect();
         let mut server =
             Self { port: free_port(), home: tempfile::tempdir().unwrap(), options, server: None };
+        fs::create_dir(server.home.path().join("tmp")).unwrap();
         server.install();
         server.restart();
         server
@@ -45,6 +46,7 @@ impl MariadbServer {
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .arg(format!("--user={}", user()))
             .arg(format!("--datadir={}", self.data().display()))
+            .env("TMPDIR", self.home.path().join("tmp"))
             .output()
             .expect("mariadb-install-db: apt-get install mariadb-server");
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
@@ -61,6 +63,8 @@ impl MariadbServer {
             .arg(format!("--socket={}", self.socket().display()))
             .arg(format!("--pid-file={}", self.home.path().join("pid").display()))
             .arg(format!("--port={}", self.port))
+            // A server removes what others left in the folder of temporary tables: also what they still use.
+            .arg(format!("--tmpdir={}", self.home.path().join("tmp").display()))
             .args(["--bind-address=127.0.0.1", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M"])
             // The disk is not what is tested, and a crash of the machine isn't either.
             .args(["--innodb-flush-log-at-trx-commit=2", "--innodb-doublewrite=0"])
@@ -170,6 +174,7 @@ impl MariadbServer {
         let mut command = Command::new("mariadb");
         command.arg("--no-defaults").args(who).args([
             "--batch",
+            "--binary-mode",
             "--skip-column-names",
             "--default-character-set=utf8mb4",
             "--unbuffered",

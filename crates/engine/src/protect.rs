@@ -151,7 +151,8 @@ fn what(system: &System) -> (Vec<String>, Vec<String>) {
             (vec![format!("/{}", command.name.as_deref().unwrap_or("dump"))], Vec::new())
         }
         Some(Source::Postgres(postgres)) => (postgres.data_directory.iter().cloned().collect(), Vec::new()),
-        Some(Source::Mariadb(_)) | None => (Vec::new(), Vec::new()),
+        Some(Source::Mariadb(_)) => (vec!["/mariadb.sql".to_owned()], Vec::new()),
+        None => (Vec::new(), Vec::new()),
     }
 }
 

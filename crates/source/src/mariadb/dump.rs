@@ -37,6 +37,9 @@ const USERS: [&str; 8] = [
     "servers",
 ];
 
+/// Where they lie until they are all there.
+const BESIDE: &str = "releve_users";
+
 /// A dump that can be made, and what was found out about the one that was.
 pub(super) struct Dump {
     shared: Arc<Shared>,
@@ -108,7 +111,7 @@ fn parts(client: &Client, facts: &Facts, ours: Option<Series>) -> Result<VecDequ
     let broken: Vec<String> = facts.broken().map(|name| format!("--ignore-table={name}")).collect();
     let how = if client.address.locks_all { "--lock-all-tables" } else { "--single-transaction" };
     let mut more = broken.clone();
-    if facts.tells_position() {
+    if facts.has_position() {
         more.push("--master-data=2".to_owned());
     }
     // Older clients don't know it.
@@ -144,15 +147,28 @@ fn parts(client: &Client, facts: &Facts, ours: Option<Series>) -> Result<VecDequ
         "--events",
         "--single-transaction",
     ];
-    let empty: String = USERS.iter().map(|table| format!("DELETE FROM `mysql`.`{table}`;\n")).collect();
     Ok(VecDeque::from([
         dump(&data, more)?,
-        Part::Text(format!("\n{empty}").into_bytes()),
+        Part::Text(beside().into_bytes()),
         dump(&users, USERS.map(str::to_owned).to_vec())?,
-        Part::Text(b"\nFLUSH PRIVILEGES;\n".to_vec()),
+        Part::Text(over().into_bytes()),
         dump(&events, broken)?,
         Part::Text(format!("\n{WHOLE}\n").into_bytes()),
     ]))
+}
+
+/// Returns what makes room for the users beside those that are there: only what has all come in replaces them.
+fn beside() -> String {
+    let tables = USERS.map(|table| format!("CREATE TABLE `{table}` LIKE `mysql`.`{table}`;\n")).concat();
+    format!("\nDROP DATABASE IF EXISTS `{BESIDE}`;\nCREATE DATABASE `{BESIDE}`;\nUSE `{BESIDE}`;\n{tables}")
+}
+
+/// Returns what puts them in the place of those that are there.
+fn over() -> String {
+    let tables = USERS.map(|table| {
+        format!("DELETE FROM `mysql`.`{table}`;\nINSERT INTO `mysql`.`{table}` SELECT * FROM `{BESIDE}`.`{table}`;\n")
+    });
+    format!("\n{}FLUSH PRIVILEGES;\nDROP DATABASE `{BESIDE}`;\n", tables.concat())
 }
 
 /// What the parts print.

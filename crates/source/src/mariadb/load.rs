@@ -1,6 +1,6 @@
 //! Feeds a dump to a server: looks at both first, since from the first statement on there is no way back.
 
-use super::client::Client;
+use super::client::{Client, QUIET};
 use super::look::Series;
 use super::{FILE, WHOLE};
 use crate::error::at;
@@ -89,7 +89,7 @@ pub(super) fn load(client: &Client, mut dump: Dump) -> Result<PutBack> {
 
 fn feed(client: &Client, file: File) -> Result<u64> {
     // Without the binary mode the client would change line ends inside of routines.
-    let options = ["--batch", "--binary-mode", "--max-allowed-packet=1G"].map(str::to_owned);
+    let options = ["--batch", QUIET, "--binary-mode", "--max-allowed-packet=1G"].map(str::to_owned);
     client.program("mariadb", options)?.within(WITHIN).feed(file).map_err(|why| {
         let Error { place, kind } = client.wrong(&why);
         Error::new(format!("load {FILE} into {place}"), kind)

@@ -15,16 +15,19 @@ const NAMES_MAX: usize = 20;
 /// What is asked, in this order: the time must not be later than what it is compared with. Nothing of the server's own is looked at.
 const QUESTION: &str = "\
 SELECT 'version', VERSION(), @@log_bin, UNIX_TIMESTAMP() DIV 1;
-SELECT 'privilege', PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE GRANTEE IN (
-    CONCAT('''', LEFT(CURRENT_USER(), CHAR_LENGTH(CURRENT_USER()) - CHAR_LENGTH(SUBSTRING_INDEX(CURRENT_USER(), '@', -1)) - 1),
-        '''@''', SUBSTRING_INDEX(CURRENT_USER(), '@', -1), ''''),
-    CONCAT('''', CURRENT_ROLE(), '''@'''''));
+SHOW GRANTS;
 SELECT 'engine', ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES';
 SELECT 'exact', TABLE_SCHEMA, TABLE_NAME FROM information_schema.COLUMNS
     WHERE GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint';
 SELECT 'table', TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, UNIX_TIMESTAMP(CREATE_TIME) DIV 1, UNIX_TIMESTAMP(UPDATE_TIME) DIV 1, TABLE_COMMENT
     FROM information_schema.TABLES
     WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')";
+
+/// Whether the server can name its position. Where the log holds an event that is longer than `max_allowed_packet`, it can't, and `mariadb-dump`
+/// 10.11 crashes over the answer.
+const POSITION: &str = "SELECT BINLOG_GTID_POS(
+    (SELECT VARIABLE_VALUE FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'BINLOG_SNAPSHOT_FILE'),
+    (SELECT VARIABLE_VALUE FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'BINLOG_SNAPSHOT_POSITION'))";
 
 /// The two first numbers of a version: what decides whether two fit together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +55,8 @@ pub(super) struct Facts {
     version: String,
     /// Whether it keeps a binary log.
     has_log: bool,
+    /// Whether it can tell where in it it is.
+    has_position: bool,
     /// Seconds, by its own clock, before it looked at its tables.
     second: u64,
     privileges: BTreeSet<String>,
@@ -92,6 +97,13 @@ impl Facts {
             }
             facts = Self::now(client)?;
         }
+        let may_ask =
+            ["BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"].iter().any(|one| facts.has_privilege(one));
+        if facts.has_log && may_ask {
+            let answer = client.ask(POSITION);
+            facts.has_position =
+                answer.is_ok_and(|rows| rows.concat().first().is_some_and(|position| position != "NULL"));
+        }
         match Series::of(&facts.version) {
             Some(series) if series >= OLDEST => Ok(facts),
             Some(series) => Err(unfit(
@@ -126,7 +138,6 @@ impl Facts {
                     (facts.version, facts.has_log) = (next(), next() == "1");
                     facts.second = number(next()).unwrap_or(0);
                 }
-                "privilege" => drop(facts.privileges.insert(next())),
                 "engine" => drop(facts.engines.insert(next())),
                 "exact" => drop(facts.exact.insert((next(), next()))),
                 "table" => {
@@ -140,7 +151,7 @@ impl Facts {
                     };
                     facts.tables.insert(name, table);
                 }
-                _ => {}
+                grant => facts.privileges.extend(everywhere(grant)),
             }
         }
         facts
@@ -158,7 +169,7 @@ impl Facts {
     }
 
     fn has_privilege(&self, privilege: &str) -> bool {
-        self.privileges.contains(privilege)
+        self.privileges.contains(privilege) || self.privileges.contains("ALL PRIVILEGES")
     }
 
     /// Returns the server's series.
@@ -167,9 +178,8 @@ impl Facts {
     }
 
     /// Returns whether the position in the binary log can be had.
-    pub(super) fn tells_position(&self) -> bool {
-        self.has_log
-            && ["BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"].iter().any(|one| self.has_privilege(one))
+    pub(super) fn has_position(&self) -> bool {
+        self.has_position
     }
 
     /// Returns whether tables keep a history, and a dump can hold it.
@@ -234,6 +244,12 @@ impl Facts {
             format!("without transactions, so maybe not of the same instant as the rest: {names}; ALTER TABLE … ENGINE=InnoDB, or lock=all in the url")
         })
     }
+}
+
+/// Returns what one line of `SHOW GRANTS` allows in all databases. Those of roles that are in force are among the lines.
+fn everywhere(grant: &str) -> impl Iterator<Item = String> {
+    let granted = grant.strip_prefix("GRANT ").and_then(|rest| rest.split_once(" ON *.* TO "));
+    granted.map_or("", |(privileges, _)| privileges).split(", ").map(str::to_owned)
 }
 
 fn unfit(client: &Client, why: &str) -> Error {

@@ -37,7 +37,7 @@ fn ended((capture, mut content): (Capture, Box<dyn Content>)) -> (bool, Vec<Stri
 fn large() -> MariadbServer {
     let server = MariadbServer::start();
     server.run(
-        "create database shop; create table shop.a (id int primary key, text longtext); create table shop.z (id int primary key);
+        "create database shop; use shop; create table shop.a (id int primary key, text longtext); create table shop.z (id int primary key);
         insert into shop.a select seq, repeat('x', 100000) from seq_1_to_400; insert into shop.z select seq from seq_1_to_1000;",
     );
     server

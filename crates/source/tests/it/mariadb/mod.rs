@@ -34,10 +34,19 @@ fn dump_whole(source: &Mariadb, folder: &Path) {
     assert_eq!(dump(source, folder), Vec::<String>::new());
 }
 
-/// Returns a dump without its comments, which hold dates and positions.
-fn content(folder: &Path) -> String {
-    let text = String::from_utf8_lossy(&fs::read(folder.join("mariadb.sql")).unwrap()).into_owned();
-    text.lines().filter(|line| !line.starts_with("--")).map(|line| format!("{line}\n")).collect()
+/// Fails the test unless two dumps say the same, but for their comments, which hold dates and positions.
+fn same(a: &Folder, b: &Folder) {
+    let lines = |folder: &Folder| -> Vec<String> {
+        let text = fs::read(folder.join("mariadb.sql")).unwrap();
+        let lines = String::from_utf8_lossy(&text).lines().map(str::to_owned).collect::<Vec<_>>();
+        lines.into_iter().filter(|line| !line.is_empty() && !line.starts_with("--")).collect()
+    };
+    let (a, b) = (lines(a), lines(b));
+    let short = |line: &str| line.chars().take(300).collect::<String>();
+    for (a, b) in a.iter().zip(&b) {
+        assert!(a == b, "{}\n{}", short(a), short(b));
+    }
+    assert_eq!(a.len(), b.len());
 }
 
 /// One of everything that a server holds.
@@ -85,11 +94,8 @@ fn everything_comes_back_as_it_was() {
     let put = source.put_back(&folder.path, None, None).unwrap();
     assert_eq!(put.bytes, text.len() as u64);
     dump_whole(&source, &again.path);
-    assert!(
-        content(&folder.path) == content(&again.path),
-        "another dump: see {:?}",
-        (folder.path, again.path)
-    );
+    same(&folder, &again);
+    // The log holds the pictures now, in an event that is too long for the server to name a position in it: that made mariadb-dump crash.
     // What a dump of a dump could not show.
     assert_eq!(
         server.ask("select md5(content) from shop.pictures where id = 1"),
@@ -222,11 +228,7 @@ fn a_user_with_few_rights_is_enough_for_a_backup_and_recovers_though_the_dump_ta
     server.run("create user releve@localhost identified by 'long'; grant all on *.* to releve@localhost with grant option");
     source.put_back(&folder.path, None, None).unwrap();
     dump_whole(&source, &again.path);
-    assert!(
-        content(&folder.path) == content(&again.path),
-        "another dump: see {:?}",
-        (folder.path, again.path)
-    );
+    same(&folder, &again);
     let rights = server.ask("show grants for releve@localhost");
     assert!(!rights.contains("ALL PRIVILEGES"), "{rights}");
 }

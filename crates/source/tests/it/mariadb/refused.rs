@@ -64,7 +64,7 @@ fn an_older_server_takes_no_dump_of_a_newer_one() {
     let text = fs::read_to_string(folder.join("mariadb.sql")).unwrap();
     let version = text.lines().find(|line| line.starts_with("-- Server version")).unwrap();
     let put_back = |version_then: &str| {
-        fs::write(folder.join("mariadb.sql"), text.replacen(version, version_then, 1)).unwrap();
+        fs::write(folder.join("mariadb.sql"), text.replace(version, version_then)).unwrap();
         source(&server).put_back(&folder.path, None, None)
     };
     server.run("drop database shop; create database shop");
