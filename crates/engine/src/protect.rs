@@ -86,7 +86,7 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
     let repositories: Vec<Arc<Repository>> =
         open.iter().map(|(_, repository)| Arc::clone(repository)).collect();
     let (paths, excludes) = what(system);
-    let options = BackupOptions {
+    let mut options = BackupOptions {
         point: vault::new_point_id()?,
         system: job.name.0.clone(),
         source: system.source.as_ref().map_or("", Source::kind).to_owned(),
@@ -100,12 +100,11 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
     let scratch = Scratch::new(job.scratch, job.name)?;
     let journal = job.watch.map(|watch| (watch.journal(), job.name));
     let source = watched_source_of(job.plan, system, job.secrets, journal)?;
-    let nanos = job.now.as_nanosecond();
-    let now = vault::Timestamp {
-        seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(0),
-        nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
-    };
-    let capture = source.capture(&scratch.0, now)?;
+    let capture = source.capture(&scratch.0, instant(job.now))?;
+    if options.paths.is_empty() {
+        // Only the server knows where all of it lies.
+        options.paths = capture.paths().iter().map(|path| path.display().to_string()).collect();
+    }
     let parents = job.watch.map_or_else(Vec::new, |watch| {
         let parent = options.parent.as_ref().map(|(_, snapshot)| snapshot);
         watch.parents(job.name, &capture, parent, open.iter().map(|(name, _)| *name))
@@ -143,6 +142,15 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
     })
 }
 
+/// Returns an instant as vaults write it.
+pub(crate) fn instant(time: Timestamp) -> vault::Timestamp {
+    let nanos = time.as_nanosecond();
+    vault::Timestamp {
+        seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(0),
+        nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
+    }
+}
+
 fn what(system: &System) -> (Vec<String>, Vec<String>) {
     match &system.source {
         Some(Source::Files(files)) => (files.paths.clone(), files.exclude.clone()),
@@ -150,9 +158,8 @@ fn what(system: &System) -> (Vec<String>, Vec<String>) {
         Some(Source::Command(command)) => {
             (vec![format!("/{}", command.name.as_deref().unwrap_or("dump"))], Vec::new())
         }
-        Some(Source::Postgres(postgres)) => (postgres.data_directory.iter().cloned().collect(), Vec::new()),
         Some(Source::Mariadb(_)) => (vec!["/mariadb.sql".to_owned()], Vec::new()),
-        None => (Vec::new(), Vec::new()),
+        Some(Source::Postgres(_)) | None => (Vec::new(), Vec::new()),
     }
 }
 

@@ -15,6 +15,9 @@ use vault::FileId;
 /// How often the longest backup that was measured fits into the delay, at least.
 const LONGEST_BACKUPS: u32 = 2;
 
+/// How long a log stays after another has taken its place, where that couldn't remove it.
+const LOG_KEPT: jiff::SignedDuration = jiff::SignedDuration::from_hours(48);
+
 /// What becomes of the points of one vault.
 #[derive(Debug, Serialize)]
 pub struct Retention {
@@ -95,7 +98,13 @@ pub fn retention(
     let mut retention = Retention { points: Vec::new(), foreign: 0, known: Vec::new() };
     retention.known = seen.keys().filter_map(|snapshot| snapshot.parse().ok()).collect();
     let mut systems: BTreeMap<&SystemName, Vec<(FileId, Witnessed)>> = BTreeMap::new();
+    let mut logs: BTreeMap<SystemName, Vec<(&Surveyed, FileId)>> = BTreeMap::new();
     for point in &survey.points {
+        let of_log = point.point.system.as_deref().and_then(SystemName::of_log);
+        if let Some(system) = of_log.filter(|system| plan.systems.contains_key(system)) {
+            logs.entry(system).or_default().extend(copies(point, vault).map(|file| (point, file)));
+            continue;
+        }
         for (nth, file) in copies(point, vault).enumerate() {
             let Some((name, _)) =
                 point.point.system.as_deref().and_then(|name| plan.systems.get_key_value(name))
@@ -134,6 +143,24 @@ pub fn retention(
                 verdict.kept.push("its id is used twice".into());
             }
             retention.points.push(Decided { system: name.clone(), snapshot: *snapshot, verdict });
+        }
+    }
+    for (system, logs) in logs {
+        for (nth, (point, snapshot)) in logs.iter().rev().enumerate() {
+            let first = seen.get(&snapshot.to_string()).map_or(now, |seen| seen.first);
+            // A newer one holds all that is needed; that it is no forgery shows with time.
+            let kept = match nth {
+                0 => Some(format!("the log of `{system}`")),
+                _ if now.duration_since(first) < LOG_KEPT => Some("replaced not long ago".into()),
+                _ => None,
+            };
+            let (id, time) = (point.point.id.clone(), point.point.time);
+            let verdict = Verdict { id, time, kept: kept.into_iter().collect(), suspicious: None };
+            retention.points.push(Decided {
+                system: system.log().as_str().into(),
+                snapshot: *snapshot,
+                verdict,
+            });
         }
     }
     retention.points.sort_by_key(|point| point.verdict.time);

@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
-use vault::restore::{IsFirst, Part, RestoreOptions, RestoreReport, restore};
+use vault::restore::{IsFirst, Part, RestoreOptions, RestoreReport, extras, restore};
 use vault::{Progress, Repository};
 
 /// A start or a stop that takes longer has failed.
@@ -283,6 +283,11 @@ fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
             observer.event(name, &format!("starting ({})", describe(action)));
             act(action, "start")?;
         }
+        StepKind::Open => {
+            let Some(system) = system else { return Err(Error::new("a step without a system")) };
+            let source = source_of(hands.plan, system, hands.secrets)?;
+            source.open(system.recover.start.is_some(), &|text| observer.event(name, text))?;
+        }
         StepKind::Check(wanted) => {
             let Some(system) = system else { return Err(Error::new("a check without a system")) };
             let source = source_of(hands.plan, system, hands.secrets)?;
@@ -337,15 +342,41 @@ fn put_back(
     };
     let (report, put) = match source.landing(to.as_deref()) {
         Landing::Final(target) => {
-            let report = restore(&vaults, point.tree, &options(target.clone()), &progress)?;
+            source.ready(to.as_deref())?;
+            let rolled = entry.replay.as_ref().zip(source.log());
+            if let Some((_, log)) = rolled {
+                log.set_aside(to.as_deref())?;
+            }
+            let options = options(target.clone());
+            let report = restore(&vaults, point.tree, &options, &progress)?;
+            let exact = source.exact(&target, to.as_deref())?;
+            if !exact.is_empty() {
+                if report.damaged_count > 0 || report.skipped_count > 0 {
+                    return Err(Error::new(format!(
+                        "the point did not come back whole: {}",
+                        findings(&report).join("; ")
+                    )));
+                }
+                clean(&vaults, point.tree, &options, &exact, hands.plan)?;
+            }
+            let replay = match rolled {
+                Some((replay, log)) => {
+                    let wants = log.wants(&target, to.as_deref())?;
+                    let folder = log.landing(to.as_deref());
+                    bring_log(replay, wants, &folder, &vaults, hands, &entry.system)?;
+                    Some(source::Replay { log: folder, until: until(&replay.until) })
+                }
+                None => None,
+            };
             // What is put back in parts is not all there before the last of them.
             let put = match kind {
                 StepKind::First => PutBack::default(),
-                _ => source.put_back(&target, to.as_deref(), None)?,
+                _ => source.put_back(&target, to.as_deref(), replay.as_ref())?,
             };
             (report, put)
         }
         Landing::Staging { near } => {
+            source.ready(to.as_deref())?;
             let staging = Staging::new(near.as_deref(), &entry.system)?;
             let report = restore(&vaults, point.tree, &options(staging.0.clone()), &progress)?;
             if report.damaged_count > 0 || report.skipped_count > 0 {
@@ -364,6 +395,67 @@ fn put_back(
         hands.observer.event(Some(&entry.system), &format!("something is wrong with {vault}: {fault}"));
     }
     Ok((report, put.missing, begun.elapsed().as_secs_f64()))
+}
+
+/// Restores what a system needs of its log into a folder. A hole in it would end the recovery there, and nobody would know.
+fn bring_log(
+    replay: &plan::Replay,
+    wants: source::Wants,
+    folder: &Path,
+    vaults: &[Arc<Repository>],
+    hands: &Hands<'_>,
+    system: &SystemName,
+) -> Result<()> {
+    let surveyed = hands.survey.points.iter().find(|surveyed| surveyed.point.id == replay.log);
+    let point = &surveyed.ok_or_else(|| Error::new(format!("log {} has vanished", replay.log)))?.point;
+    hands.observer.event(Some(system), &format!("restoring its log, to {}", replay.until));
+    let is_wanted: IsFirst =
+        Arc::new(move |path| path.file_name().and_then(|name| name.to_str()).is_some_and(&wants));
+    let options =
+        RestoreOptions { part: Part::First(is_wanted), memory: hands.memory, ..RestoreOptions::new(folder) };
+    let report = restore(vaults, point.tree, &options, &Progress::default())?;
+    if report.damaged_count > 0 || report.skipped_count > 0 {
+        let why = findings(&report).join("; ");
+        return Err(Error::new(format!("the log did not come back whole: {why}"))
+            .help("restore the point by itself: --point ID"));
+    }
+    Ok(())
+}
+
+fn until(until: &plan::Until) -> source::Until {
+    use source::Until;
+    match until {
+        plan::Until::Newest => Until::Newest,
+        plan::Until::Time(time) => Until::Time(crate::protect::instant(*time)),
+        plan::Until::Position(position) => Until::Position(position.clone()),
+        plan::Until::Name(name) => Until::Name(name.clone()),
+        plan::Until::Transaction(number) => Until::Transaction(number.clone()),
+    }
+}
+
+/// Removes from these folders what is not in the point: it would be taken for a part of the system. Nothing that holds a vault goes.
+fn clean(
+    vaults: &[Arc<Repository>],
+    tree: vault::BlobId,
+    options: &RestoreOptions,
+    exact: &[PathBuf],
+    plan: &Plan,
+) -> Result<()> {
+    let mut extras = extras(vaults, tree, options, &Progress::default())?;
+    if let Some(unknown) = extras.unknown.first() {
+        return Err(Error::new(format!("{}: {}", unknown.path.display(), unknown.why)));
+    }
+    let precious = crate::vaults::local_folders(plan);
+    extras.paths.retain(|path| {
+        let there = options.target.join(path);
+        exact.iter().any(|folder| there.starts_with(folder))
+            && !precious.iter().any(|vault| vault.starts_with(&there) || there.starts_with(vault))
+    });
+    let (_, kept) = extras.remove();
+    match kept.first() {
+        Some(kept) => Err(Error::new(format!("{}: not removed: {}", kept.path.display(), kept.why))),
+        None => Ok(()),
+    }
 }
 
 /// Returns which part of a point a step restores.

@@ -3,7 +3,7 @@
 use crate::vaults::{self, Secrets};
 use crate::{Error, Result};
 use plan::{Plan, Source as Word, System, SystemName};
-use source::{Command, Files, Journal, Mariadb, Program, Source, Sqlite};
+use source::{Command, Files, Journal, Mariadb, Postgres, Program, Source, Sqlite};
 
 /// Returns the source of a system.
 pub fn source_of(plan: &Plan, system: &System, secrets: &dyn Secrets) -> Result<Box<dyn Source>> {
@@ -39,7 +39,14 @@ pub(crate) fn watched_source_of(
         Some(Word::Sqlite(sqlite)) => Box::new(Sqlite::new(&sqlite.path)?),
         Some(Word::Postgres(postgres)) => {
             let url = url(postgres.url.as_ref(), secrets)?;
-            return Err(Error::new(format!("postgres {}", url.len())));
+            let Some(directory) = &postgres.data_directory else {
+                return Err(Error::new("a PostgreSQL source without data_directory can't be captured yet"));
+            };
+            let mut source = Postgres::new(&url, directory)?;
+            if let Some(programs) = &postgres.programs {
+                source = source.programs(programs);
+            }
+            Box::new(source)
         }
         Some(Word::Mariadb(mariadb)) => Box::new(Mariadb::new(&url(mariadb.url.as_ref(), secrets)?)?),
         Some(Word::Command(command)) => {

@@ -2,7 +2,7 @@
 
 use crate::vaults::Opened;
 use jiff::Timestamp;
-use plan::{Facts, Plan, SystemName, VaultName};
+use plan::{Facts, LogFacts, Plan, SystemName, VaultName};
 use std::sync::Arc;
 use vault::{Change, Point, Repository};
 
@@ -80,6 +80,24 @@ impl Survey {
         self.points.iter().filter(move |surveyed| surveyed.point.system.as_deref() == Some(&system.0))
     }
 
+    /// Returns the newest log of a system, and what is known of it.
+    #[must_use]
+    pub fn log(&self, system: &SystemName) -> Option<LogFacts> {
+        let name = system.log();
+        let newest =
+            self.points.iter().rev().find(|surveyed| {
+                surveyed.point.system.as_deref() == Some(&name) && surveyed.point.complete
+            })?;
+        let info = newest.point.info.as_ref()?.log.clone()?;
+        Some(LogFacts {
+            id: newest.point.id.clone(),
+            from: info.from,
+            until: info.until,
+            missing: info.missing,
+            vaults: newest.vaults.clone(),
+        })
+    }
+
     /// Returns what a choice needs to know of a system's points.
     #[must_use]
     pub fn facts(&self, system: &SystemName, verified: &dyn Fn(&str) -> Option<Timestamp>) -> Vec<Facts> {
@@ -91,7 +109,9 @@ impl Surveyed {
     /// Returns the vaults of its system's policy that lack the point; none for a point that no system of the plan made.
     #[must_use]
     pub fn lacks(&self, plan: &Plan) -> Vec<VaultName> {
-        let system = self.point.system.as_deref().and_then(|name| plan.systems.get(name));
+        let name =
+            self.point.system.as_deref().map(|name| SystemName::of_log(name).unwrap_or_else(|| name.into()));
+        let system = name.and_then(|name| plan.systems.get(&name));
         let policy = system.map(|system| plan.policy_of(system).vaults).unwrap_or_default();
         policy.into_iter().filter(|vault| !self.vaults.contains(vault)).collect()
     }
@@ -113,6 +133,8 @@ impl Surveyed {
             touched_files: files_changed + files_removed,
             incompressible,
             bytes_new,
+            ended: info.ended,
+            position: info.position,
         }
     }
 }

@@ -20,6 +20,36 @@ pub enum Wanted {
     Before(Timestamp),
     /// This one: an id or its beginning.
     Id(String),
+    /// The newest complete one, rolled forward by the system's log up to here.
+    Until(Until),
+}
+
+/// An instant in the log of a system.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Until {
+    /// Its end.
+    Newest,
+    /// Everything that was committed by then.
+    Time(Timestamp),
+    /// A position, as the server writes it.
+    Position(String),
+    /// A point that somebody gave a name in the server.
+    Name(String),
+    /// Right before this transaction.
+    Transaction(String),
+}
+
+impl fmt::Display for Until {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Newest => f.write_str("the end of the log"),
+            Self::Time(time) => write!(f, "{time}"),
+            Self::Position(position) => write!(f, "position {position}"),
+            Self::Name(name) => write!(f, "the point named {name}"),
+            Self::Transaction(number) => write!(f, "right before transaction {number}"),
+        }
+    }
 }
 
 impl FromStr for Wanted {
@@ -29,6 +59,18 @@ impl FromStr for Wanted {
             "latest" => Ok(Self::Latest),
             "last verified" => Ok(Self::LastVerified),
             "last clean" => Ok(Self::LastClean),
+            _ if text.starts_with("position ")
+                || text.starts_with("name ")
+                || text.starts_with("transaction ") =>
+            {
+                let (kind, value) = text.split_once(' ').unwrap_or_default();
+                let value = value.trim().to_owned();
+                Ok(Self::Until(match kind {
+                    "position" => Until::Position(value),
+                    "name" => Until::Name(value),
+                    _ => Until::Transaction(value),
+                }))
+            }
             _ => match text.strip_prefix("before ").map(str::trim).map(instant) {
                 Some(Some(time)) => Ok(Self::Before(time)),
                 Some(None) => {
@@ -53,6 +95,7 @@ impl fmt::Display for Wanted {
             Self::LastClean => f.write_str("last clean"),
             Self::Before(time) => write!(f, "before {time}"),
             Self::Id(id) => write!(f, "point {id}"),
+            Self::Until(until) => write!(f, "{until}"),
         }
     }
 }
@@ -92,6 +135,33 @@ pub struct Facts {
     pub incompressible: f64,
     /// Bytes of new content.
     pub bytes_new: u64,
+    /// When its capture ended, if that is known.
+    pub ended: Option<Timestamp>,
+    /// Where in the system's log its capture began, if it has one. Such positions are in order as texts.
+    pub position: Option<String>,
+}
+
+/// What is known of the log that is kept beside a system's points.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LogFacts {
+    /// The point that holds it.
+    pub id: String,
+    /// From here on nothing is missing.
+    pub from: String,
+    /// Everything that was committed by then is in it, if anybody could tell.
+    pub until: Option<Timestamp>,
+    /// What is missing before.
+    pub missing: Option<String>,
+    /// The vaults that hold it and can be reached.
+    pub vaults: Vec<VaultName>,
+}
+
+impl LogFacts {
+    /// Returns whether a point can be rolled forward by it.
+    #[must_use]
+    pub fn continues(&self, point: &Facts) -> bool {
+        point.position.as_ref().is_some_and(|position| *position >= self.from)
+    }
 }
 
 /// The chosen point.
@@ -131,7 +201,7 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
     }
     let mut reasons = Vec::new();
     let candidates: Vec<&Facts> = match wanted {
-        Wanted::Latest => points.clone(),
+        Wanted::Latest | Wanted::Until(_) => points.clone(),
         Wanted::LastVerified => points.iter().copied().filter(|point| point.verified.is_some()).collect(),
         Wanted::Before(time) => points.iter().copied().filter(|point| point.time < *time).collect(),
         Wanted::LastClean => match first_sign(&points) {
@@ -171,7 +241,7 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
     reasons.insert(
         0,
         match wanted {
-            Wanted::Latest | Wanted::Id(_) => "the newest complete point".into(),
+            Wanted::Latest | Wanted::Until(_) | Wanted::Id(_) => "the newest complete point".into(),
             Wanted::LastVerified => "the newest complete point that was verified".into(),
             Wanted::LastClean => "the newest complete point that shows no sign of tampering".into(),
             Wanted::Before(time) => format!("the newest complete point from before {time}"),
@@ -269,6 +339,8 @@ pub(crate) mod tests {
             touched_files: 1,
             incompressible: 0.2,
             bytes_new: 10,
+            ended: None,
+            position: None,
         }
     }
 

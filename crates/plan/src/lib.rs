@@ -30,10 +30,10 @@ mod schema;
 
 pub use amount::{Period, Share};
 pub use bandwidth::{Bandwidth, BandwidthRule, Limited, Rate, TimeOfDay};
-pub use choose::{Choice, Facts, NoChoice, Wanted, choose};
+pub use choose::{Choice, Facts, LogFacts, NoChoice, Until, Wanted, choose};
 pub use diagnostic::{Diagnostic, Severity, SourceFile};
 pub use model::*;
 pub use order::{Ordered, recovery_order};
 pub use read::{Parsed, parse};
-pub use runbook::{Available, Restore, Runbook, RunbookInput, Standing, Step, StepKind, runbook};
+pub use runbook::{Available, Replay, Restore, Runbook, RunbookInput, Standing, Step, StepKind, runbook};
 pub use schema::schema;

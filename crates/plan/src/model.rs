@@ -46,6 +46,23 @@ names! {
     DrillName,
 }
 
+/// What the log of a system is called, after the system's name.
+const LOG: &str = "/log";
+
+impl SystemName {
+    /// Returns what the log of this system is called in vaults.
+    #[must_use]
+    pub fn log(&self) -> String {
+        format!("{}{LOG}", self.0)
+    }
+
+    /// Returns the system whose log is called this.
+    #[must_use]
+    pub fn of_log(name: &str) -> Option<Self> {
+        name.strip_suffix(LOG).map(Self::from)
+    }
+}
+
 /// A whole plan, checked.
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]
 #[serde(default)]
@@ -238,6 +255,21 @@ impl Source {
             Self::Mariadb(_) => "mariadb",
             Self::Command(_) => "command",
         }
+    }
+
+    /// Returns how its log gets into the vaults, if it has one.
+    #[must_use]
+    pub const fn wal(&self) -> Option<Wal> {
+        match self {
+            Self::Postgres(PostgresSource { data_directory: Some(_), wal, .. }) => Some(*wal),
+            _ => None,
+        }
+    }
+
+    /// Returns whether what is put back has to recover before it serves.
+    #[must_use]
+    pub const fn recovers(&self) -> bool {
+        matches!(self, Self::Postgres(PostgresSource { data_directory: Some(_), .. }))
     }
 }
 

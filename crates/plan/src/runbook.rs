@@ -2,10 +2,10 @@
 
 use crate::choose::Tampering;
 use crate::{
-    Action, Check, Choice, Facts, HostName, Period, PersonName, Plan, ScenarioName, SystemName, VaultName,
-    Wanted,
+    Action, Check, Choice, Facts, HostName, Period, PersonName, Plan, ScenarioName, Source, SystemName,
+    VaultName, Wanted,
 };
-use crate::{Ordered, choose, recovery_order};
+use crate::{LogFacts, Ordered, Until, choose, recovery_order};
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,6 +42,8 @@ pub struct RunbookInput<'a> {
 pub struct Available {
     /// Its points.
     pub points: Vec<Facts>,
+    /// Its log, if one is kept beside them.
+    pub log: Option<LogFacts>,
     /// What stands where it will be restored.
     pub standing: Vec<Standing>,
 }
@@ -83,6 +85,8 @@ pub struct Restore {
     pub system: SystemName,
     /// The chosen point, why, and what it costs.
     pub choice: Choice,
+    /// How far it is rolled forward by its log; not at all where `None`.
+    pub replay: Option<Replay>,
     /// The vaults to read from, in this order.
     pub vaults: Vec<VaultName>,
     /// What stands there now and is overwritten where it differs.
@@ -91,6 +95,15 @@ pub struct Restore {
     pub rto: Period,
     /// Promised bound on lost data.
     pub rpo: Period,
+}
+
+/// How a system is rolled forward from its point.
+#[derive(Debug, Clone, Serialize)]
+pub struct Replay {
+    /// The point that holds the log.
+    pub log: String,
+    /// How far.
+    pub until: Until,
 }
 
 /// One step.
@@ -129,6 +142,8 @@ pub enum StepKind {
     Rest,
     /// It is started.
     Start(Action),
+    /// Its database recovers, and is waited for until it takes writes; started first where the plan doesn't say how.
+    Open,
     /// It is asked whether it works.
     Check(Check),
 }
@@ -211,7 +226,12 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             ));
             continue;
         }
-        let choice = match choose(&available.points, &wanted, input.now) {
+        let log = available.log.take();
+        if let (Some(_), Wanted::Before(time)) = (&log, &wanted) {
+            // It can only be rolled forward from where its capture ended.
+            available.points.retain(|point| point.ended.is_none_or(|ended| ended < *time));
+        }
+        let mut choice = match choose(&available.points, &wanted, input.now) {
             Ok(mut choice) => {
                 choice.reasons.extend(elsewhere);
                 choice
@@ -219,6 +239,16 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             Err(why) => {
                 book.blockers.push(format!("`{name}`: {why}"));
                 continue;
+            }
+        };
+        let replay = match roll_forward(&name, log.as_ref(), &wanted, &mut choice, input.now) {
+            Ok(replay) => replay,
+            Err(why) => {
+                match wanted {
+                    Wanted::Until(_) => book.blockers.push(why),
+                    _ => book.warnings.push(why),
+                }
+                None
             }
         };
         if !choice.point.complete {
@@ -254,6 +284,9 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             if let Some(start) = &system.recover.start {
                 last = vec![book.push(last, Some(&name), StepKind::Start(start.clone()))];
             }
+            if system.source.as_ref().is_some_and(Source::recovers) {
+                last = vec![book.push(last, Some(&name), StepKind::Open)];
+            }
             if !system.check.is_empty() {
                 last = system
                     .check
@@ -270,6 +303,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         book.systems.push(Restore {
             system: name,
             choice,
+            replay,
             vaults,
             standing: available.standing,
             rto: system.rto,
@@ -296,6 +330,54 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         }
     }
     book
+}
+
+/// Returns how far the chosen point can be rolled forward, and takes that into account; the error says why it can't, although it should.
+fn roll_forward(
+    name: &SystemName,
+    log: Option<&LogFacts>,
+    wanted: &Wanted,
+    choice: &mut Choice,
+    now: Timestamp,
+) -> Result<Option<Replay>, String> {
+    let until = match wanted {
+        Wanted::Latest => Until::Newest,
+        Wanted::Before(time) => Until::Time(*time),
+        Wanted::Until(until) => until.clone(),
+        // What is asked for is the point itself: behind it lies what it was chosen to avoid.
+        Wanted::LastVerified | Wanted::LastClean | Wanted::Id(_) => return Ok(None),
+    };
+    let Some(log) = log else {
+        return match wanted {
+            Wanted::Until(_) => {
+                Err(format!("`{name}`: no log of it is kept in any vault: only its points can be restored"))
+            }
+            _ => Ok(None),
+        };
+    };
+    if !log.continues(&choice.point) {
+        let missing =
+            log.missing.as_ref().map_or_else(String::new, |missing| format!(": {missing} is missing"));
+        return Err(format!("`{name}`: its log does not go on from point {}{missing}", choice.point.id));
+    }
+    let reached = match (&until, log.until) {
+        (Until::Time(time), Some(end)) => Some(end.min(*time)),
+        (Until::Time(_), None) => None,
+        (Until::Newest, end) => end,
+        // Where these lie is for the server to find out.
+        _ => None,
+    };
+    if let Some(reached) = reached.filter(|reached| *reached > choice.point.time) {
+        choice.loss = Period(now.duration_since(reached).unsigned_abs());
+    }
+    choice.reasons.push(match &until {
+        Until::Newest => match log.until {
+            Some(end) => format!("rolled forward to the end of its log, at least to {end}"),
+            None => "rolled forward to the end of its log".into(),
+        },
+        until => format!("rolled forward to {until}"),
+    });
+    Ok(Some(Replay { log: log.id.clone(), until }))
 }
 
 impl Runbook {

@@ -90,6 +90,10 @@ impl Input for Capture {
         self.input.is_late(path)
     }
 
+    fn position(&self) -> Option<String> {
+        self.input.position()
+    }
+
     fn finish(&self) -> Vec<Unread> {
         let mut unread = self.input.finish();
         unread.extend(self.close());

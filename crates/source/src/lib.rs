@@ -1,8 +1,8 @@
 //! Capture and put back: how each kind of system becomes one consistent stream for a vault, and a running
 //! system again.
 //!
-//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Mariadb`], [`Command`] (its kinds), [`Capture`]
-//! (what a backup reads).
+//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Postgres`], [`Mariadb`], [`Command`] (its kinds),
+//! [`Capture`] (what a backup reads).
 //!
 //! ```
 //! use source::{Files, Source};
@@ -34,6 +34,7 @@ mod files;
 mod lone;
 mod machine;
 mod mariadb;
+mod postgres;
 mod program;
 mod sqlite;
 mod standing;
@@ -43,6 +44,7 @@ pub use command::Command;
 pub use error::{Error, Kind, Result};
 pub use files::{Files, Journal, Patterns};
 pub use mariadb::Mariadb;
+pub use postgres::Postgres;
 pub use program::Program;
 pub use sqlite::Sqlite;
 pub use standing::{Standing, Stands};
@@ -86,6 +88,27 @@ pub trait Source: Send + Sync {
     /// 200,000 entries at most, and says so when it gave up counting.
     fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>>;
 
+    /// Returns an error if the system can't be overwritten now: it runs, or where it must run it doesn't.
+    fn ready(&self, _to: Option<&Path>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Returns the folders in which nothing may stay that isn't in the point, once it was restored into `restored`: what is left there of
+    /// another time would be taken for a part of the system.
+    fn exact(&self, _restored: &Path, _to: Option<&Path>) -> Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+
+    /// Returns the log that is kept beside the points, if the source has one.
+    fn log(&self) -> Option<&dyn Log> {
+        None
+    }
+
+    /// Waits until what was put back in place serves. Starts it first unless somebody else has: `is_started`. `told` hears how far it is.
+    fn open(&self, _is_started: bool, _told: &dyn Fn(&str)) -> Result<()> {
+        Ok(())
+    }
+
     /// Asks the system's own database whether `query` holds: whether the first value of its answer is true or above zero. The error is
     /// what it says instead, or why it can't be asked.
     fn holds(&self, query: &str) -> Result<(), String> {
@@ -101,6 +124,59 @@ pub struct Replay {
     /// How far it is put to use.
     pub until: Until,
 }
+
+/// What a source says of its log: files that it writes one after another, each of which is finished some time.
+pub trait Log {
+    /// Returns the folder into which those are restored that [`wants`](Self::wants) asks for; they stay until the system serves.
+    fn landing(&self, to: Option<&Path>) -> PathBuf;
+
+    /// Returns what a file of this name is; `None` if it is none of the log's.
+    fn file(&self, name: &str) -> Option<LogFile>;
+
+    /// Returns the position of the file after the one at `position`, where files are as long as this.
+    fn successor(&self, position: &str, file_bytes: u64) -> Option<String>;
+
+    /// Begins to receive it from the running system into `spool`, a folder that exists and holds what was received before: of whole files the
+    /// newest at least.
+    fn receive(&self, spool: &Path) -> Result<Box<dyn Receiver>>;
+
+    /// Keeps what stands there of the log, and was written after the last of it came into a vault, in `landing`: it is about to be
+    /// overwritten.
+    fn set_aside(&self, to: Option<&Path>) -> Result<()>;
+
+    /// Returns which files of the log, by their names, are needed to go on from the point that was restored into `restored`.
+    fn wants(&self, restored: &Path, to: Option<&Path>) -> Result<Wants>;
+}
+
+/// What a file is to a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFile {
+    /// Where it lies among all of them, relative.
+    pub path: PathBuf,
+    /// What it holds.
+    pub kind: LogKind,
+}
+
+/// What a file of a log holds. Positions are in order as texts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogKind {
+    /// All that belongs to a position.
+    Whole(String),
+    /// What there is of it so far.
+    Partial(String),
+    /// Something that is needed whatever the position.
+    Always,
+}
+
+/// A log that is being received. Dropped, it ends.
+pub trait Receiver: Send {
+    /// Waits until all that was committed when it was called is in the spool; `false` if that didn't happen in time. An error means that
+    /// nothing is received any more, and why.
+    fn catch_up(&mut self, within: std::time::Duration) -> Result<bool>;
+}
+
+/// Tells of a name whether the file is needed.
+pub type Wants = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// An instant in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]

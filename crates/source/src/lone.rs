@@ -1,7 +1,8 @@
 //! An input that holds one file, and the directories on the way to it: what databases and commands are captured as.
 
 use std::ffi::OsStr;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use vault::{Content, Input, Node, Unread};
@@ -57,5 +58,23 @@ impl<S: Stream> Input for Lone<S> {
 
     fn finish(&self) -> Vec<Unread> {
         self.stream.finish()
+    }
+}
+
+/// A file that nobody writes to any more.
+pub(crate) struct Whole {
+    pub(crate) file: File,
+    pub(crate) bytes: u64,
+}
+
+impl Read for Whole {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read(buffer)
+    }
+}
+
+impl Content for Whole {
+    fn unchanged(&mut self, bytes_read: u64) -> io::Result<bool> {
+        Ok(bytes_read == self.bytes)
     }
 }

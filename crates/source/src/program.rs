@@ -31,6 +31,18 @@ const PIPE_BYTES: usize = 1 << 20;
 pub struct Program {
     command: Vec<OsString>,
     within: Duration,
+    environment: Vec<(&'static str, Hidden)>,
+    user: Option<(u32, u32)>,
+}
+
+/// What nobody is shown.
+#[derive(Clone)]
+struct Hidden(String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
 }
 
 impl Program {
@@ -38,7 +50,10 @@ impl Program {
     pub fn new(command: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Self> {
         let command: Vec<OsString> = command.into_iter().map(Into::into).collect();
         match command.first() {
-            Some(program) if !program.is_empty() => Ok(Self { command, within: WITHIN_DEFAULT }),
+            Some(program) if !program.is_empty() => {
+                let (environment, user) = (Vec::new(), None);
+                Ok(Self { command, within: WITHIN_DEFAULT, environment, user })
+            }
             _ => Err(Error::new("read a command", Kind::Invalid("it names no program".to_owned()))),
         }
     }
@@ -49,10 +64,35 @@ impl Program {
         Self { within: limit.min(WITHIN_MAX), ..self }
     }
 
+    /// Adds variables to its environment, which may be secrets.
+    pub(crate) fn environment(mut self, variables: Vec<(&'static str, String)>) -> Self {
+        self.environment.extend(variables.into_iter().map(|(name, value)| (name, Hidden(value))));
+        self
+    }
+
+    /// Lets it run as this user and group, if that is another one and we may.
+    pub(crate) fn by(mut self, uid: u32, gid: u32) -> Self {
+        self.user = (rustix::process::geteuid().is_root() && uid != 0).then_some((uid, gid));
+        self
+    }
+
     /// Returns the program as a person would name it: without its arguments, which may hold secrets.
     #[must_use]
     pub fn name(&self) -> String {
         self.command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default()
+    }
+
+    /// Runs it to its end and hands over each piece of what it prints. How it ended is for the caller to judge: the error is only that it
+    /// could not be followed.
+    pub(crate) fn hear(&self, mut heard: impl FnMut(&[u8])) -> Result<(), String> {
+        let mut running = self.start(Stdio::null())?;
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            match running.read(&mut piece).map_err(|error| running.broken(&error))? {
+                0 => return Ok(()),
+                read => heard(piece.get(..read).unwrap_or_default()),
+            }
+        }
     }
 
     /// Runs it to its end with nothing to read. The error says what went wrong, with its last words.
@@ -103,7 +143,13 @@ impl Program {
         let Some((program, arguments)) = self.command.split_first() else {
             return Err("no program is named".to_owned());
         };
-        let mut child = std::process::Command::new(program)
+        let mut command = std::process::Command::new(program);
+        command.envs(self.environment.iter().map(|(name, value)| (name, &value.0)));
+        if let Some((uid, gid)) = self.user {
+            // A folder that this user may not enter would be the first thing that it complains of.
+            command.uid(uid).gid(gid).current_dir("/");
+        }
+        let mut child = command
             .args(arguments)
             .stdin(stdin)
             .stdout(Stdio::piped())
@@ -196,6 +242,18 @@ impl Running {
             }
             Err(error) => Err(self.broken(&error)),
         }
+    }
+
+    /// Says how it ended, if it has; it should not have.
+    pub(crate) fn over(&mut self) -> Option<String> {
+        let mut fds = vec![PollFd::new(self.ended.as_ref()?, PollFlags::IN)];
+        let is_over = matches!(poll(&mut fds, Some(&Timespec::default())), Ok(1..));
+        drop(fds);
+        self.listen(true);
+        is_over.then(|| match self.carry(None) {
+            Ok(status) => self.judge(status).err().unwrap_or_else(|| self.say("has ended")),
+            Err(error) => self.broken(&error),
+        })
     }
 
     /// Says why it could not be run to its end.

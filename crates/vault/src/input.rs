@@ -62,6 +62,12 @@ pub trait Input: Send + Sync {
         false
     }
 
+    /// Returns where in the system's log the capture began, if it has one; such positions are in order as texts. Asked after
+    /// [`finish`](Input::finish).
+    fn position(&self) -> Option<String> {
+        None
+    }
+
     /// Called once, after everything was read: what went wrong as a whole (a command that exited with an error, a hook that
     /// failed). The default says that all is well.
     fn finish(&self) -> Vec<Unread> {

@@ -40,7 +40,8 @@ impl Checker<'_, '_> {
         }
         let every = self.plan.policy_of(system).every;
         let zero = crate::Period::default();
-        if system.rpo > zero && every > system.rpo {
+        let has_log = system.source.as_ref().and_then(Source::wal).is_some_and(|wal| wal != Wal::None);
+        if system.rpo > zero && every > system.rpo && !has_log {
             let at = if system.policy.every.is_some() {
                 format!("{path}.policy.every")
             } else {

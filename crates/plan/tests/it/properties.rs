@@ -272,6 +272,8 @@ prop_compose! {
             files: 200,
             bytes: 1_000,
             vaults: vec![],
+            ended: None,
+            position: None,
             touched,
             touched_files,
             incompressible,
@@ -324,7 +326,7 @@ proptest! {
                 Wanted::Latest => prop_assert!(complete_newest.is_none_or(|newest| point.time == newest)),
                 Wanted::LastVerified => prop_assert!(point.verified.is_some()),
                 Wanted::Before(time) => prop_assert!(point.time < time),
-                Wanted::LastClean | Wanted::Id(_) => {}
+                Wanted::LastClean | Wanted::Id(_) | Wanted::Until(_) => {}
             }
             if !point.complete {
                 prop_assert!(choice.reasons[0].contains("incomplete"), "{:?}", choice.reasons);

@@ -27,13 +27,15 @@ fn point() -> Facts {
         touched_files: 0,
         incompressible: 0.0,
         bytes_new: 0,
+        ended: None,
+        position: None,
     }
 }
 
 /// Decides with everything there, but for one change.
 fn decide(change: impl FnOnce(&mut RunbookInput<'_>)) -> Runbook {
     let plan = plan();
-    let available = || Available { points: vec![point()], standing: vec![] };
+    let available = || Available { points: vec![point()], standing: vec![], log: None };
     let mut input = RunbookInput {
         plan: &plan,
         scenario: None,
@@ -76,7 +78,7 @@ fn a_system_starts_when_what_comes_first_is_back_and_nobody_waits_for_the_rest()
         text.replace("host = \"shop-1\"\n", "host = \"shop-1\"\nrecover.start = { service = \"nginx\" }\n");
     text.push_str("[systems.portal]\nhost = \"shop-1\"\nneeds = [\"shop\"]\nrto = \"1 hour\"\nrpo = \"1 hour\"\nsource.files = { paths = [\"/srv/portal\"] }\nrecover.start = { service = \"portal\" }\n");
     let plan = read(&text).plan.unwrap();
-    let all = || Available { points: vec![point()], standing: vec![] };
+    let all = || Available { points: vec![point()], standing: vec![], log: None };
     let book = |to: Option<String>| {
         decide(|input| {
             // The plan lives as long as the test.
@@ -144,8 +146,8 @@ fn a_sign_of_tampering_in_one_system_counts_for_all_on_its_machine() {
             small("late", 1_300, Some(0.0)),
         ];
         let shop = vec![small("first", 1_001, None), large("second", 1_100, 1), large("struck", 1_200, 100)];
-        input.available.insert("orders".into(), Available { points: orders, standing: vec![] });
-        input.available.insert("shop".into(), Available { points: shop, standing: vec![] });
+        input.available.insert("orders".into(), Available { points: orders, standing: vec![], log: None });
+        input.available.insert("shop".into(), Available { points: shop, standing: vec![], log: None });
     });
     let chosen: BTreeMap<_, _> =
         book.systems.iter().map(|entry| (entry.system.0.as_str(), entry.choice.point.id.as_str())).collect();

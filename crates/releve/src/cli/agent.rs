@@ -1,11 +1,14 @@
 //! `releve agent`: the schedule of the plan.
 
+mod logs;
+
 use super::backup;
 use crate::session::{Session, read_plan};
 use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
 use engine::Watch;
 use jiff::Timestamp;
+use logs::Logs;
 use plan::immutable::look_every;
 use plan::schedule::{History, due};
 use plan::{SystemName, VaultName};
@@ -48,12 +51,14 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     signal_hook::flag::register(SIGHUP, Arc::clone(&reload))
         .map_err(|error| engine::Error::new(error.to_string()))?;
     let state = session.state()?;
-    let screen = Screen::new(session.json, true);
+    let screen = Arc::new(Screen::new(session.json, true));
     let mut current = copy(session, session.plan.clone());
     let mut stamp = stamp_of(&session.plan_path);
     let mut exit = Exit::Done;
     screen.line(&format!("agent on {}: {} systems", session.holder.hostname, current.plan.systems.len()));
     let watch = watch(&screen, options);
+    // One run has no time to receive anything.
+    let mut logs = (!options.once).then(|| Logs::keep(&current, &screen));
     let mut doubted = 0;
     while !stop.load(Relaxed) {
         let now_stamp = stamp_of(&session.plan_path);
@@ -63,6 +68,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 Ok((Some(plan), _)) => {
                     screen.line("the plan has changed: taken over");
                     current = copy(session, plan);
+                    if logs.take().is_some() {
+                        logs = Some(Logs::keep(&current, &screen));
+                    }
                 }
                 Ok((None, diagnostics)) => {
                     show::diagnostics(&diagnostics, false);
@@ -93,6 +101,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             std::thread::park_timeout(LOOK_EVERY);
         }
     }
+    drop(logs);
     screen.line("agent stopped");
     Ok(Exit::Done)
 }

@@ -17,6 +17,7 @@ mod status;
 mod sync;
 mod undelete;
 mod verify;
+mod wal;
 
 use crate::session::Session;
 use crate::{Exit, Outcome};
@@ -85,6 +86,8 @@ enum Verb {
     Status(status::Options),
     /// Run the schedule of the plan until stopped
     Agent(agent::Options),
+    /// What PostgreSQL calls to keep its WAL, and to get it back
+    Wal(wal::Options),
     /// Look after what Relève remembers
     State(state::Options),
     /// Print the JSON Schema of the plan, for editors
@@ -140,6 +143,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
                 Verb::Undelete(options) => undelete::run(&session, &options),
                 Verb::Status(options) => status::run(&session, &options),
                 Verb::Agent(options) => agent::run(&session, &options),
+                Verb::Wal(options) => wal::run(&session, &options),
                 Verb::State(options) => state::run(&session, &options),
                 _ => Ok(Exit::Usage),
             }

@@ -9,7 +9,7 @@ use engine::survey::survey;
 use engine::vaults::Absent;
 use engine::{Error, source_of};
 use jiff::Timestamp;
-use plan::{Available, Period, Runbook, RunbookInput, ScenarioName, Standing, StepKind, SystemName};
+use plan::{Available, Period, Runbook, RunbookInput, ScenarioName, Standing, StepKind, SystemName, Wanted};
 use source::Stands;
 use state::{Body, State};
 use std::collections::BTreeMap;
@@ -34,11 +34,14 @@ pub(super) struct Options {
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// The point: an id, `latest`, `last verified` or `last clean`; overrides the scenario
-    #[arg(long, value_name = "ID", conflicts_with = "before")]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["before", "until"])]
     point: Option<String>,
-    /// The newest complete point from before this instant, with its zone
-    #[arg(long, value_name = "TIME")]
+    /// What there was at this instant, with its zone: the newest complete point from before it, and with a log all that was committed by then
+    #[arg(long, value_name = "TIME", conflicts_with = "until")]
     before: Option<String>,
+    /// For a system with a log: up to a position, a named point or right before a transaction: `position 0/16B3748`, `name NAME`, `transaction 4711`
+    #[arg(long, value_name = "WHAT")]
+    until: Option<String>,
     /// Show what would happen, and stop
     #[arg(long)]
     dry_run: bool,
@@ -55,9 +58,10 @@ pub(super) struct Options {
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let systems = session.systems(&options.systems)?;
     let scenario = scenario(session, options.scenario.as_deref())?;
-    let wanted = match (&options.point, &options.before) {
-        (None, None) => None,
-        (point, before) => Some(wanted(point.as_deref().unwrap_or("latest"), before.as_deref())?),
+    let wanted = match (&options.point, &options.before, &options.until) {
+        (None, None, None) => None,
+        (None, None, Some(until)) => Some(until_wanted(until)?),
+        (point, before, _) => Some(wanted(point.as_deref().unwrap_or("latest"), before.as_deref())?),
     };
     // Nothing of the dead server is needed: without state, what was verified isn't known, and that is all.
     let state = session.state().ok();
@@ -70,7 +74,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         let points = survey.facts(name, &verified);
         let standing =
             if systems.contains(name) { standing(session, name, options.to.as_deref())? } else { Vec::new() };
-        available.insert(name.clone(), Available { points, standing });
+        available.insert(name.clone(), Available { points, log: survey.log(name), standing });
     }
     let book = plan::runbook(&RunbookInput {
         plan: &session.plan,
@@ -148,6 +152,18 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     } else {
         Exit::Finding
     })
+}
+
+/// Reads `--until`.
+fn until_wanted(text: &str) -> Result<Wanted, Failure> {
+    match text.parse() {
+        Ok(wanted @ Wanted::Until(_)) => Ok(wanted),
+        _ => {
+            let help = "write --until 'position 0/16B3748', 'name before-migration' or 'transaction 4711'; for a time, --before";
+            show::error(&Error::new(format!("`{text}` names no place in a log")).help(help));
+            Err(Failure::Said(Exit::Usage))
+        }
+    }
 }
 
 /// Lets nothing be removed from the vaults while a recovery is under way: what it may need must stay.
@@ -269,6 +285,7 @@ fn print_book(book: &Runbook, session: &Session) {
                         .unwrap_or_default()
                         .join(" "))
                 ),
+                StepKind::Open => eprintln!("    waits     until it has recovered and takes writes"),
                 StepKind::Check(check) => eprintln!("    checks    {check}"),
                 _ => {}
             }

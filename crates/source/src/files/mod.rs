@@ -9,6 +9,7 @@ mod tree;
 
 pub use journal::Journal;
 pub(crate) use journal::Run;
+pub(crate) use tree::Tree;
 
 use crate::error::at;
 use crate::program::Program;
@@ -167,6 +168,12 @@ impl Source for Files {
         let places: Vec<_> = Roots::new(&self.paths)?.paths().iter().map(|path| under(to, path)).collect();
         look(places.iter().map(PathBuf::as_path))
     }
+}
+
+/// Opens a view of these paths, of which nothing is left out.
+pub(crate) fn open_tree(paths: &[PathBuf]) -> Result<Tree> {
+    let roots = Roots::new(paths)?;
+    Tree::open(roots, Excludes::default(), false, None).map_err(|error| Error::io("open /", error))
 }
 
 /// Patterns as [`Files::exclude`] takes them, for other purposes.

@@ -32,7 +32,7 @@ const MADE_UP: [u64; 20] = [
 ];
 
 /// The files below the named paths.
-pub(super) struct Tree {
+pub(crate) struct Tree {
     reach: Reach,
     roots: Roots,
     excludes: Excludes,

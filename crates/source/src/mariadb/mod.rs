@@ -121,6 +121,13 @@ impl Source for Mariadb {
         })
     }
 
+    fn ready(&self, to: Option<&Path>) -> Result<()> {
+        match to {
+            Some(_) => Ok(()),
+            None => self.client()?.ask("SELECT 1").map(drop),
+        }
+    }
+
     fn holds(&self, query: &str) -> Result<(), String> {
         let rows = self.client().and_then(|client| client.ask_within(query, CHECK_WITHIN));
         let rows = rows.map_err(|error| format!("{query}: {error}"))?;

@@ -5,7 +5,7 @@ mod replace;
 
 use crate::error::at;
 use crate::files::under;
-use crate::lone::{Lone, Stream};
+use crate::lone::{Lone, Stream, Whole};
 use crate::machine::{self, Names};
 use crate::standing::{Standing, look};
 use crate::{Capture, Error, Kind, Landing, PutBack, Replay, Result, Source, is_true};
@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -177,23 +177,5 @@ impl Stream for Copied {
         let damaged =
             |why: &String| Unread { path: self.path.clone(), why: format!("the database is damaged: {why}") };
         self.file.damage.iter().map(damaged).collect()
-    }
-}
-
-/// A file that nobody else knows of.
-struct Whole {
-    file: File,
-    bytes: u64,
-}
-
-impl Read for Whole {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read(buffer)
-    }
-}
-
-impl Content for Whole {
-    fn unchanged(&mut self, bytes_read: u64) -> io::Result<bool> {
-        Ok(bytes_read == self.bytes)
     }
 }

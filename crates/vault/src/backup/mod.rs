@@ -15,8 +15,12 @@
 //! What it doesn't promise: a consistent instant. A file that changes while it is read is read again and, if it goes on
 //! changing, named; consistency across files is the source's business.
 
+mod append;
 mod read;
+mod slot;
 mod walk;
+
+pub use append::{Addition, append, files_of};
 
 use crate::lock::{Holder, Lock, LockKind};
 use crate::packer::PackWriter;
@@ -26,6 +30,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How many unread things the point itself remembers. The count is exact; the rest of the list is in the report.
 const UNREAD_REMEMBERED: usize = 1000;
@@ -97,24 +102,9 @@ pub fn backup_since(
     parents: &[FileId],
     progress: &Progress,
 ) -> Result<BackupReport> {
-    let mut targets: Vec<Result<(Lock, PackWriter)>> = vaults
-        .iter()
-        .map(|vault| {
-            vault.check_writable()?;
-            let lock = Lock::take(vault, LockKind::Shared, &options.holder)?;
-            vault.refresh_index()?;
-            let writer = PackWriter::new(&lock);
-            Ok((lock, writer))
-        })
-        .collect();
+    let begun = Instant::now();
+    let targets = targets(vaults, options)?;
     let writers: Vec<&PackWriter> = targets.iter().flatten().map(|(_, writer)| writer).collect();
-    if writers.is_empty() {
-        // Nobody to write to: each vault's own error says it better than a sum of them.
-        let first = targets.drain(..).find_map(Result::err);
-        return Err(
-            first.unwrap_or_else(|| Error::new("backup", Kind::Unsupported("no vault to write to".into())))
-        );
-    }
     if let Some((_, parent)) = &options.parent
         && let Some(info) = &parent.releve
     {
@@ -141,11 +131,43 @@ pub fn backup_since(
         unread_count: unread.len() as u64,
         unread: unread.iter().take(UNREAD_REMEMBERED).map(UnreadInfo::from).collect(),
         change: captured.change,
+        ended: jiff::SignedDuration::try_from(begun.elapsed())
+            .ok()
+            .and_then(|took| options.time.checked_add(took).ok()),
+        position: input.position(),
+        log: None,
     };
     let snapshot = snapshot(options, captured.tree, info.clone());
 
+    let vaults = register(targets, &snapshot, progress);
+    Ok(BackupReport { tree: captured.tree, info, unread, believed, vaults })
+}
+
+/// A vault that is written to, under its lock.
+type Target = (Lock, PackWriter);
+
+/// Makes the vaults ready to be written to. An error means that none of them is.
+fn targets(vaults: &[Arc<Repository>], options: &BackupOptions) -> Result<Vec<Result<Target>>> {
+    let target = |vault: &Arc<Repository>| {
+        vault.check_writable()?;
+        let lock = Lock::take(vault, LockKind::Shared, &options.holder)?;
+        vault.refresh_index()?;
+        let writer = PackWriter::new(&lock);
+        Ok((lock, writer))
+    };
+    let mut targets: Vec<Result<Target>> = vaults.iter().map(target).collect();
+    if targets.iter().any(Result::is_ok) {
+        return Ok(targets);
+    }
+    // Nobody to write to: each vault's own error says it better than a sum of them.
+    let first = targets.drain(..).find_map(Result::err);
+    Err(first.unwrap_or_else(|| Error::new("backup", Kind::Unsupported("no vault to write to".into()))))
+}
+
+/// Waits in each vault until everything is durable, and registers the point there.
+fn register(targets: Vec<Result<Target>>, snapshot: &Snapshot, progress: &Progress) -> Vec<Result<Written>> {
     progress.set_phase("finishing");
-    let written = |target: Result<(Lock, PackWriter)>| {
+    let written = |target: Result<Target>| {
         let (lock, writer) = target?;
         let repository = Arc::clone(writer.repository());
         let bytes = writer.finish()?;
@@ -153,26 +175,25 @@ pub fn backup_since(
             return Err(Error::new("backup", Kind::Interrupted));
         }
         lock.guard().check()?;
-        let snapshot = repository.write_snapshot(&snapshot)?;
+        let snapshot = repository.write_snapshot(snapshot)?;
         drop(lock);
         Ok(Written { snapshot, bytes })
     };
     // Side by side: a distant vault's last uploads must not keep the local point waiting.
-    let vaults = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let threads: Vec<_> = targets.into_iter().map(|target| scope.spawn(|| written(target))).collect();
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
             .collect()
-    });
-    Ok(BackupReport { tree: captured.tree, info, unread, believed, vaults })
+    })
 }
 
 /// Returns whether every vault that is written to holds the point before, whole. Asked under the locks: from now on nobody
 /// takes anything away that it needs.
 fn holds_parent(
     vaults: &[Arc<Repository>],
-    targets: &[Result<(Lock, PackWriter)>],
+    targets: &[Result<Target>],
     options: &BackupOptions,
     parents: &[FileId],
 ) -> bool {

@@ -1,8 +1,8 @@
 //! Reads files and cuts them into pieces.
 
-use super::walk::Slot;
+use super::slot::Slot;
 use crate::sink::{Press, Sink};
-use crate::{BlobId, BlobKind, Content, Input, Node, NodeKind, Progress};
+use crate::{BlobId, BlobKind, Input, Node, NodeKind, Progress};
 use crossbeam_channel::Sender;
 use std::io::{self, Read};
 use std::path::Path;
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// bounds the memory of the queue.
 const PIECE_MIN: usize = 512 << 10;
 const PIECE_AVERAGE: usize = 1 << 20;
-const PIECE_MAX: usize = 4 << 20;
+pub(super) const PIECE_MAX: usize = 4 << 20;
 /// A file that changes while it is read is read again, if that is cheap: up to this many bytes, this often.
 const REREAD_MAX: u64 = 64 << 20;
 const TRIES: u32 = 3;
@@ -110,7 +110,7 @@ impl<'a> Reader<'a, '_> {
         let mut content = self.input.open(path, node)?;
         // One byte more than the shortest piece: a file that ends within is small, whatever `stat` said.
         self.room(PIECE_MIN + 1);
-        let mut filled = fill(&mut *content, &mut self.buffer, 0, PIECE_MIN + 1)?;
+        let mut filled = fill(&mut content, &mut self.buffer, 0, PIECE_MIN + 1)?;
         let (read, total) = if filled <= PIECE_MIN {
             let bytes = self.buffer.get(..filled).unwrap_or_default();
             let blob = (!bytes.is_empty()).then(|| self.sink.put(BlobKind::Data, bytes, &mut self.press));
@@ -127,7 +127,7 @@ impl<'a> Reader<'a, '_> {
             let mut number = 0;
             loop {
                 let length = self.buffer.len();
-                filled = fill(&mut *content, &mut self.buffer, filled, length)?;
+                filled = fill(&mut content, &mut self.buffer, filled, length)?;
                 let at_end = filled < length;
                 let available = self.buffer.get(..filled).unwrap_or_default();
                 let mut start = 0;
@@ -159,10 +159,15 @@ impl<'a> Reader<'a, '_> {
 }
 
 /// Reads until `buffer[..until]` is full or the content ends; returns how much is filled.
-fn fill(content: &mut dyn Content, buffer: &mut [u8], mut filled: usize, until: usize) -> io::Result<usize> {
+pub(super) fn fill(
+    content: &mut dyn Read,
+    buffer: &mut [u8],
+    mut filled: usize,
+    until: usize,
+) -> io::Result<usize> {
     while filled < until {
         let room = buffer.get_mut(filled..until).unwrap_or_default();
-        match Read::read(content, room) {
+        match content.read(room) {
             Ok(0) => break,
             Ok(n) => filled += n,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -172,7 +177,7 @@ fn fill(content: &mut dyn Content, buffer: &mut [u8], mut filled: usize, until: 
     Ok(filled)
 }
 
-fn next_cut(bytes: &[u8]) -> usize {
+pub(super) fn next_cut(bytes: &[u8]) -> usize {
     if bytes.len() <= PIECE_MIN {
         return bytes.len();
     }

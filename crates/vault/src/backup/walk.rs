@@ -4,12 +4,13 @@
 //! left of the point before when all that was met of it elsewhere is taken away.
 
 use super::read::{Piece, Reader};
+use super::slot::{Dir, Slot, close};
 use super::{BackupOptions, Captured};
 use crate::packer::PackWriter;
 use crate::sink::{Press, Sink};
 use crate::{
-    BlobId, BlobKind, Change, Error, Input, Kind, Node, NodeKind, Progress, Repository, Result, Since,
-    Timestamp, Unread, format,
+    BlobId, Change, Error, Input, Kind, Node, NodeKind, Progress, Repository, Result, Since, Timestamp,
+    Unread,
 };
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::ffi::OsStr;
@@ -29,34 +30,18 @@ const PIECES: usize = 4;
 const SETTLED_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What all threads of one backup share.
-struct Shared<'a> {
+pub(super) struct Shared<'a> {
     input: &'a dyn Input,
-    sink: Sink<'a>,
+    pub(super) sink: Sink<'a>,
     progress: &'a Progress,
-    unread: Mutex<Vec<Unread>>,
-    presses: Mutex<Vec<Press>>,
-    root: Mutex<Option<BlobId>>,
-    files: AtomicU64,
-    bytes: AtomicU64,
+    pub(super) unread: Mutex<Vec<Unread>>,
+    pub(super) presses: Mutex<Vec<Press>>,
+    pub(super) root: Mutex<Option<BlobId>>,
+    pub(super) files: AtomicU64,
+    pub(super) bytes: AtomicU64,
     /// Files that are being read, or wait for it.
     reading: Mutex<usize>,
     all_read: Condvar,
-}
-
-/// The place of one entry in its directory. It must be filled or left out: the directory waits for it.
-pub(super) struct Slot<'a> {
-    dir: Arc<Dir<'a>>,
-    at: usize,
-}
-
-/// A directory whose entries are being captured.
-struct Dir<'a> {
-    shared: &'a Shared<'a>,
-    nodes: Mutex<Vec<Option<Node>>>,
-    /// Entries under way, and 1 for the walker.
-    open: AtomicUsize,
-    /// Its own node and its place in the directory above; none at the root.
-    own: Mutex<Option<(Node, Slot<'a>)>>,
 }
 
 #[expect(clippy::large_enum_variant, reason = "nearly every job is a file")]
@@ -553,59 +538,6 @@ impl Shared<'_> {
     }
 }
 
-impl Slot<'_> {
-    /// Puts the captured entry in its place.
-    pub(super) fn fill(self, node: Node) {
-        let shared = self.dir.shared;
-        if !node.is_dir() {
-            shared.files.fetch_add(1, Relaxed);
-            shared.bytes.fetch_add(node.size(), Relaxed);
-        }
-        if let Some(place) = lock(&self.dir.nodes).get_mut(self.at) {
-            *place = Some(node);
-        }
-        close(self.dir);
-    }
-
-    /// Leaves the entry out: it has vanished.
-    pub(super) fn leave_out(self) {
-        close(self.dir);
-    }
-
-    /// Leaves the entry out and says why: it makes the point incomplete.
-    pub(super) fn fail(self, path: &Path, why: &str) {
-        self.note(path, why);
-        close(self.dir);
-    }
-
-    /// Says that the entry can't be trusted, and keeps it.
-    pub(super) fn note(&self, path: &Path, why: &str) {
-        lock(&self.dir.shared.unread).push(Unread { path: path.to_owned(), why: why.to_owned() });
-    }
-}
-
-/// Counts one entry as done; the last one writes the tree, and so on upwards. A loop and no recursion: paths can be deep.
-fn close(mut dir: Arc<Dir<'_>>) {
-    while dir.open.fetch_sub(1, AcqRel) == 1 {
-        let shared = dir.shared;
-        let mut nodes: Vec<Node> = std::mem::take(&mut *lock(&dir.nodes)).into_iter().flatten().collect();
-        let json = format::tree::write(&mut nodes);
-        let mut press = lock(&shared.presses).pop().unwrap_or_else(Press::new);
-        let tree = shared.sink.put(BlobKind::Tree, &json, &mut press);
-        lock(&shared.presses).push(press);
-        let own = lock(&dir.own).take();
-        let Some((mut node, slot)) = own else {
-            *lock(&shared.root) = Some(tree);
-            return;
-        };
-        node.kind = NodeKind::Dir { subtree: Some(tree) };
-        if let Some(place) = lock(&slot.dir.nodes).get_mut(slot.at) {
-            *place = Some(node);
-        }
-        dir = slot.dir;
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

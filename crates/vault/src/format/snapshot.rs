@@ -66,6 +66,28 @@ pub struct PointInfo {
     pub unread: Vec<UnreadInfo>,
     /// What changed since the point before.
     pub change: Change,
+    /// When the capture ended, by the clock that it began by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// Where in the system's log the capture began. Such positions are in order as texts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<String>,
+    /// What the point holds of a log, if that is what it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogInfo>,
+}
+
+/// What is known of a log that is kept beside a system's points.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogInfo {
+    /// From here on nothing is missing: a point whose position is no earlier can be rolled forward to the end.
+    pub from: String,
+    /// Everything that was committed by then is in it; `None` where nobody could tell.
+    pub until: Option<Timestamp>,
+    /// What was missing when this was written, last of all: it keeps the points before from going on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
 }
 
 /// Something that could not be read, for a person.

@@ -365,8 +365,10 @@ mod tests {
                 5 => NodeKind::Device { kind: DeviceKind::Block, number: 0x0103 },
                 _ => NodeKind::Device { kind: DeviceKind::Character, number: 0x0501 },
             };
+            // No attribute has a NUL in its name: one at the beginning says that the rest is encoded.
+            let other = target.into_iter().filter(|byte| *byte != 0).collect();
             let xattrs =
-                vec![Xattr { name: b"user.x".to_vec(), value: value.clone() }, Xattr { name: target, value }];
+                vec![Xattr { name: b"user.x".to_vec(), value: value.clone() }, Xattr { name: other, value }];
             let meta = Meta {
                 mode, uid: 1, gid: 2, user: Some("u".into()), group: None, mtime: time, atime: time, ctime: time,
                 inode: 7, device: 8, links: 1, xattrs,

@@ -36,6 +36,7 @@ fn a_server_that_is_down_is_tried_again_later() {
     let error = refused(&Mariadb::new(&server.url_of("a", "b")).unwrap());
     assert!(error.is_retryable(), "{error}");
     assert_eq!(source(&server).occupied(None).unwrap()[0].stands, Stands::Unknown);
+    assert!(source(&server).ready(None).is_err() && source(&server).ready(Some(Path::new("/tmp"))).is_ok());
 }
 
 #[test]

@@ -1,0 +1,347 @@
+//! Carries a system's log into its vaults, between two of its points.
+//!
+//! Files come into a spool on this machine first, from where they go into every vault; one that is in all of them leaves it. In a vault the
+//! log is a point of a system of its own, `NAME/log`: each new one holds all of the log that any complete point of the system can need,
+//! and takes the place of the one before.
+
+use crate::vaults::Opened;
+use crate::{Error, Result};
+use jiff::Timestamp;
+use plan::{SystemName, VaultName};
+use source::{Log, LogFile, LogKind};
+use state::State;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use vault::backup::{Addition, BackupOptions, append, files_of};
+use vault::{BlobId, FileId, FileKind, Holder, LogInfo, Progress, Repository, Snapshot};
+
+/// How long what was seen in a vault is relied on.
+const LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// How much may wait on this machine for a vault that doesn't answer; then what another vault holds goes first.
+const SPOOL_MAX: u64 = 16 << 30;
+
+/// Carries the log of one system.
+pub struct Carrier<'a> {
+    /// The system.
+    pub name: SystemName,
+    /// What its source says of its log.
+    pub log: &'a dyn Log,
+    /// Where files wait.
+    pub spool: PathBuf,
+    /// This machine and user.
+    pub holder: Holder,
+    seen: BTreeMap<VaultName, Seen>,
+}
+
+/// What is known of the log in one vault.
+struct Seen {
+    at: Instant,
+    newest: Option<(FileId, Snapshot)>,
+    /// With their lengths.
+    files: BTreeMap<PathBuf, u64>,
+    /// Where the earliest complete point of the system begins; files before are needed by none.
+    oldest: Option<String>,
+}
+
+/// What was carried.
+#[derive(Debug, Default)]
+pub struct Carried {
+    /// Files that were carried into some vault.
+    pub files: u64,
+    /// Bytes that were written for them.
+    pub bytes: u64,
+    /// The vaults that hold all there is now.
+    pub vaults: Vec<VaultName>,
+    /// Why the others don't.
+    pub failures: Vec<(VaultName, Error)>,
+    /// The first file that is missing in the log, if one is.
+    pub missing: Option<String>,
+    /// Bytes that still wait on this machine.
+    pub waiting: u64,
+}
+
+/// A file in the spool.
+struct Waiting {
+    file: LogFile,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl<'a> Carrier<'a> {
+    /// Returns a carrier that hasn't looked anywhere yet.
+    pub fn new(name: SystemName, log: &'a dyn Log, spool: PathBuf, holder: Holder) -> Self {
+        Self { name, log, spool, holder, seen: BTreeMap::new() }
+    }
+
+    /// Carries what is in the spool into these vaults. Everything that was committed by `until` is in it, as far as anybody could tell.
+    pub fn carry(
+        &mut self,
+        vaults: &[Opened],
+        state: Option<&State>,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Carried> {
+        let mut carried = Carried::default();
+        let waiting = self.waiting()?;
+        let mut groups: BTreeMap<Option<BlobId>, Vec<(VaultName, Arc<Repository>)>> = BTreeMap::new();
+        for opened in vaults {
+            let looked = opened.repository.clone().and_then(|vault| {
+                self.look(&opened.name, &vault)?;
+                Ok(vault)
+            });
+            match looked {
+                Ok(vault) => {
+                    let newest = self.seen.get(&opened.name).and_then(|seen| seen.newest.as_ref());
+                    let tree = newest.map(|(_, snapshot)| snapshot.tree);
+                    groups.entry(tree).or_default().push((opened.name.clone(), vault));
+                }
+                Err(error) => carried.failures.push((opened.name.clone(), error)),
+            }
+        }
+        for group in groups.into_values() {
+            self.carry_into(&group, &waiting, &Carrying { until, now, state }, &mut carried);
+        }
+        self.let_go(&waiting, vaults, &mut carried);
+        Ok(carried)
+    }
+
+    /// Returns what is in the spool.
+    fn waiting(&self) -> Result<Vec<Waiting>> {
+        let wrong = |error| Error::new(format!("read {}: {error}", self.spool.display()));
+        let mut waiting = Vec::new();
+        for entry in std::fs::read_dir(&self.spool).map_err(wrong)? {
+            let entry = entry.map_err(wrong)?;
+            let Some(file) = entry.file_name().to_str().and_then(|name| self.log.file(name)) else {
+                continue;
+            };
+            // One that was just finished has another name by now.
+            let Ok(meta) = entry.metadata() else { continue };
+            waiting.push(Waiting { file, path: entry.path(), bytes: meta.len() });
+        }
+        Ok(waiting)
+    }
+
+    /// Makes sure that it is known what a vault holds.
+    fn look(&mut self, name: &VaultName, vault: &Repository) -> Result<()> {
+        if self.seen.get(name).is_some_and(|seen| seen.at.elapsed() < LOOK_EVERY) {
+            return Ok(());
+        }
+        let (snapshots, _) = vault.snapshots()?;
+        let of = |snapshot: &Snapshot, system: &str| snapshot.tag("system") == Some(system);
+        let points =
+            snapshots.iter().filter(|(_, snapshot)| of(snapshot, &self.name.0) && snapshot.is_complete());
+        let positions: Option<Vec<&String>> =
+            points.map(|(_, snapshot)| snapshot.releve.as_ref()?.position.as_ref()).collect();
+        // A point that doesn't say where it begins may need all.
+        let oldest = positions.and_then(|positions| positions.into_iter().min().cloned());
+        let log = self.name.log();
+        let newest = snapshots.into_iter().rev().find(|(_, snapshot)| of(snapshot, &log));
+        let files = match &newest {
+            Some((_, snapshot)) => {
+                files_of(vault, &snapshot.tree)?.into_iter().map(|(path, node)| (path, node.size())).collect()
+            }
+            None => BTreeMap::new(),
+        };
+        self.seen.insert(name.clone(), Seen { at: Instant::now(), newest, files, oldest });
+        Ok(())
+    }
+
+    /// Carries into vaults that all hold the same so far.
+    fn carry_into(
+        &mut self,
+        group: &[(VaultName, Arc<Repository>)],
+        waiting: &[Waiting],
+        carrying: &Carrying<'_>,
+        carried: &mut Carried,
+    ) {
+        let Some(first) = group.first().and_then(|(name, _)| self.seen.get(name)) else { return };
+        // What any of these vaults can need stays in all of them.
+        let oldest = group.iter().map(|(name, _)| self.seen.get(name)?.oldest.as_ref()).min().flatten();
+        let had = &first.files;
+        let mut whole: BTreeSet<&str> = BTreeSet::new();
+        let names = had.keys().filter_map(|path| self.log.file(path.file_name()?.to_str()?));
+        let there: Vec<LogFile> = names.collect();
+        for file in there.iter().chain(waiting.iter().map(|waiting| &waiting.file)) {
+            if let LogKind::Whole(position) = &file.kind {
+                whole.insert(position);
+            }
+        }
+        let needed = |file: &LogFile| match &file.kind {
+            LogKind::Always => true,
+            LogKind::Whole(position) => oldest.is_none_or(|oldest| position >= oldest),
+            // A whole one has taken its place.
+            LogKind::Partial(position) => !whole.contains(position.as_str()),
+        };
+        let is_new = |waiting: &&Waiting| {
+            let is_partial = matches!(waiting.file.kind, LogKind::Partial(_));
+            needed(&waiting.file) && (is_partial || had.get(&waiting.file.path) != Some(&waiting.bytes))
+        };
+        let additions: Vec<&Waiting> = waiting.iter().filter(is_new).collect();
+        let keeps = |path: &Path| {
+            let file = path.file_name().and_then(|name| self.log.file(name.to_str()?));
+            file.is_some_and(|file| needed(&file))
+        };
+        let mut files: BTreeMap<PathBuf, u64> =
+            had.iter().filter(|(path, _)| keeps(path)).map(|(path, bytes)| (path.clone(), *bytes)).collect();
+        files.extend(additions.iter().map(|waiting| (waiting.file.path.clone(), waiting.bytes)));
+        let mut info = self.info(&files);
+        let before = first.newest.as_ref().and_then(|(_, snapshot)| snapshot.releve.as_ref()?.log.as_ref());
+        info.until = carrying.until.max(before.and_then(|before| before.until));
+        carried.missing = carried.missing.take().or_else(|| info.missing.clone());
+        if additions.is_empty() && before.is_some_and(|before| before.until >= info.until) {
+            carried.vaults.extend(group.iter().map(|(name, _)| name.clone()));
+            return;
+        }
+        let parent = first.newest.as_ref().map(|(_, snapshot)| snapshot.clone());
+        let added: Vec<Addition> = additions
+            .iter()
+            .map(|waiting| Addition { path: waiting.file.path.clone(), file: waiting.path.clone() })
+            .collect();
+        let repositories: Vec<Arc<Repository>> = group.iter().map(|(_, vault)| Arc::clone(vault)).collect();
+        let appended = self.options(carrying.now).and_then(|options| {
+            Ok(append(&repositories, parent.as_ref(), &keeps, &added, &options, info, &Progress::default())?)
+        });
+        let (snapshot, written) = match appended {
+            Ok(appended) => appended,
+            Err(error) => {
+                carried.failures.extend(group.iter().map(|(name, _)| (name.clone(), error.clone())));
+                return;
+            }
+        };
+        carried.files += added.len() as u64;
+        for ((name, vault), written) in group.iter().zip(written) {
+            match written {
+                Ok(written) => {
+                    carried.bytes += written.bytes;
+                    carried.vaults.push(name.clone());
+                    carrying.note(name, written.snapshot, &snapshot);
+                    let Some(seen) = self.seen.get_mut(name) else { continue };
+                    seen.files.clone_from(&files);
+                    if let Some((before, _)) = seen.newest.replace((written.snapshot, snapshot.clone())) {
+                        carrying.remove(name, vault, before);
+                    }
+                }
+                Err(error) => {
+                    // What it holds now is for the next look to find out.
+                    self.seen.remove(name);
+                    carried.failures.push((name.clone(), error.into()));
+                }
+            }
+        }
+    }
+
+    fn options(&self, now: Timestamp) -> Result<BackupOptions> {
+        Ok(BackupOptions {
+            point: vault::new_point_id()?,
+            system: self.name.log(),
+            source: "log".into(),
+            time: now,
+            paths: vec![format!("/{}", self.name.log())],
+            excludes: Vec::new(),
+            holder: self.holder.clone(),
+            parent: None,
+            threads: 0,
+        })
+    }
+
+    /// Returns from where on nothing is missing in these files.
+    fn info(&self, files: &BTreeMap<PathBuf, u64>) -> LogInfo {
+        let mut positions: BTreeMap<String, (bool, u64)> = BTreeMap::new();
+        for (path, bytes) in files {
+            let file = path.file_name().and_then(|name| self.log.file(name.to_str()?));
+            match file.map(|file| file.kind) {
+                Some(LogKind::Whole(position)) => _ = positions.insert(position, (true, *bytes)),
+                Some(LogKind::Partial(position)) => _ = positions.entry(position).or_insert((false, *bytes)),
+                _ => {}
+            }
+        }
+        let mut info = LogInfo::default();
+        let mut expected: Option<String> = None;
+        for (position, (is_whole, bytes)) in positions {
+            if expected.as_ref() != Some(&position) {
+                info.missing = expected;
+                info.from.clone_from(&position);
+            }
+            // Nothing follows on one that isn't whole.
+            expected = match is_whole {
+                true => self.log.successor(&position, bytes),
+                false => Some(format!("the rest of {position}")),
+            };
+        }
+        info
+    }
+
+    /// Lets go of what every vault has. What was received last stays: from there it goes on.
+    fn let_go(&self, waiting: &[Waiting], vaults: &[Opened], carried: &mut Carried) {
+        let newest = waiting.iter().filter_map(|waiting| waiting.position()).max();
+        let has = |seen: &Seen, file: &Waiting| {
+            let passed = seen
+                .oldest
+                .as_deref()
+                .zip(file.position())
+                .is_some_and(|(oldest, position)| position < oldest);
+            passed || seen.files.get(&file.file.path) == Some(&file.bytes)
+        };
+        let seen = || vaults.iter().map(|opened| self.seen.get(&opened.name));
+        let mut stays: Vec<&Waiting> = Vec::new();
+        for file in waiting {
+            let is_last = file.position().is_none_or(|position| Some(position) == newest);
+            let is_partial = matches!(file.file.kind, LogKind::Partial(_));
+            let everywhere = seen().all(|seen| seen.is_some_and(|seen| has(seen, file)));
+            if is_last || is_partial || !everywhere || std::fs::remove_file(&file.path).is_err() {
+                stays.push(file);
+            }
+        }
+        stays.sort_by(|a, b| a.position().cmp(&b.position()));
+        carried.waiting = stays.iter().map(|file| file.bytes).sum();
+        for file in stays {
+            let somewhere = seen().flatten().any(|seen| has(seen, file));
+            let is_last = file.position().is_none_or(|position| Some(position) == newest);
+            if carried.waiting > SPOOL_MAX
+                && somewhere
+                && !is_last
+                && std::fs::remove_file(&file.path).is_ok()
+            {
+                carried.waiting -= file.bytes;
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn position(&self) -> Option<&str> {
+        match &self.file.kind {
+            LogKind::Whole(position) | LogKind::Partial(position) => Some(position),
+            LogKind::Always => None,
+        }
+    }
+}
+
+/// What one run carries besides the files.
+struct Carrying<'a> {
+    until: Option<Timestamp>,
+    now: Timestamp,
+    state: Option<&'a State>,
+}
+
+impl Carrying<'_> {
+    /// Notes what was written: whoever misses it later knows that it was there.
+    fn note(&self, vault: &VaultName, file: FileId, snapshot: &Snapshot) {
+        let Some(state) = self.state else { return };
+        let point = snapshot.tag("point").unwrap_or_default();
+        let identity = format!("{point} {} {}", snapshot.tree, snapshot.time);
+        let _ = state.saw_written(&vault.0, &file.to_string(), &identity, self.now);
+    }
+
+    /// Removes the log that another holds whole by now. One that stays, since it can't or mustn't go, goes when the vault is pruned.
+    fn remove(&self, name: &VaultName, vault: &Repository, file: FileId) {
+        let Some(state) = self.state.filter(|state| matches!(state.held(), Ok(None))) else { return };
+        let file = file.to_string();
+        // In this order: what is there and was forgotten is just seen anew.
+        if state.unsee(&name.0, &file).is_ok() {
+            let _ = vault.store().remove(FileKind::Snapshot, &file);
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Keeps the logs of the systems on this machine: receives them as they are written, and carries them into the vaults. A thread for each,
+//! since a backup may take hours and a log can't wait that long.
+
+use crate::cli::wal::{policy_vaults, spool_of};
+use crate::session::Session;
+use crate::show::Screen;
+use engine::log::{Carried, Carrier};
+use engine::vaults::{Absent, Opened};
+use engine::{Error, Result, source_of};
+use jiff::Timestamp;
+use plan::{SystemName, Wal};
+use state::State;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often a log is carried at most, and at least.
+const EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How long the newest of a log is waited for.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
+/// How long nothing is tried after a failure: from, and up to.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The threads that keep logs. Dropped, they end.
+pub(super) struct Logs {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Logs {
+    /// Begins to keep the logs of all systems that run here.
+    pub(super) fn keep(session: &Session, screen: &Arc<Screen>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let here = |name: &&SystemName| {
+            let system = session.plan.systems.get(*name);
+            system.is_some_and(|system| session.plan.machine_name(&system.host) == session.holder.hostname)
+        };
+        let mut threads = Vec::new();
+        for name in session.plan.systems.keys().filter(here) {
+            let wal = session.plan.systems.get(name).and_then(|system| system.source.as_ref()?.wal());
+            let Some(wal) = wal.filter(|wal| *wal != Wal::None) else { continue };
+            let (session, name) = (super::copy(session, session.plan.clone()), name.clone());
+            let (stop, screen) = (Arc::clone(&stop), Arc::clone(screen));
+            threads.push(std::thread::spawn(move || {
+                Keeper { session, name, wal, stop: &stop, screen: &screen, said: None }.keep();
+            }));
+        }
+        Self { stop, threads }
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Keeper<'a> {
+    session: Session,
+    name: SystemName,
+    wal: Wal,
+    stop: &'a AtomicBool,
+    screen: &'a Screen,
+    /// What was said last: the same trouble is told once.
+    said: Option<String>,
+}
+
+impl Keeper<'_> {
+    fn keep(mut self) {
+        let mut pause = PAUSE.0;
+        while !self.stop.load(Relaxed) {
+            let begun = Instant::now();
+            match self.receive() {
+                Ok(()) => return,
+                Err(error) => self.tell(Some(format!("its log is not received: {error}"))),
+            }
+            // One that went well for a while begins anew.
+            pause = if begun.elapsed() > PAUSE.1 { PAUSE.0 } else { (pause * 2).min(PAUSE.1) };
+            self.wait(pause);
+        }
+    }
+
+    fn tell(&mut self, trouble: Option<String>) {
+        if trouble != self.said {
+            match &trouble {
+                Some(trouble) => self.screen.line(&format!("{}: {trouble}", self.name)),
+                None => self.screen.line(&format!("{}: its log is in the vaults again", self.name)),
+            }
+            self.said = trouble;
+        }
+    }
+
+    fn wait(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while !self.stop.load(Relaxed) && Instant::now() < until {
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+
+    /// Receives and carries until told to stop.
+    fn receive(&mut self) -> Result<()> {
+        let session = super::copy(&self.session, self.session.plan.clone());
+        let system = session.plan.systems.get(&self.name).ok_or_else(|| Error::new("no such system"))?;
+        let source = source_of(&session.plan, system, session.secrets())?;
+        let log = source.log().ok_or_else(|| Error::new("its source has no log"))?;
+        let spool = spool_of(&session, &self.name)?;
+        let state = session.state()?;
+        let mut receiver = match self.wal {
+            Wal::Stream => Some(log.receive(&spool)?),
+            Wal::Archive | Wal::None => None,
+        };
+        let every = (system.rpo.0 / 3).clamp(EVERY.0, EVERY.1);
+        let mut carrier = Carrier::new(self.name.clone(), log, spool, session.holder.clone());
+        let names = policy_vaults(&session, &self.name);
+        let mut vaults: Vec<Opened> = Vec::new();
+        while !self.stop.load(Relaxed) {
+            let now = Timestamp::now();
+            let until = match &mut receiver {
+                Some(receiver) => receiver.catch_up(CATCH_UP_WITHIN)?.then_some(now),
+                None => None,
+            };
+            if vaults.is_empty() || vaults.iter().any(|opened| opened.repository.is_err()) {
+                vaults = session.open(&names, Absent::Create, Some(&state));
+            }
+            let carried = self.carry(&mut carrier, &vaults, &state, until)?;
+            for (vault, _) in &carried.failures {
+                // Opened anew: it may have been gone, or another be there.
+                vaults.retain(|opened| &opened.name != vault);
+            }
+            if vaults.len() < names.len() {
+                vaults.clear();
+            }
+            self.wait(every);
+        }
+        Ok(())
+    }
+
+    fn carry(
+        &mut self,
+        carrier: &mut Carrier<'_>,
+        vaults: &[Opened],
+        state: &State,
+        until: Option<Timestamp>,
+    ) -> Result<Carried> {
+        let carried = carrier.carry(vaults, Some(state), until, Timestamp::now())?;
+        let failures =
+            carried.failures.iter().map(|(vault, error)| format!("its log is not in {vault}: {error}"));
+        let missing = carried.missing.iter().map(|missing| {
+            format!("A GAP in its log: {missing} is missing. Points before it can't be rolled forward; the next backup closes it")
+        });
+        let trouble = failures.chain(missing).collect::<Vec<_>>().join("; ");
+        self.tell((!trouble.is_empty()).then_some(trouble));
+        Ok(carried)
+    }
+}

@@ -1,0 +1,186 @@
+//! `releve wal`: what PostgreSQL calls by `archive_command` and `restore_command`.
+
+use crate::session::Session;
+use crate::show::{self, size};
+use crate::{Exit, Failure, Outcome};
+use engine::log::Carrier;
+use engine::survey::survey;
+use engine::vaults::Absent;
+use engine::{Error, Result, source_of};
+use jiff::Timestamp;
+use plan::{SystemName, VaultName};
+use std::fs::{self, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+use vault::Progress;
+use vault::restore::{RestoreOptions, restore};
+
+/// What `wal` takes.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    /// Put a full segment into the vaults: PostgreSQL's archive_command
+    #[command(
+        after_help = "Examples:\n  archive_command = 'releve --plan /etc/releve/plan.toml wal push orders %p'     in postgresql.conf\n\n\
+        For systems with wal = \"archive\". Ends well once one vault holds the segment; for the others it waits on this machine, and the agent\n\
+        or the next push carries it there. A relative path is taken from the data directory, as PostgreSQL means it."
+    )]
+    Push {
+        /// The system
+        system: String,
+        /// The segment: %p
+        path: PathBuf,
+    },
+    /// Get a segment back from the vaults: PostgreSQL's restore_command
+    #[command(
+        after_help = "Examples:\n  restore_command = 'releve --plan /etc/releve/plan.toml wal fetch orders %f %p'  in postgresql.conf of a replica\n\n\
+        `releve recover` needs no restore_command: it brings the log along. Exit status 1: no vault has it, which is how a recovery ends."
+    )]
+    Fetch {
+        /// The system
+        system: String,
+        /// The name of the segment: %f
+        name: String,
+        /// Where to: %p
+        path: PathBuf,
+    },
+}
+
+pub(super) fn run(session: &Session, options: &Options) -> Outcome {
+    let one = |system: &String| -> std::result::Result<SystemName, Failure> {
+        let named = session.systems(std::slice::from_ref(system))?.into_iter().next();
+        named.ok_or(Failure::Said(Exit::Usage))
+    };
+    match &options.verb {
+        Verb::Push { system, path } => push(session, &one(system)?, path),
+        Verb::Fetch { system, name, path } => fetch(session, &one(system)?, name, path),
+    }
+}
+
+/// Returns the vaults that a system's log goes to from here.
+pub(super) fn policy_vaults(session: &Session, name: &SystemName) -> Vec<VaultName> {
+    let system = session.plan.systems.get(name);
+    let mut names = system.map(|system| session.plan.policy_of(system).vaults).unwrap_or_default();
+    names.retain(|vault| session.plan.writes(vault, &session.holder.hostname));
+    names
+}
+
+/// Returns the folder where a system's log waits for its vaults.
+pub(super) fn spool_of(session: &Session, name: &SystemName) -> Result<PathBuf> {
+    let spool = session.state_dir.join("log").join(&name.0);
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&spool);
+    made.map_err(|error| Error::new(format!("make the folder {}: {error}", spool.display())))?;
+    Ok(spool)
+}
+
+fn push(session: &Session, name: &SystemName, path: &Path) -> Outcome {
+    let system = session.plan.systems.get(name).ok_or_else(|| Error::new("no such system"))?;
+    let source = source_of(&session.plan, system, session.secrets())?;
+    let log = source.log().ok_or_else(|| no_log(name))?;
+    let file = path.file_name().and_then(|file| file.to_str()).unwrap_or_default();
+    // What says where a copy began is for other programs than this one.
+    if log.file(file).is_none() {
+        if file.ends_with(".backup") {
+            return Ok(Exit::Done);
+        }
+        show::error(&Error::new(format!("{}: that is no name of a segment of WAL", path.display())));
+        return Ok(Exit::Usage);
+    }
+    let spool = spool_of(session, name)?;
+    let written = into_spool(path, &spool, file)
+        .map_err(|error| Error::new(format!("keep {} in {}: {error}", path.display(), spool.display())))?;
+    let state = session.state()?;
+    // Another push, or the agent, may be carrying; what is in the spool comes along with theirs or with the next.
+    let vaults = session.open(&policy_vaults(session, name), Absent::Create, Some(&state));
+    let mut carrier = Carrier::new(name.clone(), log, spool, session.holder.clone());
+    let until = Timestamp::try_from(written).ok();
+    let carried = carrier.carry(&vaults, Some(&state), until, Timestamp::now())?;
+    for (vault, error) in &carried.failures {
+        eprintln!("warning: {file} is not in {vault} yet: {error}");
+    }
+    if let Some(missing) = &carried.missing {
+        eprintln!(
+            "warning: a gap in the log: {missing} is missing; points before it can't be rolled forward"
+        );
+    }
+    if carried.vaults.is_empty() {
+        let why = format!("no vault holds {file}: {} wait here", size(carried.waiting));
+        return Err(Error::new(why).help("PostgreSQL keeps it, and tries again").into());
+    }
+    if session.json {
+        show::print_json(
+            &serde_json::json!({ "file": file, "vaults": carried.vaults, "waiting": carried.waiting,
+            "missing": carried.missing }),
+        );
+    }
+    Ok(Exit::Done)
+}
+
+/// Copies a file into the spool, whole or not at all. Returns when it was last written.
+fn into_spool(path: &Path, spool: &Path, name: &str) -> std::io::Result<SystemTime> {
+    let new = spool.join(format!(".{name}.new"));
+    fs::copy(path, &new)?;
+    let written = fs::metadata(path)?.modified()?;
+    let file = File::options().write(true).open(&new)?;
+    file.set_modified(written)?;
+    file.sync_all()?;
+    fs::rename(&new, spool.join(name))?;
+    File::open(spool)?.sync_all()?;
+    Ok(written)
+}
+
+fn fetch(session: &Session, name: &SystemName, file: &str, path: &Path) -> Outcome {
+    let system = session.plan.systems.get(name).ok_or_else(|| Error::new("no such system"))?;
+    let source = source_of(&session.plan, system, session.secrets())?;
+    let log = source.log().ok_or_else(|| no_log(name))?;
+    let Some(wanted) = log.file(file) else {
+        show::error(&Error::new(format!("{file}: that is no name of a segment of WAL")));
+        return Ok(Exit::Finding);
+    };
+    let vaults = session.open_all(Absent::Refuse, None);
+    let survey = survey(&vaults);
+    let newest = survey.log(name).and_then(|log| survey.points.iter().find(|point| point.point.id == log.id));
+    let Some(newest) = newest else {
+        let error = Error::new(format!("no log of {name} is in any vault"));
+        return match survey.unreachable.is_empty() {
+            true => {
+                show::error(&error);
+                Ok(Exit::Finding)
+            }
+            false => Err(error.help("a vault can't be read; it may lie there").into()),
+        };
+    };
+    let repositories: Vec<_> =
+        vaults.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let wrong = |error: std::io::Error| Error::new(format!("write {}: {error}", path.display()));
+    let staging = folder.join(format!(".releve-{}", std::process::id()));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&staging).map_err(wrong)?;
+    let options = RestoreOptions { only: vec![wanted.path.clone()], ..RestoreOptions::new(&staging) };
+    let restored = restore(&repositories, newest.point.tree, &options, &Arc::new(Progress::default()));
+    let outcome = restored.map_err(Error::from).and_then(|report| {
+        let there = staging.join(&wanted.path);
+        if !report.is_whole() {
+            return Err(Error::new(format!("{file} did not come back whole")));
+        }
+        match there.exists() {
+            true => fs::rename(&there, path).map(|()| Exit::Done).map_err(wrong),
+            false => Ok(Exit::Finding),
+        }
+    });
+    let _ = fs::remove_dir_all(&staging);
+    Ok(outcome?)
+}
+
+fn no_log(name: &SystemName) -> Error {
+    Error::new(format!(
+        "`{name}` has no WAL: it is no PostgreSQL cluster that is copied from its data directory"
+    ))
+}

@@ -1,0 +1,186 @@
+//! A PostgreSQL cluster: its files while it runs, and every instant in between by its WAL.
+//!
+//! The server is told before and after, through PostgreSQL's own interface for copies; what is read in between is made one state by the WAL
+//! that is kept with it. A replica is as good a place to copy from.
+
+mod copy;
+mod layout;
+mod page;
+mod programs;
+mod receive;
+mod restore;
+mod server;
+mod start;
+mod wal;
+
+use crate::files::{open_tree, under};
+use crate::standing::{Standing, look};
+use crate::{
+    Capture, Error, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay, Result, Source, Wants, is_true,
+};
+use copy::Copy;
+use server::Address;
+use std::path::{Path, PathBuf};
+use vault::Timestamp;
+
+/// A PostgreSQL cluster on this machine.
+///
+/// **Captured** from its data directory and its tablespaces while it runs: the server begins and ends the copy and says which WAL makes it
+/// whole; that WAL is part of the point. Where the cluster has checksums every page is checked on its way: a damaged one makes the point
+/// incomplete. What a server makes anew is left out, as are temporary and unlogged relations. A folder of configuration that lies elsewhere comes along.
+///
+/// **Put back** by difference into the same places (or below another folder, with its tablespaces), as a cluster that begins to recover when
+/// it is started: to the end of the point, or with its WAL to the newest instant or any other. It goes on in a timeline of its own.
+#[derive(Debug, Clone)]
+pub struct Postgres {
+    address: Address,
+    data: PathBuf,
+    programs: Option<PathBuf>,
+}
+
+impl Postgres {
+    /// Returns the source of the cluster in this data directory, whose server is reached by this url.
+    pub fn new(url: &str, data_directory: impl Into<PathBuf>) -> Result<Self> {
+        let data: PathBuf = data_directory.into();
+        let is_plain =
+            data.is_absolute() && !data.components().any(|part| part == std::path::Component::ParentDir);
+        if !is_plain || data.parent().is_none() {
+            let why = format!("{} is not an absolute path without `..`", data.display());
+            return Err(Error::new("read the path of a data directory", Kind::Invalid(why)));
+        }
+        Ok(Self { address: Address::parse(url)?, data: data.components().collect(), programs: None })
+    }
+
+    /// Names the folder of PostgreSQL's own programs, where they aren't found by themselves.
+    #[must_use]
+    pub fn programs(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.programs = Some(folder.into());
+        self
+    }
+
+    /// Makes sure that the server's data directory is the one of the plan. Returns what is captured beside it.
+    fn check(&self, cluster: &server::Cluster) -> Result<Vec<PathBuf>> {
+        let place = || format!("copy {}", self.data.display());
+        let real = |path: &Path| path.canonicalize().map_err(|error| Error::io(place(), error));
+        let (named, served) = (real(&self.data)?, real(&cluster.data_directory)?);
+        if named != served {
+            let why = format!(
+                "the server at this url keeps its data in {}: correct data_directory or the url",
+                served.display()
+            );
+            return Err(Error::new(place(), Kind::Invalid(why)));
+        }
+        if named != self.data {
+            let why = format!("it is reached through a link: write data_directory = \"{}\"", named.display());
+            return Err(Error::new(place(), Kind::Invalid(why)));
+        }
+        let mut beside: Vec<PathBuf> = Vec::new();
+        for file in cluster.configuration.iter().filter(|file| !file.starts_with(&self.data)) {
+            // The folder of one cluster, as Debian has it; of a folder for everybody only the file.
+            let folder = file.parent().filter(|folder| folder.components().count() > 3);
+            let path = folder.unwrap_or(file);
+            if !beside.iter().any(|known| path.starts_with(known)) {
+                beside.push(path.to_owned());
+            }
+        }
+        Ok(beside)
+    }
+}
+
+impl Source for Postgres {
+    fn capture(&self, _scratch: &Path, now: Timestamp) -> Result<Capture> {
+        let mut server = self.address.connect()?;
+        let cluster = server.cluster()?;
+        let mut paths = vec![self.data.clone()];
+        paths.extend(self.check(&cluster)?);
+        paths.extend(cluster.tablespaces.iter().cloned());
+        let begun = server.start("releve")?;
+        let tree = open_tree(&paths)?;
+        let copy = Copy::new(tree, &self.data, cluster, server, begun, now);
+        Ok(Capture::new(copy, paths))
+    }
+
+    fn landing(&self, to: Option<&Path>) -> Landing {
+        Landing::Final(to.unwrap_or(Path::new("/")).to_owned())
+    }
+
+    fn ready(&self, to: Option<&Path>) -> Result<()> {
+        let data = under(to, &self.data);
+        match start::running(&data) {
+            Some(process) => {
+                let who = format!("the server (process {process}), which recover.stop should have stopped");
+                Err(Error::new(format!("replace {}", data.display()), Kind::InUse(who)))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn exact(&self, _restored: &Path, to: Option<&Path>) -> Result<Vec<PathBuf>> {
+        let data = under(to, &self.data);
+        let mut folders = vec![data.clone()];
+        folders.extend(restore::tablespaces(&data)?.into_iter().map(|(_, place)| under(to, &place)));
+        Ok(folders)
+    }
+
+    fn log(&self) -> Option<&dyn Log> {
+        Some(self)
+    }
+
+    fn put_back(&self, restored: &Path, to: Option<&Path>, replay: Option<&Replay>) -> Result<PutBack> {
+        let root = to.unwrap_or(Path::new("/"));
+        if restored != root {
+            let why = format!("a cluster is restored straight into {}", root.display());
+            return Err(Error::new(format!("put back from {}", restored.display()), Kind::Invalid(why)));
+        }
+        restore::prepare(&under(to, &self.data), to, replay, self.programs.as_deref())
+    }
+
+    fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>> {
+        look([under(to, &self.data).as_path()])
+    }
+
+    fn open(&self, is_started: bool, told: &dyn Fn(&str)) -> Result<()> {
+        start::open(&self.data, &self.address, self.programs.as_deref(), is_started, told)?;
+        restore::clear(&self.data, &self.landing_of_wal(None))
+    }
+
+    fn holds(&self, query: &str) -> Result<(), String> {
+        let value = self.address.connect().and_then(|mut server| server.first(query));
+        is_true(query, value.map_err(|error| format!("{query}: {error}"))?.as_deref())
+    }
+}
+
+impl Postgres {
+    /// Returns where WAL lies until the cluster has recovered: beside the data directory, since recovery may have to read it again.
+    fn landing_of_wal(&self, to: Option<&Path>) -> PathBuf {
+        let mut path = under(to, &self.data).into_os_string();
+        path.push(".releve-wal");
+        path.into()
+    }
+}
+
+impl Log for Postgres {
+    fn landing(&self, to: Option<&Path>) -> PathBuf {
+        self.landing_of_wal(to)
+    }
+
+    fn file(&self, name: &str) -> Option<LogFile> {
+        wal::log_file(name)
+    }
+
+    fn successor(&self, position: &str, file_bytes: u64) -> Option<String> {
+        wal::successor(position, file_bytes)
+    }
+
+    fn receive(&self, spool: &Path) -> Result<Box<dyn Receiver>> {
+        Ok(Box::new(receive::Stream::begin(&self.address, self.programs.as_deref(), spool)?))
+    }
+
+    fn set_aside(&self, to: Option<&Path>) -> Result<()> {
+        restore::set_aside(&under(to, &self.data), &self.landing_of_wal(to))
+    }
+
+    fn wants(&self, _restored: &Path, to: Option<&Path>) -> Result<Wants> {
+        restore::wanted(&under(to, &self.data))
+    }
+}

@@ -1,0 +1,69 @@
+//! Receives the WAL of a running server as it is written, through `pg_receivewal` and a replication slot that keeps what we haven't got.
+
+use super::programs::program;
+use super::server::{Address, Server};
+use crate::program::Running;
+use crate::{Error, Kind, Program, Receiver, Result};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// The slot, and what we call ourselves in the server.
+const NAME: &str = "releve_wal";
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// A running `pg_receivewal`.
+pub(super) struct Stream {
+    running: Running,
+    address: Address,
+    server: Option<Server>,
+}
+
+impl Stream {
+    pub(super) fn begin(address: &Address, programs: Option<&Path>, spool: &Path) -> Result<Self> {
+        let mut server = address.connect()?;
+        server.make_slot(NAME)?;
+        let receive = program("pg_receivewal", &server.major().to_string(), programs)?;
+        let mut command = vec![receive.into_os_string(), "-D".into(), spool.into()];
+        // As soon as it is written it is made durable, and the server told so.
+        let rest = ["-S", NAME, "--synchronous", "--no-loop", "--no-password", "--status-interval=1"];
+        command.extend(rest.map(Into::into));
+        let mut environment = address.environment();
+        environment.push(("PGAPPNAME", NAME.to_owned()));
+        let program = Program::new(command)?.environment(environment).within(Duration::MAX);
+        let running =
+            program.start(Stdio::null()).map_err(|why| Error::new("receive WAL", Kind::Program(why)))?;
+        Ok(Self { running, address: address.clone(), server: Some(server) })
+    }
+
+    fn is_received(&mut self, until: Instant) -> Result<bool> {
+        let mut server = match self.server.take() {
+            Some(server) => server,
+            None => self.address.connect()?,
+        };
+        let wanted = server.written()?;
+        loop {
+            if server.received_by(NAME)?.is_some_and(|received| received >= wanted) {
+                self.server = Some(server);
+                return Ok(true);
+            }
+            if let Some(why) = self.running.over() {
+                return Err(Error::new("receive WAL", Kind::Program(why)));
+            }
+            if Instant::now() > until {
+                self.server = Some(server);
+                return Ok(false);
+            }
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+}
+
+impl Receiver for Stream {
+    fn catch_up(&mut self, within: Duration) -> Result<bool> {
+        match self.running.over() {
+            Some(why) => Err(Error::new("receive WAL", Kind::Program(why))),
+            None => self.is_received(Instant::now() + within),
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Makes a cluster out of the files of a point: one that recovers when it is started.
+
+use super::copy::first_segment;
+use super::programs::{program, version_of};
+use super::wal::WalFile;
+use crate::error::at;
+use crate::files::under;
+use crate::{Error, Kind, Program, PutBack, Replay, Result, Until, Wants};
+use jiff::Timestamp;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+
+/// Settings of another recovery, which would stand against ours.
+const OTHERS: [&str; 5] =
+    ["restore_command", "recovery_target", "recovery_end_command", "archive_cleanup_command", "# releve:"];
+/// Where WAL lies that stood in the cluster's place.
+const SET_ASIDE: &str = "set-aside";
+/// All ways to say where a recovery ends, of which one at most may be set.
+const TARGETS: [&str; 5] = ["", "_time", "_lsn", "_name", "_xid"];
+
+/// Prepares the cluster in `data`, which was restored below `to`.
+pub(super) fn prepare(
+    data: &Path,
+    to: Option<&Path>,
+    replay: Option<&Replay>,
+    programs: Option<&Path>,
+) -> Result<PutBack> {
+    for name in ["PG_VERSION", "global/pg_control", "backup_label"] {
+        if !data.join(name).is_file() {
+            return Err(Error::new(at("put back", &data.join(name)), Kind::NotInPoint));
+        }
+    }
+    let owner = fs::metadata(data).map_err(|error| Error::io(at("look at", data), error))?;
+    let owner = (owner.uid(), owner.gid());
+    if let Some(to) = to {
+        move_tablespaces(data, to)?;
+    }
+    let mut settings =
+        vec!["# releve: what follows leads the recovery, and is taken out when it has ended".to_owned()];
+    let mut set = |name: &str, value: &str| settings.push(format!("{name} = '{}'", quoted(value)));
+    let mut target = None;
+    match replay {
+        Some(replay) => {
+            flatten(&replay.log, owner)?;
+            set("restore_command", &copy_command(&replay.log));
+            target = match &replay.until {
+                Until::Newest => None,
+                Until::Time(time) => {
+                    is_passed(&replay.log, time, data, programs)?.then(|| ("_time", instant(time)))
+                }
+                Until::Position(lsn) => Some(("_lsn", lsn.clone())),
+                Until::Name(name) => Some(("_name", name.clone())),
+                Until::Transaction(number) => Some(("_xid", number.clone())),
+            };
+            set(
+                "recovery_target_inclusive",
+                if matches!(replay.until, Until::Transaction(_)) { "off" } else { "on" },
+            );
+        }
+        // All that the point needs is in it.
+        None => set("restore_command", "false"),
+    }
+    for kind in TARGETS {
+        let value = target.as_ref().filter(|(wanted, _)| *wanted == kind).map_or("", |(_, value)| value);
+        set(&format!("recovery_target{kind}"), value);
+    }
+    set("recovery_target_timeline", "latest");
+    set("recovery_target_action", "promote");
+    if to.is_some() {
+        // Beside the real one, it must not write into what belongs to that.
+        set("archive_mode", "off");
+    }
+    configure(data, owner, &settings)?;
+    let signal = data.join("recovery.signal");
+    write(&signal, b"", owner).map_err(|error| Error::io(at("write", &signal), error))?;
+    Ok(PutBack { into: vec![data.to_owned()], ..PutBack::default() })
+}
+
+/// Keeps the WAL that stands in `data`: its end may be in no vault yet.
+pub(super) fn set_aside(data: &Path, log: &Path) -> Result<()> {
+    let folder = data.join("pg_wal");
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(());
+        }
+        other => other.map_err(|error| Error::io(at("read", &folder), error))?,
+    };
+    let aside = log.join(SET_ASIDE);
+    fs::create_dir_all(&aside).map_err(|error| Error::io(at("make the folder", &aside), error))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        if name.len() != 24 {
+            continue;
+        }
+        let (from, to) = (entry.path(), aside.join(&name));
+        match fs::rename(&from, &to) {
+            // The WAL has a disk of its own.
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                fs::copy(&from, &to).map(drop).map_err(|error| Error::io(at("keep", &from), error))?;
+            }
+            other => other.map_err(|error| Error::io(at("keep", &from), error))?,
+        }
+    }
+    Ok(())
+}
+
+/// Takes out what led the recovery: it has ended.
+pub(super) fn clear(data: &Path, log: &Path) -> Result<()> {
+    let owner = fs::metadata(data).map_err(|error| Error::io(at("look at", data), error))?;
+    configure(data, (owner.uid(), owner.gid()), &[])?;
+    match fs::remove_dir_all(log) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(at("remove", log), error)),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the tablespaces of a cluster: their links, and where these lead.
+pub(super) fn tablespaces(data: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let folder = data.join("pg_tblspc");
+    let wrong = |error| Error::io(at("read", &folder), error);
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(wrong)?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let link = entry.map_err(wrong)?.path();
+        if let Ok(place) = fs::read_link(&link) {
+            found.push((link, place));
+        }
+    }
+    Ok(found)
+}
+
+/// Returns which files of WAL the cluster in `data` needs to go on from its point.
+pub(super) fn wanted(data: &Path) -> Result<Wants> {
+    let label = data.join("backup_label");
+    let text =
+        fs::read_to_string(&label).map_err(|_| Error::new(at("put back", &label), Kind::NotInPoint))?;
+    let segment_bytes = segment_bytes(data)?;
+    let first = first_segment(&text, segment_bytes)
+        .ok_or_else(|| Error::new(at("read", &label), Kind::Damaged("it names no WAL".into())))?;
+    Ok(Box::new(move |name| match WalFile::parse(name, segment_bytes) {
+        Some(WalFile::History(_)) => true,
+        // Whatever its timeline: an earlier one may lead to where we go.
+        Some(WalFile::Whole(segment) | WalFile::Partial(segment)) => segment.number >= first.number,
+        None => false,
+    }))
+}
+
+/// Returns how long a segment of WAL is: as long as those that came with the point.
+fn segment_bytes(data: &Path) -> Result<u64> {
+    let folder = data.join("pg_wal");
+    let entries = fs::read_dir(&folder).map_err(|error| Error::io(at("read", &folder), error))?;
+    let segment = entries.flatten().find(|entry| entry.file_name().len() == 24);
+    let bytes = segment.and_then(|segment| Some(segment.metadata().ok()?.len())).unwrap_or_default();
+    match bytes.is_power_of_two() {
+        true => Ok(bytes),
+        false => Err(Error::new(at("read", &folder), Kind::NotInPoint)),
+    }
+}
+
+/// Lets the links of the tablespaces, and what the server makes them from, lead below `to`.
+fn move_tablespaces(data: &Path, to: &Path) -> Result<()> {
+    for (link, place) in tablespaces(data)? {
+        let moved = under(Some(to), &place);
+        if place.starts_with(to) {
+            continue;
+        }
+        let wrong = |error| Error::io(at("lead elsewhere", &link), error);
+        fs::remove_file(&link).map_err(wrong)?;
+        symlink(&moved, &link).map_err(wrong)?;
+    }
+    let map = data.join("tablespace_map");
+    let text = match fs::read_to_string(&map) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|error| Error::io(at("read", &map), error))?,
+    };
+    let moved = |line: &str| match line.split_once(' ') {
+        Some((number, place)) if !Path::new(place).starts_with(to) => {
+            format!("{number} {}\n", under(Some(to), Path::new(place)).display())
+        }
+        _ => format!("{line}\n"),
+    };
+    let text: String = text.lines().map(moved).collect();
+    fs::write(&map, text).map_err(|error| Error::io(at("write", &map), error))
+}
+
+/// Brings all files of the log into its top folder, with the owner of the cluster. The beginning of a segment takes the place of
+/// the whole one, where that isn't there.
+fn flatten(log: &Path, owner: (u32, u32)) -> Result<()> {
+    let wrong = |error| Error::io(at("arrange", log), error);
+    let mut folders = vec![log.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).map_err(wrong)? {
+            let entry = entry.map_err(wrong)?;
+            match entry.file_type().map_err(wrong)?.is_dir() {
+                true => folders.push(entry.path()),
+                false => files.push(entry.path()),
+            }
+        }
+    }
+    // Whole ones first, whose names have no ending, and what was in a vault before what stood here.
+    files.sort_by_key(|file| (file.extension().is_some(), file.starts_with(log.join(SET_ASIDE))));
+    give(log, owner).map_err(wrong)?;
+    for file in files {
+        let name = match file.extension().and_then(|extension| extension.to_str()) {
+            Some("partial") => file.file_stem(),
+            _ => file.file_name(),
+        };
+        let place = log.join(name.unwrap_or_default());
+        // What comes from a vault was checked, and wins over what stood here; a whole segment wins over its beginning.
+        let gives_way = file.extension().is_some() || file.starts_with(log.join(SET_ASIDE));
+        if !gives_way || !place.exists() {
+            fs::rename(&file, &place).map_err(wrong)?;
+        }
+        if place.exists() {
+            give(&place, owner).map_err(wrong)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the command that hands one file of the log to the server, which has a shell between.
+fn copy_command(log: &Path) -> String {
+    let path = log.display().to_string().replace('\'', r"'\''").replace('%', "%%");
+    format!("cp '{path}/%f' \"%p\"")
+}
+
+/// Returns whether a transaction was committed after `time` in this log. Where none was, its end is where we want to get to, and a
+/// server that was told the time would stop there and complain that it never came.
+fn is_passed(log: &Path, time: &vault::Timestamp, data: &Path, programs: Option<&Path>) -> Result<bool> {
+    let wanted = timestamp(time);
+    let dump = program("pg_waldump", &version_of(data)?, programs)?;
+    let entries = fs::read_dir(log).map_err(|error| Error::io(at("read", log), error))?;
+    let mut segments: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    segments.retain(|path| path.file_name().is_some_and(|name| name.len() == 24));
+    // By number first: a timeline's last segments are older than the next one's first.
+    segments.sort_by_key(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        (name.get(8..).unwrap_or_default().to_owned(), name)
+    });
+    for segment in segments.iter().rev() {
+        let mut text = Vec::new();
+        let dump = [dump.as_os_str(), "--rmgr=Transaction".as_ref(), segment.as_os_str()];
+        let heard = Program::new(dump)?
+            .environment(vec![("TZ", "UTC".into())])
+            .hear(|piece| text.extend_from_slice(piece));
+        heard.map_err(|why| Error::new(at("look into", segment), Kind::Program(why)))?;
+        // Its end may be no record: what was read until there counts.
+        let times = String::from_utf8_lossy(&text).lines().filter_map(committed).max();
+        if let Some(last) = times {
+            return Ok(last > wanted);
+        }
+    }
+    Ok(false)
+}
+
+/// Reads the time of a commit from a line of `pg_waldump`: `… desc: COMMIT 2026-11-26 18:00:00.123456 UTC…`.
+fn committed(line: &str) -> Option<Timestamp> {
+    let (_, rest) = line.split_once("desc: COMMIT")?;
+    let mut words = rest.trim_start_matches("_PREPARED").split([' ', ';']).filter(|word| !word.is_empty());
+    let day = words.find(|word| word.len() == 10 && word.as_bytes().get(4) == Some(&b'-'))?;
+    format!("{day}T{}Z", words.next()?).parse().ok()
+}
+
+fn timestamp(time: &vault::Timestamp) -> Timestamp {
+    let nanos = i32::try_from(time.nanos).unwrap_or_default();
+    Timestamp::new(time.seconds, nanos).unwrap_or(Timestamp::MAX)
+}
+
+/// Returns an instant as PostgreSQL reads it, to the microsecond.
+fn instant(time: &vault::Timestamp) -> String {
+    timestamp(time).strftime("%Y-%m-%d %H:%M:%S.%6f+00").to_string()
+}
+
+/// Quotes a value for a configuration file.
+fn quoted(value: &str) -> String {
+    value.replace('\\', r"\\").replace('\'', "''")
+}
+
+/// Puts these settings in the place of any other recovery's in `postgresql.auto.conf`.
+fn configure(data: &Path, owner: (u32, u32), settings: &[String]) -> Result<()> {
+    let file = data.join("postgresql.auto.conf");
+    let wrong = |error| Error::io(at("write", &file), error);
+    let text = match fs::read_to_string(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        other => other.map_err(wrong)?,
+    };
+    let ours = settings.is_empty().then_some("archive_mode = 'off'");
+    let mut text: String = text
+        .lines()
+        .filter(|line| {
+            !OTHERS.iter().any(|other| line.trim_start().starts_with(other)) && Some(*line) != ours
+        })
+        .map(|line| format!("{line}\n"))
+        .collect();
+    settings.iter().for_each(|setting| text = format!("{text}{setting}\n"));
+    let new = data.join("postgresql.auto.conf.releve");
+    write(&new, text.as_bytes(), owner).map_err(wrong)?;
+    fs::rename(&new, &file).map_err(wrong)?;
+    File::open(data).and_then(|dir| dir.sync_all()).map_err(wrong)
+}
+
+/// Writes a file that belongs to `owner`, durably.
+fn write(path: &Path, bytes: &[u8], owner: (u32, u32)) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    file.write_all(bytes)?;
+    give(path, owner)?;
+    file.sync_all()
+}
+
+/// Gives a file to its owner. Only root gives files away, and whoever isn't root runs the server himself.
+fn give(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+    match chown(path, Some(uid), Some(gid)) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_commit_is_read() {
+        let line = "rmgr: Transaction len (rec/tot):     34/    34, tx:        743, lsn: 0/0300B2E8, prev 0/0300B2A8, desc: COMMIT 2026-11-26 18:00:01.250000 UTC; inval msgs: catcache 7";
+        assert_eq!(committed(line), Some("2026-11-26T18:00:01.25Z".parse().unwrap()));
+        assert_eq!(committed("rmgr: Transaction desc: ABORT 2026-11-26 18:00:01.250000 UTC"), None);
+    }
+
+    #[test]
+    fn settings_of_another_recovery_give_way_and_all_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("postgresql.auto.conf");
+        fs::write(&file, "work_mem = '4MB'\nrecovery_target_time = 'x'\nrestore_command = 'y'\n").unwrap();
+        let own = fs::metadata(dir.path()).unwrap();
+        let own = (own.uid(), own.gid());
+        configure(dir.path(), own, &["# releve: here".into(), "restore_command = 'z'".into()]).unwrap();
+        assert_eq!(
+            fs::read_to_string(&file).unwrap(),
+            "work_mem = '4MB'\n# releve: here\nrestore_command = 'z'\n"
+        );
+        configure(dir.path(), own, &[]).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "work_mem = '4MB'\n");
+    }
+
+    #[test]
+    fn no_path_breaks_out_of_the_command_or_the_setting() {
+        assert_eq!(copy_command(Path::new("/a b/it's 5%")), r#"cp '/a b/it'\''s 5%%/%f' "%p""#);
+        assert_eq!(quoted(r"it's \ so"), r"it''s \\ so");
+    }
+}

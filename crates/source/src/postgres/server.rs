@@ -1,0 +1,293 @@
+//! What is asked of a running server, in the words of its version.
+
+use super::wal::Lsn;
+use crate::{Error, Kind, Result};
+use postgres::config::{Host, SslMode};
+use postgres::{Client, Config, NoTls};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long a connection may take.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// The first version that has everything that is used here.
+const VERSION_MIN: i32 = 130_000;
+
+/// How a server is reached. Holds a password, which never leaves it but to the server and to PostgreSQL's own programs.
+#[derive(Clone)]
+pub(super) struct Address(Config);
+
+/// A connection.
+pub(super) struct Server {
+    client: Client,
+    version: i32,
+}
+
+/// What a copy needs to know of a cluster.
+#[derive(Debug, Clone)]
+pub(super) struct Cluster {
+    /// The data directory, as the server names it.
+    pub(super) data_directory: PathBuf,
+    /// Files of its configuration that may lie elsewhere.
+    pub(super) configuration: Vec<PathBuf>,
+    /// Where tablespaces lie.
+    pub(super) tablespaces: Vec<PathBuf>,
+    /// Bytes of a segment of WAL.
+    pub(super) segment_bytes: u64,
+    /// Pages carry checksums, and are of the usual size.
+    pub(super) has_checksums: bool,
+}
+
+/// Where a copy ended, and what belongs into it.
+#[derive(Debug, Clone)]
+pub(super) struct Stopped {
+    pub(super) at: Lsn,
+    pub(super) label: String,
+    pub(super) tablespaces: String,
+}
+
+impl Address {
+    /// Reads `postgres://user:password@host:port/database`. An error doesn't repeat it.
+    pub(super) fn parse(url: &str) -> Result<Self> {
+        let config: Result<Config, _> = url.parse();
+        let mut config = config.map_err(|_| {
+            let why = "it has not the form postgres://user:password@host:port/database";
+            Error::new("read the url of the PostgreSQL server", Kind::Invalid(why.into()))
+        })?;
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_WITHIN);
+        }
+        if config.get_ssl_mode() == SslMode::Prefer {
+            config.ssl_mode(SslMode::Disable);
+        }
+        config.application_name("releve");
+        Ok(Self(config))
+    }
+
+    pub(super) fn connect(&self) -> Result<Server> {
+        let place = || format!("connect to {self}");
+        let mut client = self.0.connect(NoTls).map_err(|error| sort(place(), &error))?;
+        let row = client.query_one("SELECT current_setting('server_version_num')::int4", &[]);
+        let version = row.map_err(|error| sort(place(), &error))?.get(0);
+        if version < VERSION_MIN {
+            let why = format!("it is PostgreSQL {}: 13 is the oldest that can be copied", version / 10_000);
+            return Err(Error::new(place(), Kind::Invalid(why)));
+        }
+        Ok(Server { client, version })
+    }
+
+    /// Returns what PostgreSQL's own programs need to get there: variables of their environment, the password among them.
+    pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
+        let config = &self.0;
+        let host = match config.get_hosts().first() {
+            Some(Host::Tcp(host)) => Some(host.clone()),
+            Some(Host::Unix(path)) => Some(path.display().to_string()),
+            None => None,
+        };
+        let password = config.get_password().map(|password| String::from_utf8_lossy(password).into_owned());
+        let values = [
+            ("PGHOST", host),
+            ("PGPORT", config.get_ports().first().map(ToString::to_string)),
+            ("PGUSER", config.get_user().map(str::to_owned)),
+            ("PGDATABASE", config.get_dbname().map(str::to_owned)),
+            ("PGPASSWORD", password),
+        ];
+        values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let port = self.0.get_ports().first().copied().unwrap_or(5432);
+        match self.0.get_hosts().first() {
+            Some(Host::Tcp(host)) => write!(f, "PostgreSQL at {host}:{port}"),
+            Some(Host::Unix(path)) => write!(f, "PostgreSQL at {}, port {port}", path.display()),
+            None => write!(f, "PostgreSQL, port {port}"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
+}
+
+impl Server {
+    /// Returns the major version.
+    pub(super) fn major(&self) -> i32 {
+        self.version / 10_000
+    }
+
+    pub(super) fn cluster(&mut self) -> Result<Cluster> {
+        let mut setting = |name: &str| -> Result<String> {
+            let row = self.client.query_opt("SELECT setting FROM pg_settings WHERE name = $1", &[&name]);
+            match row.map_err(|error| sort("ask the server for its settings", &error))? {
+                Some(row) => Ok(row.get::<_, Option<String>>(0).unwrap_or_default()),
+                None => Err(Error::new(
+                    format!("ask the server for {name}"),
+                    Kind::Refused("its user needs the role pg_read_all_settings".into()),
+                )),
+            }
+        };
+        let data_directory = setting("data_directory")?.into();
+        let files = ["config_file", "hba_file", "ident_file"].map(&mut setting);
+        let configuration = files.into_iter().collect::<Result<Vec<_>>>()?;
+        let number = |text: String| text.parse::<u64>().unwrap_or_default();
+        let segment_bytes = number(setting("wal_segment_size")?);
+        let block_bytes = number(setting("block_size")?);
+        let has_checksums =
+            setting("data_checksums")? == "on" && block_bytes == super::page::PAGE_BYTES as u64;
+        if !segment_bytes.is_power_of_two() {
+            let why = format!("its WAL has segments of {segment_bytes} bytes");
+            return Err(Error::new("look at the server", Kind::Invalid(why)));
+        }
+        let locations = "SELECT pg_tablespace_location(oid) FROM pg_tablespace";
+        let rows = self.client.query(locations, &[]).map_err(|error| sort("ask for tablespaces", &error))?;
+        let tablespaces: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        Ok(Cluster {
+            data_directory,
+            configuration: configuration
+                .into_iter()
+                .filter(|file| !file.is_empty())
+                .map(PathBuf::from)
+                .collect(),
+            // Those that a server keeps within its data directory have no absolute place.
+            tablespaces: tablespaces
+                .into_iter()
+                .map(PathBuf::from)
+                .filter(|path| path.is_absolute())
+                .collect(),
+            segment_bytes,
+            has_checksums,
+        })
+    }
+
+    /// Begins a copy, and keeps all WAL from now on for as long as this connection lives. Returns where it begins.
+    pub(super) fn start(&mut self, label: &str) -> Result<Lsn> {
+        let place = "begin a copy";
+        let slot = format!("releve_copy_{}", std::process::id());
+        let create = "SELECT pg_create_physical_replication_slot($1, true, true)::text";
+        self.client.query_one(create, &[&slot]).map_err(|error| sort(place, &error))?;
+        let start = match self.major() {
+            15.. => "SELECT pg_backup_start($1, true)::text",
+            _ => "SELECT pg_start_backup($1, true, false)::text",
+        };
+        let row = self.client.query_one(start, &[&label]).map_err(|error| sort(place, &error))?;
+        position(place, row.get(0))
+    }
+
+    /// Ends it.
+    pub(super) fn stop(&mut self) -> Result<Stopped> {
+        let place = "end the copy";
+        let stop = match self.major() {
+            15.. => "SELECT lsn::text, labelfile, spcmapfile FROM pg_backup_stop(false)",
+            _ => "SELECT lsn::text, labelfile, spcmapfile FROM pg_stop_backup(false, false)",
+        };
+        let row = self.client.query_one(stop, &[]).map_err(|error| sort(place, &error))?;
+        let tablespaces: Option<String> = row.get(2);
+        Ok(Stopped {
+            at: position(place, row.get(0))?,
+            label: row.get(1),
+            tablespaces: tablespaces.unwrap_or_default(),
+        })
+    }
+
+    pub(super) fn is_in_recovery(&mut self) -> Result<bool> {
+        let row = self.client.query_one("SELECT pg_is_in_recovery()", &[]);
+        Ok(row.map_err(|error| sort("ask the server", &error))?.get(0))
+    }
+
+    /// Returns how far a server that recovers has come, and the time of the last transaction that it has applied.
+    pub(super) fn replayed(&mut self) -> Result<(Option<Lsn>, Option<String>)> {
+        let query = "SELECT pg_last_wal_replay_lsn()::text, pg_last_xact_replay_timestamp()::text";
+        let row = self.client.query_one(query, &[]).map_err(|error| sort("ask the server", &error))?;
+        let at: Option<String> = row.get(0);
+        Ok((at.and_then(|at| at.parse().ok()), row.get(1)))
+    }
+
+    /// Returns how far the server's WAL is safe on its own disk; on a replica, how far it was received.
+    pub(super) fn written(&mut self) -> Result<Lsn> {
+        let query = "SELECT CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) \
+            ELSE pg_current_wal_flush_lsn() END::text";
+        let row = self.client.query_one(query, &[]).map_err(|error| sort("ask the server", &error))?;
+        position("ask the server", row.get(0))
+    }
+
+    /// Makes the slot that keeps WAL for us, unless it is there. One that has lost what it kept is made anew: there is a gap then.
+    pub(super) fn make_slot(&mut self, name: &str) -> Result<()> {
+        let place = "make a replication slot";
+        let found = self
+            .client
+            .query_opt("SELECT wal_status FROM pg_replication_slots WHERE slot_name = $1", &[&name]);
+        let status: Option<Option<String>> =
+            found.map_err(|error| sort(place, &error))?.map(|row| row.get(0));
+        match status {
+            Some(status) if status.as_deref() == Some("lost") => {
+                let dropped = self.client.execute("SELECT pg_drop_replication_slot($1)", &[&name]);
+                dropped.map_err(|error| sort("drop a replication slot that has lost its WAL", &error))?;
+            }
+            Some(_) => return Ok(()),
+            None => {}
+        }
+        let create = "SELECT pg_create_physical_replication_slot($1, true)::text";
+        self.client.query_one(create, &[&name]).map(drop).map_err(|error| sort(place, &error))
+    }
+
+    /// Returns how far the one who calls himself `name` has received WAL and made it durable.
+    pub(super) fn received_by(&mut self, name: &str) -> Result<Option<Lsn>> {
+        let query = "SELECT max(flush_lsn)::text FROM pg_stat_replication WHERE application_name = $1";
+        let row = self.client.query_one(query, &[&name]).map_err(|error| sort("ask the server", &error))?;
+        let at: Option<String> = row.get(0);
+        Ok(at.and_then(|at| at.parse().ok()))
+    }
+
+    /// Returns the first value of an answer, as text.
+    pub(super) fn first(&mut self, query: &str) -> Result<Option<String>> {
+        use postgres::SimpleQueryMessage::Row;
+        let answer = self.client.simple_query(query).map_err(|error| sort("ask the server", &error))?;
+        let row = answer.iter().find_map(|message| match message {
+            Row(row) => Some(row.try_get(0).ok().flatten().map(str::to_owned)),
+            _ => None,
+        });
+        Ok(row.flatten())
+    }
+}
+
+fn position(place: &str, text: Option<&str>) -> Result<Lsn> {
+    let parsed = text.and_then(|text| text.parse().ok());
+    parsed.ok_or_else(|| Error::new(place, Kind::Program("the server named no position".into())))
+}
+
+/// Sorts what a server says into our kinds, with the way out for what people meet.
+pub(super) fn sort(place: impl Into<String>, error: &postgres::Error) -> Error {
+    use postgres::error::SqlState;
+    let said = match error.as_db_error() {
+        Some(said) => said.message().to_owned(),
+        None => {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(error);
+            while let Some(inner) = source {
+                text = format!("{text}: {inner}");
+                source = inner.source();
+            }
+            text
+        }
+    };
+    let code = error.code();
+    let is = |state: &SqlState| code == Some(state);
+    let help = if is(&SqlState::INVALID_PASSWORD) || is(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
+        "; check the user and the password in the url, and pg_hba.conf"
+    } else if is(&SqlState::INSUFFICIENT_PRIVILEGE) {
+        "; docs/postgres.md lists what its user must be allowed to do"
+    } else if is(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE) {
+        "; wal_level must be replica or logical, and max_replication_slots and max_wal_senders have room"
+    } else if is(&SqlState::CONFIGURATION_LIMIT_EXCEEDED) {
+        "; raise max_replication_slots"
+    } else {
+        ""
+    };
+    Error::new(
+        place,
+        Kind::Server { said: format!("{said}{help}"), is_down: error.is_closed() || code.is_none() },
+    )
+}

@@ -1,0 +1,125 @@
+//! Starts a cluster that was put back, and waits until it has recovered.
+
+use super::programs::{program, version_of};
+use super::server::Address;
+use super::wal::Lsn;
+use crate::error::at;
+use crate::{Error, Kind, Program, Result};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often a server that recovers is asked how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// How often a person is told.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+/// How long no server may be there at all: somebody else starts it, or it is about to begin.
+const ABSENT_MAX: Duration = Duration::from_secs(30);
+/// How much of a server's log is shown when it didn't start.
+const LAST_WORDS_LINES: usize = 15;
+
+/// Returns the process of the server that runs in this data directory, if one does.
+pub(super) fn running(data: &Path) -> Option<u32> {
+    let process: u32 =
+        fs::read_to_string(data.join("postmaster.pid")).ok()?.lines().next()?.trim().parse().ok()?;
+    let working = fs::read_link(format!("/proc/{process}/cwd"));
+    // A process that took over the number of one that has gone works elsewhere. One that we may not look into counts.
+    match working {
+        Ok(working) => (working == data.canonicalize().ok()?).then_some(process),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Some(process),
+        Err(_) => None,
+    }
+}
+
+/// Waits until the cluster has recovered and takes writes. Starts it unless somebody else has.
+pub(super) fn open(
+    data: &Path,
+    address: &Address,
+    programs: Option<&Path>,
+    is_started: bool,
+    told: &dyn Fn(&str),
+) -> Result<()> {
+    let log = log_of(data);
+    if !is_started && running(data).is_none() {
+        start(data, &log, programs)?;
+    }
+    let place = || format!("wait for {}", data.display());
+    let (mut seen, mut tell_at) = (Instant::now(), Instant::now() + TELL_EVERY);
+    let mut last: Option<(Instant, Lsn)> = None;
+    loop {
+        if running(data).is_some() {
+            seen = Instant::now();
+        } else if seen.elapsed() > if is_started { ABSENT_MAX } else { Duration::from_secs(2) } {
+            let said = last_words(&log);
+            return Err(Error::new(place(), Kind::Program(format!("the server has ended{said}"))));
+        }
+        // Until it is consistent it lets nobody in.
+        if let Ok(mut server) = address.connect() {
+            if !server.is_in_recovery()? {
+                told("recovered: it takes writes");
+                let _ = fs::remove_file(&log);
+                return Ok(());
+            }
+            let (at, committed) = server.replayed()?;
+            if let Some(at) = at.filter(|_| Instant::now() >= tell_at) {
+                let speed = last.map(|(then, from)| {
+                    (at.0 - from.0.min(at.0)) as f64 / then.elapsed().as_secs_f64() / 1e6
+                });
+                let speed = speed.map_or_else(String::new, |speed| format!(", {speed:.1} MB/s"));
+                let until = committed.map_or_else(String::new, |time| format!(", transactions until {time}"));
+                told(&format!("recovering: WAL applied up to {at}{speed}{until}"));
+                (tell_at, last) = (Instant::now() + TELL_EVERY, Some((Instant::now(), at)));
+            }
+        } else if Instant::now() >= tell_at {
+            told("recovering: not consistent yet");
+            tell_at = Instant::now() + TELL_EVERY;
+        }
+        std::thread::park_timeout(LOOK_EVERY);
+    }
+}
+
+fn log_of(data: &Path) -> PathBuf {
+    let mut log = data.as_os_str().to_owned();
+    log.push(".releve-recovery.log");
+    log.into()
+}
+
+/// Starts it as its owner, with the configuration that it was started with before.
+fn start(data: &Path, log: &Path, programs: Option<&Path>) -> Result<()> {
+    let owner = fs::metadata(data).map_err(|error| Error::io(at("look at", data), error))?;
+    let file = fs::File::create(log).map_err(|error| Error::io(at("write", log), error))?;
+    let _ = std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid()));
+    let control = program("pg_ctl", &version_of(data)?, programs)?;
+    let mut command =
+        vec![control.into_os_string(), "-D".into(), data.into(), "-W".into(), "-l".into(), log.into()];
+    if let Some(file) = configuration(data) {
+        let file = file.replace('\'', r"'\''");
+        command.extend(["-o".into(), format!("-c 'config_file={file}'").into()]);
+    }
+    command.push("start".into());
+    let started = Program::new(command)?.within(Duration::from_secs(60)).by(owner.uid(), owner.gid()).run();
+    started.map_err(|why| Error::new(at("start the server of", data), Kind::Program(why)))
+}
+
+/// Returns the configuration file that the server was started with, where that lies elsewhere: `postmaster.opts` keeps its arguments.
+fn configuration(data: &Path) -> Option<String> {
+    if data.join("postgresql.conf").exists() {
+        return None;
+    }
+    let arguments = fs::read_to_string(data.join("postmaster.opts")).ok()?;
+    let file = arguments.split('"').find_map(|word| word.strip_prefix("config_file="))?;
+    Some(file.to_owned())
+}
+
+/// Returns the last lines of a log, for the end of a sentence.
+fn last_words(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(LAST_WORDS_LINES);
+    match lines.get(from..).unwrap_or_default().join("\n") {
+        words if words.is_empty() => ": its own log says why".into(),
+        words => format!(":\n{words}"),
+    }
+}

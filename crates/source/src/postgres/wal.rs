@@ -1,0 +1,161 @@
+//! Names of WAL files and positions in the WAL.
+//!
+//! A segment is called by 24 hexadecimal digits: timeline, and its number in two parts (PostgreSQL's documentation, "WAL Internals").
+
+use crate::{LogFile, LogKind};
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+/// A position in the WAL, in bytes from its beginning: `0/16B3748`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Lsn(pub(super) u64);
+
+impl FromStr for Lsn {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (high, low) = text.trim().split_once('/').ok_or(())?;
+        let part = |text| u32::from_str_radix(text, 16).map_err(|_| ());
+        Ok(Self(u64::from(part(high)?) << 32 | u64::from(part(low)?)))
+    }
+}
+
+impl fmt::Display for Lsn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:X}/{:X}", self.0 >> 32, self.0 & 0xFFFF_FFFF)
+    }
+}
+
+/// A segment of the WAL: the timeline that it was written on, and its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Segment {
+    /// Counts up by one each time a recovery ends.
+    pub(super) timeline: u32,
+    /// Counts the segments from the beginning of the WAL.
+    pub(super) number: u64,
+}
+
+/// A file that has to do with the WAL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum WalFile {
+    /// Says where a timeline left the one before.
+    History(u32),
+    /// A whole segment.
+    Whole(Segment),
+    /// The beginning of a segment that is still written to.
+    Partial(Segment),
+}
+
+impl Segment {
+    /// Returns the segment that a position lies in.
+    pub(super) const fn of(timeline: u32, lsn: Lsn, segment_bytes: u64) -> Self {
+        Self { timeline, number: lsn.0 / segment_bytes }
+    }
+
+    /// Returns the name of its file.
+    pub(super) fn name(self, segment_bytes: u64) -> String {
+        let per_log = (1 << 32) / segment_bytes;
+        format!("{:08X}{:08X}{:08X}", self.timeline, self.number / per_log, self.number % per_log)
+    }
+
+    /// Reads the name of a file, which must be that of a whole segment.
+    pub(super) fn parse(name: &str, segment_bytes: u64) -> Option<Self> {
+        let digits = name.len() == 24 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F'));
+        let part = |at: usize| u32::from_str_radix(name.get(at..at + 8)?, 16).ok();
+        let (timeline, log, low) = digits.then(|| Some((part(0)?, part(8)?, part(16)?))).flatten()?;
+        let per_log = (1 << 32) / segment_bytes;
+        let fits = u64::from(low) < per_log;
+        fits.then(|| Self { timeline, number: u64::from(log) * per_log + u64::from(low) })
+    }
+}
+
+impl WalFile {
+    /// Reads the name of a file in a folder of WAL; `None` for anything else.
+    pub(super) fn parse(name: &str, segment_bytes: u64) -> Option<Self> {
+        if let Some(timeline) = name.strip_suffix(".history") {
+            let plain = timeline.len() == 8 && timeline.bytes().all(|byte| byte.is_ascii_hexdigit());
+            return plain.then(|| u32::from_str_radix(timeline, 16).ok().map(Self::History)).flatten();
+        }
+        match name.strip_suffix(".partial") {
+            Some(name) => Segment::parse(name, segment_bytes).map(Self::Partial),
+            None => Segment::parse(name, segment_bytes).map(Self::Whole),
+        }
+    }
+}
+
+/// Returns what a file of this name is to a log that is kept.
+pub(super) fn log_file(name: &str) -> Option<LogFile> {
+    let plain = name.strip_suffix(".partial").unwrap_or(name);
+    if let WalFile::History(_) = WalFile::parse(name, SEGMENT_BYTES_MIN)? {
+        return Some(LogFile { path: Path::new("history").join(name), kind: LogKind::Always });
+    }
+    // A folder for each four gigabytes: what is added then writes few names anew.
+    let path = Path::new(plain.get(..16)?).join(name);
+    let position = plain.get(8..)?.to_owned();
+    let kind = if plain == name { LogKind::Whole(position) } else { LogKind::Partial(position) };
+    Some(LogFile { path, kind })
+}
+
+/// Returns the position of the segment after the one at `position`.
+pub(super) fn successor(position: &str, segment_bytes: u64) -> Option<String> {
+    let segment = Segment::parse(&format!("00000001{position}"), segment_bytes)?;
+    let next = Segment { number: segment.number + 1, ..segment };
+    next.name(segment_bytes).get(8..).map(str::to_owned)
+}
+
+/// The shortest segments that a server can be built with: every name is one of theirs.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SIZE: u64 = 16 << 20;
+
+    #[test]
+    fn names_are_read_as_postgresql_writes_them() {
+        let segment = Segment::parse("0000000100000002000000FE", SIZE).unwrap();
+        assert_eq!(segment, Segment { timeline: 1, number: 2 * 256 + 0xFE });
+        assert_eq!(Segment::of(1, "2/FE000028".parse().unwrap(), SIZE), segment);
+        assert_eq!(Segment::parse("000000010000000200000100", SIZE), None);
+        assert_eq!(WalFile::parse("00000002.history", SIZE), Some(WalFile::History(2)));
+        assert_eq!(WalFile::parse("0000000100000002000000FE.partial", SIZE), Some(WalFile::Partial(segment)));
+        assert_eq!(WalFile::parse("0000000100000002000000FE.00000028.backup", SIZE), None);
+        assert_eq!(WalFile::parse("archive_status", SIZE), None);
+    }
+
+    #[test]
+    fn segments_follow_one_another_over_the_end_of_a_log() {
+        assert_eq!(successor("00000002000000FE", SIZE).unwrap(), "00000002000000FF");
+        assert_eq!(successor("00000002000000FF", SIZE).unwrap(), "0000000300000000");
+        assert_eq!(successor("0000000200000003", 1 << 30).unwrap(), "0000000300000000");
+        assert_eq!(successor("no position", SIZE), None);
+    }
+
+    #[test]
+    fn each_file_has_its_place_in_the_log() {
+        let whole = log_file("0000000100000002000000FE").unwrap();
+        assert_eq!(whole.path, Path::new("0000000100000002/0000000100000002000000FE"));
+        assert_eq!(whole.kind, LogKind::Whole("00000002000000FE".into()));
+        let partial = log_file("0000000100000002000000FE.partial").unwrap();
+        assert_eq!(partial.kind, LogKind::Partial("00000002000000FE".into()));
+        assert_eq!(log_file("00000002.history").unwrap().kind, LogKind::Always);
+        assert!(log_file("archive_status").is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_segment_survives_its_name(timeline in 1..u32::MAX, number in 0u64..1 << 40, shift in 20u32..31) {
+            let (segment, size) = (Segment { timeline, number: number % (1 << 32 << (32 - shift)) }, 1u64 << shift);
+            prop_assert_eq!(Segment::parse(&segment.name(size), size), Some(segment));
+        }
+
+        #[test]
+        fn any_text_is_a_file_of_wal_or_none(text in ".{0,40}") {
+            let _ = WalFile::parse(&text, SIZE);
+            let _ = text.parse::<Lsn>();
+            let _ = log_file(&text);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Adds files to those of a point, and leaves out what isn't needed any more: for logs, of which each point holds all there is.
+
+use super::read::{PIECE_MAX, fill, next_cut};
+use super::{BackupOptions, Written, register, snapshot, targets};
+use crate::packer::PackWriter;
+use crate::sink::{Press, Sink};
+use crate::{
+    BlobId, BlobKind, Error, Kind, LogInfo, Meta, Node, NodeKind, PointInfo, Progress, Repository, Result,
+    Snapshot, Timestamp, format,
+};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file that is added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addition {
+    /// Where it goes in the point, relative to its root.
+    pub path: PathBuf,
+    /// Where it is.
+    pub file: PathBuf,
+}
+
+/// Makes a point in `vaults`, all of which hold `parent`: its files of which `keeps` says so, and `additions`, which take the place of
+/// files of the same path. What became of each vault comes in the order of `vaults`; an error means that there is no point anywhere.
+pub fn append(
+    vaults: &[Arc<Repository>],
+    parent: Option<&Snapshot>,
+    keeps: &dyn Fn(&Path) -> bool,
+    additions: &[Addition],
+    options: &BackupOptions,
+    log: LogInfo,
+    progress: &Progress,
+) -> Result<(Snapshot, Vec<Result<Written>>)> {
+    let targets = targets(vaults, options)?;
+    let writers: Vec<&PackWriter> = targets.iter().flatten().map(|(_, writer)| writer).collect();
+    let sink = Sink::new(&writers);
+    let mut tree =
+        Tree { vaults: vaults.to_vec(), sink: &sink, press: Press::new(), keeps, info: PointInfo::default() };
+    let mut wanted = BTreeMap::new();
+    for addition in additions {
+        wanted.insert(addition.path.as_path(), addition.file.as_path());
+    }
+    let root = tree.write(Path::new(""), parent.map(|parent| parent.tree), &wanted)?;
+    let root = root.unwrap_or_else(|| tree.put(Vec::new()));
+    let mut info = PointInfo { source: options.source.clone(), log: Some(log), ..tree.info };
+    (info.change.bytes_new, info.change.incompressible) = sink.counted();
+    drop(writers);
+    let snapshot = snapshot(options, root, info);
+    let written = register(targets, &snapshot, progress);
+    Ok((snapshot, written))
+}
+
+/// Returns the files of a point with their paths, relative to its root.
+pub fn files_of(vault: &Repository, tree: &BlobId) -> Result<BTreeMap<PathBuf, Node>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![(PathBuf::new(), *tree)];
+    while let Some((folder, tree)) = folders.pop() {
+        for node in vault.tree(&tree)? {
+            let path = folder.join(OsStr::from_bytes(&node.name));
+            match node.kind {
+                NodeKind::Dir { subtree: Some(tree) } => folders.push((path, tree)),
+                NodeKind::Dir { subtree: None } => {}
+                _ => _ = files.insert(path, node),
+            }
+        }
+    }
+    Ok(files)
+}
+
+struct Tree<'a> {
+    vaults: Vec<Arc<Repository>>,
+    sink: &'a Sink<'a>,
+    press: Press,
+    keeps: &'a dyn Fn(&Path) -> bool,
+    info: PointInfo,
+}
+
+impl Tree<'_> {
+    /// Writes the folder at `path`, which was `before`; `None` if it is empty.
+    fn write(
+        &mut self,
+        path: &Path,
+        before: Option<BlobId>,
+        additions: &BTreeMap<&Path, &Path>,
+    ) -> Result<Option<BlobId>> {
+        let mut nodes: BTreeMap<Vec<u8>, Node> = BTreeMap::new();
+        if let Some(before) = before {
+            let read = self.vaults.iter().find_map(|vault| vault.tree(&before).ok());
+            let damaged =
+                || Error::new("read the log so far", Kind::Damaged(format!("tree {}", before.short())));
+            for node in read.ok_or_else(damaged)? {
+                let at = path.join(OsStr::from_bytes(&node.name));
+                if node.is_dir() || !additions.contains_key(at.as_path()) && (self.keeps)(&at) {
+                    nodes.insert(node.name.clone(), node);
+                }
+            }
+        }
+        for (at, file) in additions.iter().filter(|(at, _)| at.starts_with(path)) {
+            let mut below = at.strip_prefix(path).unwrap_or(at).iter();
+            let Some(name) = below.next() else { continue };
+            let node = match below.next() {
+                // Its time is that of what it holds: the same folder is the same tree in every vault.
+                Some(_) => nodes.remove(name.as_bytes()).unwrap_or_else(|| folder(name)),
+                None => self.file(name, file)?,
+            };
+            nodes.insert(name.as_bytes().to_owned(), node);
+        }
+        let mut written = Vec::new();
+        for (_, mut node) in nodes {
+            if let NodeKind::Dir { subtree } = node.kind {
+                let at = path.join(OsStr::from_bytes(&node.name));
+                let Some(tree) = self.write(&at, subtree, additions)? else { continue };
+                node.kind = NodeKind::Dir { subtree: Some(tree) };
+            } else {
+                self.info.files += 1;
+                self.info.bytes += node.size();
+            }
+            written.push(node);
+        }
+        Ok((!written.is_empty()).then(|| self.put(written)))
+    }
+
+    fn put(&mut self, mut nodes: Vec<Node>) -> BlobId {
+        let json = format::tree::write(&mut nodes);
+        self.sink.put(BlobKind::Tree, &json, &mut self.press)
+    }
+
+    fn file(&mut self, name: &OsStr, path: &Path) -> Result<Node> {
+        let wrong = |error| Error::io(format!("read {}", path.display()), error);
+        let mut file = File::open(path).map_err(wrong)?;
+        let found = file.metadata().map_err(wrong)?;
+        let (content, size) = self.content(&mut file).map_err(wrong)?;
+        let time = |seconds, nanos: i64| Timestamp { seconds, nanos: u32::try_from(nanos).unwrap_or(0) };
+        let mtime = time(found.mtime(), found.mtime_nsec());
+        let meta = Meta {
+            mode: found.mode() & 0o7777,
+            uid: found.uid(),
+            gid: found.gid(),
+            mtime,
+            atime: mtime,
+            ctime: time(found.ctime(), found.ctime_nsec()),
+            inode: found.ino(),
+            device: found.dev(),
+            links: 1,
+            ..Meta::default()
+        };
+        self.info.change.files_new += 1;
+        Ok(Node {
+            name: name.as_bytes().to_owned(),
+            meta,
+            kind: NodeKind::File { size, content, sparse: false },
+        })
+    }
+
+    fn content(&mut self, file: &mut File) -> io::Result<(Vec<BlobId>, u64)> {
+        let mut buffer = vec![0; PIECE_MAX];
+        let (mut content, mut size, mut filled) = (Vec::new(), 0, 0);
+        loop {
+            filled = fill(file, &mut buffer, filled, PIECE_MAX)?;
+            if filled == 0 {
+                return Ok((content, size));
+            }
+            let bytes = buffer.get(..filled).unwrap_or_default();
+            let cut = next_cut(bytes);
+            content.push(self.sink.put(
+                BlobKind::Data,
+                bytes.get(..cut).unwrap_or_default(),
+                &mut self.press,
+            ));
+            size += cut as u64;
+            buffer.copy_within(cut..filled, 0);
+            filled -= cut;
+        }
+    }
+}
+
+fn folder(name: &OsStr) -> Node {
+    let meta = Meta { mode: 0o700, links: 1, ..Meta::default() };
+    Node { name: name.as_bytes().to_owned(), meta, kind: NodeKind::Dir { subtree: None } }
+}
