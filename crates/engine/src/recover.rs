@@ -340,9 +340,9 @@ fn put_back(
         part: part.clone(),
         ..RestoreOptions::new(target)
     };
+    source.ready(to.as_deref())?;
     let (report, put) = match source.landing(to.as_deref()) {
         Landing::Final(target) => {
-            source.ready(to.as_deref())?;
             let rolled = entry.replay.as_ref().zip(source.log());
             if let Some((_, log)) = rolled {
                 log.set_aside(to.as_deref())?;
@@ -376,7 +376,6 @@ fn put_back(
             (report, put)
         }
         Landing::Staging { near } => {
-            source.ready(to.as_deref())?;
             let staging = Staging::new(near.as_deref(), &entry.system)?;
             let report = restore(&vaults, point.tree, &options(staging.0.clone()), &progress)?;
             if report.damaged_count > 0 || report.skipped_count > 0 {

@@ -24,7 +24,7 @@ fn a_server_that_was_lost_is_recovered_into_a_fresh_one() {
     world.run(&["backup"]).exits(0);
     server.run("update shop.accounts set euros = 0; create table shop.later (id int)");
     let shown = world.run(&["recover", "--dry-run"]).exits(0);
-    shown.says("/shop").says("2 files");
+    shown.says(", database shop").says("2 files");
     server.destroy();
     server.restart();
     world.run(&["recover", "--yes"]).exits(2).says("NOT BACK").says("on a fresh server, make the user first");

@@ -103,20 +103,20 @@ impl Source for Mariadb {
         if to.is_some() {
             return look_at([under(to, &Path::new("/").join(FILE)).as_path()]);
         }
-        let server = PathBuf::from(self.address.to_string());
+        let server = self.address.to_string();
         let question = "SELECT TABLE_SCHEMA, COUNT(*), SUM(IFNULL(DATA_LENGTH + INDEX_LENGTH, 0)) FROM information_schema.TABLES
             WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') GROUP BY TABLE_SCHEMA";
         let Ok(rows) = self.client().and_then(|client| client.ask_within(question, LOOK_WITHIN)) else {
-            return Ok(vec![Standing { path: server, stands: Stands::Unknown }]);
+            return Ok(vec![Standing { path: server.into(), stands: Stands::Unknown }]);
         };
         let standing = rows.iter().filter_map(|row| {
             let (name, files, bytes) = (row.first()?, row.get(1)?.parse().ok()?, row.get(2)?.parse().ok()?);
             let stands = Stands::Something { files, bytes, newest: None, all_counted: true };
-            Some(Standing { path: server.join(name), stands })
+            Some(Standing { path: format!("{server}, database {name}").into(), stands })
         });
         let standing: Vec<_> = standing.collect();
         Ok(match standing.is_empty() {
-            true => vec![Standing { path: server, stands: Stands::Nothing }],
+            true => vec![Standing { path: server.into(), stands: Stands::Nothing }],
             false => standing,
         })
     }
