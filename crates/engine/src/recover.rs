@@ -2,20 +2,20 @@
 //!
 //! A step that fails stops what waits for it, and nothing else. Every step may meet its own half-done work: run the recovery again.
 
+mod back;
+
 use crate::survey::Survey;
 use crate::vaults::{Opened, Secrets};
 use crate::{Error, Observer, Result, check, source_of};
+use back::put_back;
 use jiff::Timestamp;
 use plan::{Action, Plan, Restore, Runbook, Step, StepKind, SystemName};
 use serde::Serialize;
-use source::{Landing, Patterns, PutBack};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
-use vault::restore::{IsFirst, Part, RestoreOptions, RestoreReport, extras, restore};
-use vault::{Progress, Repository};
+use vault::restore::RestoreReport;
 
 /// A start or a stop that takes longer has failed.
 const ACTION_WITHIN: Duration = Duration::from_secs(120);
@@ -28,6 +28,8 @@ pub struct Hands<'a> {
     pub vaults: &'a [Opened],
     /// Where secrets come from.
     pub secrets: &'a dyn Secrets,
+    /// Where logs wait on this machine for their vaults, in a folder for each system.
+    pub spools: &'a Path,
     /// The points that the runbook chose among.
     pub survey: &'a Survey,
     /// Is told what happens.
@@ -298,202 +300,6 @@ fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
         }
     }
     Ok(told)
-}
-
-fn put_back(
-    entry: &Restore,
-    system: &plan::System,
-    kind: &StepKind,
-    book: &Runbook,
-    hands: &Hands<'_>,
-) -> Result<(RestoreReport, Vec<PathBuf>, f64)> {
-    let begun = Instant::now();
-    let id = &entry.choice.point.id;
-    let surveyed = hands.survey.points.iter().find(|surveyed| &surveyed.point.id == id);
-    let point = &surveyed.ok_or_else(|| Error::new(format!("point {id} has vanished")))?.point;
-    // Those that hold the point come first; another may still hold most of its blobs.
-    let mut opened: Vec<&Opened> = hands.vaults.iter().collect();
-    opened.sort_by_key(|opened| {
-        entry.vaults.iter().position(|name| name == &opened.name).unwrap_or(usize::MAX)
-    });
-    let vaults: Vec<Arc<Repository>> =
-        opened.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();
-    let to = book.to.as_ref().map(PathBuf::from);
-    let source = source_of(hands.plan, system, hands.secrets)?;
-    // Who broke in may have given his files the size and the time of ours.
-    let scenario = book.scenario.as_ref().and_then(|name| hands.plan.scenarios.get(name));
-    let attacked = scenario.is_some_and(|scenario| scenario.cause == "cyberattack");
-    let progress = Arc::new(Progress::default());
-    progress.expect(entry.choice.point.files, entry.choice.point.bytes);
-    let what = match kind {
-        StepKind::First => "what comes first of ",
-        StepKind::Rest => "the rest of ",
-        _ => "",
-    };
-    hands.observer.event(Some(&entry.system), &format!("restoring {what}point {} of {}", id, point.time));
-    hands.observer.progress(&entry.system, &progress);
-    let part = part(kind, system)?;
-    let options = |target: PathBuf| RestoreOptions {
-        roots: point.snapshot.paths.iter().map(PathBuf::from).collect(),
-        verify: hands.verify || attacked,
-        memory: hands.memory,
-        part: part.clone(),
-        ..RestoreOptions::new(target)
-    };
-    source.ready(to.as_deref())?;
-    let (report, put) = match source.landing(to.as_deref()) {
-        Landing::Final(target) => {
-            let rolled = entry.replay.as_ref().zip(source.log());
-            if let Some((_, log)) = rolled {
-                log.set_aside(to.as_deref())?;
-            }
-            let options = options(target.clone());
-            let report = restore(&vaults, point.tree, &options, &progress)?;
-            let exact = source.exact(&target, to.as_deref())?;
-            if !exact.is_empty() {
-                if report.damaged_count > 0 || report.skipped_count > 0 {
-                    return Err(Error::new(format!(
-                        "the point did not come back whole: {}",
-                        findings(&report).join("; ")
-                    )));
-                }
-                clean(&vaults, point.tree, &options, &exact, hands.plan)?;
-            }
-            let replay = match rolled {
-                Some((replay, log)) => {
-                    let wants = log.wants(&target, to.as_deref())?;
-                    let folder = log.landing(to.as_deref());
-                    bring_log(replay, wants, &folder, &vaults, hands, &entry.system)?;
-                    Some(source::Replay { log: folder, until: until(&replay.until) })
-                }
-                None => None,
-            };
-            // What is put back in parts is not all there before the last of them.
-            let put = match kind {
-                StepKind::First => PutBack::default(),
-                _ => source.put_back(&target, to.as_deref(), replay.as_ref())?,
-            };
-            (report, put)
-        }
-        Landing::Staging { near } => {
-            let staging = Staging::new(near.as_deref(), &entry.system)?;
-            let report = restore(&vaults, point.tree, &options(staging.0.clone()), &progress)?;
-            if report.damaged_count > 0 || report.skipped_count > 0 {
-                // A database with a hole is not put over the one that stands there.
-                let kept = staging.keep();
-                return Err(Error::new(format!(
-                    "the point did not come back whole; what there is lies in {}",
-                    kept.display()
-                )));
-            }
-            let put = source.put_back(&staging.0, to.as_deref(), None)?;
-            (report, put)
-        }
-    };
-    for (vault, fault) in &report.vault_faults {
-        hands.observer.event(Some(&entry.system), &format!("something is wrong with {vault}: {fault}"));
-    }
-    Ok((report, put.missing, begun.elapsed().as_secs_f64()))
-}
-
-/// Restores what a system needs of its log into a folder. A hole in it would end the recovery there, and nobody would know.
-fn bring_log(
-    replay: &plan::Replay,
-    wants: source::Wants,
-    folder: &Path,
-    vaults: &[Arc<Repository>],
-    hands: &Hands<'_>,
-    system: &SystemName,
-) -> Result<()> {
-    let surveyed = hands.survey.points.iter().find(|surveyed| surveyed.point.id == replay.log);
-    let point = &surveyed.ok_or_else(|| Error::new(format!("log {} has vanished", replay.log)))?.point;
-    hands.observer.event(Some(system), &format!("restoring its log, to {}", replay.until));
-    let is_wanted: IsFirst =
-        Arc::new(move |path| path.file_name().and_then(|name| name.to_str()).is_some_and(&wants));
-    let options =
-        RestoreOptions { part: Part::First(is_wanted), memory: hands.memory, ..RestoreOptions::new(folder) };
-    let report = restore(vaults, point.tree, &options, &Progress::default())?;
-    if report.damaged_count > 0 || report.skipped_count > 0 {
-        let why = findings(&report).join("; ");
-        return Err(Error::new(format!("the log did not come back whole: {why}"))
-            .help("restore the point by itself: --point ID"));
-    }
-    Ok(())
-}
-
-fn until(until: &plan::Until) -> source::Until {
-    use source::Until;
-    match until {
-        plan::Until::Newest => Until::Newest,
-        plan::Until::Time(time) => Until::Time(crate::protect::instant(*time)),
-        plan::Until::Position(position) => Until::Position(position.clone()),
-        plan::Until::Name(name) => Until::Name(name.clone()),
-        plan::Until::Transaction(number) => Until::Transaction(number.clone()),
-    }
-}
-
-/// Removes from these folders what is not in the point: it would be taken for a part of the system. Nothing that holds a vault goes.
-fn clean(
-    vaults: &[Arc<Repository>],
-    tree: vault::BlobId,
-    options: &RestoreOptions,
-    exact: &[PathBuf],
-    plan: &Plan,
-) -> Result<()> {
-    let mut extras = extras(vaults, tree, options, &Progress::default())?;
-    if let Some(unknown) = extras.unknown.first() {
-        return Err(Error::new(format!("{}: {}", unknown.path.display(), unknown.why)));
-    }
-    let precious = crate::vaults::local_folders(plan);
-    extras.paths.retain(|path| {
-        let there = options.target.join(path);
-        exact.iter().any(|folder| there.starts_with(folder))
-            && !precious.iter().any(|vault| vault.starts_with(&there) || there.starts_with(vault))
-    });
-    let (_, kept) = extras.remove();
-    match kept.first() {
-        Some(kept) => Err(Error::new(format!("{}: not removed: {}", kept.path.display(), kept.why))),
-        None => Ok(()),
-    }
-}
-
-/// Returns which part of a point a step restores.
-fn part(kind: &StepKind, system: &plan::System) -> Result<Part> {
-    if !matches!(kind, StepKind::First | StepKind::Rest) {
-        return Ok(Part::All);
-    }
-    let patterns = Patterns::new(&system.recover.first)?;
-    let is_first: IsFirst = Arc::new(move |path| patterns.matches(path));
-    Ok(if matches!(kind, StepKind::First) { Part::First(is_first) } else { Part::Rest(is_first) })
-}
-
-/// A folder for data on their way, gone with its owner.
-struct Staging(PathBuf);
-
-impl Staging {
-    fn new(near: Option<&Path>, system: &SystemName) -> Result<Self> {
-        let below = near.map_or_else(std::env::temp_dir, Path::to_owned);
-        let path = below.join(format!(".releve-staging-{system}"));
-        // What a killed run left: half of something.
-        let _ = std::fs::remove_dir_all(&path);
-        // One that somebody else makes in this instant, in a folder for everybody, is refused.
-        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
-            .create(&path)
-            .map_err(|error| Error::new(format!("make the folder {}: {error}", path.display())))?;
-        Ok(Self(path))
-    }
-
-    fn keep(mut self) -> PathBuf {
-        std::mem::take(&mut self.0)
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        if !self.0.as_os_str().is_empty() {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
 }
 
 fn describe(action: &Action) -> String {

@@ -19,6 +19,9 @@ pub struct Survey {
     pub damaged: Vec<(VaultName, String)>,
 }
 
+/// How far a vault's log may be behind another's before it is brought from there: its own next run comes sooner.
+const LOG_BEHIND: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
 /// A point, with the names of the vaults that hold it.
 #[derive(Debug, Clone)]
 pub struct Surveyed {
@@ -80,22 +83,31 @@ impl Survey {
         self.points.iter().filter(move |surveyed| surveyed.point.system.as_deref() == Some(&system.0))
     }
 
-    /// Returns the newest log of a system, and what is known of it.
+    /// Returns what is known of the newest log of a system.
     #[must_use]
     pub fn log(&self, system: &SystemName) -> Option<LogFacts> {
+        self.newest_log(system, |_| true)?.log()
+    }
+
+    /// Returns what is known of the newest log of a system in one vault.
+    #[must_use]
+    pub fn log_in(&self, system: &SystemName, vault: &VaultName) -> Option<LogFacts> {
+        self.newest_log(system, |surveyed| surveyed.vaults.contains(vault))?.log()
+    }
+
+    fn newest_log(&self, system: &SystemName, there: impl Fn(&Surveyed) -> bool) -> Option<&Surveyed> {
         let name = system.log();
+        let is_log = |point: &Point| point.complete && point.system.as_deref() == Some(&name);
+        self.points.iter().rev().find(|surveyed| is_log(&surveyed.point) && there(surveyed))
+    }
+
+    /// Returns whether a point is the log of a system that a vault lacks: the newest there is, and that vault's own ends clearly earlier.
+    #[must_use]
+    pub fn is_log_for(&self, point: &Surveyed, system: &SystemName, vault: &VaultName) -> bool {
         let newest =
-            self.points.iter().rev().find(|surveyed| {
-                surveyed.point.system.as_deref() == Some(&name) && surveyed.point.complete
-            })?;
-        let info = newest.point.info.as_ref()?.log.clone()?;
-        Some(LogFacts {
-            id: newest.point.id.clone(),
-            from: info.from,
-            until: info.until,
-            missing: info.missing,
-            vaults: newest.vaults.clone(),
-        })
+            self.newest_log(system, |_| true).is_some_and(|newest| newest.point.id == point.point.id);
+        let own = self.newest_log(system, |surveyed| surveyed.vaults.contains(vault));
+        newest && own.is_none_or(|own| point.point.time.duration_since(own.point.time) > LOG_BEHIND)
     }
 
     /// Returns what a choice needs to know of a system's points.
@@ -116,7 +128,20 @@ impl Surveyed {
         policy.into_iter().filter(|vault| !self.vaults.contains(vault)).collect()
     }
 
-    pub(crate) fn facts(&self, verified: Option<Timestamp>) -> Facts {
+    fn log(&self) -> Option<LogFacts> {
+        let info = self.point.info.as_ref()?.log.clone()?;
+        Some(LogFacts {
+            id: self.point.id.clone(),
+            from: info.from,
+            until: info.until,
+            missing: info.missing,
+            vaults: self.vaults.clone(),
+        })
+    }
+
+    /// Returns what a choice needs to know of it.
+    #[must_use]
+    pub fn facts(&self, verified: Option<Timestamp>) -> Facts {
         let info = self.point.info.clone().unwrap_or_default();
         let Change { files_changed, files_unchanged, files_removed, bytes_new, incompressible, .. } =
             info.change;

@@ -11,8 +11,12 @@ use state::State;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use vault::store::Credentials;
 use vault::{Holder, Password, Repository, Store};
+
+/// How long making a vault may take others.
+const CREATE_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a verb works with.
 pub(crate) struct Session {
@@ -47,6 +51,9 @@ impl Session {
     /// Opens these vaults, with what the state knows of them, and remembers what it saw.
     pub(crate) fn open(&self, names: &[VaultName], absent: Absent, state: Option<&State>) -> Vec<Opened> {
         let seen = |name: &VaultName| state.and_then(|state| state.vault_seen(&name.0).ok().flatten());
+        // Two that make the same vault at once would each have a key of their own for it.
+        let is_new = absent == Absent::Create && names.iter().any(|name| seen(name).is_none());
+        let _alone = state.filter(|_| is_new).and_then(|state| self.alone(state));
         let opened = self.opening(absent, &seen).open(names);
         for vault in &opened {
             if let (Ok(repository), Some(state)) = (&vault.repository, state) {
@@ -64,6 +71,18 @@ impl Session {
             }
         }
         opened
+    }
+
+    /// Waits until no other run on this machine may be making a vault. Whoever waited in vain goes on: the other is stuck, not at work.
+    fn alone<'a>(&self, state: &'a State) -> Option<state::RunLease<'a>> {
+        let until = Instant::now() + CREATE_WITHIN;
+        loop {
+            match state.lease_run("new vaults", &self.run_holder(), Timestamp::now()) {
+                Ok(Ok(lease)) => return Some(lease),
+                Ok(Err(_)) if Instant::now() < until => std::thread::park_timeout(Duration::from_millis(50)),
+                _ => return None,
+            }
+        }
     }
 
     /// Opens one vault that has to be there.

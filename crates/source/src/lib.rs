@@ -140,6 +140,9 @@ pub trait Log {
     /// newest at least.
     fn receive(&self, spool: &Path) -> Result<Box<dyn Receiver>>;
 
+    /// Returns an error if this is no instant that the system knows.
+    fn check(&self, until: &Until) -> Result<()>;
+
     /// Keeps what stands there of the log, and was written after the last of it came into a vault, in `landing`: it is about to be
     /// overwritten.
     fn set_aside(&self, to: Option<&Path>) -> Result<()>;

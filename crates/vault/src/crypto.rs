@@ -9,6 +9,7 @@ use aes::{Aes128, Aes256};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use poly1305::Poly1305;
+use poly1305::universal_hash::UniversalHash;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -17,6 +18,12 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 pub(crate) const OVERHEAD: usize = IV + MAC;
 const IV: usize = 16;
 const MAC: usize = 16;
+
+/// What is copied, encrypted and authenticated at once, so that it is still near the processor at the last step. A multiple of the
+/// authenticator's block.
+const SEALED_AT_ONCE: usize = 16 << 10;
+
+type Stream = ctr::Ctr128BE<Aes256>;
 
 /// The key that opens everything in one repository.
 #[derive(Zeroize, ZeroizeOnDrop)]
@@ -89,15 +96,13 @@ impl Key {
         random(&mut iv)?;
         out.reserve(plain.len() + OVERHEAD);
         out.extend_from_slice(&iv);
-        let start = out.len();
-        out.extend_from_slice(plain);
-        let tag = match out.get_mut(start..) {
-            Some(body) => {
-                self.apply_stream(&iv, body);
-                self.tag(&iv, body)
-            }
-            None => [0; MAC],
-        };
+        let mut stream = self.stream(&iv);
+        let mut mac = self.mac(&iv);
+        let mut pieces = plain.chunks_exact(SEALED_AT_ONCE);
+        for piece in &mut pieces {
+            mac.update_padded(append(&mut stream, piece, out));
+        }
+        let tag = mac.compute_unpadded(append(&mut stream, pieces.remainder(), out));
         out.extend_from_slice(&tag);
         Ok(())
     }
@@ -113,28 +118,28 @@ impl Key {
     pub(crate) fn open<'a>(&self, sealed: &'a mut [u8]) -> Result<&'a mut [u8], NotAuthentic> {
         let (iv, rest) = sealed.split_first_chunk_mut::<IV>().ok_or(NotAuthentic)?;
         let (body, tag) = rest.split_last_chunk_mut::<MAC>().ok_or(NotAuthentic)?;
-        if !bool::from(self.tag(iv, body).ct_eq(&*tag)) {
+        if !bool::from(self.mac(iv).compute_unpadded(body).as_slice().ct_eq(&*tag)) {
             return Err(NotAuthentic);
         }
-        self.apply_stream(iv, body);
+        self.stream(iv).apply_keystream(body);
         Ok(body)
     }
 
-    fn apply_stream(&self, iv: &[u8; IV], body: &mut [u8]) {
-        ctr::Ctr128BE::<Aes256>::new(&self.encrypt.into(), iv.into()).apply_keystream(body);
+    fn stream(&self, iv: &[u8; IV]) -> Stream {
+        Stream::new(&self.encrypt.into(), iv.into())
     }
 
     /// Poly1305-AES: the one-time key is `r ‖ AES-128(k, IV)`.
-    fn tag(&self, iv: &[u8; IV], body: &[u8]) -> [u8; MAC] {
+    fn mac(&self, iv: &[u8; IV]) -> Poly1305 {
         let mut nonce = Block::<Aes128>::clone_from_slice(iv);
         Aes128::new(&self.mac_k.into()).encrypt_block(&mut nonce);
         let mut one_time = [0u8; 32];
         let (r, s) = one_time.split_at_mut(16);
         r.copy_from_slice(&self.mac_r);
         s.copy_from_slice(&nonce);
-        let tag = Poly1305::new(&one_time.into()).compute_unpadded(body);
+        let mac = Poly1305::new(&one_time.into());
         one_time.zeroize();
-        tag.into()
+        mac
     }
 
     /// Returns the key as restic writes it inside a key file.
@@ -159,6 +164,15 @@ impl Key {
             mac_r: part(&wire.mac.r)?.as_slice().try_into().ok()?,
         })
     }
+}
+
+/// Appends a piece, encrypted, and returns it.
+fn append<'a>(stream: &mut Stream, piece: &[u8], out: &'a mut Vec<u8>) -> &'a [u8] {
+    let start = out.len();
+    out.extend_from_slice(piece);
+    let body = out.get_mut(start..).unwrap_or_default();
+    stream.apply_keystream(body);
+    body
 }
 
 /// The price of one guess at a password, as scrypt counts it.
@@ -234,6 +248,15 @@ mod tests {
             let at = at.index(sealed.len());
             sealed[at] ^= 1 << bit;
             prop_assert_eq!(key.open(&mut sealed), Err(NotAuthentic));
+        }
+    }
+
+    #[test]
+    fn what_was_sealed_in_several_steps_opens_as_a_whole() {
+        let key = Key::random().unwrap();
+        for length in [SEALED_AT_ONCE - 1, SEALED_AT_ONCE, SEALED_AT_ONCE + 1, 3 * SEALED_AT_ONCE, 100_001] {
+            let plain: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+            assert_eq!(key.open(&mut key.seal(&plain).unwrap()).unwrap(), &plain[..], "{length} bytes");
         }
     }
 

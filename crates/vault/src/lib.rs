@@ -42,6 +42,7 @@ mod packer;
 mod packs;
 pub mod passphrase;
 mod points;
+mod pool;
 mod progress;
 pub mod prune;
 mod reach;

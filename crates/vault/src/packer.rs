@@ -4,13 +4,14 @@
 //! [`PackWriter::finish`]. A crash in between leaves packs that nothing names, which is harmless.
 //!
 //! Memory: a pack of data and one of trees that are open or wait for an uploader, and one under way for each: with the sizes below
-//! 22 MiB + 17 MiB for each uploader. A vault that is slow slows the caller down; one that fails is dropped and the caller goes on.
+//! 22 MiB + 17 MiB for each uploader. What a written pack took is kept for the next where the store gives it back. A vault that is
+//! slow slows the caller down; one that fails is dropped and the caller goes on.
 
-use crate::crypto::OVERHEAD;
 use crate::format::index::{Index, IndexedPack};
 use crate::format::pack::{self, Entry};
 use crate::lock::{Guard, Lock};
 use crate::mutex::lock;
+use crate::pool::Pool;
 use crate::{BlobId, BlobKind, Error, FileId, FileKind, Repository, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::HashSet;
@@ -26,6 +27,8 @@ const TREE_PACK_SIZE: usize = 4 << 20;
 /// Room is asked for beyond what the C library keeps for later (32 MiB): a pack that is gone then gives its memory back at once, and
 /// what is never touched costs nothing.
 const PACK_ROOM: usize = 33 << 20;
+/// As many threads as usually add blobs at once.
+const SEALED_SPARE: usize = 2;
 /// A crash costs the upload of what no index names yet: at most this many blobs, or this many packs, or what went over a thin line
 /// in so long. No pack has more blobs either, so that one index may name it.
 pub(crate) const INDEX_BLOBS_MAX: usize = 40_000;
@@ -37,6 +40,8 @@ pub(crate) struct PackWriter {
     shared: Arc<Shared>,
     data: Mutex<Pack>,
     trees: Mutex<Pack>,
+    /// For blobs on their way into a pack.
+    sealed: Pool,
     queue: Option<Sender<Pack>>,
     uploaders: Vec<JoinHandle<()>>,
 }
@@ -47,6 +52,8 @@ struct Shared {
     /// What this run has taken on and no index names yet, so that two threads with the same content store it once.
     claimed: [Mutex<HashSet<(BlobKind, BlobId)>>; 16],
     to_index: Mutex<ToIndex>,
+    /// The memory of a pack that was written, for the next.
+    written: Pool,
     failure: Mutex<Option<Error>>,
     failed: AtomicBool,
     bytes_written: AtomicU64,
@@ -79,6 +86,7 @@ impl PackWriter {
             guard,
             claimed: Default::default(),
             to_index: Mutex::new(ToIndex { packs: Vec::new(), since: Instant::now() }),
+            written: Pool::new(1),
             failure: Mutex::default(),
             failed: AtomicBool::new(false),
             bytes_written: AtomicU64::new(0),
@@ -90,7 +98,8 @@ impl PackWriter {
                 std::thread::spawn(move || shared.upload_all(&packs))
             })
             .collect();
-        Self { shared, data: Mutex::default(), trees: Mutex::default(), queue: Some(queue), uploaders }
+        let [data, trees] = Default::default();
+        Self { shared, data, trees, sealed: Pool::new(SEALED_SPARE), queue: Some(queue), uploaders }
     }
 
     /// Returns the vault that is written to.
@@ -116,7 +125,8 @@ impl PackWriter {
             return;
         }
         // Sealed before the lock is taken: it is most of the work.
-        let mut sealed = Vec::with_capacity(stored.len() + OVERHEAD);
+        let mut sealed = self.sealed.take();
+        sealed.clear();
         if let Err(error) = self.shared.repository.key().seal_into(stored, &mut sealed) {
             return self.shared.fail(Error::io(self.shared.repository.address(), error));
         }
@@ -129,9 +139,12 @@ impl PackWriter {
         let offset = u32::try_from(open.bytes.len()).unwrap_or(u32::MAX);
         let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
         if open.bytes.is_empty() {
+            open.bytes = self.shared.written.take();
+            open.bytes.clear();
             open.bytes.reserve_exact(PACK_ROOM);
         }
         open.bytes.extend_from_slice(&sealed);
+        self.sealed.give(sealed);
         open.entries.push(Entry { id, kind, offset, length, uncompressed });
         if open.bytes.len() >= limit || open.entries.len() >= INDEX_BLOBS_MAX {
             // Under the lock: until somebody takes the pack nobody begins another.
@@ -227,7 +240,8 @@ impl Shared {
         pack.bytes.extend_from_slice(&header);
         let id = FileId::of(&pack.bytes);
         let length = pack.bytes.len() as u64;
-        self.repository.store().write_owned(FileKind::Pack, &id.to_string(), pack.bytes)?;
+        let bytes = self.repository.store().write_owned(FileKind::Pack, &id.to_string(), pack.bytes)?;
+        self.written.give(bytes);
         self.bytes_written.fetch_add(length, Relaxed);
         Ok(IndexedPack { id, entries: pack.entries })
     }

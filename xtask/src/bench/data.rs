@@ -15,6 +15,9 @@ const LARGE: usize = 1 << 30;
 
 const FILES_IN_A_FOLDER: usize = 100;
 
+/// How long each file is where it is their number that costs.
+pub(super) const TINY_BYTES: usize = 120;
+
 /// What the programs back up and restore.
 pub(super) struct Data {
     pub(super) folder: PathBuf,
@@ -47,6 +50,29 @@ impl Data {
             bytes += content.len() as u64;
         }
         Ok(Self { folder, files, bytes })
+    }
+
+    /// Makes a folder of tiny files.
+    pub(super) fn tiny(folder: PathBuf, files: usize) -> Result<Self> {
+        let data = Self { folder, files, bytes: (files * TINY_BYTES) as u64 };
+        for number in 0..files {
+            let path = data.tiny_path(number);
+            if number % FILES_IN_A_FOLDER == 0 {
+                let parent = path.parent().unwrap_or(&data.folder);
+                std::fs::create_dir_all(parent)
+                    .map_err(Failure::at(format_args!("make {}", parent.display())))?;
+            }
+            let mut text = format!("file {number} ").repeat(1 + TINY_BYTES / 8);
+            text.truncate(TINY_BYTES);
+            std::fs::write(&path, text).map_err(Failure::at(format_args!("write {}", path.display())))?;
+        }
+        Ok(data)
+    }
+
+    /// Returns where one of the tiny files is.
+    pub(super) fn tiny_path(&self, number: usize) -> PathBuf {
+        let folder = number / FILES_IN_A_FOLDER;
+        self.folder.join(format!("{:02}/{:03}/file-{number:07}", folder / 100, folder % 100))
     }
 
     /// Makes a folder with one large file: a mebibyte of text, a mebibyte of noise, in turn.

@@ -1,5 +1,6 @@
 //! `cargo xtask bench growth`: how time and memory grow with the number of files, and with the number of points.
 
+use super::data::{Data, TINY_BYTES};
 use super::measure::{Taken, measure};
 use super::tools::{Installed, Repository, Tool};
 use super::{Setting, flush, machine, remove, today};
@@ -7,9 +8,6 @@ use crate::root;
 use crate::run::{Failure, Result, output};
 use std::path::Path;
 
-/// Files are small, so that their number is what costs.
-const FILE_BYTES: usize = 120;
-const FILES_IN_A_FOLDER: usize = 100;
 /// How many files the folder has of which many points are made.
 const FILES_FOR_POINTS: usize = 1_000;
 
@@ -40,7 +38,7 @@ pub(crate) fn run(options: &Options) -> Result {
         let page = format!(
             "# Growth\n\nWritten by `cargo xtask bench growth --write`; don't edit it by hand.\n\n\
              - Date: {}\n- Machine: {}\n- Version: releve {}\n- Each number is of one run: look at how they grow, not at their last digit.\n\n\
-             {files}\nFiles of {FILE_BYTES} bytes, a hundred in a folder. In memory a backup has some 60 bytes for each piece of content in each vault, and of a folder\n\
+             {files}\nFiles of {TINY_BYTES} bytes, a hundred in a folder. In memory a backup has some 60 bytes for each piece of content in each vault, and of a folder\n\
              all its entries at once; a prune has some 320.\n\n\
              {points}\nA folder of {FILES_FOR_POINTS} such files, of which one changes before each point.\n",
             today()?,
@@ -62,7 +60,7 @@ fn files(tool: &Installed, folder: &Path, counts: &[usize]) -> Result<String> {
     for &count in counts {
         println!("{count} files");
         let (data, place) = (folder.join("data"), folder.join("vault"));
-        make(&data, count)?;
+        Data::tiny(data.clone(), count)?;
         let repository = tool.repository(&place, &data)?;
         flush()?;
         let first = measure(&repository.backup("first"), folder)?;
@@ -80,17 +78,17 @@ fn points(tool: &Installed, folder: &Path, counts: &[usize]) -> Result<String> {
                      |---:|---:|---:|---:|---:|---:|---:|---:|\n"
         .to_owned();
     let (data, place) = (folder.join("data"), folder.join("vault"));
-    make(&data, FILES_FOR_POINTS)?;
+    let tiny = Data::tiny(data.clone(), FILES_FOR_POINTS)?;
     let repository = tool.repository(&place, &data)?;
     let mut made = 0;
     for &count in counts {
         println!("{count} points");
         while made < count {
-            point(&repository, &data, made)?;
+            point(&repository, &tiny, made)?;
             made += 1;
         }
         flush()?;
-        change(&data, made)?;
+        change(&tiny, made)?;
         let next = measure(&repository.backup("next"), folder)?;
         made += 1;
         let list = measure(&repository.points(), folder)?;
@@ -102,13 +100,13 @@ fn points(tool: &Installed, folder: &Path, counts: &[usize]) -> Result<String> {
     Ok(table)
 }
 
-fn point(repository: &Repository<'_>, data: &Path, number: usize) -> Result {
+fn point(repository: &Repository<'_>, data: &Data, number: usize) -> Result {
     change(data, number)?;
     output(&mut repository.backup("point")).map(drop)
 }
 
-fn change(data: &Path, number: usize) -> Result {
-    let path = path(data, number % FILES_FOR_POINTS);
+fn change(data: &Data, number: usize) -> Result {
+    let path = data.tiny_path(number % FILES_FOR_POINTS);
     std::fs::write(&path, format!("changed for the {number}th time"))
         .map_err(Failure::at(format_args!("write {}", path.display())))
 }
@@ -117,24 +115,4 @@ fn row(count: usize, taken: [Taken; 3], repository: &Repository<'_>) -> Result<S
     let shown = taken.map(|taken| format!("{:.2} s | {:.0} MB", taken.seconds, taken.peak_bytes / 1e6));
     let stored = repository.bytes()? as f64 / 1e6;
     Ok(format!("| {count} | {} | {stored:.1} MB |\n", shown.join(" | ")))
-}
-
-fn path(data: &Path, number: usize) -> std::path::PathBuf {
-    let folder = number / FILES_IN_A_FOLDER;
-    data.join(format!("{:02}/{:03}/file-{number:07}", folder / 100, folder % 100))
-}
-
-fn make(data: &Path, count: usize) -> Result {
-    for number in 0..count {
-        let path = path(data, number);
-        if number % FILES_IN_A_FOLDER == 0 {
-            let parent = path.parent().unwrap_or(data);
-            std::fs::create_dir_all(parent)
-                .map_err(Failure::at(format_args!("make {}", parent.display())))?;
-        }
-        let mut text = format!("file {number} ").repeat(1 + FILE_BYTES / 8);
-        text.truncate(FILE_BYTES);
-        std::fs::write(&path, text).map_err(Failure::at(format_args!("write {}", path.display())))?;
-    }
-    Ok(())
 }

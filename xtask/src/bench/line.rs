@@ -140,7 +140,7 @@ fn give_out(mut to: TcpStream, receiver: &Receiver<(Instant, Vec<u8>)>) {
     let _ = to.shutdown(Shutdown::Write);
 }
 
-fn wait_until(due: Instant) {
+pub(super) fn wait_until(due: Instant) {
     // Parking may end before its time.
     while let Some(left) = due.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         thread::park_timeout(left);

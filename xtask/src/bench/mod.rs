@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: the same data, the same machine, the same run; ours and others.
 
+mod agent;
 pub(crate) mod backup;
 mod data;
 pub(crate) mod growth;

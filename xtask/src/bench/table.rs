@@ -24,7 +24,7 @@ pub(super) struct Page {
 /// Backups: only disturbances make a run longer, so the best time is the program's.
 pub(super) const BACKUP: Page = Page {
     title: "Backup, compared",
-    command: "cargo xtask bench backup --large --write",
+    command: "cargo xtask bench backup --write",
     path: "docs/bench-backup.md",
     grids: &[TIME, MEMORY, PROCESSOR, STORED],
     times: Pick::Best,

@@ -182,6 +182,29 @@ impl<'a> Repository<'a> {
         command
     }
 
+    /// Writes our plan so that a run of the data is due at once, or only tomorrow.
+    pub(super) fn plan_every(&self, every: &str) -> Result {
+        let path = self.folder.join("plan.toml");
+        let at = || Failure::at(format!("change {}", path.display()));
+        let plan = std::fs::read_to_string(&path).map_err(at())?;
+        let data = "[systems.data]\n";
+        let (before, after) =
+            plan.split_once(data).ok_or_else(|| Failure::new("our plan has no system of the data"))?;
+        let after = match after.split_once('\n') {
+            Some((first, rest)) if first.starts_with("policy.every") => rest,
+            _ => after,
+        };
+        std::fs::write(&path, format!("{before}{data}policy.every = \"{every}\"\n{after}")).map_err(at())
+    }
+
+    /// Returns the command, of ours, that backs up whenever the plan says so.
+    pub(super) fn agent(&self) -> Command {
+        let mut command = self.command();
+        // Where this runs in a sandbox, its first process can't be looked into.
+        command.args(["agent", "--trust-process", "1"]);
+        command
+    }
+
     /// Returns the command, of ours, that says what a prune would do.
     pub(super) fn prune_look(&self) -> Command {
         let mut command = self.command();
@@ -276,6 +299,7 @@ name = "Bench"
 
 [sites.here]
 [hosts.here]
+name = {machine}
 site = "here"
 
 [vaults.local]
@@ -299,6 +323,8 @@ source.files = {{ paths = [{data}] }}
 vaults = ["local"]
 every = "1 day"
 "#,
+            // Our agent backs up nothing but its own machine.
+            machine = toml::Value::String(output(Command::new("uname").arg("--nodename"))?),
             seed = quoted(&seed),
             data = quoted(self.data),
         );

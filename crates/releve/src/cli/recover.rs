@@ -124,6 +124,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         plan: &session.plan,
         vaults: &vaults,
         secrets: session.secrets(),
+        spools: &session.state_dir.join("log"),
         survey: &survey,
         observer: &screen,
         verify: options.how.verify,

@@ -132,8 +132,16 @@ fn between(
     for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
         job.failures.push(format!("vault {vault}: {why}"));
     }
-    for point in survey.points.iter().rev().filter(|point| is_of(point, systems)) {
+    let of_log = |point: &Surveyed| point.point.system.as_deref().and_then(SystemName::of_log);
+    for point in survey.points.iter().rev() {
+        let log = of_log(point).filter(|system| systems.contains(system));
+        if log.is_none() && !is_of(point, systems) {
+            continue;
+        }
         for to in survey.lacking(point, &session.plan) {
+            if log.as_ref().is_some_and(|system| !survey.is_log_for(point, system, &to)) {
+                continue;
+            }
             if !targets.contains(&to) || only.is_some_and(|only| *only != to) {
                 continue;
             }

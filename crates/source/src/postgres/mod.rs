@@ -16,7 +16,8 @@ mod wal;
 use crate::files::{open_tree, under};
 use crate::standing::{Standing, look};
 use crate::{
-    Capture, Error, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay, Result, Source, Wants, is_true,
+    Capture, Error, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay, Result, Source, Until, Wants,
+    is_true,
 };
 use copy::Copy;
 use server::Address;
@@ -174,6 +175,20 @@ impl Log for Postgres {
 
     fn receive(&self, spool: &Path) -> Result<Box<dyn Receiver>> {
         Ok(Box::new(receive::Stream::begin(&self.address, self.programs.as_deref(), spool)?))
+    }
+
+    fn check(&self, until: &Until) -> Result<()> {
+        let wrong = match until {
+            Until::Position(lsn) if lsn.parse::<wal::Lsn>().is_err() => {
+                format!("`{lsn}` is no position: write 0/16B3748")
+            }
+            Until::Transaction(number) if number.parse::<u32>().is_err() => {
+                format!("`{number}` is no transaction: write its number")
+            }
+            Until::Name(name) if name.is_empty() => "a point without a name".into(),
+            _ => return Ok(()),
+        };
+        Err(Error::new("roll forward", Kind::Invalid(wrong)))
     }
 
     fn set_aside(&self, to: Option<&Path>) -> Result<()> {

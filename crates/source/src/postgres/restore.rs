@@ -62,8 +62,13 @@ pub(super) fn prepare(
         // All that the point needs is in it.
         None => set("restore_command", "false"),
     }
-    for kind in TARGETS {
-        let value = target.as_ref().filter(|(wanted, _)| *wanted == kind).map_or("", |(_, value)| value);
+    // In this order: one that is emptied after another was set counts as a second one.
+    let is_target = |kind: &&str| target.as_ref().is_some_and(|(wanted, _)| wanted == kind);
+    TARGETS
+        .iter()
+        .filter(|kind| !is_target(kind))
+        .for_each(|kind| set(&format!("recovery_target{kind}"), ""));
+    if let Some((kind, value)) = &target {
         set(&format!("recovery_target{kind}"), value);
     }
     set("recovery_target_timeline", "latest");
@@ -89,12 +94,15 @@ pub(super) fn set_aside(data: &Path, log: &Path) -> Result<()> {
     };
     let aside = log.join(SET_ASIDE);
     fs::create_dir_all(&aside).map_err(|error| Error::io(at("make the folder", &aside), error))?;
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        if name.len() != 24 {
-            continue;
-        }
-        let (from, to) = (entry.path(), aside.join(&name));
+    let names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    // What an earlier recovery brought there of an older timeline is in the log, and may go on further there.
+    let newest =
+        names.iter().filter(|name| name.len() == 24).filter_map(|name| name.get(..8)).max().unwrap_or("-");
+    for name in
+        names.iter().filter(|name| name.ends_with(".history") || name.len() == 24 && name.starts_with(newest))
+    {
+        let (from, to) = (folder.join(name), aside.join(name));
         match fs::rename(&from, &to) {
             // The WAL has a disk of its own.
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {

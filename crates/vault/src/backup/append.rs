@@ -167,7 +167,7 @@ impl Tree<'_> {
                 return Ok((content, size));
             }
             let bytes = buffer.get(..filled).unwrap_or_default();
-            let cut = next_cut(bytes);
+            let cut = next_cut(bytes, filled < PIECE_MAX).unwrap_or(filled);
             content.push(self.sink.put(
                 BlobKind::Data,
                 bytes.get(..cut).unwrap_or_default(),

@@ -1,10 +1,12 @@
 //! Reads files and cuts them into pieces.
 
 use super::slot::Slot;
+use crate::pool::Pool;
 use crate::sink::{Press, Sink};
-use crate::{BlobId, BlobKind, Input, Node, NodeKind, Progress};
+use crate::{BlobId, BlobKind, Content, Input, Node, NodeKind, Progress};
 use crossbeam_channel::Sender;
 use std::io::{self, Read};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +24,9 @@ const TRIES: u32 = 3;
 pub(super) struct Piece<'a> {
     file: Arc<Cutting<'a>>,
     number: usize,
-    bytes: Vec<u8>,
+    /// With what was read before and after it.
+    buffer: Arc<Vec<u8>>,
+    range: Range<usize>,
 }
 
 /// A large file whose pieces are being hashed. Whoever drops it last completes the entry.
@@ -40,6 +44,8 @@ pub(super) struct Reader<'a, 's> {
     pub(super) pieces: Sender<Piece<'a>>,
     pub(super) press: Press,
     pub(super) buffer: Vec<u8>,
+    /// For large files.
+    pub(super) buffers: &'s Pool,
     pub(super) progress: &'a Progress,
 }
 
@@ -98,63 +104,76 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Makes the buffer as long as this, if it is shorter: who meets only small files pays only for those.
-    fn room(&mut self, length: usize) {
-        if self.buffer.len() < length {
-            self.buffer.resize(length, 0);
-        }
-    }
-
     fn attempt(&mut self, path: &Path, node: &mut Node) -> io::Result<(Read1<'a>, bool)> {
         self.input.describe(path, node)?;
         let mut content = self.input.open(path, node)?;
         // One byte more than the shortest piece: a file that ends within is small, whatever `stat` said.
-        self.room(PIECE_MIN + 1);
-        let mut filled = fill(&mut content, &mut self.buffer, 0, PIECE_MIN + 1)?;
+        self.buffer.resize(PIECE_MIN + 1, 0);
+        let filled = fill(&mut *content, &mut self.buffer, 0, PIECE_MIN + 1)?;
         let (read, total) = if filled <= PIECE_MIN {
             let bytes = self.buffer.get(..filled).unwrap_or_default();
             let blob = (!bytes.is_empty()).then(|| self.sink.put(BlobKind::Data, bytes, &mut self.press));
             let total = filled as u64;
             (Read1::Small(blob, total), total)
         } else {
-            self.room(PIECE_MAX * 2);
-            let cutting = Arc::new(Cutting {
-                slot: Mutex::new(None),
-                ids: Mutex::default(),
-                open: AtomicUsize::new(1),
-            });
-            let mut total = 0u64;
-            let mut number = 0;
-            loop {
-                let length = self.buffer.len();
-                filled = fill(&mut content, &mut self.buffer, filled, length)?;
-                let at_end = filled < length;
-                let available = self.buffer.get(..filled).unwrap_or_default();
-                let mut start = 0;
-                // The last piece is cut only when it is known to be the last, or long enough that more bytes don't move its end.
-                while available.len() - start >= PIECE_MAX || at_end && start < available.len() {
-                    let rest = available.get(start..).unwrap_or_default();
-                    let cut = next_cut(rest);
-                    let bytes = rest.get(..cut).unwrap_or_default().to_vec();
-                    start += cut;
-                    total += cut as u64;
-                    cutting.open.fetch_add(1, AcqRel);
-                    let piece = Piece { file: Arc::clone(&cutting), number, bytes };
-                    number += 1;
-                    if self.pieces.send(piece).is_err() || self.progress.is_stopped() || self.sink.is_lost() {
-                        return Err(io::ErrorKind::Interrupted.into());
-                    }
-                }
-                if at_end {
-                    break;
-                }
-                self.buffer.copy_within(start..filled, 0);
-                filled -= start;
-            }
-            (Read1::Large(cutting, total), total)
+            self.large(&mut *content, filled)?
         };
         let steady = content.unchanged(total)?;
         Ok((read, steady))
+    }
+
+    /// Sends a file on in pieces, of which the first bytes are in the reader's buffer.
+    ///
+    /// Hashers read the pieces where they were read to; only what is left behind the last cut is copied, into the next buffer.
+    fn large(&mut self, content: &mut dyn Content, begun: usize) -> io::Result<(Read1<'a>, u64)> {
+        let cutting =
+            Arc::new(Cutting { slot: Mutex::new(None), ids: Mutex::default(), open: AtomicUsize::new(1) });
+        let (mut total, mut number) = (0u64, 0);
+        let mut filled = 0;
+        let mut buffer = self.next_buffer(self.buffer.get(..begun).unwrap_or_default(), &mut filled);
+        loop {
+            filled = fill(content, &mut buffer, filled, PIECE_MAX)?;
+            let at_end = filled < PIECE_MAX;
+            let full = Arc::new(buffer);
+            let mut start = 0;
+            while let Some(rest) = full.get(start..filled)
+                && let Some(cut) = next_cut(rest, at_end)
+            {
+                cutting.open.fetch_add(1, AcqRel);
+                let (file, buffer, range) = (Arc::clone(&cutting), Arc::clone(&full), start..start + cut);
+                start += cut;
+                total += cut as u64;
+                let piece = Piece { file, number, buffer, range };
+                number += 1;
+                if self.pieces.send(piece).is_err() || self.progress.is_stopped() || self.sink.is_lost() {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+            }
+            if at_end {
+                give_back(self.buffers, full);
+                return Ok((Read1::Large(cutting, total), total));
+            }
+            buffer = self.next_buffer(full.get(start..filled).unwrap_or_default(), &mut filled);
+            give_back(self.buffers, full);
+        }
+    }
+
+    /// Returns a buffer as long as the longest piece that begins with these bytes.
+    fn next_buffer(&self, begin: &[u8], filled: &mut usize) -> Vec<u8> {
+        let mut buffer = self.buffers.take();
+        buffer.resize(PIECE_MAX, 0);
+        if let Some(place) = buffer.get_mut(..begin.len()) {
+            place.copy_from_slice(begin);
+        }
+        *filled = begin.len();
+        buffer
+    }
+}
+
+/// Keeps a buffer for the next, if this was the last who read in it.
+fn give_back(buffers: &Pool, buffer: Arc<Vec<u8>>) {
+    if let Some(buffer) = Arc::into_inner(buffer) {
+        buffers.give(buffer);
     }
 }
 
@@ -177,18 +196,23 @@ pub(super) fn fill(
     Ok(filled)
 }
 
-pub(super) fn next_cut(bytes: &[u8]) -> usize {
-    if bytes.len() <= PIECE_MIN {
-        return bytes.len();
+/// Returns how long the next piece is; `None` if that depends on bytes that aren't there yet, or there are none any more.
+pub(super) fn next_cut(bytes: &[u8], at_end: bool) -> Option<usize> {
+    // Up to the average the cutter looks for another mark than beyond it: with fewer bytes it would not know which.
+    if bytes.is_empty() || !at_end && bytes.len() < PIECE_AVERAGE {
+        return None;
     }
     let mut cutter = fastcdc::v2020::FastCDC::new(bytes, PIECE_MIN, PIECE_AVERAGE, PIECE_MAX);
-    cutter.next().map_or(bytes.len(), |chunk| chunk.length.clamp(1, bytes.len()))
+    let cut = cutter.next().map_or(bytes.len(), |chunk| chunk.length.clamp(1, bytes.len()));
+    // A mark before the end of what is there stays where it is; the end itself is none.
+    (at_end || cut < bytes.len() || cut >= PIECE_MAX).then_some(cut)
 }
 
 impl Piece<'_> {
     /// Hashes and stores the piece, and completes the file if it was the last.
-    pub(super) fn store(self, sink: &Sink<'_>, press: &mut Press) {
-        let id = sink.put(BlobKind::Data, &self.bytes, press);
+    pub(super) fn store(self, sink: &Sink<'_>, press: &mut Press, buffers: &Pool) {
+        let id = sink.put(BlobKind::Data, self.buffer.get(self.range).unwrap_or_default(), press);
+        give_back(buffers, self.buffer);
         {
             let mut ids = self.file.ids.lock().unwrap_or_else(PoisonError::into_inner);
             if ids.len() <= self.number {
@@ -216,5 +240,44 @@ impl Cutting<'_> {
             *content = ids.into_iter().flatten().collect();
         }
         slot.fill(node);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Cuts as a reader does whose buffer is filled by so much at a time.
+    fn cuts(content: &[u8], step: usize) -> Vec<usize> {
+        let (mut start, mut filled, mut cuts) = (0, 0, Vec::new());
+        loop {
+            filled = content.len().min(filled + step);
+            while let Some(cut) = next_cut(&content[start..filled], filled == content.len()) {
+                start += cut;
+                cuts.push(cut);
+            }
+            if filled == content.len() {
+                return cuts;
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_end_where_they_would_if_all_of_the_file_were_there() {
+        let mut state = 1u64;
+        let noise = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        });
+        // Noise has marks; where there are none a piece is as long as it may be.
+        let mut content: Vec<u8> = noise.take(24 << 20).collect();
+        content[9 << 20..20 << 20].fill(0);
+        let whole: Vec<usize> = fastcdc::v2020::FastCDC::new(&content, PIECE_MIN, PIECE_AVERAGE, PIECE_MAX)
+            .map(|chunk| chunk.length)
+            .collect();
+        assert!(whole.len() > 8 && whole.contains(&PIECE_MAX), "{whole:?}");
+        for step in [content.len(), 8 << 20, 4 << 20, 1 << 20, 77_777] {
+            assert_eq!(cuts(&content, step), whole, "{step} at a time");
+        }
     }
 }

@@ -7,6 +7,7 @@ use super::read::{Piece, Reader};
 use super::slot::{Dir, Slot, close};
 use super::{BackupOptions, Captured};
 use crate::packer::PackWriter;
+use crate::pool::Pool;
 use crate::sink::{Press, Sink};
 use crate::{
     BlobId, Change, Error, Input, Kind, Node, NodeKind, Progress, Repository, Result, Since, Timestamp,
@@ -36,6 +37,8 @@ pub(super) struct Shared<'a> {
     progress: &'a Progress,
     pub(super) unread: Mutex<Vec<Unread>>,
     pub(super) presses: Mutex<Vec<Press>>,
+    /// For pieces of large files.
+    buffers: Pool,
     pub(super) root: Mutex<Option<BlobId>>,
     pub(super) files: AtomicU64,
     pub(super) bytes: AtomicU64,
@@ -90,6 +93,7 @@ pub(super) fn capture(
         progress,
         unread: Mutex::default(),
         presses: Mutex::default(),
+        buffers: Pool::new(PIECES),
         root: Mutex::default(),
         files: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
@@ -139,6 +143,7 @@ fn read_all<'a>(shared: &'a Shared<'a>, todo: Receiver<Job<'a>>, pieces: Sender<
         pieces,
         press: Press::new(),
         buffer: Vec::new(),
+        buffers: &shared.buffers,
         progress: shared.progress,
     };
     for job in &todo {
@@ -163,7 +168,7 @@ fn read_all<'a>(shared: &'a Shared<'a>, todo: Receiver<Job<'a>>, pieces: Sender<
 fn hash_all<'a>(shared: &'a Shared<'a>, cut: Receiver<Piece<'a>>) {
     let mut press = Press::new();
     for piece in &cut {
-        piece.store(&shared.sink, &mut press);
+        piece.store(&shared.sink, &mut press, &shared.buffers);
     }
 }
 

@@ -114,8 +114,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()>;
 
     /// Writes the file, as [`write`](Self::write) does, and is given its bytes: a store that has to own them meanwhile needs no copy.
-    fn write_owned(&self, kind: FileKind, name: &str, bytes: Vec<u8>) -> Result<()> {
-        self.write(kind, name, &bytes)
+    /// Any other returns them, to be used again.
+    fn write_owned(&self, kind: FileKind, name: &str, bytes: Vec<u8>) -> Result<Vec<u8>> {
+        self.write(kind, name, &bytes)?;
+        Ok(bytes)
     }
 
     /// Removes the file. One that isn't there is no error. Where versions are held, this hides the file at once, and its bytes

@@ -120,12 +120,11 @@ impl Keeper<'_> {
         let mut vaults: Vec<Opened> = Vec::new();
         while !self.stop.load(Relaxed) {
             let now = Timestamp::now();
-            let until = match &mut receiver {
-                Some(receiver) => receiver.catch_up(CATCH_UP_WITHIN)?.then_some(now),
-                None => None,
-            };
+            let caught_up = receiver.as_mut().map(|receiver| receiver.catch_up(CATCH_UP_WITHIN));
+            let until = matches!(caught_up, Some(Ok(true))).then_some(now);
             if vaults.is_empty() || vaults.iter().any(|opened| opened.repository.is_err()) {
-                vaults = session.open(&names, Absent::Create, Some(&state));
+                // The first point makes them: before it there is nothing to roll forward.
+                vaults = session.open(&names, Absent::Refuse, Some(&state));
             }
             let carried = self.carry(&mut carrier, &vaults, &state, until)?;
             for (vault, _) in &carried.failures {
@@ -135,6 +134,8 @@ impl Keeper<'_> {
             if vaults.len() < names.len() {
                 vaults.clear();
             }
+            // The last that came before it ended is carried by now.
+            caught_up.transpose()?;
             self.wait(every);
         }
         Ok(())

@@ -5,12 +5,12 @@ mod places;
 use crate::session::Session;
 use crate::show::{self, size, time};
 use crate::{Exit, Outcome};
-use engine::survey::{Survey, survey};
+use engine::survey::{Survey, Surveyed, survey};
 use engine::vaults::Absent;
 use jiff::Timestamp;
 use places::{Place, places};
 use plan::forecast::{self, Measured, Predicted};
-use plan::{SystemName, VaultName};
+use plan::{SystemName, VaultName, Wal};
 use serde_json::json;
 use state::{Body, Record};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +33,17 @@ struct Line {
     rpo_kept: bool,
     last_failure: Option<String>,
     drills: Vec<String>,
+    log: Option<Log>,
+}
+
+/// What is known of a system's log.
+struct Log {
+    /// Everything that was committed by then is in some vault, if anybody could tell.
+    until: Option<Timestamp>,
+    /// Why the newest point can't be rolled forward by it.
+    broken: Option<String>,
+    /// The vaults of the policy whose log ends earlier than promised, or that have none.
+    behind: Vec<VaultName>,
 }
 
 pub(super) fn run(session: &Session, _: &Options) -> Outcome {
@@ -90,7 +101,10 @@ fn line(session: &Session, name: &SystemName, survey: &Survey, records: &[Record
     };
     let time = newest.map(|newest| newest.point.time);
     let bytes = newest.and_then(|newest| newest.point.info.as_ref()).map_or(0, |info| info.bytes);
-    let loss = forecast::rpa(time, now);
+    let log = log(session, name, survey, newest, now);
+    // The log is as good as a point, as far as it goes on from one.
+    let reached = log.as_ref().filter(|log| log.broken.is_none()).and_then(|log| log.until);
+    let loss = forecast::rpa(time.map(|time| reached.map_or(time, |reached| reached.max(time))), now);
     let last_failure = records.iter().rev().find_map(|record| match &record.body {
         Body::Backup(made) if made.system == name.0 => Some(made.failure.clone()),
         _ => None,
@@ -105,6 +119,7 @@ fn line(session: &Session, name: &SystemName, survey: &Survey, records: &[Record
         back: forecast::rta(bytes, measured(records, name)),
         verified: newest.and_then(|newest| verified(records, &newest.point.id)),
         last_failure: last_failure.flatten(),
+        log,
         drills: session
             .plan
             .drills
@@ -113,6 +128,36 @@ fn line(session: &Session, name: &SystemName, survey: &Survey, records: &[Record
             .map(|(drill, _)| drill.0.clone())
             .collect(),
     }
+}
+
+/// Returns what is known of a system's log, if the plan has one kept.
+fn log(
+    session: &Session,
+    name: &SystemName,
+    survey: &Survey,
+    newest: Option<&Surveyed>,
+    now: Timestamp,
+) -> Option<Log> {
+    let system = session.plan.systems.get(name)?;
+    system.source.as_ref()?.wal().filter(|wal| *wal != Wal::None)?;
+    let facts = survey.log(name);
+    let broken = match (&facts, newest) {
+        (None, _) => Some("no log is in any vault: releve agent receives it".to_owned()),
+        (Some(log), Some(newest)) if !log.continues(&newest.facts(None)) => Some(match &log.missing {
+            Some(missing) => format!("{missing} is missing: the next backup closes the gap"),
+            None => "it does not go on from the newest point".to_owned(),
+        }),
+        _ => None,
+    };
+    let in_time = |vault: &VaultName| {
+        let until = survey.log_in(name, vault).and_then(|log| log.until);
+        until.is_some_and(|until| {
+            now.duration_since(until) <= jiff::SignedDuration::try_from(system.rpo.0).unwrap_or_default()
+        })
+    };
+    let mut behind = session.plan.policy_of(system).vaults;
+    behind.retain(|vault| !survey.is_unseen(vault) && !in_time(vault));
+    Some(Log { until: facts.and_then(|log| log.until), broken, behind })
 }
 
 /// How long a damaged pack counts as a sign of a dying disk.
@@ -202,6 +247,7 @@ fn cover_all(windows: &[(f64, f64)]) -> bool {
 impl Line {
     fn is_fine(&self) -> bool {
         self.rpo_kept
+            && self.log.as_ref().is_none_or(|log| log.broken.is_none() && log.behind.is_empty())
             && self.missing.is_empty()
             && self.verified.is_some()
             && self.last_failure.is_none()
@@ -223,7 +269,8 @@ impl Line {
             .collect();
         json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "bytes": self.bytes,
             "rpo": system.map(|s| s.rpo), "rto": system.map(|s| s.rto), "rpo_kept": self.rpo_kept, "loss_now": self.loss, "back_after": self.back,
-            "not_in": self.missing, "verified": self.verified, "last_failure": self.last_failure, "copies": copies, "summary": self.honest() })
+            "not_in": self.missing, "verified": self.verified, "last_failure": self.last_failure, "copies": copies, "summary": self.honest(),
+            "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "behind": log.behind })) })
     }
 
     fn print(&self, session: &Session, survey: &Survey) {
@@ -243,6 +290,18 @@ impl Line {
                 if self.rpo_kept { "" } else { ": OLDER THAN PROMISED" }
             ),
             None => println!("    newest    none"),
+        }
+        if let Some(log) = &self.log {
+            match (&log.broken, log.until) {
+                (Some(why), _) => println!("    LOG       BROKEN: {why}"),
+                (None, Some(until)) => println!("    log       any instant up to {}", time(until)),
+                (None, None) => {
+                    println!("    log       goes on from the newest point; nobody could tell how far");
+                }
+            }
+            for vault in &log.behind {
+                println!("    LOG       in {vault} it ends earlier than promised");
+            }
         }
         println!("    promised  lose at most {}, back in {}", system.rpo, system.rto);
         let copies: Vec<_> = copies(session, survey, &self.name)

@@ -243,16 +243,17 @@ impl Store for S3Store {
     }
 
     fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()> {
-        self.write_owned(kind, name, bytes.to_vec())
+        self.write_owned(kind, name, bytes.to_vec()).map(drop)
     }
 
-    fn write_owned(&self, kind: FileKind, name: &str, bytes: Vec<u8>) -> Result<()> {
+    fn write_owned(&self, kind: FileKind, name: &str, bytes: Vec<u8>) -> Result<Vec<u8>> {
         let path = kind.path(name);
         let buffer = Buffer::from(bytes);
         self.call(
             || place(self, "write", kind, name),
             async |tried| self.put(kind, &path, &buffer, tried).await,
-        )
+        )?;
+        Ok(Vec::new())
     }
 
     fn remove(&self, kind: FileKind, name: &str) -> Result<()> {
