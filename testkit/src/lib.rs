@@ -1,6 +1,6 @@
 //! Real servers, damaged places and trees of files, for tests only.
 //!
-//! - [`S3Server`], [`SshServer`]: the real thing on a free port of this machine, gone when dropped.
+//! - [`S3Server`], [`SshServer`], [`MariadbServer`]: the real thing on a free port of this machine, gone when dropped.
 //! - [`MotoServer`], [`LockedBucket`]: S3 servers with versions and Object Lock, and an intruder who holds their keys.
 //! - [`FaultyProxy`]: stands before an HTTP server and breaks what the test tells it to break.
 //! - [`SmallDisk`]: a file system that fills up, and that can be made read-only under root's hands.
@@ -33,6 +33,7 @@
 mod disk;
 mod flags;
 mod locked;
+mod mariadb;
 mod moto;
 mod net;
 mod postgres;
@@ -46,6 +47,7 @@ pub mod tree;
 pub use disk::SmallDisk;
 pub use flags::Flags;
 pub use locked::LockedBucket;
+pub use mariadb::MariadbServer;
 pub use moto::{Bucket, MotoServer};
 pub use net::{free_port, pause, wait_for_tcp, wait_until};
 pub use postgres::Postgres;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A program and the Debian package that holds it.
-const PROGRAMS: [(&str, &str); 16] = [
+const PROGRAMS: [(&str, &str); 19] = [
     ("restic", "restic"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -24,6 +24,9 @@ const PROGRAMS: [(&str, &str); 16] = [
     ("initdb", "postgresql"),
     ("pgbench", "postgresql"),
     ("psql", "postgresql-client"),
+    ("mariadbd", "mariadb-server"),
+    ("mariadb-install-db", "mariadb-server"),
+    ("mariadb-dump", "mariadb-client"),
 ];
 
 /// A subcommand of cargo, its crate, and the version that was tested with the configuration in this repository.

@@ -158,7 +158,8 @@ fn what(system: &System) -> (Vec<String>, Vec<String>) {
         Some(Source::Command(command)) => {
             (vec![format!("/{}", command.name.as_deref().unwrap_or("dump"))], Vec::new())
         }
-        Some(Source::Postgres(_) | Source::Mariadb(_)) | None => (Vec::new(), Vec::new()),
+        Some(Source::Mariadb(_)) => (vec!["/mariadb.sql".to_owned()], Vec::new()),
+        Some(Source::Postgres(_)) | None => (Vec::new(), Vec::new()),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::vaults::{self, Secrets};
 use crate::{Error, Result};
 use plan::{Plan, Source as Word, System, SystemName};
-use source::{Command, Files, Journal, Postgres, Program, Source, Sqlite};
+use source::{Command, Files, Journal, Mariadb, Postgres, Program, Source, Sqlite};
 
 /// Returns the source of a system.
 pub fn source_of(plan: &Plan, system: &System, secrets: &dyn Secrets) -> Result<Box<dyn Source>> {
@@ -48,10 +48,7 @@ pub(crate) fn watched_source_of(
             }
             Box::new(source)
         }
-        Some(Word::Mariadb(mariadb)) => {
-            let url = url(mariadb.url.as_ref(), secrets)?;
-            return Err(Error::new(format!("mariadb {}", url.len())));
-        }
+        Some(Word::Mariadb(mariadb)) => Box::new(Mariadb::new(&url(mariadb.url.as_ref(), secrets)?)?),
         Some(Word::Command(command)) => {
             let name = command.name.as_deref().unwrap_or("dump");
             Box::new(Command::new(name, program(&command.dump)?, program(&command.load)?)?)

@@ -238,7 +238,7 @@ pub enum Source {
     Sqlite(SqliteSource),
     /// A PostgreSQL cluster.
     Postgres(PostgresSource),
-    /// A MariaDB or MySQL server.
+    /// A MariaDB server.
     Mariadb(MariadbSource),
     /// What a command prints.
     Command(CommandSource),
@@ -324,12 +324,14 @@ pub enum Wal {
     None,
 }
 
-/// A MariaDB or MySQL server.
+/// A MariaDB server.
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct MariadbSource {
     /// How the server is reached: `mysql://user:password@host:port`.
     pub url: Option<Secret>,
+    /// The folder of MariaDB's own programs, where they aren't found by themselves.
+    pub programs: Option<String>,
 }
 
 /// What a command prints.

@@ -148,7 +148,7 @@ const SOURCE: &[Key] = &[
         Table(POSTGRES),
         "A PostgreSQL cluster, copied while it runs, and every instant in between.",
     ),
-    key("mariadb", Table(MARIADB), "A MariaDB or MySQL server, dumped at one instant while it runs."),
+    key("mariadb", Table(MARIADB), "A MariaDB server, dumped at one instant while it runs."),
 ];
 const FILES: &[Key] = &[
     must("paths", Texts, "What is captured: absolute paths."),
@@ -176,8 +176,14 @@ const POSTGRES: &[Key] = &[
         "How its WAL gets into the vaults: stream (unless said; the agent receives it), archive (by archive_command), none.",
     ),
 ];
-const MARIADB: &[Key] =
-    &[must("url", Shape::Secret(SECRET), "How the server is reached: mysql://user:password@host:port.")];
+const MARIADB: &[Key] = &[
+    must(
+        "url",
+        Shape::Secret(SECRET),
+        "How the server is reached: mysql://user:password@host:port, or with ?socket=/run/mysqld/mysqld.sock.",
+    ),
+    key("programs", Text, "The folder of MariaDB's programs, where they aren't found by themselves."),
+];
 const COMMAND: &[Key] = &[
     must("dump", Command, "The command whose output is the restore point."),
     must("load", Command, "The command that reads it back from its standard input."),

@@ -1,8 +1,8 @@
 //! Capture and put back: how each kind of system becomes one consistent stream for a vault, and a running
 //! system again.
 //!
-//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Postgres`], [`Command`] (its kinds), [`Capture`]
-//! (what a backup reads).
+//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Postgres`], [`Mariadb`], [`Command`] (its kinds),
+//! [`Capture`] (what a backup reads).
 //!
 //! ```
 //! use source::{Files, Source};
@@ -33,6 +33,7 @@ mod error;
 mod files;
 mod lone;
 mod machine;
+mod mariadb;
 mod postgres;
 mod program;
 mod sqlite;
@@ -42,6 +43,7 @@ pub use capture::Capture;
 pub use command::Command;
 pub use error::{Error, Kind, Result};
 pub use files::{Files, Journal, Patterns};
+pub use mariadb::Mariadb;
 pub use postgres::Postgres;
 pub use program::Program;
 pub use sqlite::Sqlite;
@@ -86,7 +88,7 @@ pub trait Source: Send + Sync {
     /// 200,000 entries at most, and says so when it gave up counting.
     fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>>;
 
-    /// Returns an error if the system can't be overwritten now: it runs.
+    /// Returns an error if the system can't be overwritten now: it runs, or where it must run it doesn't.
     fn ready(&self, _to: Option<&Path>) -> Result<()> {
         Ok(())
     }

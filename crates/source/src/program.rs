@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 /// How much of what a program says last is kept for an error.
 const LAST_WORDS_BYTES: usize = 4096;
+/// How much an answer may hold: a hundred thousand tables are 10 MB.
+const OUTPUT_BYTES_MAX: usize = 256 << 20;
 /// How long a program may run that nobody set a limit for.
 const WITHIN_DEFAULT: Duration = Duration::from_secs(3600);
 /// The longest time that a clock can be asked to count to without running over: more is as good as no limit.
@@ -98,6 +100,22 @@ impl Program {
         let mut running = self.start(Stdio::null())?;
         let status = running.carry(None).map_err(|error| running.broken(&error))?;
         running.judge(status)
+    }
+
+    /// Runs it to its end and returns what it printed, which must not be much.
+    pub(crate) fn output(&self) -> Result<Vec<u8>, String> {
+        let mut running = self.start(Stdio::null())?;
+        let (mut printed, mut piece) = (Vec::new(), vec![0; PIECE_BYTES]);
+        loop {
+            let read = running.read(&mut piece).map_err(|error| running.broken(&error))?;
+            printed.extend_from_slice(piece.get(..read).unwrap_or_default());
+            if read == 0 {
+                return running.end(self.within).map(|()| printed);
+            }
+            if printed.len() > OUTPUT_BYTES_MAX {
+                return Err(running.say("printed more than an answer may hold"));
+            }
+        }
     }
 
     /// Runs it to its end and feeds it the whole of `file`. Returns how many bytes it took.

@@ -51,9 +51,9 @@ pub(super) fn put_back(
         part: part.clone(),
         ..RestoreOptions::new(target)
     };
+    source.ready(to.as_deref())?;
     let (report, put) = match source.landing(to.as_deref()) {
         Landing::Final(target) => {
-            source.ready(to.as_deref())?;
             let rolled = entry.replay.as_ref().zip(source.log());
             if let Some((replay, log)) = rolled {
                 log.check(&until(&replay.until))?;

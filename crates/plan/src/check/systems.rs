@@ -77,7 +77,11 @@ impl Checker<'_, '_> {
                     self.absolute(&format!("{at}.postgres.programs"), programs);
                 }
             }
-            Some(Source::Mariadb(_)) => {}
+            Some(Source::Mariadb(mariadb)) => {
+                if let Some(programs) = &mariadb.programs {
+                    self.absolute(&format!("{at}.mariadb.programs"), programs);
+                }
+            }
             Some(Source::Command(command)) => {
                 let name = command.name.as_deref().unwrap_or("dump");
                 if name.contains('/') || name == "." || name == ".." {

@@ -349,6 +349,13 @@ fn meaning() -> Faults {
         ("a relative file in a check", fault(CHECK, "{ file = \"index\" }")),
         ("a query without a database", fault(CHECK, "{ sql = \"select 1\" }")),
         (
+            "a server without an address, and with programs nobody knows where",
+            fault(
+                "source.files = { paths = [\"/srv/shop\"], exclude = [\"cache/\"] }",
+                "source.mariadb = { programs = \"bin\" }",
+            ),
+        ),
+        (
             "a need that is promised later, and less critical",
             system("needs = [\"orders\"]") + &orders("orders", "2 hours", ""),
         ),
@@ -372,13 +379,6 @@ fn not_yet() -> Faults {
             fault(
                 "source.files = { paths = [\"/srv/shop\"], exclude = [\"cache/\"] }",
                 "source.postgres = { url = { env = \"URL\" } }",
-            ),
-        ),
-        (
-            "mariadb",
-            fault(
-                "source.files = { paths = [\"/srv/shop\"], exclude = [\"cache/\"] }",
-                "source.mariadb = {}",
             ),
         ),
         ("drills", added("[drills.weekly]\nevery = \"1 week\"\nscenario = \"ransomware\"\n")),

@@ -18,6 +18,7 @@ mod kept;
 mod keys;
 mod killed;
 mod main_job;
+mod mariadb;
 mod oracle;
 mod postgres;
 mod recovery;

@@ -13,6 +13,7 @@ mod journal;
 mod kept;
 mod limits;
 mod machine;
+mod mariadb;
 mod restored;
 mod sqlite;
 mod walk;

@@ -118,12 +118,20 @@ fn servers(facts: &Facts, privileged: bool, names: &mut Names, systems: &mut Vec
         });
         reachable(systems, server.contained, privileged);
     }
-    let mysql = facts.runs(Kind::Mariadb).map(|server| (server, "MariaDB", "mariadb-dump", "mariadb"));
-    let mysql =
-        mysql.or_else(|| facts.runs(Kind::Mysql).map(|server| (server, "MySQL", "mysqldump", "mysql")));
-    if let Some((server, title, dumper, client)) = mysql {
+    if let Some(server) = facts.runs(Kind::Mariadb) {
+        systems.push(mariadb(names));
+        if server.contained {
+            comment_out(
+                systems,
+                "DECIDE: it runs in a container: publish its port on 127.0.0.1, name it and a user in the url, and take this in.",
+            );
+        } else {
+            reachable(systems, false, privileged);
+        }
+    }
+    if let Some(server) = facts.runs(Kind::Mysql) {
         let dump = [
-            dumper,
+            "mysqldump",
             "--single-transaction",
             "--all-databases",
             "--routines",
@@ -134,13 +142,13 @@ fn servers(facts: &Facts, privileged: bool, names: &mut Names, systems: &mut Vec
         ];
         systems.push(Proposed {
             remarks: vec![
-                format!("{title} is not supported yet as a source of its own: it is dumped whole, with its users."),
+                "MySQL is not supported as a source of its own: it is dumped whole, with its users.".into(),
                 "Root is let in through the socket, as Debian sets it up; otherwise add --defaults-extra-file=/root/.my.cnf first.".into(),
                 "On the bad day, install and start an empty server of this version first; the dump is loaded into it.".into(),
                 "Tables that are not InnoDB may be caught in the middle of a change.".into(),
                 "DECIDE: better checks ask for your own data.".into(),
             ],
-            ..command(names.take(&title.to_lowercase()), title, &dump, &[client], "databases.sql", &[client, "-e", "select 1"])
+            ..command(names.take("mysql"), "MySQL", &dump, &["mysql"], "databases.sql", &["mysql", "-e", "select 1"])
         });
         reachable(systems, server.contained, privileged);
     }
@@ -179,9 +187,27 @@ fn servers(facts: &Facts, privileged: bool, names: &mut Names, systems: &mut Vec
     }
 }
 
+fn mariadb(names: &mut Names) -> Proposed {
+    let url = ["echo", "mysql://root@localhost?socket=/run/mysqld/mysqld.sock"];
+    Proposed {
+        name: names.take("mariadb"),
+        title: "MariaDB".to_owned(),
+        criticality: "important",
+        source: format!("{{ mariadb = {{ url = {{ command = {} }} }} }}", array(&url)),
+        checks: vec!["{ sql = \"select 1\" }".into()],
+        remarks: vec![
+            "All databases, at one instant, with users and their rights; what the dump could not hold is said of each point.".into(),
+            "Root is let in through the socket, as Debian sets it up. A user with a password: url = { file = \"/etc/releve/mariadb.url\" } (docs/mariadb.md).".into(),
+            "On the bad day, install and start an empty server of this version or a newer one first; the dump is loaded into it.".into(),
+            "Loading replaces the databases of the dump: stop what uses them before.".into(),
+            "DECIDE: a better check asks for your own data: select count(*) > 0 from shop.orders.".into(),
+        ],
+        ..Proposed::default()
+    }
+}
+
 /// Comments the newest system out where its commands can't reach the server.
 fn reachable(systems: &mut [Proposed], contained: bool, privileged: bool) {
-    let Some(system) = systems.last_mut() else { return };
     let why = match (contained, privileged) {
         (true, _) => {
             "DECIDE: it runs in a container: put `docker exec -i NAME` before its commands, and take this in."
@@ -189,8 +215,14 @@ fn reachable(systems: &mut [Proposed], contained: bool, privileged: bool) {
         (false, false) => "DECIDE: its commands need root: run releve as root, and take this in.",
         (false, true) => return,
     };
-    system.remarks.push(why.to_owned());
-    system.commented = true;
+    comment_out(systems, why);
+}
+
+fn comment_out(systems: &mut [Proposed], why: &str) {
+    if let Some(system) = systems.last_mut() {
+        system.remarks.push(why.to_owned());
+        system.commented = true;
+    }
 }
 
 /// Each with its path.

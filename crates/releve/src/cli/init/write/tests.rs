@@ -98,6 +98,21 @@ fn a_database_is_copied_through_sqlite_and_not_with_its_folder() {
 }
 
 #[test]
+fn a_mariadb_server_is_a_source_of_its_own() {
+    let (plan, written, _) = read(&shop(), &place(true));
+    let Some(Source::Mariadb(mariadb)) = &system(&plan, "mariadb").source else { panic!("{}", written.text) };
+    assert!(
+        matches!(&mariadb.url, Some(plan::Secret::Command(command)) if command[0] == "echo"),
+        "{mariadb:?}"
+    );
+    let mut contained = shop();
+    contained.servers[1].contained = true;
+    let (plan, written, _) = read(&contained, &place(true));
+    assert!(!plan.systems.contains_key("mariadb"));
+    assert!(written.text.contains("publish its port"));
+}
+
+#[test]
 fn the_service_is_stopped_by_both_and_started_by_the_last() {
     let (plan, _, _) = read(&shop(), &place(true));
     let of = |name: &str| {

@@ -1,0 +1,116 @@
+//! MariaDB's own clients, and how they log in.
+//!
+//! A password stands in no argument, no environment and no file that outlives us: the clients read their options from a file in memory that
+//! is ours, through `/proc`, where only this user and root may look.
+
+use super::address::Address;
+use crate::program::Program;
+use crate::{Error, Kind, Result};
+use rustix::fs::{MemfdFlags, memfd_create};
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a question may take: the list of tables of a server with a hundred thousand of them takes minutes.
+const ASK_WITHIN: Duration = Duration::from_secs(600);
+
+/// A statement that fails isn't repeated in the error: it may hold what nobody should read, hashes of passwords say.
+pub(super) const QUIET: &str = "--loose-skip-print-query-on-error";
+
+/// The clients, ready to log in at one server.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    pub(super) address: Address,
+    programs: Option<PathBuf>,
+    options: Arc<File>,
+}
+
+impl Client {
+    /// Returns the clients in the folder `programs`, or in those where the system looks.
+    pub(super) fn new(address: Address, programs: Option<PathBuf>) -> Result<Self> {
+        let kept = || -> io::Result<File> {
+            let mut file = File::from(memfd_create("releve-mariadb", MemfdFlags::CLOEXEC)?);
+            // What everybody could write to the clients don't read.
+            file.set_permissions(Permissions::from_mode(0o600))?;
+            file.write_all(address.options().as_bytes())?;
+            Ok(file)
+        };
+        let options = kept().map_err(|error| Error::io("keep the password", error))?;
+        Ok(Self { address, programs, options: Arc::new(options) })
+    }
+
+    /// Returns one of the programs with its arguments. Only what we say counts: the option files of this machine are not read.
+    pub(super) fn program(&self, name: &str, arguments: impl IntoIterator<Item = String>) -> Result<Program> {
+        let options = format!("/proc/{}/fd/{}", std::process::id(), self.options.as_raw_fd());
+        let mut command = vec![self.path(name), format!("--defaults-file={options}").into()];
+        command.extend(arguments.into_iter().map(PathBuf::from));
+        Program::new(command)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.programs.as_ref().map_or_else(|| name.into(), |folder| folder.join(name))
+    }
+
+    /// Returns the version of one of the programs, which doesn't log in for that.
+    pub(super) fn version_of(&self, name: &str) -> Result<String> {
+        let program = Program::new([self.path(name), "--version".into()])?.within(Duration::from_secs(10));
+        let said = program.output().map_err(|why| Error::new(format!("ask {name}"), Kind::Program(why)))?;
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// Asks the server, and returns the rows of all answers: columns as the client writes them, `NULL` where there is nothing.
+    pub(super) fn ask(&self, query: &str) -> Result<Vec<Vec<String>>> {
+        self.ask_within(query, ASK_WITHIN)
+    }
+
+    /// Asks the server for an answer within a time.
+    pub(super) fn ask_within(&self, query: &str, within: Duration) -> Result<Vec<Vec<String>>> {
+        // It must change nothing, whatever it is.
+        let options = [
+            "--batch",
+            QUIET,
+            "--skip-column-names",
+            "--init-command=SET time_zone = '+00:00', tx_read_only = 1",
+            "--execute",
+            query,
+        ];
+        let said = self.run("mariadb", &options, within)?;
+        Ok(String::from_utf8_lossy(&said)
+            .lines()
+            .map(|line| line.split('\t').map(str::to_owned).collect())
+            .collect())
+    }
+
+    /// Runs one of the programs to its end and returns what it printed.
+    pub(super) fn run(&self, name: &str, arguments: &[&str], within: Duration) -> Result<Vec<u8>> {
+        let program = self.program(name, arguments.iter().map(|&argument| argument.to_owned()))?;
+        program.within(within).output().map_err(|why| self.wrong(&why))
+    }
+
+    /// Returns the error for what one of the clients said, with the way out where there is a known one.
+    pub(super) fn wrong(&self, said: &str) -> Error {
+        let is_said = |code: &u32| {
+            [format!("ERROR {code} "), format!("error: {code}:"), format!("Error {code}:")]
+                .iter()
+                .any(|text| said.contains(text))
+        };
+        let has = |codes: &[u32]| codes.iter().any(is_said);
+        let is_down = has(&[2002, 2003, 2006, 2013, 1040, 1053]);
+        let hint = if has(&[1045, 1698]) {
+            "; the password is wrong or was changed, or the server does not know this user: on a fresh server, make the user first (docs/mariadb.md)"
+        } else if has(&[1044, 1142, 1227, 1419]) {
+            "; this user may not do that: docs/mariadb.md says what a backup needs, and that a recovery needs all privileges"
+        } else if has(&[2002, 2003]) {
+            "; is the server running?"
+        } else if has(&[1153]) {
+            "; raise max_allowed_packet on the server"
+        } else {
+            ""
+        };
+        Error::new(self.address.to_string(), Kind::Server { said: format!("{said}{hint}"), is_down })
+    }
+}

@@ -1,0 +1,337 @@
+//! What a server says of itself before and after a dump, and what follows from that. Pure, but for the question.
+
+use super::client::Client;
+use crate::{Error, Kind, Result};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// Without these a dump would silently lack something: tables, views, triggers or events that the user can't see.
+const NEEDED: [&str; 4] = ["EVENT", "SELECT", "SHOW VIEW", "TRIGGER"];
+/// The first series whose users lie in `mysql.global_priv`.
+const OLDEST: Series = Series(10, 4);
+/// How many names one note holds: more help nobody.
+const NAMES_MAX: usize = 20;
+
+/// What is asked, in this order: the time must not be later than what it is compared with. Nothing of the server's own is looked at.
+const QUESTION: &str = "\
+SELECT 'version', VERSION(), @@log_bin, UNIX_TIMESTAMP() DIV 1;
+SHOW GRANTS;
+SELECT 'engine', ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES';
+SELECT 'exact', TABLE_SCHEMA, TABLE_NAME FROM information_schema.COLUMNS
+    WHERE GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint';
+SELECT 'table', TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, UNIX_TIMESTAMP(CREATE_TIME) DIV 1, UNIX_TIMESTAMP(UPDATE_TIME) DIV 1, TABLE_COMMENT
+    FROM information_schema.TABLES
+    WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')";
+
+/// Whether the server can name its position. Where the log holds an event that is longer than `max_allowed_packet`, it can't, and `mariadb-dump`
+/// 10.11 crashes over the answer.
+const POSITION: &str = "SELECT BINLOG_GTID_POS(
+    (SELECT VARIABLE_VALUE FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'BINLOG_SNAPSHOT_FILE'),
+    (SELECT VARIABLE_VALUE FROM information_schema.SESSION_STATUS WHERE VARIABLE_NAME = 'BINLOG_SNAPSHOT_POSITION'))";
+
+/// The two first numbers of a version: what decides whether two fit together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Series(u32, u32);
+
+impl Series {
+    /// Returns the series in what a program or a server of MariaDB says of its version; of MySQL there is none.
+    pub(super) fn of(said: &str) -> Option<Self> {
+        let version =
+            said.split(|c: char| c.is_whitespace() || c == ',').find(|word| word.contains("-MariaDB"))?;
+        let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+        Some(Self(numbers.next()?.ok()?, numbers.next()?.ok()?))
+    }
+}
+
+impl std::fmt::Display for Series {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)
+    }
+}
+
+/// What a server says of itself.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    version: String,
+    /// Whether it keeps a binary log.
+    has_log: bool,
+    /// Whether it can tell where in it it is.
+    has_position: bool,
+    /// Seconds, by its own clock, before it looked at its tables.
+    second: u64,
+    privileges: BTreeSet<String>,
+    /// The engines that know transactions.
+    engines: BTreeSet<String>,
+    /// Tables whose history counts transactions, which no dump can hold.
+    exact: BTreeSet<(String, String)>,
+    tables: BTreeMap<(String, String), Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    kind: String,
+    engine: Option<String>,
+    created: Option<u64>,
+    updated: Option<u64>,
+    comment: String,
+}
+
+impl Table {
+    /// A table, or a view, that the server itself can't open: the dump would end there.
+    fn is_broken(&self) -> bool {
+        self.engine.is_none() && !(self.kind == "VIEW" && self.comment == "VIEW")
+    }
+}
+
+impl Facts {
+    /// Asks. What changed in this very second may change again without a trace, so it is waited for the next one, twice at most.
+    pub(super) fn ask(client: &Client) -> Result<Self> {
+        let mut facts = Self::now(client)?;
+        for _ in 0..2 {
+            if !facts.is_fresh() {
+                break;
+            }
+            let until = Instant::now() + Duration::from_millis(1050);
+            while let Some(left) = until.checked_duration_since(Instant::now()) {
+                std::thread::park_timeout(left);
+            }
+            facts = Self::now(client)?;
+        }
+        let may_ask =
+            ["BINLOG MONITOR", "REPLICATION CLIENT", "SUPER"].iter().any(|one| facts.has_privilege(one));
+        if facts.has_log && may_ask {
+            let answer = client.ask(POSITION);
+            facts.has_position =
+                answer.is_ok_and(|rows| rows.concat().first().is_some_and(|position| position != "NULL"));
+        }
+        match Series::of(&facts.version) {
+            Some(series) if series >= OLDEST => Ok(facts),
+            Some(series) => Err(unfit(
+                client,
+                &format!(
+                    "MariaDB {series} is too old: {OLDEST} is the first that can be dumped with its users"
+                ),
+            )),
+            None => Err(unfit(
+                client,
+                &format!(
+                    "{} is no version of MariaDB: dump a MySQL server with its own mysqldump, as source.command",
+                    facts.version
+                ),
+            )),
+        }
+    }
+
+    /// Asks, and takes the answer as it is.
+    pub(super) fn now(client: &Client) -> Result<Self> {
+        client.ask(QUESTION).map(Self::read)
+    }
+
+    fn read(rows: Vec<Vec<String>>) -> Self {
+        let mut facts = Self::default();
+        for row in rows {
+            let mut row = row.into_iter();
+            let mut next = || row.next().filter(|value| value != "NULL").unwrap_or_default();
+            let number = |text: String| text.parse().ok();
+            match next().as_str() {
+                "version" => {
+                    (facts.version, facts.has_log) = (next(), next() == "1");
+                    facts.second = number(next()).unwrap_or(0);
+                }
+                "engine" => drop(facts.engines.insert(next())),
+                "exact" => drop(facts.exact.insert((next(), next()))),
+                "table" => {
+                    let name = (next(), next());
+                    let table = Table {
+                        kind: next(),
+                        engine: Some(next()).filter(|engine| !engine.is_empty()),
+                        created: number(next()),
+                        updated: number(next()),
+                        comment: next(),
+                    };
+                    facts.tables.insert(name, table);
+                }
+                grant => facts.privileges.extend(everywhere(grant)),
+            }
+        }
+        facts
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.tables.values().any(|table| {
+            let updated = if self.has_transactions(table) { None } else { table.updated };
+            table.created.max(updated) >= Some(self.second)
+        })
+    }
+
+    fn has_transactions(&self, table: &Table) -> bool {
+        table.kind == "VIEW" || table.engine.as_ref().is_some_and(|engine| self.engines.contains(engine))
+    }
+
+    fn has_privilege(&self, privilege: &str) -> bool {
+        self.privileges.contains(privilege) || self.privileges.contains("ALL PRIVILEGES")
+    }
+
+    /// Returns the server's series.
+    pub(super) fn series(&self) -> Option<Series> {
+        Series::of(&self.version)
+    }
+
+    /// Returns whether the position in the binary log can be had.
+    pub(super) fn has_position(&self) -> bool {
+        self.has_position
+    }
+
+    /// Returns whether tables keep a history, and a dump can hold it.
+    pub(super) fn has_history(&self) -> bool {
+        self.exact.is_empty() && self.tables.values().any(|table| table.kind == "SYSTEM VERSIONED")
+    }
+
+    /// Returns what the dump must leave out, `database.table`, lest it ends there.
+    pub(super) fn broken(&self) -> impl Iterator<Item = String> {
+        self.tables.iter().filter(|(_, table)| table.is_broken()).map(|(name, _)| shown(name))
+    }
+
+    /// Returns what is known to be missing before anything was dumped.
+    pub(super) fn lacks(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let missing: Vec<_> = NEEDED.into_iter().filter(|needed| !self.has_privilege(needed)).collect();
+        if !missing.is_empty() {
+            notes.push(format!(
+                "the user can't see all there is: GRANT {} ON *.* to it (docs/mariadb.md)",
+                missing.join(", ")
+            ));
+        }
+        let broken = self.tables.iter().filter(|(_, table)| table.is_broken());
+        notes.extend(broken.take(NAMES_MAX).map(|(name, table)| {
+            format!("{} is left out, since the server can't open it: {}", shown(name), table.comment)
+        }));
+        if !self.exact.is_empty() {
+            let names = named(self.exact.iter().map(shown));
+            notes.push(format!("the history of rows is left out, since {names} counts it by transactions"));
+        }
+        notes
+    }
+
+    /// Returns the tables of before that were altered, renamed, dropped or made anew since. One that is new only came after the
+    /// instant of the dump, as all that is in it.
+    pub(super) fn reshaped(&self, after: &Self) -> Option<String> {
+        let changed = self.tables.iter().filter(|(name, table)| {
+            let same = after
+                .tables
+                .get(*name)
+                .is_some_and(|now| now.created == table.created && now.engine == table.engine);
+            !same && table.kind != "VIEW"
+        });
+        let names = named(changed.map(|(name, _)| shown(name)));
+        (!names.is_empty()).then(|| format!("altered, renamed or dropped while it was dumped: {names}"))
+    }
+
+    /// Returns the tables without transactions that aren't known to be of the dump's instant: whoever wrote to them meanwhile was not
+    /// kept out. Only MyISAM tells reliably that nobody did.
+    pub(super) fn unsteady(&self, after: &Self) -> Option<String> {
+        let unsteady = after.tables.iter().filter(|(name, now)| {
+            let rested = now.engine.as_deref() == Some("MyISAM")
+                && self.tables.get(*name).is_some_and(|before| {
+                    before.updated == now.updated && before.updated < Some(self.second)
+                });
+            !now.is_broken() && !after.has_transactions(now) && !rested
+        });
+        let names = named(unsteady.map(|(name, table)| {
+            format!("{} ({})", shown(name), table.engine.as_deref().unwrap_or_default())
+        }));
+        (!names.is_empty()).then(|| {
+            format!("without transactions, so maybe not of the same instant as the rest: {names}; ALTER TABLE … ENGINE=InnoDB, or lock=all in the url")
+        })
+    }
+}
+
+/// Returns what one line of `SHOW GRANTS` allows in all databases. Those of roles that are in force are among the lines.
+fn everywhere(grant: &str) -> impl Iterator<Item = String> {
+    let granted = grant.strip_prefix("GRANT ").and_then(|rest| rest.split_once(" ON *.* TO "));
+    granted.map_or("", |(privileges, _)| privileges).split(", ").map(str::to_owned)
+}
+
+fn unfit(client: &Client, why: &str) -> Error {
+    Error::new(client.address.to_string(), Kind::Invalid(why.to_owned()))
+}
+
+fn shown((database, table): &(String, String)) -> String {
+    format!("{database}.{table}")
+}
+
+/// Returns the names in one line, and how many more there are.
+fn named(names: impl Iterator<Item = String>) -> String {
+    let mut names: Vec<String> = names.collect();
+    let more = names.len().saturating_sub(NAMES_MAX);
+    names.truncate(NAMES_MAX);
+    let text = names.join(", ");
+    if more == 0 { text } else { format!("{text} and {more} more") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(second: u64, tables: &[(&str, &str, u64, u64)]) -> Facts {
+        let mut rows = vec![format!("version\t10.11.6-MariaDB-log\t1\t{second}"), "engine\tInnoDB".into()];
+        for (name, engine, created, updated) in tables {
+            rows.push(format!("table\tshop\t{name}\tBASE TABLE\t{engine}\t{created}\t{updated}\t"));
+        }
+        Facts::read(rows.iter().map(|row| row.split('\t').map(str::to_owned).collect()).collect())
+    }
+
+    #[test]
+    fn versions_are_read_where_programs_and_servers_say_them() {
+        for (said, series) in [
+            ("10.11.19-MariaDB-0+deb12u1-log", Some(Series(10, 11))),
+            (
+                "mariadb-dump  Ver 10.19 Distrib 10.6.18-MariaDB, for debian-linux-gnu (x86_64)",
+                Some(Series(10, 6)),
+            ),
+            (
+                "mariadb-dump from 11.4.2-MariaDB, client 10.19 for debian-linux-gnu (x86_64)",
+                Some(Series(11, 4)),
+            ),
+            ("8.0.36", None),
+            ("mysqldump  Ver 8.0.36 for Linux on x86_64", None),
+        ] {
+            assert_eq!(Series::of(said), series, "{said}");
+        }
+        assert!(Series(10, 11) > Series(10, 6) && Series(11, 0) > Series(10, 11));
+    }
+
+    #[test]
+    fn a_table_that_is_new_is_no_trouble_and_any_other_change_is() {
+        let before = facts(100, &[("a", "InnoDB", 1, 1), ("b", "InnoDB", 2, 2)]);
+        let then = |tables: &[_]| before.reshaped(&facts(200, tables));
+        assert_eq!(then(&[("a", "InnoDB", 1, 150), ("b", "InnoDB", 2, 2), ("c", "InnoDB", 150, 150)]), None);
+        assert!(then(&[("a", "InnoDB", 1, 1)]).unwrap().ends_with("shop.b"));
+        assert!(then(&[("a", "InnoDB", 2, 1), ("b", "InnoDB", 1, 1)]).unwrap().ends_with("shop.a, shop.b"));
+    }
+
+    #[test]
+    fn only_a_myisam_table_that_rested_is_known_to_be_of_the_same_instant() {
+        let then = |engine, before, after| {
+            facts(100, &[("a", engine, 1, before)]).unsteady(&facts(200, &[("a", engine, 1, after)]))
+        };
+        assert_eq!(then("InnoDB", 50, 150), None);
+        assert_eq!(then("MyISAM", 50, 50), None);
+        assert!(then("MyISAM", 50, 150).unwrap().contains("shop.a (MyISAM)"));
+        assert!(then("MyISAM", 100, 100).is_some(), "written in the second of the look");
+        assert!(then("Aria", 50, 50).is_some(), "Aria writes late");
+    }
+
+    #[test]
+    fn what_the_user_may_not_see_is_named() {
+        let mut facts = facts(100, &[]);
+        facts.privileges = ["SELECT", "TRIGGER"].map(str::to_owned).into();
+        assert!(facts.lacks().concat().contains("GRANT EVENT, SHOW VIEW ON *.*"));
+    }
+
+    #[test]
+    fn a_thousand_names_are_not_one_line() {
+        let names = named((0..1000).map(|n| n.to_string()));
+        assert!(names.ends_with("19 and 980 more"), "{names}");
+    }
+}

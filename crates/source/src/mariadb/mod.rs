@@ -1,0 +1,137 @@
+//! A MariaDB server: dumped at one instant while it runs, and fed to another one.
+
+mod address;
+mod client;
+mod dump;
+mod load;
+mod look;
+
+use crate::files::under;
+use crate::lone::Lone;
+use crate::standing::{Standing, Stands, look as look_at};
+use crate::{Capture, Error, Kind, Landing, PutBack, Replay, Result, Source, is_true};
+use address::Address;
+use client::Client;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use vault::{Meta, Node, NodeKind, Timestamp};
+
+/// What the dump is called in a point.
+const FILE: &str = "mariadb.sql";
+/// The last line of a dump that is whole.
+const WHOLE: &str = "-- releve: this dump is whole";
+/// How long a look at what stands there may take: it stands between a person in trouble and the question "overwrite this?".
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+/// How long a check may take to answer.
+const CHECK_WITHIN: Duration = Duration::from_secs(60);
+
+/// A MariaDB server, from 10.4 on.
+///
+/// **Captured** by `mariadb-dump` in one transaction (`--single-transaction`), so that all InnoDB tables are of one instant and nobody is kept from
+/// writing: every database but the server's own, with routines, triggers, views and sequences; then users, roles and their rights; then events. Where the
+/// server keeps a binary log, its position at that instant is in the dump. It is streamed into one file, `mariadb.sql`, and nothing lies on disk in between.
+///
+/// The point is incomplete, and says why, when a run of `mariadb-dump` fails or lacks its last line; when a table was altered, renamed or dropped meanwhile; when a table without
+/// transactions isn't known to be of the same instant (with `lock=all` in the address everybody waits instead); when a broken table or view was left
+/// out; and when the user can't see all there is. A server that can't be asked at all is an error.
+///
+/// **Put back** by feeding the dump to the server that the address names, which must run and be of the same series or a newer one. Before anything is
+/// changed the dump is looked at: one that isn't whole is refused. Each database of the dump is dropped and made anew; users and rights become
+/// exactly those of the dump; databases that it doesn't hold stay. Events come last, since they run as soon as they are there. Then
+/// `mariadb-check` looks at all tables. A load that failed half-way is begun again from its beginning.
+///
+/// The clients of MariaDB do the work. The password is in no argument, environment or file on disk, and in no error.
+#[derive(Debug, Clone)]
+pub struct Mariadb {
+    address: Address,
+    programs: Option<PathBuf>,
+}
+
+impl Mariadb {
+    /// Returns the source of the server at this address: `mysql://user:password@host:port`, or with `?socket=/run/mysqld/mysqld.sock`.
+    /// Another machine must prove by its certificate who it is, unless `tls=off` is among the options; `ca=PATH` names its authority.
+    pub fn new(url: &str) -> Result<Self> {
+        let address =
+            Address::parse(url).map_err(|why| Error::new("read the url of a server", Kind::Invalid(why)))?;
+        Ok(Self { address, programs: None })
+    }
+
+    /// Sets the folder of MariaDB's client programs, where the system doesn't find them.
+    #[must_use]
+    pub fn programs(self, folder: impl Into<PathBuf>) -> Self {
+        Self { programs: Some(folder.into()), ..self }
+    }
+
+    fn client(&self) -> Result<Client> {
+        Client::new(self.address.clone(), self.programs.clone())
+    }
+}
+
+impl Source for Mariadb {
+    /// Asks the server, and dumps nothing yet: that begins when the backup opens the file.
+    fn capture(&self, _scratch: &Path, now: Timestamp) -> Result<Capture> {
+        let client = self.client()?;
+        let facts = look::Facts::ask(&client)?;
+        let meta = Meta { mode: 0o600, mtime: now, atime: now, ctime: now, links: 1, ..Meta::default() };
+        let kind = NodeKind::File { size: 0, content: Vec::new(), sparse: false };
+        let node = Node { name: FILE.into(), meta, kind };
+        let stream = dump::Dump::new(client, facts);
+        Ok(Capture::new(Lone { chain: vec![node], stream }, vec![Path::new("/").join(FILE)]))
+    }
+
+    fn landing(&self, to: Option<&Path>) -> Landing {
+        match to {
+            Some(to) => Landing::Final(to.to_owned()),
+            None => Landing::Staging { near: None },
+        }
+    }
+
+    fn put_back(&self, restored: &Path, to: Option<&Path>, replay: Option<&Replay>) -> Result<PutBack> {
+        if replay.is_some() {
+            let why = "the binary log of a MariaDB server isn't kept yet: only the points can be restored";
+            return Err(Error::new("replay a log", Kind::Invalid(why.to_owned())));
+        }
+        let dump = load::Dump::open(restored.join(FILE))?;
+        match to {
+            Some(_) => Ok(PutBack { into: vec![dump.path], ..PutBack::default() }),
+            None => load::load(&self.client()?, dump),
+        }
+    }
+
+    /// Returns the databases that are there, with the number of their tables as files. A server that doesn't answer is unknown.
+    fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>> {
+        if to.is_some() {
+            return look_at([under(to, &Path::new("/").join(FILE)).as_path()]);
+        }
+        let server = self.address.to_string();
+        let question = "SELECT TABLE_SCHEMA, COUNT(*), SUM(IFNULL(DATA_LENGTH + INDEX_LENGTH, 0)) FROM information_schema.TABLES
+            WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') GROUP BY TABLE_SCHEMA";
+        let Ok(rows) = self.client().and_then(|client| client.ask_within(question, LOOK_WITHIN)) else {
+            return Ok(vec![Standing { path: server.into(), stands: Stands::Unknown }]);
+        };
+        let standing = rows.iter().filter_map(|row| {
+            let (name, files, bytes) = (row.first()?, row.get(1)?.parse().ok()?, row.get(2)?.parse().ok()?);
+            let stands = Stands::Something { files, bytes, newest: None, all_counted: true };
+            Some(Standing { path: format!("{server}, database {name}").into(), stands })
+        });
+        let standing: Vec<_> = standing.collect();
+        Ok(match standing.is_empty() {
+            true => vec![Standing { path: server.into(), stands: Stands::Nothing }],
+            false => standing,
+        })
+    }
+
+    fn ready(&self, to: Option<&Path>) -> Result<()> {
+        match to {
+            Some(_) => Ok(()),
+            None => self.client()?.ask("SELECT 1").map(drop),
+        }
+    }
+
+    fn holds(&self, query: &str) -> Result<(), String> {
+        let rows = self.client().and_then(|client| client.ask_within(query, CHECK_WITHIN));
+        let rows = rows.map_err(|error| format!("{query}: {error}"))?;
+        let value = rows.first().and_then(|row| row.first()).filter(|value| *value != "NULL");
+        is_true(query, value.map(String::as_str))
+    }
+}
