@@ -236,13 +236,17 @@ fn kill(data: &Path) {
     let Some(process) = text.lines().next().and_then(|line| line.trim().parse().ok()) else { return };
     let Some(process) = rustix::process::Pid::from_raw(process) else { return };
     let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
-    let is_used = || {
-        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-        processes
-            .filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok())
-            .any(|folder| folder == data)
+    let gone = |folder: &Path| {
+        !Path::new("/proc").join(process.as_raw_nonzero().to_string()).exists() && !is_used(folder)
     };
-    assert!(wait_until(Duration::from_secs(20), || !is_used()), "a process of the server stays");
+    assert!(wait_until(Duration::from_secs(20), || gone(data)), "a process of the server stays");
+}
+
+fn is_used(data: &Path) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter_map(|process| std::fs::read_link(process.path().join("cwd")).ok())
+        .any(|folder| folder == data)
 }
 
 /// Returns one of PostgreSQL's programs, of the newest version that is here.

@@ -137,7 +137,7 @@ pub struct Facts {
     pub bytes_new: u64,
     /// When its capture ended, if that is known.
     pub ended: Option<Timestamp>,
-    /// Where in the system's log its capture began, if it has one. Such positions are in order as texts.
+    /// From where on the system's log is needed to go on from it, if it has one. Such positions are in order as texts.
     pub position: Option<String>,
 }
 

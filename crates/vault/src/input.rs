@@ -62,8 +62,8 @@ pub trait Input: Send + Sync {
         false
     }
 
-    /// Returns where in the system's log the capture began, if it has one; such positions are in order as texts. Asked after
-    /// [`finish`](Input::finish).
+    /// Returns from where on the system's log is needed to go on from this capture, if it has one; such positions are in order as texts.
+    /// Asked after [`finish`](Input::finish).
     fn position(&self) -> Option<String> {
         None
     }

@@ -53,6 +53,8 @@ struct End {
     control: Vec<u8>,
     /// Of the WAL.
     files: HashSet<WalFile>,
+    /// The first of the WAL that the copy doesn't hold whole.
+    next: Segment,
 }
 
 impl Copy {
@@ -121,7 +123,8 @@ impl Copy {
         let first =
             first_segment(&stopped.label, segment_bytes).ok_or("backup_label names no segment of WAL")?;
         let last = Segment::of(first.timeline, Lsn(stopped.at.0.saturating_sub(1)), segment_bytes);
-        if server.is_in_recovery().map_err(said)? {
+        let is_replica = server.is_in_recovery().map_err(said)?;
+        if is_replica {
             let until = Instant::now() + RECEIVE_WITHIN;
             while server.replayed().map_err(said)?.0.is_none_or(|at| at < stopped.at) {
                 if Instant::now() > until {
@@ -149,7 +152,9 @@ impl Copy {
             return Err(format!("the segment {} of WAL is gone", segment.name(segment_bytes)));
         }
         files.extend(histories);
-        Ok(End { label: stopped.label, map: stopped.tablespaces, control, files })
+        // A primary ends the segment with the copy; on a replica it goes on.
+        let next = Segment { number: last.number + u64::from(!is_replica), ..last };
+        Ok(End { label: stopped.label, map: stopped.tablespaces, control, files, next })
     }
 
     /// Returns the entry of something that only the end of the copy makes, with the owner of its directory.
@@ -281,8 +286,7 @@ impl Input for Copy {
 
     fn position(&self) -> Option<String> {
         let end = self.end.get()?.as_ref().ok()?;
-        let first = first_segment(&end.label, self.cluster.segment_bytes)?;
-        first.name(self.cluster.segment_bytes).get(8..).map(str::to_owned)
+        end.next.name(self.cluster.segment_bytes).get(8..).map(str::to_owned)
     }
 
     fn finish(&self) -> Vec<Unread> {

@@ -4,6 +4,7 @@
 //! that is kept with it. A replica is as good a place to copy from.
 
 mod copy;
+mod history;
 mod layout;
 mod page;
 mod programs;

@@ -4,12 +4,15 @@ use super::programs::program;
 use super::server::{Address, Server};
 use crate::program::Running;
 use crate::{Error, Kind, Program, Receiver, Result};
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// The slot, and what we call ourselves in the server.
 const NAME: &str = "releve_wal";
+/// From util-linux, which Debian has on every machine.
+const SETPRIV: &str = "/usr/bin/setpriv";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A running `pg_receivewal`.
@@ -24,7 +27,12 @@ impl Stream {
         let mut server = address.connect()?;
         server.make_slot(NAME)?;
         let receive = program("pg_receivewal", &server.major().to_string(), programs)?;
-        let mut command = vec![receive.into_os_string(), "-D".into(), spool.into()];
+        // If we die it must not stay: whoever comes after us wants the slot.
+        let mut command: Vec<OsString> = match Path::new(SETPRIV).exists() {
+            true => [SETPRIV, "--pdeathsig", "TERM"].map(Into::into).into(),
+            false => Vec::new(),
+        };
+        command.extend([receive.into_os_string(), "-D".into(), spool.into()]);
         // As soon as it is written it is made durable, and the server told so.
         let rest = ["-S", NAME, "--synchronous", "--no-loop", "--no-password", "--status-interval=1"];
         command.extend(rest.map(Into::into));

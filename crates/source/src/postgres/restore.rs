@@ -1,12 +1,11 @@
 //! Makes a cluster out of the files of a point: one that recovers when it is started.
 
 use super::copy::first_segment;
-use super::programs::{program, version_of};
+use super::history::History;
 use super::wal::WalFile;
 use crate::error::at;
 use crate::files::under;
-use crate::{Error, Kind, Program, PutBack, Replay, Result, Until, Wants};
-use jiff::Timestamp;
+use crate::{Error, Kind, PutBack, Replay, Result, Until, Wants};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -40,20 +39,13 @@ pub(super) fn prepare(
     let mut settings =
         vec!["# releve: what follows leads the recovery, and is taken out when it has ended".to_owned()];
     let mut set = |name: &str, value: &str| settings.push(format!("{name} = '{}'", quoted(value)));
-    let mut target = None;
+    let (mut timeline, mut target) = ("latest".to_owned(), None);
     match replay {
         Some(replay) => {
             flatten(&replay.log, owner)?;
             set("restore_command", &copy_command(&replay.log));
-            target = match &replay.until {
-                Until::Newest => None,
-                Until::Time(time) => {
-                    is_passed(&replay.log, time, data, programs)?.then(|| ("_time", instant(time)))
-                }
-                Until::Position(lsn) => Some(("_lsn", lsn.clone())),
-                Until::Name(name) => Some(("_name", name.clone())),
-                Until::Transaction(number) => Some(("_xid", number.clone())),
-            };
+            let log = History::read(&replay.log, data, programs)?;
+            (timeline, target) = log.way_to(&replay.until)?;
             set(
                 "recovery_target_inclusive",
                 if matches!(replay.until, Until::Transaction(_)) { "off" } else { "on" },
@@ -71,7 +63,7 @@ pub(super) fn prepare(
     if let Some((kind, value)) = &target {
         set(&format!("recovery_target{kind}"), value);
     }
-    set("recovery_target_timeline", "latest");
+    set("recovery_target_timeline", &timeline);
     set("recovery_target_action", "promote");
     if to.is_some() {
         // Beside the real one, it must not write into what belongs to that.
@@ -238,53 +230,6 @@ fn copy_command(log: &Path) -> String {
     format!("cp '{path}/%f' \"%p\"")
 }
 
-/// Returns whether a transaction was committed after `time` in this log. Where none was, its end is where we want to get to, and a
-/// server that was told the time would stop there and complain that it never came.
-fn is_passed(log: &Path, time: &vault::Timestamp, data: &Path, programs: Option<&Path>) -> Result<bool> {
-    let wanted = timestamp(time);
-    let dump = program("pg_waldump", &version_of(data)?, programs)?;
-    let entries = fs::read_dir(log).map_err(|error| Error::io(at("read", log), error))?;
-    let mut segments: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
-    segments.retain(|path| path.file_name().is_some_and(|name| name.len() == 24));
-    // By number first: a timeline's last segments are older than the next one's first.
-    segments.sort_by_key(|path| {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        (name.get(8..).unwrap_or_default().to_owned(), name)
-    });
-    for segment in segments.iter().rev() {
-        let mut text = Vec::new();
-        let dump = [dump.as_os_str(), "--rmgr=Transaction".as_ref(), segment.as_os_str()];
-        let heard = Program::new(dump)?
-            .environment(vec![("TZ", "UTC".into())])
-            .hear(|piece| text.extend_from_slice(piece));
-        heard.map_err(|why| Error::new(at("look into", segment), Kind::Program(why)))?;
-        // Its end may be no record: what was read until there counts.
-        let times = String::from_utf8_lossy(&text).lines().filter_map(committed).max();
-        if let Some(last) = times {
-            return Ok(last > wanted);
-        }
-    }
-    Ok(false)
-}
-
-/// Reads the time of a commit from a line of `pg_waldump`: `… desc: COMMIT 2026-11-26 18:00:00.123456 UTC…`.
-fn committed(line: &str) -> Option<Timestamp> {
-    let (_, rest) = line.split_once("desc: COMMIT")?;
-    let mut words = rest.trim_start_matches("_PREPARED").split([' ', ';']).filter(|word| !word.is_empty());
-    let day = words.find(|word| word.len() == 10 && word.as_bytes().get(4) == Some(&b'-'))?;
-    format!("{day}T{}Z", words.next()?).parse().ok()
-}
-
-fn timestamp(time: &vault::Timestamp) -> Timestamp {
-    let nanos = i32::try_from(time.nanos).unwrap_or_default();
-    Timestamp::new(time.seconds, nanos).unwrap_or(Timestamp::MAX)
-}
-
-/// Returns an instant as PostgreSQL reads it, to the microsecond.
-fn instant(time: &vault::Timestamp) -> String {
-    timestamp(time).strftime("%Y-%m-%d %H:%M:%S.%6f+00").to_string()
-}
-
 /// Quotes a value for a configuration file.
 fn quoted(value: &str) -> String {
     value.replace('\\', r"\\").replace('\'', "''")
@@ -333,13 +278,6 @@ fn give(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_time_of_a_commit_is_read() {
-        let line = "rmgr: Transaction len (rec/tot):     34/    34, tx:        743, lsn: 0/0300B2E8, prev 0/0300B2A8, desc: COMMIT 2026-11-26 18:00:01.250000 UTC; inval msgs: catcache 7";
-        assert_eq!(committed(line), Some("2026-11-26T18:00:01.25Z".parse().unwrap()));
-        assert_eq!(committed("rmgr: Transaction desc: ABORT 2026-11-26 18:00:01.250000 UTC"), None);
-    }
 
     #[test]
     fn settings_of_another_recovery_give_way_and_all_others_stay() {

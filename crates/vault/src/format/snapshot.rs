@@ -69,7 +69,7 @@ pub struct PointInfo {
     /// When the capture ended, by the clock that it began by.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<Timestamp>,
-    /// Where in the system's log the capture began. Such positions are in order as texts.
+    /// From where on the system's log is needed to go on from this point. Such positions are in order as texts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
     /// What the point holds of a log, if that is what it holds.

@@ -1,0 +1,169 @@
+//! What a folder of WAL tells of an instant: on which timeline it lies, and whether it comes to pass there.
+//!
+//! Each recovery ends in a timeline of its own. Who recovers to the wrong instant wants another one of the time before, which the newest
+//! timeline doesn't know.
+
+use super::programs::{program, version_of};
+use super::wal::WalFile;
+use crate::error::at;
+use crate::{Error, Kind, Program, Result, Until};
+use jiff::Timestamp;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The WAL in a folder.
+pub(super) struct History {
+    /// By number and timeline.
+    segments: Vec<(String, u32, PathBuf)>,
+    /// When each timeline but the first began.
+    begun: Vec<(u32, Timestamp)>,
+    dump: PathBuf,
+}
+
+/// The timeline to follow, and the setting of where to stop, if it is not the end.
+type Way = (String, Option<(&'static str, String)>);
+
+impl History {
+    pub(super) fn read(log: &Path, data: &Path, programs: Option<&Path>) -> Result<Self> {
+        let dump = program("pg_waldump", &version_of(data)?, programs)?;
+        let entries = fs::read_dir(log).map_err(|error| Error::io(at("read", log), error))?;
+        let (mut segments, mut begun) = (Vec::new(), Vec::new());
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // Every name of a segment is one of the shortest segments too.
+            match WalFile::parse(&name, 1 << 20) {
+                Some(WalFile::Whole(segment)) => {
+                    let position = name.get(8..).unwrap_or_default().to_owned();
+                    segments.push((position, segment.timeline, entry.path()));
+                }
+                Some(WalFile::History(timeline)) => {
+                    let written = entry.metadata().and_then(|meta| meta.modified());
+                    let written = written.map_err(|error| Error::io(at("look at", &entry.path()), error))?;
+                    begun.extend(Timestamp::try_from(written).ok().map(|written| (timeline, written)));
+                }
+                _ => {}
+            }
+        }
+        segments.sort();
+        Ok(Self { segments, begun, dump })
+    }
+
+    /// Returns how to get to an instant.
+    pub(super) fn way_to(&self, until: &Until) -> Result<Way> {
+        let latest = || "latest".to_owned();
+        Ok(match until {
+            Until::Newest => (latest(), None),
+            Until::Time(time) => {
+                let time = timestamp(time);
+                let (timeline, name) = self.living_at(time);
+                let target = self.is_passed(time, timeline)?.then(|| ("_time", instant(time)));
+                (name, target)
+            }
+            Until::Position(lsn) => (latest(), Some(("_lsn", lsn.clone()))),
+            Until::Name(name) => {
+                let is_it = |line: &str| {
+                    line.split_once("RESTORE_POINT ").is_some_and(|(_, rest)| rest.trim() == name)
+                };
+                (self.timeline_of("XLOG", is_it)?.unwrap_or_else(latest), Some(("_name", name.clone())))
+            }
+            Until::Transaction(number) => {
+                let is_it = |line: &str| {
+                    let said = line.split_once("tx:").and_then(|(_, rest)| rest.split_once(','));
+                    let is_end = line.contains("desc: COMMIT") || line.contains("desc: ABORT");
+                    is_end && said.is_some_and(|(said, _)| said.trim() == number)
+                };
+                (
+                    self.timeline_of("Transaction", is_it)?.unwrap_or_else(latest),
+                    Some(("_xid", number.clone())),
+                )
+            }
+        })
+    }
+
+    /// Returns the timeline that the server wrote at this time, and what it is called in the configuration.
+    fn living_at(&self, time: Timestamp) -> (u32, String) {
+        let newest = self.begun.iter().map(|(timeline, _)| *timeline).max().unwrap_or(1);
+        let living =
+            self.begun.iter().filter(|(_, begun)| *begun <= time).map(|(timeline, _)| *timeline).max();
+        let first = self.segments.iter().map(|(_, timeline, _)| *timeline).min().unwrap_or(1);
+        match living.unwrap_or(first) {
+            timeline if timeline >= newest => (timeline, "latest".into()),
+            timeline => (timeline, timeline.to_string()),
+        }
+    }
+
+    /// Returns the newest timeline that has such a record, unless it is the newest of all.
+    fn timeline_of(&self, manager: &str, is_it: impl Fn(&str) -> bool) -> Result<Option<String>> {
+        let newest = self.segments.iter().map(|(_, timeline, _)| *timeline).max();
+        let mut found: Option<u32> = None;
+        for (_, timeline, segment) in &self.segments {
+            if found.is_none_or(|found| found < *timeline)
+                && self.records(manager, segment)?.lines().any(&is_it)
+            {
+                found = Some(*timeline);
+            }
+        }
+        Ok(found.filter(|found| Some(*found) != newest).map(|found| found.to_string()))
+    }
+
+    /// Returns whether a transaction was committed after `time`. Where none was, the end is where we want to get to, and a server that was
+    /// told the time would stop there and complain that it never came.
+    fn is_passed(&self, time: Timestamp, timeline: u32) -> Result<bool> {
+        for (_, _, segment) in self.segments.iter().rev().filter(|(_, of, _)| *of <= timeline) {
+            if let Some(last) = self.records("Transaction", segment)?.lines().filter_map(committed).max() {
+                return Ok(last > time);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns the records of one kind, as text. The end of a segment may be no record: what was read until there counts.
+    fn records(&self, manager: &str, segment: &Path) -> Result<String> {
+        let mut text = Vec::new();
+        let manager = format!("--rmgr={manager}");
+        let dump = Program::new([self.dump.as_os_str(), manager.as_ref(), segment.as_os_str()])?;
+        let heard = dump.environment(vec![("TZ", "UTC".into())]).hear(|piece| text.extend_from_slice(piece));
+        heard.map_err(|why| Error::new(at("look into", segment), Kind::Program(why)))?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// Reads the time of a commit from a line of `pg_waldump`: `… desc: COMMIT 2026-11-26 18:00:00.123456 UTC…`.
+fn committed(line: &str) -> Option<Timestamp> {
+    let (_, rest) = line.split_once("desc: COMMIT")?;
+    let mut words = rest.trim_start_matches("_PREPARED").split([' ', ';']).filter(|word| !word.is_empty());
+    let day = words.find(|word| word.len() == 10 && word.as_bytes().get(4) == Some(&b'-'))?;
+    format!("{day}T{}Z", words.next()?).parse().ok()
+}
+
+fn timestamp(time: &vault::Timestamp) -> Timestamp {
+    let nanos = i32::try_from(time.nanos).unwrap_or_default();
+    Timestamp::new(time.seconds, nanos).unwrap_or(Timestamp::MAX)
+}
+
+/// Returns an instant as PostgreSQL reads it, to the microsecond.
+fn instant(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%d %H:%M:%S.%6f+00").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_commit_is_read() {
+        let line = "rmgr: Transaction len (rec/tot):     34/    34, tx:        743, lsn: 0/0300B2E8, prev 0/0300B2A8, desc: COMMIT 2026-11-26 18:00:01.250000 UTC; inval msgs: catcache 7";
+        assert_eq!(committed(line), Some("2026-11-26T18:00:01.25Z".parse().unwrap()));
+        assert_eq!(committed("rmgr: Transaction desc: ABORT 2026-11-26 18:00:01.250000 UTC"), None);
+    }
+
+    #[test]
+    fn an_instant_lies_on_the_timeline_that_lived_then() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let segments = vec![("0000000000000003".into(), 1, PathBuf::new())];
+        let history = History { segments, begun: vec![(2, at(200)), (3, at(300))], dump: PathBuf::new() };
+        assert_eq!(history.living_at(at(100)), (1, "1".into()));
+        assert_eq!(history.living_at(at(250)), (2, "2".into()));
+        assert_eq!(history.living_at(at(300)), (3, "latest".into()));
+    }
+}
