@@ -22,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// How much may wait on this machine for a vault that doesn't answer; then what another vault holds goes first.
 const SPOOL_MAX: u64 = 16 << 30;
 
+/// Behind every position: no point goes on from there.
+const NOWHERE: &str = "~";
+
 /// Carries the log of one system.
 pub struct Carrier<'a> {
     /// The system.
@@ -75,12 +78,14 @@ impl<'a> Carrier<'a> {
         Self { name, log, spool, holder, seen: BTreeMap::new() }
     }
 
-    /// Carries what is in the spool into these vaults. Everything that was committed by `until` is in it, as far as anybody could tell.
+    /// Carries what is in the spool into these vaults. Everything that was committed by `until` is in it, as far as anybody could tell; the
+    /// first of it, if nothing ever came, will be `from`.
     pub fn carry(
         &mut self,
         vaults: &[Opened],
         state: Option<&State>,
         until: Option<Timestamp>,
+        from: Option<&str>,
         now: Timestamp,
     ) -> Result<Carried> {
         let mut carried = Carried::default();
@@ -101,7 +106,7 @@ impl<'a> Carrier<'a> {
             }
         }
         for group in groups.into_values() {
-            self.carry_into(&group, &waiting, &Carrying { until, now, state }, &mut carried);
+            self.carry_into(&group, &waiting, &Carrying { until, from, now, state }, &mut carried);
         }
         self.let_go(&waiting, vaults, &mut carried);
         Ok(carried)
@@ -186,8 +191,10 @@ impl<'a> Carrier<'a> {
         let mut files: BTreeMap<PathBuf, u64> =
             had.iter().filter(|(path, _)| keeps(path)).map(|(path, bytes)| (path.clone(), *bytes)).collect();
         files.extend(additions.iter().map(|waiting| (waiting.file.path.clone(), waiting.bytes)));
-        let mut info = self.info(&files);
         let before = first.newest.as_ref().and_then(|(_, snapshot)| snapshot.releve.as_ref()?.log.as_ref());
+        // As long as nothing has come, only this says where it begins.
+        let begins = before.map(|before| before.from.as_str()).or(carrying.from).filter(|_| had.is_empty());
+        let mut info = self.info(&files, begins);
         info.until = carrying.until.max(before.and_then(|before| before.until));
         carried.missing = carried.missing.take().or_else(|| info.missing.clone());
         if additions.is_empty() && before.is_some_and(|before| before.until >= info.until) {
@@ -246,8 +253,8 @@ impl<'a> Carrier<'a> {
         })
     }
 
-    /// Returns from where on nothing is missing in these files.
-    fn info(&self, files: &BTreeMap<PathBuf, u64>) -> LogInfo {
+    /// Returns from where on nothing is missing in these files, the first of which should be the one at `begins`.
+    fn info(&self, files: &BTreeMap<PathBuf, u64>, begins: Option<&str>) -> LogInfo {
         let mut positions: BTreeMap<String, (bool, u64)> = BTreeMap::new();
         for (path, bytes) in files {
             let file = path.file_name().and_then(|name| self.log.file(name.to_str()?));
@@ -257,11 +264,12 @@ impl<'a> Carrier<'a> {
                 _ => {}
             }
         }
-        let mut info = LogInfo::default();
-        let mut expected: Option<String> = None;
+        let mut info = LogInfo { from: begins.unwrap_or(NOWHERE).to_owned(), ..LogInfo::default() };
+        let mut expected = begins.filter(|begins| *begins != NOWHERE).map(str::to_owned);
         for (position, (is_whole, bytes)) in positions {
             if expected.as_ref() != Some(&position) {
-                info.missing = expected;
+                // What came from before where it should begin is no gap.
+                info.missing = expected.filter(|expected| *expected < position);
                 info.from.clone_from(&position);
             }
             // Nothing follows on one that isn't whole.
@@ -322,6 +330,7 @@ impl Waiting {
 /// What one run carries besides the files.
 struct Carrying<'a> {
     until: Option<Timestamp>,
+    from: Option<&'a str>,
     now: Timestamp,
     state: Option<&'a State>,
 }

@@ -173,6 +173,9 @@ pub enum LogKind {
 
 /// A log that is being received. Dropped, it ends.
 pub trait Receiver: Send {
+    /// Returns the position of the first file that comes into an empty spool, if that is known.
+    fn position(&self) -> Option<String>;
+
     /// Waits until all that was committed when it was called is in the spool; `false` if that didn't happen in time. An error means that
     /// nothing is received any more, and why.
     fn catch_up(&mut self, within: std::time::Duration) -> Result<bool>;

@@ -20,12 +20,14 @@ pub(super) struct Stream {
     running: Running,
     address: Address,
     server: Option<Server>,
+    position: Option<String>,
 }
 
 impl Stream {
     pub(super) fn begin(address: &Address, programs: Option<&Path>, spool: &Path) -> Result<Self> {
         let mut server = address.connect()?;
         server.make_slot(NAME)?;
+        let position = server.kept_from(NAME)?;
         let receive = program("pg_receivewal", &server.major().to_string(), programs)?;
         // If we die it must not stay: whoever comes after us wants the slot.
         let mut command: Vec<OsString> = match Path::new(SETPRIV).exists() {
@@ -41,7 +43,7 @@ impl Stream {
         let program = Program::new(command)?.environment(environment).within(Duration::MAX);
         let running =
             program.start(Stdio::null()).map_err(|why| Error::new("receive WAL", Kind::Program(why)))?;
-        Ok(Self { running, address: address.clone(), server: Some(server) })
+        Ok(Self { running, address: address.clone(), server: Some(server), position })
     }
 
     fn is_received(&mut self, until: Instant) -> Result<bool> {
@@ -68,6 +70,10 @@ impl Stream {
 }
 
 impl Receiver for Stream {
+    fn position(&self) -> Option<String> {
+        self.position.clone()
+    }
+
     fn catch_up(&mut self, within: Duration) -> Result<bool> {
         match self.running.over() {
             Some(why) => Err(Error::new("receive WAL", Kind::Program(why))),

@@ -1,6 +1,6 @@
 //! What is asked of a running server, in the words of its version.
 
-use super::wal::Lsn;
+use super::wal::{Lsn, Segment};
 use crate::{Error, Kind, Result};
 use postgres::config::{Host, SslMode};
 use postgres::{Client, Config, NoTls};
@@ -231,6 +231,24 @@ impl Server {
         }
         let create = "SELECT pg_create_physical_replication_slot($1, true)::text";
         self.client.query_one(create, &[&name]).map(drop).map_err(|error| sort(place, &error))
+    }
+
+    /// Returns the position of the first segment that a slot keeps.
+    pub(super) fn kept_from(&mut self, name: &str) -> Result<Option<String>> {
+        let query = "SELECT restart_lsn::text, (SELECT setting::int8 FROM pg_settings WHERE name = 'wal_segment_size') \
+            FROM pg_replication_slots WHERE slot_name = $1";
+        let row = self
+            .client
+            .query_opt(query, &[&name])
+            .map_err(|error| sort("ask for a replication slot", &error))?;
+        let Some(row) = row else { return Ok(None) };
+        let lsn: Option<Lsn> = row.get::<_, Option<String>>(0).and_then(|text| text.parse().ok());
+        let bytes = row
+            .get::<_, Option<i64>>(1)
+            .and_then(|bytes| u64::try_from(bytes).ok())
+            .filter(|bytes| *bytes > 0);
+        let name = lsn.zip(bytes).map(|(lsn, bytes)| Segment::of(1, lsn, bytes).name(bytes));
+        Ok(name.and_then(|name| name.get(8..).map(str::to_owned)))
     }
 
     /// Returns how far the one who calls himself `name` has received WAL and made it durable.

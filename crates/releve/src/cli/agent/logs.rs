@@ -126,7 +126,8 @@ impl Keeper<'_> {
                 // The first point makes them: before it there is nothing to roll forward.
                 vaults = session.open(&names, Absent::Refuse, Some(&state));
             }
-            let carried = self.carry(&mut carrier, &vaults, &state, until)?;
+            let from = receiver.as_ref().and_then(|receiver| receiver.position());
+            let carried = self.carry(&mut carrier, &vaults, &state, until, from.as_deref())?;
             for (vault, _) in &carried.failures {
                 // Opened anew: it may have been gone, or another be there.
                 vaults.retain(|opened| &opened.name != vault);
@@ -147,8 +148,9 @@ impl Keeper<'_> {
         vaults: &[Opened],
         state: &State,
         until: Option<Timestamp>,
+        from: Option<&str>,
     ) -> Result<Carried> {
-        let carried = carrier.carry(vaults, Some(state), until, Timestamp::now())?;
+        let carried = carrier.carry(vaults, Some(state), until, from, Timestamp::now())?;
         let failures =
             carried.failures.iter().map(|(vault, error)| format!("its log is not in {vault}: {error}"));
         let missing = carried.missing.iter().map(|missing| {
