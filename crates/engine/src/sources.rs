@@ -39,10 +39,7 @@ pub(crate) fn watched_source_of(
         Some(Word::Sqlite(sqlite)) => Box::new(Sqlite::new(&sqlite.path)?),
         Some(Word::Postgres(postgres)) => {
             let url = url(postgres.url.as_ref(), secrets)?;
-            let Some(directory) = &postgres.data_directory else {
-                return Err(Error::new("a PostgreSQL source without data_directory can't be captured yet"));
-            };
-            let mut source = Postgres::new(&url, directory)?;
+            let mut source = Postgres::new(&url, &postgres.data_directory)?;
             if let Some(programs) = &postgres.programs {
                 source = source.programs(programs);
             }

@@ -261,7 +261,7 @@ impl Source {
     #[must_use]
     pub const fn wal(&self) -> Option<Wal> {
         match self {
-            Self::Postgres(PostgresSource { data_directory: Some(_), wal, .. }) => Some(*wal),
+            Self::Postgres(PostgresSource { wal, .. }) => Some(*wal),
             _ => None,
         }
     }
@@ -269,7 +269,7 @@ impl Source {
     /// Returns whether what is put back has to recover before it serves.
     #[must_use]
     pub const fn recovers(&self) -> bool {
-        matches!(self, Self::Postgres(PostgresSource { data_directory: Some(_), .. }))
+        matches!(self, Self::Postgres(_))
     }
 }
 
@@ -301,8 +301,8 @@ pub struct SqliteSource {
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub struct PostgresSource {
-    /// Its data directory, an absolute path, which is copied while the server runs. Without one the server is dumped.
-    pub data_directory: Option<String>,
+    /// Its data directory, an absolute path, which is copied while the server runs.
+    pub data_directory: String,
     /// How the server is reached: `postgres://user:password@host:port/database`.
     pub url: Option<Secret>,
     /// The folder of PostgreSQL's own programs, where they aren't found by themselves.

@@ -164,11 +164,7 @@ const POSTGRES: &[Key] = &[
         Shape::Secret(SECRET),
         "How the server is reached: postgres://user:password@host:port/database.",
     ),
-    key(
-        "data_directory",
-        Text,
-        "Its data directory, an absolute path, on this machine. Without one the databases are dumped with pg_dumpall.",
-    ),
+    must("data_directory", Text, "Its data directory, an absolute path, on this machine."),
     key("programs", Text, "The folder of PostgreSQL's programs, where they aren't found by themselves."),
     key(
         "wal",

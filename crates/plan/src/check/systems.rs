@@ -70,9 +70,7 @@ impl Checker<'_, '_> {
             }
             Some(Source::Sqlite(sqlite)) => self.absolute(&format!("{at}.sqlite.path"), &sqlite.path),
             Some(Source::Postgres(postgres)) => {
-                if let Some(directory) = &postgres.data_directory {
-                    self.absolute(&format!("{at}.postgres.data_directory"), directory);
-                }
+                self.absolute(&format!("{at}.postgres.data_directory"), &postgres.data_directory);
                 if let Some(programs) = &postgres.programs {
                     self.absolute(&format!("{at}.postgres.programs"), programs);
                 }

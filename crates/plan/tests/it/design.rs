@@ -1,7 +1,7 @@
 //! The plan of a small company, whole: every key of it is read, or refused with the reason.
 
 use crate::base::{codes, read, shown};
-use plan::{Period, ScenarioName, Severity, SystemName, VaultName, Wanted};
+use plan::{Period, ScenarioName, Severity, SystemName, VaultName, Wal, Wanted};
 
 const COMPANY: &str = r#"[organisation]
 name = "Atelier Dupont"
@@ -107,17 +107,14 @@ fn what_nothing_carries_out_yet_and_nothing_is_lost_by_is_pointed_out() {
 }
 
 #[test]
-fn postgres_is_refused_with_the_reason_and_a_way_out() {
+fn a_cluster_with_a_log_may_promise_less_than_a_point_takes() {
     let parsed = read(COMPANY);
-    assert!(parsed.plan.is_none());
-    let errors: Vec<_> =
-        parsed.diagnostics.iter().filter(|found| found.severity == Severity::Error).collect();
-    let refused: Vec<_> = errors.iter().filter(|found| found.code == "not-supported-yet").collect();
-    assert_eq!(refused.len(), 1, "{}", shown(&parsed));
-    assert!(
-        refused[0].message.contains("postgres` is not supported yet: PostgreSQL clusters can't be captured")
-    );
-    assert!(refused.iter().all(|found| found.help.is_some()));
+    let plan = parsed.plan.as_ref().unwrap_or_else(|| panic!("{}", shown(&parsed)));
+    let source = plan.systems[&SystemName::from("orders")].source.as_ref().unwrap();
+    assert_eq!((source.kind(), source.wal(), source.recovers()), ("postgres", Some(Wal::Stream), true));
+    let without = COMPANY
+        .replace("url = { env = \"ORDERS_URL\" } }", "url = { env = \"ORDERS_URL\" }, wal = \"none\" }");
+    assert!(codes(&read(&without)).contains(&"rpo-out-of-reach"));
 }
 
 #[test]

@@ -374,13 +374,6 @@ fn meaning() -> Faults {
 fn not_yet() -> Faults {
     vec![
         ("systems at one instant", system("consistent_with = [\"shop\"]")),
-        (
-            "postgres",
-            fault(
-                "source.files = { paths = [\"/srv/shop\"], exclude = [\"cache/\"] }",
-                "source.postgres = { url = { env = \"URL\" } }",
-            ),
-        ),
         ("drills", added("[drills.weekly]\nevery = \"1 week\"\nscenario = \"ransomware\"\n")),
         (
             "french",

@@ -1,5 +1,6 @@
 //! `releve init`: looks at the machine and writes a plan to begin with.
 
+mod clusters;
 mod databases;
 mod disks;
 mod machine;

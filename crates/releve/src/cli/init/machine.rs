@@ -1,6 +1,7 @@
 //! What can be seen of a machine without asking or changing anything. Everything is read below a root, so that a test can
 //! make one up; what can't be read is left out, and where it matters it is noted.
 
+use super::clusters::{self, Cluster, Working};
 use super::databases;
 use super::disks::{self, Disk, Mount};
 use serde::Serialize;
@@ -56,6 +57,8 @@ pub(super) struct Facts {
     pub(super) disks: Vec<Disk>,
     /// SQLite databases.
     pub(super) databases: Vec<String>,
+    /// Clusters of PostgreSQL.
+    pub(super) clusters: Vec<Cluster>,
     /// What a person should know of the look itself.
     pub(super) notes: Vec<String>,
 }
@@ -118,10 +121,11 @@ pub(super) fn look(root: &Path, bounds: &Bounds) -> Facts {
         notes.push("the search for SQLite databases was cut short: there may be more".to_owned());
     }
     let databases = found.paths.into_iter().filter_map(|path| as_text(path, &mut notes)).collect();
+    let (servers, working) = servers(root, &mut notes);
     let mut facts = Facts {
         hostname: text("proc/sys/kernel/hostname").trim().to_owned(),
         system: os_name(&text("etc/os-release")),
-        servers: servers(root, &mut notes),
+        servers,
         ports: [text("proc/net/tcp"), text("proc/net/tcp6")]
             .iter()
             .flat_map(|table| listening(table))
@@ -132,6 +136,7 @@ pub(super) fn look(root: &Path, bounds: &Bounds) -> Facts {
         mounts: disks::mounts(root),
         disks: disks::disks(root),
         databases,
+        clusters: clusters::find(root, &working),
         notes,
     };
     for folder in [
@@ -179,6 +184,10 @@ impl Facts {
             ),
             format!("folders    {}", list(folders)),
             format!("databases  {}", list(self.databases.clone())),
+            format!(
+                "clusters   {}",
+                list(self.clusters.iter().map(|cluster| cluster.data.clone()).collect())
+            ),
             format!(
                 "disks      {}",
                 list(self.disks.iter().map(|disk| format!("{} ({})", disk.name, gb(disk.bytes))).collect())
@@ -239,8 +248,8 @@ fn srv(root: &Path, notes: &mut Vec<String>) -> Vec<String> {
     folders
 }
 
-fn servers(root: &Path, notes: &mut Vec<String>) -> Vec<Server> {
-    let mut servers = BTreeSet::new();
+fn servers(root: &Path, notes: &mut Vec<String>) -> (Vec<Server>, Vec<Working>) {
+    let (mut servers, mut working) = (BTreeSet::new(), Vec::new());
     let mut seen = false;
     for process in root.join("proc").read_dir().into_iter().flatten().flatten() {
         if !process.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
@@ -261,13 +270,19 @@ fn servers(root: &Path, notes: &mut Vec<String>) -> Vec<Server> {
                 .iter()
                 .any(|word| groups.contains(word));
             let daemon = kind == Kind::Containers;
+            if kind == Kind::Postgres
+                && !contained
+                && let Ok(folder) = fs::read_link(dir.join("cwd"))
+            {
+                working.push(Working { folder, groups });
+            }
             servers.insert(Server { kind, program: program.to_owned(), contained: contained && !daemon });
         }
     }
     if !seen {
         notes.push("no process could be seen: servers that run here are not in the plan".to_owned());
     }
-    servers.into_iter().collect()
+    (servers.into_iter().collect(), working)
 }
 
 fn kind(program: &str) -> Option<Kind> {

@@ -1,5 +1,6 @@
 //! Which systems the facts suggest. Pure.
 
+use super::clusters::Cluster;
 use super::machine::{Facts, Kind};
 use super::write::{array, glob, text};
 use std::collections::BTreeSet;
@@ -89,35 +90,7 @@ fn configuration(facts: &Facts, names: &mut Names) -> Proposed {
 
 /// Systems that only their own programs can copy. Never as files: a running server's files don't fit together.
 fn servers(facts: &Facts, privileged: bool, names: &mut Names, systems: &mut Vec<Proposed>) {
-    if let Some(server) = facts.runs(Kind::Postgres) {
-        let dump = ["runuser", "-u", "postgres", "--", "pg_dumpall", "--clean", "--if-exists"];
-        // The role that loads can be neither dropped nor made again, and that must not hide any other mistake.
-        let script = "sed -E '1,/^.connect /{/^(DROP ROLE IF EXISTS|CREATE ROLE) postgres;/d}' \
-            | psql --quiet --no-psqlrc --set ON_ERROR_STOP=1 --dbname postgres --output /dev/null";
-        let load = ["runuser", "-u", "postgres", "--", "bash", "-o", "pipefail", "-c", script];
-        let check = [
-            "runuser",
-            "-u",
-            "postgres",
-            "--",
-            "psql",
-            "--no-psqlrc",
-            "--dbname",
-            "postgres",
-            "-c",
-            "select 1",
-        ];
-        systems.push(Proposed {
-            remarks: vec![
-                "PostgreSQL is not supported yet as a source of its own: it is dumped whole, with its roles.".into(),
-                "On the bad day, install and start an empty PostgreSQL of this version first; the dump is loaded into it.".into(),
-                "Loading replaces the databases of the dump: stop what uses them before.".into(),
-                "DECIDE: better checks ask for your own data: psql -d NAME -c 'select …'.".into(),
-            ],
-            ..command(names.take("postgresql"), "PostgreSQL", &dump, &load, "postgresql.sql", &check)
-        });
-        reachable(systems, server.contained, privileged);
-    }
+    postgres(facts, privileged, names, systems);
     if let Some(server) = facts.runs(Kind::Mariadb) {
         systems.push(mariadb(names));
         if server.contained {
@@ -204,6 +177,67 @@ fn mariadb(names: &mut Names) -> Proposed {
         ],
         ..Proposed::default()
     }
+}
+
+/// Clusters of PostgreSQL: with their data directory where that is seen, else dumped.
+fn postgres(facts: &Facts, privileged: bool, names: &mut Names, systems: &mut Vec<Proposed>) {
+    let is_postgres = |contained: bool| {
+        facts.servers.iter().any(|server| server.kind == Kind::Postgres && server.contained == contained)
+    };
+    for cluster in &facts.clusters {
+        systems.push(cluster_of(&cluster.data, Some(cluster), privileged, names));
+    }
+    if is_postgres(false) && !facts.clusters.iter().any(|cluster| cluster.runs) {
+        systems.push(cluster_of("/var/lib/postgresql/15/main", None, privileged, names));
+    }
+    if is_postgres(true) {
+        let dump = ["pg_dumpall", "--username=postgres", "--clean", "--if-exists"];
+        let load = ["psql", "--username=postgres", "--quiet", "--no-psqlrc", "--output=/dev/null"];
+        let check = ["psql", "--username=postgres", "--no-psqlrc", "-c", "select 1"];
+        systems.push(command(names.take("postgresql"), "PostgreSQL", &dump, &load, "postgresql.sql", &check));
+        reachable(systems, true, privileged);
+    }
+}
+
+/// Returns the system of one cluster. Commented out where it isn't known well enough, or couldn't be copied now.
+fn cluster_of(data: &str, cluster: Option<&Cluster>, privileged: bool, names: &mut Names) -> Proposed {
+    let name = names.take("postgresql");
+    let url = format!("{}_URL", name.to_uppercase().replace('-', "_"));
+    let port = cluster.and_then(|cluster| cluster.port).unwrap_or(5432);
+    let mut system = Proposed {
+        title: format!("PostgreSQL cluster {data}"),
+        criticality: "important",
+        source: format!(
+            "{{ postgres = {{ data_directory = {}, url = {{ env = {} }} }} }}",
+            text(data),
+            text(&url)
+        ),
+        checks: vec!["{ sql = \"select 1\" }".into()],
+        remarks: vec![
+            "Copied while it runs; `releve agent` keeps its WAL, so that any instant comes back, and rpo may be seconds.".into(),
+            format!("DECIDE: make its role as docs/postgres.md says, and put into {url} (or a file: url = {{ file = … }}), for the agent too:"),
+            format!("postgres://releve:PASSWORD@127.0.0.1:{port}/DATABASE. Until then each backup says that this one has no point."),
+            "DECIDE: a better check asks for your own data: select count(*) > 0 from orders.".into(),
+        ],
+        name,
+        ..Proposed::default()
+    };
+    system.served_by(cluster.and_then(|cluster| cluster.service.clone()));
+    let why = match cluster {
+        None => {
+            "DECIDE: PostgreSQL runs here, and its data directory could not be seen: run releve as root, or name it and take this in."
+        }
+        Some(cluster) if !cluster.runs => {
+            "DECIDE: this cluster does not run now. If it is still needed, start it and take this in."
+        }
+        Some(_) if !privileged => {
+            "DECIDE: its files can only be read by root: run releve as root, and take this in."
+        }
+        Some(_) => return system,
+    };
+    system.remarks.push(why.into());
+    system.commented = true;
+    system
 }
 
 /// Comments the newest system out where its commands can't reach the server.

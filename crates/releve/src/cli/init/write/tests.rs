@@ -1,5 +1,6 @@
 //! Whatever a machine looks like, the plan for it can be read and used.
 
+use super::super::clusters::Cluster;
 use super::super::disks::{Disk, Mount};
 use super::super::machine::{Kind, Server, Unit};
 use super::*;
@@ -34,6 +35,12 @@ fn shop() -> Facts {
         srv: vec!["/srv/files".into(), "/srv/shop".into()],
         folders: ["/etc", "/home", "/srv", "/var/www"].map(str::to_owned).into(),
         databases: vec!["/srv/shop/data/orders.db".into(), "/var/lib/grafana/grafana.db".into()],
+        clusters: vec![Cluster {
+            data: "/var/lib/postgresql/15/main".into(),
+            runs: true,
+            port: Some(5433),
+            service: Some("postgresql@15-main".into()),
+        }],
         ..Facts::default()
     }
 }
@@ -128,15 +135,44 @@ fn the_service_is_stopped_by_both_and_started_by_the_last() {
 }
 
 #[test]
-fn a_server_that_the_commands_do_not_reach_is_commented_out() {
+fn a_cluster_of_postgresql_is_copied_from_its_data_directory_with_its_unit() {
+    let (plan, written, _) = read(&shop(), &place(true));
+    let system = system(&plan, "postgresql");
+    let Some(Source::Postgres(cluster)) = &system.source else { panic!("{:?}", system.source) };
+    assert_eq!(cluster.data_directory, "/var/lib/postgresql/15/main");
+    assert_eq!(cluster.url, Some(plan::Secret::Env("POSTGRESQL_URL".into())));
+    for action in [&system.recover.stop, &system.recover.start] {
+        assert_eq!(action.as_ref().unwrap().service.as_deref(), Some("postgresql@15-main"));
+    }
+    assert!(written.text.contains("127.0.0.1:5433/"));
+}
+
+#[test]
+fn a_second_cluster_has_a_url_of_its_own_and_one_that_does_not_run_is_commented_out() {
+    let mut facts = shop();
+    let other = |data: &str, runs| Cluster { data: data.into(), runs, port: None, service: None };
+    facts.clusters.extend([other("/srv/pg", true), other("/var/lib/postgresql/13/old", false)]);
+    let (plan, written, _) = read(&facts, &place(true));
+    let Some(Source::Postgres(second)) = &system(&plan, "postgresql-2").source else { panic!() };
+    assert_eq!(second.url, Some(plan::Secret::Env("POSTGRESQL_2_URL".into())));
+    assert!(!plan.systems.contains_key("postgresql-3"));
+    assert!(written.text.contains("# [systems.postgresql-3]"));
+}
+
+#[test]
+fn a_server_that_can_not_be_reached_is_commented_out() {
     let (plan, written, _) = read(&shop(), &place(false));
     assert!(!plan.systems.contains_key("postgresql"));
     assert!(written.text.contains("# [systems.postgresql]"));
-    assert!(written.text.contains("pg_dumpall"));
-    let mut contained = shop();
-    contained.servers[0].contained = true;
-    let (plan, written, _) = read(&contained, &place(true));
+    let mut unseen = shop();
+    unseen.clusters.clear();
+    let (plan, written, _) = read(&unseen, &place(true));
     assert!(!plan.systems.contains_key("postgresql"));
+    assert!(written.text.contains("# [systems.postgresql]"));
+    unseen.servers[0].contained = true;
+    let (plan, written, _) = read(&unseen, &place(true));
+    assert!(!plan.systems.contains_key("postgresql"));
+    assert!(written.text.contains("pg_dumpall"));
     assert!(written.text.contains("docker exec"));
 }
 
@@ -242,9 +278,19 @@ fn any_facts() -> impl Strategy<Value = Facts> {
         .map(str::to_owned);
     let folders = btree_set(proptest::sample::select(known.to_vec()), 0..7);
     let texts = (any::<String>(), proptest::option::of(any::<String>()), vec(any::<String>(), 0..3));
-    let places = (vec(any_path(), 0..5), folders, vec(mount, 0..3), vec(any_path(), 0..5));
+    let service = proptest::option::of("[^/]{1,8}");
+    let cluster = (any_path(), any::<bool>(), proptest::option::of(any::<u16>()), service)
+        .prop_map(|(data, runs, port, service)| Cluster { data, runs, port, service });
+    let databases = (vec(any_path(), 0..5), vec(cluster, 0..3));
+    let places = (vec(any_path(), 0..5), folders, vec(mount, 0..3), databases);
     (texts, vec(server, 0..5), btree_set(any::<u16>(), 0..3), vec(unit, 0..4), places).prop_map(
-        |((hostname, system, notes), servers, ports, units, (srv, folders, mut mounts, databases))| {
+        |(
+            (hostname, system, notes),
+            servers,
+            ports,
+            units,
+            (srv, folders, mut mounts, (databases, clusters)),
+        )| {
             mounts.push(Mount {
                 at: "/".into(),
                 kind: "ext4".into(),
@@ -262,6 +308,7 @@ fn any_facts() -> impl Strategy<Value = Facts> {
                 mounts,
                 disks: Vec::new(),
                 databases,
+                clusters,
                 notes,
             }
         },
