@@ -193,11 +193,16 @@ impl<'a> Carrier<'a> {
         files.extend(additions.iter().map(|waiting| (waiting.file.path.clone(), waiting.bytes)));
         let before = first.newest.as_ref().and_then(|(_, snapshot)| snapshot.releve.as_ref()?.log.as_ref());
         // As long as nothing has come, only this says where it begins.
-        let begins = before.map(|before| before.from.as_str()).or(carrying.from).filter(|_| had.is_empty());
+        let known = before.map(|before| before.from.as_str()).filter(|from| *from != NOWHERE);
+        let begins = known.or(carrying.from).filter(|_| had.is_empty());
         let mut info = self.info(&files, begins);
         info.until = carrying.until.max(before.and_then(|before| before.until));
         carried.missing = carried.missing.take().or_else(|| info.missing.clone());
-        if additions.is_empty() && before.is_some_and(|before| before.until >= info.until) {
+        let says_nothing = match before {
+            Some(before) => before.until >= info.until && before.from == info.from,
+            None => begins.is_none(),
+        };
+        if additions.is_empty() && says_nothing {
             carried.vaults.extend(group.iter().map(|(name, _)| name.clone()));
             return;
         }
@@ -265,7 +270,7 @@ impl<'a> Carrier<'a> {
             }
         }
         let mut info = LogInfo { from: begins.unwrap_or(NOWHERE).to_owned(), ..LogInfo::default() };
-        let mut expected = begins.filter(|begins| *begins != NOWHERE).map(str::to_owned);
+        let mut expected = begins.map(str::to_owned);
         for (position, (is_whole, bytes)) in positions {
             if expected.as_ref() != Some(&position) {
                 // What came from before where it should begin is no gap.

@@ -137,7 +137,7 @@ pub trait Log {
     fn successor(&self, position: &str, file_bytes: u64) -> Option<String>;
 
     /// Begins to receive it from the running system into `spool`, a folder that exists and holds what was received before: of whole files the
-    /// newest at least.
+    /// newest at least. What the system has left for another history goes into a folder in it.
     fn receive(&self, spool: &Path) -> Result<Box<dyn Receiver>>;
 
     /// Returns an error if this is no instant that the system knows.

@@ -55,7 +55,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let mut current = copy(session, session.plan.clone());
     let mut stamp = stamp_of(&session.plan_path);
     let mut exit = Exit::Done;
-    screen.line(&format!("agent on {}: {} systems", session.holder.hostname, current.plan.systems.len()));
+    screen.line(&whose(&current));
     let watch = watch(&screen, options);
     // One run has no time to receive anything.
     let mut logs = (!options.once).then(|| Logs::keep(&current, &screen));
@@ -104,6 +104,19 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     drop(logs);
     screen.line("agent stopped");
     Ok(Exit::Done)
+}
+
+/// Says for whom the agent works: one that works for nobody is mostly a name that the plan writes otherwise.
+fn whose(session: &Session) -> String {
+    let (plan, machine) = (&session.plan, &session.holder.hostname);
+    let here = plan.systems.values().filter(|system| plan.machine_name(&system.host) == machine).count();
+    let all = plan.systems.len();
+    match here {
+        0 => format!(
+            "agent on {machine}: NONE of {all} systems runs here; hosts.NAME.name = \"{machine}\" says which machine this is"
+        ),
+        _ => format!("agent on {machine}: {here} of {all} systems run here"),
+    }
 }
 
 /// Begins to keep account of what changes, and says whether that is possible here.

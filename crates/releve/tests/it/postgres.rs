@@ -375,3 +375,38 @@ fn what_can_not_be_copied_says_why_and_leaves_no_secret_behind() {
     cluster.stop();
     world.run(&["backup"]).exits(2).says("connect to PostgreSQL at");
 }
+
+#[test]
+fn after_a_recovery_to_an_earlier_instant_the_agent_goes_on_from_there_and_the_later_one_can_still_be_had() {
+    let cluster = Postgres::start("");
+    let world = world(&cluster, "", "3 seconds", "");
+    cluster.tell("create table t (n int)");
+    world.run(&["backup"]).exits(0);
+    let _agent = Agent::begin(&world);
+    wait_for_log(&world);
+    cluster.tell("insert into t values (1)");
+    let early = cluster.ask("select clock_timestamp()").replace(' ', "T").replace("+00", "Z");
+    for _ in 0..3 {
+        cluster.tell("select pg_switch_wal()");
+        cluster.tell("insert into t values (2)");
+    }
+    let late = cluster.ask("select clock_timestamp()").replace(' ', "T").replace("+00", "Z");
+    cluster.tell("insert into t values (9)");
+    wait_for_log(&world);
+    let numbers = || cluster.ask("select string_agg(n::text, ',' order by n) from t");
+    cluster.kill();
+    world.run(&["recover", "--yes", "--before", &early]).exits(0);
+    assert_eq!(numbers(), "1");
+    // What the agent had received was ahead of the server that goes on now.
+    cluster.tell("insert into t values (5)");
+    wait_for_log(&world);
+    // It was the wrong instant: a later one lies on the timeline that was left.
+    cluster.kill();
+    world.run(&["recover", "--yes", "--before", &late]).exits(0);
+    assert_eq!(numbers(), "1,2,2,2");
+    cluster.tell("insert into t values (6)");
+    wait_for_log(&world);
+    cluster.destroy();
+    world.run(&["recover", "--yes"]).exits(0);
+    assert_eq!(numbers(), "1,2,2,2,6");
+}

@@ -2,8 +2,10 @@
 
 use super::programs::program;
 use super::server::{Address, Server};
+use super::wal::log_file;
+use crate::error::at;
 use crate::program::Running;
-use crate::{Error, Kind, Program, Receiver, Result};
+use crate::{Error, Kind, LogKind, Program, Receiver, Result};
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
@@ -11,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// The slot, and what we call ourselves in the server.
 const NAME: &str = "releve_wal";
+/// Where in the spool lies what the server has left.
+const AWAY: &str = "left-behind";
 /// From util-linux, which Debian has on every machine.
 const SETPRIV: &str = "/usr/bin/setpriv";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -28,6 +32,9 @@ impl Stream {
         let mut server = address.connect()?;
         server.make_slot(NAME)?;
         let position = server.kept_from(NAME)?;
+        if let (Some(timeline), Some(position)) = (server.timeline()?, &position) {
+            put_away(spool, timeline, position)?;
+        }
         let receive = program("pg_receivewal", &server.major().to_string(), programs)?;
         // If we die it must not stay: whoever comes after us wants the slot.
         let mut command: Vec<OsString> = match Path::new(SETPRIV).exists() {
@@ -67,6 +74,27 @@ impl Stream {
             std::thread::park_timeout(LOOK_EVERY);
         }
     }
+}
+
+/// Puts away what was received of an older timeline, from `position` on: the server has left it, perhaps before, and would refuse to go on
+/// from its end. What can be had again comes again, since the slot keeps it.
+fn put_away(spool: &Path, timeline: u32, position: &str) -> Result<()> {
+    let wrong = |error| Error::io(at("tidy", spool), error);
+    for entry in std::fs::read_dir(spool).map_err(wrong)? {
+        let entry = entry.map_err(wrong)?;
+        let file = entry.file_name().to_str().and_then(log_file);
+        let of = entry.file_name().to_str().and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok());
+        let is_abandoned = match file.map(|file| file.kind) {
+            Some(LogKind::Whole(at) | LogKind::Partial(at)) => at.as_str() >= position,
+            _ => false,
+        };
+        if is_abandoned && of.is_some_and(|of| of < timeline) {
+            let away = spool.join(AWAY);
+            std::fs::create_dir_all(&away).map_err(wrong)?;
+            std::fs::rename(entry.path(), away.join(entry.file_name())).map_err(wrong)?;
+        }
+    }
+    Ok(())
 }
 
 impl Receiver for Stream {

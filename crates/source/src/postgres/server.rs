@@ -251,6 +251,15 @@ impl Server {
         Ok(name.and_then(|name| name.get(8..).map(str::to_owned)))
     }
 
+    /// Returns the timeline that the server writes; `None` from a replica, which writes none.
+    pub(super) fn timeline(&mut self) -> Result<Option<u32>> {
+        let query =
+            "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_insert_lsn()) END";
+        let row = self.client.query_one(query, &[]).map_err(|error| sort("ask the server", &error))?;
+        let name: Option<String> = row.get(0);
+        Ok(name.and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok()))
+    }
+
     /// Returns how far the one who calls himself `name` has received WAL and made it durable.
     pub(super) fn received_by(&mut self, name: &str) -> Result<Option<Lsn>> {
         let query = "SELECT max(flush_lsn)::text FROM pg_stat_replication WHERE application_name = $1";

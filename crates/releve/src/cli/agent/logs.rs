@@ -110,14 +110,15 @@ impl Keeper<'_> {
         let log = source.log().ok_or_else(|| Error::new("its source has no log"))?;
         let spool = spool_of(&session, &self.name)?;
         let state = session.state()?;
+        let every = (system.rpo.0 / 3).clamp(EVERY.0, EVERY.1);
+        let mut carrier = Carrier::new(self.name.clone(), log, spool.clone(), session.holder.clone());
+        let names = policy_vaults(&session, &self.name);
+        let mut vaults: Vec<Opened> = session.open(&names, Absent::Refuse, Some(&state));
+        self.carry(&mut carrier, &vaults, &state, None, None)?;
         let mut receiver = match self.wal {
             Wal::Stream => Some(log.receive(&spool)?),
             Wal::Archive | Wal::None => None,
         };
-        let every = (system.rpo.0 / 3).clamp(EVERY.0, EVERY.1);
-        let mut carrier = Carrier::new(self.name.clone(), log, spool, session.holder.clone());
-        let names = policy_vaults(&session, &self.name);
-        let mut vaults: Vec<Opened> = Vec::new();
         while !self.stop.load(Relaxed) {
             let now = Timestamp::now();
             let caught_up = receiver.as_mut().map(|receiver| receiver.catch_up(CATCH_UP_WITHIN));
