@@ -16,8 +16,11 @@ const FULL: &str = "first copy";
 const SECOND: &str = "1% of the pages changed";
 const OPEN: &str = "destroyed, until it takes writes";
 
-/// One row of this many has a page of its own in a hundred: 61 rows fill one.
-const CHANGE: &str = "UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 6100 = 0";
+/// Changes a row in each hundredth page, of which one holds 61; each round others, since a row that was changed has moved.
+fn change(round: usize) -> String {
+    format!("UPDATE pgbench_accounts SET abalance = abalance + 1 WHERE aid % 6100 = {round}")
+}
+
 /// What must be the same before and after.
 const SUM: &str = "SELECT count(*) || ' ' || sum(abalance) FROM pgbench_accounts";
 
@@ -50,7 +53,7 @@ impl Way {
         match self {
             Self::Releve => "releve",
             Self::Plain => "pg_basebackup",
-            Self::Tar => "pg_basebackup, tar and zstd",
+            Self::Tar => "pg_basebackup (zstd)",
             Self::PgBackRest => "pgbackrest",
         }
     }
@@ -189,7 +192,7 @@ impl Cluster<'_> {
             }
             for row in [FULL, SECOND] {
                 if row == SECOND {
-                    self.sql(CHANGE)?;
+                    self.sql(&change(round))?;
                 }
                 for (column, way) in &order {
                     self.sql("CHECKPOINT")?;
