@@ -53,6 +53,8 @@ enum BenchVerb {
     Growth(bench::growth::Options),
     /// A vault here copied to S3 far away: against restic
     Sync(bench::sync::Options),
+    /// A PostgreSQL cluster copied, copied again, destroyed and opened again: against pg_basebackup and pgBackRest
+    Postgres(bench::cluster::Options),
     /// Run a command and write down its time and memory
     #[command(hide = true)]
     Measure(bench::measure::Options),
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Bench { what: BenchVerb::Restore(options) } => bench::restore::run(&options),
         Verb::Bench { what: BenchVerb::Growth(options) } => bench::growth::run(&options),
         Verb::Bench { what: BenchVerb::Sync(options) } => bench::sync::run(&options),
+        Verb::Bench { what: BenchVerb::Postgres(options) } => bench::cluster::run(&options),
         Verb::Bench { what: BenchVerb::Measure(options) } => bench::measure::run(&options),
         Verb::Fuzz(options) => fuzz::run_target(&options),
     };

@@ -2,6 +2,7 @@
 
 mod agent;
 pub(crate) mod backup;
+pub(crate) mod cluster;
 mod data;
 pub(crate) mod growth;
 mod line;

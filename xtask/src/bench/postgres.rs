@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// PostgreSQL refuses to run as root; its packages bring this user.
-const USER: &str = "postgres";
+pub(super) const USER: &str = "postgres";
 
 const INSTALLED: &str = "/usr/lib/postgresql";
 
@@ -58,16 +58,17 @@ pub(super) fn fill(programs: &Path, folder: &Path, scale: u32) -> Result<Data> {
     Data::found(data)
 }
 
-struct Postgres<'a> {
-    programs: &'a Path,
-    folder: &'a Path,
-    sockets: &'a Path,
-    as_root: bool,
+/// Where a server's programs, data and sockets are.
+pub(super) struct Postgres<'a> {
+    pub(super) programs: &'a Path,
+    pub(super) folder: &'a Path,
+    pub(super) sockets: &'a Path,
+    pub(super) as_root: bool,
 }
 
 impl Postgres<'_> {
     /// Lets PostgreSQL's user into the folders.
-    fn give_away(&self) -> Result {
+    pub(super) fn give_away(&self) -> Result {
         if !self.as_root {
             return Ok(());
         }
@@ -81,8 +82,12 @@ impl Postgres<'_> {
     }
 
     /// Returns one of its programs, run as its user.
-    fn program(&self, name: &str) -> Command {
-        let program = self.programs.join(name);
+    pub(super) fn program(&self, name: &str) -> Command {
+        self.as_user(&self.programs.join(name))
+    }
+
+    /// Returns any program, run as its user.
+    pub(super) fn as_user(&self, program: &Path) -> Command {
         let mut command = if self.as_root {
             let mut command = Command::new("setpriv");
             let user = [format!("--reuid={USER}"), format!("--regid={USER}")];

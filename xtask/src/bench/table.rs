@@ -51,6 +51,16 @@ pub(super) const SYNC: Page = Page {
     floor: None,
 };
 
+/// A cluster: until it takes writes again, which depends on the disk.
+pub(super) const CLUSTER: Page = Page {
+    title: "A PostgreSQL cluster, compared",
+    command: "cargo xtask bench postgres --write",
+    path: "docs/bench-postgres.md",
+    grids: &[TIME, MEMORY, PROCESSOR, STORED],
+    times: Pick::Median,
+    floor: None,
+};
+
 /// Everything that one call found out.
 pub(super) struct Report {
     pub(super) page: &'static Page,
