@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vault::backup::{Addition, BackupOptions, append, files_of};
-use vault::{BlobId, FileId, FileKind, Holder, LogInfo, Progress, Repository, Snapshot};
+use vault::{BlobId, FileId, FileKind, Holder, LogInfo, Progress, Repository, Snapshot, Timeline};
 
 /// How long what was seen in a vault is relied on.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
@@ -140,7 +140,8 @@ impl<'a> Carrier<'a> {
         let positions: Option<Vec<&String>> =
             points.map(|(_, snapshot)| snapshot.releve.as_ref()?.position.as_ref()).collect();
         // A point that doesn't say where it begins may need all.
-        let oldest = positions.and_then(|positions| positions.into_iter().min().cloned());
+        let oldest = positions.and_then(|positions| positions.into_iter().min());
+        let oldest = oldest.and_then(|oldest| oldest.split('@').next()).map(str::to_owned);
         let log = self.name.log();
         let newest = snapshots.into_iter().rev().find(|(_, snapshot)| of(snapshot, &log));
         let files = match &newest {
@@ -197,6 +198,7 @@ impl<'a> Carrier<'a> {
         let begins = known.or(carrying.from).filter(|_| had.is_empty());
         let mut info = self.info(&files, begins);
         info.until = carrying.until.max(before.and_then(|before| before.until));
+        info.timelines = self.timelines(waiting, before, &files);
         carried.missing = carried.missing.take().or_else(|| info.missing.clone());
         let says_nothing = match before {
             Some(before) => before.until >= info.until && before.from == info.from,
@@ -284,6 +286,33 @@ impl<'a> Carrier<'a> {
             };
         }
         info
+    }
+
+    /// Returns the histories that are known: those of before, and those that files in the spool tell of.
+    fn timelines(
+        &self,
+        waiting: &[Waiting],
+        before: Option<&LogInfo>,
+        files: &BTreeMap<PathBuf, u64>,
+    ) -> Vec<Timeline> {
+        let mut timelines = before.map(|before| before.timelines.clone()).unwrap_or_default();
+        let is_position = |path: &Path| {
+            let file = path.file_name().and_then(|name| self.log.file(name.to_str()?));
+            file.is_some_and(|file| !matches!(file.kind, LogKind::Always))
+        };
+        let Some((_, bytes)) = files.iter().find(|(path, _)| is_position(path)) else { return timelines };
+        for waiting in waiting.iter().filter(|waiting| waiting.position().is_none()) {
+            let name = waiting.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let Ok(text) = std::fs::read_to_string(&waiting.path) else { continue };
+            let Some((number, path)) = self.log.history(name, &text, *bytes) else { continue };
+            if timelines.iter().all(|known| known.number != number) {
+                let begun = std::fs::metadata(&waiting.path).and_then(|meta| meta.modified()).ok();
+                let begun = begun.and_then(|begun| Timestamp::try_from(begun).ok());
+                timelines.push(Timeline { number, begun, path });
+            }
+        }
+        timelines.sort_by_key(|timeline| timeline.number);
+        timelines
     }
 
     /// Lets go of what every vault has. What was received last stays: from there it goes on.

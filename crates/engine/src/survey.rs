@@ -135,6 +135,7 @@ impl Surveyed {
             from: info.from,
             until: info.until,
             missing: info.missing,
+            timelines: info.timelines.into_iter().map(timeline).collect(),
             vaults: self.vaults.clone(),
         })
     }
@@ -162,4 +163,9 @@ impl Surveyed {
             position: info.position,
         }
     }
+}
+
+fn timeline(timeline: vault::Timeline) -> plan::Timeline {
+    let vault::Timeline { number, begun, path } = timeline;
+    plan::Timeline { number, begun, path }
 }

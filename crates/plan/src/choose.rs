@@ -137,7 +137,8 @@ pub struct Facts {
     pub bytes_new: u64,
     /// When its capture ended, if that is known.
     pub ended: Option<Timestamp>,
-    /// From where on the system's log is needed to go on from it, if it has one. Such positions are in order as texts.
+    /// From where on the system's log is needed to go on from it, if it has one, and after an @ its history. Such positions are in order as
+    /// texts.
     pub position: Option<String>,
 }
 
@@ -152,15 +153,49 @@ pub struct LogFacts {
     pub until: Option<Timestamp>,
     /// What is missing before.
     pub missing: Option<String>,
+    /// The histories that recoveries have begun.
+    pub timelines: Vec<Timeline>,
     /// The vaults that hold it and can be reached.
     pub vaults: Vec<VaultName>,
 }
 
+/// A history that a recovery has begun.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Timeline {
+    /// Its number.
+    pub number: u32,
+    /// When it began.
+    pub begun: Option<Timestamp>,
+    /// The histories that it goes on from, by number, and the position at which each was left.
+    pub path: Vec<(u32, String)>,
+}
+
 impl LogFacts {
-    /// Returns whether a point can be rolled forward by it.
+    /// Returns whether nothing is missing in it from a point on.
     #[must_use]
     pub fn continues(&self, point: &Facts) -> bool {
         point.position.as_ref().is_some_and(|position| *position >= self.from)
+    }
+
+    /// Returns whether a point leads into the history that was made at `time`, or into the newest. One that was made after that history had
+    /// left its own doesn't.
+    #[must_use]
+    pub fn leads(&self, point: &Facts, time: Option<Timestamp>) -> bool {
+        let place = point.position.as_ref().and_then(|position| position.split_once('@'));
+        let Some((position, own)) = place.and_then(|(at, own)| Some((at, own.parse::<u32>().ok()?))) else {
+            return true;
+        };
+        let had_begun = |timeline: &&Timeline| match (timeline.begun, time) {
+            (Some(begun), Some(time)) => begun <= time,
+            _ => true,
+        };
+        match self.timelines.iter().filter(had_begun).max_by_key(|timeline| timeline.number) {
+            Some(aim) => {
+                aim.number == own
+                    || aim.path.iter().any(|(number, left)| *number == own && position <= left.as_str())
+            }
+            None => self.timelines.iter().all(|timeline| timeline.number != own),
+        }
     }
 }
 

@@ -231,6 +231,13 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             // It can only be rolled forward from where its capture ended.
             available.points.retain(|point| point.ended.is_none_or(|ended| ended < *time));
         }
+        if let Some(log) = log.as_ref().filter(|_| is_rolled(&wanted)) {
+            // After a recovery to an earlier instant the newest point may lie in a history that was left then.
+            let leads = |point: &Facts| log.leads(point, time_of(&wanted));
+            if available.points.iter().any(leads) {
+                available.points.retain(leads);
+            }
+        }
         let mut choice = match choose(&available.points, &wanted, input.now) {
             Ok(mut choice) => {
                 choice.reasons.extend(elsewhere);
@@ -332,6 +339,18 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
     book
 }
 
+/// Returns whether a point is to be rolled forward. Where a point itself is asked for, behind it lies what it was chosen to avoid.
+const fn is_rolled(wanted: &Wanted) -> bool {
+    matches!(wanted, Wanted::Latest | Wanted::Before(_) | Wanted::Until(_))
+}
+
+const fn time_of(wanted: &Wanted) -> Option<Timestamp> {
+    match wanted {
+        Wanted::Before(time) | Wanted::Until(Until::Time(time)) => Some(*time),
+        _ => None,
+    }
+}
+
 /// Returns how far the chosen point can be rolled forward, and takes that into account; the error says why it can't, although it should.
 fn roll_forward(
     name: &SystemName,
@@ -344,7 +363,6 @@ fn roll_forward(
         Wanted::Latest => Until::Newest,
         Wanted::Before(time) => Until::Time(*time),
         Wanted::Until(until) => until.clone(),
-        // What is asked for is the point itself: behind it lies what it was chosen to avoid.
         Wanted::LastVerified | Wanted::LastClean | Wanted::Id(_) => return Ok(None),
     };
     let Some(log) = log else {
@@ -359,6 +377,12 @@ fn roll_forward(
         let missing =
             log.missing.as_ref().map_or_else(String::new, |missing| format!(": {missing} is missing"));
         return Err(format!("`{name}`: its log does not go on from point {}{missing}", choice.point.id));
+    }
+    if !log.leads(&choice.point, time_of(wanted)) {
+        return Err(format!(
+            "`{name}`: point {} lies in a history that a recovery has left, and its log goes on in another: make a backup",
+            choice.point.id
+        ));
     }
     let reached = match (&until, log.until) {
         (Until::Time(time), Some(end)) => Some(end.min(*time)),

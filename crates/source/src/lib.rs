@@ -136,6 +136,10 @@ pub trait Log {
     /// Returns the position of the file after the one at `position`, where files are as long as this.
     fn successor(&self, position: &str, file_bytes: u64) -> Option<String>;
 
+    /// Returns what a file tells of a history that a recovery has begun: its number, and the histories before with the positions at which they
+    /// were left. Files are as long as this.
+    fn history(&self, name: &str, text: &str, file_bytes: u64) -> Option<(u32, Vec<(u32, String)>)>;
+
     /// Begins to receive it from the running system into `spool`, a folder that exists and holds what was received before: of whole files the
     /// newest at least. What the system has left for another history goes into a folder in it.
     fn receive(&self, spool: &Path) -> Result<Box<dyn Receiver>>;

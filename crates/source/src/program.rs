@@ -35,6 +35,10 @@ pub struct Program {
     user: Option<(u32, u32)>,
 }
 
+/// Runs a program as another user with all of that user's groups, which the standard library can't set. From util-linux, which Debian has
+/// on every machine.
+const SETPRIV: &str = "/usr/bin/setpriv";
+
 /// What nobody is shown.
 #[derive(Clone)]
 struct Hidden(String);
@@ -143,11 +147,24 @@ impl Program {
         let Some((program, arguments)) = self.command.split_first() else {
             return Err("no program is named".to_owned());
         };
-        let mut command = std::process::Command::new(program);
+        let mut command = match self.user {
+            Some((uid, gid)) if std::path::Path::new(SETPRIV).exists() => {
+                let mut command = std::process::Command::new(SETPRIV);
+                command.arg(format!("--reuid={uid}")).arg(format!("--regid={gid}"));
+                command.args(["--init-groups", "--"]).arg(program);
+                command
+            }
+            Some((uid, gid)) => {
+                let mut command = std::process::Command::new(program);
+                command.uid(uid).gid(gid);
+                command
+            }
+            None => std::process::Command::new(program),
+        };
         command.envs(self.environment.iter().map(|(name, value)| (name, &value.0)));
-        if let Some((uid, gid)) = self.user {
+        if self.user.is_some() {
             // A folder that this user may not enter would be the first thing that it complains of.
-            command.uid(uid).gid(gid).current_dir("/");
+            command.current_dir("/");
         }
         let mut child = command
             .args(arguments)

@@ -62,7 +62,8 @@ pub trait Input: Send + Sync {
         false
     }
 
-    /// Returns from where on the system's log is needed to go on from this capture, if it has one; such positions are in order as texts.
+    /// Returns from where on the system's log is needed to go on from this capture, if it has one, and after an @ the number of its history;
+    /// such positions are in order as texts.
     /// Asked after [`finish`](Input::finish).
     fn position(&self) -> Option<String> {
         None

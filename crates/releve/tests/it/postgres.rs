@@ -390,6 +390,8 @@ fn after_a_recovery_to_an_earlier_instant_the_agent_goes_on_from_there_and_the_l
         cluster.tell("select pg_switch_wal()");
         cluster.tell("insert into t values (2)");
     }
+    // A point of this history, which the recovery to the earlier instant leaves.
+    world.run(&["backup"]).exits(0);
     let late = cluster.ask("select clock_timestamp()").replace(' ', "T").replace("+00", "Z");
     cluster.tell("insert into t values (9)");
     wait_for_log(&world);
@@ -399,6 +401,11 @@ fn after_a_recovery_to_an_earlier_instant_the_agent_goes_on_from_there_and_the_l
     assert_eq!(numbers(), "1");
     // What the agent had received was ahead of the server that goes on now.
     cluster.tell("insert into t values (5)");
+    wait_for_log(&world);
+    world.run(&["status"]).exits(1).says("make a backup");
+    cluster.destroy();
+    world.run(&["recover", "--yes"]).exits(0);
+    assert_eq!(numbers(), "1,5");
     wait_for_log(&world);
     // It was the wrong instant: a later one lies on the timeline that was left.
     cluster.kill();

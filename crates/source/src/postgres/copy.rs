@@ -286,7 +286,8 @@ impl Input for Copy {
 
     fn position(&self) -> Option<String> {
         let end = self.end.get()?.as_ref().ok()?;
-        end.next.name(self.cluster.segment_bytes).get(8..).map(str::to_owned)
+        let name = end.next.name(self.cluster.segment_bytes);
+        Some(format!("{}@{}", name.get(8..)?, end.next.timeline))
     }
 
     fn finish(&self) -> Vec<Unread> {

@@ -174,8 +174,12 @@ impl Log for Postgres {
         wal::successor(position, file_bytes)
     }
 
+    fn history(&self, name: &str, text: &str, file_bytes: u64) -> Option<(u32, Vec<(u32, String)>)> {
+        wal::read_history(name, text, file_bytes)
+    }
+
     fn receive(&self, spool: &Path) -> Result<Box<dyn Receiver>> {
-        Ok(Box::new(receive::Stream::begin(&self.address, self.programs.as_deref(), spool)?))
+        Ok(Box::new(receive::Stream::begin(&self.address, &self.data, self.programs.as_deref(), spool)?))
     }
 
     fn check(&self, until: &Until) -> Result<()> {

@@ -28,12 +28,17 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn begin(address: &Address, programs: Option<&Path>, spool: &Path) -> Result<Self> {
+    pub(super) fn begin(
+        address: &Address,
+        data: &Path,
+        programs: Option<&Path>,
+        spool: &Path,
+    ) -> Result<Self> {
         let mut server = address.connect()?;
         server.make_slot(NAME)?;
         let position = server.kept_from(NAME)?;
         if let (Some(timeline), Some(position)) = (server.timeline()?, &position) {
-            put_away(spool, timeline, position)?;
+            put_away(spool, &data.join("pg_wal"), timeline, position)?;
         }
         let receive = program("pg_receivewal", &server.major().to_string(), programs)?;
         // If we die it must not stay: whoever comes after us wants the slot.
@@ -78,17 +83,24 @@ impl Stream {
 
 /// Puts away what was received of an older timeline, from `position` on: the server has left it, perhaps before, and would refuse to go on
 /// from its end. What can be had again comes again, since the slot keeps it.
-fn put_away(spool: &Path, timeline: u32, position: &str) -> Result<()> {
+fn put_away(spool: &Path, wal: &Path, timeline: u32, position: &str) -> Result<()> {
     let wrong = |error| Error::io(at("tidy", spool), error);
     for entry in std::fs::read_dir(spool).map_err(wrong)? {
         let entry = entry.map_err(wrong)?;
         let file = entry.file_name().to_str().and_then(log_file);
         let of = entry.file_name().to_str().and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok());
+        let is_older = of.is_some_and(|of| of < timeline);
         let is_abandoned = match file.map(|file| file.kind) {
-            Some(LogKind::Whole(at) | LogKind::Partial(at)) => at.as_str() >= position,
+            Some(LogKind::Whole(at)) => is_older && at.as_str() >= position,
+            // The rest of it can't come any more where the server has thrown the segment away.
+            Some(LogKind::Partial(at)) => {
+                let name = entry.path().with_extension("");
+                is_older && at.as_str() >= position
+                    || at.as_str() < position && name.file_name().is_some_and(|name| !wal.join(name).exists())
+            }
             _ => false,
         };
-        if is_abandoned && of.is_some_and(|of| of < timeline) {
+        if is_abandoned {
             let away = spool.join(AWAY);
             std::fs::create_dir_all(&away).map_err(wrong)?;
             std::fs::rename(entry.path(), away.join(entry.file_name())).map_err(wrong)?;

@@ -260,11 +260,11 @@ impl Server {
         Ok(name.and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok()))
     }
 
-    /// Returns how far the one who calls himself `name` has received WAL and made it durable.
+    /// Returns up to where WAL was received through the slot `name` and made durable.
     pub(super) fn received_by(&mut self, name: &str) -> Result<Option<Lsn>> {
-        let query = "SELECT max(flush_lsn)::text FROM pg_stat_replication WHERE application_name = $1";
-        let row = self.client.query_one(query, &[&name]).map_err(|error| sort("ask the server", &error))?;
-        let at: Option<String> = row.get(0);
+        let query = "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = $1 AND active";
+        let row = self.client.query_opt(query, &[&name]).map_err(|error| sort("ask the server", &error))?;
+        let at: Option<String> = row.and_then(|row| row.get(0));
         Ok(at.and_then(|at| at.parse().ok()))
     }
 

@@ -103,6 +103,18 @@ pub(super) fn successor(position: &str, segment_bytes: u64) -> Option<String> {
     next.name(segment_bytes).get(8..).map(str::to_owned)
 }
 
+/// Reads a history file: the timeline that it is of, and those before with the positions of the segments in which they were left.
+pub(super) fn read_history(name: &str, text: &str, segment_bytes: u64) -> Option<(u32, Vec<(u32, String)>)> {
+    let Some(WalFile::History(timeline)) = WalFile::parse(name, SEGMENT_BYTES_MIN) else { return None };
+    let line = |line: &str| {
+        let mut words = line.split_whitespace();
+        let (before, left) = (words.next()?.parse().ok()?, words.next()?.parse::<Lsn>().ok()?);
+        let segment = Segment::of(before, left, segment_bytes).name(segment_bytes);
+        Some((before, segment.get(8..)?.to_owned()))
+    };
+    Some((timeline, text.lines().filter_map(line).collect()))
+}
+
 /// The shortest segments that a server can be built with: every name is one of theirs.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 
@@ -134,6 +146,14 @@ mod tests {
     }
 
     #[test]
+    fn a_history_tells_where_each_timeline_was_left() {
+        let text = "1\t0/5000100\tno recovery target specified\n\n2\t0/9000060\tbefore 2026\n";
+        let path = vec![(1, "0000000000000005".to_owned()), (2, "0000000000000009".to_owned())];
+        assert_eq!(read_history("00000003.history", text, SIZE), Some((3, path)));
+        assert_eq!(read_history("000000010000000000000005", text, SIZE), None);
+    }
+
+    #[test]
     fn each_file_has_its_place_in_the_log() {
         let whole = log_file("0000000100000002000000FE").unwrap();
         assert_eq!(whole.path, Path::new("0000000100000002/0000000100000002000000FE"));
@@ -156,6 +176,7 @@ mod tests {
             let _ = WalFile::parse(&text, SIZE);
             let _ = text.parse::<Lsn>();
             let _ = log_file(&text);
+            let _ = read_history("00000002.history", &text, SIZE);
         }
     }
 }

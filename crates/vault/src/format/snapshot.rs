@@ -88,6 +88,21 @@ pub struct LogInfo {
     /// What was missing when this was written, last of all: it keeps the points before from going on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
+    /// The histories that recoveries have begun: not every point leads into each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub timelines: Vec<Timeline>,
+}
+
+/// A history that a recovery has begun.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Timeline {
+    /// Its number; the first history, which no recovery began, has 1 and isn't listed.
+    pub number: u32,
+    /// When it began.
+    pub begun: Option<Timestamp>,
+    /// The histories that it goes on from, by number, and the position at which each was left.
+    pub path: Vec<(u32, String)>,
 }
 
 /// Something that could not be read, for a person.

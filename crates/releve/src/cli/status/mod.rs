@@ -47,11 +47,12 @@ struct Log {
 }
 
 pub(super) fn run(session: &Session, _: &Options) -> Outcome {
-    let now = Timestamp::now();
     let state = session.state()?;
     let vaults = session.open_all(Absent::Refuse, Some(&state));
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
     let records = state.records()?;
+    // After the vaults were asked: what they hold was made before.
+    let now = Timestamp::now();
     let lines: Vec<_> =
         session.plan.systems.keys().map(|name| line(session, name, &survey, &records, now)).collect();
     let places = places(session, &survey, &records, now);
@@ -147,6 +148,9 @@ fn log(
             Some(missing) => format!("{missing} is missing: the next backup closes the gap"),
             None => "it does not go on from the newest point".to_owned(),
         }),
+        (Some(log), Some(newest)) if !log.leads(&newest.facts(None), None) => {
+            Some("the newest point lies in a history that a recovery has left: make a backup".to_owned())
+        }
         _ => None,
     };
     let in_time = |vault: &VaultName| {
