@@ -60,6 +60,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     raise_handles();
     survive_limits();
+    end_quietly();
     let arguments = match cli::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -82,6 +83,21 @@ fn main() -> ExitCode {
 fn survive_limits() {
     let ignored = std::sync::Arc::default();
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, ignored);
+}
+
+/// What a shell says of a program that a closed pipe has ended.
+const PIPE_CLOSED: i32 = 128 + 13;
+
+/// Ends without a word when nobody reads what is printed any more: `releve status | head`.
+fn end_quietly() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload_as_str().unwrap_or_default();
+        if said.starts_with("failed printing to stdout") && said.contains("Broken pipe") {
+            std::process::exit(PIPE_CLOSED);
+        }
+        usual(panic);
+    }));
 }
 
 /// Takes as many open files as the system lets us have: it grants fewer by default for the sake of programs from another time.

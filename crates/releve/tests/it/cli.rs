@@ -97,3 +97,16 @@ fn nothing_is_left_beside_the_state_and_the_vaults() {
     let own = after.iter().filter(|path| path.starts_with(world.path("state"))).count();
     assert_eq!(after.len() - own, before, "{after:?}");
 }
+
+#[test]
+fn a_reader_who_has_seen_enough_gets_no_complaint() {
+    let world = World::new();
+    for verb in ["status", "points", "schema"] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let run = world.command(&[verb]).stdout(writer).output().unwrap();
+        let said = String::from_utf8_lossy(&run.stderr);
+        assert!(!said.contains("panicked"), "{said}");
+        assert_eq!(run.status.code(), Some(141), "{verb}");
+    }
+}
