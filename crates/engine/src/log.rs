@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use jiff::Timestamp;
 use plan::{SystemName, VaultName};
 use source::{Log, LogFile, LogKind};
-use state::State;
+use state::{RunLease, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +17,10 @@ use std::time::{Duration, Instant};
 use vault::backup::{Addition, BackupOptions, append, files_of};
 use vault::{BlobId, FileId, FileKind, Holder, LogInfo, Progress, Repository, Snapshot, Timeline};
 
-/// How long what was seen in a vault is relied on.
+/// How long what was seen in a vault is relied on, if no snapshot came or went meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(3600);
+/// How long another run that carries the same log is waited for.
+const OTHER_WITHIN: Duration = Duration::from_secs(60);
 /// How much may wait on this machine for a vault that doesn't answer; then what another vault holds goes first.
 const SPOOL_MAX: u64 = 16 << 30;
 
@@ -35,12 +37,16 @@ pub struct Carrier<'a> {
     pub spool: PathBuf,
     /// This machine and user.
     pub holder: Holder,
+    /// This process, as holders of leases are written.
+    pub run: String,
     seen: BTreeMap<VaultName, Seen>,
 }
 
 /// What is known of the log in one vault.
 struct Seen {
     at: Instant,
+    /// The names of all snapshots.
+    snapshots: BTreeSet<String>,
     newest: Option<(FileId, Snapshot)>,
     /// With their lengths.
     files: BTreeMap<PathBuf, u64>,
@@ -74,8 +80,8 @@ struct Waiting {
 
 impl<'a> Carrier<'a> {
     /// Returns a carrier that hasn't looked anywhere yet.
-    pub fn new(name: SystemName, log: &'a dyn Log, spool: PathBuf, holder: Holder) -> Self {
-        Self { name, log, spool, holder, seen: BTreeMap::new() }
+    pub fn new(name: SystemName, log: &'a dyn Log, spool: PathBuf, holder: Holder, run: String) -> Self {
+        Self { name, log, spool, holder, run, seen: BTreeMap::new() }
     }
 
     /// Carries what is in the spool into these vaults. Everything that was committed by `until` is in it, as far as anybody could tell; the
@@ -89,6 +95,8 @@ impl<'a> Carrier<'a> {
         now: Timestamp,
     ) -> Result<Carried> {
         let mut carried = Carried::default();
+        // Two at once would each take the place of the same log, and one of them lose what the other has added.
+        let _alone = state.map(|state| self.alone(state, now)).transpose()?;
         let waiting = self.waiting()?;
         let mut groups: BTreeMap<Option<BlobId>, Vec<(VaultName, Arc<Repository>)>> = BTreeMap::new();
         for opened in vaults {
@@ -112,6 +120,18 @@ impl<'a> Carrier<'a> {
         Ok(carried)
     }
 
+    /// Waits until no other run on this machine carries this log.
+    fn alone<'s>(&self, state: &'s State, now: Timestamp) -> Result<RunLease<'s>> {
+        let until = Instant::now() + OTHER_WITHIN;
+        loop {
+            match state.lease_run(&self.name.log(), &self.run, now)? {
+                Ok(lease) => return Ok(lease),
+                Err(_) if Instant::now() < until => std::thread::park_timeout(Duration::from_millis(50)),
+                Err(other) => return Err(Error::new(format!("its log is being carried by {other}"))),
+            }
+        }
+    }
+
     /// Returns what is in the spool.
     fn waiting(&self) -> Result<Vec<Waiting>> {
         let wrong = |error| Error::new(format!("read {}: {error}", self.spool.display()));
@@ -130,7 +150,10 @@ impl<'a> Carrier<'a> {
 
     /// Makes sure that it is known what a vault holds.
     fn look(&mut self, name: &VaultName, vault: &Repository) -> Result<()> {
-        if self.seen.get(name).is_some_and(|seen| seen.at.elapsed() < LOOK_EVERY) {
+        let listed = vault.store().list(FileKind::Snapshot)?;
+        let listed: BTreeSet<String> = listed.into_iter().map(|listed| listed.name).collect();
+        if self.seen.get(name).is_some_and(|seen| seen.at.elapsed() < LOOK_EVERY && seen.snapshots == listed)
+        {
             return Ok(());
         }
         let (snapshots, _) = vault.snapshots()?;
@@ -150,7 +173,7 @@ impl<'a> Carrier<'a> {
             }
             None => BTreeMap::new(),
         };
-        self.seen.insert(name.clone(), Seen { at: Instant::now(), newest, files, oldest });
+        self.seen.insert(name.clone(), Seen { at: Instant::now(), snapshots: listed, newest, files, oldest });
         Ok(())
     }
 
@@ -233,8 +256,11 @@ impl<'a> Carrier<'a> {
                     carrying.note(name, written.snapshot, &snapshot);
                     let Some(seen) = self.seen.get_mut(name) else { continue };
                     seen.files.clone_from(&files);
-                    if let Some((before, _)) = seen.newest.replace((written.snapshot, snapshot.clone())) {
-                        carrying.remove(name, vault, before);
+                    seen.snapshots.insert(written.snapshot.to_string());
+                    if let Some((before, _)) = seen.newest.replace((written.snapshot, snapshot.clone()))
+                        && carrying.remove(name, vault, before)
+                    {
+                        seen.snapshots.remove(&before.to_string());
                     }
                 }
                 Err(error) => {
@@ -379,12 +405,10 @@ impl Carrying<'_> {
     }
 
     /// Removes the log that another holds whole by now. One that stays, since it can't or mustn't go, goes when the vault is pruned.
-    fn remove(&self, name: &VaultName, vault: &Repository, file: FileId) {
-        let Some(state) = self.state.filter(|state| matches!(state.held(), Ok(None))) else { return };
+    fn remove(&self, name: &VaultName, vault: &Repository, file: FileId) -> bool {
+        let Some(state) = self.state.filter(|state| matches!(state.held(), Ok(None))) else { return false };
         let file = file.to_string();
         // In this order: what is there and was forgotten is just seen anew.
-        if state.unsee(&name.0, &file).is_ok() {
-            let _ = vault.store().remove(FileKind::Snapshot, &file);
-        }
+        state.unsee(&name.0, &file).is_ok() && vault.store().remove(FileKind::Snapshot, &file).is_ok()
     }
 }

@@ -99,7 +99,7 @@ fn push(session: &Session, name: &SystemName, path: &Path) -> Outcome {
     let state = session.state()?;
     // Another push, or the agent, may be carrying; what is in the spool comes along with theirs or with the next.
     let vaults = session.open(&policy_vaults(session, name), Absent::Create, Some(&state));
-    let mut carrier = Carrier::new(name.clone(), log, spool, session.holder.clone());
+    let mut carrier = Carrier::new(name.clone(), log, spool, session.holder.clone(), session.run_holder());
     let until = Timestamp::try_from(written).ok();
     let carried = carrier.carry(&vaults, Some(&state), until, None, Timestamp::now())?;
     for (vault, error) in &carried.failures {

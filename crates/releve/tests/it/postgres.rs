@@ -417,3 +417,32 @@ fn after_a_recovery_to_an_earlier_instant_the_agent_goes_on_from_there_and_the_l
     world.run(&["recover", "--yes"]).exits(0);
     assert_eq!(numbers(), "1,2,2,2,6");
 }
+
+#[test]
+fn segments_that_are_handed_over_at_the_same_time_are_all_in_the_log() {
+    let cluster = Postgres::start("archive_mode = on");
+    let world = world(&cluster, ", wal = \"archive\"", "3 seconds", "");
+    cluster.tell("create table t (n int)");
+    world.run(&["backup"]).exits(0);
+    let _agent = Agent::begin(&world);
+    let mut segments = Vec::new();
+    for n in 0..6 {
+        cluster.tell(&format!("insert into t values ({n})"));
+        segments.push(cluster.ask("select pg_walfile_name(pg_switch_wal())"));
+    }
+    let push = |segment: &String| {
+        let path = cluster.data().join("pg_wal").join(segment).display().to_string();
+        world.start(&["wal", "push", "shop", &path])
+    };
+    let running: Vec<Child> = segments.iter().map(push).collect();
+    for mut push in running {
+        assert!(push.wait().unwrap().success());
+    }
+    let fetched = world.path("fetched").display().to_string();
+    for segment in &segments {
+        world.run(&["wal", "fetch", "shop", segment, &fetched]).exits(0);
+    }
+    cluster.destroy();
+    world.run(&["recover", "--yes"]).exits(0);
+    assert_eq!(cluster.ask("select count(*) from t"), "6");
+}

@@ -111,7 +111,8 @@ impl Keeper<'_> {
         let spool = spool_of(&session, &self.name)?;
         let state = session.state()?;
         let every = (system.rpo.0 / 3).clamp(EVERY.0, EVERY.1);
-        let mut carrier = Carrier::new(self.name.clone(), log, spool.clone(), session.holder.clone());
+        let mut carrier =
+            Carrier::new(self.name.clone(), log, spool.clone(), session.holder.clone(), session.run_holder());
         let names = policy_vaults(&session, &self.name);
         let mut vaults: Vec<Opened> = session.open(&names, Absent::Refuse, Some(&state));
         self.carry(&mut carrier, &vaults, &state, None, None)?;
