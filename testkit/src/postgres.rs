@@ -9,8 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// What tests run with: nothing is made durable by the server, and what it knows of itself is said to nobody.
-const SETTINGS: &str = "fsync = off\nlisten_addresses = ''\nlog_min_messages = fatal\nmax_wal_senders = 8\n";
+/// What tests run with: nothing is made durable by the server, and a killed one leaves no shared memory behind.
+const SETTINGS: &str = "fsync = off\nlisten_addresses = ''\nlog_min_messages = fatal\nmax_wal_senders = 8\ndynamic_shared_memory_type = mmap\n";
 
 /// A cluster whose server runs, reached through a socket in its folder; stopped and gone when dropped. Pages carry checksums.
 #[derive(Debug)]
