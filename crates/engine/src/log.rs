@@ -9,16 +9,14 @@ use crate::{Error, Result};
 use jiff::Timestamp;
 use plan::{SystemName, VaultName};
 use source::{Log, LogFile, LogKind};
-use state::{RunLease, State};
+use state::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use vault::backup::{Addition, BackupOptions, append, files_of};
 use vault::{BlobId, FileId, FileKind, Holder, LogInfo, Progress, Repository, Snapshot, Timeline};
 
-/// How long what was seen in a vault is relied on, if no snapshot came or went meanwhile.
-const LOOK_EVERY: Duration = Duration::from_secs(3600);
 /// How long another run that carries the same log is waited for.
 const OTHER_WITHIN: Duration = Duration::from_secs(60);
 /// How much may wait on this machine for a vault that doesn't answer; then what another vault holds goes first.
@@ -29,23 +27,19 @@ const NOWHERE: &str = "~";
 
 /// Carries the log of one system.
 pub struct Carrier<'a> {
-    /// The system.
-    pub name: SystemName,
-    /// What its source says of its log.
-    pub log: &'a dyn Log,
+    name: SystemName,
+    log: &'a dyn Log,
     /// Where files wait.
-    pub spool: PathBuf,
-    /// This machine and user.
-    pub holder: Holder,
+    spool: PathBuf,
+    holder: Holder,
     /// This process, as holders of leases are written.
-    pub run: String,
+    run: String,
     seen: BTreeMap<VaultName, Seen>,
 }
 
 /// What is known of the log in one vault.
 struct Seen {
-    at: Instant,
-    /// The names of all snapshots.
+    /// The names of all snapshots: what was seen is right as long as these are there.
     snapshots: BTreeSet<String>,
     newest: Option<(FileId, Snapshot)>,
     /// With their lengths.
@@ -79,7 +73,8 @@ struct Waiting {
 }
 
 impl<'a> Carrier<'a> {
-    /// Returns a carrier that hasn't looked anywhere yet.
+    /// Returns a carrier of the log of a system, of which its source says what a `log` says, that hasn't looked anywhere yet. Files wait in
+    /// `spool`; `run` is this process, as holders of leases are written.
     pub fn new(name: SystemName, log: &'a dyn Log, spool: PathBuf, holder: Holder, run: String) -> Self {
         Self { name, log, spool, holder, run, seen: BTreeMap::new() }
     }
@@ -89,14 +84,15 @@ impl<'a> Carrier<'a> {
     pub fn carry(
         &mut self,
         vaults: &[Opened],
-        state: Option<&State>,
+        state: &State,
         until: Option<Timestamp>,
         from: Option<&str>,
         now: Timestamp,
     ) -> Result<Carried> {
         let mut carried = Carried::default();
         // Two at once would each take the place of the same log, and one of them lose what the other has added.
-        let _alone = state.map(|state| self.alone(state, now)).transpose()?;
+        let alone = state.lease_run_within(&self.name.log(), &self.run, OTHER_WITHIN, Timestamp::now)?;
+        let _alone = alone.map_err(|other| Error::new(format!("its log is being carried by {other}")))?;
         let waiting = self.waiting()?;
         let mut groups: BTreeMap<Option<BlobId>, Vec<(VaultName, Arc<Repository>)>> = BTreeMap::new();
         for opened in vaults {
@@ -120,16 +116,9 @@ impl<'a> Carrier<'a> {
         Ok(carried)
     }
 
-    /// Waits until no other run on this machine carries this log.
-    fn alone<'s>(&self, state: &'s State, now: Timestamp) -> Result<RunLease<'s>> {
-        let until = Instant::now() + OTHER_WITHIN;
-        loop {
-            match state.lease_run(&self.name.log(), &self.run, now)? {
-                Ok(lease) => return Ok(lease),
-                Err(_) if Instant::now() < until => std::thread::park_timeout(Duration::from_millis(50)),
-                Err(other) => return Err(Error::new(format!("its log is being carried by {other}"))),
-            }
-        }
+    /// Returns what the file at a path is to the log: its name says it, wherever it lies.
+    fn file_at(&self, path: &Path) -> Option<LogFile> {
+        self.log.file(path.file_name()?.to_str()?)
     }
 
     /// Returns what is in the spool.
@@ -138,9 +127,7 @@ impl<'a> Carrier<'a> {
         let mut waiting = Vec::new();
         for entry in std::fs::read_dir(&self.spool).map_err(wrong)? {
             let entry = entry.map_err(wrong)?;
-            let Some(file) = entry.file_name().to_str().and_then(|name| self.log.file(name)) else {
-                continue;
-            };
+            let Some(file) = self.file_at(&entry.path()) else { continue };
             // One that was just finished has another name by now.
             let Ok(meta) = entry.metadata() else { continue };
             waiting.push(Waiting { file, path: entry.path(), bytes: meta.len() });
@@ -152,8 +139,7 @@ impl<'a> Carrier<'a> {
     fn look(&mut self, name: &VaultName, vault: &Repository) -> Result<()> {
         let listed = vault.store().list(FileKind::Snapshot)?;
         let listed: BTreeSet<String> = listed.into_iter().map(|listed| listed.name).collect();
-        if self.seen.get(name).is_some_and(|seen| seen.at.elapsed() < LOOK_EVERY && seen.snapshots == listed)
-        {
+        if self.seen.get(name).is_some_and(|seen| seen.snapshots == listed) {
             return Ok(());
         }
         let (snapshots, _) = vault.snapshots()?;
@@ -173,7 +159,7 @@ impl<'a> Carrier<'a> {
             }
             None => BTreeMap::new(),
         };
-        self.seen.insert(name.clone(), Seen { at: Instant::now(), snapshots: listed, newest, files, oldest });
+        self.seen.insert(name.clone(), Seen { snapshots: listed, newest, files, oldest });
         Ok(())
     }
 
@@ -190,8 +176,7 @@ impl<'a> Carrier<'a> {
         let oldest = group.iter().map(|(name, _)| self.seen.get(name)?.oldest.as_ref()).min().flatten();
         let had = &first.files;
         let mut whole: BTreeSet<&str> = BTreeSet::new();
-        let names = had.keys().filter_map(|path| self.log.file(path.file_name()?.to_str()?));
-        let there: Vec<LogFile> = names.collect();
+        let there: Vec<LogFile> = had.keys().filter_map(|path| self.file_at(path)).collect();
         for file in there.iter().chain(waiting.iter().map(|waiting| &waiting.file)) {
             if let LogKind::Whole(position) = &file.kind {
                 whole.insert(position);
@@ -208,10 +193,7 @@ impl<'a> Carrier<'a> {
             needed(&waiting.file) && (is_partial || had.get(&waiting.file.path) != Some(&waiting.bytes))
         };
         let additions: Vec<&Waiting> = waiting.iter().filter(is_new).collect();
-        let keeps = |path: &Path| {
-            let file = path.file_name().and_then(|name| self.log.file(name.to_str()?));
-            file.is_some_and(|file| needed(&file))
-        };
+        let keeps = |path: &Path| self.file_at(path).is_some_and(|file| needed(&file));
         let mut files: BTreeMap<PathBuf, u64> =
             had.iter().filter(|(path, _)| keeps(path)).map(|(path, bytes)| (path.clone(), *bytes)).collect();
         files.extend(additions.iter().map(|waiting| (waiting.file.path.clone(), waiting.bytes)));
@@ -290,8 +272,7 @@ impl<'a> Carrier<'a> {
     fn info(&self, files: &BTreeMap<PathBuf, u64>, begins: Option<&str>) -> LogInfo {
         let mut positions: BTreeMap<String, (bool, u64)> = BTreeMap::new();
         for (path, bytes) in files {
-            let file = path.file_name().and_then(|name| self.log.file(name.to_str()?));
-            match file.map(|file| file.kind) {
+            match self.file_at(path).map(|file| file.kind) {
                 Some(LogKind::Whole(position)) => _ = positions.insert(position, (true, *bytes)),
                 Some(LogKind::Partial(position)) => _ = positions.entry(position).or_insert((false, *bytes)),
                 _ => {}
@@ -322,10 +303,8 @@ impl<'a> Carrier<'a> {
         files: &BTreeMap<PathBuf, u64>,
     ) -> Vec<Timeline> {
         let mut timelines = before.map(|before| before.timelines.clone()).unwrap_or_default();
-        let is_position = |path: &Path| {
-            let file = path.file_name().and_then(|name| self.log.file(name.to_str()?));
-            file.is_some_and(|file| !matches!(file.kind, LogKind::Always))
-        };
+        let is_position =
+            |path: &Path| self.file_at(path).is_some_and(|file| !matches!(file.kind, LogKind::Always));
         let Some((_, bytes)) = files.iter().find(|(path, _)| is_position(path)) else { return timelines };
         for waiting in waiting.iter().filter(|waiting| waiting.position().is_none()) {
             let name = waiting.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -392,23 +371,23 @@ struct Carrying<'a> {
     until: Option<Timestamp>,
     from: Option<&'a str>,
     now: Timestamp,
-    state: Option<&'a State>,
+    state: &'a State,
 }
 
 impl Carrying<'_> {
     /// Notes what was written: whoever misses it later knows that it was there.
     fn note(&self, vault: &VaultName, file: FileId, snapshot: &Snapshot) {
-        let Some(state) = self.state else { return };
         let point = snapshot.tag("point").unwrap_or_default();
         let identity = format!("{point} {} {}", snapshot.tree, snapshot.time);
-        let _ = state.saw_written(&vault.0, &file.to_string(), &identity, self.now);
+        let _ = self.state.saw_written(&vault.0, &file.to_string(), &identity, self.now);
     }
 
     /// Removes the log that another holds whole by now. One that stays, since it can't or mustn't go, goes when the vault is pruned.
     fn remove(&self, name: &VaultName, vault: &Repository, file: FileId) -> bool {
-        let Some(state) = self.state.filter(|state| matches!(state.held(), Ok(None))) else { return false };
         let file = file.to_string();
         // In this order: what is there and was forgotten is just seen anew.
-        state.unsee(&name.0, &file).is_ok() && vault.store().remove(FileKind::Snapshot, &file).is_ok()
+        matches!(self.state.held(), Ok(None))
+            && self.state.unsee(&name.0, &file).is_ok()
+            && vault.store().remove(FileKind::Snapshot, &file).is_ok()
     }
 }

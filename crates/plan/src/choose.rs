@@ -40,6 +40,16 @@ pub enum Until {
     Transaction(String),
 }
 
+impl Until {
+    /// Returns the time that it names, if it is one.
+    pub(crate) const fn time(&self) -> Option<Timestamp> {
+        match self {
+            Self::Time(time) => Some(*time),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Until {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -231,9 +231,9 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             // It can only be rolled forward from where its capture ended.
             available.points.retain(|point| point.ended.is_none_or(|ended| ended < *time));
         }
-        if let Some(log) = log.as_ref().filter(|_| is_rolled(&wanted)) {
+        if let Some((log, aim)) = log.as_ref().zip(aim(&wanted)) {
             // After a recovery to an earlier instant the newest point may lie in a history that was left then.
-            let leads = |point: &Facts| log.leads(point, time_of(&wanted));
+            let leads = |point: &Facts| log.leads(point, aim.time());
             if available.points.iter().any(leads) {
                 available.points.retain(leads);
             }
@@ -339,15 +339,13 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
     book
 }
 
-/// Returns whether a point is to be rolled forward. Where a point itself is asked for, behind it lies what it was chosen to avoid.
-const fn is_rolled(wanted: &Wanted) -> bool {
-    matches!(wanted, Wanted::Latest | Wanted::Before(_) | Wanted::Until(_))
-}
-
-const fn time_of(wanted: &Wanted) -> Option<Timestamp> {
+/// Returns how far what is wanted is to be rolled forward. Where a point itself is asked for, behind it lies what it was chosen to avoid.
+fn aim(wanted: &Wanted) -> Option<Until> {
     match wanted {
-        Wanted::Before(time) | Wanted::Until(Until::Time(time)) => Some(*time),
-        _ => None,
+        Wanted::Latest => Some(Until::Newest),
+        Wanted::Before(time) => Some(Until::Time(*time)),
+        Wanted::Until(until) => Some(until.clone()),
+        Wanted::LastVerified | Wanted::LastClean | Wanted::Id(_) => None,
     }
 }
 
@@ -359,12 +357,7 @@ fn roll_forward(
     choice: &mut Choice,
     now: Timestamp,
 ) -> Result<Option<Replay>, String> {
-    let until = match wanted {
-        Wanted::Latest => Until::Newest,
-        Wanted::Before(time) => Until::Time(*time),
-        Wanted::Until(until) => until.clone(),
-        Wanted::LastVerified | Wanted::LastClean | Wanted::Id(_) => return Ok(None),
-    };
+    let Some(until) = aim(wanted) else { return Ok(None) };
     let Some(log) = log else {
         return match wanted {
             Wanted::Until(_) => {
@@ -378,7 +371,7 @@ fn roll_forward(
             log.missing.as_ref().map_or_else(String::new, |missing| format!(": {missing} is missing"));
         return Err(format!("`{name}`: its log does not go on from point {}{missing}", choice.point.id));
     }
-    if !log.leads(&choice.point, time_of(wanted)) {
+    if !log.leads(&choice.point, until.time()) {
         return Err(format!(
             "`{name}`: point {} lies in a history that a recovery has left, and its log goes on in another: make a backup",
             choice.point.id

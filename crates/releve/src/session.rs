@@ -11,7 +11,7 @@ use state::State;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use vault::store::Credentials;
 use vault::{Holder, Password, Repository, Store};
 
@@ -75,14 +75,8 @@ impl Session {
 
     /// Waits until no other run on this machine may be making a vault. Whoever waited in vain goes on: the other is stuck, not at work.
     fn alone<'a>(&self, state: &'a State) -> Option<state::RunLease<'a>> {
-        let until = Instant::now() + CREATE_WITHIN;
-        loop {
-            match state.lease_run("new vaults", &self.run_holder(), Timestamp::now()) {
-                Ok(Ok(lease)) => return Some(lease),
-                Ok(Err(_)) if Instant::now() < until => std::thread::park_timeout(Duration::from_millis(50)),
-                _ => return None,
-            }
-        }
+        let (name, holder) = ("new vaults", self.run_holder());
+        state.lease_run_within(name, &holder, CREATE_WITHIN, Timestamp::now).ok()?.ok()
     }
 
     /// Opens one vault that has to be there.

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -33,10 +34,11 @@ pub struct Program {
     within: Duration,
     environment: Vec<(&'static str, Hidden)>,
     user: Option<(u32, u32)>,
+    ends_with_us: bool,
 }
 
-/// Runs a program as another user with all of that user's groups, which the standard library can't set. From util-linux, which Debian has
-/// on every machine.
+/// Sets what the standard library can't: all groups of another user, and the end of a program with whoever started it. From util-linux,
+/// which Debian has on every machine.
 const SETPRIV: &str = "/usr/bin/setpriv";
 
 /// What nobody is shown.
@@ -55,8 +57,8 @@ impl Program {
         let command: Vec<OsString> = command.into_iter().map(Into::into).collect();
         match command.first() {
             Some(program) if !program.is_empty() => {
-                let (environment, user) = (Vec::new(), None);
-                Ok(Self { command, within: WITHIN_DEFAULT, environment, user })
+                let (environment, user, ends_with_us) = (Vec::new(), None, false);
+                Ok(Self { command, within: WITHIN_DEFAULT, environment, user, ends_with_us })
             }
             _ => Err(Error::new("read a command", Kind::Invalid("it names no program".to_owned()))),
         }
@@ -80,21 +82,30 @@ impl Program {
         self
     }
 
+    /// Lets it end when we do, even if we are killed.
+    pub(crate) fn ending_with_us(self) -> Self {
+        Self { ends_with_us: true, ..self }
+    }
+
     /// Returns the program as a person would name it: without its arguments, which may hold secrets.
     #[must_use]
     pub fn name(&self) -> String {
         self.command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default()
     }
 
-    /// Runs it to its end and hands over each piece of what it prints. How it ended is for the caller to judge: the error is only that it
-    /// could not be followed.
-    pub(crate) fn hear(&self, mut heard: impl FnMut(&[u8])) -> Result<(), String> {
+    /// Runs it until it prints no more, and returns what it printed: `most` bytes at most. How it ended is for the caller to judge, if it
+    /// matters.
+    pub(crate) fn printed(&self, most: usize) -> Result<(Vec<u8>, Running), String> {
         let mut running = self.start(Stdio::null())?;
-        let mut piece = vec![0; PIECE_BYTES];
+        let (mut printed, mut piece) = (Vec::new(), vec![0; PIECE_BYTES]);
         loop {
-            match running.read(&mut piece).map_err(|error| running.broken(&error))? {
-                0 => return Ok(()),
-                read => heard(piece.get(..read).unwrap_or_default()),
+            let read = running.read(&mut piece).map_err(|error| running.broken(&error))?;
+            printed.extend_from_slice(piece.get(..read).unwrap_or_default());
+            if read == 0 {
+                return Ok((printed, running));
+            }
+            if printed.len() > most {
+                return Err(running.say("printed more than an answer may hold"));
             }
         }
     }
@@ -108,18 +119,8 @@ impl Program {
 
     /// Runs it to its end and returns what it printed, which must not be much.
     pub(crate) fn output(&self) -> Result<Vec<u8>, String> {
-        let mut running = self.start(Stdio::null())?;
-        let (mut printed, mut piece) = (Vec::new(), vec![0; PIECE_BYTES]);
-        loop {
-            let read = running.read(&mut piece).map_err(|error| running.broken(&error))?;
-            printed.extend_from_slice(piece.get(..read).unwrap_or_default());
-            if read == 0 {
-                return running.end(self.within).map(|()| printed);
-            }
-            if printed.len() > OUTPUT_BYTES_MAX {
-                return Err(running.say("printed more than an answer may hold"));
-            }
-        }
+        let (printed, mut running) = self.printed(OUTPUT_BYTES_MAX)?;
+        running.end(self.within).map(|()| printed)
     }
 
     /// Runs it to its end and feeds it the whole of `file`. Returns how many bytes it took.
@@ -147,19 +148,22 @@ impl Program {
         let Some((program, arguments)) = self.command.split_first() else {
             return Err("no program is named".to_owned());
         };
-        let mut command = match self.user {
-            Some((uid, gid)) if std::path::Path::new(SETPRIV).exists() => {
-                let mut command = std::process::Command::new(SETPRIV);
-                command.arg(format!("--reuid={uid}")).arg(format!("--regid={gid}"));
-                command.args(["--init-groups", "--"]).arg(program);
-                command
+        let mut command = if (self.user.is_some() || self.ends_with_us) && Path::new(SETPRIV).exists() {
+            let mut command = std::process::Command::new(SETPRIV);
+            if let Some((uid, gid)) = self.user {
+                command.arg(format!("--reuid={uid}")).arg(format!("--regid={gid}")).arg("--init-groups");
             }
-            Some((uid, gid)) => {
-                let mut command = std::process::Command::new(program);
+            if self.ends_with_us {
+                command.arg("--pdeathsig=TERM");
+            }
+            command.arg("--").arg(program);
+            command
+        } else {
+            let mut command = std::process::Command::new(program);
+            if let Some((uid, gid)) = self.user {
                 command.uid(uid).gid(gid);
-                command
             }
-            None => std::process::Command::new(program),
+            command
         };
         command.envs(self.environment.iter().map(|(name, value)| (name, &value.0)));
         if self.user.is_some() {

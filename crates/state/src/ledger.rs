@@ -6,11 +6,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// How often an append tries again when another process was faster. Each try costs one transaction.
 const APPEND_TRIES: u32 = 100;
 /// A run that gives no sign for so long is taken for dead.
 const RUN_LEASE: SignedDuration = SignedDuration::from_mins(10);
+/// How often one who waits for it asks again.
+const LEASE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What happened. What was read from the outside is kept as text, so that a newer version's records still read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -378,6 +381,24 @@ impl State {
             Grant::Held(lease) => Ok(RunLease { state: self, name, token: lease.token }),
             Grant::Taken(lease) => Err(lease.holder),
         })
+    }
+
+    /// As [`lease_run`](Self::lease_run), and waits as long as `within` for the one who has it. `now` is the clock.
+    pub fn lease_run_within(
+        &self,
+        system: &str,
+        holder: &str,
+        within: Duration,
+        now: fn() -> Timestamp,
+    ) -> Result<std::result::Result<RunLease<'_>, String>> {
+        let until = Instant::now() + within;
+        loop {
+            let lease = self.lease_run(system, holder, now())?;
+            if lease.is_ok() || Instant::now() >= until {
+                return Ok(lease);
+            }
+            std::thread::park_timeout(LEASE_PAUSE);
+        }
     }
 }
 

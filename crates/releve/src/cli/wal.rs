@@ -101,7 +101,7 @@ fn push(session: &Session, name: &SystemName, path: &Path) -> Outcome {
     let vaults = session.open(&policy_vaults(session, name), Absent::Create, Some(&state));
     let mut carrier = Carrier::new(name.clone(), log, spool, session.holder.clone(), session.run_holder());
     let until = Timestamp::try_from(written).ok();
-    let carried = carrier.carry(&vaults, Some(&state), until, None, Timestamp::now())?;
+    let carried = carrier.carry(&vaults, &state, until, None, Timestamp::now())?;
     for (vault, error) in &carried.failures {
         eprintln!("warning: {file} is not in {vault} yet: {error}");
     }

@@ -24,6 +24,35 @@ fn world(cluster: &Postgres, source: &str, rpo: &str, more: &str) -> World {
     world
 }
 
+/// A cluster with these settings and a table `t` of numbers, of which a first point was made; and its world.
+fn protected(settings: &str, source: &str, rpo: &str) -> (Postgres, World) {
+    let cluster = Postgres::start(settings);
+    let world = world(&cluster, source, rpo, "");
+    cluster.tell("create table t (n int)");
+    world.run(&["backup"]).exits(0);
+    (cluster, world)
+}
+
+/// Returns the numbers in the table `t`.
+fn numbers(cluster: &Postgres) -> String {
+    cluster.ask("select string_agg(n::text, ',' order by n) from t")
+}
+
+/// Returns the instant up to which everything is promised to be in the vaults, as the server writes times.
+fn promised(world: &World) -> String {
+    log_of(world)["until"].as_str().unwrap().replace('T', " ").trim_end_matches('Z').to_owned()
+}
+
+/// Returns the server's time, as `--before` takes it.
+fn time(cluster: &Postgres) -> String {
+    cluster.ask("select clock_timestamp()").replace(' ', "T").replace("+00", "Z")
+}
+
+/// Returns where a segment of WAL lies in the cluster.
+fn segment_path(cluster: &Postgres, segment: &str) -> String {
+    cluster.data().join("pg_wal").join(segment).display().to_string()
+}
+
 /// One who writes without a pause: each number is committed before the next is begun.
 struct Writer {
     child: Child,
@@ -163,14 +192,13 @@ fn every_transaction_up_to_the_promised_instant_is_back_and_none_from_after_the_
     let target = cluster.ask("select clock_timestamp()");
     writer.wait_for(300);
     wait_for_log(&world);
-    let promised = log_of(&world)["until"].as_str().unwrap().to_owned();
+    let promised = promised(&world);
     cluster.destroy();
     drop(agent);
     let written = writer.written.lock().unwrap().clone();
     // Neither the server's disk nor what waited beside it is left.
     std::fs::remove_dir_all(world.path("state/log")).unwrap();
 
-    let promised = promised.replace('T', " ").trim_end_matches('Z').to_owned();
     let due = written.iter().filter(|(_, at)| at.as_str() < promised.as_str()).count();
     assert!(due > at_target.len(), "{due} of {}", written.len());
     world.run(&["recover", "--yes"]).exits(0).says("rolled forward to the end of its log");
@@ -191,10 +219,7 @@ fn every_transaction_up_to_the_promised_instant_is_back_and_none_from_after_the_
 
 #[test]
 fn named_points_positions_and_transactions_are_reached_and_nonsense_is_refused_before_anything_is_touched() {
-    let cluster = Postgres::start("");
-    let world = world(&cluster, "", "3 seconds", "");
-    cluster.tell("create table t (n int)");
-    world.run(&["backup"]).exits(0);
+    let (cluster, world) = protected("", "", "3 seconds");
     let _agent = Agent::begin(&world);
     wait_for_log(&world);
     cluster.tell("insert into t values (1)");
@@ -203,7 +228,6 @@ fn named_points_positions_and_transactions_are_reached_and_nonsense_is_refused_b
     let doomed = cluster.ask("begin; insert into t values (2); select pg_current_xact_id(); commit");
     cluster.tell("insert into t values (3)");
     wait_for_log(&world);
-    let numbers = || cluster.ask("select string_agg(n::text, ',' order by n) from t");
     for (until, expected) in [
         ("name before-migration".to_owned(), "1"),
         (format!("position {position}"), "1"),
@@ -211,7 +235,7 @@ fn named_points_positions_and_transactions_are_reached_and_nonsense_is_refused_b
     ] {
         cluster.kill();
         world.run(&["recover", "--yes", "--until", &until]).exits(0);
-        assert_eq!(numbers(), expected, "{until}");
+        assert_eq!(numbers(&cluster), expected, "{until}");
     }
     cluster.kill();
     let before = std::fs::read(cluster.data().join("global/pg_control")).unwrap();
@@ -239,8 +263,7 @@ fn killed_at_random_the_server_the_agent_or_both_lose_nothing_that_was_promised(
             agent = Some(Agent::begin(&world));
             wait_for_log(&world);
         }
-        let promised =
-            log_of(&world)["until"].as_str().unwrap().replace('T', " ").trim_end_matches('Z').to_owned();
+        let promised = promised(&world);
         if round >= 2 {
             drop(agent.take());
         }
@@ -261,10 +284,7 @@ fn killed_at_random_the_server_the_agent_or_both_lose_nothing_that_was_promised(
 
 #[test]
 fn a_gap_in_the_log_is_told_when_it_arises_and_a_new_copy_closes_it() {
-    let cluster = Postgres::start("");
-    let world = world(&cluster, "", "3 seconds", "");
-    cluster.tell("create table t (n int)");
-    world.run(&["backup"]).exits(0);
+    let (cluster, world) = protected("", "", "3 seconds");
     let agent = Agent::begin(&world);
     wait_for_log(&world);
     drop(agent);
@@ -296,19 +316,14 @@ fn a_gap_in_the_log_is_told_when_it_arises_and_a_new_copy_closes_it() {
 
 #[test]
 fn the_server_itself_hands_its_segments_over_and_gets_them_back() {
-    let cluster = Postgres::start("archive_mode = on");
-    let world = world(&cluster, ", wal = \"archive\"", "1 hour", "");
-    cluster.tell("create table t (n int)");
-    world.run(&["backup"]).exits(0);
+    let (cluster, world) = protected("archive_mode = on", ", wal = \"archive\"", "1 hour");
     // The server runs as another user, who must be able to get at the plan and the vaults.
-    let push = |name: &str| {
-        world.run(&["wal", "push", "shop", &cluster.data().join("pg_wal").join(name).display().to_string()])
-    };
+    let push = |name: &str| world.run(&["wal", "push", "shop", &segment_path(&cluster, name)]);
     cluster.tell("insert into t values (1)");
     let segment = cluster.ask("select pg_walfile_name(pg_switch_wal())");
     push(&segment).exits(0);
     push(&segment).exits(0);
-    let original = std::fs::read(cluster.data().join("pg_wal").join(&segment)).unwrap();
+    let original = std::fs::read(segment_path(&cluster, &segment)).unwrap();
     let fetched = world.path("fetched");
     let to = fetched.display().to_string();
     world.run(&["wal", "fetch", "shop", &segment, &to]).exits(0);
@@ -323,10 +338,7 @@ fn the_server_itself_hands_its_segments_over_and_gets_them_back() {
 
 #[test]
 fn a_replica_that_was_promoted_goes_on_in_the_same_log() {
-    let cluster = Postgres::start("");
-    let world = world(&cluster, "", "3 seconds", "");
-    cluster.tell("create table t (n int)");
-    world.run(&["backup"]).exits(0);
+    let (cluster, world) = protected("", "", "3 seconds");
     let _agent = Agent::begin(&world);
     wait_for_log(&world);
     cluster.tell("insert into t values (1)");
@@ -338,7 +350,7 @@ fn a_replica_that_was_promoted_goes_on_in_the_same_log() {
     wait_for_log(&world);
     cluster.destroy();
     world.run(&["recover", "--yes"]).exits(0);
-    assert_eq!(cluster.ask("select string_agg(n::text, ',' order by n) from t"), "1,2");
+    assert_eq!(numbers(&cluster), "1,2");
 }
 
 #[test]
@@ -378,52 +390,45 @@ fn what_can_not_be_copied_says_why_and_leaves_no_secret_behind() {
 
 #[test]
 fn after_a_recovery_to_an_earlier_instant_the_agent_goes_on_from_there_and_the_later_one_can_still_be_had() {
-    let cluster = Postgres::start("");
-    let world = world(&cluster, "", "3 seconds", "");
-    cluster.tell("create table t (n int)");
-    world.run(&["backup"]).exits(0);
+    let (cluster, world) = protected("", "", "3 seconds");
     let _agent = Agent::begin(&world);
     wait_for_log(&world);
     cluster.tell("insert into t values (1)");
-    let early = cluster.ask("select clock_timestamp()").replace(' ', "T").replace("+00", "Z");
+    let early = time(&cluster);
     for _ in 0..3 {
         cluster.tell("select pg_switch_wal()");
         cluster.tell("insert into t values (2)");
     }
     // A point of this history, which the recovery to the earlier instant leaves.
     world.run(&["backup"]).exits(0);
-    let late = cluster.ask("select clock_timestamp()").replace(' ', "T").replace("+00", "Z");
+    let late = time(&cluster);
     cluster.tell("insert into t values (9)");
     wait_for_log(&world);
-    let numbers = || cluster.ask("select string_agg(n::text, ',' order by n) from t");
     cluster.kill();
     world.run(&["recover", "--yes", "--before", &early]).exits(0);
-    assert_eq!(numbers(), "1");
+    assert_eq!(numbers(&cluster), "1");
     // What the agent had received was ahead of the server that goes on now.
     cluster.tell("insert into t values (5)");
     wait_for_log(&world);
     world.run(&["status"]).exits(1).says("make a backup");
     cluster.destroy();
     world.run(&["recover", "--yes"]).exits(0);
-    assert_eq!(numbers(), "1,5");
+    assert_eq!(numbers(&cluster), "1,5");
     wait_for_log(&world);
     // It was the wrong instant: a later one lies on the timeline that was left.
     cluster.kill();
     world.run(&["recover", "--yes", "--before", &late]).exits(0);
-    assert_eq!(numbers(), "1,2,2,2");
+    assert_eq!(numbers(&cluster), "1,2,2,2");
     cluster.tell("insert into t values (6)");
     wait_for_log(&world);
     cluster.destroy();
     world.run(&["recover", "--yes"]).exits(0);
-    assert_eq!(numbers(), "1,2,2,2,6");
+    assert_eq!(numbers(&cluster), "1,2,2,2,6");
 }
 
 #[test]
 fn segments_that_are_handed_over_at_the_same_time_are_all_in_the_log() {
-    let cluster = Postgres::start("archive_mode = on");
-    let world = world(&cluster, ", wal = \"archive\"", "3 seconds", "");
-    cluster.tell("create table t (n int)");
-    world.run(&["backup"]).exits(0);
+    let (cluster, world) = protected("archive_mode = on", ", wal = \"archive\"", "3 seconds");
     let _agent = Agent::begin(&world);
     let mut segments = Vec::new();
     for n in 0..6 {
@@ -431,12 +436,13 @@ fn segments_that_are_handed_over_at_the_same_time_are_all_in_the_log() {
         segments.push(cluster.ask("select pg_walfile_name(pg_switch_wal())"));
     }
     let push = |segment: &String| {
-        let path = cluster.data().join("pg_wal").join(segment).display().to_string();
-        world.start(&["wal", "push", "shop", &path])
+        let mut push = world.command(&["wal", "push", "shop", &segment_path(&cluster, segment)]);
+        push.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     };
     let running: Vec<Child> = segments.iter().map(push).collect();
-    for mut push in running {
-        assert!(push.wait().unwrap().success());
+    for push in running {
+        let push = push.wait_with_output().unwrap();
+        assert!(push.status.success(), "{}", String::from_utf8_lossy(&push.stderr));
     }
     let fetched = world.path("fetched").display().to_string();
     for segment in &segments {

@@ -119,11 +119,10 @@ impl History {
 
     /// Returns the records of one kind, as text. The end of a segment may be no record: what was read until there counts.
     fn records(&self, manager: &str, segment: &Path) -> Result<String> {
-        let mut text = Vec::new();
         let manager = format!("--rmgr={manager}");
         let dump = Program::new([self.dump.as_os_str(), manager.as_ref(), segment.as_os_str()])?;
-        let heard = dump.environment(vec![("TZ", "UTC".into())]).hear(|piece| text.extend_from_slice(piece));
-        heard.map_err(|why| Error::new(at("look into", segment), Kind::Program(why)))?;
+        let printed = dump.environment(vec![("TZ", "UTC".into())]).printed(usize::MAX);
+        let (text, _) = printed.map_err(|why| Error::new(at("look into", segment), Kind::Program(why)))?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 }

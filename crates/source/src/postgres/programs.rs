@@ -28,8 +28,7 @@ pub(super) fn program(name: &str, version: &str, folder: Option<&Path>) -> Resul
         return Ok(path);
     }
     // What is found along the path may be of another version, and says so.
-    let mut says = Vec::new();
-    let _ = Program::new([name, "--version"])?.hear(|piece| says.extend_from_slice(piece));
+    let says = Program::new([name, "--version"])?.output().unwrap_or_default();
     let says = String::from_utf8_lossy(&says).trim().to_owned();
     let is_it = says.rsplit(' ').next().is_some_and(|found| found.split('.').next() == Some(version))
         || says.contains(&format!(" {version}."));

@@ -6,7 +6,6 @@ use super::wal::log_file;
 use crate::error::at;
 use crate::program::Running;
 use crate::{Error, Kind, LogKind, Program, Receiver, Result};
-use std::ffi::OsString;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -15,8 +14,6 @@ use std::time::{Duration, Instant};
 const NAME: &str = "releve_wal";
 /// Where in the spool lies what the server has left.
 const AWAY: &str = "left-behind";
-/// From util-linux, which Debian has on every machine.
-const SETPRIV: &str = "/usr/bin/setpriv";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A running `pg_receivewal`.
@@ -41,18 +38,14 @@ impl Stream {
             put_away(spool, &data.join("pg_wal"), timeline, position)?;
         }
         let receive = program("pg_receivewal", &server.major().to_string(), programs)?;
-        // If we die it must not stay: whoever comes after us wants the slot.
-        let mut command: Vec<OsString> = match Path::new(SETPRIV).exists() {
-            true => [SETPRIV, "--pdeathsig", "TERM"].map(Into::into).into(),
-            false => Vec::new(),
-        };
-        command.extend([receive.into_os_string(), "-D".into(), spool.into()]);
+        let mut command = vec![receive.into_os_string(), "-D".into(), spool.into()];
         // As soon as it is written it is made durable, and the server told so.
         let rest = ["-S", NAME, "--synchronous", "--no-loop", "--no-password", "--status-interval=1"];
         command.extend(rest.map(Into::into));
         let mut environment = address.environment();
         environment.push(("PGAPPNAME", NAME.to_owned()));
-        let program = Program::new(command)?.environment(environment).within(Duration::MAX);
+        // If we die it must not stay: whoever comes after us wants the slot.
+        let program = Program::new(command)?.environment(environment).within(Duration::MAX).ending_with_us();
         let running =
             program.start(Stdio::null()).map_err(|why| Error::new("receive WAL", Kind::Program(why)))?;
         Ok(Self { running, address: address.clone(), server: Some(server), position })

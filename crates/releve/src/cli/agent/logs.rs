@@ -4,7 +4,7 @@
 use crate::cli::wal::{policy_vaults, spool_of};
 use crate::session::Session;
 use crate::show::Screen;
-use engine::log::{Carried, Carrier};
+use engine::log::Carrier;
 use engine::vaults::{Absent, Opened};
 use engine::{Error, Result, source_of};
 use jiff::Timestamp;
@@ -113,9 +113,8 @@ impl Keeper<'_> {
         let every = (system.rpo.0 / 3).clamp(EVERY.0, EVERY.1);
         let mut carrier =
             Carrier::new(self.name.clone(), log, spool.clone(), session.holder.clone(), session.run_holder());
-        let names = policy_vaults(&session, &self.name);
-        let mut vaults: Vec<Opened> = session.open(&names, Absent::Refuse, Some(&state));
-        self.carry(&mut carrier, &vaults, &state, None, None)?;
+        let mut vaults = Vec::new();
+        self.carry(&mut carrier, &mut vaults, &state, None, None)?;
         let mut receiver = match self.wal {
             Wal::Stream => Some(log.receive(&spool)?),
             Wal::Archive | Wal::None => None,
@@ -124,19 +123,8 @@ impl Keeper<'_> {
             let now = Timestamp::now();
             let caught_up = receiver.as_mut().map(|receiver| receiver.catch_up(CATCH_UP_WITHIN));
             let until = matches!(caught_up, Some(Ok(true))).then_some(now);
-            if vaults.is_empty() || vaults.iter().any(|opened| opened.repository.is_err()) {
-                // The first point makes them: before it there is nothing to roll forward.
-                vaults = session.open(&names, Absent::Refuse, Some(&state));
-            }
             let from = receiver.as_ref().and_then(|receiver| receiver.position());
-            let carried = self.carry(&mut carrier, &vaults, &state, until, from.as_deref())?;
-            for (vault, _) in &carried.failures {
-                // Opened anew: it may have been gone, or another be there.
-                vaults.retain(|opened| &opened.name != vault);
-            }
-            if vaults.len() < names.len() {
-                vaults.clear();
-            }
+            self.carry(&mut carrier, &mut vaults, &state, until, from.as_deref())?;
             // The last that came before it ended is carried by now.
             caught_up.transpose()?;
             self.wait(every);
@@ -144,15 +132,25 @@ impl Keeper<'_> {
         Ok(())
     }
 
+    /// Carries what there is into the vaults, which stay open as long as all goes well with them.
     fn carry(
         &mut self,
         carrier: &mut Carrier<'_>,
-        vaults: &[Opened],
+        vaults: &mut Vec<Opened>,
         state: &State,
         until: Option<Timestamp>,
         from: Option<&str>,
-    ) -> Result<Carried> {
-        let carried = carrier.carry(vaults, Some(state), until, from, Timestamp::now())?;
+    ) -> Result<()> {
+        if vaults.is_empty() {
+            // The first point makes them: before it there is nothing to roll forward.
+            *vaults =
+                self.session.open(&policy_vaults(&self.session, &self.name), Absent::Refuse, Some(state));
+        }
+        let carried = carrier.carry(vaults, state, until, from, Timestamp::now())?;
+        if !carried.failures.is_empty() {
+            // Opened anew: one may have been gone, or another be there.
+            vaults.clear();
+        }
         let failures =
             carried.failures.iter().map(|(vault, error)| format!("its log is not in {vault}: {error}"));
         let missing = carried.missing.iter().map(|missing| {
@@ -160,6 +158,6 @@ impl Keeper<'_> {
         });
         let trouble = failures.chain(missing).collect::<Vec<_>>().join("; ");
         self.tell((!trouble.is_empty()).then_some(trouble));
-        Ok(carried)
+        Ok(())
     }
 }
