@@ -142,6 +142,8 @@ impl<'a> Carrier<'a> {
         if self.seen.get(name).is_some_and(|seen| seen.snapshots == listed) {
             return Ok(());
         }
+        // Whoever wrote them may have come after this vault was opened.
+        vault.refresh_index()?;
         let (snapshots, _) = vault.snapshots()?;
         let of = |snapshot: &Snapshot, system: &str| snapshot.tag("system") == Some(system);
         let points =

@@ -268,7 +268,7 @@ impl Repository {
     }
 
     /// Brings the index up to date. Whoever adds to the vault calls it under his lock: what was known before may have been pruned since.
-    pub(crate) fn refresh_index(&self) -> Result<()> {
+    pub fn refresh_index(&self) -> Result<()> {
         let mut listed = self.store.list(FileKind::Index)?;
         let names: HashSet<FileId> = listed.iter().filter_map(|listed| listed.name.parse().ok()).collect();
         let known = self.catalogue().files().clone();
