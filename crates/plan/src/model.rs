@@ -210,6 +210,8 @@ pub struct System {
     pub deputy: Option<PersonName>,
     /// Systems that must be back before it.
     pub needs: Vec<SystemName>,
+    /// Systems whose data belongs together with its own.
+    pub consistent_with: Vec<SystemName>,
     /// How it is captured and put back.
     pub source: Option<Source>,
     /// How it is stopped before and started after.

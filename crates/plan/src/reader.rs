@@ -99,7 +99,7 @@ impl Reader<'_, '_> {
         let meant = nearest(name, keys.iter().map(|key| key.name));
         let help = match meant {
             Some(meant) => format!("write `{meant}`"),
-            None => format!("known here: {}", list(supported(keys))),
+            None => format!("known here: {}", list(names(keys))),
         };
         self.error("unknown-key", span, format!("`{name}` is no key of {}", what(path)), help);
         let meant = keys.iter().find(|key| Some(key.name) == meant)?;
@@ -143,15 +143,6 @@ impl Reader<'_, '_> {
         before: Option<&toml::Value>,
     ) -> Option<toml::Value> {
         match shape {
-            Shape::NotYet(why, help) => {
-                self.error(
-                    "not-supported-yet",
-                    span,
-                    format!("`{path}` is not supported yet: {why}"),
-                    help.to_owned(),
-                );
-                None
-            }
             Shape::Text => self.text(inner, span, path, "a text"),
             Shape::Period => {
                 const WANTED: &str = "a length of time, \"30 minutes\" say";
@@ -223,7 +214,7 @@ impl Reader<'_, '_> {
             },
             Shape::OneOf(keys) => match inner {
                 DeValue::Table(table) => self.one_of(table, span, keys, path),
-                _ => self.wrong(inner, span, path, &format!("a table with one of {}", list(supported(keys)))),
+                _ => self.wrong(inner, span, path, &format!("a table with one of {}", list(names(keys)))),
             },
             Shape::Table(keys) => match inner {
                 DeValue::Table(table) => {
@@ -305,18 +296,14 @@ impl Reader<'_, '_> {
     ) -> Option<toml::Value> {
         let mut out = toml::Table::new();
         self.table(table, keys, path, &mut out);
-        // What isn't supported has been refused with its reason; saying "one of the others" beside it helps nobody.
-        let refused =
-            |name: &str| keys.iter().any(|key| key.name == name && matches!(key.shape, Shape::NotYet(..)));
-        let written: Vec<&str> = table.iter().map(|(name, _)| name.get_ref().as_ref()).collect();
-        let counted = written.iter().filter(|name| !refused(name)).count();
-        if counted > 1 || written.is_empty() {
-            let message = format!("`{path}` must say exactly one of {}", list(supported(keys)));
-            let help = if written.is_empty() { "write one of them" } else { "keep one of them" };
+        let written = table.len();
+        if written != 1 {
+            let message = format!("`{path}` must say exactly one of {}", list(names(keys)));
+            let help = if written == 0 { "write one of them" } else { "keep one of them" };
             let place = self.notes.key(path).map_or(span, |(_, key)| key);
             self.error("one-of", place, message, help.to_owned());
         }
-        (written.len() == 1 && out.len() == 1).then(|| out.into())
+        (written == 1 && out.len() == 1).then(|| out.into())
     }
 
     fn word(
@@ -480,8 +467,8 @@ pub(crate) fn missing(notes: &mut Notes, table: &toml::Table, keys: &[Key], path
     }
 }
 
-fn supported(keys: &'static [Key]) -> impl Iterator<Item = &'static str> {
-    keys.iter().filter(|key| !matches!(key.shape, Shape::NotYet(..))).map(|key| key.name)
+fn names(keys: &'static [Key]) -> impl Iterator<Item = &'static str> {
+    keys.iter().map(|key| key.name)
 }
 
 fn join(path: &str, name: &str) -> String {

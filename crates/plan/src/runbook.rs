@@ -1,6 +1,7 @@
 //! What a recovery will do, with no choice left open: a value that can be printed, looked at and then carried out.
 
 use crate::choose::Tampering;
+use crate::group::{self, Group, Member, companions, grouped};
 use crate::{
     Action, Check, Choice, Facts, HostName, Period, PersonName, Plan, ScenarioName, Source, SystemName,
     VaultName, Wanted,
@@ -70,6 +71,8 @@ pub struct Runbook {
     pub decided: Timestamp,
     /// The systems, in the order of their recovery.
     pub systems: Vec<Restore>,
+    /// Systems whose data belongs together, and the instant that they come back to.
+    pub groups: Vec<Group>,
     /// The steps, each after those that it names.
     pub steps: Vec<Step>,
     /// What a person should know before.
@@ -163,6 +166,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         to: input.to.clone(),
         decided: input.now,
         systems: Vec::new(),
+        groups: Vec::new(),
         steps: Vec::new(),
         warnings: Vec::new(),
         blockers: Vec::new(),
@@ -188,6 +192,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
     for name in selected.iter().filter(|name| !plan.systems.contains_key(*name)) {
         book.blockers.push(format!("there is no system `{name}` in the plan"));
     }
+    let common = book.align(input, &wanted, &selected);
     let mut last_of: BTreeMap<SystemName, Vec<usize>> = BTreeMap::new();
     for ordered in order {
         let name = ordered.system;
@@ -204,21 +209,8 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                 input.machine
             ));
         }
-        let mut available = input.available.get(&name).cloned().unwrap_or_default();
-        let had_points = !available.points.is_empty();
-        let mut elsewhere = Vec::new();
-        if wanted == Wanted::LastClean {
-            let others =
-                plan.systems.iter().filter(|(other, there)| **other != name && there.host == system.host);
-            for (other, _) in others {
-                let Some(found) = input.available.get(other).and_then(|other| Tampering::find(&other.points))
-                else {
-                    continue;
-                };
-                available.points.retain(|point| found.spares(point));
-                elsewhere.push(format!("on the same machine, in `{other}`, {}", found.sign));
-            }
-        }
+        let (available, elsewhere) = candidates(input, &wanted, &name);
+        let had_points = input.available.get(&name).is_some_and(|available| !available.points.is_empty());
         if had_points && available.points.is_empty() {
             book.blockers.push(format!(
                 "`{name}`: every point is from after a sign of tampering: {}",
@@ -226,20 +218,13 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             ));
             continue;
         }
-        let log = available.log.take();
-        if let (Some(_), Wanted::Before(time)) = (&log, &wanted) {
-            // It can only be rolled forward from where its capture ended.
-            available.points.retain(|point| point.ended.is_none_or(|ended| ended < *time));
-        }
-        if let Some((log, aim)) = log.as_ref().zip(aim(&wanted)) {
-            // After a recovery to an earlier instant the newest point may lie in a history that was left then.
-            let leads = |point: &Facts| log.leads(point, aim.time());
-            if available.points.iter().any(leads) {
-                available.points.retain(leads);
-            }
-        }
-        let mut choice = match choose(&available.points, &wanted, input.now) {
+        let wanted = common.get(&name).unwrap_or(&wanted);
+        let log = available.log.as_ref();
+        let mut choice = match choose(&available.points, wanted, input.now) {
             Ok(mut choice) => {
+                if let Some(group) = book.groups.iter().find(|group| group.systems.contains(&name)) {
+                    choice.reasons = vec![format!("its group comes back to {}", group.instant)];
+                }
                 choice.reasons.extend(elsewhere);
                 choice
             }
@@ -248,7 +233,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                 continue;
             }
         };
-        let replay = match roll_forward(&name, log.as_ref(), &wanted, &mut choice, input.now) {
+        let replay = match roll_forward(&name, log, wanted, &mut choice, input.now) {
             Ok(replay) => replay,
             Err(why) => {
                 match wanted {
@@ -339,6 +324,36 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
     book
 }
 
+/// Returns what there is of a system that a recovery may take, and why the rest is left alone.
+fn candidates(input: &RunbookInput<'_>, wanted: &Wanted, name: &SystemName) -> (Available, Vec<String>) {
+    let mut available = input.available.get(name).cloned().unwrap_or_default();
+    let mut elsewhere = Vec::new();
+    if *wanted == Wanted::LastClean {
+        let host = input.plan.systems.get(name).map(|system| &system.host);
+        let systems = input.plan.systems.iter();
+        for (other, _) in systems.filter(|(other, there)| *other != name && Some(&there.host) == host) {
+            let Some(found) = input.available.get(other).and_then(|other| Tampering::find(&other.points))
+            else {
+                continue;
+            };
+            available.points.retain(|point| found.spares(point));
+            elsewhere.push(format!("on the same machine, in `{other}`, {}", found.sign));
+        }
+    }
+    if let (Some(_), Wanted::Before(time)) = (&available.log, wanted) {
+        // It can only be rolled forward from where its capture ended.
+        available.points.retain(|point| point.ended.is_none_or(|ended| ended < *time));
+    }
+    if let Some((log, aim)) = available.log.as_ref().zip(aim(wanted)) {
+        // After a recovery to an earlier instant the newest point may lie in a history that was left then.
+        let leads = |point: &Facts| log.leads(point, aim.time());
+        if available.points.iter().any(leads) {
+            available.points.retain(leads);
+        }
+    }
+    (available, elsewhere)
+}
+
 /// Returns how far what is wanted is to be rolled forward. Where a point itself is asked for, behind it lies what it was chosen to avoid.
 fn aim(wanted: &Wanted) -> Option<Until> {
     match wanted {
@@ -398,6 +413,46 @@ fn roll_forward(
 }
 
 impl Runbook {
+    /// Finds the instants that systems whose data belongs together come back to, and returns what that asks of each.
+    fn align(
+        &mut self,
+        input: &RunbookInput<'_>,
+        wanted: &Wanted,
+        selected: &[SystemName],
+    ) -> BTreeMap<SystemName, Wanted> {
+        let mut all = BTreeMap::new();
+        for together in grouped(input.plan, selected) {
+            let Some(first) = together.first() else { continue };
+            let mut left = companions(input.plan, first);
+            left.retain(|name| !together.contains(name));
+            if !left.is_empty() {
+                self.warnings.push(format!(
+                    "{} {} consistent with {}, not part of this recovery: what comes back may not fit what is there",
+                    list(&together),
+                    if together.len() == 1 { "is" } else { "are" },
+                    list(left.iter())
+                ));
+            }
+            if together.len() < 2 {
+                continue;
+            }
+            let there: Vec<_> =
+                together.iter().map(|name| (name, candidates(input, wanted, name).0)).collect();
+            let members: Vec<_> = there
+                .iter()
+                .map(|(name, there)| Member { name, points: &there.points, log: there.log.as_ref() })
+                .collect();
+            match group::align(&members, wanted, input.now) {
+                Some((group, choices)) => {
+                    self.groups.push(group);
+                    all.extend(choices);
+                }
+                None => self.warnings.push(format!("{} don't come back to one instant", list(&together))),
+            }
+        }
+        all
+    }
+
     /// Adds what stops the systems, users before what they use, and returns the step of each.
     fn push_stops(&mut self, plan: &Plan, order: &[Ordered], first: &[usize]) -> BTreeMap<SystemName, usize> {
         let mut stops: BTreeMap<SystemName, usize> = BTreeMap::new();
@@ -416,6 +471,10 @@ impl Runbook {
         self.steps.push(Step { after, system: system.cloned(), kind });
         self.steps.len() - 1
     }
+}
+
+fn list<'a>(names: impl IntoIterator<Item = &'a SystemName>) -> String {
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn ask(ask: &crate::Ask) -> StepKind {

@@ -41,6 +41,20 @@ pub fn due(history: History, every: Period, now: Timestamp) -> Timestamp {
     }
 }
 
+/// As [`due`], for what several machines do at the same instants without asking each other: at the multiples of the interval since 1970.
+#[must_use]
+pub fn due_in_step(history: History, every: Period, now: Timestamp) -> Timestamp {
+    let due = due(history, every, now);
+    let every = i64::try_from(every.0.as_secs()).unwrap_or(i64::MAX).max(1);
+    match history.success.filter(|success| history.failures == 0 && *success <= now) {
+        Some(success) => {
+            let step = success.as_second().div_euclid(every).saturating_add(1).saturating_mul(every);
+            Timestamp::from_second(step).unwrap_or(due)
+        }
+        None => due,
+    }
+}
+
 fn after(time: Timestamp, pause: Duration) -> Timestamp {
     let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
     time.checked_add(pause).unwrap_or(Timestamp::MAX)
@@ -66,6 +80,16 @@ mod tests {
         let history = History { success: Some(at(1000)), attempt: Some(at(1000)), failures: 0 };
         assert_eq!(due(history, HOUR, at(1100)), at(4600));
         assert!(due(history, HOUR, at(1_000_000)) < at(1_000_000));
+    }
+
+    #[test]
+    fn in_step_machines_that_began_at_different_times_meet_at_the_same_instant() {
+        let history = |second| History { success: Some(at(second)), attempt: Some(at(second)), failures: 0 };
+        assert_eq!(due_in_step(history(3700), HOUR, at(3800)), at(7200));
+        assert_eq!(due_in_step(history(7199), HOUR, at(7199)), at(7200));
+        assert_eq!(due_in_step(history(7200), HOUR, at(7201)), at(10_800));
+        let failing = History { success: Some(at(0)), attempt: Some(at(10_000)), failures: 1 };
+        assert_eq!(due_in_step(failing, HOUR, at(10_001)), at(10_060));
     }
 
     #[test]

@@ -31,8 +31,6 @@ pub(crate) enum Shape {
     /// Names chosen by the writer, each a table.
     Named(&'static [Key]),
     List(&'static [Key]),
-    /// Refused: what isn't there yet, and what to do meanwhile.
-    NotYet(&'static str, &'static str),
 }
 
 /// One key of a table.
@@ -52,8 +50,8 @@ const fn must(name: &'static str, shape: Shape, doc: &'static str) -> Key {
 }
 
 use Shape::{
-    Bandwidth, Command, Flag, List, Named, NotYet, OneOf, Period, Rate, RestorePoint, Share, Table, Text,
-    Texts, TimeOfDay, Whole, Word,
+    Bandwidth, Command, Flag, List, Named, OneOf, Period, Rate, RestorePoint, Share, Table, Text, Texts,
+    TimeOfDay, Whole, Word,
 };
 
 /// The keys of the whole plan.
@@ -124,11 +122,8 @@ const SYSTEM: &[Key] = &[
     key("needs", Texts, "Systems that must be back before it."),
     key(
         "consistent_with",
-        NotYet(
-            "systems are captured one after another, not at one instant",
-            "take the line out; put what must fit together into one system meanwhile",
-        ),
-        "Systems that are restored to one common instant. Not supported yet.",
+        Texts,
+        "Systems whose data belongs together with its own: captured close together, restored to one instant.",
     ),
     must(
         "source",
@@ -282,8 +277,8 @@ pub fn schema() -> Value {
 }
 
 fn table(keys: &[Key]) -> Value {
-    let allowed = || keys.iter().filter(|key| !matches!(key.shape, NotYet(..)));
-    let properties: serde_json::Map<String, Value> = allowed()
+    let properties: serde_json::Map<String, Value> = keys
+        .iter()
         .map(|key| {
             let mut value = shape(key.shape);
             if let Some(object) = value.as_object_mut() {
@@ -292,7 +287,7 @@ fn table(keys: &[Key]) -> Value {
             (key.name.to_owned(), value)
         })
         .collect();
-    let required: Vec<&str> = allowed().filter(|key| key.required).map(|key| key.name).collect();
+    let required: Vec<&str> = keys.iter().filter(|key| key.required).map(|key| key.name).collect();
     let mut schema = json!({ "type": "object", "properties": properties, "additionalProperties": false });
     if !required.is_empty()
         && let Some(object) = schema.as_object_mut()
@@ -334,6 +329,5 @@ fn shape(shape: Shape) -> Value {
         Table(keys) => table(keys),
         Named(keys) => json!({ "type": "object", "additionalProperties": table(keys) }),
         List(keys) => json!({ "type": "array", "items": table(keys) }),
-        NotYet(..) => json!(false),
     }
 }

@@ -16,6 +16,18 @@ impl Checker<'_, '_> {
         for (at, need) in system.needs.iter().enumerate() {
             self.refers(&format!("{path}.needs.{at}"), SYSTEM, &need.0, &plan.systems);
         }
+        for (at, other) in system.consistent_with.iter().enumerate() {
+            let at = format!("{path}.consistent_with.{at}");
+            self.refers(&at, SYSTEM, &other.0, &plan.systems);
+            if other == name {
+                self.error(
+                    "consistent-with-itself",
+                    &at,
+                    format!("`{name}` is consistent with itself anyway"),
+                    "name the other system",
+                );
+            }
+        }
         if let Some(vaults) = &system.policy.vaults {
             self.policy(&format!("{path}.policy"), vaults);
         }

@@ -373,7 +373,6 @@ fn meaning() -> Faults {
 /// What isn't there yet: refused where something would be lost by ignoring it, pointed out where not.
 fn not_yet() -> Faults {
     vec![
-        ("systems at one instant", system("consistent_with = [\"shop\"]")),
         ("drills", added("[drills.weekly]\nevery = \"1 week\"\nscenario = \"ransomware\"\n")),
         (
             "french",

@@ -10,8 +10,8 @@ use engine::Watch;
 use jiff::Timestamp;
 use logs::Logs;
 use plan::immutable::look_every;
-use plan::schedule::{History, due};
-use plan::{SystemName, VaultName};
+use plan::schedule::{History, due, due_in_step};
+use plan::{SystemName, VaultName, companions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use state::{Body, Record, State};
 use std::path::{Path, PathBuf};
@@ -181,11 +181,18 @@ fn work(
         .systems
         .iter()
         .filter(|(_, system)| session.plan.machine_name(&system.host) == session.holder.hostname)
-        .map(|(name, system)| (name, due(history(records, name), session.plan.policy_of(system).every, now)))
+        .map(|(name, system)| {
+            let every = session.plan.policy_of(system).every;
+            // What belongs together and runs on several machines is captured at the same instants everywhere.
+            let due = if companions(&session.plan, name).len() > 1 { due_in_step } else { due };
+            (name, due(history(records, name), every, now))
+        })
         .collect();
     systems.sort_by_key(|(_, due)| *due);
     if let Some((name, _)) = systems.first().filter(|(_, due)| *due <= now) {
-        return Some(backup::one(session, state, screen, name, watch).0);
+        let group = backup::with_companions(session, vec![(*name).clone()]);
+        let made = backup::together(session, state, screen, &group, watch);
+        return Some(made.into_iter().fold(Exit::Done, |worst, (exit, _)| worst.worse(exit)));
     }
     let plan = &session.plan;
     let machine = &session.holder.hostname;

@@ -7,9 +7,10 @@ use engine::Watch;
 use engine::protect::{Job, Made, protect};
 use engine::vaults::Absent;
 use jiff::Timestamp;
-use plan::SystemName;
+use plan::{SystemName, companions, grouped};
 use serde_json::json;
 use state::{Body, State};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 use vault::Progress;
@@ -18,6 +19,7 @@ use vault::Progress;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  releve backup              every system of the plan\n  releve backup shop orders  these two\n\n\
+    Systems that the plan calls consistent_with each other are captured at the same time; naming one means all of them on this machine.\n    \
     A vault that does not exist yet is created. One that was there before and is gone is an error.\n\
     Exit status 1: a point was made and lacks something (it says what); 2: a system has no new point at all."
 )]
@@ -30,11 +32,58 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let systems = session.systems(&options.systems)?;
     let state = session.state()?;
     let screen = Screen::new(session.json, false);
-    Ok(show::each(session.json, &systems, "systems", |name| one(session, &state, &screen, name, None)))
+    let mut worst = Exit::Done;
+    let mut documents = Vec::new();
+    for group in grouped(&session.plan, &systems) {
+        let group = with_companions(session, group);
+        for (exit, document) in together(session, &state, &screen, &group, None) {
+            worst = worst.worse(exit);
+            documents.push(document);
+        }
+    }
+    if session.json {
+        show::print_json(&json!({ "systems": documents }));
+    }
+    Ok(worst)
+}
+
+/// Adds to systems of one group the rest of it that runs on this machine.
+pub(super) fn with_companions(session: &Session, mut group: Vec<SystemName>) -> Vec<SystemName> {
+    let plan = &session.plan;
+    let here = |name: &SystemName| {
+        let host = plan.systems.get(name).map(|system| &system.host);
+        host.is_some_and(|host| plan.machine_name(host) == session.holder.hostname)
+    };
+    let all = group.first().map_or_else(BTreeSet::new, |first| companions(plan, first));
+    let more: Vec<_> = all.into_iter().filter(|name| !group.contains(name) && here(name)).collect();
+    group.extend(more);
+    group
+}
+
+/// Makes a point of each of these systems, all at the same time.
+pub(super) fn together(
+    session: &Session,
+    state: &State,
+    screen: &Screen,
+    names: &[SystemName],
+    watch: Option<&Watch>,
+) -> Vec<(Exit, serde_json::Value)> {
+    let Some((first, others)) = names.split_first() else { return Vec::new() };
+    std::thread::scope(|scope| {
+        let others: Vec<_> =
+            others.iter().map(|name| scope.spawn(move || one(session, state, screen, name, watch))).collect();
+        let mut all = vec![one(session, state, screen, first, watch)];
+        all.extend(
+            others
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+        );
+        all
+    })
 }
 
 /// Makes one point and records what came of it, good or bad.
-pub(super) fn one(
+fn one(
     session: &Session,
     state: &State,
     screen: &Screen,

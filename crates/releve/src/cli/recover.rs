@@ -292,6 +292,7 @@ fn print_book(book: &Runbook, session: &Session) {
             }
         }
     }
+    print_groups(book);
     for step in &book.steps {
         match &step.kind {
             StepKind::Isolate(host) => eprintln!("  to do first: cut {host} off the network"),
@@ -304,6 +305,18 @@ fn print_book(book: &Runbook, session: &Session) {
     eprintln!();
     book.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     book.blockers.iter().for_each(|blocker| eprintln!("can't go on: {blocker}"));
+}
+
+/// Says how far apart systems really are whose data belongs together.
+fn print_groups(book: &Runbook) {
+    for group in &book.groups {
+        let names: Vec<_> = group.systems.iter().map(|system| system.0.as_str()).collect();
+        let apart = match group.apart.0.is_zero() {
+            true => "all of them exactly".to_owned(),
+            false => format!("{:.2} apart", group.apart),
+        };
+        eprintln!("\n  {} belong together: back to {}, {apart}", names.join(", "), show::time(group.instant));
+    }
 }
 
 fn print_recovered(recovered: &Recovered, beside: bool) {

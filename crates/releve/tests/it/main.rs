@@ -24,4 +24,5 @@ mod postgres;
 mod recovery;
 mod restore;
 mod sync;
+mod together;
 mod world;

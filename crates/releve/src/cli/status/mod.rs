@@ -10,7 +10,7 @@ use engine::vaults::Absent;
 use jiff::Timestamp;
 use places::{Place, places};
 use plan::forecast::{self, Measured, Predicted};
-use plan::{SystemName, VaultName, Wal};
+use plan::{Available, Group, SystemName, VaultName, Wal, common_instant, grouped};
 use serde_json::json;
 use state::{Body, Record};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,6 +34,7 @@ struct Line {
     last_failure: Option<String>,
     drills: Vec<String>,
     log: Option<Log>,
+    group: Option<Group>,
 }
 
 /// What is known of a system's log.
@@ -53,8 +54,13 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let records = state.records()?;
     // After the vaults were asked: what they hold was made before.
     let now = Timestamp::now();
-    let lines: Vec<_> =
-        session.plan.systems.keys().map(|name| line(session, name, &survey, &records, now)).collect();
+    let groups = groups(session, &survey, now);
+    let lines: Vec<_> = session
+        .plan
+        .systems
+        .keys()
+        .map(|name| line(session, name, &survey, &records, now).of_groups(session, &groups, now))
+        .collect();
     let places = places(session, &survey, &records, now);
     let dying = dying(&records, now);
     let unpruned = unpruned(&records);
@@ -121,6 +127,7 @@ fn line(session: &Session, name: &SystemName, survey: &Survey, records: &[Record
         verified: newest.and_then(|newest| verified(records, &newest.point.id)),
         last_failure: last_failure.flatten(),
         log,
+        group: None,
         drills: session
             .plan
             .drills
@@ -129,6 +136,23 @@ fn line(session: &Session, name: &SystemName, survey: &Survey, records: &[Record
             .map(|(drill, _)| drill.0.clone())
             .collect(),
     }
+}
+
+/// Returns the instants that systems whose data belongs together would come back to now.
+fn groups(session: &Session, survey: &Survey, now: Timestamp) -> Vec<Group> {
+    let all: Vec<_> = session.plan.systems.keys().cloned().collect();
+    let available = |name: &SystemName| Available {
+        points: survey.facts(name, &|_| None),
+        log: survey.log(name),
+        standing: Vec::new(),
+    };
+    let groups = grouped(&session.plan, &all).into_iter().filter(|names| names.len() > 1);
+    groups
+        .filter_map(|names| {
+            let there = names.iter().map(|name| (name.clone(), available(name))).collect();
+            common_instant(&names, &there, now)
+        })
+        .collect()
 }
 
 /// Returns what is known of a system's log, if the plan has one kept.
@@ -249,6 +273,22 @@ fn cover_all(windows: &[(f64, f64)]) -> bool {
 }
 
 impl Line {
+    /// Takes into account that a system comes back with those that its data belongs to, to the newest instant that all of them can reach.
+    fn of_groups(mut self, session: &Session, groups: &[Group], now: Timestamp) -> Self {
+        let Some(group) = groups.iter().find(|group| group.systems.contains(&self.name)) else { return self };
+        let loss = forecast::rpa(Some(group.instant), now);
+        let rpo = session.plan.systems.get(&self.name).map(|system| system.rpo);
+        self.rpo_kept &= rpo.is_some_and(|rpo| loss.keeps(rpo));
+        if let (Predicted::Known { value: together, .. }, Predicted::Known { value: alone, .. }) =
+            (&loss, &self.loss)
+            && together > alone
+        {
+            self.loss = loss;
+        }
+        self.group = Some(group.clone());
+        self
+    }
+
     fn is_fine(&self) -> bool {
         self.rpo_kept
             && self.log.as_ref().is_none_or(|log| log.broken.is_none() && log.behind.is_empty())
@@ -274,6 +314,7 @@ impl Line {
         json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "bytes": self.bytes,
             "rpo": system.map(|s| s.rpo), "rto": system.map(|s| s.rto), "rpo_kept": self.rpo_kept, "loss_now": self.loss, "back_after": self.back,
             "not_in": self.missing, "verified": self.verified, "last_failure": self.last_failure, "copies": copies, "summary": self.honest(),
+            "group": self.group,
             "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "behind": log.behind })) })
     }
 
@@ -306,6 +347,16 @@ impl Line {
             for vault in &log.behind {
                 println!("    LOG       in {vault} it ends earlier than promised");
             }
+        }
+        if let Some(group) = &self.group {
+            let others = group.systems.iter().filter(|system| **system != self.name);
+            let others: Vec<_> = others.map(|system| system.0.as_str()).collect();
+            println!(
+                "    together  with {} to {}, {:.2} apart",
+                others.join(", "),
+                time(group.instant),
+                group.apart
+            );
         }
         println!("    promised  lose at most {}, back in {}", system.rpo, system.rto);
         let copies: Vec<_> = copies(session, survey, &self.name)

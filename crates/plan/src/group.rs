@@ -1,0 +1,230 @@
+//! Systems whose data belongs together (`consistent_with`): captured close together, and brought back to one instant.
+//!
+//! That instant is the newest that every one of them can reach. What has a log is rolled forward to it exactly; of the others the
+//! nearest point is taken, and how far apart they then are is said.
+
+use crate::{Available, Facts, LogFacts, Period, Plan, SystemName, Wanted, choose};
+use jiff::Timestamp;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Systems that come back to one instant.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Group {
+    /// Which.
+    pub systems: Vec<SystemName>,
+    /// The instant.
+    pub instant: Timestamp,
+    /// How far apart what they are brought back to really is.
+    pub apart: Period,
+}
+
+/// Returns the system and all whose data belongs together with its own, directly or through others.
+#[must_use]
+pub fn companions(plan: &Plan, name: &SystemName) -> BTreeSet<SystemName> {
+    let mut found = BTreeSet::from([name.clone()]);
+    let mut stack = vec![name.clone()];
+    while let Some(name) = stack.pop() {
+        let named = plan.systems.get(&name).map_or(&[][..], |system| &system.consistent_with);
+        let naming = plan.systems.iter().filter(|(_, system)| system.consistent_with.contains(&name));
+        for other in named.iter().chain(naming.map(|(other, _)| other)) {
+            if plan.systems.contains_key(other) && found.insert(other.clone()) {
+                stack.push(other.clone());
+            }
+        }
+    }
+    found
+}
+
+/// Returns these systems in groups of such as belong together, in the order of their first ones.
+#[must_use]
+pub fn grouped(plan: &Plan, names: &[SystemName]) -> Vec<Vec<SystemName>> {
+    let mut groups: Vec<Vec<SystemName>> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if seen.contains(name) {
+            continue;
+        }
+        let together = companions(plan, name);
+        groups.push(names.iter().filter(|other| together.contains(*other)).cloned().collect());
+        seen.extend(together);
+    }
+    groups
+}
+
+/// Returns the instant that systems whose data belongs together would come back to now, if there is one.
+#[must_use]
+pub fn common_instant(
+    names: &[SystemName],
+    available: &BTreeMap<SystemName, Available>,
+    now: Timestamp,
+) -> Option<Group> {
+    let member = |name| {
+        let available = available.get(name)?;
+        Some(Member { name, points: &available.points, log: available.log.as_ref() })
+    };
+    let members: Vec<_> = names.iter().map(member).collect::<Option<_>>()?;
+    align(&members, &Wanted::Latest, now).map(|(group, _)| group)
+}
+
+/// One system of a group, with what it can be brought back to.
+pub(crate) struct Member<'a> {
+    pub(crate) name: &'a SystemName,
+    pub(crate) points: &'a [Facts],
+    pub(crate) log: Option<&'a LogFacts>,
+}
+
+/// Returns what each of the systems is to be brought back to so that all are of one instant; `None` where one of them has no point that
+/// fits, or what is wanted names a place in one system alone.
+pub(crate) fn align(
+    members: &[Member<'_>],
+    wanted: &Wanted,
+    now: Timestamp,
+) -> Option<(Group, BTreeMap<SystemName, Wanted>)> {
+    if matches!(wanted, Wanted::Id(_) | Wanted::Until(_)) {
+        return None;
+    }
+    let mut newest = Vec::new();
+    for member in members {
+        let point = choose(member.points, wanted, now).ok()?.point;
+        let log = member.log.filter(|log| log.continues(&point) && log.leads(&point, None));
+        let reach = match (wanted, log.and_then(|log| log.until)) {
+            (Wanted::Latest, Some(end)) => end.max(point.time),
+            (Wanted::Before(time), Some(end)) => end.min(*time).max(point.time),
+            _ => point.time,
+        };
+        newest.push((member, point, reach));
+    }
+    let instant = newest.iter().map(|(_, _, reach)| *reach).min()?;
+    let fits = |point: &&Facts, last: &Facts| {
+        let verified = *wanted != Wanted::LastVerified || point.verified.is_some();
+        // Everything from the newest one that fits back to the first does.
+        point.id == last.id || (point.complete && verified && point.time <= last.time)
+    };
+    let mut choices = BTreeMap::new();
+    let mut reached = Vec::new();
+    for (member, last, _) in &newest {
+        // Every second until then is in the log, so any earlier point will do that it goes on from.
+        let rolled = member.log.filter(|log| {
+            *wanted != Wanted::LastVerified
+                && log.until.is_some_and(|end| end >= instant)
+                && member.points.iter().any(|point| {
+                    fits(&point, last)
+                        && point.ended.unwrap_or(point.time) < instant
+                        && log.continues(point)
+                        && log.leads(point, Some(instant))
+                })
+        });
+        let choice = match rolled {
+            Some(_) => {
+                reached.push(instant);
+                Wanted::Before(instant)
+            }
+            None => {
+                let points = member.points.iter().filter(|point| fits(point, last));
+                let nearest = points.min_by_key(|point| point.time.duration_since(instant).abs())?;
+                reached.push(nearest.time);
+                Wanted::Id(nearest.id.clone())
+            }
+        };
+        choices.insert(member.name.clone(), choice);
+    }
+    let (first, last) = (reached.iter().min()?, reached.iter().max()?);
+    let group = Group {
+        systems: members.iter().map(|member| member.name.clone()).collect(),
+        instant,
+        apart: Period(last.duration_since(*first).unsigned_abs()),
+    };
+    Some((group, choices))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::choose::tests::point;
+    use proptest::prelude::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn points(times: &[i64]) -> Vec<Facts> {
+        times.iter().map(|time| point(&format!("p{time}"), *time)).collect()
+    }
+
+    fn log(until: i64) -> LogFacts {
+        LogFacts {
+            id: "log".into(),
+            from: "0".into(),
+            until: Some(at(until)),
+            missing: None,
+            timelines: vec![],
+            vaults: vec![],
+        }
+    }
+
+    fn wanted(
+        files: &[Facts],
+        database: &[Facts],
+        log: Option<&LogFacts>,
+        wanted: &Wanted,
+    ) -> (Group, Wanted, Wanted) {
+        let names = [SystemName::from("files"), SystemName::from("database")];
+        let members = [
+            Member { name: &names[0], points: files, log: None },
+            Member { name: &names[1], points: database, log },
+        ];
+        let (group, mut choices) = align(&members, wanted, at(10_000)).unwrap();
+        let mut take = |name: &SystemName| choices.remove(name).unwrap();
+        (group, take(&names[0]), take(&names[1]))
+    }
+
+    #[test]
+    fn what_has_a_log_is_rolled_to_the_instant_of_what_has_none() {
+        let database: Vec<Facts> = points(&[500])
+            .into_iter()
+            .map(|point| Facts { position: Some("1".into()), ended: Some(at(505)), ..point })
+            .collect();
+        let (group, files, rolled) =
+            wanted(&points(&[600, 1000]), &database, Some(&log(2000)), &Wanted::Latest);
+        assert_eq!((group.instant, group.apart), (at(1000), Period::seconds(0)));
+        assert_eq!((files, rolled), (Wanted::Id("p1000".into()), Wanted::Before(at(1000))));
+        let (_, files, rolled) =
+            wanted(&points(&[600, 1000]), &database, Some(&log(2000)), &Wanted::Before(at(900)));
+        assert_eq!((files, rolled), (Wanted::Id("p600".into()), Wanted::Before(at(600))));
+    }
+
+    #[test]
+    fn where_one_is_older_the_other_takes_its_nearest_point() {
+        let (group, files, database) = wanted(&points(&[600, 1000]), &points(&[590]), None, &Wanted::Latest);
+        assert_eq!((files, database), (Wanted::Id("p600".into()), Wanted::Id("p590".into())));
+        assert_eq!((group.instant, group.apart), (at(590), Period::seconds(10)));
+    }
+
+    #[test]
+    fn nothing_from_after_a_sign_of_tampering_is_taken_to_come_nearer() {
+        let mut files = points(&[600, 1000]);
+        (files[1].touched, files[1].touched_files, files[1].incompressible) = (Some(1.0), 100, 0.99);
+        let (_, files, _) = wanted(&files, &points(&[1001]), None, &Wanted::LastClean);
+        assert_eq!(files, Wanted::Id("p600".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_system_is_brought_back_to_later_than_its_newest_point_and_the_distance_is_what_it_says(
+            files in proptest::collection::vec(0i64..9_000, 1..20), database in proptest::collection::vec(0i64..9_000, 1..20)
+        ) {
+            let (a, b) = (points(&files), points(&database));
+            let (group, files, database) = wanted(&a, &b, None, &Wanted::Latest);
+            let time = |points: &[Facts], wanted: &Wanted| match wanted {
+                Wanted::Id(id) => points.iter().find(|point| point.id == *id).unwrap().time,
+                other => panic!("{other}"),
+            };
+            let (one, other) = (time(&a, &files), time(&b, &database));
+            prop_assert_eq!(group.apart, Period(one.duration_since(other).unsigned_abs()));
+            // One of them is as new as it can be.
+            let newest = |points: &[Facts]| points.iter().map(|point| point.time).max().unwrap();
+            prop_assert!(one == newest(&a) || other == newest(&b));
+        }
+    }
+}
