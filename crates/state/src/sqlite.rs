@@ -332,10 +332,10 @@ impl Watch for SqliteWatch<'_> {
 }
 
 fn make_dir(dir: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
+    // It alone is closed to others: what comes back beside it may belong to them.
+    let parents = dir.parent().map_or(Ok(()), std::fs::create_dir_all);
+    parents
+        .and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(dir))
         .map_err(|error| Error::io(format!("make the state directory {}", dir.display()), &error))
 }
 

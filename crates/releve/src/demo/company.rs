@@ -1,9 +1,9 @@
 //! The small company: where its things lie, what is in them, and how the demo looks at them from outside.
 
-use super::shop::{CONFIGURATION, ORDERS, RELEASE, create_orders};
+use super::orders::{Ledger, Orders};
+use super::shop::{CONFIGURATION, RELEASE};
 use super::{Failed, io};
 use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,7 @@ pub(super) struct Company {
     pub(super) cloud: PathBuf,
     pid_file: PathBuf,
     pub(super) port: u16,
+    pub(super) orders: Orders,
 }
 
 /// The hash of every file, by its path on the disk.
@@ -37,14 +38,16 @@ impl Company {
     pub(super) fn found(root: &Path, data: Option<&Path>) -> Result<Self, Failed> {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(io("find a free port"))?;
         let port = listener.local_addr().map_err(io("find a free port"))?.port();
+        let disk = root.join("server");
         let company = Self {
-            disk: root.join("server"),
+            orders: Orders::found(&disk, &root.join("run"))?,
+            disk,
             safe: root.join("safe"),
             cloud: root.join("cloud"),
             pid_file: root.join("shop.pid"),
             port,
         };
-        for folder in ["srv/shop/pages", "etc/shop", "srv/orders"] {
+        for folder in ["srv/shop/pages", "etc/shop"] {
             fs::create_dir_all(company.disk.join(folder)).map_err(io("make the company's folders"))?;
         }
         fs::create_dir_all(&company.safe).map_err(io("make the safe"))?;
@@ -54,7 +57,6 @@ impl Company {
         for page in 0..PAGES {
             company.write(&format!("srv/shop/pages/{page:02}.html"), &prose(page as u64, 4000))?;
         }
-        create_orders(&company.disk).map_err(|error| Failed(format!("create the orders: {error}")))?;
         match data {
             Some(data) => copy_tree(data, &company.disk.join(SHARE))?,
             None => company.fill_share()?,
@@ -85,7 +87,7 @@ impl Company {
     pub(super) fn systems(&self) -> [(&'static str, Vec<PathBuf>); 3] {
         let at = |path: &str| self.disk.join(path);
         [
-            ("orders", vec![at(ORDERS)]),
+            ("orders", vec![self.orders.path().to_owned()]),
             ("shop", vec![at("srv/shop"), at("etc/shop")]),
             ("share", vec![at(SHARE)]),
         ]
@@ -119,8 +121,9 @@ impl Company {
         files_below(&[self.disk.join("srv"), self.disk.join("etc")])
     }
 
-    /// Starts the shop and waits until it answers.
+    /// Starts the database and the shop, and waits until that answers.
     pub(super) fn start(&self) -> Result<(), Failed> {
+        self.orders.start()?;
         let [program, arguments @ ..] = &self.shop_command("start")?[..] else { return Ok(()) };
         let status = Command::new(program)
             .args(arguments)
@@ -139,8 +142,14 @@ impl Company {
         Err(Failed("the shop does not answer".into()))
     }
 
-    /// Kills the shop as a power cut does: nothing is asked, nothing is flushed.
+    /// Kills the shop and its database as a power cut does: nothing is asked, nothing is flushed.
     pub(super) fn kill(&self) {
+        self.kill_shop();
+        self.orders.kill();
+    }
+
+    /// Kills the shop alone.
+    pub(super) fn kill_shop(&self) {
         super::shop::stop(&self.pid_file);
     }
 
@@ -159,7 +168,12 @@ impl Company {
                 self.port.to_string(),
                 "--while".into(),
                 while_process,
+                "--orders".into(),
+                self.orders.address(),
             ]);
+            if self.orders.has_log() {
+                command.extend(["--cluster".into(), text(self.orders.path())]);
+            }
         }
         Ok(command)
     }
@@ -181,32 +195,16 @@ impl Company {
 
     /// Returns how many orders there are that were placed before this instant.
     pub(super) fn orders_before(&self, time: Timestamp) -> Result<u64, Failed> {
-        let time = time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
-        let count =
-            self.database()?
-                .query_row("select count(*) from orders where placed <= ?1", [time], |row| row.get(0));
-        count.map_err(|error| Failed(format!("count the orders: {error}")))
+        let count = Ledger::open(&self.orders.address()).and_then(|mut ledger| ledger.count_before(time));
+        count.map(i64::unsigned_abs).map_err(|error| Failed(format!("count the orders: {error}")))
     }
 
-    fn database(&self) -> Result<Connection, Failed> {
-        let path = self.disk.join(ORDERS);
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
-            .map_err(|error| Failed(format!("open the orders: {error}")))
-    }
-
-    /// Asks SQLite itself whether the database is whole, and no order is missing between the first and the last.
+    /// Asks the database itself whether it is whole, and no order is missing between the first and the last.
     pub(super) fn check_orders(&self) -> Result<(), Failed> {
-        let failed = |error: rusqlite::Error| Failed(format!("the order database: {error}"));
-        let database = self.database()?;
-        let verdict: String =
-            database.query_row("pragma integrity_check", [], |row| row.get(0)).map_err(failed)?;
-        let gaps: i64 = database
-            .query_row("select coalesce(max(id), 0) - count(*) from orders", [], |row| row.get(0))
-            .map_err(failed)?;
-        match (verdict.as_str(), gaps) {
-            ("ok", 0) => Ok(()),
-            ("ok", gaps) => Err(Failed(format!("{gaps} orders are missing in the middle of the database"))),
-            (verdict, _) => Err(Failed(format!("the order database is damaged: {verdict}"))),
+        match Ledger::open(&self.orders.address()).and_then(|mut ledger| ledger.gaps()) {
+            Ok(0) => Ok(()),
+            Ok(gaps) => Err(Failed(format!("{gaps} orders are missing in the middle of the database"))),
+            Err(why) => Err(Failed(format!("the order database is damaged: {why}"))),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The five crashes: what each destroys, what is typed to come back, and what the demo then looks at.
 
 use super::company::{Company, Manifest};
-use super::hands::Hands;
+use super::hands::{Agent, Hands};
 use super::{Failed, io};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -91,8 +91,14 @@ impl Crash {
         manifest: &Manifest,
     ) -> Result<Row, Failed> {
         hands.run(&["backup"], &[0])?;
-        // So that both vaults hold every point again, whatever the crash before has taken.
-        hands.run(&["sync"], &[0])?;
+        if matches!(self.kind, Kind::Mistake | Kind::Update) {
+            // So that both vaults hold every point again: the crash before has taken one.
+            hands.run(&["sync"], &[0])?;
+        }
+        let agent = company.orders.has_log().then(|| hands.start_agent()).transpose()?;
+        if agent.is_some() && matches!(self.kind, Kind::Disk | Kind::Site) {
+            hands.wait_for_log()?;
+        }
         std::thread::park_timeout(WORK);
         let before_update = Timestamp::now();
         if self.kind == Kind::Update {
@@ -101,7 +107,7 @@ impl Crash {
         }
         let orders = company.orders()?;
         let time = Timestamp::now();
-        self.destroy(company, hands)?;
+        self.destroy(company, hands, agent)?;
         let begun = Instant::now();
         if company.ask("/health").is_ok() {
             return Err(Failed(format!("after `{}` the shop still answers: that was no crash", self.cause)));
@@ -141,16 +147,21 @@ impl Crash {
         Ok(row)
     }
 
-    fn destroy(&self, company: &Company, hands: &Hands) -> Result<(), Failed> {
+    fn destroy(&self, company: &Company, hands: &Hands, agent: Option<Agent>) -> Result<(), Failed> {
         match self.kind {
             Kind::Disk => {
                 company.kill();
+                drop(agent);
                 fs::remove_dir_all(&company.disk).map_err(io("destroy the disk"))
             }
             Kind::Mistake => fs::remove_file(company.configuration()).map_err(io("delete the configuration")),
             Kind::Ransomware => {
                 for file in company.every_file()? {
-                    encrypt(&file)?;
+                    match encrypt(&file) {
+                        // A server makes and removes files of its own meanwhile.
+                        Err(_) if !file.exists() => {}
+                        result => result?,
+                    }
                 }
                 fs::remove_dir_all(&hands.local_vault).map_err(io("wipe the local vault"))?;
                 // The schedule goes on: it stores the encrypted files, complains about the rest, and must not be believed.
@@ -159,7 +170,7 @@ impl Crash {
                 Ok(())
             }
             Kind::Update => {
-                company.kill();
+                company.kill_shop();
                 if company.start().is_ok() {
                     return Err(Failed("the bad update works".into()));
                 }
@@ -167,6 +178,7 @@ impl Crash {
             }
             Kind::Site => {
                 company.kill();
+                drop(agent);
                 fs::remove_dir_all(&company.disk).map_err(io("burn the site"))?;
                 hands.lose_the_machine()
             }
@@ -229,6 +241,8 @@ fn rpa(told: &Value, crash: Timestamp) -> Result<f64, Failed> {
     let times = systems
         .into_iter()
         .flatten()
+        // What was rolled forward by its log is counted in orders.
+        .filter(|system| system.pointer("/replay").is_none_or(Value::is_null))
         .filter_map(|system| system.pointer("/choice/point/time")?.as_str()?.parse().ok());
     let oldest: Option<Timestamp> = times.min();
     oldest

@@ -3,15 +3,20 @@
 use super::cloud::Cloud;
 use super::company::Company;
 use super::{Failed, io};
+use jiff::Timestamp;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// What the demo's plan promises.
 pub(super) const RTO: &str = "10 minutes";
 pub(super) const RPO: &str = "10 minutes";
+
+/// What it promises where every change goes into the vaults as it happens.
+const LOG_RPO: &str = "3 seconds";
 
 const ACCESS_KEY: &str = "demo-access-key";
 
@@ -55,6 +60,14 @@ impl Hands {
             list(&paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>())
         };
         let database = orders.first().map(|path| text(path)).unwrap_or_default();
+        let (orders_rpo, orders) = match company.orders.has_log() {
+            true => {
+                write_private(&company.safe.join("orders.url"), &company.orders.address())?;
+                let url = key("orders.url");
+                (LOG_RPO, format!("postgres = {{ data_directory = {database}, url = {{ file = {url} }} }}"))
+            }
+            false => (RPO, format!("sqlite = {{ path = {database} }}")),
+        };
         Ok(format!(
             r#"[organisation]
 name = "Atelier Dupont"
@@ -89,10 +102,10 @@ title = "Order database"
 host = "server"
 criticality = "vital"
 rto = "{RTO}"
-rpo = "{RPO}"
+rpo = "{orders_rpo}"
 owner = "hugo"
 deputy = "claire"
-source.sqlite = {{ path = {database} }}
+source.{orders}
 check = [{{ sql = "select count(*) > 0 from orders" }}]
 
 [systems.shop]
@@ -174,9 +187,10 @@ restore_point = "latest"
             .output()
             .map_err(io(&typed))?;
         let said = || {
-            let text =
-                [output.stdout.as_slice(), output.stderr.as_slice()].map(String::from_utf8_lossy).concat();
-            text.trim().to_owned()
+            let told = serde_json::from_slice(&output.stdout).unwrap_or_default();
+            let mut said = failures(&told);
+            said.push(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+            said.join("\n")
         };
         match output.status.code() {
             Some(code) if fine.contains(&code) => {}
@@ -189,12 +203,68 @@ restore_point = "latest"
             .map_err(|error| Failed(format!("`{typed}` printed no JSON: {error}:\n{}", said())))
     }
 
+    /// Starts the agent of the server, which carries what happens in its database into the vaults.
+    pub(super) fn start_agent(&self) -> Result<Agent, Failed> {
+        let program = std::env::current_exe().map_err(io("find this program"))?;
+        let agent = Command::new(program)
+            .arg("--plan")
+            .arg(&self.plan)
+            .arg("--state")
+            .arg(&self.state)
+            .arg("agent")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        agent.map(Agent).map_err(io("start the agent"))
+    }
+
+    /// Waits until the agent has begun to carry what happens in the database.
+    pub(super) fn wait_for_log(&self) -> Result<(), Failed> {
+        let begun = Timestamp::now();
+        for _ in 0..100 {
+            let status = self.run(&["status"], &[0, 1])?;
+            let logs = status.get("systems").and_then(Value::as_array).into_iter().flatten();
+            let until = logs.filter_map(|system| system.pointer("/log/until")?.as_str()?.parse().ok()).max();
+            if until.is_some_and(|until: Timestamp| until > begun) {
+                return Ok(());
+            }
+            std::thread::park_timeout(Duration::from_millis(100));
+        }
+        Err(Failed("the agent carries no log".into()))
+    }
+
     /// Moves the company to another machine: the plan's host now has a name that isn't this machine's.
     pub(super) fn lose_the_machine(&self) -> Result<(), Failed> {
         let host = toml_text(&crate::session::holder().hostname);
         let text = fs::read_to_string(&self.plan).map_err(io("read the plan"))?;
         fs::write(&self.plan, text.replace(&format!("name = {host}"), "name = \"the-burnt-server\""))
             .map_err(io("write the plan"))
+    }
+}
+
+/// Returns what a document says has failed.
+fn failures(document: &Value) -> Vec<String> {
+    match document {
+        Value::Object(members) => members
+            .iter()
+            .flat_map(|(key, value)| match value {
+                Value::String(why) if key == "failure" => vec![why.clone()],
+                value => failures(value),
+            })
+            .collect(),
+        Value::Array(list) => list.iter().flat_map(failures).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A running agent; killed when dropped.
+pub(super) struct Agent(Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

@@ -1,12 +1,13 @@
 //! `releve demo`: a small company in a temporary folder is crashed in five ways, for real, and brought back each time by this very
 //! program, run as a user runs it. Whatever differs afterwards ends the demo with an error.
 //!
-//! [`company`] is what is crashed, [`mod@shop`] its living part, [`cloud`] the vault elsewhere, [`crashes`] what happens.
+//! [`company`] is what is crashed, [`mod@shop`] its living part, [`orders`] its database, [`cloud`] the vault elsewhere, [`crashes`] what happens.
 
 mod cloud;
 mod company;
 mod crashes;
 mod hands;
+mod orders;
 mod shop;
 
 use crate::cli::Global;
@@ -97,6 +98,9 @@ pub(crate) fn run(global: &Global, options: &Options) -> Outcome {
     }
     let folder =
         tempfile::Builder::new().prefix("releve-demo-").tempdir().map_err(io("make a temporary folder"))?;
+    // The database's server is another user, and has its own folders in there.
+    let searchable = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+    std::fs::set_permissions(folder.path(), searchable).map_err(io("make a temporary folder"))?;
     let kept = options.keep.then(|| folder.path().to_owned());
     let say = |text: &str| {
         if !global.json {
@@ -138,7 +142,8 @@ fn story(
     let manifest = company.manifest()?;
     let bytes: u64 = manifest.keys().filter_map(|path| Some(std::fs::metadata(path).ok()?.len())).sum();
     say(&format!(
-        "A small company: a web shop with 50 orders a second, its SQLite database, {} files ({}).\nTwo vaults: a folder of the server, and a cloud.\n",
+        "A small company: a web shop with 50 orders a second, {}, {} files ({}).\nTwo vaults: a folder of the server, and a cloud.\n",
+        company.orders.what(),
         manifest.len(),
         size(bytes)
     ));

@@ -1,21 +1,21 @@
-//! The company's web shop: a process of its own that serves HTTP and takes orders into an SQLite database, so that the
+//! The company's web shop: a process of its own that serves HTTP and takes orders into the company's database, so that the
 //! demo has something real to crash.
 //!
 //! It reads its release and its configuration at start, as programs do: a deleted file is noticed at the next start,
 //! or by `/health`, which looks again.
 
+use super::orders::{Ledger, kill_server};
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use rusqlite::Connection;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a customer orders. The demo counts what is lost in these.
@@ -24,14 +24,13 @@ pub(super) const ORDER_EVERY: Duration = Duration::from_millis(20);
 /// Where things lie below the company's root.
 pub(super) const RELEASE: &str = "srv/shop/release.toml";
 pub(super) const CONFIGURATION: &str = "etc/shop/shop.toml";
-pub(super) const ORDERS: &str = "srv/orders/orders.db";
 
 /// The only release line that this program can run.
 const RELEASE_LINE: &str = "1.";
 
 struct Shop {
     root: PathBuf,
-    orders: Mutex<Connection>,
+    orders: String,
 }
 
 /// Starts the shop as a process of its own and returns at once, as an init system does. Stops the one that runs, if any.
@@ -48,6 +47,8 @@ pub(super) fn start(options: &Serving) -> io::Result<()> {
             options.while_process.to_string(),
         ])
         .args([OsString::from("--pid-file"), text(&options.pid_file)])
+        .args(["--orders", &options.orders])
+        .args(options.cluster.iter().flat_map(|data| [OsString::from("--cluster"), text(data)]))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -83,6 +84,12 @@ pub(crate) struct Serving {
     port: u16,
     #[arg(long)]
     pid_file: PathBuf,
+    /// The address of the order database
+    #[arg(long)]
+    orders: String,
+    /// The data directory of a database server that ends with the shop's company
+    #[arg(long)]
+    cluster: Option<PathBuf>,
     /// The shop ends when this process does: a killed demo leaves nothing behind
     #[arg(long = "while")]
     while_process: i32,
@@ -92,12 +99,13 @@ pub(crate) struct Serving {
 pub(super) fn serve(options: &Serving) -> io::Result<()> {
     let root = &options.root;
     check_files(root).map_err(io::Error::other)?;
-    let orders = open_orders(root).map_err(io::Error::other)?;
-    let shop = Arc::new(Shop { root: root.to_owned(), orders: Mutex::new(orders) });
+    let mut ledger = Ledger::open(&options.orders).map_err(io::Error::other)?;
+    ledger.count().map_err(io::Error::other)?;
+    let shop = Arc::new(Shop { root: root.to_owned(), orders: options.orders.clone() });
+    std::thread::spawn(move || take_orders(&mut ledger));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", options.port)).await?;
-        tokio::spawn(take_orders(Arc::clone(&shop)));
         let pages = Router::new()
             .route("/", get(front))
             .route("/health", get(health))
@@ -105,7 +113,10 @@ pub(super) fn serve(options: &Serving) -> io::Result<()> {
             .with_state(shop);
         tokio::select! {
             result = axum::serve(listener, pages) => result,
-            () = end_of(options.while_process) => Ok(()),
+            () = end_of(options.while_process) => {
+                options.cluster.iter().for_each(|data| kill_server(data));
+                Ok(())
+            }
         }
     })
 }
@@ -115,27 +126,6 @@ async fn end_of(process: i32) {
     while Pid::from_raw(process).is_some_and(|pid| test_kill_process(pid).is_ok()) {
         clock.tick().await;
     }
-}
-
-/// Creates the empty order database of a new company.
-pub(super) fn create_orders(root: &Path) -> rusqlite::Result<()> {
-    let path = root.join(ORDERS);
-    let connection = Connection::open(path)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.execute_batch(
-        "create table orders (id integer primary key, article text not null, price integer not null, placed text not null)",
-    )
-}
-
-fn open_orders(root: &Path) -> Result<Connection, String> {
-    let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_WRITE;
-    let connection =
-        Connection::open_with_flags(root.join(ORDERS), flags).map_err(|error| error.to_string())?;
-    connection.busy_timeout(Duration::from_secs(5)).map_err(|error| error.to_string())?;
-    connection
-        .query_row("select count(*) from orders", [], |row| row.get::<_, i64>(0))
-        .map_err(|error| error.to_string())?;
-    Ok(connection)
 }
 
 fn check_files(root: &Path) -> Result<String, String> {
@@ -152,16 +142,11 @@ fn check_files(root: &Path) -> Result<String, String> {
     Ok(release)
 }
 
-async fn take_orders(shop: Arc<Shop>) {
-    let mut clock = tokio::time::interval(ORDER_EVERY);
+fn take_orders(ledger: &mut Ledger) {
     loop {
-        clock.tick().await;
-        let orders = shop.orders.lock().unwrap_or_else(PoisonError::into_inner);
         // A customer whose order fails goes away; the health check tells the rest.
-        let _ = orders.execute(
-            "insert into orders (article, price, placed) values ('Lampe de bureau', 4900, strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))",
-            [],
-        );
+        let _ = ledger.order();
+        std::thread::park_timeout(ORDER_EVERY);
     }
 }
 
@@ -177,12 +162,9 @@ async fn health(State(shop): State<Arc<Shop>>) -> Result<String, (StatusCode, St
 }
 
 async fn count(State(shop): State<Arc<Shop>>) -> Result<String, (StatusCode, String)> {
-    let orders = shop.orders.lock().unwrap_or_else(PoisonError::into_inner);
-    // The file is opened anew by name: a deleted database still answers through the old handle.
-    let fresh = open_orders(&shop.root).map_err(|why| (StatusCode::INTERNAL_SERVER_ERROR, why))?;
-    drop(orders);
-    fresh
-        .query_row("select count(*) from orders", [], |row| row.get::<_, i64>(0))
-        .map(|count| count.to_string())
-        .map_err(|error| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    let orders = shop.orders.clone();
+    // Opened anew: a deleted database still answers those who had it open.
+    let count = tokio::task::spawn_blocking(move || Ledger::open(&orders)?.count()).await;
+    let count = count.unwrap_or_else(|error| Err(error.to_string()));
+    count.map(|count| count.to_string()).map_err(|why| (StatusCode::INTERNAL_SERVER_ERROR, why))
 }

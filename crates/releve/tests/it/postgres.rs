@@ -452,3 +452,13 @@ fn segments_that_are_handed_over_at_the_same_time_are_all_in_the_log() {
     world.run(&["recover", "--yes"]).exits(0);
     assert_eq!(cluster.ask("select count(*) from t"), "6");
 }
+
+#[test]
+fn a_server_whose_pid_file_an_intruder_took_is_still_seen_at_work() {
+    let (cluster, world) = protected("", "", "1 hour");
+    let file = cluster.data().join("postmaster.pid");
+    let named = std::fs::read(&file).unwrap();
+    std::fs::write(&file, "noise").unwrap();
+    world.run(&["recover", "--yes"]).exits(2).says("stop it first");
+    std::fs::write(&file, named).unwrap();
+}

@@ -21,6 +21,11 @@ const LAST_WORDS_LINES: usize = 15;
 
 /// Returns the process of the server that runs in this data directory, if one does.
 pub(super) fn running(data: &Path) -> Option<u32> {
+    named(data).or_else(|| working(data))
+}
+
+/// Returns the one that its file names.
+fn named(data: &Path) -> Option<u32> {
     let process: u32 =
         fs::read_to_string(data.join("postmaster.pid")).ok()?.lines().next()?.trim().parse().ok()?;
     let working = fs::read_link(format!("/proc/{process}/cwd"));
@@ -30,6 +35,18 @@ pub(super) fn running(data: &Path) -> Option<u32> {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Some(process),
         Err(_) => None,
     }
+}
+
+/// Looks for one at work there: who encrypts or deletes files takes the one that names it, and the server goes on.
+fn working(data: &Path) -> Option<u32> {
+    let data = data.canonicalize().ok()?;
+    let processes = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
+        let number: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+        let is_server = matches!(name.trim(), "postgres" | "postmaster");
+        (is_server && fs::read_link(entry.path().join("cwd")).ok()? == data).then_some(number)
+    });
+    processes.min()
 }
 
 /// Waits until the cluster has recovered and takes writes. Starts it unless somebody else has.

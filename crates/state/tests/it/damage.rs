@@ -141,6 +141,8 @@ fn the_state_is_its_owners_alone() {
     state.append(Body::Rebuilt { points: 1 }, at(0)).unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&deep), 0o700);
+    // What else lies beside it may be others'.
+    assert_eq!(mode(&dir.path().join("a")) & 0o055, 0o055);
     for entry in fs::read_dir(&deep).unwrap() {
         let path = entry.unwrap().path();
         assert_eq!(mode(&path), 0o600, "{}", path.display());

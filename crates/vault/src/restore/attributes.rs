@@ -56,6 +56,11 @@ impl<'a> Wanted<'a> {
         self.uid
     }
 
+    /// Returns what it lets everybody do but write.
+    pub(super) fn passable(&self) -> Mode {
+        Mode::from_raw_mode(self.mode & 0o055)
+    }
+
     /// Returns the mode that a new file may be made with, so that nothing needs to be set afterwards: only for a plain one.
     pub(super) fn plain_mode(&self) -> Option<u32> {
         (self.mode & !0o777 == 0 && self.meta.xattrs.is_empty()).then_some(self.mode)

@@ -303,7 +303,10 @@ impl<'a> Folder<'a> {
     fn make(&self, parent: &Entered) -> Result<Made, String> {
         let node = self.node.as_ref().ok_or("it has no name")?;
         let name = OsStr::from_bytes(&node.name);
-        let made = make(&parent.handle, name, self.target.me.uid)
+        // One above is others' way to what they have beside, and is not closed to them for as long as this takes.
+        let open_to =
+            if self.above { Wanted::new(node, self.target.options).passable() } else { Mode::empty() };
+        let made = make(&parent.handle, name, self.target.me.uid, open_to)
             .map_err(|error| io::Error::from(error).to_string())?;
         let (handle, before) = made;
         let Some(stat) = before else {
@@ -415,9 +418,9 @@ fn open(dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
 }
 
 /// Makes a directory, or takes the one that is there and returns how it was. Whatever else has its name goes: the point says that it is a
-/// directory.
-fn make(dir: &OwnedFd, name: &OsStr, uid: u32) -> rustix::io::Result<(OwnedFd, Option<Stat>)> {
-    let private = Mode::RWXU;
+/// directory. A new one is closed to others but for `open_to`.
+fn make(dir: &OwnedFd, name: &OsStr, uid: u32, open_to: Mode) -> rustix::io::Result<(OwnedFd, Option<Stat>)> {
+    let private = Mode::RWXU | open_to;
     match rustix::fs::mkdirat(dir, name, private) {
         Ok(()) => return Ok((open(dir, name)?, None)),
         Err(Errno::EXIST) => {}
@@ -432,7 +435,7 @@ fn make(dir: &OwnedFd, name: &OsStr, uid: u32) -> rustix::io::Result<(OwnedFd, O
     // Ours, without permission for ourselves: it gets its own mode at the end.
     let locked_out = stat.st_uid == uid && uid != 0 && stat.st_mode & 0o700 != 0o700;
     if locked_out {
-        chmod(dir, name, Mode::from_raw_mode(stat.st_mode & 0o7777) | private)?;
+        chmod(dir, name, Mode::from_raw_mode(stat.st_mode & 0o7777) | Mode::RWXU)?;
     }
     Ok((open(dir, name)?, Some(stat)))
 }
