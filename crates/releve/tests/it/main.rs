@@ -11,6 +11,7 @@
 mod agent;
 mod cli;
 mod demo;
+mod excerpt;
 mod faults;
 mod guarded;
 mod immutable;
