@@ -1,7 +1,7 @@
 //! Capture and put back: how each kind of system becomes one consistent stream for a vault, and a running
 //! system again.
 //!
-//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Postgres`], [`Mariadb`], [`Command`] (its kinds),
+//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Postgres`], [`PgDump`], [`Mariadb`], [`Command`] (its kinds),
 //! [`Capture`] (what a backup reads).
 //!
 //! ```
@@ -46,7 +46,7 @@ pub use error::{Error, Kind, Result};
 pub use excerpt::{Cutting, Excerpt, Excerpts};
 pub use files::{Files, Journal, Patterns};
 pub use mariadb::Mariadb;
-pub use postgres::Postgres;
+pub use postgres::{PgDump, Postgres};
 pub use program::Program;
 pub use sqlite::Sqlite;
 pub use standing::{Standing, Stands};

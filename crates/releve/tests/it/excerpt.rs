@@ -41,7 +41,8 @@ fn feed(cluster: &Postgres, sql: &str) -> Result<(), String> {
 }
 
 /// A folder of PostgreSQL's programs in which `pg_dump` is this script; `$REAL` is the real one.
-fn programs(cluster: &Postgres, script: &str) -> String {
+pub(crate) fn programs(cluster: &Postgres, script: &str) -> String {
+    let _ = std::fs::remove_dir_all(cluster.path("bin"));
     let bin = cluster.folder_of("bin");
     let real = std::fs::read_dir("/usr/lib/postgresql").unwrap().map(|version| version.unwrap().path());
     let real = real.max().unwrap().join("bin");
@@ -171,7 +172,6 @@ fn a_dump_that_fails_or_ends_early_leaves_no_file_and_lets_nobody_take_its_half_
         ("exec 3>&1; $REAL \"$@\" | head -c 5000 >&3", "without its last line"),
         ("$REAL \"$@\" | head -c 5000; echo lost >&2; exit 3", "exited with status 3: lost"),
     ] {
-        let _ = std::fs::remove_dir_all(cluster.path("bin"));
         let bin = programs(&cluster, script);
         let world = world(&cluster, &format!(", wal = \"none\", programs = {bin:?}"), "1 hour", "");
         world.run(&["backup"]).exits(0);

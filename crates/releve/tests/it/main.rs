@@ -21,6 +21,7 @@ mod killed;
 mod main_job;
 mod mariadb;
 mod oracle;
+mod pg_dump;
 mod postgres;
 mod recovery;
 mod restore;

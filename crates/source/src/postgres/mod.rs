@@ -9,6 +9,7 @@ mod dumped;
 mod excerpt;
 mod history;
 mod layout;
+mod logical;
 mod page;
 mod programs;
 mod receive;
@@ -16,6 +17,8 @@ mod restore;
 mod server;
 mod start;
 mod wal;
+
+pub use logical::PgDump;
 
 use crate::files::{open_tree, under};
 use crate::standing::{Standing, look};

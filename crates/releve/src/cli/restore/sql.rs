@@ -94,11 +94,13 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
         size(needs.point),
         work.display()
     ));
-    needs.check(&work)?;
     if restore.dry_run {
+        needs.check(&work)?;
         return Ok(Exit::Done);
     }
+    // What a killed run has left there goes first: it may be what takes the room.
     let room = Room::make(&work, system, &|text| screen.line(text))?;
+    needs.check(&work)?;
     book.to = Some(room.root().display().to_string());
     let over = Arc::new(Progress::default());
     stop_on_signal(&over);
@@ -147,6 +149,13 @@ fn unfit(session: &Session, system: &SystemName, options: &Sql) -> Option<Error>
             );
             let why = format!("{system}: its points are SQL already, one file with all databases");
             return Some(Error::new(why).help(help));
+        }
+        Some(plan::Source::PgDump(_)) => {
+            let help = format!("releve restore {system} --to DIR --path /postgresql/databases/NAME.sql");
+            return Some(
+                Error::new(format!("{system}: its points are SQL already, a file for each database"))
+                    .help(help),
+            );
         }
         other => {
             let kind = other.map_or("nothing", plan::Source::kind);
