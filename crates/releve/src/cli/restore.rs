@@ -72,9 +72,9 @@ pub(super) struct Options {
     #[arg(long)]
     no_devices: bool,
     #[command(flatten)]
-    sql: sql::Sql,
-    #[command(flatten)]
     how: How,
+    #[command(flatten)]
+    sql: sql::Sql,
 }
 
 /// What `restore` and `recover` both take.
