@@ -10,7 +10,7 @@ use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,7 +186,7 @@ impl Client {
 }
 
 /// Returns the major version of a program; `None` where there is none.
-fn version_of(path: &PathBuf) -> Option<u32> {
+fn version_of(path: &Path) -> Option<u32> {
     let says = Program::new([path.as_os_str(), "--version".as_ref()])
         .ok()?
         .within(Duration::from_secs(10))

@@ -27,6 +27,9 @@ const UNREADABLE: &str = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_na
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') \
     AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')) ORDER BY 1, 2";
 
+/// What went wrong, by the name of the file.
+type Trouble = Vec<(String, Option<Vec<String>>)>;
+
 /// All that is dumped of a server.
 pub(super) struct Dumps {
     shared: Arc<Shared>,
@@ -41,7 +44,7 @@ struct Shared {
     /// The user may read the passwords of the roles.
     sees_passwords: bool,
     /// What went wrong in the newest run of each dump; `None` before there was one.
-    trouble: Mutex<Vec<(String, Option<Vec<String>>)>>,
+    trouble: Mutex<Trouble>,
     /// What is known to be missing whatever happens.
     lacks: Vec<String>,
 }
@@ -151,7 +154,7 @@ impl Input for Dumps {
 }
 
 impl Shared {
-    fn trouble(&self) -> MutexGuard<'_, Vec<(String, Option<Vec<String>>)>> {
+    fn trouble(&self) -> MutexGuard<'_, Trouble> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
