@@ -159,6 +159,7 @@ fn what(system: &System) -> (Vec<String>, Vec<String>) {
             (vec![format!("/{}", command.name.as_deref().unwrap_or("dump"))], Vec::new())
         }
         Some(Source::Mariadb(_)) => (vec!["/mariadb.sql".to_owned()], Vec::new()),
+        Some(Source::PgDump(_)) => (vec!["/postgresql".to_owned()], Vec::new()),
         Some(Source::Postgres(_)) | None => (Vec::new(), Vec::new()),
     }
 }

@@ -7,7 +7,7 @@ mod back;
 use crate::survey::Survey;
 use crate::vaults::{Opened, Secrets};
 use crate::{Error, Observer, Result, check, source_of};
-use back::put_back;
+pub(crate) use back::put_back;
 use jiff::Timestamp;
 use plan::{Action, Plan, Restore, Runbook, Step, StepKind, SystemName};
 use serde::Serialize;

@@ -3,7 +3,7 @@
 use crate::vaults::{self, Secrets};
 use crate::{Error, Result};
 use plan::{Plan, Source as Word, System, SystemName};
-use source::{Command, Files, Journal, Mariadb, Postgres, Program, Source, Sqlite};
+use source::{Command, Files, Journal, Mariadb, PgDump, Postgres, Program, Source, Sqlite};
 
 /// Returns the source of a system.
 pub fn source_of(plan: &Plan, system: &System, secrets: &dyn Secrets) -> Result<Box<dyn Source>> {
@@ -41,6 +41,15 @@ pub(crate) fn watched_source_of(
             let url = url(postgres.url.as_ref(), secrets)?;
             let mut source = Postgres::new(&url, &postgres.data_directory)?;
             if let Some(programs) = &postgres.programs {
+                source = source.programs(programs);
+            }
+            Box::new(source)
+        }
+        Some(Word::PgDump(dump)) => {
+            let mut source = PgDump::new(&url(dump.url.as_ref(), secrets)?)?
+                .exclude(&dump.exclude)
+                .without_passwords(!dump.role_passwords);
+            if let Some(programs) = &dump.programs {
                 source = source.programs(programs);
             }
             Box::new(source)

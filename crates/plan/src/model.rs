@@ -240,6 +240,9 @@ pub enum Source {
     Sqlite(SqliteSource),
     /// A PostgreSQL cluster.
     Postgres(PostgresSource),
+    /// The databases of a PostgreSQL server, dumped.
+    #[serde(rename = "pg_dump")]
+    PgDump(PgDumpSource),
     /// A MariaDB server.
     Mariadb(MariadbSource),
     /// What a command prints.
@@ -254,6 +257,7 @@ impl Source {
             Self::Files(_) => "files",
             Self::Sqlite(_) => "sqlite",
             Self::Postgres(_) => "postgres",
+            Self::PgDump(_) => "pg_dump",
             Self::Mariadb(_) => "mariadb",
             Self::Command(_) => "command",
         }
@@ -324,6 +328,26 @@ pub enum Wal {
     Archive,
     /// Not at all: only the copies can be restored, and nothing in between.
     None,
+}
+
+/// The databases of a PostgreSQL server, dumped.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PgDumpSource {
+    /// How the server is reached: `postgres://user:password@host:port/database`.
+    pub url: Option<Secret>,
+    /// Databases that are left out.
+    pub exclude: Vec<String>,
+    /// The passwords of the roles are missed where they can't be read.
+    pub role_passwords: bool,
+    /// The folder of PostgreSQL's own programs, where they aren't found by themselves.
+    pub programs: Option<String>,
+}
+
+impl Default for PgDumpSource {
+    fn default() -> Self {
+        Self { url: None, exclude: Vec::new(), role_passwords: true, programs: None }
+    }
 }
 
 /// A MariaDB server.

@@ -128,7 +128,7 @@ const SYSTEM: &[Key] = &[
     must(
         "source",
         OneOf(SOURCE),
-        "How it is captured and put back: exactly one of files, sqlite, postgres, mariadb, command.",
+        "How it is captured and put back: exactly one of files, sqlite, postgres, pg_dump, mariadb, command.",
     ),
     key("recover", Table(RECOVER), "How it is stopped before and started after, and what comes back first."),
     key("check", List(CHECK), "How it is known that it works."),
@@ -142,6 +142,11 @@ const SOURCE: &[Key] = &[
         "postgres",
         Table(POSTGRES),
         "A PostgreSQL cluster, copied while it runs, and every instant in between.",
+    ),
+    key(
+        "pg_dump",
+        Table(PG_DUMP),
+        "The databases of a PostgreSQL server, dumped: one elsewhere, or for another version.",
     ),
     key("mariadb", Table(MARIADB), "A MariaDB server, dumped at one instant while it runs."),
 ];
@@ -166,6 +171,20 @@ const POSTGRES: &[Key] = &[
         Word(&["stream", "archive", "none"]),
         "How its WAL gets into the vaults: stream (unless said; the agent receives it), archive (by archive_command), none.",
     ),
+];
+const PG_DUMP: &[Key] = &[
+    must(
+        "url",
+        Shape::Secret(SECRET),
+        "How the server is reached: postgres://user:password@host:port/database?sslmode=verify-full.",
+    ),
+    key("exclude", Texts, "Databases that are left out."),
+    key(
+        "role_passwords",
+        Flag,
+        "Whether a point without the passwords of the roles is incomplete; it is unless said.",
+    ),
+    key("programs", Text, "The folder of PostgreSQL's programs, where they aren't found by themselves."),
 ];
 const MARIADB: &[Key] = &[
     must(

@@ -1,7 +1,7 @@
 //! Capture and put back: how each kind of system becomes one consistent stream for a vault, and a running
 //! system again.
 //!
-//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Postgres`], [`Mariadb`], [`Command`] (its kinds),
+//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Postgres`], [`PgDump`], [`Mariadb`], [`Command`] (its kinds),
 //! [`Capture`] (what a backup reads).
 //!
 //! ```
@@ -30,6 +30,7 @@
 mod capture;
 mod command;
 mod error;
+mod excerpt;
 mod files;
 mod lone;
 mod machine;
@@ -42,9 +43,10 @@ mod standing;
 pub use capture::Capture;
 pub use command::Command;
 pub use error::{Error, Kind, Result};
+pub use excerpt::{Cutting, Excerpt, Excerpts};
 pub use files::{Files, Journal, Patterns};
 pub use mariadb::Mariadb;
-pub use postgres::Postgres;
+pub use postgres::{PgDump, Postgres};
 pub use program::Program;
 pub use sqlite::Sqlite;
 pub use standing::{Standing, Stands};
@@ -101,6 +103,11 @@ pub trait Source: Send + Sync {
 
     /// Returns the log that is kept beside the points, if the source has one.
     fn log(&self) -> Option<&dyn Log> {
+        None
+    }
+
+    /// Returns how a part of it is had as SQL, if that can be done.
+    fn excerpts(&self) -> Option<&dyn Excerpts> {
         None
     }
 

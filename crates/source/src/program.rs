@@ -33,6 +33,7 @@ pub struct Program {
     command: Vec<OsString>,
     within: Duration,
     environment: Vec<(&'static str, Hidden)>,
+    without: &'static [&'static str],
     user: Option<(u32, u32)>,
     ends_with_us: bool,
 }
@@ -58,7 +59,7 @@ impl Program {
         match command.first() {
             Some(program) if !program.is_empty() => {
                 let (environment, user, ends_with_us) = (Vec::new(), None, false);
-                Ok(Self { command, within: WITHIN_DEFAULT, environment, user, ends_with_us })
+                Ok(Self { command, within: WITHIN_DEFAULT, environment, without: &[], user, ends_with_us })
             }
             _ => Err(Error::new("read a command", Kind::Invalid("it names no program".to_owned()))),
         }
@@ -74,6 +75,11 @@ impl Program {
     pub(crate) fn environment(mut self, variables: Vec<(&'static str, String)>) -> Self {
         self.environment.extend(variables.into_iter().map(|(name, value)| (name, Hidden(value))));
         self
+    }
+
+    /// Keeps these variables of our own environment from it.
+    pub(crate) fn without(self, without: &'static [&'static str]) -> Self {
+        Self { without, ..self }
     }
 
     /// Lets it run as this user and group, if that is another one and we may.
@@ -165,6 +171,9 @@ impl Program {
             }
             command
         };
+        self.without.iter().for_each(|name| {
+            command.env_remove(name);
+        });
         command.envs(self.environment.iter().map(|(name, value)| (name, &value.0)));
         if self.user.is_some() {
             // A folder that this user may not enter would be the first thing that it complains of.
@@ -262,6 +271,13 @@ impl Running {
                 Err(self.say("closed its output but did not end"))
             }
             Err(error) => Err(self.broken(&error)),
+        }
+    }
+
+    /// Sends it a signal, unless it was waited for already.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if !self.is_waited_for {
+            let _ = rustix::process::kill_process(Pid::from_child(&self.child), signal);
         }
     }
 

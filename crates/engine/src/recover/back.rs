@@ -11,7 +11,8 @@ use std::time::Instant;
 use vault::restore::{IsFirst, Part, RestoreOptions, RestoreReport, extras, restore};
 use vault::{Progress, Repository};
 
-pub(super) fn put_back(
+/// Puts the data of one system back, with the log as far as the runbook says.
+pub(crate) fn put_back(
     entry: &Restore,
     system: &plan::System,
     kind: &StepKind,

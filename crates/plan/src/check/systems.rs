@@ -87,6 +87,11 @@ impl Checker<'_, '_> {
                     self.absolute(&format!("{at}.postgres.programs"), programs);
                 }
             }
+            Some(Source::PgDump(dump)) => {
+                if let Some(programs) = &dump.programs {
+                    self.absolute(&format!("{at}.pg_dump.programs"), programs);
+                }
+            }
             Some(Source::Mariadb(mariadb)) => {
                 if let Some(programs) = &mariadb.programs {
                     self.absolute(&format!("{at}.mariadb.programs"), programs);
@@ -201,7 +206,7 @@ impl Checker<'_, '_> {
             self.error(
                 "meaningless-key",
                 path,
-                "`sql` asks the system's own database: it goes with source.sqlite, source.postgres and source.mariadb",
+                "`sql` asks the system's own database: it goes with source.sqlite, source.postgres, source.pg_dump and source.mariadb",
                 "use command = [\"psql\", …] for other databases",
             );
         }

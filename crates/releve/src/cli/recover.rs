@@ -156,7 +156,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
 }
 
 /// Reads `--until`.
-fn until_wanted(text: &str) -> Result<Wanted, Failure> {
+pub(super) fn until_wanted(text: &str) -> Result<Wanted, Failure> {
     match text.parse() {
         Ok(wanted @ Wanted::Until(_)) => Ok(wanted),
         _ => {
@@ -238,7 +238,7 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 /// Returns the bytes that are free where a path is, or will be.
-fn free(path: &Path) -> Option<u64> {
+pub(super) fn free(path: &Path) -> Option<u64> {
     let there = absolute(path).ancestors().find(|path| path.exists())?.to_owned();
     let stat = rustix::fs::statvfs(there).ok()?;
     Some(stat.f_bavail * stat.f_frsize)

@@ -1,11 +1,13 @@
 //! `releve restore`.
 
+mod sql;
+
 use super::backup::stop_on_signal;
 use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
 use engine::survey::survey;
-use engine::vaults::Absent;
+use engine::vaults::{Absent, Opened};
 use engine::{Error, recover};
 use jiff::Timestamp;
 use plan::{SystemName, VaultName, Wanted};
@@ -24,7 +26,8 @@ use vault::{Progress, Repository};
     after_help = "Examples:\n  releve restore shop --to /tmp/look\n  releve restore shop --to /tmp/look --before 2026-11-23T12:00+01:00\n  \
     releve restore shop --to /tmp/look --path /srv/shop/config.toml --point 3f2a91c0\n  \
     releve restore shop --to / --first '/srv/shop/app' --first '*.conf'   the application before its archives\n  \
-    releve restore shop --to / --verify --delete --dry-run               what differs from the point, removed as well\n\n\
+    releve restore shop --to / --verify --delete --dry-run               what differs from the point, removed as well\n  \
+    releve restore orders --table invoices --as-sql --before 2026-11-23T12:00+01:00 | psql -1 -v ON_ERROR_STOP=1 shop\n\n\
     /srv/shop/a comes back as DIR/srv/shop/a. Files that are there already, equal in size and time, are left alone; what differs is\n\
     replaced at once, never half. Interrupted, type the same again. A file of which parts are in no vault comes back as NAME.releve-damaged.\n\
     Exit status 1: something could not be given back; it is named. 2: nothing could."
@@ -33,8 +36,8 @@ pub(super) struct Options {
     /// The system
     system: String,
     /// The folder to restore into; made if it isn't there
-    #[arg(long, value_name = "DIR")]
-    to: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "as_sql")]
+    to: Option<PathBuf>,
     /// The point: its id, the beginning of it, or `latest`
     #[arg(long, value_name = "ID", default_value = "latest", conflicts_with = "before")]
     point: String,
@@ -70,6 +73,8 @@ pub(super) struct Options {
     no_devices: bool,
     #[command(flatten)]
     how: How,
+    #[command(flatten)]
+    sql: sql::Sql,
 }
 
 /// What `restore` and `recover` both take.
@@ -87,16 +92,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let Some(system) = session.systems(std::slice::from_ref(&options.system))?.into_iter().next() else {
         return Ok(Exit::Usage);
     };
+    if options.sql.is_wanted() {
+        return sql::run(session, &system, options);
+    }
+    let Some(to) = &options.to else { return Ok(Exit::Usage) };
     let wanted = wanted(&options.point, options.before.as_deref())?;
     let first = Patterns::new(&options.first).map_err(usage)?;
-    let state = session.state().ok();
-    let mut vaults = session.open_all(Absent::Refuse, state.as_ref());
-    if let Some(first) = &options.vault {
-        if !vaults.iter().any(|opened| &opened.name.0 == first) {
-            return Err(Error::new(format!("there is no vault `{first}`")).into());
-        }
-        vaults.sort_by_key(|opened| &opened.name.0 != first);
-    }
+    let vaults = open(session, options)?;
     let survey = survey(&vaults);
     for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
         eprintln!("warning: vault {vault}: {why}");
@@ -111,7 +113,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         "{} point {id} of {} into {}",
         if options.dry_run { "would restore" } else { "restoring" },
         show::time(point.point.time),
-        options.to.display()
+        to.display()
     ));
     let mut restoring = RestoreOptions {
         only: options.path.clone(),
@@ -121,7 +123,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         no_setuid: options.no_setuid,
         no_devices: options.no_devices,
         memory: options.how.memory,
-        ..RestoreOptions::new(&options.to)
+        ..RestoreOptions::new(to)
     };
     let progress = Arc::new(Progress::default());
     if let Some(info) = &point.point.info {
@@ -228,6 +230,19 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     } else {
         Exit::Finding
     })
+}
+
+/// Opens the vaults, in the order in which they are read.
+fn open(session: &Session, options: &Options) -> Result<Vec<Opened>, Error> {
+    let state = session.state().ok();
+    let mut vaults = session.open_all(Absent::Refuse, state.as_ref());
+    if let Some(first) = &options.vault {
+        if !vaults.iter().any(|opened| &opened.name.0 == first) {
+            return Err(Error::new(format!("there is no vault `{first}`")));
+        }
+        vaults.sort_by_key(|opened| &opened.name.0 != first);
+    }
+    Ok(vaults)
 }
 
 /// Says that what was needed first is there.

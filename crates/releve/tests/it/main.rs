@@ -11,6 +11,7 @@
 mod agent;
 mod cli;
 mod demo;
+mod excerpt;
 mod faults;
 mod guarded;
 mod immutable;
@@ -20,6 +21,7 @@ mod killed;
 mod main_job;
 mod mariadb;
 mod oracle;
+mod pg_dump;
 mod postgres;
 mod recovery;
 mod restore;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use testkit::{Postgres, pause, wait_until};
 
 /// A world whose plan protects the cluster, with these words more for its source and its system.
-fn world(cluster: &Postgres, source: &str, rpo: &str, more: &str) -> World {
+pub(crate) fn world(cluster: &Postgres, source: &str, rpo: &str, more: &str) -> World {
     let world = World::new();
     std::fs::write(world.path("url"), cluster.url("postgres")).unwrap();
     let source = format!(
@@ -25,7 +25,7 @@ fn world(cluster: &Postgres, source: &str, rpo: &str, more: &str) -> World {
 }
 
 /// A cluster with these settings and a table `t` of numbers, of which a first point was made; and its world.
-fn protected(settings: &str, source: &str, rpo: &str) -> (Postgres, World) {
+pub(crate) fn protected(settings: &str, source: &str, rpo: &str) -> (Postgres, World) {
     let cluster = Postgres::start(settings);
     let world = world(&cluster, source, rpo, "");
     cluster.tell("create table t (n int)");
@@ -34,7 +34,7 @@ fn protected(settings: &str, source: &str, rpo: &str) -> (Postgres, World) {
 }
 
 /// Returns the numbers in the table `t`.
-fn numbers(cluster: &Postgres) -> String {
+pub(crate) fn numbers(cluster: &Postgres) -> String {
     cluster.ask("select string_agg(n::text, ',' order by n) from t")
 }
 
@@ -44,7 +44,7 @@ fn promised(world: &World) -> String {
 }
 
 /// Returns the server's time, as `--before` takes it.
-fn time(cluster: &Postgres) -> String {
+pub(crate) fn time(cluster: &Postgres) -> String {
     cluster.ask("select clock_timestamp()").replace(' ', "T").replace("+00", "Z")
 }
 
@@ -109,10 +109,10 @@ impl Drop for Writer {
 }
 
 /// An agent that runs; killed when dropped.
-struct Agent(Child);
+pub(crate) struct Agent(Child);
 
 impl Agent {
-    fn begin(world: &World) -> Self {
+    pub(crate) fn begin(world: &World) -> Self {
         let log = std::fs::File::create(world.path("agent.log")).unwrap();
         Self(world.command(&["agent"]).stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
@@ -130,7 +130,7 @@ fn log_of(world: &World) -> Value {
 }
 
 /// Waits until the log in the vaults reaches what is committed now.
-fn wait_for_log(world: &World) {
+pub(crate) fn wait_for_log(world: &World) {
     let now = jiff::Timestamp::now().to_string();
     let reached = || log_of(world)["until"].as_str().is_some_and(|until| until > now.as_str());
     let said = || std::fs::read_to_string(world.path("agent.log")).unwrap_or_default();

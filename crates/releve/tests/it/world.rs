@@ -128,7 +128,9 @@ source.{source}
             .args(arguments)
             .stdin(Stdio::null())
             .env_remove("AWS_ACCESS_KEY_ID")
-            .env("TZ", "UTC");
+            .env("TZ", "UTC")
+            // Two tests whose systems have the same name must not meet where data are on their way.
+            .env("TMPDIR", self.folder.path());
         command
     }
 

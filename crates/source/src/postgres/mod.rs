@@ -3,9 +3,13 @@
 //! The server is told before and after, through PostgreSQL's own interface for copies; what is read in between is made one state by the WAL
 //! that is kept with it. A replica is as good a place to copy from.
 
+mod aside;
 mod copy;
+mod dumped;
+mod excerpt;
 mod history;
 mod layout;
+mod logical;
 mod page;
 mod programs;
 mod receive;
@@ -14,14 +18,17 @@ mod server;
 mod start;
 mod wal;
 
+pub use logical::PgDump;
+
 use crate::files::{open_tree, under};
 use crate::standing::{Standing, look};
 use crate::{
-    Capture, Error, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay, Result, Source, Until, Wants,
-    is_true,
+    Capture, Cutting, Error, Excerpts, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay, Result,
+    Source, Until, Wants, is_true,
 };
 use copy::Copy;
 use server::Address;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use vault::Timestamp;
 
@@ -128,6 +135,10 @@ impl Source for Postgres {
         Some(self)
     }
 
+    fn excerpts(&self) -> Option<&dyn Excerpts> {
+        Some(self)
+    }
+
     fn put_back(&self, restored: &Path, to: Option<&Path>, replay: Option<&Replay>) -> Result<PutBack> {
         let root = to.unwrap_or(Path::new("/"));
         if restored != root {
@@ -202,5 +213,37 @@ impl Log for Postgres {
 
     fn wants(&self, _restored: &Path, to: Option<&Path>) -> Result<Wants> {
         restore::wanted(&under(to, &self.data))
+    }
+}
+
+impl Excerpts for Postgres {
+    fn probe(&self) -> PathBuf {
+        self.data.join("PG_VERSION")
+    }
+
+    fn check(&self, to: &Path) -> Result<()> {
+        let data = under(Some(to), &self.data);
+        let version = programs::version_of(&data)?;
+        for name in ["postgres", "pg_dump", "pg_controldata"] {
+            let path = programs::program(name, &version, self.programs.as_deref())?;
+            if path.is_absolute() && !path.exists() {
+                let why = format!(
+                    "it is not there: install PostgreSQL {version}, or name its folder as `programs`"
+                );
+                return Err(Error::new(format!("find {}", path.display()), Kind::Invalid(why)));
+            }
+        }
+        aside::owner(&data).map(drop)
+    }
+
+    fn write(&self, cutting: &Cutting<'_>, out: &mut dyn Write) -> Result<String> {
+        let data = under(Some(cutting.to), &self.data);
+        let (user, usual) = self.address.names();
+        // Whose name the first user of a cluster bears isn't written anywhere that can be read before one is let in.
+        let owner = aside::owner(&data)?.0;
+        let owner = nix::unistd::User::from_uid(owner.into()).ok().flatten().map(|user| user.name);
+        let users: Vec<&str> =
+            user.as_deref().into_iter().chain(["postgres"]).chain(owner.as_deref()).collect();
+        excerpt::write(&data, &users, &usual, self.programs.as_deref(), cutting, out)
     }
 }

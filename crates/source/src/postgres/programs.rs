@@ -7,6 +7,40 @@ use std::path::{Path, PathBuf};
 /// Where packages put them, by the version: Debian's and PostgreSQL's own.
 const FOLDERS: [(&str, &str); 2] = [("/usr/lib/postgresql/", "/bin"), ("/usr/pgsql-", "/bin")];
 
+/// What PostgreSQL's own programs would take from our environment and follow, instead of what we tell them.
+pub(super) const STRAY: [&str; 30] = [
+    "PGHOST",
+    "PGHOSTADDR",
+    "PGPORT",
+    "PGDATABASE",
+    "PGUSER",
+    "PGPASSWORD",
+    "PGPASSFILE",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGOPTIONS",
+    "PGAPPNAME",
+    "PGSSLMODE",
+    "PGREQUIRESSL",
+    "PGSSLCERT",
+    "PGSSLKEY",
+    "PGSSLROOTCERT",
+    "PGSSLCRL",
+    "PGSSLNEGOTIATION",
+    "PGGSSENCMODE",
+    "PGREQUIREAUTH",
+    "PGCHANNELBINDING",
+    "PGTARGETSESSIONATTRS",
+    "PGLOADBALANCEHOSTS",
+    "PGCLIENTENCODING",
+    "PGDATESTYLE",
+    "PGTZ",
+    "PGCONNECT_TIMEOUT",
+    "PGDATA",
+    "PGSYSCONFDIR",
+    "PGSSLCOMPRESSION",
+];
+
 /// Returns the major version that a data directory belongs to.
 pub(super) fn version_of(data: &Path) -> Result<String> {
     let file = data.join("PG_VERSION");

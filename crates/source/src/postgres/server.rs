@@ -75,6 +75,13 @@ impl Address {
         Ok(Server { client, version })
     }
 
+    /// Returns the user, and the database that is meant where none is named.
+    pub(super) fn names(&self) -> (Option<String>, String) {
+        let user = self.0.get_user().map(str::to_owned);
+        let database = self.0.get_dbname().map(str::to_owned).or_else(|| user.clone());
+        (user, database.unwrap_or_else(|| "postgres".into()))
+    }
+
     /// Returns what PostgreSQL's own programs need to get there: variables of their environment, the password among them.
     pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
         let config = &self.0;

@@ -1,0 +1,324 @@
+//! A server that reads what was restored beside, for one run, and is thrown away.
+//!
+//! It is kept from everything: a socket in a folder that only its user may enter and no TCP, a configuration of ours alone, no libraries that
+//! others have it load, no workers, no archive, nothing to replicate from, and every transaction read-only. It runs as the owner of the
+//! data, never as root, and ends with us.
+
+use super::programs::{STRAY, program, version_of};
+use super::server::sort;
+use crate::error::at;
+use crate::program::Running;
+use crate::{Error, Kind, Program, Result};
+use postgres::error::SqlState;
+use postgres::{Client, Config, NoTls};
+use rustix::process::Signal;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often it is looked after: its words are read, so that it is never stuck in them.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How often a person is told that it still recovers.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+/// How long it may take to end, before it is killed.
+const END_WITHIN: Duration = Duration::from_secs(30);
+/// How long one question may wait for its connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// The port, which only names its socket.
+const PORT: u16 = 5432;
+/// The longest path that the kernel takes for a socket, and how long its name is.
+const SOCKET_BYTES_MAX: usize = 107 - "/.s.PGSQL.5432".len();
+/// What begins our own settings in `postgresql.auto.conf`; all that is before is the cluster's.
+const OURS: &str = "# releve:";
+/// How many prepared transactions more than the cluster had may come up while it recovers: the log may tell of a higher limit.
+const PREPARED_MORE: u32 = 256;
+
+/// What stands in every session, whatever a database or a user was given: it can neither write nor load a library.
+const SESSION: &str = "-c default_transaction_read_only=on -c session_preload_libraries= -c local_preload_libraries= \
+    -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+
+/// A server that was started. Dropped, it ends.
+struct Server {
+    running: Mutex<Running>,
+    is_done: AtomicBool,
+}
+
+/// One that has recovered.
+pub(super) struct Aside {
+    sockets: PathBuf,
+    version: String,
+    owner: (u32, u32),
+    /// One who may read everything.
+    user: String,
+    programs: Option<PathBuf>,
+}
+
+/// What is started, and who waits for it.
+pub(super) struct Start<'a> {
+    pub(super) data: &'a Path,
+    /// A folder that isn't there yet, for its socket and its configuration.
+    pub(super) room: &'a Path,
+    /// Who may be a user of this cluster.
+    pub(super) users: &'a [&'a str],
+    pub(super) programs: Option<&'a Path>,
+    pub(super) told: &'a dyn Fn(&str),
+    /// Whether nobody waits any more.
+    pub(super) is_over: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// Returns who owns a cluster, and so runs its server. The error says why he can't.
+pub(super) fn owner(data: &Path) -> Result<(u32, u32)> {
+    let probe = data.join("PG_VERSION");
+    let found = fs::metadata(&probe).map_err(|error| Error::io(at("look at", &probe), error))?;
+    let place = || format!("start a server on {}", data.display());
+    let is_root = rustix::process::geteuid().is_root();
+    if found.uid() == 0 && is_root {
+        let why = "it belongs to root, and PostgreSQL refuses to run as root: run this as another user";
+        return Err(Error::new(place(), Kind::Invalid(why.into())));
+    }
+    let owner = (found.uid(), found.gid());
+    let reads = Program::new(["/usr/bin/test".as_ref(), "-r".as_ref(), probe.as_os_str()])?;
+    match reads.by(owner.0, owner.1).run() {
+        Ok(()) => Ok(owner),
+        Err(_) => {
+            let why = format!(
+                "its owner (user {}) can't get there: choose a folder that everybody may enter, --work DIR",
+                owner.0
+            );
+            Err(Error::new(place(), Kind::Invalid(why)))
+        }
+    }
+}
+
+/// Starts a server and hands it to `work` once it has recovered. It has ended when this returns.
+pub(super) fn with<T>(start: &Start<'_>, work: impl FnOnce(&Aside) -> Result<T>) -> Result<T> {
+    let owner = owner(start.data)?;
+    let version = version_of(start.data)?;
+    configure(start, owner, &version)?;
+    let config = start.room.join("postgresql.conf");
+    let postgres = program("postgres", &version, start.programs)?;
+    let mut command = vec![postgres.into_os_string(), "-D".into(), start.data.into(), "-c".into()];
+    command.push(format!("config_file={}", config.display()).into());
+    let program = Program::new(command)?.by(owner.0, owner.1).ending_with_us().without(&STRAY);
+    let running =
+        program.environment(vec![("LC_ALL", "C".into())]).within(Duration::MAX).start(Stdio::null());
+    let running =
+        running.map_err(|why| Error::new(at("start a server on", start.data), Kind::Program(why)))?;
+    let server = Server { running: Mutex::new(running), is_done: AtomicBool::new(false) };
+    let result = std::thread::scope(|scope| {
+        scope.spawn(|| server.watch(start.is_over));
+        let _done = Done(&server.is_done);
+        let user = server.recovered(start)?;
+        let programs = start.programs.map(Path::to_owned);
+        work(&Aside { sockets: start.room.to_owned(), version, owner, user, programs })
+    });
+    server.end();
+    match result {
+        Err(_) if (start.is_over)() => {
+            Err(Error::new("read what was restored", Kind::Program("stopped".into())))
+        }
+        other => other,
+    }
+}
+
+/// Lets the one who looks after a server go, on every way out.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Server {
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads its words, and ends it when nobody waits any more: whoever reads from it then hears of that.
+    fn watch(&self, is_over: &(dyn Fn() -> bool + Sync)) {
+        let mut was_told = false;
+        while !self.is_done.load(Ordering::Relaxed) {
+            if self.running().over().is_some() {
+                return;
+            }
+            if is_over() && !was_told {
+                self.running().signal(Signal::INT);
+                was_told = true;
+            }
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+
+    /// Waits until it has recovered, and returns a user that may read everything.
+    fn recovered(&self, start: &Start<'_>) -> Result<String> {
+        let place = || at("recover", start.data);
+        let (begun, mut tell_at) = (Instant::now(), Instant::now() + TELL_EVERY);
+        loop {
+            if let Some(why) = self.running().over() {
+                return Err(Error::new(place(), Kind::Program(why)));
+            }
+            match superuser(start) {
+                Ok(Some(user)) => return Ok(user),
+                Ok(None) => {
+                    let why = format!(
+                        "none of its users {} is there, and no other name is known here",
+                        start.users.join(", ")
+                    );
+                    return Err(Error::new(place(), Kind::Invalid(why)));
+                }
+                // Not ready to let anybody in.
+                Err(_) => {}
+            }
+            if Instant::now() >= tell_at {
+                (start.told)(&format!("it recovers since {} s", begun.elapsed().as_secs()));
+                tell_at = Instant::now() + TELL_EVERY;
+            }
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+
+    /// Ends it: in order, and if that takes too long at once.
+    fn end(&self) {
+        let begun = Instant::now();
+        let mut last = None;
+        while self.running().over().is_none() {
+            let signal = match begun.elapsed() {
+                passed if passed > END_WITHIN => return,
+                passed if passed > END_WITHIN / 2 => Signal::QUIT,
+                _ => Signal::INT,
+            };
+            if last != Some(signal) {
+                self.running().signal(signal);
+                last = Some(signal);
+            }
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+}
+
+/// Returns a user that may read everything; `None` if nobody knows the cluster's users. The error is one of the server that may pass.
+fn superuser(start: &Start<'_>) -> Result<Option<String>, postgres::Error> {
+    let question = "SELECT rolname::text FROM pg_roles WHERE rolsuper AND rolcanlogin ORDER BY oid LIMIT 1";
+    for user in start.users {
+        for database in ["postgres", "template1"] {
+            match connect(start.room, user, database).and_then(|mut client| client.query_opt(question, &[])) {
+                Ok(Some(row)) => return Ok(Some(row.get(0))),
+                Ok(None) => return Ok(None),
+                // This user, or this database, is not there: another may be.
+                Err(error) if error.code().is_some_and(|code| *code != SqlState::CANNOT_CONNECT_NOW) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn connect(sockets: &Path, user: &str, database: &str) -> Result<Client, postgres::Error> {
+    let mut config = Config::new();
+    config.host_path(sockets).port(PORT).user(user).dbname(database).connect_timeout(CONNECT_WITHIN);
+    config.options(SESSION).application_name("releve").connect(NoTls)
+}
+
+/// Writes all that leads the server, and takes away what led it before.
+fn configure(start: &Start<'_>, owner: (u32, u32), version: &str) -> Result<()> {
+    let room = start.room;
+    if room.as_os_str().len() > SOCKET_BYTES_MAX {
+        let why = format!(
+            "a socket there would have too long a path: choose a shorter one than {}",
+            room.display()
+        );
+        return Err(Error::new("start a server", Kind::Invalid(why)));
+    }
+    let auto = start.data.join("postgresql.auto.conf");
+    let text = fs::read_to_string(&auto).map_err(|error| Error::io(at("read", &auto), error))?;
+    let ours: String =
+        text.lines().skip_while(|line| !line.starts_with(OURS)).map(|line| format!("{line}\n")).collect();
+    fs::write(&auto, ours).map_err(|error| Error::io(at("write", &auto), error))?;
+    let limits = limits(start, owner, version)?;
+    let event_triggers = match version.parse::<u32>() {
+        Ok(17..) => "event_triggers = off\n",
+        _ => "",
+    };
+    let path = room.display().to_string().replace('\'', "''");
+    let settings = format!(
+        "hba_file = '{path}/pg_hba.conf'\nident_file = '{path}/pg_ident.conf'\nunix_socket_directories = '{path}'\n\
+        listen_addresses = ''\nport = {PORT}\nunix_socket_permissions = 0700\nssl = off\n\
+        default_transaction_read_only = on\narchive_mode = off\nhot_standby = off\n{event_triggers}\
+        shared_preload_libraries = ''\nautovacuum = off\nmax_worker_processes = 0\nmax_logical_replication_workers = 0\n\
+        max_parallel_workers = 0\nmax_wal_senders = 0\nmax_replication_slots = 0\nsynchronous_standby_names = ''\n\
+        fsync = off\njit = off\nhuge_pages = off\ndynamic_shared_memory_type = mmap\n\
+        logging_collector = off\nlog_destination = 'stderr'\nlog_line_prefix = ''\nlc_messages = 'C'\n{limits}"
+    );
+    let write = || -> std::io::Result<()> {
+        fs::DirBuilder::new().mode(0o700).create(room)?;
+        for (name, text) in [
+            ("postgresql.conf", settings.as_str()),
+            ("pg_hba.conf", "local all all trust\n"),
+            ("pg_ident.conf", ""),
+        ] {
+            fs::write(room.join(name), text)?;
+            give(&room.join(name), owner)?;
+        }
+        give(room, owner)
+    };
+    write().map_err(|error| Error::io(at("make the folder", room), error))
+}
+
+/// Gives a file to who runs the server. Whoever isn't root runs it himself.
+fn give(path: &Path, (uid, gid): (u32, u32)) -> std::io::Result<()> {
+    if rustix::process::geteuid().is_root() { chown(path, Some(uid), Some(gid)) } else { Ok(()) }
+}
+
+/// Returns the limits that the cluster had, as settings: what it had open must have room again, and so must the locks of a dump of all.
+fn limits(start: &Start<'_>, owner: (u32, u32), version: &str) -> Result<String> {
+    let control = program("pg_controldata", version, start.programs)?;
+    let program = Program::new([control.as_os_str(), start.data.as_os_str()])?.by(owner.0, owner.1);
+    let said = program.environment(vec![("LC_ALL", "C".into())]).without(&STRAY).output();
+    let said = said.map_err(|why| Error::new(at("look at", start.data), Kind::Program(why)))?;
+    let said = String::from_utf8_lossy(&said);
+    let value = |name: &str| -> u32 {
+        let line = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(" setting:"));
+        line.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
+    };
+    Ok(format!(
+        "max_connections = {}\nmax_locks_per_transaction = {}\nmax_prepared_transactions = {}\n",
+        value("max_connections").max(20),
+        value("max_locks_per_xact").max(64),
+        value("max_prepared_xacts").saturating_add(PREPARED_MORE),
+    ))
+}
+
+impl Aside {
+    pub(super) fn connect(&self, database: &str) -> Result<Client> {
+        let connected = connect(&self.sockets, &self.user, database);
+        connected.map_err(|error| sort(format!("open the database {database}"), &error))
+    }
+
+    /// Returns `pg_dump` of one database, with these arguments more.
+    pub(super) fn pg_dump(
+        &self,
+        database: &str,
+        arguments: impl IntoIterator<Item = String>,
+    ) -> Result<Program> {
+        let dump = program("pg_dump", &self.version, self.programs.as_deref())?;
+        let quoted = |value: &str| format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"));
+        let to = format!(
+            "--dbname=host={} port={PORT} user={} dbname={}",
+            quoted(&self.sockets.display().to_string()),
+            quoted(&self.user),
+            quoted(database)
+        );
+        let mut command =
+            vec![dump.into_os_string(), "--no-password".into(), "--lock-wait-timeout=60000".into()];
+        command.push(to.into());
+        command.extend(arguments.into_iter().map(Into::into));
+        let environment = vec![("PGOPTIONS", SESSION.to_owned()), ("PGAPPNAME", "releve".to_owned())];
+        let program = Program::new(command)?.environment(environment).without(&STRAY);
+        Ok(program.by(self.owner.0, self.owner.1).ending_with_us().within(Duration::MAX))
+    }
+}
