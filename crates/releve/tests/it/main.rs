@@ -19,6 +19,7 @@ mod keys;
 mod killed;
 mod main_job;
 mod mariadb;
+mod mariadb_log;
 mod oracle;
 mod postgres;
 mod recovery;

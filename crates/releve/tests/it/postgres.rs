@@ -39,7 +39,7 @@ fn numbers(cluster: &Postgres) -> String {
 }
 
 /// Returns the instant up to which everything is promised to be in the vaults, as the server writes times.
-fn promised(world: &World) -> String {
+pub(crate) fn promised(world: &World) -> String {
     log_of(world)["until"].as_str().unwrap().replace('T', " ").trim_end_matches('Z').to_owned()
 }
 
@@ -109,10 +109,10 @@ impl Drop for Writer {
 }
 
 /// An agent that runs; killed when dropped.
-struct Agent(Child);
+pub(crate) struct Agent(Child);
 
 impl Agent {
-    fn begin(world: &World) -> Self {
+    pub(crate) fn begin(world: &World) -> Self {
         let log = std::fs::File::create(world.path("agent.log")).unwrap();
         Self(world.command(&["agent"]).stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
@@ -125,12 +125,12 @@ impl Drop for Agent {
     }
 }
 
-fn log_of(world: &World) -> Value {
+pub(crate) fn log_of(world: &World) -> Value {
     world.run(&["status", "--json"]).json()["systems"][0]["log"].clone()
 }
 
 /// Waits until the log in the vaults reaches what is committed now.
-fn wait_for_log(world: &World) {
+pub(crate) fn wait_for_log(world: &World) {
     let now = jiff::Timestamp::now().to_string();
     let reached = || log_of(world)["until"].as_str().is_some_and(|until| until > now.as_str());
     let said = || std::fs::read_to_string(world.path("agent.log")).unwrap_or_default();
