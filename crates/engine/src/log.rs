@@ -116,16 +116,19 @@ impl<'a> Carrier<'a> {
         Ok(carried)
     }
 
-    /// Returns up to where all vaults that were looked into hold the log, or else from where on they need it.
+    /// Returns the name of the newest file of the log that all vaults hold that were looked into, or the position from where on one needs it.
     pub fn held(&self) -> Option<String> {
         let held = |seen: &Seen| {
             let positions = seen.files.keys().filter_map(|path| match self.file_at(path)?.kind {
-                LogKind::Whole(position) | LogKind::Partial(position) => Some(position),
+                LogKind::Whole(position) | LogKind::Partial(position) => {
+                    Some((position, path.file_name()?.to_str()?.to_owned()))
+                }
                 LogKind::Always => None,
             });
-            positions.max().or_else(|| seen.oldest.clone())
+            let needed = || seen.oldest.clone().map(|oldest| (oldest.clone(), oldest));
+            positions.max().or_else(needed)
         };
-        self.seen.values().filter_map(held).min()
+        self.seen.values().filter_map(held).min().map(|(_, name)| name)
     }
 
     /// Returns what the file at a path is to the log: its name says it, wherever it lies.

@@ -155,7 +155,8 @@ pub trait Log {
     fn history(&self, name: &str, text: &str, file_bytes: u64) -> Option<(u32, Vec<(u32, String)>)>;
 
     /// Begins to receive it from the running system into `spool`, a folder that exists and holds what was received before: of whole files the
-    /// newest at least. Where it is empty, `held` is the newest position that all vaults hold. What the system has left for another history goes
+    /// newest at least. Where it is empty, `held` is the name of the newest
+    /// file that all vaults hold, or the position from where on they need it. What the system has left for another history goes
     /// into a folder in it.
     fn receive(&self, spool: &Path, held: Option<&str>) -> Result<Box<dyn Receiver>>;
 

@@ -165,8 +165,8 @@ fn carry_out(
     }
     check(client)?;
     if begins_anew {
-        // Its files are told apart by the second in which they were begun.
-        session.say("DO SLEEP(1.1);\nRESET MASTER;\n")?;
+        // Its files are told apart by the second in which they were begun, of which the replay has made another.
+        session.say("SET TIMESTAMP = DEFAULT;\nDO SLEEP(1.1);\nRESET MASTER;\n")?;
     }
     session.say(after)?;
     session.end()?;

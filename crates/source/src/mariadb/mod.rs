@@ -206,9 +206,9 @@ impl Log for Mariadb {
         if to.is_some() || !binlog::is_kept(&client)? {
             return Ok(());
         }
-        let held = binlog::replay::newest(&Log::landing(self, restored, to))?;
+        let held = Log::landing(self, restored, to);
         // A fresh server has nothing of it.
-        let Some(mut stream) = Stream::resume(client, spool, held)? else { return Ok(()) };
+        let Some(mut stream) = Stream::resume(client, spool, &held)? else { return Ok(()) };
         match stream.catch_up(CATCH_UP_WITHIN)? {
             true => Ok(()),
             false => {

@@ -55,9 +55,9 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Returns the place of the file that is needed first.
+    /// Returns the place of the file that is needed first, or an earlier one.
     pub(super) fn place(&self) -> Option<Place> {
-        Some(Place { created: self.created, number: piece::number(&self.from.file)?, piece: 0 })
+        Some(Place { order: self.created, number: piece::number(&self.from.file)?, piece: 0 })
     }
 }
 

@@ -1,8 +1,11 @@
 //! The pieces in which a binary log is kept, and their positions.
 //!
-//! `mariadb-bin.000042.6B089F8D.0003` is the fourth piece of the file of that number that the server began in that second. All pieces of a file are
-//! equally long but the last, which is shorter, and empty if need be: so a whole piece tells whether one more must follow. Behind one another
-//! they are the file.
+//! `mariadb-bin.000042.6B089F8D.6B089F8D.0003` is the fourth piece of the file of that number that the server began in that second. All pieces of a
+//! file are equally long but the last, which is shorter, and empty if need be: so a whole piece tells whether one more must follow. Behind one
+//! another they are the file.
+//!
+//! A server says that it began a file when the statement began that made it do so, which may be earlier than the file before. So the second stands there
+//! twice: as the server says it, to tell the file, and as it is in order, which is never earlier than that of the file before.
 
 use crate::{LogFile, LogKind};
 use std::path::Path;
@@ -13,11 +16,11 @@ pub(super) const PIECE_BYTES: u64 = 16 << 20;
 /// What ends the name of a piece to which something may be added.
 pub(super) const PARTIAL: &str = ".partial";
 
-/// Which piece, of which file. In order, as long as the server's clock isn't set back.
+/// Which piece, of which file. In order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::mariadb) struct Place {
-    /// When the server began the file, in seconds since 1970.
-    pub(in crate::mariadb) created: u32,
+    /// When the server began the file, in seconds since 1970, and not before the one that it follows on.
+    pub(in crate::mariadb) order: u32,
     /// The number of the file.
     pub(in crate::mariadb) number: u64,
     /// The number of the piece in the file.
@@ -27,7 +30,7 @@ pub(in crate::mariadb) struct Place {
 impl Place {
     /// Returns it as a text; texts are in the same order.
     pub(in crate::mariadb) fn position(self) -> String {
-        format!("{:08X}{:010}{:04X}", self.created, self.number, self.piece)
+        format!("{:08X}{:010}{:04X}", self.order, self.number, self.piece)
     }
 
     /// Reads a position.
@@ -35,7 +38,7 @@ impl Place {
         let is_plain = text.len() == 22 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let parts = is_plain.then(|| Some((text.get(..8)?, text.get(8..18)?, text.get(18..)?))).flatten()?;
         Some(Self {
-            created: u32::from_str_radix(parts.0, 16).ok()?,
+            order: u32::from_str_radix(parts.0, 16).ok()?,
             number: parts.1.parse().ok()?,
             piece: u32::from_str_radix(parts.2, 16).ok()?,
         })
@@ -43,7 +46,7 @@ impl Place {
 
     /// Returns whether both are of one file.
     pub(super) fn is_beside(self, other: Self) -> bool {
-        (self.created, self.number) == (other.created, other.number)
+        (self.order, self.number) == (other.order, other.number)
     }
 }
 
@@ -52,6 +55,8 @@ impl Place {
 pub(super) struct Piece {
     /// What the server calls the file.
     pub(super) file: String,
+    /// When the server says that it began it, in seconds since 1970.
+    pub(super) created: u32,
     pub(super) place: Place,
     pub(super) is_whole: bool,
 }
@@ -64,20 +69,21 @@ impl Piece {
             None => (name, true),
         };
         let (rest, piece) = plain.rsplit_once('.')?;
+        let (rest, order) = rest.rsplit_once('.')?;
         let (file, created) = rest.rsplit_once('.')?;
         let hex = |text: &str, digits: usize| {
             let is_plain = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
             is_plain.then(|| u32::from_str_radix(text, 16).ok()).flatten()
         };
-        let place = Place { created: hex(created, 8)?, number: number(file)?, piece: hex(piece, 4)? };
-        Some(Self { file: file.to_owned(), place, is_whole })
+        let place = Place { order: hex(order, 8)?, number: number(file)?, piece: hex(piece, 4)? };
+        Some(Self { file: file.to_owned(), created: hex(created, 8)?, place, is_whole })
     }
 
     /// Returns the name of its file.
     pub(super) fn name(&self) -> String {
-        let Place { created, piece, .. } = self.place;
+        let Place { order, piece, .. } = self.place;
         let end = if self.is_whole { "" } else { PARTIAL };
-        format!("{}.{created:08X}.{piece:04X}{end}", self.file)
+        format!("{}.{:08X}.{order:08X}.{piece:04X}{end}", self.file, self.created)
     }
 }
 
@@ -93,7 +99,7 @@ pub(in crate::mariadb) fn log_file(name: &str) -> Option<LogFile> {
     let piece = Piece::parse(name)?;
     let position = piece.place.position();
     // A folder for each file of the server: what is added then writes few names anew.
-    let folder = format!("{}.{:08X}", piece.file, piece.place.created);
+    let folder = format!("{}.{:08X}", piece.file, piece.place.order);
     let kind = if piece.is_whole { LogKind::Whole(position) } else { LogKind::Partial(position) };
     Some(LogFile { path: Path::new(&folder).join(name), kind })
 }
@@ -112,7 +118,7 @@ pub(in crate::mariadb) fn gap(before: &str, whole: Option<u64>, next: &str) -> O
             if is_next { None } else { rest() }
         }
         Some(_) => {
-            let is_next = next.number == before.number + 1 && next.piece == 0 && next.created >= before.created;
+            let is_next = next.number == before.number + 1 && next.piece == 0 && next.order >= before.order;
             (!is_next).then(|| format!("binary log {:06}", before.number + 1))
         }
     }
@@ -123,18 +129,18 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn place(created: u32, number: u64, piece: u32) -> Place {
-        Place { created, number, piece }
+    fn place(order: u32, number: u64, piece: u32) -> Place {
+        Place { order, number, piece }
     }
 
     #[test]
     fn each_piece_has_its_place_in_the_log() {
-        let whole = log_file("shop.bin.000042.6B089F8D.000A").unwrap();
-        assert_eq!(whole.path, Path::new("shop.bin.000042.6B089F8D/shop.bin.000042.6B089F8D.000A"));
-        assert_eq!(whole.kind, LogKind::Whole("6B089F8D0000000042000A".into()));
-        let partial = log_file("shop.bin.000042.6B089F8D.000A.partial").unwrap();
-        assert_eq!(partial.kind, LogKind::Partial("6B089F8D0000000042000A".into()));
-        for name in ["mariadb-bin.000042", "mariadb-bin.index", "mariadb-bin.42.6B089F8D.0000", "incoming-12"] {
+        let whole = log_file("shop.bin.000042.6B089F8D.6B089F90.000A").unwrap();
+        assert_eq!(whole.path, Path::new("shop.bin.000042.6B089F90/shop.bin.000042.6B089F8D.6B089F90.000A"));
+        assert_eq!(whole.kind, LogKind::Whole("6B089F900000000042000A".into()));
+        let partial = log_file("shop.bin.000042.6B089F8D.6B089F90.000A.partial").unwrap();
+        assert_eq!(partial.kind, LogKind::Partial("6B089F900000000042000A".into()));
+        for name in ["mariadb-bin.000042", "mariadb-bin.index", "mariadb-bin.42.6B089F8D.6B089F8D.0000", "incoming-12"] {
             assert!(log_file(name).is_none(), "{name}");
         }
     }
@@ -159,7 +165,7 @@ mod tests {
             let (a, b) = (place(a.0, a.1, a.2), place(b.0, b.1, b.2));
             prop_assert_eq!(a.cmp(&b), a.position().cmp(&b.position()));
             prop_assert_eq!(Place::parse(&a.position()), Some(a));
-            let piece = Piece { file: format!("bin.{:06}", a.number), place: a, is_whole: b.piece % 2 == 0 };
+            let piece = Piece { file: format!("bin.{:06}", a.number), created: b.order, place: a, is_whole: b.piece % 2 == 0 };
             prop_assert_eq!(Piece::parse(&piece.name()), Some(piece));
         }
 

@@ -4,6 +4,7 @@
 //! server was seen to go on to the next: so whatever is not known to follow is never taken for what follows.
 
 use super::piece::{PARTIAL, PIECE_BYTES, Piece, Place, number};
+use super::replay::newest;
 use super::{Position, check, created, end};
 use crate::error::at;
 use crate::mariadb::client::Client;
@@ -29,10 +30,10 @@ pub(in crate::mariadb) struct Stream {
     running: Running,
     incoming: Incoming,
     spool: PathBuf,
-    /// The first file that comes.
-    start: Place,
-    /// What comes before is in the vaults already.
+    /// From here on the spool gets it.
     known: Place,
+    /// For each file its place in order.
+    orders: BTreeMap<u64, u32>,
     /// How many pieces of each file are in the spool, whole.
     pieces: BTreeMap<u64, u32>,
     /// Up to which file and byte all was there when it was asked last.
@@ -58,14 +59,14 @@ struct Coming {
 }
 
 impl Stream {
-    /// Begins where the spool ends, or else at `held`: what the vaults hold. Where the server has that no more, or has begun its log anew, it begins with
-    /// the oldest that there is.
+    /// Begins where the spool ends, or else at `held`, the name of the newest piece that the vaults hold or a position. Where the server has that no
+    /// more, or has begun its log anew, it begins with the oldest that there is.
     pub(in crate::mariadb) fn begin(client: Client, spool: &Path, held: Option<&str>) -> Result<Self> {
         check(&client)?;
         let listed = listed(&client)?;
         let mut known = candidates(spool)?;
         if known.is_empty() {
-            known.extend(held.and_then(Place::parse));
+            known.extend(held.and_then(Known::read));
         }
         let (oldest, newest) = match (listed.first(), listed.last()) {
             (Some(oldest), Some(newest)) => (oldest, newest),
@@ -74,15 +75,20 @@ impl Stream {
         let start = match follow(&client, &listed, &known)? {
             Some(start) => start,
             // Before the first point there is nothing to roll forward.
-            None if known.is_empty() => (newest.clone(), first_piece(&client, newest)?),
-            None => (oldest.clone(), first_piece(&client, oldest)?),
+            None if known.is_empty() => (newest.clone(), first_piece(&client, newest, 0)?),
+            None => {
+                // What is no continuation comes behind all that there is.
+                let last = known.iter().map(|known| known.place.order).max().unwrap_or(0);
+                (oldest.clone(), first_piece(&client, oldest, last.saturating_add(1))?)
+            }
         };
         Self::start(client, spool, start)
     }
 
-    /// Begins at `held`, from where on the spool may have let go of some, or else where the spool ends; `None` where the server can't go on from there.
-    pub(in crate::mariadb) fn resume(client: Client, spool: &Path, held: Option<Place>) -> Result<Option<Self>> {
-        let mut known: Vec<Place> = held.into_iter().collect();
+    /// Begins at the newest piece in the folder `held`, from where on the spool may have let go of some, or else where the spool ends; `None` where the
+    /// server can't go on from there.
+    pub(in crate::mariadb) fn resume(client: Client, spool: &Path, held: &Path) -> Result<Option<Self>> {
+        let mut known: Vec<Known> = newest(held)?.iter().map(Known::of).collect();
         known.extend(candidates(spool)?);
         let start = follow(&client, &listed(&client)?, &known)?;
         start.map(|start| Self::start(client, spool, start)).transpose()
@@ -101,9 +107,9 @@ impl Stream {
         // If we die it must not stay: whoever comes after us wants its place.
         let program = client.program("mariadb-binlog", options)?.within(Duration::MAX).ending_with_us();
         let running = program.start(Stdio::null()).map_err(|why| broken(&client, &why))?;
-        let start = Place { piece: 0, ..known };
+        let orders = BTreeMap::from([(known.number, known.order)]);
         let (spool, pieces) = (spool.to_owned(), BTreeMap::new());
-        Ok(Self { client, running, incoming, spool, start, known, pieces, reached: (None, 0) })
+        Ok(Self { client, running, incoming, spool, known, orders, pieces, reached: (None, 0) })
     }
 
     /// Returns the files that have begun to come, in order.
@@ -131,6 +137,10 @@ impl Stream {
     /// Puts into the spool what has come; of the newest file no more than `end` says.
     fn publish(&mut self, end: Option<&Position>) -> Result<()> {
         let coming = self.coming()?;
+        for file in &coming {
+            let before = self.orders.range(..file.number).next_back().map_or(0, |(_, order)| *order);
+            self.orders.entry(file.number).or_insert(before.max(file.created));
+        }
         // From the newest on: a file is finished only in a spool that has what follows.
         for (nth, file) in coming.iter().rev().enumerate() {
             let is_newest = nth == 0;
@@ -146,14 +156,16 @@ impl Stream {
 
     fn publish_file(&mut self, file: &Coming, bytes: u64, is_finished: bool) -> io::Result<()> {
         let mut from = File::open(&file.path)?;
+        let order = self.orders.get(&file.number).copied().unwrap_or(file.created);
         let mut next = self.pieces.get(&file.number).copied().unwrap_or(0);
         loop {
             let begin = u64::from(next) * PIECE_BYTES;
             let length = bytes.saturating_sub(begin).min(PIECE_BYTES);
-            let place = Place { created: file.created, number: file.number, piece: next };
+            let place = Place { order, number: file.number, piece: next };
             let is_whole = length == PIECE_BYTES || is_finished;
             if place >= self.known {
-                self.write(&mut from, begin, length, &Piece { file: file.name.clone(), place, is_whole })?;
+                let piece = Piece { file: file.name.clone(), created: file.created, place, is_whole };
+                self.write(&mut from, begin, length, &piece)?;
             }
             if length < PIECE_BYTES {
                 break;
@@ -200,8 +212,7 @@ impl Stream {
         loop {
             let newest = self.coming()?.pop();
             let is_there = newest.is_some_and(|newest| {
-                let at = (Some(newest.number), newest.bytes);
-                newest.created >= self.start.created && at >= place
+                (Some(newest.number), newest.bytes) >= place
             });
             if is_there {
                 // A log that was begun anew in this moment has files of the same names: then nothing more comes, which is seen at once.
@@ -226,7 +237,7 @@ impl Stream {
 
 impl Receiver for Stream {
     fn position(&self) -> Option<String> {
-        Some(self.start.position())
+        Some(Place { piece: 0, ..self.known }.position())
     }
 
     fn catch_up(&mut self, within: Duration) -> Result<bool> {
@@ -266,16 +277,36 @@ fn listed(client: &Client) -> Result<Vec<String>> {
     Ok(rows.into_iter().filter_map(|row| row.into_iter().next()).collect())
 }
 
-fn first_piece(client: &Client, file: &str) -> Result<Place> {
+fn first_piece(client: &Client, file: &str, least: u32) -> Result<Place> {
     let number = number(file).ok_or_else(|| super::invalid(client, &format!("{file} has no number")))?;
-    Ok(Place { created: created(client, file)?, number, piece: 0 })
+    Ok(Place { order: created(client, file)?.max(least), number, piece: 0 })
+}
+
+/// A piece that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    created: u32,
+    place: Place,
+}
+
+impl Known {
+    fn of(piece: &Piece) -> Self {
+        Self { created: piece.created, place: piece.place }
+    }
+
+    /// Reads the name of a piece, or a position.
+    fn read(text: &str) -> Option<Self> {
+        let piece = Piece::parse(text);
+        let of_position = || Place::parse(text).map(|place| Self { created: place.order, place });
+        piece.as_ref().map(Self::of).or_else(of_position)
+    }
 }
 
 /// Returns where the server goes on from one of these pieces, by its name for the file.
-fn follow(client: &Client, listed: &[String], known: &[Place]) -> Result<Option<(String, Place)>> {
-    for place in known {
+fn follow(client: &Client, listed: &[String], known: &[Known]) -> Result<Option<(String, Place)>> {
+    for Known { created: made, place } in known {
         let Some(file) = listed.iter().find(|file| number(file) == Some(place.number)) else { continue };
-        if created(client, file)? == place.created {
+        if created(client, file)? == *made {
             return Ok(Some((file.clone(), *place)));
         }
     }
@@ -283,33 +314,34 @@ fn follow(client: &Client, listed: &[String], known: &[Place]) -> Result<Option<
 }
 
 /// Returns the pieces from which the spool can go on, best first: the earliest of the newest files that isn't finished, and the newest.
-fn candidates(spool: &Path) -> Result<Vec<Place>> {
+fn candidates(spool: &Path) -> Result<Vec<Known>> {
     let wrong = |error| Error::io(at("read", spool), error);
-    // By file: the first piece that something may be added to, or else the last.
     let mut files: BTreeMap<(u32, u64), Vec<Piece>> = BTreeMap::new();
     for entry in fs::read_dir(spool).map_err(wrong)? {
         let name = entry.map_err(wrong)?.file_name();
         if let Some(piece) = name.to_str().and_then(Piece::parse) {
-            files.entry((piece.place.created, piece.place.number)).or_default().push(piece);
+            files.entry((piece.place.order, piece.place.number)).or_default().push(piece);
         }
     }
+    // The first piece of a file that something may be added to.
     let open = |pieces: &[Piece]| {
         let whole = |place| pieces.iter().any(|piece| piece.is_whole && piece.place == place);
-        pieces.iter().filter(|piece| !piece.is_whole && !whole(piece.place)).map(|piece| piece.place).min()
+        let open = pieces.iter().filter(|piece| !piece.is_whole && !whole(piece.place));
+        open.min_by_key(|piece| piece.place).map(Known::of)
     };
     let mut newest_first = files.values().rev();
     let Some(newest) = newest_first.next() else { return Ok(Vec::new()) };
-    let last = newest.iter().map(|piece| piece.place).max();
+    let last = newest.iter().max_by_key(|piece| piece.place).map(Known::of);
     let newest = open(newest).or(last);
     let mut earliest = newest;
     for pieces in newest_first {
-        let Some(place) = open(pieces) else { break };
-        if earliest.is_none_or(|earliest| earliest.number != place.number + 1) {
+        let Some(before) = open(pieces) else { break };
+        if earliest.is_none_or(|earliest| earliest.place.number != before.place.number + 1) {
             break;
         }
-        earliest = Some(place);
+        earliest = Some(before);
     }
-    let mut candidates: Vec<Place> = earliest.into_iter().chain(newest).collect();
+    let mut candidates: Vec<Known> = earliest.into_iter().chain(newest).collect();
     candidates.dedup();
     Ok(candidates)
 }
@@ -325,24 +357,24 @@ fn broken(client: &Client, why: &str) -> Error {
 mod tests {
     use super::*;
 
-    fn spool(names: &[&str]) -> (tempfile::TempDir, Vec<Place>) {
+    /// Returns where a spool with these pieces goes on: number of the file, and piece.
+    fn goes_on(names: &[&str]) -> Vec<(u64, u32)> {
         let folder = tempfile::tempdir().unwrap();
         names.iter().for_each(|name| fs::write(folder.path().join(name), "x").unwrap());
         let found = candidates(folder.path()).unwrap();
-        (folder, found)
+        found.iter().map(|known| (known.place.number, known.place.piece)).collect()
     }
 
     #[test]
     fn it_goes_on_from_the_earliest_file_that_is_not_finished_and_follows_on_the_next() {
-        let place = |created, number, piece| Place { created, number, piece };
-        assert_eq!(spool(&[]).1, []);
-        let names = ["b.000003.00000064.0002", "b.000004.00000065.0001.partial", "b.000004.00000065.0000"];
-        assert_eq!(spool(&names).1, [place(0x65, 4, 1)]);
+        assert_eq!(goes_on(&[]), []);
+        let first = "b.000003.00000064.00000064.0002";
+        let second = "b.000004.00000065.00000065";
+        assert_eq!(goes_on(&[first, &format!("{second}.0001.partial"), &format!("{second}.0000")]), [(4, 1)]);
         // Killed between the two.
-        let names = ["b.000003.00000064.0002.partial", "b.000004.00000065.0000.partial"];
-        assert_eq!(spool(&names).1, [place(0x64, 3, 2), place(0x65, 4, 0)]);
+        let partial = |name: &str| format!("{name}.partial");
+        assert_eq!(goes_on(&[&partial(first), &format!("{second}.0000.partial")]), [(3, 2), (4, 0)]);
         // Left from another history.
-        let names = ["b.000007.00000064.0002.partial", "b.000001.00000065.0000.partial"];
-        assert_eq!(spool(&names).1, [place(0x65, 1, 0)]);
+        assert_eq!(goes_on(&[&partial(first), "b.000001.00000065.00000065.0000.partial"]), [(1, 0)]);
     }
 }

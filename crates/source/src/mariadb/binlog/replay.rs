@@ -168,9 +168,9 @@ impl Read for Printed {
 }
 
 /// Returns the newest piece in a folder.
-pub(in crate::mariadb) fn newest(log: &Path) -> Result<Option<Place>> {
+pub(super) fn newest(log: &Path) -> Result<Option<Piece>> {
     let found = pieces(log).map_err(|error| Error::io(at("read", log), error))?;
-    Ok(found.keys().next_back().copied())
+    Ok(found.into_values().next_back().map(|(piece, ..)| piece))
 }
 
 /// Returns the pieces in a folder and those below it: where each lies, and how long it is.
@@ -198,7 +198,12 @@ fn pieces(log: &Path) -> io::Result<BTreeMap<Place, (Piece, PathBuf, u64)>> {
 fn assemble(log: &Path, span: &Span) -> io::Result<(Vec<PathBuf>, Option<String>)> {
     let found = pieces(log)?;
     let (mut files, mut missing) = (Vec::new(), None);
-    let Some(first) = span.place().filter(|first| found.contains_key(first)) else { return Ok((files, None)) };
+    let is_first = |piece: &Piece| {
+        piece.file == span.from.file && piece.created == span.created && piece.place.piece == 0
+    };
+    let Some(first) = found.values().find(|(piece, ..)| is_first(piece)).map(|(piece, ..)| piece.place) else {
+        return Ok((files, None));
+    };
     let mut before: Option<(Place, Option<u64>)> = None;
     let mut file: Option<File> = None;
     for (place, (piece, path, bytes)) in found.range(first..) {
