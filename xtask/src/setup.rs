@@ -27,6 +27,7 @@ const PROGRAMS: [(&str, &str); 19] = [
     ("mariadbd", "mariadb-server"),
     ("mariadb-install-db", "mariadb-server"),
     ("mariadb-dump", "mariadb-client"),
+    ("mariadb-binlog", "mariadb-client"),
 ];
 
 /// A subcommand of cargo, its crate, and the version that was tested with the configuration in this repository.

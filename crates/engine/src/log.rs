@@ -224,7 +224,8 @@ impl<'a> Carrier<'a> {
         for stretch in &mut info.earlier {
             // Until when all is in it was known as long as it was the newest.
             let ended = before.filter(|before| before.from == stretch.from).map(|before| before.until);
-            let known = before.and_then(|before| before.earlier.iter().find(|known| known.from == stretch.from));
+            let known =
+                before.and_then(|before| before.earlier.iter().find(|known| known.from == stretch.from));
             stretch.until = ended.or(known.map(|known| known.until)).flatten();
         }
         carried.missing = carried.missing.take().or_else(|| info.missing.clone());

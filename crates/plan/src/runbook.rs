@@ -89,7 +89,7 @@ pub struct Restore {
     pub replay: Option<Replay>,
     /// The vaults to read from, in this order.
     pub vaults: Vec<VaultName>,
-    /// What stands there now and is overwritten where it differs.
+    /// What stands there now and is overwritten.
     pub standing: Vec<Standing>,
     /// Promised time to recover.
     pub rto: Period,

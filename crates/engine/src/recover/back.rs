@@ -108,8 +108,12 @@ pub(super) fn put_back(
                     let folder = log.landing(&staging.0, None);
                     bring_log(replay, wants, &folder, &vaults, hands, &entry.system)?;
                     let made = std::fs::create_dir_all(&spool);
-                    made.map_err(|error| Error::new(format!("make the folder {}: {error}", spool.display())))?;
-                    hands.observer.event(Some(&entry.system), "receiving what the server has still of its log");
+                    made.map_err(|error| {
+                        Error::new(format!("make the folder {}: {error}", spool.display()))
+                    })?;
+                    hands
+                        .observer
+                        .event(Some(&entry.system), "receiving what the server has still of its log");
                     log.set_aside(&staging.0, None, &spool)?;
                     add_spool(&spool, log, &folder)?;
                     Some(source::Replay { log: folder, until: until(&replay.until) })

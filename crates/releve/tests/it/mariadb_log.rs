@@ -24,8 +24,10 @@ fn protected(options: &[&str]) -> (MariadbServer, World) {
     let server = MariadbServer::start_with(&[&WITH_LOG, options].concat());
     let world = World::new();
     plan(&world, &server.url(), "stream");
-    server.run("create database shop; create table shop.t (n int primary key);
-        create table shop.journal (n bigint auto_increment primary key, at datetime(6))");
+    server.run(
+        "create database shop; create table shop.t (n int primary key);
+        create table shop.journal (n bigint auto_increment primary key, at datetime(6))",
+    );
     world.run(&["backup"]).exits(0);
     (server, world)
 }
@@ -86,7 +88,10 @@ impl Writer {
 
     fn wait_for(&self, more: usize) {
         let wanted = self.written().len() + more;
-        assert!(wait_until(Duration::from_secs(60), || self.written().len() >= wanted), "nobody writes any more");
+        assert!(
+            wait_until(Duration::from_secs(60), || self.written().len() >= wanted),
+            "nobody writes any more"
+        );
     }
 }
 
@@ -131,7 +136,11 @@ fn every_transaction_up_to_the_promised_instant_is_back_and_none_from_after_the_
     let due = written.iter().filter(|(_, at)| at.as_str() < promised.as_str()).count();
     let at_target = written.iter().filter(|(_, at)| at.as_str() < target.as_str()).count();
     assert!(at_target > 100 && due > at_target + 300, "{at_target}, {due} of {}", written.len());
-    world.run(&["recover", "--yes"]).exits(0).says("rolled forward to the end of its log").says("replaying the binary log");
+    world
+        .run(&["recover", "--yes"])
+        .exits(0)
+        .says("rolled forward to the end of its log")
+        .says("replaying the binary log");
     assert!(count(&server) >= due, "{} came back and {due} were promised", count(&server));
     assert_eq!(server.ask("select sum(length(bytes)) from shop.large"), (1_100_000 * 32).to_string());
 
@@ -161,7 +170,8 @@ fn positions_and_transactions_are_reached_and_nonsense_is_refused_before_anythin
     server.run("insert into shop.t values (3)");
     wait_for_log(&world);
     drop(agent);
-    for (until, expected) in [(format!("position {position}"), "1"), (format!("transaction {doomed}"), "1,2")] {
+    for (until, expected) in [(format!("position {position}"), "1"), (format!("transaction {doomed}"), "1,2")]
+    {
         replace(&mut server);
         world.run(&["recover", "--yes", "--until", &until]).exits(0);
         assert_eq!(numbers(&server), expected, "{until}");
@@ -249,7 +259,11 @@ fn killed_at_random_the_server_the_agent_or_both_lose_nothing_that_was_promised(
         replace(&mut server);
         let run = world.run(&["recover", "--yes"]).exits(0);
         let back: u64 = server.ask("select coalesce(max(n), 0) from shop.journal").parse().unwrap();
-        assert!(back >= due, "round {round}: {back} came back and {due} were promised by {promised}\n{}", run.err);
+        assert!(
+            back >= due,
+            "round {round}: {back} came back and {due} were promised by {promised}\n{}",
+            run.err
+        );
         assert_eq!(server.ask("select count(*) = max(n) from shop.journal"), "1");
         world.run(&["backup"]).exits(0);
     }
@@ -262,7 +276,9 @@ fn a_purged_file_is_a_gap_that_is_told_and_a_new_point_closes_it() {
     server.run("insert into shop.t values (1)");
     wait_for_log(&world);
     drop(agent);
-    server.run("insert into shop.t values (2); flush binary logs; insert into shop.t values (3); flush binary logs");
+    server.run(
+        "insert into shop.t values (2); flush binary logs; insert into shop.t values (3); flush binary logs",
+    );
     let newest = server.ask("show master status").split('\t').next().unwrap().to_owned();
     let purged = || {
         // As long as a dump thread reads it, it isn't purged.
@@ -271,12 +287,21 @@ fn a_purged_file_is_a_gap_that_is_told_and_a_new_point_closes_it() {
     };
     assert!(wait_until(Duration::from_secs(30), purged));
     let agent = Agent::begin(&world);
-    let broken = || log_of(&world)["broken"].as_str().is_some_and(|why| why.contains("the rest of binary log 000001 is missing"));
+    let broken = || {
+        log_of(&world)["broken"]
+            .as_str()
+            .is_some_and(|why| why.contains("the rest of binary log 000001 is missing"))
+    };
     assert!(wait_until(Duration::from_secs(60), broken), "{}\n{}", log_of(&world), said(&world));
     world.run(&["status"]).exits(1).says("BROKEN");
     world.run(&["recover", "--dry-run"]).says("its log breaks off");
     world.run(&["backup"]).exits(0);
-    assert!(wait_until(Duration::from_secs(60), || log_of(&world)["broken"].is_null()), "{}\n{}", log_of(&world), said(&world));
+    assert!(
+        wait_until(Duration::from_secs(60), || log_of(&world)["broken"].is_null()),
+        "{}\n{}",
+        log_of(&world),
+        said(&world)
+    );
     server.run("insert into shop.t values (4)");
     wait_for_log(&world);
     drop(agent);
@@ -293,7 +318,8 @@ fn a_log_that_was_begun_anew_is_never_taken_for_the_old_one() {
     wait_for_log(&world);
     drop(agent);
     // As many files as before, and one more, of the same names.
-    server.run("reset master; insert into shop.t values (2); flush binary logs; insert into shop.t values (3)");
+    server
+        .run("reset master; insert into shop.t values (2); flush binary logs; insert into shop.t values (3)");
     let agent = Agent::begin(&world);
     let broken = || log_of(&world)["broken"].as_str().is_some_and(|why| why.contains("is missing"));
     assert!(wait_until(Duration::from_secs(60), broken), "{}\n{}", log_of(&world), said(&world));
@@ -303,7 +329,12 @@ fn a_log_that_was_begun_anew_is_never_taken_for_the_old_one() {
     // While it is being received it is noticed too.
     world.run(&["backup"]).exits(0);
     let _agent = Agent::begin(&world);
-    assert!(wait_until(Duration::from_secs(60), || log_of(&world)["broken"].is_null()), "{}\n{}", log_of(&world), said(&world));
+    assert!(
+        wait_until(Duration::from_secs(60), || log_of(&world)["broken"].is_null()),
+        "{}\n{}",
+        log_of(&world),
+        said(&world)
+    );
     server.run("insert into shop.t values (5)");
     wait_for_log(&world);
     server.run("reset master; insert into shop.t values (6)");
@@ -318,7 +349,11 @@ fn a_server_without_a_binary_log_is_said_plainly_and_never_fine() {
     server.run("create database shop");
     world.run(&["backup"]).exits(0);
     let _agent = Agent::begin(&world);
-    assert!(wait_until(Duration::from_secs(60), || said(&world).contains("the server keeps no binary log")), "{}", said(&world));
+    assert!(
+        wait_until(Duration::from_secs(60), || said(&world).contains("the server keeps no binary log")),
+        "{}",
+        said(&world)
+    );
     world.run(&["status"]).exits(1).says("BROKEN: the newest point does not say where in the log it lies");
     world.run(&["recover", "--yes"]).exits(0);
     // Without a log nothing may be promised that is less than the time between two points.
@@ -338,12 +373,19 @@ fn a_password_that_was_changed_is_read_anew_and_its_rights_are_enough() {
     let _agent = Agent::begin(&world);
     wait_for_log(&world);
     server.run("set password for releve@localhost = password('two'); set password for releve@'127.0.0.1' = password('two')");
-    assert!(wait_until(Duration::from_secs(60), || said(&world).contains("Access denied")), "{}", said(&world));
+    assert!(
+        wait_until(Duration::from_secs(60), || said(&world).contains("Access denied")),
+        "{}",
+        said(&world)
+    );
     url("two");
     wait_for_log(&world);
     assert!(!said(&world).contains("one") || !said(&world).contains("two@"), "{}", said(&world));
     // Who loads the dump loses the rights that he had for it, and comes to the end all the same.
-    let doomed = { server.run("insert into shop.t values (1)"); newest_transaction(&server) };
+    let doomed = {
+        server.run("insert into shop.t values (1)");
+        newest_transaction(&server)
+    };
     server.run("delete from shop.t");
     server.run("grant all on *.* to releve@localhost with grant option; grant all on *.* to releve@'127.0.0.1' with grant option");
     wait_for_log(&world);
@@ -364,4 +406,44 @@ fn events_do_not_run_while_what_they_did_is_replayed() {
     world.run(&["recover", "--yes"]).exits(0);
     assert_eq!(numbers(&server), "1,500");
     assert_eq!(server.ask("select @@global.event_scheduler"), "ON");
+}
+
+#[test]
+fn what_came_while_the_dump_was_made_may_be_in_it_already() {
+    let (mut server, world) = protected(&[]);
+    let agent = Agent::begin(&world);
+    wait_for_log(&world);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let made = std::thread::scope(|scope| {
+        let makes = scope.spawn(|| {
+            let mut made = 0;
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                made += 1;
+                server.run(&format!(
+                    "create user u{made}; create event shop.e{made} on schedule every 1 year do select 1; insert into shop.t values ({made})"
+                ));
+            }
+            made
+        });
+        world.run(&["backup"]).exits(0);
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        makes.join().unwrap()
+    });
+    wait_for_log(&world);
+    drop(agent);
+    // Between the position of the data and the end of the dump something happened.
+    world.run(&["restore", "shop", "--to", "look"]).exits(0);
+    let dump = std::fs::read_to_string(world.path("look/mariadb.sql")).unwrap();
+    let span = dump.lines().find(|line| line.starts_with("-- releve: binary log of")).unwrap();
+    let (from, to) = span.split_once(" from ").unwrap().1.split_once(" to ").unwrap();
+    assert_ne!(from, to);
+    replace(&mut server);
+    world.run(&["recover", "--yes"]).exits(0);
+    for question in [
+        "select count(*) from shop.t",
+        "select count(*) from mysql.user where user like 'u%'",
+        "select count(*) from information_schema.events",
+    ] {
+        assert_eq!(server.ask(question), made.to_string(), "{question}");
+    }
 }

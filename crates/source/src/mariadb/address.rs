@@ -85,7 +85,9 @@ impl Address {
     pub(super) fn options(&self) -> String {
         let mut text = String::from("[mariadb-client]\nconnect-timeout=10\n");
         // Not for all of them: some don't know it, and end.
-        text.push_str("default-character-set=utf8mb4\n[mariadb-dump]\ndefault-character-set=utf8mb4\n[client]\n");
+        text.push_str(
+            "default-character-set=utf8mb4\n[mariadb-dump]\ndefault-character-set=utf8mb4\n[client]\n",
+        );
         let mut set = |name: &str, value: &str| {
             let _ = writeln!(text, "{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""));
         };

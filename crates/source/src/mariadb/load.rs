@@ -93,7 +93,8 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         Some(replay) => Some(Replay::prepare(&replay.log, &dump.span()?, &replay.until)?),
         None => None,
     };
-    let rows = client.ask("SELECT VERSION(), @@GLOBAL.max_allowed_packet, @@GLOBAL.log_bin, @@GLOBAL.event_scheduler")?;
+    let rows = client
+        .ask("SELECT VERSION(), @@GLOBAL.max_allowed_packet, @@GLOBAL.log_bin, @@GLOBAL.event_scheduler")?;
     let said = |column: usize| rows.first().and_then(|row| row.get(column)).map_or("", String::as_str);
     match Series::of(said(0)) {
         Some(series) if series >= of => {}

@@ -41,8 +41,15 @@ impl<'a> Session<'a> {
 
     fn with(client: &'a Client, more: &[&str]) -> Result<Self> {
         // Without the binary mode the client would change line ends inside of routines.
-        let options =
-            ["--batch", QUIET, "--binary-mode", "--max-allowed-packet=1G", "--unbuffered", "--skip-column-names", PATIENCE];
+        let options = [
+            "--batch",
+            QUIET,
+            "--binary-mode",
+            "--max-allowed-packet=1G",
+            "--unbuffered",
+            "--skip-column-names",
+            PATIENCE,
+        ];
         let options = options.iter().chain(more).map(|&option| option.to_owned());
         let program: Program = client.program("mariadb", options)?.within(WITHIN);
         let running = program.start(Stdio::piped()).map_err(|why| client.wrong(&why))?;
@@ -83,8 +90,10 @@ impl<'a> Session<'a> {
         self.say(&format!("\nSELECT '{MARK}';\n"))?;
         let (mut printed, mut piece) = (Vec::new(), [0; 4096]);
         loop {
-            let read =
-                self.running.read(&mut piece).map_err(|error| self.client.wrong(&self.running.broken(&error)))?;
+            let read = self
+                .running
+                .read(&mut piece)
+                .map_err(|error| self.client.wrong(&self.running.broken(&error)))?;
             if read == 0 {
                 let ended = self.running.end(Duration::from_secs(60)).err();
                 let why = ended.unwrap_or_else(|| self.running.say("has ended before its time"));

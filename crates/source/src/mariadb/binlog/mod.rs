@@ -82,7 +82,14 @@ impl FromStr for Span {
 
 /// Returns where the server's log ends.
 pub(super) fn end(client: &Client) -> Result<Position> {
-    let rows = client.ask_within("SHOW MASTER STATUS", ASK_WITHIN)?;
+    end_and_resets(client).map(|(end, _)| end)
+}
+
+/// Returns where the server's log ends, and how often by then somebody has made it begin anew (or reset something else) since the server was started.
+fn end_and_resets(client: &Client) -> Result<(Position, String)> {
+    let question = "SHOW MASTER STATUS; SHOW GLOBAL STATUS LIKE 'Com_reset'";
+    let mut rows = client.ask_within(question, ASK_WITHIN)?;
+    let resets = rows.pop().unwrap_or_default().concat();
     let row = rows.first().ok_or_else(|| no_log(client))?;
     if row.iter().skip(2).any(|filter| !filter.is_empty()) {
         let why = "the server leaves databases out of its binary log (binlog_do_db, binlog_ignore_db): take that out of its settings";
@@ -90,7 +97,7 @@ pub(super) fn end(client: &Client) -> Result<Position> {
     }
     let offset = row.get(1).and_then(|offset| offset.parse().ok());
     match (row.first(), offset) {
-        (Some(file), Some(offset)) => Ok(Position { file: file.clone(), offset }),
+        (Some(file), Some(offset)) => Ok((Position { file: file.clone(), offset }, resets)),
         _ => Err(no_log(client)),
     }
 }
@@ -158,12 +165,16 @@ fn first_seconds(text: &str) -> Option<u32> {
 pub(super) fn check_until(until: &Until) -> Result<()> {
     let wrong = match until {
         Until::Position(position) if position.parse::<Position>().is_err() => {
-            format!("`{position}` is no position: write mariadb-bin.000042:1234, as SHOW MASTER STATUS says it")
+            format!(
+                "`{position}` is no position: write mariadb-bin.000042:1234, as SHOW MASTER STATUS says it"
+            )
         }
         Until::Transaction(id) if !is_gtid(id) => {
             format!("`{id}` is no transaction: write its GTID, 0-1-4711")
         }
-        Until::Name(_) => "a MariaDB server has no points with names: write a position, a transaction or a time".into(),
+        Until::Name(_) => {
+            "a MariaDB server has no points with names: write a position, a transaction or a time".into()
+        }
         _ => return Ok(()),
     };
     Err(Error::new("roll forward", Kind::Invalid(wrong)))
@@ -201,10 +212,13 @@ mod tests {
 
     #[test]
     fn only_what_a_binary_log_knows_is_an_instant() {
-        for until in [Until::Newest, Until::Position("a.000001:4".into()), Until::Transaction("0-1-2".into())] {
+        for until in [Until::Newest, Until::Position("a.000001:4".into()), Until::Transaction("0-1-2".into())]
+        {
             check_until(&until).unwrap();
         }
-        for until in [Until::Position("0/16B3748".into()), Until::Transaction("4711".into()), Until::Name("x".into())] {
+        for until in
+            [Until::Position("0/16B3748".into()), Until::Transaction("4711".into()), Until::Name("x".into())]
+        {
             assert!(check_until(&until).is_err(), "{until:?}");
         }
     }

@@ -140,7 +140,12 @@ mod tests {
         assert_eq!(whole.kind, LogKind::Whole("6B089F900000000042000A".into()));
         let partial = log_file("shop.bin.000042.6B089F8D.6B089F90.000A.partial").unwrap();
         assert_eq!(partial.kind, LogKind::Partial("6B089F900000000042000A".into()));
-        for name in ["mariadb-bin.000042", "mariadb-bin.index", "mariadb-bin.42.6B089F8D.6B089F8D.0000", "incoming-12"] {
+        for name in [
+            "mariadb-bin.000042",
+            "mariadb-bin.index",
+            "mariadb-bin.42.6B089F8D.6B089F8D.0000",
+            "incoming-12",
+        ] {
             assert!(log_file(name).is_none(), "{name}");
         }
     }

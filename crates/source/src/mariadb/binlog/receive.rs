@@ -5,7 +5,7 @@
 
 use super::piece::{PARTIAL, PIECE_BYTES, Piece, Place, number};
 use super::replay::newest;
-use super::{Position, check, created, end};
+use super::{Position, check, created, end_and_resets};
 use crate::error::at;
 use crate::mariadb::client::Client;
 use crate::program::Running;
@@ -36,6 +36,8 @@ pub(in crate::mariadb) struct Stream {
     orders: BTreeMap<u64, u32>,
     /// How many pieces of each file are in the spool, whole.
     pieces: BTreeMap<u64, u32>,
+    /// What the server said when it was made sure that this is its log.
+    resets: String,
     /// Up to which file and byte all was there when it was asked last.
     reached: (Option<u64>, u64),
 }
@@ -109,7 +111,18 @@ impl Stream {
         let running = program.start(Stdio::null()).map_err(|why| broken(&client, &why))?;
         let orders = BTreeMap::from([(known.number, known.order)]);
         let (spool, pieces) = (spool.to_owned(), BTreeMap::new());
-        Ok(Self { client, running, incoming, spool, known, orders, pieces, reached: (None, 0) })
+        let (resets, reached) = (String::new(), (None, 0));
+        Ok(Self { client, running, incoming, spool, known, orders, pieces, resets, reached })
+    }
+
+    /// Returns whether what comes is of the log that the server keeps now, the newest file of which is this; `None` where nothing of that has come. From
+    /// one that was thrown away the server goes on to read, and only nothing more comes.
+    fn is_of(&self, file: &str) -> Result<Option<bool>> {
+        match self.coming()?.pop() {
+            None => Ok(None),
+            Some(newest) if Some(newest.number) < number(file) => Ok(None),
+            Some(newest) => Ok(Some(newest.name == file && newest.created == created(&self.client, file)?)),
+        }
     }
 
     /// Returns the files that have begun to come, in order.
@@ -204,20 +217,19 @@ impl Stream {
     }
 
     fn is_received(&mut self, until: Instant) -> Result<bool> {
-        let wanted = end(&self.client)?;
+        let (wanted, resets) = end_and_resets(&self.client)?;
         let place = (number(&wanted.file), wanted.offset);
-        if place < self.reached {
+        let is_known = resets == self.resets;
+        let is_ours = if is_known { Some(true) } else { self.is_of(&wanted.file)? };
+        if is_ours == Some(false) || place < self.reached {
             return Err(broken(&self.client, ANEW));
+        }
+        if is_ours.is_some() {
+            self.resets = resets;
         }
         loop {
             let newest = self.coming()?.pop();
-            let is_there = newest.is_some_and(|newest| {
-                (Some(newest.number), newest.bytes) >= place
-            });
-            if is_there {
-                // A log that was begun anew in this moment has files of the same names: then nothing more comes, which is seen at once.
-                std::thread::park_timeout(LOOK_EVERY);
-            }
+            let is_there = newest.is_some_and(|newest| (Some(newest.number), newest.bytes) >= place);
             if let Some(why) = self.running.over() {
                 return Err(broken(&self.client, &why));
             }
@@ -228,7 +240,10 @@ impl Stream {
             }
             if Instant::now() > until {
                 self.publish(None)?;
-                return Ok(false);
+                return match is_ours {
+                    Some(_) => Ok(false),
+                    None => Err(broken(&self.client, "nothing of its newest file comes")),
+                };
             }
             std::thread::park_timeout(LOOK_EVERY);
         }
@@ -259,8 +274,7 @@ impl Incoming {
         let ours = std::process::id();
         for entry in fs::read_dir(spool).map_err(wrong)?.flatten() {
             let owner = entry.file_name().to_str().and_then(|name| name.strip_prefix(INCOMING)?.parse().ok());
-            let has_gone =
-                |owner: u32| owner == ours || !Path::new("/proc").join(owner.to_string()).exists();
+            let has_gone = |owner: u32| owner == ours || !Path::new("/proc").join(owner.to_string()).exists();
             if owner.is_some_and(has_gone) {
                 fs::remove_dir_all(entry.path()).map_err(wrong)?;
             }
@@ -348,7 +362,9 @@ fn candidates(spool: &Path) -> Result<Vec<Known>> {
 
 fn broken(client: &Client, why: &str) -> Error {
     match client.wrong(why) {
-        Error { place, kind: kind @ Kind::Server { .. } } => Error::new(format!("receive the log of {place}"), kind),
+        Error { place, kind: kind @ Kind::Server { .. } } => {
+            Error::new(format!("receive the log of {place}"), kind)
+        }
         other => other,
     }
 }

@@ -20,8 +20,8 @@ const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What may be said of a statement that only makes what a dump has already, or removes what it has no more: exists already, doesn't exist.
 const DONE_ALREADY: [u32; 20] = [
-    1007, 1008, 1050, 1051, 1133, 1141, 1147, 1269, 1304, 1305, 1359, 1360, 1396, 1403, 1476, 1477, 1537, 1539, 4091,
-    4092,
+    1007, 1008, 1050, 1051, 1133, 1141, 1147, 1269, 1304, 1305, 1359, 1360, 1396, 1403, 1476, 1477, 1537,
+    1539, 4091, 4092,
 ];
 
 /// A part of a log that is to be replayed.
@@ -56,7 +56,8 @@ impl Replay {
         let wrong = |error| Error::io(at("read", log), error);
         let (files, missing) = assemble(log, span).map_err(wrong)?;
         if files.is_empty() {
-            let why = format!("{} is not in the log: restore the point by itself, with --point", span.from.file);
+            let why =
+                format!("{} is not in the log: restore the point by itself, with --point", span.from.file);
             return Err(Error::new("roll forward", Kind::Damaged(why)));
         }
         let from = (0, span.from.offset);
@@ -73,7 +74,8 @@ impl Replay {
             }
             return Err(Error::new("roll forward", Kind::Damaged(why)));
         }
-        let named = |file: &str| files.iter().position(|path| path.file_name().is_some_and(|name| name == file));
+        let named =
+            |file: &str| files.iter().position(|path| path.file_name().is_some_and(|name| name == file));
         // A dump that ended later than the log lies in it with all that there is.
         let dumped = named(&span.to.file).map_or(end, |file| (file, span.to.offset)).min(end).max(from);
         let range = |from: At, to: At| (from < to).then_some(Range { from, to });
@@ -92,7 +94,9 @@ impl Replay {
     }
 
     fn bytes_of(&self, range: &Range) -> u64 {
-        let length = |file: usize| self.files.get(file).and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len());
+        let length = |file: usize| {
+            self.files.get(file).and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len())
+        };
         let between: u64 = (range.from.0..range.to.0).map(length).sum();
         (between + range.to.1).saturating_sub(range.from.1)
     }
@@ -120,7 +124,9 @@ impl Replay {
             self.print(client, range, |printed| session.feed(printed, told).map(drop))?;
         }
         session.say("\nROLLBACK;\n")?;
-        session.wait().map_err(|Error { place, kind }| Error::new(format!("replay the log into {place}"), kind))
+        session
+            .wait()
+            .map_err(|Error { place, kind }| Error::new(format!("replay the log into {place}"), kind))
     }
 
     /// Writes it into a file, as statements.
@@ -150,7 +156,8 @@ impl Replay {
         let files = self.files.get(range.from.0..=range.to.0).unwrap_or_default();
         options.extend(files.iter().map(|path| path.display().to_string()));
         let program = client.program("mariadb-binlog", options)?.within(WITHIN);
-        let place = || format!("read the log in {}", files.first().map_or(Path::new(""), PathBuf::as_path).display());
+        let place =
+            || format!("read the log in {}", files.first().map_or(Path::new(""), PathBuf::as_path).display());
         let program = program.start(Stdio::null()).map_err(|why| Error::new(place(), Kind::Program(why)))?;
         let mut printed = Printed(program);
         take(&mut printed)?;
@@ -201,7 +208,8 @@ fn assemble(log: &Path, span: &Span) -> io::Result<(Vec<PathBuf>, Option<String>
     let is_first = |piece: &Piece| {
         piece.file == span.from.file && piece.created == span.created && piece.place.piece == 0
     };
-    let Some(first) = found.values().find(|(piece, ..)| is_first(piece)).map(|(piece, ..)| piece.place) else {
+    let Some(first) = found.values().find(|(piece, ..)| is_first(piece)).map(|(piece, ..)| piece.place)
+    else {
         return Ok((files, None));
     };
     let mut before: Option<(Place, Option<u64>)> = None;
