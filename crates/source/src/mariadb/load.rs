@@ -106,19 +106,15 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
             return Err(Error::new(client.address.to_string(), Kind::Invalid(why)));
         }
     }
-    let mut after = String::new();
     // What is set once more at the end, by whoever may do it then.
-    let mut set = |name: &str, value: &str, then: &str| {
-        if client.ask(&format!("SET GLOBAL {name} = {value}")).is_ok() {
-            after.push_str(&format!("SET GLOBAL {name} = {then};\n"));
-        }
-    };
-    if said(1) != PACKET_MAX {
-        set("max_allowed_packet", PACKET_MAX, said(1));
+    let mut after = String::new();
+    if said(1) != PACKET_MAX && client.ask(&format!("SET GLOBAL max_allowed_packet = {PACKET_MAX}")).is_ok() {
+        after = format!("SET GLOBAL max_allowed_packet = {};\n", said(1));
     }
     // What events did is in the log too, and they must not do it a second time.
     if replay.is_some() && said(3) == "ON" {
-        set("event_scheduler", "OFF", "ON");
+        client.ask("SET GLOBAL event_scheduler = OFF")?;
+        after.push_str("SET GLOBAL event_scheduler = ON;\n");
     }
     let begins_anew = loading.has_log && said(2) == "1";
     let loaded = carry_out(client, dump, replay.as_ref(), begins_anew, &after, loading.told);

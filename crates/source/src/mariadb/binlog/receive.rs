@@ -121,7 +121,7 @@ impl Stream {
         match self.coming()?.pop() {
             None => Ok(None),
             Some(newest) if Some(newest.number) < number(file) => Ok(None),
-            Some(newest) => Ok(Some(newest.name == file && newest.created == created(&self.client, file)?)),
+            Some(newest) => Ok(Some(newest.created == created(&self.client, &newest.name)?)),
         }
     }
 

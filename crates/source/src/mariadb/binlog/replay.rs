@@ -260,9 +260,7 @@ fn find(files: &[PathBuf], from: At, until: &Until) -> io::Result<(At, bool)> {
                 && match until {
                     Until::Time(_) => second.is_some_and(|second| i64::from(begun) >= second),
                     Until::Transaction(id) => *id == format!("{domain}-{server}-{number}"),
-                    // What isn't over there isn't made.
-                    Until::Position(_) => false,
-                    Until::Newest | Until::Name(_) => false,
+                    Until::Position(_) | Until::Newest | Until::Name(_) => false,
                 };
             if let Some(position) = &position
                 && is_named
