@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A program and the Debian package that holds it.
-const PROGRAMS: [(&str, &str); 19] = [
+const PROGRAMS: [(&str, &str); 20] = [
     ("restic", "restic"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
