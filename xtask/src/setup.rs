@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A program and the Debian package that holds it.
-const PROGRAMS: [(&str, &str); 19] = [
+const PROGRAMS: [(&str, &str); 20] = [
     ("restic", "restic"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -27,6 +27,7 @@ const PROGRAMS: [(&str, &str); 19] = [
     ("mariadbd", "mariadb-server"),
     ("mariadb-install-db", "mariadb-server"),
     ("mariadb-dump", "mariadb-client"),
+    ("mariadb-binlog", "mariadb-client"),
 ];
 
 /// A subcommand of cargo, its crate, and the version that was tested with the configuration in this repository.

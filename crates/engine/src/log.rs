@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use vault::backup::{Addition, BackupOptions, append, files_of};
-use vault::{BlobId, FileId, FileKind, Holder, LogInfo, Progress, Repository, Snapshot, Timeline};
+use vault::{BlobId, FileId, FileKind, Holder, LogInfo, Progress, Repository, Snapshot, Stretch, Timeline};
 
 /// How long another run that carries the same log is waited for.
 const OTHER_WITHIN: Duration = Duration::from_secs(60);
@@ -116,6 +116,21 @@ impl<'a> Carrier<'a> {
         Ok(carried)
     }
 
+    /// Returns the name of the newest file of the log that all vaults hold that were looked into, or the position from where on one needs it.
+    pub fn held(&self) -> Option<String> {
+        let held = |seen: &Seen| {
+            let positions = seen.files.keys().filter_map(|path| match self.file_at(path)?.kind {
+                LogKind::Whole(position) | LogKind::Partial(position) => {
+                    Some((position, path.file_name()?.to_str()?.to_owned()))
+                }
+                LogKind::Always => None,
+            });
+            let needed = || seen.oldest.clone().map(|oldest| (oldest.clone(), oldest));
+            positions.max().or_else(needed)
+        };
+        self.seen.values().filter_map(held).min().map(|(_, name)| name)
+    }
+
     /// Returns what the file at a path is to the log: its name says it, wherever it lies.
     fn file_at(&self, path: &Path) -> Option<LogFile> {
         self.log.file(path.file_name()?.to_str()?)
@@ -148,10 +163,8 @@ impl<'a> Carrier<'a> {
         let of = |snapshot: &Snapshot, system: &str| snapshot.tag("system") == Some(system);
         let points =
             snapshots.iter().filter(|(_, snapshot)| of(snapshot, &self.name.0) && snapshot.is_complete());
-        let positions: Option<Vec<&String>> =
-            points.map(|(_, snapshot)| snapshot.releve.as_ref()?.position.as_ref()).collect();
-        // A point that doesn't say where it begins may need all.
-        let oldest = positions.and_then(|positions| positions.into_iter().min());
+        // One that doesn't say where it begins can't be rolled forward, and needs none of it.
+        let oldest = points.filter_map(|(_, snapshot)| snapshot.releve.as_ref()?.position.as_ref()).min();
         let oldest = oldest.and_then(|oldest| oldest.split('@').next()).map(str::to_owned);
         let log = self.name.log();
         let newest = snapshots.into_iter().rev().find(|(_, snapshot)| of(snapshot, &log));
@@ -190,9 +203,11 @@ impl<'a> Carrier<'a> {
             // A whole one has taken its place.
             LogKind::Partial(position) => !whole.contains(position.as_str()),
         };
+        let newest = waiting.iter().filter_map(Waiting::position).max();
         let is_new = |waiting: &&Waiting| {
-            let is_partial = matches!(waiting.file.kind, LogKind::Partial(_));
-            needed(&waiting.file) && (is_partial || had.get(&waiting.file.path) != Some(&waiting.bytes))
+            // It may have another content without being longer.
+            let may_differ = matches!(waiting.file.kind, LogKind::Partial(_)) && waiting.position() == newest;
+            needed(&waiting.file) && (may_differ || had.get(&waiting.file.path) != Some(&waiting.bytes))
         };
         let additions: Vec<&Waiting> = waiting.iter().filter(is_new).collect();
         let keeps = |path: &Path| self.file_at(path).is_some_and(|file| needed(&file));
@@ -206,6 +221,13 @@ impl<'a> Carrier<'a> {
         let mut info = self.info(&files, begins);
         info.until = carrying.until.max(before.and_then(|before| before.until));
         info.timelines = self.timelines(waiting, before, &files);
+        for stretch in &mut info.earlier {
+            // Until when all is in it was known as long as it was the newest.
+            let ended = before.filter(|before| before.from == stretch.from).map(|before| before.until);
+            let known =
+                before.and_then(|before| before.earlier.iter().find(|known| known.from == stretch.from));
+            stretch.until = ended.or(known.map(|known| known.until)).flatten();
+        }
         carried.missing = carried.missing.take().or_else(|| info.missing.clone());
         let says_nothing = match before {
             Some(before) => before.until >= info.until && before.from == info.from,
@@ -281,18 +303,22 @@ impl<'a> Carrier<'a> {
             }
         }
         let mut info = LogInfo { from: begins.unwrap_or(NOWHERE).to_owned(), ..LogInfo::default() };
-        let mut expected = begins.map(str::to_owned);
+        let mut before: Option<(String, Option<u64>)> = None;
         for (position, (is_whole, bytes)) in positions {
-            if expected.as_ref() != Some(&position) {
+            let missing = match &before {
+                Some((before, whole)) => self.log.gap(before, *whole, &position),
                 // What came from before where it should begin is no gap.
-                info.missing = expected.filter(|expected| *expected < position);
-                info.from.clone_from(&position);
-            }
-            // Nothing follows on one that isn't whole.
-            expected = match is_whole {
-                true => self.log.successor(&position, bytes),
-                false => Some(format!("the rest of {position}")),
+                None => begins.filter(|begins| **begins < *position).map(str::to_owned),
             };
+            if before.is_none() || missing.is_some() {
+                if let Some((before, _)) = before.filter(|_| self.log.ends_at_gap()) {
+                    let from = std::mem::take(&mut info.from);
+                    info.earlier.push(Stretch { from, to: before, until: None });
+                }
+                info.from.clone_from(&position);
+                info.missing = missing;
+            }
+            before = Some((position, is_whole.then_some(bytes)));
         }
         info
     }

@@ -2,7 +2,7 @@
 
 use crate::vaults::{self, Secrets};
 use crate::{Error, Result};
-use plan::{Plan, Source as Word, System, SystemName};
+use plan::{BinaryLog, Plan, Source as Word, System, SystemName};
 use source::{Command, Files, Journal, Mariadb, PgDump, Postgres, Program, Source, Sqlite};
 
 /// Returns the source of a system.
@@ -54,7 +54,16 @@ pub(crate) fn watched_source_of(
             }
             Box::new(source)
         }
-        Some(Word::Mariadb(mariadb)) => Box::new(Mariadb::new(&url(mariadb.url.as_ref(), secrets)?)?),
+        Some(Word::Mariadb(mariadb)) => {
+            let mut source = Mariadb::new(&url(mariadb.url.as_ref(), secrets)?)?;
+            if let Some(programs) = &mariadb.programs {
+                source = source.programs(programs);
+            }
+            if mariadb.log == BinaryLog::Stream {
+                source = source.keeping_log();
+            }
+            Box::new(source)
+        }
         Some(Word::Command(command)) => {
             let name = command.name.as_deref().unwrap_or("dump");
             Box::new(Command::new(name, program(&command.dump)?, program(&command.load)?)?)

@@ -136,6 +136,7 @@ impl Surveyed {
             until: info.until,
             missing: info.missing,
             timelines: info.timelines.into_iter().map(timeline).collect(),
+            earlier: info.earlier.into_iter().map(stretch).collect(),
             vaults: self.vaults.clone(),
         })
     }
@@ -163,6 +164,11 @@ impl Surveyed {
             position: info.position,
         }
     }
+}
+
+fn stretch(stretch: vault::Stretch) -> plan::Stretch {
+    let vault::Stretch { from, to, until } = stretch;
+    plan::Stretch { from, to, until }
 }
 
 fn timeline(timeline: vault::Timeline) -> plan::Timeline {

@@ -165,8 +165,21 @@ pub struct LogFacts {
     pub missing: Option<String>,
     /// The histories that recoveries have begun.
     pub timelines: Vec<Timeline>,
+    /// What lies before, with something missing between: a point in it can be rolled forward to its end, and no further.
+    pub earlier: Vec<Stretch>,
     /// The vaults that hold it and can be reached.
     pub vaults: Vec<VaultName>,
+}
+
+/// A part of a log in which nothing is missing.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stretch {
+    /// From here on.
+    pub from: String,
+    /// The last position in it.
+    pub to: String,
+    /// Everything that was committed by then is in it, if anybody could tell.
+    pub until: Option<Timestamp>,
 }
 
 /// A history that a recovery has begun.
@@ -185,6 +198,13 @@ impl LogFacts {
     #[must_use]
     pub fn continues(&self, point: &Facts) -> bool {
         point.position.as_ref().is_some_and(|position| *position >= self.from)
+    }
+
+    /// Returns the earlier part of it that a point lies in: as far as that it can be rolled forward, although something is missing then.
+    #[must_use]
+    pub fn stretch_of(&self, point: &Facts) -> Option<&Stretch> {
+        let position = point.position.as_ref()?;
+        self.earlier.iter().find(|stretch| stretch.from <= *position && *position <= stretch.to)
     }
 
     /// Returns whether a point leads into the history that was made at `time`, or into the newest. One that was made after that history had

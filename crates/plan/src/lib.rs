@@ -31,7 +31,7 @@ mod schema;
 
 pub use amount::{Period, Share};
 pub use bandwidth::{Bandwidth, BandwidthRule, Limited, Rate, TimeOfDay};
-pub use choose::{Choice, Facts, LogFacts, NoChoice, Timeline, Until, Wanted, choose};
+pub use choose::{Choice, Facts, LogFacts, NoChoice, Stretch, Timeline, Until, Wanted, choose};
 pub use diagnostic::{Diagnostic, Severity, SourceFile};
 pub use group::{Group, common_instant, companions, grouped};
 pub use model::*;

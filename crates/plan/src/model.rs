@@ -268,6 +268,8 @@ impl Source {
     pub const fn wal(&self) -> Option<Wal> {
         match self {
             Self::Postgres(PostgresSource { wal, .. }) => Some(*wal),
+            Self::Mariadb(MariadbSource { log: BinaryLog::Stream, .. }) => Some(Wal::Stream),
+            Self::Mariadb(MariadbSource { log: BinaryLog::None, .. }) => Some(Wal::None),
             _ => None,
         }
     }
@@ -358,6 +360,19 @@ pub struct MariadbSource {
     pub url: Option<Secret>,
     /// The folder of MariaDB's own programs, where they aren't found by themselves.
     pub programs: Option<String>,
+    /// How its binary log gets into the vaults; not at all unless said, since a server keeps none unless it is told to.
+    pub log: BinaryLog,
+}
+
+/// How the binary log of a MariaDB server gets into the vaults between two dumps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum BinaryLog {
+    /// The agent receives it from the server as it is written.
+    Stream,
+    /// Not at all: only the dumps can be restored, and nothing in between.
+    #[default]
+    None,
 }
 
 /// What a command prints.

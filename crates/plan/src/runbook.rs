@@ -92,7 +92,7 @@ pub struct Restore {
     pub replay: Option<Replay>,
     /// The vaults to read from, in this order.
     pub vaults: Vec<VaultName>,
-    /// What stands there now and is overwritten where it differs.
+    /// What stands there now and is overwritten.
     pub standing: Vec<Standing>,
     /// Promised time to recover.
     pub rto: Period,
@@ -234,7 +234,17 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             }
         };
         let replay = match roll_forward(&name, log, wanted, &mut choice, input.now) {
-            Ok(replay) => replay,
+            Ok(replay) => {
+                let log = log.filter(|_| replay.is_some());
+                if let Some(log) = log.filter(|log| log.stretch_of(&choice.point).is_some()) {
+                    let missing = log.missing.as_deref().unwrap_or("something");
+                    book.warnings.push(format!(
+                        "`{name}`: behind point {} its log breaks off ({missing} is missing): what came after that can't come back",
+                        choice.point.id
+                    ));
+                }
+                replay
+            }
             Err(why) => {
                 match wanted {
                     Wanted::Until(_) => book.blockers.push(why),
@@ -381,7 +391,14 @@ fn roll_forward(
             _ => Ok(None),
         };
     };
-    if !log.continues(&choice.point) {
+    let stretch = log.stretch_of(&choice.point);
+    if !log.continues(&choice.point) && stretch.is_none() {
+        if choice.point.position.is_none() {
+            return Err(format!(
+                "`{name}`: point {} does not say where in the log it lies: it can't be rolled forward",
+                choice.point.id
+            ));
+        }
         let missing =
             log.missing.as_ref().map_or_else(String::new, |missing| format!(": {missing} is missing"));
         return Err(format!("`{name}`: its log does not go on from point {}{missing}", choice.point.id));
@@ -392,7 +409,8 @@ fn roll_forward(
             choice.point.id
         ));
     }
-    let reached = match (&until, log.until) {
+    let ends = stretch.map_or(log.until, |stretch| stretch.until);
+    let reached = match (&until, ends) {
         (Until::Time(time), Some(end)) => Some(end.min(*time)),
         (Until::Time(_), None) => None,
         (Until::Newest, end) => end,
@@ -403,10 +421,11 @@ fn roll_forward(
         choice.loss = Period(now.duration_since(reached).unsigned_abs());
     }
     choice.reasons.push(match &until {
-        Until::Newest => match log.until {
-            Some(end) => format!("rolled forward to the end of its log, at least to {end}"),
-            None => "rolled forward to the end of its log".into(),
-        },
+        Until::Newest => {
+            let end = if stretch.is_some() { "where its log breaks off" } else { "the end of its log" };
+            let least = ends.map_or_else(String::new, |ends| format!(", at least to {ends}"));
+            format!("rolled forward to {end}{least}")
+        }
         until => format!("rolled forward to {until}"),
     });
     Ok(Some(Replay { log: log.id.clone(), until }))

@@ -193,6 +193,11 @@ const MARIADB: &[Key] = &[
         "How the server is reached: mysql://user:password@host:port, or with ?socket=/run/mysqld/mysqld.sock.",
     ),
     key("programs", Text, "The folder of MariaDB's programs, where they aren't found by themselves."),
+    key(
+        "log",
+        Word(&["stream", "none"]),
+        "How its binary log gets into the vaults: none (unless said), stream (the agent receives it).",
+    ),
 ];
 const COMMAND: &[Key] = &[
     must("dump", Command, "The command whose output is the restore point."),

@@ -67,7 +67,13 @@ impl Source for Command {
         }
     }
 
-    fn put_back(&self, restored: &Path, to: Option<&Path>, _replay: Option<&Replay>) -> Result<PutBack> {
+    fn put_back(
+        &self,
+        restored: &Path,
+        to: Option<&Path>,
+        _replay: Option<&Replay>,
+        _told: &dyn Fn(&str),
+    ) -> Result<PutBack> {
         let dump = restored.join(&self.name);
         let opened = File::open(&dump).and_then(|file| Ok((file.metadata()?, file)));
         let (found, file) = opened.map_err(|error| match error.kind() {

@@ -83,8 +83,15 @@ pub trait Source: Send + Sync {
     /// [`landing`](Source::landing) asked for. What stood there before stays whole until what replaces it has been checked. When it
     /// returns, the system's data are in place and durable; starting the system isn't its business.
     ///
-    /// `replay` is the log that was kept beside the points, for sources that keep one: how far it is to be put to use.
-    fn put_back(&self, restored: &Path, to: Option<&Path>, replay: Option<&Replay>) -> Result<PutBack>;
+    /// `replay` is the log that was kept beside the points, for sources that keep one: how far it is to be put to use. `told` hears how far it
+    /// is, where that takes long.
+    fn put_back(
+        &self,
+        restored: &Path,
+        to: Option<&Path>,
+        replay: Option<&Replay>,
+        told: &dyn Fn(&str),
+    ) -> Result<PutBack>;
 
     /// Returns what stands now where the data would be put back: what a recovery would overwrite. Looks for two seconds or
     /// 200,000 entries at most, and says so when it gave up counting.
@@ -134,29 +141,38 @@ pub struct Replay {
 
 /// What a source says of its log: files that it writes one after another, each of which is finished some time.
 pub trait Log {
-    /// Returns the folder into which those are restored that [`wants`](Self::wants) asks for; they stay until the system serves.
-    fn landing(&self, to: Option<&Path>) -> PathBuf;
+    /// Returns the folder into which those are restored that [`wants`](Self::wants) asks for; they stay until the system serves. `restored` is where
+    /// the point comes back.
+    fn landing(&self, restored: &Path, to: Option<&Path>) -> PathBuf;
 
     /// Returns what a file of this name is; `None` if it is none of the log's.
     fn file(&self, name: &str) -> Option<LogFile>;
 
-    /// Returns the position of the file after the one at `position`, where files are as long as this.
-    fn successor(&self, position: &str, file_bytes: u64) -> Option<String>;
+    /// Returns what is missing between the file at the position `before` and the one at `next`, the next one that is there, by a name for a
+    /// person; `None` if nothing is. `whole` is how long the first is, if it is whole.
+    fn gap(&self, before: &str, whole: Option<u64>, next: &str) -> Option<String>;
+
+    /// Returns whether a point from before a gap can be rolled forward as far as that.
+    fn ends_at_gap(&self) -> bool {
+        false
+    }
 
     /// Returns what a file tells of a history that a recovery has begun: its number, and the histories before with the positions at which they
     /// were left. Files are as long as this.
     fn history(&self, name: &str, text: &str, file_bytes: u64) -> Option<(u32, Vec<(u32, String)>)>;
 
     /// Begins to receive it from the running system into `spool`, a folder that exists and holds what was received before: of whole files the
-    /// newest at least. What the system has left for another history goes into a folder in it.
-    fn receive(&self, spool: &Path) -> Result<Box<dyn Receiver>>;
+    /// newest at least. Where it is empty, `held` is the name of the newest
+    /// file that all vaults hold, or the position from where on they need it. What the system has left for another history goes
+    /// into a folder in it.
+    fn receive(&self, spool: &Path, held: Option<&str>) -> Result<Box<dyn Receiver>>;
 
     /// Returns an error if this is no instant that the system knows.
     fn check(&self, until: &Until) -> Result<()>;
 
-    /// Keeps what stands there of the log, and was written after the last of it came into a vault, in `landing`: it is about to be
+    /// Keeps what stands there of the log, and was written after the last of it came into a vault, in `landing` or in `spool`: it is about to be
     /// overwritten.
-    fn set_aside(&self, to: Option<&Path>) -> Result<()>;
+    fn set_aside(&self, restored: &Path, to: Option<&Path>, spool: &Path) -> Result<()>;
 
     /// Returns which files of the log, by their names, are needed to go on from the point that was restored into `restored`.
     fn wants(&self, restored: &Path, to: Option<&Path>) -> Result<Wants>;

@@ -21,6 +21,10 @@ pub(crate) trait Stream: Send + Sync {
     fn open(&self) -> io::Result<Box<dyn Content>>;
     /// What went wrong as a whole.
     fn finish(&self) -> Vec<Unread>;
+    /// Where in the system's log it lies.
+    fn position(&self) -> Option<String> {
+        None
+    }
 }
 
 impl<S> Lone<S> {
@@ -58,6 +62,10 @@ impl<S: Stream> Input for Lone<S> {
 
     fn finish(&self) -> Vec<Unread> {
         self.stream.finish()
+    }
+
+    fn position(&self) -> Option<String> {
+        self.stream.position()
     }
 }
 

@@ -21,6 +21,8 @@ const OUTPUT_BYTES_MAX: usize = 256 << 20;
 const WITHIN_DEFAULT: Duration = Duration::from_secs(3600);
 /// The longest time that a clock can be asked to count to without running over: more is as good as no limit.
 const WITHIN_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// How long a program that reads no more may take to end.
+const REST_WITHIN: Duration = Duration::from_secs(60);
 /// How much is carried through a pipe at a time.
 const PIECE_BYTES: usize = 64 * 1024;
 /// What a pipe may hold: with more than the usual 64 KiB the two sides wait less for each other.
@@ -196,6 +198,7 @@ impl Program {
             out,
             err,
             last_words: Vec::new(),
+            words_max: LAST_WORDS_BYTES,
             until: Instant::now() + self.within,
             within: self.within,
             name: name.clone(),
@@ -215,6 +218,7 @@ pub(crate) struct Running {
     out: Option<ChildStdout>,
     err: Option<ChildStderr>,
     last_words: Vec<u8>,
+    words_max: usize,
     until: Instant,
     within: Duration,
 }
@@ -239,6 +243,7 @@ impl Running {
         }
         if let Some(stdin) = &self.child.stdin {
             fcntl_setfl(stdin, OFlags::NONBLOCK)?;
+            let _ = rustix::pipe::fcntl_setpipe_size(stdin, PIPE_BYTES);
         }
         Ok(())
     }
@@ -260,6 +265,48 @@ impl Running {
             }
             self.listen(false);
         }
+    }
+
+    /// Keeps this much of what it says.
+    pub(crate) fn remember(&mut self, bytes: usize) {
+        self.words_max = bytes;
+    }
+
+    /// Returns what it has said, of which only the last is kept.
+    pub(crate) fn said(&self) -> String {
+        String::from_utf8_lossy(&self.last_words).into_owned()
+    }
+
+    /// Gives it something to read. The error says how it ended, if it doesn't take it.
+    pub(crate) fn write(&mut self, mut bytes: &[u8]) -> Result<(), String> {
+        while !bytes.is_empty() {
+            let taken = match &mut self.child.stdin {
+                Some(stdin) => stdin.write(bytes),
+                None => Err(io::ErrorKind::BrokenPipe.into()),
+            };
+            match taken {
+                Ok(taken) => bytes = bytes.get(taken..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut fds: Vec<_> =
+                        self.child.stdin.iter().map(|stdin| PollFd::new(stdin, PollFlags::OUT)).collect();
+                    fds.extend(self.out.iter().map(|out| PollFd::new(out, PollFlags::IN)));
+                    fds.extend(self.err.iter().map(|err| PollFd::new(err, PollFlags::IN)));
+                    wait_for(&mut fds, self.until).map_err(|error| self.broken(&error))?;
+                    self.listen(true);
+                }
+                Err(_) => {
+                    let ended = self.end(REST_WITHIN).err();
+                    return Err(ended.unwrap_or_else(|| self.say("ended before it had read all")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets it know that nothing more comes.
+    pub(crate) fn close(&mut self) {
+        self.child.stdin = None;
     }
 
     /// Waits until it has ended, `grace` at most, and says how that went.
@@ -330,10 +377,10 @@ impl Running {
 
     /// Takes what it has said so far, without waiting: its complaints, and what it printed where nobody else reads that.
     fn listen(&mut self, to_all: bool) {
-        if self.err.as_mut().is_some_and(|err| is_over(err, &mut self.last_words)) {
+        if self.err.as_mut().is_some_and(|err| is_over(err, &mut self.last_words, self.words_max)) {
             self.err = None;
         }
-        if to_all && self.out.as_mut().is_some_and(|out| is_over(out, &mut self.last_words)) {
+        if to_all && self.out.as_mut().is_some_and(|out| is_over(out, &mut self.last_words, self.words_max)) {
             self.out = None;
         }
     }
@@ -396,7 +443,7 @@ impl Feed {
 }
 
 /// Adds what a pipe holds now to the last words, of which only the last are kept. Returns whether it has ended.
-fn is_over(pipe: &mut impl Read, last_words: &mut Vec<u8>) -> bool {
+fn is_over(pipe: &mut impl Read, last_words: &mut Vec<u8>, words_max: usize) -> bool {
     let mut piece = [0; 4096];
     // A bound, since a program may talk faster than we listen.
     for _ in 0..256 {
@@ -406,7 +453,7 @@ fn is_over(pipe: &mut impl Read, last_words: &mut Vec<u8>) -> bool {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return error.kind() != io::ErrorKind::WouldBlock,
         }
-        let spare = last_words.len().saturating_sub(LAST_WORDS_BYTES);
+        let spare = last_words.len().saturating_sub(words_max);
         last_words.drain(..spare);
     }
     false

@@ -62,7 +62,7 @@ pub use format::fuzz;
 
 pub use error::{Error, Kind, Result};
 pub use format::BlobKind;
-pub use format::snapshot::{Change, LogInfo, PointInfo, Snapshot, Timeline, UnreadInfo};
+pub use format::snapshot::{Change, LogInfo, PointInfo, Snapshot, Stretch, Timeline, UnreadInfo};
 pub use id::{BlobId, FileId, Id};
 pub use input::{Content, Input, Since, Unread};
 pub use lock::{Holder, Lock, LockKind};

@@ -52,13 +52,15 @@ pub(crate) fn put_back(
         part: part.clone(),
         ..RestoreOptions::new(target)
     };
+    let spool = hands.spools.join(&entry.system.0);
+    let told = |text: &str| hands.observer.event(Some(&entry.system), text);
     source.ready(to.as_deref())?;
     let (report, put) = match source.landing(to.as_deref()) {
         Landing::Final(target) => {
             let rolled = entry.replay.as_ref().zip(source.log());
             if let Some((replay, log)) = rolled {
                 log.check(&until(&replay.until))?;
-                log.set_aside(to.as_deref())?;
+                log.set_aside(&target, to.as_deref(), &spool)?;
             }
             let options = options(target.clone());
             let report = restore(&vaults, point.tree, &options, &progress)?;
@@ -75,9 +77,9 @@ pub(crate) fn put_back(
             let replay = match rolled {
                 Some((replay, log)) => {
                     let wants = log.wants(&target, to.as_deref())?;
-                    let folder = log.landing(to.as_deref());
+                    let folder = log.landing(&target, to.as_deref());
                     bring_log(replay, wants, &folder, &vaults, hands, &entry.system)?;
-                    add_spool(&hands.spools.join(&entry.system.0), log, &folder)?;
+                    add_spool(&spool, log, &folder)?;
                     Some(source::Replay { log: folder, until: until(&replay.until) })
                 }
                 None => None,
@@ -85,7 +87,7 @@ pub(crate) fn put_back(
             // What is put back in parts is not all there before the last of them.
             let put = match kind {
                 StepKind::First => PutBack::default(),
-                _ => source.put_back(&target, to.as_deref(), replay.as_ref())?,
+                _ => source.put_back(&target, to.as_deref(), replay.as_ref(), &told)?,
             };
             (report, put)
         }
@@ -100,7 +102,26 @@ pub(crate) fn put_back(
                     kept.display()
                 )));
             }
-            let put = source.put_back(&staging.0, to.as_deref(), None)?;
+            let replay = match entry.replay.as_ref().zip(source.log()) {
+                Some((replay, log)) => {
+                    log.check(&until(&replay.until))?;
+                    let wants = log.wants(&staging.0, None)?;
+                    let folder = log.landing(&staging.0, None);
+                    bring_log(replay, wants, &folder, &vaults, hands, &entry.system)?;
+                    let made = std::fs::create_dir_all(&spool);
+                    made.map_err(|error| {
+                        Error::new(format!("make the folder {}: {error}", spool.display()))
+                    })?;
+                    hands
+                        .observer
+                        .event(Some(&entry.system), "receiving what the server has still of its log");
+                    log.set_aside(&staging.0, None, &spool)?;
+                    add_spool(&spool, log, &folder)?;
+                    Some(source::Replay { log: folder, until: until(&replay.until) })
+                }
+                None => None,
+            };
+            let put = source.put_back(&staging.0, to.as_deref(), replay.as_ref(), &told)?;
             (report, put)
         }
     };

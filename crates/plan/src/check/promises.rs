@@ -51,11 +51,17 @@ impl Checker<'_, '_> {
                 "`{name}` promises to lose at most {}, and a point is made every {every}",
                 system.rpo
             );
+            // A log says what happened between two points.
+            let log = match &system.source {
+                Some(Source::Mariadb(_)) => "; or log = \"stream\" in its source",
+                Some(Source::Postgres(_)) => "; or wal = \"stream\" in its source",
+                _ => "",
+            };
             self.error(
                 "rpo-out-of-reach",
                 &at,
                 message,
-                format!("write policy.every = \"{}\" for this system, or promise less", system.rpo),
+                format!("write policy.every = \"{}\" for this system, or promise less{log}", system.rpo),
             );
         }
         if let Some(mtpd) = system.mtpd

@@ -9,7 +9,9 @@ use engine::survey::survey;
 use engine::vaults::Absent;
 use engine::{Error, source_of};
 use jiff::Timestamp;
-use plan::{Available, Period, Runbook, RunbookInput, ScenarioName, Standing, StepKind, SystemName, Wanted};
+use plan::{
+    Available, Period, Runbook, RunbookInput, ScenarioName, Source, Standing, StepKind, SystemName, Wanted,
+};
 use source::Stands;
 use state::{Body, State};
 use std::collections::BTreeMap;
@@ -160,7 +162,8 @@ pub(super) fn until_wanted(text: &str) -> Result<Wanted, Failure> {
     match text.parse() {
         Ok(wanted @ Wanted::Until(_)) => Ok(wanted),
         _ => {
-            let help = "write --until 'position 0/16B3748', 'name before-migration' or 'transaction 4711'; for a time, --before";
+            let help = "write --until 'position 0/16B3748', 'name before-migration' or 'transaction 4711', for MariaDB 'position mariadb-bin.000042:1234' or \
+                'transaction 0-1-4711'; for a time, --before";
             show::error(&Error::new(format!("`{text}` names no place in a log")).help(help));
             Err(Failure::Said(Exit::Usage))
         }
@@ -269,9 +272,13 @@ fn print_book(book: &Runbook, session: &Session) {
             size(point.bytes),
             vaults.join(", then ")
         );
+        // What is fed to a server or put in the place of a file comes whole.
+        let source = session.plan.systems.get(&restore.system).and_then(|system| system.source.as_ref());
+        let is_compared = matches!(source, Some(Source::Files(_) | Source::Postgres(_)));
+        let differs = if is_compared { " where it differs" } else { "" };
         for standing in &restore.standing {
             match &standing.what {
-                Some(what) => eprintln!("    replaces  {} ({what}) where it differs", standing.path),
+                Some(what) => eprintln!("    replaces  {} ({what}){differs}", standing.path),
                 None => eprintln!("    creates   {}", standing.path),
             }
         }

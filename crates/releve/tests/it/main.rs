@@ -20,6 +20,7 @@ mod keys;
 mod killed;
 mod main_job;
 mod mariadb;
+mod mariadb_log;
 mod oracle;
 mod pg_dump;
 mod postgres;

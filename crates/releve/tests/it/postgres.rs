@@ -39,7 +39,7 @@ pub(crate) fn numbers(cluster: &Postgres) -> String {
 }
 
 /// Returns the instant up to which everything is promised to be in the vaults, as the server writes times.
-fn promised(world: &World) -> String {
+pub(crate) fn promised(world: &World) -> String {
     log_of(world)["until"].as_str().unwrap().replace('T', " ").trim_end_matches('Z').to_owned()
 }
 
@@ -125,7 +125,7 @@ impl Drop for Agent {
     }
 }
 
-fn log_of(world: &World) -> Value {
+pub(crate) fn log_of(world: &World) -> Value {
     world.run(&["status", "--json"]).json()["systems"][0]["log"].clone()
 }
 

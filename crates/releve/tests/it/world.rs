@@ -48,6 +48,7 @@ impl World {
     pub(crate) fn new() -> Self {
         let world = Self { folder: tempfile::tempdir().unwrap() };
         std::fs::create_dir(world.data()).unwrap();
+        std::fs::create_dir(world.path("tmp")).unwrap();
         for vault in ["near", "far"] {
             std::fs::write(world.path(&format!("{vault}.key")), PASSWORD).unwrap();
         }
@@ -128,9 +129,9 @@ source.{source}
             .args(arguments)
             .stdin(Stdio::null())
             .env_remove("AWS_ACCESS_KEY_ID")
-            .env("TZ", "UTC")
-            // Two tests whose systems have the same name must not meet where data are on their way.
-            .env("TMPDIR", self.folder.path());
+            // Worlds side by side all have a system of this name.
+            .env("TMPDIR", self.path("tmp"))
+            .env("TZ", "UTC");
         command
     }
 

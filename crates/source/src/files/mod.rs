@@ -142,7 +142,13 @@ impl Source for Files {
     }
 
     /// The vault has put the files where they belong; what is left is to make sure that they are there.
-    fn put_back(&self, restored: &Path, to: Option<&Path>, _replay: Option<&Replay>) -> Result<PutBack> {
+    fn put_back(
+        &self,
+        restored: &Path,
+        to: Option<&Path>,
+        _replay: Option<&Replay>,
+        _told: &dyn Fn(&str),
+    ) -> Result<PutBack> {
         let final_root = to.unwrap_or(Path::new("/"));
         if restored != final_root {
             let why = format!("files are restored straight into {}", final_root.display());

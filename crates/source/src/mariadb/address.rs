@@ -83,8 +83,11 @@ impl Address {
 
     /// Returns the options for the clients, as their option files have them.
     pub(super) fn options(&self) -> String {
-        let mut text =
-            String::from("[mariadb-client]\nconnect-timeout=10\n[client]\ndefault-character-set=utf8mb4\n");
+        let mut text = String::from("[mariadb-client]\nconnect-timeout=10\n");
+        // Not for all of them: some don't know it, and end.
+        text.push_str(
+            "default-character-set=utf8mb4\n[mariadb-dump]\ndefault-character-set=utf8mb4\n[client]\n",
+        );
         let mut set = |name: &str, value: &str| {
             let _ = writeln!(text, "{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""));
         };
@@ -161,7 +164,7 @@ mod tests {
 
     fn options(url: &str) -> Vec<String> {
         let address = Address::parse(url).unwrap();
-        address.options().lines().skip(4).map(str::to_owned).collect()
+        address.options().lines().skip(6).map(str::to_owned).collect()
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The dump, as a stream: what several runs of `mariadb-dump` print, one after the other, and a last line that only a whole one has.
 
+use super::binlog::piece::{Place, number};
+use super::binlog::{Position, Span, created, end};
 use super::client::Client;
 use super::look::{Facts, Series};
 use super::{FILE, WHOLE};
@@ -22,6 +24,9 @@ const GRACE: Duration = Duration::from_secs(60);
 const COMPLETED: &[u8] = b"-- Dump completed";
 /// How much of the end is kept to find it in.
 const TAIL_BYTES: usize = 256;
+/// Where in a dump its position stands at the latest.
+const HEAD_BYTES: usize = 64 * 1024;
+const POSITION: &str = "CHANGE MASTER TO MASTER_LOG_FILE='";
 /// Rows of 1 GiB are the longest that a server takes.
 const PACKET: &str = "--max-allowed-packet=1G";
 /// What the server knows of users, roles, their rights and of other servers. Its tables are filled anew and not made anew: a newer server has
@@ -47,6 +52,10 @@ pub(super) struct Dump {
 
 struct Shared {
     client: Client,
+    /// The server's log is kept: the dump says where in it it lies.
+    has_log: bool,
+    /// Where the newest dump lies in the log.
+    span: Mutex<Option<Span>>,
     /// What the server said before; `None` once it was used, since a second dump needs a new look.
     before: Mutex<Option<Facts>>,
     /// What went wrong in the newest dump. `None` before there was one.
@@ -54,9 +63,9 @@ struct Shared {
 }
 
 impl Dump {
-    pub(super) fn new(client: Client, before: Facts) -> Self {
-        let (before, trouble) = (Mutex::new(Some(before)), Mutex::new(None));
-        Self { shared: Arc::new(Shared { client, before, trouble }) }
+    pub(super) fn new(client: Client, before: Facts, has_log: bool) -> Self {
+        let (before, span, trouble) = (Mutex::new(Some(before)), Mutex::new(None), Mutex::new(None));
+        Self { shared: Arc::new(Shared { client, has_log, span, before, trouble }) }
     }
 }
 
@@ -77,11 +86,15 @@ impl Stream for Dump {
             }
             let parts = parts(client, &before, ours)?;
             *lock(&self.shared.trouble) = Some(trouble);
+            *lock(&self.shared.span) = None;
+            let head = (self.shared.has_log && before.has_position()).then(Vec::new);
             Ok(Printed {
                 shared: Arc::clone(&self.shared),
                 before,
                 parts,
                 running: None,
+                head,
+                began: None,
                 tail: Vec::new(),
                 failed: false,
             })
@@ -94,11 +107,17 @@ impl Stream for Dump {
         let trouble = trouble.unwrap_or_else(|| vec!["mariadb-dump was not run".to_owned()]);
         trouble.into_iter().map(|why| Unread { path: Path::new("/").join(FILE), why }).collect()
     }
+
+    fn position(&self) -> Option<String> {
+        lock(&self.shared.span).as_ref()?.place().map(Place::position)
+    }
 }
 
 enum Part {
     Program(Program),
     Text(Vec<u8>),
+    /// The last lines.
+    End,
 }
 
 /// Returns what makes up the dump, in the order in which it must come back: data; who may do what, since whoever loads it may lose his own
@@ -153,7 +172,7 @@ fn parts(client: &Client, facts: &Facts, ours: Option<Series>) -> Result<VecDequ
         dump(&users, USERS.map(str::to_owned).to_vec())?,
         Part::Text(over().into_bytes()),
         dump(&events, broken)?,
-        Part::Text(format!("\n{WHOLE}\n").into_bytes()),
+        Part::End,
     ]))
 }
 
@@ -177,6 +196,10 @@ struct Printed {
     before: Facts,
     parts: VecDeque<Part>,
     running: Option<Running>,
+    /// The beginning of the dump, until it says where it lies in the log.
+    head: Option<Vec<u8>>,
+    /// When the server began the file that it lies in, and where in it.
+    began: Option<(u32, Position)>,
     tail: Vec<u8>,
     failed: bool,
 }
@@ -195,7 +218,35 @@ impl Printed {
         lock(&self.shared.trouble).get_or_insert_default().push(why);
     }
 
+    /// Finds where the dump lies in the log. Which file that is the server must be asked before it makes the log anew, or throws the file away.
+    fn seek(&mut self, printed: &[u8]) {
+        let Some(mut head) = self.head.take() else { return };
+        head.extend_from_slice(printed.get(..HEAD_BYTES.min(printed.len())).unwrap_or_default());
+        let text = String::from_utf8_lossy(&head);
+        let Some(position) = position_in(&text) else {
+            self.head = (head.len() < HEAD_BYTES).then_some(head);
+            return;
+        };
+        match created(&self.shared.client, &position.file) {
+            Ok(created) => self.began = Some((created, position)),
+            Err(error) => tracing::warn!("where in the binary log the dump lies is not known: {error}"),
+        }
+    }
+
+    /// Returns the last lines: where the dump lies in the log, if that is known, and that it is whole.
+    fn last_lines(&mut self) -> String {
+        let span = self.began.take().and_then(|(created, from)| {
+            let to = end(&self.shared.client).ok()?;
+            // A lower number is another log.
+            (number(&to.file) >= number(&from.file)).then_some(Span { created, from, to })
+        });
+        let said = span.as_ref().map(|span| format!("{span}\n")).unwrap_or_default();
+        *lock(&self.shared.span) = span;
+        format!("\n{said}{WHOLE}\n")
+    }
+
     fn follow(&mut self, printed: &[u8]) {
+        self.seek(printed);
         self.tail
             .extend_from_slice(printed.get(printed.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default());
         let spare = self.tail.len().saturating_sub(TAIL_BYTES);
@@ -233,6 +284,10 @@ impl Read for Printed {
                     Ok(running) => self.running = Some(running),
                     Err(why) => self.fail(&why),
                 },
+                Some(Part::End) => {
+                    let text = self.last_lines();
+                    self.parts.push_front(Part::Text(text.into_bytes()));
+                }
                 Some(Part::Text(text)) => {
                     let taken = text.as_slice().read(buffer)?;
                     let rest = text.get(taken..).unwrap_or_default();
@@ -271,6 +326,14 @@ impl Content for Printed {
             None => Ok(true),
         }
     }
+}
+
+/// Returns the position in the beginning of a dump.
+fn position_in(text: &str) -> Option<Position> {
+    let (_, rest) = text.split_once(POSITION)?;
+    let (file, rest) = rest.split_once("', MASTER_LOG_POS=")?;
+    let (offset, _) = rest.split_once(';')?;
+    Some(Position { file: file.to_owned(), offset: offset.parse().ok()? })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,7 +1,10 @@
 //! Feeds a dump to a server: looks at both first, since from the first statement on there is no way back.
 
-use super::client::{Client, QUIET};
+use super::binlog::Span;
+use super::binlog::replay::Replay;
+use super::client::Client;
 use super::look::Series;
+use super::session::Session;
 use super::{FILE, WHOLE};
 use crate::error::at;
 use crate::{Error, Kind, PutBack, Result};
@@ -10,13 +13,13 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How long a load may take.
+/// How long a look at all tables may take.
 const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest row that a server takes: a row may have been let in before the limit was lowered, or have grown by being written out.
 const PACKET_MAX: &str = "1073741824";
 /// Where the version stands in a dump, and where its last line does.
 const HEAD_BYTES: u64 = 4096;
-const TAIL_BYTES: u64 = 256;
+const TAIL_BYTES: u64 = 1024;
 /// How many findings of `mariadb-check` an error holds.
 const FINDINGS_MAX: usize = 20;
 
@@ -37,8 +40,8 @@ impl Dump {
         }
     }
 
-    /// Returns the series of the server that was dumped. A dump that doesn't say it, or isn't whole, is damaged.
-    fn series(&mut self) -> Result<Series> {
+    /// Returns the first and the last of it.
+    fn ends(&mut self) -> Result<(String, String)> {
         let mut text = |from: u64, length: u64| -> io::Result<String> {
             let mut bytes = Vec::new();
             self.file.seek(SeekFrom::Start(from))?;
@@ -50,7 +53,20 @@ impl Dump {
             // Back to its beginning.
             text(0, 0).map(|_| (head, tail))
         });
-        let (head, tail) = ends.map_err(|error| Error::io(at("read", &self.path), error))?;
+        ends.map_err(|error| Error::io(at("read", &self.path), error))
+    }
+
+    /// Returns where it lies in the server's log.
+    pub(super) fn span(&mut self) -> Result<Span> {
+        let (_, tail) = self.ends()?;
+        let said = tail.lines().rev().find_map(|line| line.parse().ok());
+        let why = "the dump does not say where in the binary log it lies: restore it by itself, with --point";
+        said.ok_or_else(|| Error::new(format!("load {FILE}"), Kind::Damaged(why.to_owned())))
+    }
+
+    /// Returns the series of the server that was dumped. A dump that doesn't say it, or isn't whole, is damaged.
+    fn series(&mut self) -> Result<Series> {
+        let (head, tail) = self.ends()?;
         let damaged = |why: &str| Error::new(format!("load {FILE}"), Kind::Damaged(why.to_owned()));
         if !tail.trim_end().ends_with(WHOLE) {
             return Err(damaged("the dump ended early, its last line is missing"));
@@ -60,10 +76,25 @@ impl Dump {
     }
 }
 
-/// Feeds the dump to the server.
-pub(super) fn load(client: &Client, mut dump: Dump) -> Result<PutBack> {
+/// How a dump is loaded.
+pub(super) struct Loading<'a> {
+    /// What is replayed after it.
+    pub(super) replay: Option<&'a crate::Replay>,
+    /// The server's log is kept: it is to begin anew, since what is loaded is no part of what happened before.
+    pub(super) has_log: bool,
+    /// Hears how far it is.
+    pub(super) told: &'a dyn Fn(&str),
+}
+
+/// Feeds the dump to the server, and then what happened since.
+pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Result<PutBack> {
     let of = dump.series()?;
-    let rows = client.ask("SELECT VERSION(), @@GLOBAL.max_allowed_packet")?;
+    let replay = match loading.replay {
+        Some(replay) => Some(Replay::prepare(&replay.log, &dump.span()?, &replay.until)?),
+        None => None,
+    };
+    let rows = client
+        .ask("SELECT VERSION(), @@GLOBAL.max_allowed_packet, @@GLOBAL.log_bin, @@GLOBAL.event_scheduler")?;
     let said = |column: usize| rows.first().and_then(|row| row.get(column)).map_or("", String::as_str);
     match Series::of(said(0)) {
         Some(series) if series >= of => {}
@@ -75,25 +106,72 @@ pub(super) fn load(client: &Client, mut dump: Dump) -> Result<PutBack> {
             return Err(Error::new(client.address.to_string(), Kind::Invalid(why)));
         }
     }
-    let longest = |bytes: &str| client.ask(&format!("SET GLOBAL max_allowed_packet = {bytes}")).is_ok();
-    let was_raised = said(1) != PACKET_MAX && longest(PACKET_MAX);
-    let loaded = feed(client, dump.file);
-    if was_raised {
-        // Whoever loads may have lost the right to by what he loaded: then it stays so until the server starts again, and harms nobody.
-        longest(said(1));
+    // What is set once more at the end, by whoever may do it then.
+    let mut after = String::new();
+    if said(1) != PACKET_MAX && client.ask(&format!("SET GLOBAL max_allowed_packet = {PACKET_MAX}")).is_ok() {
+        after = format!("SET GLOBAL max_allowed_packet = {};\n", said(1));
+    }
+    // What events did is in the log too, and they must not do it a second time.
+    if replay.is_some() && said(3) == "ON" {
+        client.ask("SET GLOBAL event_scheduler = OFF")?;
+        after.push_str("SET GLOBAL event_scheduler = ON;\n");
+    }
+    let begins_anew = loading.has_log && said(2) == "1";
+    let loaded = carry_out(client, dump, replay.as_ref(), begins_anew, &after, loading.told);
+    if loaded.is_err() {
+        // Whoever loads may have lost the right to by what he loaded.
+        let _ = client.ask(&after);
     }
     let bytes = loaded?;
-    check(client)?;
+    if replay.is_some() && said(3) == "OFF" {
+        (loading.told)("the event scheduler was off before, and stays off");
+    }
     Ok(PutBack { into: vec![client.address.to_string().into()], bytes, ..PutBack::default() })
 }
 
-fn feed(client: &Client, file: File) -> Result<u64> {
-    // Without the binary mode the client would change line ends inside of routines.
-    let options = ["--batch", QUIET, "--binary-mode", "--max-allowed-packet=1G"].map(str::to_owned);
-    client.program("mariadb", options)?.within(WITHIN).feed(file).map_err(|why| {
-        let Error { place, kind } = client.wrong(&why);
-        Error::new(format!("load {FILE} into {place}"), kind)
-    })
+/// Loads and replays, and says `after` at the end.
+fn carry_out(
+    client: &Client,
+    dump: Dump,
+    replay: Option<&Replay>,
+    begins_anew: bool,
+    after: &str,
+    told: &dyn Fn(&str),
+) -> Result<u64> {
+    let mut session = Session::open(client)?;
+    let mut indulgent = replay.map(|_| Session::indulgent(client)).transpose()?;
+    if begins_anew {
+        for session in std::iter::once(&mut session).chain(&mut indulgent) {
+            session.say("SET SESSION sql_log_bin = 0;\n")?;
+        }
+    }
+    let wrong = |Error { place, kind }: Error| Error::new(format!("load {FILE} into {place}"), kind);
+    let (mut file, of) = (dump.file, mebibytes(dump.bytes));
+    let bytes = session
+        .feed(&mut file, &|sent| told(&format!("loading the dump: {} of {of} MiB", mebibytes(sent))))
+        .map_err(wrong)?;
+    session.wait().map_err(wrong)?;
+    if let Some((replay, indulgent)) = replay.zip(indulgent) {
+        told(&format!("replaying the binary log, {} MiB: {}", mebibytes(replay.bytes()), replay.what));
+        if let Some(missing) = &replay.missing {
+            told(&format!("the log breaks off there: {missing} is missing"));
+        }
+        replay.into(client, indulgent, &mut session, &|sent| {
+            told(&format!("replaying the binary log: {} MiB of statements", mebibytes(sent)));
+        })?;
+    }
+    check(client)?;
+    if begins_anew {
+        // Its files are told apart by the second in which they were begun, of which the replay has made another.
+        session.say("SET TIMESTAMP = DEFAULT;\nDO SLEEP(1.1);\nRESET MASTER;\n")?;
+    }
+    session.say(after)?;
+    session.end()?;
+    Ok(bytes)
+}
+
+fn mebibytes(bytes: u64) -> u64 {
+    bytes >> 20
 }
 
 /// Lets the server look at all that was loaded.

@@ -1,16 +1,23 @@
 //! A MariaDB server: dumped at one instant while it runs, and fed to another one.
 
 mod address;
+mod binlog;
 mod client;
 mod dump;
 mod load;
 mod look;
+mod session;
 
 use crate::files::under;
 use crate::lone::Lone;
 use crate::standing::{Standing, Stands, look as look_at};
-use crate::{Capture, Error, Kind, Landing, PutBack, Replay, Result, Source, is_true};
+use crate::{
+    Capture, Error, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay, Result, Source, Until, Wants,
+    is_true,
+};
 use address::Address;
+use binlog::piece::{self, Place};
+use binlog::receive::Stream;
 use client::Client;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +27,10 @@ use vault::{Meta, Node, NodeKind, Timestamp};
 const FILE: &str = "mariadb.sql";
 /// The last line of a dump that is whole.
 const WHOLE: &str = "-- releve: this dump is whole";
+/// What the log is made into beside the dump, where that comes back as a file.
+const REPLAY: &str = "mariadb-replay.sql";
+/// How long the newest of a log is waited for before it is overwritten.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(60);
 /// How long a look at what stands there may take: it stands between a person in trouble and the question "overwrite this?".
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
 /// How long a check may take to answer.
@@ -45,6 +56,7 @@ const CHECK_WITHIN: Duration = Duration::from_secs(60);
 pub struct Mariadb {
     address: Address,
     programs: Option<PathBuf>,
+    has_log: bool,
 }
 
 impl Mariadb {
@@ -53,13 +65,19 @@ impl Mariadb {
     pub fn new(url: &str) -> Result<Self> {
         let address =
             Address::parse(url).map_err(|why| Error::new("read the url of a server", Kind::Invalid(why)))?;
-        Ok(Self { address, programs: None })
+        Ok(Self { address, programs: None, has_log: false })
     }
 
     /// Sets the folder of MariaDB's client programs, where the system doesn't find them.
     #[must_use]
     pub fn programs(self, folder: impl Into<PathBuf>) -> Self {
         Self { programs: Some(folder.into()), ..self }
+    }
+
+    /// Lets the server's binary log be kept beside the points: a point says where in it it lies, and what is put back begins it anew.
+    #[must_use]
+    pub fn keeping_log(self) -> Self {
+        Self { has_log: true, ..self }
     }
 
     fn client(&self) -> Result<Client> {
@@ -75,7 +93,7 @@ impl Source for Mariadb {
         let meta = Meta { mode: 0o600, mtime: now, atime: now, ctime: now, links: 1, ..Meta::default() };
         let kind = NodeKind::File { size: 0, content: Vec::new(), sparse: false };
         let node = Node { name: FILE.into(), meta, kind };
-        let stream = dump::Dump::new(client, facts);
+        let stream = dump::Dump::new(client, facts, self.has_log);
         Ok(Capture::new(Lone { chain: vec![node], stream }, vec![Path::new("/").join(FILE)]))
     }
 
@@ -86,16 +104,33 @@ impl Source for Mariadb {
         }
     }
 
-    fn put_back(&self, restored: &Path, to: Option<&Path>, replay: Option<&Replay>) -> Result<PutBack> {
-        if replay.is_some() {
-            let why = "the binary log of a MariaDB server isn't kept yet: only the points can be restored";
-            return Err(Error::new("replay a log", Kind::Invalid(why.to_owned())));
+    fn put_back(
+        &self,
+        restored: &Path,
+        to: Option<&Path>,
+        replay: Option<&Replay>,
+        told: &dyn Fn(&str),
+    ) -> Result<PutBack> {
+        let mut dump = load::Dump::open(restored.join(FILE))?;
+        let client = || self.client();
+        match (to, replay) {
+            (Some(_), None) => Ok(PutBack { into: vec![dump.path], ..PutBack::default() }),
+            (Some(to), Some(replay)) => {
+                let made = binlog::replay::Replay::prepare(&replay.log, &dump.span()?, &replay.until)?;
+                let statements = to.join(REPLAY);
+                made.write(&client()?, &statements)?;
+                std::fs::remove_dir_all(&replay.log)
+                    .map_err(|error| Error::io(format!("remove {}", replay.log.display()), error))?;
+                Ok(PutBack { into: vec![dump.path, statements], ..PutBack::default() })
+            }
+            (None, replay) => {
+                load::load(&client()?, dump, &load::Loading { replay, has_log: self.has_log, told })
+            }
         }
-        let dump = load::Dump::open(restored.join(FILE))?;
-        match to {
-            Some(_) => Ok(PutBack { into: vec![dump.path], ..PutBack::default() }),
-            None => load::load(&self.client()?, dump),
-        }
+    }
+
+    fn log(&self) -> Option<&dyn Log> {
+        self.has_log.then_some(self as &dyn Log)
     }
 
     /// Returns the databases that are there, with the number of their tables as files. A server that doesn't answer is unknown.
@@ -133,5 +168,62 @@ impl Source for Mariadb {
         let rows = rows.map_err(|error| format!("{query}: {error}"))?;
         let value = rows.first().and_then(|row| row.first()).filter(|value| *value != "NULL");
         is_true(query, value.map(String::as_str))
+    }
+}
+
+impl Log for Mariadb {
+    fn landing(&self, restored: &Path, _to: Option<&Path>) -> PathBuf {
+        restored.join("mariadb-log")
+    }
+
+    fn file(&self, name: &str) -> Option<LogFile> {
+        piece::log_file(name)
+    }
+
+    fn gap(&self, before: &str, whole: Option<u64>, next: &str) -> Option<String> {
+        piece::gap(before, whole, next)
+    }
+
+    fn ends_at_gap(&self) -> bool {
+        true
+    }
+
+    fn history(&self, _name: &str, _text: &str, _file_bytes: u64) -> Option<(u32, Vec<(u32, String)>)> {
+        None
+    }
+
+    fn receive(&self, spool: &Path, held: Option<&str>) -> Result<Box<dyn Receiver>> {
+        Ok(Box::new(Stream::begin(self.client()?, spool, held)?))
+    }
+
+    fn check(&self, until: &Until) -> Result<()> {
+        binlog::check_until(until)
+    }
+
+    /// Receives what the server has still, where it is the one whose log is kept.
+    fn set_aside(&self, restored: &Path, to: Option<&Path>, spool: &Path) -> Result<()> {
+        let client = self.client()?;
+        if to.is_some() || !binlog::is_kept(&client)? {
+            return Ok(());
+        }
+        let held = Log::landing(self, restored, to);
+        // A fresh server has nothing of it.
+        let Some(mut stream) = Stream::resume(client, spool, &held)? else { return Ok(()) };
+        match stream.catch_up(CATCH_UP_WITHIN)? {
+            true => Ok(()),
+            false => {
+                let why = "the newest of its log did not come in time: try again".to_owned();
+                Err(Error::new(self.address.to_string(), Kind::Program(why)))
+            }
+        }
+    }
+
+    fn wants(&self, restored: &Path, _to: Option<&Path>) -> Result<Wants> {
+        let from: Option<Place> = load::Dump::open(restored.join(FILE))?.span()?.place();
+        let from = from.map(Place::position).unwrap_or_default();
+        Ok(Box::new(move |name| match piece::log_file(name).map(|file| file.kind) {
+            Some(crate::LogKind::Whole(position) | crate::LogKind::Partial(position)) => position >= from,
+            _ => false,
+        }))
     }
 }

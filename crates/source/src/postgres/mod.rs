@@ -139,7 +139,13 @@ impl Source for Postgres {
         Some(self)
     }
 
-    fn put_back(&self, restored: &Path, to: Option<&Path>, replay: Option<&Replay>) -> Result<PutBack> {
+    fn put_back(
+        &self,
+        restored: &Path,
+        to: Option<&Path>,
+        replay: Option<&Replay>,
+        _told: &dyn Fn(&str),
+    ) -> Result<PutBack> {
         let root = to.unwrap_or(Path::new("/"));
         if restored != root {
             let why = format!("a cluster is restored straight into {}", root.display());
@@ -173,7 +179,7 @@ impl Postgres {
 }
 
 impl Log for Postgres {
-    fn landing(&self, to: Option<&Path>) -> PathBuf {
+    fn landing(&self, _restored: &Path, to: Option<&Path>) -> PathBuf {
         self.landing_of_wal(to)
     }
 
@@ -181,15 +187,20 @@ impl Log for Postgres {
         wal::log_file(name)
     }
 
-    fn successor(&self, position: &str, file_bytes: u64) -> Option<String> {
-        wal::successor(position, file_bytes)
+    fn gap(&self, before: &str, whole: Option<u64>, next: &str) -> Option<String> {
+        let expected = match whole {
+            Some(bytes) => wal::successor(before, bytes).unwrap_or_else(|| format!("what follows {before}")),
+            // Nothing follows on one that isn't whole.
+            None => format!("the rest of {before}"),
+        };
+        (expected != next).then_some(expected)
     }
 
     fn history(&self, name: &str, text: &str, file_bytes: u64) -> Option<(u32, Vec<(u32, String)>)> {
         wal::read_history(name, text, file_bytes)
     }
 
-    fn receive(&self, spool: &Path) -> Result<Box<dyn Receiver>> {
+    fn receive(&self, spool: &Path, _held: Option<&str>) -> Result<Box<dyn Receiver>> {
         Ok(Box::new(receive::Stream::begin(&self.address, &self.data, self.programs.as_deref(), spool)?))
     }
 
@@ -207,7 +218,7 @@ impl Log for Postgres {
         Err(Error::new("roll forward", Kind::Invalid(wrong)))
     }
 
-    fn set_aside(&self, to: Option<&Path>) -> Result<()> {
+    fn set_aside(&self, _restored: &Path, to: Option<&Path>, _spool: &Path) -> Result<()> {
         restore::set_aside(&under(to, &self.data), &self.landing_of_wal(to))
     }
 

@@ -83,7 +83,13 @@ impl Source for Sqlite {
         Landing::Staging { near }
     }
 
-    fn put_back(&self, restored: &Path, to: Option<&Path>, _replay: Option<&Replay>) -> Result<PutBack> {
+    fn put_back(
+        &self,
+        restored: &Path,
+        to: Option<&Path>,
+        _replay: Option<&Replay>,
+        _told: &dyn Fn(&str),
+    ) -> Result<PutBack> {
         replace::replace(restored, machine::inside(&self.path), &under(to, &self.path))
     }
 

@@ -134,7 +134,7 @@ fn the_dump_is_fed_to_the_loader() {
     let loaded = folder.join("loaded");
     let source = command("true", &format!("cat > {}; seq 1 100000; echo done >&2", loaded.display()));
     assert_eq!(source.landing(None), Landing::Staging { near: None });
-    let done = source.put_back(&staging, None, None).unwrap();
+    let done = source.put_back(&staging, None, None, &|_| ()).unwrap();
     assert_eq!((done.bytes, done.into), (3_000_000, vec!["sh".into()]));
     assert!(fs::read(loaded).unwrap() == dump);
     assert_eq!(source.occupied(None).unwrap()[0].stands, Stands::Unknown);
@@ -144,7 +144,7 @@ fn the_dump_is_fed_to_the_loader() {
 fn a_loader_that_fails_or_stops_early_is_an_error() {
     let folder = Folder::new();
     folder.write("orders.sql", vec![b'\n'; 3_000_000]);
-    let fails = |load: &str| command("true", load).put_back(&folder.path, None, None).unwrap_err();
+    let fails = |load: &str| command("true", load).put_back(&folder.path, None, None, &|_| ()).unwrap_err();
     let error = fails("cat > /dev/null; echo 'relation exists' >&2; exit 1");
     assert_eq!(error.to_string(), "load orders.sql: sh exited with status 1: relation exists");
     assert!(fails("head -c 10; exec 0<&-; sleep 0.1").to_string().contains("ended well after taking only"));
@@ -160,7 +160,7 @@ fn under_a_directory_the_dump_is_just_a_file() {
     assert_eq!(source.landing(Some(&folder.path)), Landing::Final(folder.path.clone()));
     assert_eq!(source.occupied(Some(&folder.path)).unwrap()[0].stands, Stands::Nothing);
     let dump = folder.write("orders.sql", "x");
-    assert_eq!(source.put_back(&folder.path, Some(&folder.path), None).unwrap().into, [dump]);
+    assert_eq!(source.put_back(&folder.path, Some(&folder.path), None, &|_| ()).unwrap().into, [dump]);
 }
 
 #[test]

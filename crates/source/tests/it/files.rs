@@ -426,12 +426,12 @@ fn files_land_in_place_and_are_looked_for() {
     assert_eq!(newest.unwrap().seconds, fs::metadata(&path).unwrap().mtime());
     assert_eq!(source.occupied(Some(&to)).unwrap()[0].stands, Stands::Nothing);
 
-    let error = source.put_back(&to, Some(&to), None).unwrap_err();
+    let error = source.put_back(&to, Some(&to), None, &|_| ()).unwrap_err();
     assert!(matches!(error.kind, Kind::NotInPoint), "{error}");
     let there = to.join(inside(&path));
     fs::create_dir_all(there.parent().unwrap()).unwrap();
     fs::write(&there, "").unwrap();
-    let done = source.put_back(&to, Some(&to), None).unwrap();
+    let done = source.put_back(&to, Some(&to), None, &|_| ()).unwrap();
     assert_eq!((done.into, done.missing), (vec![there], vec![to.join(inside(&folder.join("never")))]));
 }
 

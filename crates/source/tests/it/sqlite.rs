@@ -223,7 +223,7 @@ fn a_database_is_put_back_without_its_old_log() {
     db.execute("DELETE FROM a", []).unwrap();
     let log = fs::read(folder.join("db/orders.db-wal")).unwrap();
     let source = Sqlite::new(&path).unwrap();
-    let error = source.put_back(&staging, None, None).unwrap_err();
+    let error = source.put_back(&staging, None, None, &|_| ()).unwrap_err();
     assert!(matches!(error.kind, Kind::InUse(_)) && error.is_retryable(), "{error}");
     drop(db);
     fs::write(folder.join("db/orders.db-wal"), log).unwrap();
@@ -234,7 +234,7 @@ fn a_database_is_put_back_without_its_old_log() {
     assert_eq!(standing.len(), 2, "the database and its log: {standing:?}");
     for _ in 0..2 {
         // Whatever died half-way is done again.
-        let done = source.put_back(&staging, None, None).unwrap();
+        let done = source.put_back(&staging, None, None, &|_| ()).unwrap();
         assert_eq!((done.into, done.bytes), (vec![path.clone()], walked.nodes[&path].size()));
         let names: Vec<_> =
             fs::read_dir(folder.join("db")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
@@ -259,13 +259,13 @@ fn a_database_is_put_back_where_nothing_was_and_elsewhere() {
     let source = Sqlite::new(&path).unwrap();
     assert_eq!(source.occupied(None).unwrap()[0].stands, Stands::Nothing);
     assert_eq!(source.landing(None), Landing::Staging { near: Some(folder.path.clone()) });
-    source.put_back(staging.path(), None, None).unwrap();
+    source.put_back(staging.path(), None, None, &|_| ()).unwrap();
     assert_eq!(fs::read(&path).unwrap(), walked.contents[&path]);
     assert_eq!(fs::metadata(&path).unwrap().gid(), 1235);
     assert_eq!(fs::metadata(folder.join("var/lib")).unwrap().mode() & 0o7777, 0o711);
 
     let to = folder.join("to");
-    let there = source.put_back(staging.path(), Some(&to), None).unwrap().into.remove(0);
+    let there = source.put_back(staging.path(), Some(&to), None, &|_| ()).unwrap().into.remove(0);
     assert_eq!(there, to.join(path.strip_prefix("/").unwrap()));
     assert_eq!(fs::read(there).unwrap(), walked.contents[&path]);
 }
@@ -279,7 +279,7 @@ fn a_damaged_database_replaces_nothing() {
     let staged = staging.join(path.strip_prefix("/").unwrap());
     fs::create_dir_all(staged.parent().unwrap()).unwrap();
     let source = Sqlite::new(&path).unwrap();
-    assert!(matches!(source.put_back(&staging, None, None).unwrap_err().kind, Kind::NotInPoint));
+    assert!(matches!(source.put_back(&staging, None, None, &|_| ()).unwrap_err().kind, Kind::NotInPoint));
     let mut bad = good.clone();
     bad[8192..12288].fill(0x5A);
     for bad in [
@@ -288,7 +288,7 @@ fn a_damaged_database_replaces_nothing() {
         b"no database, but as long as the header of one would be. ".repeat(20).as_slice(),
     ] {
         fs::write(&staged, bad).unwrap();
-        let error = source.put_back(&staging, None, None).unwrap_err();
+        let error = source.put_back(&staging, None, None, &|_| ()).unwrap_err();
         assert!(matches!(error.kind, Kind::Damaged(_) | Kind::NotADatabase), "{error}");
         assert!(fs::read(&path).unwrap() == good);
     }
@@ -306,7 +306,7 @@ fn a_path_through_links_leads_to_the_database() {
     assert_eq!(walked.below(&folder.path), ["lib", "lib/link.db"]);
     assert!(walked.nodes[&folder.join("lib")].is_dir());
     stage(&walked, &path, &staging);
-    let done = Sqlite::new(&path).unwrap().put_back(&staging, None, None).unwrap();
+    let done = Sqlite::new(&path).unwrap().put_back(&staging, None, None, &|_| ()).unwrap();
     assert_eq!(done.into, [folder.join("data/real.db")]);
     assert!(folder.join("data/link.db").is_symlink());
 }

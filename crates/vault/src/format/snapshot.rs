@@ -91,6 +91,21 @@ pub struct LogInfo {
     /// The histories that recoveries have begun: not every point leads into each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub timelines: Vec<Timeline>,
+    /// What lies before it, with something missing between, where a point can be rolled forward as far as that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<Stretch>,
+}
+
+/// A part of a log in which nothing is missing, and which something is missing behind.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Stretch {
+    /// Where it begins.
+    pub from: String,
+    /// The position of the last file in it.
+    pub to: String,
+    /// Everything that was committed by then is in it, or in what lies before; `None` where nobody could tell.
+    pub until: Option<Timestamp>,
 }
 
 /// A history that a recovery has begun.

@@ -116,7 +116,7 @@ impl Keeper<'_> {
         let mut vaults = Vec::new();
         self.carry(&mut carrier, &mut vaults, &state, None, None)?;
         let mut receiver = match self.wal {
-            Wal::Stream => Some(log.receive(&spool)?),
+            Wal::Stream => Some(log.receive(&spool, carrier.held().as_deref())?),
             Wal::Archive | Wal::None => None,
         };
         while !self.stop.load(Relaxed) {

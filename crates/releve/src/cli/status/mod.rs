@@ -167,6 +167,9 @@ fn log(
     system.source.as_ref()?.wal().filter(|wal| *wal != Wal::None)?;
     let facts = survey.log(name);
     let broken = match (&facts, newest) {
+        (_, Some(newest)) if newest.facts(None).position.is_none() => Some(
+            "the newest point does not say where in the log it lies: it can't be rolled forward".to_owned(),
+        ),
         (None, _) => Some("no log is in any vault: releve agent receives it".to_owned()),
         (Some(log), Some(newest)) if !log.continues(&newest.facts(None)) => Some(match &log.missing {
             Some(missing) => format!("{missing} is missing: the next backup closes the gap"),

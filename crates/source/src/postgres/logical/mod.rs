@@ -91,7 +91,13 @@ impl Source for PgDump {
         }
     }
 
-    fn put_back(&self, restored: &Path, to: Option<&Path>, replay: Option<&Replay>) -> Result<PutBack> {
+    fn put_back(
+        &self,
+        restored: &Path,
+        to: Option<&Path>,
+        replay: Option<&Replay>,
+        _told: &dyn Fn(&str),
+    ) -> Result<PutBack> {
         if replay.is_some() {
             let why = "dumps have no log: only the points can be restored";
             return Err(Error::new("replay a log", Kind::Invalid(why.to_owned())));

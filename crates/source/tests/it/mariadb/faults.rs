@@ -54,7 +54,7 @@ fn a_dump_that_ends_early_is_no_complete_point() {
     ));
     says(&dump(&early, &folder.path), "the dump ends early: ");
     server.run("insert into shop.a values (2)");
-    let error = source(&server).put_back(&folder.path, None, None).unwrap_err();
+    let error = source(&server).put_back(&folder.path, None, None, &|_| ()).unwrap_err();
     assert!(matches!(&error.kind, Kind::Damaged(why) if why.contains("last line")), "{error}");
     assert_eq!(server.ask("select count(*) from shop.a"), "2", "something was touched");
 }
@@ -135,7 +135,7 @@ fn with_everybody_locked_out_tables_without_transactions_are_as_good_as_any() {
     let (server, folder) = (MariadbServer::start(), Folder::new());
     server.run("create database shop; create table shop.aria (id int) engine=aria; create table shop.memory (id int) engine=memory; insert into shop.memory values (4)");
     dump_whole(&Mariadb::new(&format!("{}&lock=all", server.url())).unwrap(), &folder.path);
-    source(&server).put_back(&folder.path, None, None).unwrap();
+    source(&server).put_back(&folder.path, None, None, &|_| ()).unwrap();
     assert_eq!(server.ask("select id from shop.memory"), "4");
 }
 
@@ -150,7 +150,7 @@ fn a_broken_view_costs_only_itself() {
         &whys,
         "shop.broken is left out, since the server can't open it: View 'shop.broken' references invalid table(s)",
     );
-    source(&server).put_back(&folder.path, None, None).unwrap();
+    source(&server).put_back(&folder.path, None, None, &|_| ()).unwrap();
     assert_eq!(server.ask("select id from shop.z"), "1");
     assert_eq!(server.ask("select event_name from information_schema.events"), "e");
 }

@@ -91,7 +91,7 @@ fn everything_comes_back_as_it_was() {
     server.destroy();
     server.restart();
     assert_eq!(source.occupied(None).unwrap()[0].stands, Stands::Nothing);
-    let put = source.put_back(&folder.path, None, None).unwrap();
+    let put = source.put_back(&folder.path, None, None, &|_| ()).unwrap();
     assert_eq!(put.bytes, text.len() as u64);
     dump_whole(&source, &again.path);
     same(&folder, &again);
@@ -108,7 +108,7 @@ fn everything_comes_back_as_it_was() {
     let app = Mariadb::new(&server.url_of("app", "app's%20password")).unwrap();
     assert_eq!(app.holds("select total = 10.50 from shop.orders"), Ok(()));
     // And once more over what is there now.
-    source.put_back(&folder.path, None, None).unwrap();
+    source.put_back(&folder.path, None, None, &|_| ()).unwrap();
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn what_is_put_back_is_what_it_was_and_the_rest_stays() {
         matches!(standing[1].stands, Stands::Something { files: 2, bytes, .. } if bytes > 0),
         "{standing:?}"
     );
-    source.put_back(&folder.path, None, None).unwrap();
+    source.put_back(&folder.path, None, None, &|_| ()).unwrap();
     assert_eq!(server.ask("select id from shop.a"), "1");
     assert_eq!(server.ask("select table_name from information_schema.tables where table_schema in ('shop', 'other') order by 1"), "a\nb");
     assert_eq!(server.ask("select count(*) from information_schema.events"), "0");
@@ -195,7 +195,7 @@ fn all_that_was_committed_before_is_there_and_the_sum_is_right_whoever_writes_me
     assert!(during > 10, "only {during} transactions while it was dumped");
     server.destroy();
     server.restart();
-    source.put_back(&folder.path, None, None).unwrap();
+    source.put_back(&folder.path, None, None, &|_| ()).unwrap();
     assert_eq!(server.ask("select sum(euros) from bank.accounts"), "1600");
     let back = server.ask("select writer, n from bank.done");
     let back: BTreeSet<(u32, u32)> = back
@@ -217,10 +217,10 @@ fn a_user_with_few_rights_is_enough_for_a_backup_and_recovers_though_the_dump_ta
     dump_whole(&source, &folder.path);
     server.destroy();
     server.restart();
-    let error = source.put_back(&folder.path, None, None).unwrap_err();
+    let error = source.put_back(&folder.path, None, None, &|_| ()).unwrap_err();
     assert!(error.to_string().contains("on a fresh server, make the user first"), "{error}");
     server.run("create user releve@localhost identified by 'long'; grant all on *.* to releve@localhost with grant option");
-    source.put_back(&folder.path, None, None).unwrap();
+    source.put_back(&folder.path, None, None, &|_| ()).unwrap();
     dump_whole(&source, &again.path);
     same(&folder, &again);
     let rights = server.ask("show grants for releve@localhost");
@@ -233,7 +233,7 @@ fn a_server_without_databases_comes_back_without_any() {
     server.run("create user app@localhost");
     dump_whole(&source(&server), &folder.path);
     server.run("drop user app@localhost");
-    source(&server).put_back(&folder.path, None, None).unwrap();
+    source(&server).put_back(&folder.path, None, None, &|_| ()).unwrap();
     assert_eq!(server.ask("select count(*) from mysql.global_priv where user = 'app'"), "1");
 }
 

@@ -66,7 +66,7 @@ fn an_older_server_takes_no_dump_of_a_newer_one() {
     let version = text.lines().find(|line| line.starts_with("-- Server version")).unwrap();
     let put_back = |version_then: &str| {
         fs::write(folder.join("mariadb.sql"), text.replace(version, version_then)).unwrap();
-        source(&server).put_back(&folder.path, None, None)
+        source(&server).put_back(&folder.path, None, None, &|_| ())
     };
     server.run("drop database shop; create database shop");
     let error = put_back("-- Server version\t99.1.7-MariaDB-log").unwrap_err();
@@ -111,7 +111,7 @@ fn a_password_is_in_no_argument_no_environment_and_no_file() {
     assert_eq!(fs::read_dir(scratch).unwrap().count(), 0);
     // The same password lets the loading and the checking in.
     fs::write(folder.join("mariadb.sql"), &walked.contents[Path::new("/mariadb.sql")]).unwrap();
-    source.put_back(&folder.path, None, None).unwrap();
+    source.put_back(&folder.path, None, None, &|_| ()).unwrap();
     assert_eq!(source.holds("select 1"), Ok(()));
 }
 
@@ -137,11 +137,11 @@ fn under_a_directory_the_dump_is_just_a_file() {
     assert_eq!(source.landing(Some(&folder.path)), Landing::Final(folder.path.clone()));
     assert_eq!(source.occupied(Some(&folder.path)).unwrap()[0].stands, Stands::Nothing);
     assert!(matches!(
-        source.put_back(&folder.path, Some(&folder.path), None).unwrap_err().kind,
+        source.put_back(&folder.path, Some(&folder.path), None, &|_| ()).unwrap_err().kind,
         Kind::NotInPoint
     ));
     let dump = folder.write("mariadb.sql", "x");
-    assert_eq!(source.put_back(&folder.path, Some(&folder.path), None).unwrap().into, [dump]);
+    assert_eq!(source.put_back(&folder.path, Some(&folder.path), None, &|_| ()).unwrap().into, [dump]);
 }
 
 #[test]

@@ -1,0 +1,396 @@
+//! Receives the binary log of a running server as it is written, through `mariadb-binlog`, which gets it as a replica does.
+//!
+//! It comes as the server's own files into a folder of this process, from where it goes into the spool in pieces. A file counts as finished once the
+//! server was seen to go on to the next: so whatever is not known to follow is never taken for what follows.
+
+use super::piece::{PARTIAL, PIECE_BYTES, Piece, Place, number};
+use super::replay::newest;
+use super::{Position, check, created, end_and_resets};
+use crate::error::at;
+use crate::mariadb::client::Client;
+use crate::program::Running;
+use crate::{Error, Kind, Receiver, Result};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// What we call ourselves among the server's replicas. Two of one number drive each other out: one server, one agent.
+const SERVER_ID: u32 = 1_919_252_345;
+const INCOMING: &str = "incoming-";
+const ANEW: &str = "the server has begun its binary log anew";
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A running `mariadb-binlog`.
+pub(in crate::mariadb) struct Stream {
+    client: Client,
+    running: Running,
+    incoming: Incoming,
+    spool: PathBuf,
+    /// From here on the spool gets it.
+    known: Place,
+    /// For each file its place in order.
+    orders: BTreeMap<u64, u32>,
+    /// How many pieces of each file are in the spool, whole.
+    pieces: BTreeMap<u64, u32>,
+    /// What the server said when it was made sure that this is its log.
+    resets: String,
+    /// Up to which file and byte all was there when it was asked last.
+    reached: (Option<u64>, u64),
+}
+
+/// The folder of this process in the spool, gone with its owner.
+struct Incoming(PathBuf);
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A file that comes.
+struct Coming {
+    name: String,
+    number: u64,
+    created: u32,
+    path: PathBuf,
+    bytes: u64,
+}
+
+impl Stream {
+    /// Begins where the spool ends, or else at `held`, the name of the newest piece that the vaults hold or a position. Where the server has that no
+    /// more, or has begun its log anew, it begins with the oldest that there is.
+    pub(in crate::mariadb) fn begin(client: Client, spool: &Path, held: Option<&str>) -> Result<Self> {
+        check(&client)?;
+        let listed = listed(&client)?;
+        let mut known = candidates(spool)?;
+        if known.is_empty() {
+            known.extend(held.and_then(Known::read));
+        }
+        let (oldest, newest) = match (listed.first(), listed.last()) {
+            (Some(oldest), Some(newest)) => (oldest, newest),
+            _ => return Err(super::no_log(&client)),
+        };
+        let start = match follow(&client, &listed, &known)? {
+            Some(start) => start,
+            // Before the first point there is nothing to roll forward.
+            None if known.is_empty() => (newest.clone(), first_piece(&client, newest, 0)?),
+            None => {
+                // What is no continuation comes behind all that there is.
+                let last = known.iter().map(|known| known.place.order).max().unwrap_or(0);
+                (oldest.clone(), first_piece(&client, oldest, last.saturating_add(1))?)
+            }
+        };
+        Self::start(client, spool, start)
+    }
+
+    /// Begins at the newest piece in the folder `held`, from where on the spool may have let go of some, or else where the spool ends; `None` where the
+    /// server can't go on from there.
+    pub(in crate::mariadb) fn resume(client: Client, spool: &Path, held: &Path) -> Result<Option<Self>> {
+        let mut known: Vec<Known> = newest(held)?.iter().map(Known::of).collect();
+        known.extend(candidates(spool)?);
+        let start = follow(&client, &listed(&client)?, &known)?;
+        start.map(|start| Self::start(client, spool, start)).transpose()
+    }
+
+    fn start(client: Client, spool: &Path, (file, known): (String, Place)) -> Result<Self> {
+        let incoming = Incoming::make(spool)?;
+        let options = [
+            "--read-from-remote-server".to_owned(),
+            "--raw".to_owned(),
+            "--stop-never".to_owned(),
+            format!("--stop-never-slave-server-id={SERVER_ID}"),
+            format!("--result-file={}/", incoming.0.display()),
+            file,
+        ];
+        // If we die it must not stay: whoever comes after us wants its place.
+        let program = client.program("mariadb-binlog", options)?.within(Duration::MAX).ending_with_us();
+        let running = program.start(Stdio::null()).map_err(|why| broken(&client, &why))?;
+        let orders = BTreeMap::from([(known.number, known.order)]);
+        let (spool, pieces) = (spool.to_owned(), BTreeMap::new());
+        let (resets, reached) = (String::new(), (None, 0));
+        Ok(Self { client, running, incoming, spool, known, orders, pieces, resets, reached })
+    }
+
+    /// Returns whether what comes is of the log that the server keeps now, the newest file of which is this; `None` where nothing of that has come. From
+    /// one that was thrown away the server goes on to read, and only nothing more comes.
+    fn is_of(&self, file: &str) -> Result<Option<bool>> {
+        match self.coming()?.pop() {
+            None => Ok(None),
+            Some(newest) if Some(newest.number) < number(file) => Ok(None),
+            Some(newest) => Ok(Some(newest.created == created(&self.client, &newest.name)?)),
+        }
+    }
+
+    /// Returns the files that have begun to come, in order.
+    fn coming(&self) -> Result<Vec<Coming>> {
+        let wrong = |error| Error::io(at("read", &self.incoming.0), error);
+        let mut coming = Vec::new();
+        for entry in fs::read_dir(&self.incoming.0).map_err(wrong)? {
+            let path = entry.map_err(wrong)?.path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+            let Some(number) = number(&name) else { continue };
+            let mut file = File::open(&path).map_err(wrong)?;
+            let bytes = file.metadata().map_err(wrong)?.len();
+            let mut head = [0; 8];
+            if bytes < head.len() as u64 {
+                continue;
+            }
+            file.read_exact(&mut head).map_err(wrong)?;
+            let [_, _, _, _, a, b, c, d] = head;
+            coming.push(Coming { name, number, created: u32::from_le_bytes([a, b, c, d]), path, bytes });
+        }
+        coming.sort_by_key(|file| file.number);
+        Ok(coming)
+    }
+
+    /// Puts into the spool what has come; of the newest file no more than `end` says.
+    fn publish(&mut self, end: Option<&Position>) -> Result<()> {
+        let coming = self.coming()?;
+        for file in &coming {
+            let before = self.orders.range(..file.number).next_back().map_or(0, |(_, order)| *order);
+            self.orders.entry(file.number).or_insert(before.max(file.created));
+        }
+        // From the newest on: a file is finished only in a spool that has what follows.
+        for (nth, file) in coming.iter().rev().enumerate() {
+            let is_newest = nth == 0;
+            let bytes = match end {
+                Some(end) if is_newest && end.file == file.name => end.offset.min(file.bytes),
+                _ => file.bytes,
+            };
+            self.publish_file(file, bytes, !is_newest)
+                .map_err(|error| Error::io(at("keep the log in", &self.spool), error))?;
+        }
+        Ok(())
+    }
+
+    fn publish_file(&mut self, file: &Coming, bytes: u64, is_finished: bool) -> io::Result<()> {
+        let mut from = File::open(&file.path)?;
+        let order = self.orders.get(&file.number).copied().unwrap_or(file.created);
+        let mut next = self.pieces.get(&file.number).copied().unwrap_or(0);
+        loop {
+            let begin = u64::from(next) * PIECE_BYTES;
+            let length = bytes.saturating_sub(begin).min(PIECE_BYTES);
+            let place = Place { order, number: file.number, piece: next };
+            let is_whole = length == PIECE_BYTES || is_finished;
+            if place >= self.known {
+                let piece = Piece { file: file.name.clone(), created: file.created, place, is_whole };
+                self.write(&mut from, begin, length, &piece)?;
+            }
+            if length < PIECE_BYTES {
+                break;
+            }
+            next += 1;
+            self.pieces.insert(file.number, next);
+        }
+        if is_finished {
+            fs::remove_file(&file.path)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a piece, whole or not at all, unless the spool has more of it.
+    fn write(&self, from: &mut File, begin: u64, length: u64, piece: &Piece) -> io::Result<()> {
+        let path = self.spool.join(piece.name());
+        let there = fs::metadata(&path).map(|meta| meta.len()).ok();
+        if there == Some(length) || !piece.is_whole && there.is_some_and(|there| there > length) {
+            return Ok(());
+        }
+        let new = self.spool.join(format!(".{}.new", piece.name()));
+        let mut to = File::create(&new)?;
+        from.seek(SeekFrom::Start(begin))?;
+        if io::copy(&mut from.take(length), &mut to)? != length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if piece.is_whole {
+            to.sync_all()?;
+        }
+        fs::rename(&new, &path)?;
+        if piece.is_whole {
+            File::open(&self.spool)?.sync_all()?;
+            let _ = fs::remove_file(self.spool.join(format!("{}{PARTIAL}", piece.name())));
+        }
+        Ok(())
+    }
+
+    fn is_received(&mut self, until: Instant) -> Result<bool> {
+        let (wanted, resets) = end_and_resets(&self.client)?;
+        let place = (number(&wanted.file), wanted.offset);
+        let is_known = resets == self.resets;
+        let is_ours = if is_known { Some(true) } else { self.is_of(&wanted.file)? };
+        if is_ours == Some(false) || place < self.reached {
+            return Err(broken(&self.client, ANEW));
+        }
+        if is_ours.is_some() {
+            self.resets = resets;
+        }
+        loop {
+            let newest = self.coming()?.pop();
+            let is_there = newest.is_some_and(|newest| (Some(newest.number), newest.bytes) >= place);
+            if let Some(why) = self.running.over() {
+                return Err(broken(&self.client, &why));
+            }
+            if is_there {
+                self.publish(Some(&wanted))?;
+                self.reached = place;
+                return Ok(true);
+            }
+            if Instant::now() > until {
+                self.publish(None)?;
+                return match is_ours {
+                    Some(_) => Ok(false),
+                    None => Err(broken(&self.client, "nothing of its newest file comes")),
+                };
+            }
+            std::thread::park_timeout(LOOK_EVERY);
+        }
+    }
+}
+
+impl Receiver for Stream {
+    fn position(&self) -> Option<String> {
+        Some(Place { piece: 0, ..self.known }.position())
+    }
+
+    fn catch_up(&mut self, within: Duration) -> Result<bool> {
+        match self.is_received(Instant::now() + within) {
+            Err(error) => {
+                // What came before the server went is worth as much.
+                let _ = self.publish(None);
+                Err(error)
+            }
+            received => received,
+        }
+    }
+}
+
+impl Incoming {
+    /// Makes it, and removes those of processes that have gone.
+    fn make(spool: &Path) -> Result<Self> {
+        let wrong = |error| Error::io(at("tidy", spool), error);
+        let ours = std::process::id();
+        for entry in fs::read_dir(spool).map_err(wrong)?.flatten() {
+            let owner = entry.file_name().to_str().and_then(|name| name.strip_prefix(INCOMING)?.parse().ok());
+            let has_gone = |owner: u32| owner == ours || !Path::new("/proc").join(owner.to_string()).exists();
+            if owner.is_some_and(has_gone) {
+                fs::remove_dir_all(entry.path()).map_err(wrong)?;
+            }
+        }
+        let folder = spool.join(format!("{INCOMING}{ours}"));
+        fs::DirBuilder::new().mode(0o700).create(&folder).map_err(wrong)?;
+        Ok(Self(folder))
+    }
+}
+
+/// Returns the server's files, oldest first.
+fn listed(client: &Client) -> Result<Vec<String>> {
+    let rows = client.ask_within("SHOW BINARY LOGS", super::ASK_WITHIN)?;
+    Ok(rows.into_iter().filter_map(|row| row.into_iter().next()).collect())
+}
+
+fn first_piece(client: &Client, file: &str, least: u32) -> Result<Place> {
+    let number = number(file).ok_or_else(|| super::invalid(client, &format!("{file} has no number")))?;
+    Ok(Place { order: created(client, file)?.max(least), number, piece: 0 })
+}
+
+/// A piece that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Known {
+    created: u32,
+    place: Place,
+}
+
+impl Known {
+    fn of(piece: &Piece) -> Self {
+        Self { created: piece.created, place: piece.place }
+    }
+
+    /// Reads the name of a piece, or a position.
+    fn read(text: &str) -> Option<Self> {
+        let piece = Piece::parse(text);
+        let of_position = || Place::parse(text).map(|place| Self { created: place.order, place });
+        piece.as_ref().map(Self::of).or_else(of_position)
+    }
+}
+
+/// Returns where the server goes on from one of these pieces, by its name for the file.
+fn follow(client: &Client, listed: &[String], known: &[Known]) -> Result<Option<(String, Place)>> {
+    for Known { created: made, place } in known {
+        let Some(file) = listed.iter().find(|file| number(file) == Some(place.number)) else { continue };
+        if created(client, file)? == *made {
+            return Ok(Some((file.clone(), *place)));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the pieces from which the spool can go on, best first: the earliest of the newest files that isn't finished, and the newest.
+fn candidates(spool: &Path) -> Result<Vec<Known>> {
+    let wrong = |error| Error::io(at("read", spool), error);
+    let mut files: BTreeMap<(u32, u64), Vec<Piece>> = BTreeMap::new();
+    for entry in fs::read_dir(spool).map_err(wrong)? {
+        let name = entry.map_err(wrong)?.file_name();
+        if let Some(piece) = name.to_str().and_then(Piece::parse) {
+            files.entry((piece.place.order, piece.place.number)).or_default().push(piece);
+        }
+    }
+    // The first piece of a file that something may be added to.
+    let open = |pieces: &[Piece]| {
+        let whole = |place| pieces.iter().any(|piece| piece.is_whole && piece.place == place);
+        let open = pieces.iter().filter(|piece| !piece.is_whole && !whole(piece.place));
+        open.min_by_key(|piece| piece.place).map(Known::of)
+    };
+    let mut newest_first = files.values().rev();
+    let Some(newest) = newest_first.next() else { return Ok(Vec::new()) };
+    let last = newest.iter().max_by_key(|piece| piece.place).map(Known::of);
+    let newest = open(newest).or(last);
+    let mut earliest = newest;
+    for pieces in newest_first {
+        let Some(before) = open(pieces) else { break };
+        if earliest.is_none_or(|earliest| earliest.place.number != before.place.number + 1) {
+            break;
+        }
+        earliest = Some(before);
+    }
+    let mut candidates: Vec<Known> = earliest.into_iter().chain(newest).collect();
+    candidates.dedup();
+    Ok(candidates)
+}
+
+fn broken(client: &Client, why: &str) -> Error {
+    match client.wrong(why) {
+        Error { place, kind: kind @ Kind::Server { .. } } => {
+            Error::new(format!("receive the log of {place}"), kind)
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns where a spool with these pieces goes on: number of the file, and piece.
+    fn goes_on(names: &[&str]) -> Vec<(u64, u32)> {
+        let folder = tempfile::tempdir().unwrap();
+        names.iter().for_each(|name| fs::write(folder.path().join(name), "x").unwrap());
+        let found = candidates(folder.path()).unwrap();
+        found.iter().map(|known| (known.place.number, known.place.piece)).collect()
+    }
+
+    #[test]
+    fn it_goes_on_from_the_earliest_file_that_is_not_finished_and_follows_on_the_next() {
+        assert_eq!(goes_on(&[]), []);
+        let first = "b.000003.00000064.00000064.0002";
+        let second = "b.000004.00000065.00000065";
+        assert_eq!(goes_on(&[first, &format!("{second}.0001.partial"), &format!("{second}.0000")]), [(4, 1)]);
+        // Killed between the two.
+        let partial = |name: &str| format!("{name}.partial");
+        assert_eq!(goes_on(&[&partial(first), &format!("{second}.0000.partial")]), [(3, 2), (4, 0)]);
+        // Left from another history.
+        assert_eq!(goes_on(&[&partial(first), "b.000001.00000065.00000065.0000.partial"]), [(1, 0)]);
+    }
+}

@@ -1,0 +1,290 @@
+//! Makes everything again that a log tells of, from where a dump lies up to an instant.
+
+use super::events::{Begun, transactions};
+use super::piece::{Piece, Place, gap};
+use super::{Position, Span, check_until};
+use crate::error::at;
+use crate::mariadb::client::Client;
+use crate::mariadb::session::Session;
+use crate::program::Running;
+use crate::{Error, Kind, Result, Until};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What may be said of a statement that only makes what a dump has already, or removes what it has no more: exists already, doesn't exist.
+const DONE_ALREADY: [u32; 20] = [
+    1007, 1008, 1050, 1051, 1133, 1141, 1147, 1269, 1304, 1305, 1359, 1360, 1396, 1403, 1476, 1477, 1537,
+    1539, 4091, 4092,
+];
+
+/// A part of a log that is to be replayed.
+#[derive(Debug)]
+pub(in crate::mariadb) struct Replay {
+    /// The server's files, in order, from the one in which the dump lies on.
+    files: Vec<PathBuf>,
+    /// What happened while the dump was made.
+    meanwhile: Option<Range>,
+    /// What happened after.
+    after: Option<Range>,
+    /// What is replayed, for a person.
+    pub(in crate::mariadb) what: String,
+    /// What is missing behind it, if there is more then.
+    pub(in crate::mariadb) missing: Option<String>,
+}
+
+/// From a byte of one file to a byte of another, by their numbers in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Range {
+    from: At,
+    to: At,
+}
+
+/// A file by its number in the list, and bytes from its beginning.
+type At = (usize, u64);
+
+impl Replay {
+    /// Makes files of the pieces in `log`, which are used up, and finds the instant in them. Nothing else is touched.
+    pub(in crate::mariadb) fn prepare(log: &Path, span: &Span, until: &Until) -> Result<Self> {
+        check_until(until)?;
+        let wrong = |error| Error::io(at("read", log), error);
+        let (files, missing) = assemble(log, span).map_err(wrong)?;
+        if files.is_empty() {
+            let why =
+                format!("{} is not in the log: restore the point by itself, with --point", span.from.file);
+            return Err(Error::new("roll forward", Kind::Damaged(why)));
+        }
+        let from = (0, span.from.offset);
+        let (end, is_found) = find(&files, from, until).map_err(wrong)?;
+        if end < from || !is_found {
+            let what = match until {
+                Until::Position(position) => format!("position {position}"),
+                Until::Transaction(id) => format!("transaction {id}"),
+                _ => "the instant".into(),
+            };
+            let mut why = format!("{what} is not in the log from {} on", span.from);
+            if let Some(missing) = missing {
+                why = format!("{why}, where {missing} is missing");
+            }
+            return Err(Error::new("roll forward", Kind::Damaged(why)));
+        }
+        let named =
+            |file: &str| files.iter().position(|path| path.file_name().is_some_and(|name| name == file));
+        // A dump that ended later than the log lies in it with all that there is.
+        let dumped = named(&span.to.file).map_or(end, |file| (file, span.to.offset)).min(end).max(from);
+        let range = |from: At, to: At| (from < to).then_some(Range { from, to });
+        let name = |(file, offset): At| {
+            let name = files.get(file).and_then(|path| path.file_name()).unwrap_or_default();
+            format!("{} {offset}", name.to_string_lossy())
+        };
+        let what = format!("{} to {}", span.from, name(end));
+        Ok(Self { meanwhile: range(from, dumped), after: range(dumped, end), files, what, missing })
+    }
+
+    /// Returns how many bytes of log there are to replay.
+    pub(in crate::mariadb) fn bytes(&self) -> u64 {
+        let ranges = self.meanwhile.iter().chain(&self.after);
+        ranges.map(|range| self.bytes_of(range)).sum()
+    }
+
+    fn bytes_of(&self, range: &Range) -> u64 {
+        let length = |file: usize| {
+            self.files.get(file).and_then(|path| path.metadata().ok()).map_or(0, |meta| meta.len())
+        };
+        let between: u64 = (range.from.0..range.to.0).map(length).sum();
+        (between + range.to.1).saturating_sub(range.from.1)
+    }
+
+    /// Replays it into the server: what happened while the dump was made into a session that goes on after errors, and the rest into the other.
+    /// `told` hears how many bytes of statements were made of the log.
+    pub(in crate::mariadb) fn into(
+        &self,
+        client: &Client,
+        mut indulgent: Session<'_>,
+        session: &mut Session<'_>,
+        told: &dyn Fn(u64),
+    ) -> Result<()> {
+        if let Some(range) = &self.meanwhile {
+            self.print(client, range, |printed| indulgent.feed(printed, told).map(drop))?;
+            indulgent.say("\nROLLBACK;\n")?;
+        }
+        // The dump may have some of it already, and nothing else may have gone wrong.
+        let errors = indulgent.end()?;
+        if let Some((_, error)) = errors.iter().find(|(number, _)| !DONE_ALREADY.contains(number)) {
+            let place = format!("replay what happened while the dump was made into {}", client.address);
+            return Err(Error::new(place, Kind::Program(error.clone())));
+        }
+        if let Some(range) = &self.after {
+            self.print(client, range, |printed| session.feed(printed, told).map(drop))?;
+        }
+        session.say("\nROLLBACK;\n")?;
+        session
+            .wait()
+            .map_err(|Error { place, kind }| Error::new(format!("replay the log into {place}"), kind))
+    }
+
+    /// Writes it into a file, as statements.
+    pub(in crate::mariadb) fn write(&self, client: &Client, path: &Path) -> Result<()> {
+        let wrong = |error| Error::io(at("write", path), error);
+        let mut file = File::create(path).map_err(wrong)?;
+        for range in self.meanwhile.iter().chain(&self.after) {
+            self.print(client, range, |printed| io::copy(printed, &mut file).map(drop).map_err(wrong))?;
+        }
+        file.sync_all().map_err(wrong)
+    }
+
+    /// Lets `mariadb-binlog` make statements of a range for `take`.
+    fn print(
+        &self,
+        client: &Client,
+        range: &Range,
+        take: impl FnOnce(&mut Printed) -> Result<()>,
+    ) -> Result<()> {
+        let mut options = vec![
+            format!("--start-position={}", range.from.1),
+            format!("--stop-position={}", range.to.1),
+            "--verify-binlog-checksum".to_owned(),
+            // What was replayed once, and written by a replica, isn't in order.
+            "--loose-skip-gtid-strict-mode".to_owned(),
+        ];
+        let files = self.files.get(range.from.0..=range.to.0).unwrap_or_default();
+        options.extend(files.iter().map(|path| path.display().to_string()));
+        let program = client.program("mariadb-binlog", options)?.within(WITHIN);
+        let place =
+            || format!("read the log in {}", files.first().map_or(Path::new(""), PathBuf::as_path).display());
+        let program = program.start(Stdio::null()).map_err(|why| Error::new(place(), Kind::Program(why)))?;
+        let mut printed = Printed(program);
+        take(&mut printed)?;
+        printed.0.end(WITHIN).map_err(|why| Error::new(place(), Kind::Program(why)))
+    }
+}
+
+/// What a program prints.
+struct Printed(Running);
+
+impl Read for Printed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+/// Returns the newest piece in a folder.
+pub(super) fn newest(log: &Path) -> Result<Option<Piece>> {
+    let found = pieces(log).map_err(|error| Error::io(at("read", log), error))?;
+    Ok(found.into_values().next_back().map(|(piece, ..)| piece))
+}
+
+/// Returns the pieces in a folder and those below it: where each lies, and how long it is.
+fn pieces(log: &Path) -> io::Result<BTreeMap<Place, (Piece, PathBuf, u64)>> {
+    let mut found: BTreeMap<Place, (Piece, PathBuf, u64)> = BTreeMap::new();
+    let mut folders = vec![log.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                folders.push(entry.path());
+            } else if let Some(piece) = entry.file_name().to_str().and_then(Piece::parse) {
+                let bytes = entry.metadata()?.len();
+                // A whole one wins over its beginning.
+                if piece.is_whole || found.get(&piece.place).is_none_or(|(there, ..)| !there.is_whole) {
+                    found.insert(piece.place, (piece, entry.path(), bytes));
+                }
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Makes the server's files of their pieces, as far as nothing is missing from where the dump lies on. Returns what is missing then, if there is more.
+fn assemble(log: &Path, span: &Span) -> io::Result<(Vec<PathBuf>, Option<String>)> {
+    let found = pieces(log)?;
+    let (mut files, mut missing) = (Vec::new(), None);
+    let is_first = |piece: &Piece| {
+        piece.file == span.from.file && piece.created == span.created && piece.place.piece == 0
+    };
+    let Some(first) = found.values().find(|(piece, ..)| is_first(piece)).map(|(piece, ..)| piece.place)
+    else {
+        return Ok((files, None));
+    };
+    let mut before: Option<(Place, Option<u64>)> = None;
+    let mut file: Option<File> = None;
+    for (place, (piece, path, bytes)) in found.range(first..) {
+        if let Some((before, whole)) = before
+            && let Some(gap) = gap(&before.position(), whole, &place.position())
+        {
+            missing = Some(gap);
+            break;
+        }
+        match &mut file {
+            Some(file) if before.is_some_and(|(before, _)| before.is_beside(*place)) => {
+                io::copy(&mut File::open(path)?, file)?;
+                fs::remove_file(path)?;
+            }
+            _ => {
+                let whole = log.join(&piece.file);
+                fs::rename(path, &whole)?;
+                file = Some(File::options().append(true).open(&whole)?);
+                files.push(whole);
+            }
+        }
+        before = Some((*place, piece.is_whole.then_some(*bytes)));
+    }
+    Ok((files, missing))
+}
+
+/// Returns where to stop, and whether the instant lies in these files. A time does in any case: where nothing was committed after it the end is
+/// where we want to get to.
+fn find(files: &[PathBuf], from: At, until: &Until) -> io::Result<(At, bool)> {
+    let position = match until {
+        Until::Position(text) => text.parse::<Position>().ok(),
+        _ => None,
+    };
+    let second = match until {
+        // The log tells seconds: of the second in which the instant lies nothing is made again.
+        Until::Time(time) => Some(time.seconds),
+        _ => None,
+    };
+    let mut end = from;
+    for (nth, path) in files.iter().enumerate() {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let is_named = position.as_ref().is_some_and(|position| position.file == name);
+        let mut stop = None;
+        let last = transactions(path, |Begun { offset, second: begun, gtid: (domain, server, number) }| {
+            let is_it = (nth, offset) >= from
+                && match until {
+                    Until::Time(_) => second.is_some_and(|second| i64::from(begun) >= second),
+                    Until::Transaction(id) => *id == format!("{domain}-{server}-{number}"),
+                    Until::Position(_) | Until::Newest | Until::Name(_) => false,
+                };
+            if let Some(position) = &position
+                && is_named
+                && offset <= position.offset
+            {
+                stop = Some(offset);
+            }
+            if is_it {
+                stop = Some(offset);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        if let Some(position) = position.as_ref().filter(|_| is_named) {
+            return Ok(match position.offset >= last {
+                // What comes behind the end isn't there.
+                true => ((nth, last), position.offset == last),
+                false => ((nth, stop.unwrap_or(position.offset)), true),
+            });
+        }
+        if let Some(offset) = stop {
+            return Ok(((nth, offset), true));
+        }
+        end = (nth, last);
+    }
+    Ok((end, matches!(until, Until::Newest | Until::Time(_))))
+}

@@ -1,0 +1,134 @@
+//! A client that stays logged in, and is fed statements as they come.
+//!
+//! What it may do was decided when it logged in: a dump may take rights from the user who loads it, and he must come to the end all the same.
+
+use super::client::{Client, QUIET};
+use crate::program::{Program, Running};
+use crate::{Error, Kind, Result};
+use std::io::Read;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+/// How long it may take in all.
+const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the server keeps it while it is told nothing.
+const PATIENCE: &str = "--init-command=SET SESSION wait_timeout = 2592000, net_read_timeout = 86400";
+/// How much of what goes wrong in an indulgent one is kept.
+const COMPLAINTS_BYTES: usize = 1 << 20;
+const MARK: &str = "releve: so far";
+const PIECE_BYTES: usize = 256 * 1024;
+/// How often a person is told.
+const TELL_EVERY: Duration = Duration::from_secs(5);
+
+/// A client that is logged in.
+pub(super) struct Session<'a> {
+    client: &'a Client,
+    running: Running,
+}
+
+impl<'a> Session<'a> {
+    /// Returns one that ends at the first statement that fails.
+    pub(super) fn open(client: &'a Client) -> Result<Self> {
+        Self::with(client, &[])
+    }
+
+    /// Returns one that goes on after a statement that fails.
+    pub(super) fn indulgent(client: &'a Client) -> Result<Self> {
+        let mut session = Self::with(client, &["--force"])?;
+        session.running.remember(COMPLAINTS_BYTES);
+        Ok(session)
+    }
+
+    fn with(client: &'a Client, more: &[&str]) -> Result<Self> {
+        // Without the binary mode the client would change line ends inside of routines.
+        let options = [
+            "--batch",
+            QUIET,
+            "--binary-mode",
+            "--max-allowed-packet=1G",
+            "--unbuffered",
+            "--skip-column-names",
+            PATIENCE,
+        ];
+        let options = options.iter().chain(more).map(|&option| option.to_owned());
+        let program: Program = client.program("mariadb", options)?.within(WITHIN);
+        let running = program.start(Stdio::piped()).map_err(|why| client.wrong(&why))?;
+        let mut session = Self { client, running };
+        // Whoever isn't let in is told so before anything is done.
+        session.wait()?;
+        Ok(session)
+    }
+
+    /// Gives it statements.
+    pub(super) fn say(&mut self, sql: &str) -> Result<()> {
+        self.running.write(sql.as_bytes()).map_err(|why| self.client.wrong(&why))
+    }
+
+    /// Gives it all that is read from `from`. Returns how many bytes that was; `told` hears it now and then.
+    pub(super) fn feed(&mut self, from: &mut impl Read, told: &dyn Fn(u64)) -> Result<u64> {
+        let (mut piece, mut sent, mut tell_at) = (vec![0; PIECE_BYTES], 0, Instant::now() + TELL_EVERY);
+        loop {
+            let read = match from.read(&mut piece) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                other => other.map_err(|error| Error::io("read what is loaded", error))?,
+            };
+            if read == 0 {
+                return Ok(sent);
+            }
+            let bytes = piece.get(..read).unwrap_or_default();
+            self.running.write(bytes).map_err(|why| self.client.wrong(&why))?;
+            sent += read as u64;
+            if Instant::now() >= tell_at {
+                told(sent);
+                tell_at = Instant::now() + TELL_EVERY;
+            }
+        }
+    }
+
+    /// Waits until all that it was given is done.
+    pub(super) fn wait(&mut self) -> Result<()> {
+        self.say(&format!("\nSELECT '{MARK}';\n"))?;
+        let (mut printed, mut piece) = (Vec::new(), [0; 4096]);
+        loop {
+            let read = self
+                .running
+                .read(&mut piece)
+                .map_err(|error| self.client.wrong(&self.running.broken(&error)))?;
+            if read == 0 {
+                let ended = self.running.end(Duration::from_secs(60)).err();
+                let why = ended.unwrap_or_else(|| self.running.say("has ended before its time"));
+                return Err(self.client.wrong(&why));
+            }
+            printed.extend_from_slice(piece.get(..read).unwrap_or_default());
+            if printed.windows(MARK.len()).any(|window| window == MARK.as_bytes()) {
+                return Ok(());
+            }
+            let spare = printed.len().saturating_sub(MARK.len());
+            printed.drain(..spare);
+        }
+    }
+
+    /// Ends it when all that it was given is done. Returns the errors that an indulgent one has gone on after, by number and text.
+    pub(super) fn end(mut self) -> Result<Vec<(u32, String)>> {
+        self.wait()?;
+        self.running.close();
+        // One that went on after errors ends with a status that tells of them.
+        let ended = self.running.end(Duration::from_secs(60));
+        let said = self.running.said();
+        if said.len() >= COMPLAINTS_BYTES {
+            let why = "more went wrong than can be looked through";
+            return Err(Error::new(self.client.address.to_string(), Kind::Program(why.into())));
+        }
+        let errors: Vec<(u32, String)> = said
+            .lines()
+            .filter_map(|line| {
+                let number = line.strip_prefix("ERROR ")?.split(' ').next()?.parse().ok()?;
+                Some((number, line.to_owned()))
+            })
+            .collect();
+        match ended {
+            Err(why) if errors.is_empty() => Err(self.client.wrong(&why)),
+            _ => Ok(errors),
+        }
+    }
+}
