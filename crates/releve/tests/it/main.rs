@@ -21,6 +21,7 @@ mod main_job;
 mod mariadb;
 mod oracle;
 mod postgres;
+mod proof;
 mod recovery;
 mod restore;
 mod sync;

@@ -6,10 +6,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use testkit::{Postgres, pause, wait_until};
+use testkit::{Postgres, wait_until};
 
 /// A world whose plan protects the cluster, with these words more for its source and its system.
-fn world(cluster: &Postgres, source: &str, rpo: &str, more: &str) -> World {
+pub(crate) fn world(cluster: &Postgres, source: &str, rpo: &str, more: &str) -> World {
     let world = World::new();
     std::fs::write(world.path("url"), cluster.url("postgres")).unwrap();
     let source = format!(
@@ -25,7 +25,7 @@ fn world(cluster: &Postgres, source: &str, rpo: &str, more: &str) -> World {
 }
 
 /// A cluster with these settings and a table `t` of numbers, of which a first point was made; and its world.
-fn protected(settings: &str, source: &str, rpo: &str) -> (Postgres, World) {
+pub(crate) fn protected(settings: &str, source: &str, rpo: &str) -> (Postgres, World) {
     let cluster = Postgres::start(settings);
     let world = world(&cluster, source, rpo, "");
     cluster.tell("create table t (n int)");
@@ -34,17 +34,17 @@ fn protected(settings: &str, source: &str, rpo: &str) -> (Postgres, World) {
 }
 
 /// Returns the numbers in the table `t`.
-fn numbers(cluster: &Postgres) -> String {
+pub(crate) fn numbers(cluster: &Postgres) -> String {
     cluster.ask("select string_agg(n::text, ',' order by n) from t")
 }
 
 /// Returns the instant up to which everything is promised to be in the vaults, as the server writes times.
-fn promised(world: &World) -> String {
+pub(crate) fn promised(world: &World) -> String {
     log_of(world)["until"].as_str().unwrap().replace('T', " ").trim_end_matches('Z').to_owned()
 }
 
 /// Returns the server's time, as `--before` takes it.
-fn time(cluster: &Postgres) -> String {
+pub(crate) fn time(cluster: &Postgres) -> String {
     cluster.ask("select clock_timestamp()").replace(' ', "T").replace("+00", "Z")
 }
 
@@ -54,14 +54,14 @@ fn segment_path(cluster: &Postgres, segment: &str) -> String {
 }
 
 /// One who writes without a pause: each number is committed before the next is begun.
-struct Writer {
+pub(crate) struct Writer {
     child: Child,
     /// The numbers, and when the server has committed them by its own clock.
-    written: Arc<Mutex<Vec<(u64, String)>>>,
+    pub(crate) written: Arc<Mutex<Vec<(u64, String)>>>,
 }
 
 impl Writer {
-    fn begin(cluster: &Postgres) -> Self {
+    pub(crate) fn begin(cluster: &Postgres) -> Self {
         cluster.tell("create table if not exists journal (n bigserial primary key, at timestamptz default clock_timestamp())");
         let mut child = cluster
             .psql()
@@ -95,7 +95,7 @@ impl Writer {
         self.written.lock().unwrap().len()
     }
 
-    fn wait_for(&self, more: usize) {
+    pub(crate) fn wait_for(&self, more: usize) {
         let wanted = self.count() + more;
         assert!(wait_until(Duration::from_secs(60), || self.count() >= wanted), "nobody writes any more");
     }
@@ -109,10 +109,10 @@ impl Drop for Writer {
 }
 
 /// An agent that runs; killed when dropped.
-struct Agent(Child);
+pub(crate) struct Agent(Child);
 
 impl Agent {
-    fn begin(world: &World) -> Self {
+    pub(crate) fn begin(world: &World) -> Self {
         let log = std::fs::File::create(world.path("agent.log")).unwrap();
         Self(world.command(&["agent"]).stdout(Stdio::null()).stderr(log).spawn().unwrap())
     }
@@ -125,12 +125,12 @@ impl Drop for Agent {
     }
 }
 
-fn log_of(world: &World) -> Value {
+pub(crate) fn log_of(world: &World) -> Value {
     world.run(&["status", "--json"]).json()["systems"][0]["log"].clone()
 }
 
 /// Waits until the log in the vaults reaches what is committed now.
-fn wait_for_log(world: &World) {
+pub(crate) fn wait_for_log(world: &World) {
     let now = jiff::Timestamp::now().to_string();
     let reached = || log_of(world)["until"].as_str().is_some_and(|until| until > now.as_str());
     let said = || std::fs::read_to_string(world.path("agent.log")).unwrap_or_default();
@@ -242,44 +242,6 @@ fn named_points_positions_and_transactions_are_reached_and_nonsense_is_refused_b
     world.run(&["recover", "--yes", "--until", "position nowhere"]).exits(2).says("is no position");
     world.run(&["recover", "--yes", "--until", "nonsense"]).exits(64).says("names no place in a log");
     assert!(before == std::fs::read(cluster.data().join("global/pg_control")).unwrap());
-}
-
-#[test]
-fn killed_at_random_the_server_the_agent_or_both_lose_nothing_that_was_promised() {
-    let cluster = Postgres::start("");
-    let world = world(&cluster, "", "3 seconds", "");
-    cluster.tell("create table journal (n bigserial primary key, at timestamptz default clock_timestamp())");
-    world.run(&["backup"]).exits(0);
-    let mut random = testkit::Random::new(20);
-    for round in 0..4 {
-        let mut agent = Some(Agent::begin(&world));
-        let writer = Writer::begin(&cluster);
-        wait_for_log(&world);
-        pause(Duration::from_millis(random.below(1500) as u64));
-        if round % 2 == 1 {
-            // The agent dies on its way, and another takes over from what it left.
-            drop(agent.take());
-            pause(Duration::from_millis(random.below(500) as u64));
-            agent = Some(Agent::begin(&world));
-            wait_for_log(&world);
-        }
-        let promised = promised(&world);
-        if round >= 2 {
-            drop(agent.take());
-        }
-        cluster.destroy();
-        drop(agent);
-        let written = writer.written.lock().unwrap().clone();
-        let due = written.iter().rev().find(|(_, at)| at.as_str() < promised.as_str()).map_or(0, |(n, _)| *n);
-        world.run(&["recover", "--yes"]).exits(0);
-        let back: u64 = cluster.ask("select coalesce(max(n), 0) from journal").parse().unwrap();
-        assert!(back >= due, "round {round}: {back} came back and {due} were promised by {promised}");
-        assert_eq!(
-            cluster.ask("select count(*) = max(n) - min(n) + 1 from journal where n <= 1"),
-            cluster.ask("select true")
-        );
-    }
-    assert_eq!(cluster.amcheck(), "");
 }
 
 #[test]

@@ -42,6 +42,8 @@ struct Log {
     until: Option<Timestamp>,
     /// Why the newest point can't be rolled forward by it.
     broken: Option<String>,
+    /// Whether a recovery can measure in the data what it has lost: the log promises a row that the agent has written; `None` where no log does.
+    measured: Option<bool>,
     /// The vaults of the policy whose log ends earlier than promised, or that have none.
     behind: Vec<VaultName>,
 }
@@ -161,7 +163,9 @@ fn log(
     };
     let mut behind = session.plan.policy_of(system).vaults;
     behind.retain(|vault| !survey.is_unseen(vault) && !in_time(vault));
-    Some(Log { until: facts.and_then(|log| log.until), broken, behind })
+    let streams = system.source.as_ref().and_then(plan::Source::wal) == Some(Wal::Stream);
+    let measured = facts.as_ref().filter(|_| streams).map(|log| log.sentinel.is_some());
+    Some(Log { until: facts.and_then(|log| log.until), broken, measured, behind })
 }
 
 /// How long a damaged pack counts as a sign of a dying disk.
@@ -274,7 +278,7 @@ impl Line {
         json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "bytes": self.bytes,
             "rpo": system.map(|s| s.rpo), "rto": system.map(|s| s.rto), "rpo_kept": self.rpo_kept, "loss_now": self.loss, "back_after": self.back,
             "not_in": self.missing, "verified": self.verified, "last_failure": self.last_failure, "copies": copies, "summary": self.honest(),
-            "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "behind": log.behind })) })
+            "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "measured": log.measured, "behind": log.behind })) })
     }
 
     fn print(&self, session: &Session, survey: &Survey) {
@@ -302,6 +306,13 @@ impl Line {
                 (None, None) => {
                     println!("    log       goes on from the newest point; nobody could tell how far");
                 }
+            }
+            match log.measured {
+                Some(true) => println!("    measured  in its data, by a row that the agent writes"),
+                Some(false) => println!(
+                    "    measured  NO: what a crash costs is known from the log alone; the agent says why"
+                ),
+                None => {}
             }
             for vault in &log.behind {
                 println!("    LOG       in {vault} it ends earlier than promised");
