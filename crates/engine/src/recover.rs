@@ -3,19 +3,24 @@
 //! A step that fails stops what waits for it, and nothing else. Every step may meet its own half-done work: run the recovery again.
 
 mod back;
+mod measure;
 
 use crate::survey::Survey;
 use crate::vaults::{Opened, Secrets};
 use crate::{Error, Observer, Result, check, source_of};
 pub(crate) use back::put_back;
 use jiff::Timestamp;
+use measure::{measure, missed};
 use plan::{Action, Plan, Restore, Runbook, Step, StepKind, SystemName};
 use serde::Serialize;
+use source::Inspection;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use vault::restore::RestoreReport;
+
+pub use measure::Measured;
 
 /// A start or a stop that takes longer has failed.
 const ACTION_WITHIN: Duration = Duration::from_secs(120);
@@ -78,6 +83,14 @@ pub struct SystemRecovered {
     pub unchanged: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// What the data themselves say of the loss, if anything does.
+    pub measured: Option<Measured>,
+    /// Why they don't, where it was looked for.
+    pub not_measured: Option<String>,
+    /// What was looked through for damage once it was back, if anything was: names of databases.
+    pub looked_through: Vec<String>,
+    /// What wasn't, and why.
+    pub not_looked_through: Vec<String>,
     /// What could not be given back, or not be done.
     pub findings: Vec<String>,
     /// Checks that answered well.
@@ -114,6 +127,8 @@ struct Told {
     unconfirmed: Option<String>,
     check: bool,
     notes: Vec<String>,
+    measured: Option<Result<Measured, String>>,
+    inspected: Inspection,
 }
 
 /// Carries out the runbook. One with blockers is refused.
@@ -163,9 +178,9 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>) -> Result<Recovered> {
             let entry = systems.iter_mut().find(|entry| Some(&entry.system) == system.as_ref());
             match result {
                 Ok(told) => {
-                    unconfirmed.extend(told.unconfirmed);
+                    unconfirmed.extend(told.unconfirmed.clone());
                     if let Some(entry) = entry {
-                        entry.take(told.restore, told.notes, told.check);
+                        entry.take(told);
                     }
                     set(&mut states, at, State::Done(seconds));
                 }
@@ -196,6 +211,8 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>) -> Result<Recovered> {
                     works = later(works);
                     complete = later(complete);
                 }
+                // Nobody waits for it.
+                StepKind::Inspect => {}
                 _ => works = later(works),
             }
         }
@@ -289,6 +306,20 @@ fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
             let Some(system) = system else { return Err(Error::new("a step without a system")) };
             let source = source_of(hands.plan, system, hands.secrets)?;
             source.open(system.recover.start.is_some(), &|text| observer.event(name, text))?;
+            let entry = book.systems.iter().find(|entry| Some(&entry.system) == name);
+            if let Some((entry, log)) = entry.zip(source.log()) {
+                told.measured = Some(match log.read_sentinel() {
+                    Ok(sentinel) => {
+                        let (measured, findings) = measure(entry, book.decided, &sentinel);
+                        told.notes = findings;
+                        Ok(measured)
+                    }
+                    Err(why) => {
+                        told.notes.extend(missed(entry, &why.to_string()));
+                        Err(why.to_string())
+                    }
+                });
+            }
         }
         StepKind::Check(wanted) => {
             let Some(system) = system else { return Err(Error::new("a check without a system")) };
@@ -297,6 +328,19 @@ fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
                 .map_err(|why| Error::new(format!("check failed: {why}")))?;
             observer.event(name, &format!("works: {wanted}"));
             told.check = true;
+        }
+        StepKind::Inspect => {
+            let Some(system) = system else { return Err(Error::new("a step without a system")) };
+            observer.event(
+                name,
+                "back; its data are looked through for damage while it runs: nobody has to wait for that",
+            );
+            let inspected = source_of(hands.plan, system, hands.secrets)?.inspect();
+            // The system is back whatever became of this.
+            told.inspected = inspected.unwrap_or_else(|error| Inspection {
+                left_out: vec![error.to_string()],
+                ..Inspection::default()
+            });
         }
     }
     Ok(told)
@@ -371,16 +415,28 @@ impl SystemRecovered {
             restored: 0,
             unchanged: 0,
             bytes: 0,
+            measured: None,
+            not_measured: None,
+            looked_through: Vec::new(),
+            not_looked_through: Vec::new(),
             findings: Vec::new(),
             checks_passed: 0,
             failure: None,
         }
     }
 
-    fn take(&mut self, restore: Option<(RestoreReport, f64)>, notes: Vec<String>, check: bool) {
-        self.checks_passed += u64::from(check);
-        self.findings.extend(notes);
-        let Some((report, seconds)) = restore else { return };
+    fn take(&mut self, told: Told) {
+        self.checks_passed += u64::from(told.check);
+        self.findings.extend(told.notes);
+        match told.measured {
+            Some(Ok(measured)) => self.measured = Some(measured),
+            Some(Err(why)) => self.not_measured = Some(why),
+            None => {}
+        }
+        self.looked_through.extend(told.inspected.looked_through);
+        self.not_looked_through.extend(told.inspected.left_out);
+        self.findings.extend(told.inspected.findings);
+        let Some((report, seconds)) = told.restore else { return };
         self.restore_seconds += seconds;
         self.restored += report.restored;
         self.unchanged += report.unchanged;

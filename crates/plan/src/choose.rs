@@ -161,6 +161,8 @@ pub struct LogFacts {
     pub from: String,
     /// Everything that was committed by then is in it, if anybody could tell.
     pub until: Option<Timestamp>,
+    /// The sentinel in the system's data that was committed by then: the number of its history, and its own in that. In order.
+    pub sentinel: Option<(u32, u64)>,
     /// What is missing before.
     pub missing: Option<String>,
     /// The histories that recoveries have begun.

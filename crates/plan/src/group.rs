@@ -158,6 +158,7 @@ mod tests {
             from: "0".into(),
             until: Some(at(until)),
             missing: None,
+            sentinel: None,
             earlier: vec![],
             timelines: vec![],
             vaults: vec![],

@@ -274,6 +274,12 @@ impl Source {
         }
     }
 
+    /// Returns whether its data are looked through for damage after a recovery.
+    #[must_use]
+    pub const fn is_inspected(&self) -> bool {
+        matches!(self, Self::Postgres(PostgresSource { amcheck: None | Some(true), .. }))
+    }
+
     /// Returns whether what is put back has to recover before it serves.
     #[must_use]
     pub const fn recovers(&self) -> bool {
@@ -317,6 +323,8 @@ pub struct PostgresSource {
     pub programs: Option<String>,
     /// How its WAL gets into the vaults; streamed unless said.
     pub wal: Wal,
+    /// Whether `pg_amcheck` looks through it after a recovery, while it runs; unless said it does.
+    pub amcheck: Option<bool>,
 }
 
 /// How the WAL of a PostgreSQL cluster gets into the vaults between two copies.

@@ -171,6 +171,11 @@ const POSTGRES: &[Key] = &[
         Word(&["stream", "archive", "none"]),
         "How its WAL gets into the vaults: stream (unless said; the agent receives it), archive (by archive_command), none.",
     ),
+    key(
+        "amcheck",
+        Flag,
+        "After a recovery pg_amcheck looks through it, while it runs already; false leaves that out, for clusters where it takes too long.",
+    ),
 ];
 const PG_DUMP: &[Key] = &[
     must(

@@ -4,15 +4,15 @@ use super::restore::{How, wanted};
 use crate::session::Session;
 use crate::show::{self, Screen, confirm, size};
 use crate::{Exit, Failure, Outcome};
-use engine::recover::{Hands, Recovered, carry_out};
-use engine::survey::survey;
-use engine::vaults::Absent;
-use engine::{Error, source_of};
+use engine::recover::{Hands, Recovered, SystemRecovered, carry_out};
+use engine::survey::{Survey, survey};
+use engine::vaults::{Absent, Opened};
+use engine::{Error, room, source_of};
 use jiff::Timestamp;
 use plan::{
     Available, Period, Runbook, RunbookInput, ScenarioName, Source, Standing, StepKind, SystemName, Wanted,
 };
-use source::Stands;
+use source::{Landing, Stands};
 use state::{Body, State};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -73,10 +73,12 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let verified = |id: &str| super::status::verified(&records, id);
     let mut available = BTreeMap::new();
     for name in session.plan.systems.keys() {
-        let points = survey.facts(name, &verified);
-        let standing =
-            if systems.contains(name) { standing(session, name, options.to.as_deref())? } else { Vec::new() };
-        available.insert(name.clone(), Available { points, log: survey.log(name), standing });
+        let mut found = match systems.contains(name) {
+            true => place(session, name, &survey, &vaults, options.to.as_deref())?,
+            false => Available::default(),
+        };
+        (found.points, found.log) = (survey.facts(name, &verified), survey.log(name));
+        available.insert(name.clone(), found);
     }
     let book = plan::runbook(&RunbookInput {
         plan: &session.plan,
@@ -94,7 +96,6 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 (opened.name.clone(), opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string))
             })
             .collect(),
-        free: free(options.to.as_deref().unwrap_or(Path::new("/"))),
     });
     if options.dry_run && session.json {
         show::print_json(&book);
@@ -217,34 +218,44 @@ fn scenario(session: &Session, named: Option<&str>) -> Result<Option<ScenarioNam
     Err(Failure::Said(Exit::Usage))
 }
 
-fn standing(session: &Session, name: &SystemName, to: Option<&Path>) -> Result<Vec<Standing>, Error> {
-    let Some(system) = session.plan.systems.get(name) else { return Ok(Vec::new()) };
-    let occupied = source_of(&session.plan, system, session.secrets())?.occupied(to)?;
-    Ok(occupied
-        .into_iter()
-        .map(|standing| {
-            let what = match standing.stands {
-                Stands::Nothing => None,
-                Stands::Unknown => Some("something that can't be looked at from here".to_owned()),
-                Stands::Something { files, bytes, all_counted, .. } => {
-                    let more = if all_counted { "" } else { "more than " };
-                    Some(format!("{more}{files} files, {}", size(bytes)))
-                }
-            };
-            Standing { path: standing.path.display().to_string(), what }
-        })
-        .collect())
+/// Looks at the place where a system comes back: what stands there, and what room there is.
+fn place(
+    session: &Session,
+    name: &SystemName,
+    survey: &Survey,
+    vaults: &[Opened],
+    to: Option<&Path>,
+) -> Result<Available, Error> {
+    let Some(system) = session.plan.systems.get(name) else { return Ok(Available::default()) };
+    let source = source_of(&session.plan, system, session.secrets())?;
+    let occupied = source.occupied(to)?;
+    let mut found = Available { rooms: room::rooms(&*source, &occupied, to), ..Available::default() };
+    if let Some(log) = source.log() {
+        let spool = session.state_dir.join("log").join(&name.0);
+        let restored = match source.landing(to) {
+            Landing::Final(target) => target,
+            Landing::Staging { near } => near.unwrap_or_else(std::env::temp_dir),
+        };
+        found.log_room = room::room_at(&log.landing(&restored, to));
+        found.log_files = room::log_files(log, name, survey, vaults, &spool);
+    }
+    let standing = occupied.into_iter().map(|standing| {
+        let what = match standing.stands {
+            Stands::Nothing => None,
+            Stands::Unknown => Some("something that can't be looked at from here".to_owned()),
+            Stands::Something { files, bytes, all_counted, .. } => {
+                let more = if all_counted { "" } else { "more than " };
+                Some(format!("{more}{files} files, {}", size(bytes)))
+            }
+        };
+        Standing { path: standing.path.display().to_string(), what }
+    });
+    found.standing = standing.collect();
+    Ok(found)
 }
 
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// Returns the bytes that are free where a path is, or will be.
-pub(super) fn free(path: &Path) -> Option<u64> {
-    let there = absolute(path).ancestors().find(|path| path.exists())?.to_owned();
-    let stat = rustix::fs::statvfs(there).ok()?;
-    Some(stat.f_bavail * stat.f_frsize)
 }
 
 fn print_book(book: &Runbook, session: &Session) {
@@ -295,6 +306,7 @@ fn print_book(book: &Runbook, session: &Session) {
                 ),
                 StepKind::Open => eprintln!("    waits     until it has recovered and takes writes"),
                 StepKind::Check(check) => eprintln!("    checks    {check}"),
+                StepKind::Inspect => eprintln!("    looks     through its data for damage, once it is back"),
                 _ => {}
             }
         }
@@ -357,10 +369,36 @@ fn print_recovered(recovered: &Recovered, beside: bool) {
     }
     println!("{table}");
     for system in &recovered.systems {
+        print_measured(system);
         system.findings.iter().for_each(|finding| println!("{}: {finding}", system.system));
     }
     recovered.unconfirmed.iter().for_each(|step| println!("not confirmed: {step}"));
     println!("{:.1} s in all", recovered.seconds);
+}
+
+/// Says what the data themselves have shown.
+fn print_measured(recovered: &SystemRecovered) {
+    let name = &recovered.system;
+    match (&recovered.measured, &recovered.not_measured) {
+        (Some(measured), _) => {
+            let lost = match measured.loss_seconds {
+                Some(seconds) => format!("at most {:.2} lost", Period::seconds(seconds)),
+                None => "by a clock that was set back since".into(),
+            };
+            println!(
+                "{name}: measured in its data: the agent's last row is of {}, {lost}",
+                show::time(measured.at)
+            );
+        }
+        (None, Some(why)) => println!("{name}: what was lost is not measured in its data: {why}"),
+        (None, None) => {}
+    }
+    if !recovered.looked_through.is_empty() {
+        println!("{name}: looked through for damage: {}", recovered.looked_through.join(", "));
+    }
+    for left_out in &recovered.not_looked_through {
+        println!("{name}: NOT looked through for damage: {left_out}");
+    }
 }
 
 fn record(book: &Runbook, recovered: &Recovered) -> state::Recovery {

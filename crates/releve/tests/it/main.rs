@@ -24,6 +24,7 @@ mod mariadb_log;
 mod oracle;
 mod pg_dump;
 mod postgres;
+mod proof;
 mod recovery;
 mod restore;
 mod sync;
