@@ -25,7 +25,7 @@ pub enum Wanted {
 }
 
 /// An instant in the log of a system.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Until {
     /// Its end.
@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Wanted {
 }
 
 /// What is known of one restore point of a system.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// Its id.
     pub id: String,
@@ -232,7 +232,7 @@ impl LogFacts {
 }
 
 /// The chosen point.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     /// The point.
     pub point: Facts,

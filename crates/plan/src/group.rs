@@ -5,11 +5,11 @@
 
 use crate::{Available, Facts, LogFacts, Period, Plan, SystemName, Wanted, choose};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Systems that come back to one instant.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     /// Which.
     pub systems: Vec<SystemName>,

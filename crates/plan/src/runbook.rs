@@ -9,7 +9,7 @@ use crate::{
 };
 use crate::{LogFacts, Ordered, Until, choose, recovery_order};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that the decision rests on.
@@ -64,7 +64,7 @@ impl Available {
 }
 
 /// Something that stands where a system will be restored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// Where.
     pub path: String,
@@ -73,7 +73,7 @@ pub struct Standing {
 }
 
 /// What a recovery will do.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Runbook {
     /// The cause.
     pub scenario: Option<ScenarioName>,
@@ -96,7 +96,7 @@ pub struct Runbook {
 }
 
 /// How one system comes back.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Restore {
     /// The system.
     pub system: SystemName,
@@ -115,7 +115,7 @@ pub struct Restore {
 }
 
 /// How a system is rolled forward from its point.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Replay {
     /// The point that holds the log.
     pub log: String,
@@ -126,7 +126,7 @@ pub struct Replay {
 }
 
 /// One step.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Step {
     /// The steps that must be done before, by their places in the list. All are earlier.
     pub after: Vec<usize>,
@@ -137,7 +137,7 @@ pub struct Step {
 }
 
 /// What a step does.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepKind {
     /// A person does something and says so.
@@ -167,6 +167,27 @@ pub enum StepKind {
     Check(Check),
     /// Its data are looked through for damage, while it runs.
     Inspect,
+}
+
+impl std::fmt::Display for StepKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let action = |action: &Action| match (&action.service, &action.command) {
+            (Some(service), _) => format!("service {service}"),
+            (None, command) => command.as_deref().unwrap_or_default().join(" "),
+        };
+        match self {
+            Self::Ask { text, .. } => f.write_str(text),
+            Self::Isolate(host) => write!(f, "cut {host} off the network"),
+            Self::Stop(what) => write!(f, "stop: {}", action(what)),
+            Self::Restore => f.write_str("put its data back"),
+            Self::First => f.write_str("put back what it needs to start"),
+            Self::Rest => f.write_str("put back the rest of its data"),
+            Self::Start(what) => write!(f, "start: {}", action(what)),
+            Self::Open => f.write_str("wait until its database takes writes"),
+            Self::Check(check) => write!(f, "check: {check}"),
+            Self::Inspect => f.write_str("look through its data for damage"),
+        }
+    }
 }
 
 /// Decides what a recovery will do.

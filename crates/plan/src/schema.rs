@@ -218,6 +218,11 @@ const ACTION: &[Key] = &[
     key("service", Text, "A systemd unit."),
     key("command", Command, "A program and its arguments."),
     key("within", Period, "How long it may take; two minutes unless said."),
+    key(
+        "repeatable",
+        Flag,
+        "The command may run again although nobody knows whether it did; a person is asked unless said.",
+    ),
 ];
 const CHECK: &[Key] = &[
     key("http", Text, "A page that answers."),

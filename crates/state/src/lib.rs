@@ -1,7 +1,7 @@
 //! What is going on, and what happened: records that nobody can edit quietly, above a small key-value store.
 //!
 //! Read in this order: [`Kv`] (the interface that everything durable goes through), [`Sqlite`] (one file behind it),
-//! [`State`] (records, leases and what is known of vaults, above any of them).
+//! [`State`] (records, leases, open recoveries and what is known of vaults, above any of them).
 //!
 //! All of it can be lost: a recovery needs none of it, and the points themselves are in the vaults.
 
@@ -9,6 +9,7 @@ mod error;
 mod inventory;
 mod kv;
 mod ledger;
+mod runs;
 mod sqlite;
 
 pub use error::{Error, Kind, Result};
@@ -20,4 +21,5 @@ pub use ledger::{
     Body, Check, Copied, Immutability, KeyEvent, Made, Pruned, Pulled, Record, Recovery, Repaired, RunLease,
     State, Verification,
 };
+pub use runs::Run;
 pub use sqlite::Sqlite;

@@ -2,11 +2,11 @@
 
 use jiff::{SignedDuration, Timestamp};
 use plan::{Restore, Until};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use source::Sentinel;
 
 /// What the data say of the loss: the agent's last row in them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measured {
     /// When it was written, by the server's own clock.
     pub at: Timestamp,

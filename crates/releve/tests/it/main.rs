@@ -29,4 +29,5 @@ mod recovery;
 mod restore;
 mod sync;
 mod together;
+mod went_on;
 mod world;

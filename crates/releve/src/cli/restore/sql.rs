@@ -114,6 +114,7 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
         observer: &Stoppable(&screen),
         verify: restore.how.verify,
         memory: restore.how.memory,
+        journal: None,
     };
     let part = Excerpt { database: options.database.clone(), tables: options.table.clone() };
     let begun = Instant::now();
