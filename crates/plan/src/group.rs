@@ -74,13 +74,20 @@ pub(crate) struct Member<'a> {
     pub(crate) log: Option<&'a LogFacts>,
 }
 
+/// What one system of a group is brought back to.
+pub(crate) struct Aligned {
+    pub(crate) wanted: Wanted,
+    /// What it could be brought back to by itself.
+    pub(crate) alone: Timestamp,
+}
+
 /// Returns what each of the systems is to be brought back to so that all are of one instant; `None` where one of them has no point that
 /// fits, or what is wanted names a place in one system alone.
 pub(crate) fn align(
     members: &[Member<'_>],
     wanted: &Wanted,
     now: Timestamp,
-) -> Option<(Group, BTreeMap<SystemName, Wanted>)> {
+) -> Option<(Group, BTreeMap<SystemName, Aligned>)> {
     if matches!(wanted, Wanted::Id(_) | Wanted::Until(_)) {
         return None;
     }
@@ -103,7 +110,7 @@ pub(crate) fn align(
     };
     let mut choices = BTreeMap::new();
     let mut reached = Vec::new();
-    for (member, last, _) in &newest {
+    for (member, last, reach) in &newest {
         // Every second until then is in the log, so any earlier point will do that it goes on from.
         let rolled = member.log.filter(|log| {
             *wanted != Wanted::LastVerified
@@ -115,7 +122,7 @@ pub(crate) fn align(
                         && log.leads(point, Some(instant))
                 })
         });
-        let choice = match rolled {
+        let wanted = match rolled {
             Some(_) => {
                 reached.push(instant);
                 Wanted::Before(instant)
@@ -127,7 +134,7 @@ pub(crate) fn align(
                 Wanted::Id(nearest.id.clone())
             }
         };
-        choices.insert(member.name.clone(), choice);
+        choices.insert(member.name.clone(), Aligned { wanted, alone: *reach });
     }
     let (first, last) = (reached.iter().min()?, reached.iter().max()?);
     let group = Group {
@@ -177,7 +184,7 @@ mod tests {
             Member { name: &names[1], points: database, log },
         ];
         let (group, mut choices) = align(&members, wanted, at(10_000)).unwrap();
-        let mut take = |name: &SystemName| choices.remove(name).unwrap();
+        let mut take = |name: &SystemName| choices.remove(name).unwrap().wanted;
         (group, take(&names[0]), take(&names[1]))
     }
 

@@ -1,7 +1,7 @@
 //! What a recovery will do, with no choice left open: a value that can be printed, looked at and then carried out.
 
 use crate::choose::Tampering;
-use crate::group::{self, Group, Member, companions, grouped};
+use crate::group::{self, Aligned, Group, Member, companions, grouped};
 use crate::room::{Load, Room, judge};
 use crate::{
     Action, Check, Choice, Facts, HostName, Period, PersonName, Plan, ScenarioName, Source, SystemName,
@@ -257,12 +257,18 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             ));
             continue;
         }
-        let wanted = common.get(&name).unwrap_or(&wanted);
+        let aligned = common.get(&name);
+        let wanted = aligned.map_or(&wanted, |aligned| &aligned.wanted);
         let log = available.log.as_ref();
         let mut choice = match choose(&available.points, wanted, input.now) {
             Ok(mut choice) => {
-                if let Some(group) = book.groups.iter().find(|group| group.systems.contains(&name)) {
-                    choice.reasons = vec![format!("its group comes back to {}", group.instant)];
+                let group = book.groups.iter().find(|group| group.systems.contains(&name));
+                if let Some((group, aligned)) = group.zip(aligned) {
+                    let alone = match aligned.alone > group.instant {
+                        true => format!("; by itself it could come back to {:.0}", aligned.alone),
+                        false => String::new(),
+                    };
+                    choice.reasons = vec![format!("its group comes back to {:.0}{alone}", group.instant)];
                 }
                 choice.reasons.extend(elsewhere);
                 choice
@@ -479,7 +485,7 @@ impl Runbook {
         input: &RunbookInput<'_>,
         wanted: &Wanted,
         selected: &[SystemName],
-    ) -> BTreeMap<SystemName, Wanted> {
+    ) -> BTreeMap<SystemName, Aligned> {
         let mut all = BTreeMap::new();
         for together in grouped(input.plan, selected) {
             let Some(first) = together.first() else { continue };

@@ -56,6 +56,7 @@ fn a_database_is_rolled_to_the_instant_of_the_files_that_it_belongs_to_and_no_fu
     std::fs::remove_dir_all(world.data()).unwrap();
     let shown = world.run(&["recover", "--dry-run"]).exits(0).says("orders, shop belong together");
     assert!(shown.err.contains("all of them exactly"), "{}", shown.err);
+    assert!(shown.err.contains("by itself it could come back to"), "{}", shown.err);
     let back = world.run(&["recover", "--yes", "--json"]).exits(0).json();
     assert_eq!(std::fs::read_to_string(world.data().join("invoice")).unwrap(), "2");
     assert_eq!(cluster.ask("select string_agg(n::text, ',' order by n) from invoices"), "1,2", "{back}");
