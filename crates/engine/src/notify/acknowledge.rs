@@ -1,12 +1,10 @@
 //! What came back: signed, good once, for one message, until it expires.
 //!
 //! A token is the message's id (9 bytes), when it expires (5 bytes, seconds since 1970) and the first 16 bytes of an HMAC-SHA256 over both:
-//! 40 letters. Whoever hasn't the key can make none, and can't make another message's of one that he has.
+//! 48 letters and digits, which survive any mail program, and being typed. Whoever hasn't the key can make none, and can't make another message's of one that he has.
 
 use super::Notifier;
 use crate::{Error, Result};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac};
 use jiff::Timestamp;
 use sha2::Sha256;
@@ -87,12 +85,12 @@ impl Key {
         bytes.extend_from_slice(seconds.get(8 - EXPIRES_BYTES..).unwrap_or_default());
         let mac = self.mac(&bytes).finalize().into_bytes();
         bytes.extend_from_slice(mac.get(..MAC_BYTES).unwrap_or_default());
-        URL_SAFE_NO_PAD.encode(bytes)
+        spell(&bytes)
     }
 
     /// Returns the message and the expiry of a token, if it was signed with this key.
     fn read(&self, token: &str) -> Option<(Id, Timestamp)> {
-        let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+        let bytes = unspell(token)?;
         if bytes.len() != ID_BYTES + EXPIRES_BYTES + MAC_BYTES {
             return None;
         }
@@ -103,6 +101,34 @@ impl Key {
         let seconds = expires.iter().fold(0_i64, |seconds, byte| seconds << 8 | i64::from(*byte));
         Some((Id(id.try_into().ok()?), Timestamp::from_second(seconds).ok()?))
     }
+}
+
+/// The signs of base32 (RFC 4648), small: no hyphen that looks like an option, none that a mail program takes for the end of a link.
+const SIGNS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+
+/// Writes bytes, a multiple of five, as text.
+fn spell(bytes: &[u8]) -> String {
+    let sign = |bits: u64| SIGNS.get((bits & 31) as usize).map_or('a', |sign| char::from(*sign));
+    let group = |five: &[u8]| {
+        let bits = five.iter().fold(0_u64, |bits, byte| bits << 8 | u64::from(*byte));
+        (0..8).rev().map(move |place| sign(bits >> (5 * place))).collect::<String>()
+    };
+    bytes.chunks(5).map(group).collect()
+}
+
+/// Reads what [`spell`] has written, in large letters too.
+fn unspell(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for group in text.as_bytes().chunks(8) {
+        let mut bits = 0_u64;
+        for sign in group {
+            let value = SIGNS.iter().position(|known| *known == sign.to_ascii_lowercase())?;
+            bits = bits << 5 | u64::try_from(value).ok()?;
+        }
+        (group.len() == 8).then_some(())?;
+        bytes.extend_from_slice(bits.to_be_bytes().get(3..)?);
+    }
+    Some(bytes)
 }
 
 /// Names a message.
@@ -190,8 +216,10 @@ mod tests {
     fn a_token_names_its_message_and_its_expiry() {
         let id = Id::new().unwrap();
         let token = key(1).token(&id, at(1_800_000_000));
-        assert_eq!(token.len(), 40);
+        assert_eq!(token.len(), 48);
         assert_eq!(key(1).read(&token), Some((id, at(1_800_000_000))));
+        assert_eq!(key(1).read(&token.to_uppercase()), Some((id, at(1_800_000_000))));
+        assert!(token.bytes().all(|sign| sign.is_ascii_alphanumeric()), "{token}");
     }
 
     #[test]
@@ -199,12 +227,13 @@ mod tests {
         let [one, other] = [1, 2].map(|byte| key(1).token(&Id([byte; ID_BYTES]), at(1_800_000_000)));
         for place in 0..one.len() {
             let mut changed = one.clone().into_bytes();
-            changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+            changed[place] = if changed[place] == b'a' { b'b' } else { b'a' };
             assert_eq!(key(1).read(std::str::from_utf8(&changed).unwrap()), None, "{place}");
         }
-        assert_eq!(key(1).read(&format!("{}{}", &one[..12], &other[12..])), None);
+        assert_eq!(key(1).read(&format!("{}{}", &one[..16], &other[16..])), None);
         assert_eq!(key(2).read(&one), None);
-        assert_eq!(key(1).read(&one[..39]), None);
+        assert_eq!(key(1).read(&one[..47]), None);
+        assert_eq!(key(1).read(&format!("{one}aaaaaaaa")), None);
         assert_eq!(key(1).read(""), None);
     }
 

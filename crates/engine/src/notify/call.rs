@@ -2,7 +2,7 @@
 //! where it was: before anybody is told, it is noted that they are about to be.
 
 use super::acknowledge::Id;
-use super::tell::Saying;
+use super::tell::{REMEMBERED, Saying};
 use super::{News, Notifier};
 use crate::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
@@ -91,9 +91,19 @@ impl Notifier<'_> {
         Ok(())
     }
 
-    /// Returns the names of all calls that were begun and not ended.
-    pub fn calls(&self) -> Result<Vec<String>> {
-        Ok(self.state.calls()?)
+    /// Advances every call that was begun and not ended, and forgets those of long ago. Returns how each stands.
+    pub fn advance_all(&self) -> Result<Vec<(String, Result<Standing>)>> {
+        let mut standings = Vec::new();
+        for name in self.state.calls()? {
+            let found = self.state.call::<Call>(&name)?;
+            if found.is_some_and(|found| (self.now)().duration_since(found.value.begun) > REMEMBERED) {
+                self.end(&name)?;
+            } else {
+                let standing = self.advance(&name);
+                standings.push((name, standing));
+            }
+        }
+        Ok(standings)
     }
 
     /// Forgets a call. What was tried stays in the records.

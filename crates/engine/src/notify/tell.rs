@@ -12,8 +12,8 @@ use state::{Body, Message, Notified, Tried};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// How long messages that expired are still known, so that a late answer is called late.
-const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// How long messages that expired are still known, so that a late answer is called late; and calls that nobody has ended.
+pub(super) const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// What came of telling one person something.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -88,7 +88,8 @@ fn each_fault_is_shown_where_it_stands_with_a_way_out() {
     for (name, text) in &faults {
         assert!(!codes(&read(text)).is_empty(), "{name}");
     }
-    let shown: Vec<_> = faults.iter().map(|(name, text)| format!("━━━ {name}\n\n{}", shown(&read(text)))).collect();
+    let shown: Vec<_> =
+        faults.iter().map(|(name, text)| format!("━━━ {name}\n\n{}", shown(&read(text)))).collect();
     assert_snapshot!(shown.join("\n\n"));
 }
 

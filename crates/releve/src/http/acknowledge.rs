@@ -44,7 +44,12 @@ impl Drop for Links {
 
 /// Begins to answer links where the plan says. That another program listens there is an error.
 pub(crate) fn listen(session: Session) -> Result<Links> {
-    let at = session.plan.notify.as_ref().map_or(plan::notify::Notify::LISTEN, |notify| notify.listen()).to_owned();
+    let at = session
+        .plan
+        .notify
+        .as_ref()
+        .map_or(plan::notify::Notify::LISTEN, |notify| notify.listen())
+        .to_owned();
     let failed = |error: std::io::Error| {
         Error::new(format!("listen on {at} for acknowledgements: {error}"))
             .help("notify.listen names another address; `releve agent` and `releve notify serve` both listen")
@@ -81,7 +86,10 @@ async fn serve(listener: TcpListener, pages: Router) {
         let service = TowerToHyperService::new(pages.clone());
         tokio::spawn(async move {
             let mut server = http1::Builder::new();
-            let connection = server.timer(TokioTimer::new()).keep_alive(false).serve_connection(TokioIo::new(stream), service);
+            let connection = server
+                .timer(TokioTimer::new())
+                .keep_alive(false)
+                .serve_connection(TokioIo::new(stream), service);
             // Whoever hangs up or dawdles is not missed.
             let _ = tokio::time::timeout(WITHIN, connection).await;
             drop(place);
@@ -89,11 +97,19 @@ async fn serve(listener: TcpListener, pages: Router) {
     }
 }
 
-async fn show(State(session): State<Arc<Session>>, Path(token): Path<String>, headers: HeaderMap) -> Response {
+async fn show(
+    State(session): State<Arc<Session>>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     page(session, token, &headers, false).await
 }
 
-async fn take(State(session): State<Arc<Session>>, Path(token): Path<String>, headers: HeaderMap) -> Response {
+async fn take(
+    State(session): State<Arc<Session>>,
+    Path(token): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     page(session, token, &headers, true).await
 }
 
@@ -103,7 +119,8 @@ async fn nothing_here() -> Response {
 
 /// Looks at a token, or takes it. The state is a file, which may make one wait.
 async fn page(session: Arc<Session>, token: String, headers: &HeaderMap, take: bool) -> Response {
-    let preferred = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let preferred =
+        headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let guess = if preferred.starts_with("fr") { Language::French } else { Language::English };
     let done = tokio::task::spawn_blocking(move || {
         let state = session.state()?;
@@ -121,7 +138,8 @@ async fn page(session: Arc<Session>, token: String, headers: &HeaderMap, take: b
                 Answer::Unknown => StatusCode::NOT_FOUND,
                 Answer::Forged => StatusCode::FORBIDDEN,
             };
-            let button = matches!(came, Answer::Open { .. }).then(|| in_language(language, "I have it", "Bien reçu"));
+            let button =
+                matches!(came, Answer::Open { .. }).then(|| in_language(language, "I have it", "Bien reçu"));
             answer(status, language, &text, button)
         }
         // What went wrong is for those who run the agent, and not for whoever asks.
@@ -146,20 +164,33 @@ fn in_language<'a>(language: Language, english: &'a str, french: &'a str) -> &'a
 /// Returns what a person is told, and in which language: their own, where it is known who they are.
 fn said(notifier: &Notifier<'_>, answer: &Answer, guess: Language) -> (Language, String) {
     let of = |person: &str| language(notifier.plan, &PersonName::from(person));
-    let at = |time: &jiff::Timestamp| time.to_zoned(notifier.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
-    let name = |person: &str| notifier.plan.people.get(person).map_or(person.to_owned(), |person| person.name.clone());
+    let at = |time: &jiff::Timestamp| {
+        time.to_zoned(notifier.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string()
+    };
+    let name = |person: &str| {
+        notifier.plan.people.get(person).map_or(person.to_owned(), |person| person.name.clone())
+    };
     match answer {
         Answer::Open { person, about } => {
             let name = name(person);
-            let text = in_language(of(person), "Say that you have this message:", "Confirmez que vous avez ce message :");
+            let text = in_language(
+                of(person),
+                "Say that you have this message:",
+                "Confirmez que vous avez ce message :",
+            );
             (of(person), format!("{name}. {text} {about}"))
         }
         Answer::Acknowledged { person, about } => {
-            let text = in_language(of(person), "Noted. You have this message:", "C'est noté. Vous avez ce message :");
+            let text = in_language(
+                of(person),
+                "Noted. You have this message:",
+                "C'est noté. Vous avez ce message :",
+            );
             (of(person), format!("{text} {about}"))
         }
         Answer::Already { person, at: when, .. } => {
-            let text = in_language(of(person), "This was acknowledged already, at", "Ceci a déjà été confirmé, le");
+            let text =
+                in_language(of(person), "This was acknowledged already, at", "Ceci a déjà été confirmé, le");
             (of(person), format!("{text} {}.", at(when)))
         }
         Answer::Expired { at: when } => {
@@ -211,8 +242,10 @@ fn answer(status: StatusCode, language: Language, text: &str, button: Option<&st
             "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
         ),
     ];
-    let headers: HeaderMap =
-        headers.map(|(name, value): (HeaderName, &'static str)| (name, HeaderValue::from_static(value))).into_iter().collect();
+    let headers: HeaderMap = headers
+        .map(|(name, value): (HeaderName, &'static str)| (name, HeaderValue::from_static(value)))
+        .into_iter()
+        .collect();
     (status, headers, Html(page)).into_response()
 }
 
