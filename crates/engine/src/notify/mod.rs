@@ -5,7 +5,7 @@
 //! [`Notifier::acknowledge`] (what came back), [`Notifier::test`] (everybody, by every way).
 //!
 //! Who is told after whom, by what and when is decided by [`plan::notify`]. What was tried is recorded in the state, without secrets. A state
-//! that can't be written to keeps nobody from being told; then nothing can be acknowledged.
+//! that can't be written to keeps [`Notifier::tell`] from nothing but the acknowledgement; a call needs it.
 
 mod acknowledge;
 mod call;

@@ -128,7 +128,7 @@ impl<'p> Reader<'p, '_> {
             Some(Contact::Phone(_)) => match self.notify.and_then(|notify| notify.sms.as_ref()) {
                 Some(sms) => match self.is_out(sms.system.as_ref()) {
                     Some(system) => {
-                        way.skipped.push(format!("what sends short messages is {system}, which is down"))
+                        way.skipped.push(format!("what sends short messages is {system}, which is down"));
                     }
                     None => way.carriers.push(Carrier::Sms(sms)),
                 },
@@ -139,7 +139,7 @@ impl<'p> Reader<'p, '_> {
             Some(Contact::Webhook(name)) => match self.notify.and_then(|notify| notify.webhooks.get(name)) {
                 Some(webhook) => match self.is_out(webhook.system.as_ref()) {
                     Some(system) => {
-                        way.skipped.push(format!("the webhook {name} is {system}, which is down"))
+                        way.skipped.push(format!("the webhook {name} is {system}, which is down"));
                     }
                     None => way.carriers.push(Carrier::Webhook(webhook)),
                 },

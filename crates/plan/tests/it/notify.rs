@@ -20,7 +20,8 @@ sms = { command = ["send-sms", "{to}"] }
 
 fn plan_of(text: &str) -> Plan {
     let parsed = read(text);
-    parsed.plan.unwrap_or_else(|| panic!("{:#?}", parsed.diagnostics))
+    assert!(!parsed.has_errors(), "{}", shown(&parsed));
+    parsed.plan.unwrap()
 }
 
 /// A sound plan with `[notify]`, and hugo in reach.
@@ -100,7 +101,7 @@ fn the_way_through_what_is_down_is_skipped_and_that_is_said() {
     let all = ways(&plan, &"claire".into(), &BTreeSet::new());
     assert_eq!(all.iter().map(|way| way.carriers.len()).collect::<Vec<_>>(), [2, 1]);
     let without = ways(&plan, &"claire".into(), &down);
-    let Carrier::Relay(1, relay) = without[0].carriers[0] else { panic!("{without:?}") };
+    let Carrier::Relay(1, relay) = without[0].carriers[0] else { unreachable!("{without:?}") };
     assert_eq!(relay.host, "smtp.provider.example");
     assert_eq!(without[0].skipped, ["the relay smtp.atelier.example is shop, which is down"]);
     let mailboxes = told().replacen(

@@ -6,8 +6,8 @@ use crate::show::{self, Screen};
 use engine::notify::Standing;
 use engine::{Error, Result};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long it is not tried again to listen, after it could not be done.
 const LISTEN_AGAIN: Duration = Duration::from_secs(30);
 
-/// The thread that tells people. Dropped, it ends.
+/// How long the end waits for a message that is on its way. One that takes longer is left: who comes after goes on with it.
+const END_WITHIN: Duration = Duration::from_secs(2);
+
+/// The thread that tells people. Dropped, it ends, and links are answered no more.
 pub(super) struct People {
     stop: Arc<AtomicBool>,
+    links: Arc<Mutex<Option<http::Links>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -26,20 +30,25 @@ impl People {
     /// Begins, if the plan says how people are told.
     pub(super) fn keep(session: &Session, screen: &Arc<Screen>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let links = Arc::default();
         let thread = session.plan.notify.is_some().then(|| {
             let (session, screen, stop) = (session.clone(), Arc::clone(screen), Arc::clone(&stop));
-            std::thread::spawn(move || Keeper { session, screen, said: BTreeMap::new() }.keep(&stop))
+            let links = Arc::clone(&links);
+            std::thread::spawn(move || Keeper { session, screen, said: BTreeMap::new() }.keep(&stop, &links))
         });
-        Self { stop, thread }
+        Self { stop, links, thread }
     }
 }
 
 impl Drop for People {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
-        if let Some(thread) = self.thread.take() {
-            thread.thread().unpark();
-            let _ = thread.join();
+        drop(self.links.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let Some(thread) = self.thread.take() else { return };
+        thread.thread().unpark();
+        let until = Instant::now() + END_WITHIN;
+        while !thread.is_finished() && Instant::now() < until {
+            std::thread::park_timeout(Duration::from_millis(10));
         }
     }
 }
@@ -52,20 +61,21 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn keep(mut self, stop: &AtomicBool) {
+    fn keep(mut self, stop: &AtomicBool, links: &Mutex<Option<http::Links>>) {
         let wants_links = self.session.plan.notify.as_ref().is_some_and(|notify| notify.link.is_some());
-        let mut links = None;
+        let mut listens = false;
         let mut tried: Option<Instant> = None;
         while !stop.load(Relaxed) {
-            if wants_links && links.is_none() && tried.is_none_or(|tried| tried.elapsed() >= LISTEN_AGAIN) {
+            if wants_links && !listens && tried.is_none_or(|tried| tried.elapsed() >= LISTEN_AGAIN) {
                 tried = Some(Instant::now());
                 match http::listen(self.session.clone()) {
                     Ok(listening) => {
-                        links = Some(listening);
+                        *links.lock().unwrap_or_else(PoisonError::into_inner) = Some(listening);
+                        listens = true;
                         self.say("links", "acknowledgement links are answered".to_owned());
                     }
                     Err(error) => {
-                        self.say("links", format!("acknowledgement links are not answered: {error}"))
+                        self.say("links", format!("acknowledgement links are not answered: {error}"));
                     }
                 }
             }
