@@ -11,6 +11,8 @@ mod acknowledge;
 mod call;
 mod carry;
 mod tell;
+#[cfg(test)]
+mod tests;
 mod words;
 
 pub use acknowledge::Answer;

@@ -121,7 +121,7 @@ impl Letter<'_> {
             if let Some(then) = self.then {
                 let then = line(then, SHORT_MAX);
                 body.push(match french {
-                    true => format!("Sans réponse de votre part, {then} est prévenu à son tour."),
+                    true => format!("Sans réponse de votre part, nous préviendrons {then}."),
                     false => format!("If you don't, {then} is told."),
                 });
             }

@@ -84,6 +84,7 @@ fn a_message_says_what_happened_what_to_do_and_how_to_answer_in_the_persons_lang
     let message = &server.wait_for(1)[0];
     assert_eq!(message["to"], json!(["claire@atelier.example"]));
     assert_eq!(header(message, "auto-submitted"), ["auto-generated"]);
+    assert!(header(message, "message-id")[0].ends_with("@atelier.example>"), "{message}");
     let body = message["body"].as_str().unwrap();
     for part in [
         "Claire,",
@@ -94,6 +95,29 @@ fn a_message_says_what_happened_what_to_do_and_how_to_answer_in_the_persons_lang
         assert!(body.contains(part), "{part}: {body}");
     }
     assert_eq!(token(message).len(), 48);
+}
+
+#[test]
+fn a_name_adds_nothing_to_the_head_of_a_mail() {
+    let server = MailServer::start(Manner::Takes);
+    let world = world(&relays(&[&server]), "");
+    let plan = std::fs::read_to_string(world.path("plan.toml")).unwrap();
+    let evil = "Atelier\\r\\nBcc: spy@evil.example\\r\\n\\r\\nPay us";
+    std::fs::write(
+        world.path("plan.toml"),
+        plan.replace("name = \"Atelier\"", &format!("name = \"{evil}\"")),
+    )
+    .unwrap();
+    world.run(&send(&["hugo"])).exits(0);
+    let mut arguments = vec!["notify", "send", "hugo", "--todo", "Nothing."];
+    arguments.extend(["--what", "Gone\r\nBcc: spy@evil.example\r\n\r\nPay us"]);
+    world.run(&arguments).exits(0);
+    for message in server.wait_for(2) {
+        assert_eq!(message["to"], json!(["hugo@atelier.example"]));
+        assert!(header(&message, "bcc").is_empty() && header(&message, "to").len() == 1, "{message}");
+        assert!(header(&message, "subject")[0].contains("Bcc: spy@evil.example"), "{message}");
+        assert!(message["body"].as_str().unwrap().starts_with("Hugo,"), "{message}");
+    }
 }
 
 #[test]

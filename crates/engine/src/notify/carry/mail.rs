@@ -1,5 +1,6 @@
 //! Mail, through one relay.
 
+use super::super::acknowledge::Id;
 use super::{Came, Pocket, Text, Work};
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
@@ -35,7 +36,11 @@ pub(super) fn ready(
     limit: Duration,
 ) -> Result<Work, String> {
     let address = |text: &str| text.parse::<Address>().map_err(|error| format!("{text}: {error}"));
+    // Without one some servers take a mail for rubbish.
+    let domain = relay.from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+    let name = Id::new().map_err(|error| error.to_string())?;
     let message = Message::builder()
+        .message_id(Some(format!("<{name}@{domain}>")))
         .from(Mailbox::new(Some("Relève".to_owned()), address(&relay.from)?))
         .to(Mailbox::new(None, address(to)?))
         .subject(text.subject.clone())
