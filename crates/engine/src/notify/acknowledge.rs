@@ -4,6 +4,7 @@
 //! 48 letters and digits, which survive any mail program, and being typed. Whoever hasn't the key can make none, and can't make another message's of one that he has.
 
 use super::Notifier;
+use super::carry::bounded;
 use crate::{Error, Result};
 use hmac::{Hmac, Mac};
 use jiff::Timestamp;
@@ -152,10 +153,14 @@ impl std::fmt::Display for Id {
 
 impl Notifier<'_> {
     pub(super) fn key(&self) -> Result<Key> {
-        let secret = self.notify()?.key.as_ref().ok_or_else(|| Error::new("the plan names no notify.key"))?;
-        let secret = self
-            .secrets
-            .get(secret)
+        let notify = self.notify()?;
+        let secret = notify.key.clone().ok_or_else(|| Error::new("the plan names no notify.key"))?;
+        let secrets = self.secrets;
+        // A command that should print it may hang, and nobody would be told anything.
+        let got = bounded(notify.try_for(), move || secrets.get(&secret))
+            .ok_or_else(|| Error::new(format!("not there within {} s", notify.try_for().as_secs())));
+        let secret = got
+            .and_then(|got| got)
             .map_err(|error| Error { message: format!("notify.key: {error}"), ..error })?;
         Key::new(&secret)
     }

@@ -1,7 +1,7 @@
 //! One person, by the ways of the plan in their order; and everybody by every way, to see which ones work.
 
 use super::acknowledge::Id;
-use super::carry::{Came, Parcel};
+use super::carry::{Came, carry};
 use super::words::{Letter, News, Text, Words};
 use super::{Key, Notifier};
 use crate::Result;
@@ -124,11 +124,7 @@ impl Notifier<'_> {
         let limit = self.plan.notify.as_ref().map_or(Duration::from_secs(30), plan::notify::Notify::try_for);
         for carrier in &way.carriers {
             let begun = Instant::now();
-            let parcel = Parcel::pack(contact, carrier, text, self.secrets, limit);
-            let (through, came) = match parcel {
-                Ok(parcel) => (parcel.through.clone(), parcel.carry()),
-                Err((through, why)) => (through, Came::Failed(why)),
-            };
+            let (through, came) = carry(contact, carrier, text, self.secrets, limit);
             let (outcome, why) = match came {
                 Came::Taken => ("taken", None),
                 Came::Failed(why) => ("failed", Some(why)),

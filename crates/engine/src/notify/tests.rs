@@ -214,3 +214,35 @@ fn without_a_key_people_are_told_all_the_same_and_cannot_acknowledge() {
     }
     assert!(server.sent().iter().all(|sent| !sent.body.contains("ack")));
 }
+
+/// Never says anything.
+struct Silent;
+
+impl Secrets for Silent {
+    fn get(&self, secret: &Secret) -> Result<Vec<u8>> {
+        if *secret != Secret::Env(KEY.to_owned()) {
+            std::thread::park_timeout(Duration::from_secs(3600));
+        }
+        Plain.get(secret)
+    }
+
+    fn s3_keys(&self) -> vault::store::Credentials {
+        vault::store::Credentials::default()
+    }
+}
+
+#[test]
+fn a_secret_that_never_comes_does_not_hold_up_the_next_way() {
+    let (dir, us) = (tempfile::tempdir().unwrap(), us());
+    let state = State::open(dir.path()).unwrap();
+    let server = Receiver::start(200);
+    let mut plan = plan(&server, KEY);
+    let notify = plan.notify.as_mut().unwrap();
+    notify.try_for = Some(Period(Duration::from_millis(200)));
+    notify.sms.as_mut().unwrap().url = Some(Secret::Env("stuck".into()));
+    let notifier = Notifier { secrets: &Silent, ..notifier(&plan, &state, &us) };
+    let heard = notifier.tell(&"hugo".into(), &News::default(), &BTreeSet::new()).unwrap();
+    assert_eq!(heard.tries[0].outcome, "late");
+    begin(&notifier);
+    assert_eq!(notifier.advance("one").unwrap(), Standing::Nobody);
+}

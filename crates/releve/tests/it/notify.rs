@@ -127,7 +127,7 @@ fn when_one_relay_refuses_and_the_next_is_slow_the_third_takes_the_message() {
         MailServer::start(Manner::Stalls),
         MailServer::start(Manner::Takes),
     );
-    let world = world(&format!("try_for = \"2 seconds\"\n{}", relays(&[&refusing, &slow, &good])), "");
+    let world = world(&format!("try_for = \"6 seconds\"\n{}", relays(&[&refusing, &slow, &good])), "");
     let tested = json_of(world.run(&["notify", "test", "hugo", "--json"]), 1);
     let outcomes: Vec<_> =
         tested["people"][0]["ways"].as_array().unwrap().iter().map(|way| &way["outcome"]).collect();
@@ -409,13 +409,16 @@ fn a_call_tree_test_names_who_has_not_answered() {
     let server = MailServer::start(Manner::Takes);
     let world = world(&relays(&[&server]), "");
     let testing = world
-        .command(&["notify", "test", "--wait", "20 seconds", "--json"])
+        .command(&["notify", "test", "--wait", "10 minutes", "--json"])
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
     let messages = server.wait_for(2);
     let hugos = messages.iter().find(|message| message["to"][0] == "hugo@atelier.example").unwrap();
     world.run(&["ack", &token(hugos)]).exits(0);
+    // Whoever has waited long enough ends it, and sees who is missing.
+    let pid = testing.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
     let output = testing.wait_with_output().unwrap();
     let tested: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{tested}");

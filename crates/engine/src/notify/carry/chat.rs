@@ -1,6 +1,6 @@
 //! Chat rooms, each with what it understands; and pages that take a plain text.
 
-use super::{Came, Pocket, Text, Work};
+use super::{Came, Pocket, Text};
 use plan::notify::{Webhook, WebhookKind, is_loopback};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -19,12 +19,12 @@ pub(super) enum Posted {
     Nothing,
 }
 
-pub(super) fn ready(
+pub(super) fn send(
     webhook: &Webhook,
     text: &Text,
-    pocket: &mut Pocket<'_>,
+    pocket: &mut Pocket,
     limit: Duration,
-) -> Result<Work, String> {
+) -> Result<Came, String> {
     let url = pocket.get(webhook.url.as_ref())?.ok_or("the plan names no url for it")?;
     let token = pocket.get(webhook.token.as_ref())?;
     let mut url = address(&url)?;
@@ -59,7 +59,7 @@ pub(super) fn ready(
         }
     };
     let authorization = token.map(|token| format!("Bearer {token}"));
-    Ok(post(url, Posted::Json(body), authorization, limit))
+    Ok(post(&url, Posted::Json(body), authorization.as_deref(), limit))
 }
 
 fn teams(text: &Text) -> Value {
@@ -79,9 +79,9 @@ fn teams(text: &Text) -> Value {
 }
 
 /// A page that takes a plain text.
-pub(super) fn page(url: &str, text: &Text, limit: Duration) -> Result<Work, String> {
+pub(super) fn page(url: &str, text: &Text, limit: Duration) -> Result<Came, String> {
     let url = address(url)?;
-    Ok(post(url, Posted::Plain(format!("{}\n\n{}", text.subject, text.body)), None, limit))
+    Ok(post(&url, Posted::Plain(format!("{}\n\n{}", text.subject, text.body)), None, limit))
 }
 
 /// Reads an address that a message may be sent to: nobody reads it on its way.
@@ -96,38 +96,24 @@ pub(super) fn address(text: &str) -> Result<Url, String> {
 }
 
 /// Posts something, once. What answers with anything but 200 to 299 has not taken it; it is not followed elsewhere.
-pub(super) fn post(url: Url, body: Posted, authorization: Option<String>, limit: Duration) -> Work {
-    Box::new(move || {
-        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build();
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(limit))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .tls_config(tls)
-            .build();
-        let agent = ureq::Agent::new_with_config(config);
-        let mut request = match body {
-            Posted::Nothing => {
-                let request = agent.get(url.as_str());
-                return judge(with(request, authorization).call());
-            }
-            Posted::Json(_) | Posted::Form(_) | Posted::Plain(_) => {
-                with(agent.post(url.as_str()), authorization)
-            }
-        };
-        judge(match body {
-            Posted::Json(value) => {
-                request = request.header("Content-Type", "application/json");
-                request.send(value.to_string())
-            }
-            Posted::Form(pairs) => request.send_form(pairs),
-            Posted::Plain(text) => request.header("Content-Type", "text/plain; charset=utf-8").send(text),
-            Posted::Nothing => return Came::Failed("nothing to send".to_owned()),
-        })
+pub(super) fn post(url: &Url, body: Posted, authorization: Option<&str>, limit: Duration) -> Came {
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(limit))
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+        .build();
+    let agent = ureq::Agent::new_with_config(config);
+    let posting = || with(agent.post(url.as_str()), authorization);
+    judge(match body {
+        Posted::Json(value) => posting().header("Content-Type", "application/json").send(value.to_string()),
+        Posted::Form(pairs) => posting().send_form(pairs),
+        Posted::Plain(text) => posting().header("Content-Type", "text/plain; charset=utf-8").send(text),
+        Posted::Nothing => with(agent.get(url.as_str()), authorization).call(),
     })
 }
 
-fn with<B>(request: ureq::RequestBuilder<B>, authorization: Option<String>) -> ureq::RequestBuilder<B> {
+fn with<B>(request: ureq::RequestBuilder<B>, authorization: Option<&str>) -> ureq::RequestBuilder<B> {
     match authorization {
         Some(value) => request.header("Authorization", value),
         None => request,

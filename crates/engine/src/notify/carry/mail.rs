@@ -1,7 +1,7 @@
 //! Mail, through one relay.
 
 use super::super::acknowledge::Id;
-use super::{Came, Pocket, Text, Work};
+use super::{Came, Pocket, Text};
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::Credentials;
@@ -28,13 +28,13 @@ impl Header for AutoSubmitted {
     }
 }
 
-pub(super) fn ready(
+pub(super) fn send(
     relay: &Relay,
     to: &str,
     text: &Text,
-    pocket: &mut Pocket<'_>,
+    pocket: &mut Pocket,
     limit: Duration,
-) -> Result<Work, String> {
+) -> Result<Came, String> {
     let address = |text: &str| text.parse::<Address>().map_err(|error| format!("{text}: {error}"));
     // Without one some servers take a mail for rubbish.
     let domain = relay.from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
@@ -62,11 +62,11 @@ pub(super) fn ready(
         builder = builder.credentials(Credentials::new(user.clone(), password));
     }
     let transport = builder.build();
-    Ok(Box::new(move || match transport.send(&message) {
+    Ok(match transport.send(&message) {
         Ok(_) => Came::Taken,
         Err(error) if error.is_timeout() => Came::Late,
         Err(error) => Came::Failed(reason(&error)),
-    }))
+    })
 }
 
 /// Returns an error with what is behind it: the outermost says little.

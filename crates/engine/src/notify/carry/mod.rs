@@ -7,8 +7,8 @@ mod sms;
 use super::words::Text;
 use crate::vaults::Secrets;
 use plan::Secret;
-use plan::notify::{Carrier, Contact};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use plan::notify::{Carrier, Contact, Relay, Sms, Webhook};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 /// How much of a reason is kept, in characters.
@@ -27,23 +27,13 @@ pub(super) enum Came {
     Late,
 }
 
-/// A message that is ready to go, with all that it takes.
-pub(super) struct Parcel {
-    /// What carries it, for a person.
-    pub(super) through: String,
-    limit: Duration,
-    /// What no reason may hold.
-    hidden: Vec<String>,
-    work: Box<dyn FnOnce() -> Came + Send>,
-}
-
 /// Gets secrets as texts, and remembers them.
-struct Pocket<'a> {
-    secrets: &'a dyn Secrets,
+struct Pocket {
+    secrets: &'static dyn Secrets,
     hidden: Vec<String>,
 }
 
-impl Pocket<'_> {
+impl Pocket {
     fn get(&mut self, secret: Option<&Secret>) -> Result<Option<String>, String> {
         let Some(secret) = secret else { return Ok(None) };
         let bytes = self.secrets.get(secret).map_err(|error| error.to_string())?;
@@ -55,51 +45,64 @@ impl Pocket<'_> {
     }
 }
 
-impl Parcel {
-    /// Makes a message ready; an error says through what it would have gone, and what is missing.
-    pub(super) fn pack(
-        contact: &Contact,
-        carrier: &Carrier<'_>,
-        text: &Text,
-        secrets: &dyn Secrets,
-        limit: Duration,
-    ) -> Result<Self, (String, String)> {
-        let mut pocket = Pocket { secrets, hidden: text.link.iter().cloned().collect() };
-        // The token is its last part, with a link or without.
-        pocket.hidden.extend(text.short.rsplit(['/', ' ']).next().map(str::to_owned));
-        let (through, work) = match (contact, carrier) {
-            (Contact::Mail(to), Carrier::Relay(_, relay)) => {
-                (format!("{}:{}", relay.host, relay.port()), mail::ready(relay, to, text, &mut pocket, limit))
-            }
-            (Contact::Webhook(name), Carrier::Webhook(webhook)) => {
-                (format!("webhook {name}"), chat::ready(webhook, text, &mut pocket, limit))
-            }
-            (Contact::Phone(number), Carrier::Sms(sms)) => {
-                let through = if sms.command.is_some() { "SMS command" } else { "SMS gateway" };
-                (through.to_owned(), sms::ready(sms, number, text, &mut pocket, limit))
-            }
-            (Contact::Page(url), Carrier::Page) => ("page".to_owned(), chat::page(url, text, limit)),
-            _ => (String::new(), Err("this goes by another way".to_owned())),
-        };
-        let hidden = pocket.hidden;
-        match work {
-            Ok(work) => Ok(Self { through, limit, hidden, work }),
-            Err(why) => Err((through, clean(&why, &hidden))),
-        }
-    }
+/// What is to be done, with all that it takes: it goes to a thread of its own.
+enum Errand {
+    Mail(Relay, String),
+    Chat(Webhook),
+    Sms(Sms, String),
+    Page(String),
+}
 
-    /// Carries it. What takes too long is left to itself.
-    pub(super) fn carry(self) -> Came {
-        let (sender, receiver) = channel();
-        let work = self.work;
-        std::thread::spawn(move || sender.send(work()));
-        match receiver.recv_timeout(self.limit) {
-            Ok(Came::Failed(why)) => Came::Failed(clean(&why, &self.hidden)),
-            Ok(came) => came,
-            Err(RecvTimeoutError::Timeout) => Came::Late,
-            Err(RecvTimeoutError::Disconnected) => Came::Failed("it broke off".to_owned()),
+/// Carries a message along one way, by one carrier; returns what that is, for a person, and what came of it. What takes too long is left to
+/// itself: a server, a program, or a command that should have printed a secret.
+pub(super) fn carry(
+    contact: &Contact,
+    carrier: &Carrier<'_>,
+    text: &Text,
+    secrets: &'static dyn Secrets,
+    limit: Duration,
+) -> (String, Came) {
+    let (through, errand) = match (contact, carrier) {
+        (Contact::Mail(to), Carrier::Relay(_, relay)) => {
+            (format!("{}:{}", relay.host, relay.port()), Errand::Mail((*relay).clone(), to.clone()))
         }
-    }
+        (Contact::Webhook(name), Carrier::Webhook(webhook)) => {
+            (format!("webhook {name}"), Errand::Chat((*webhook).clone()))
+        }
+        (Contact::Phone(number), Carrier::Sms(sms)) => {
+            let through = if sms.command.is_some() { "SMS command" } else { "SMS gateway" };
+            (through.to_owned(), Errand::Sms((*sms).clone(), number.clone()))
+        }
+        (Contact::Page(url), Carrier::Page) => ("page".to_owned(), Errand::Page(url.clone())),
+        _ => return (String::new(), Came::Failed("this goes by another way".to_owned())),
+    };
+    let text = text.clone();
+    let came = bounded(limit, move || {
+        // The token is the last part of it, with a link or without.
+        let token = text.short.rsplit(['/', ' ']).next().map(str::to_owned);
+        let mut pocket = Pocket { secrets, hidden: text.link.iter().cloned().chain(token).collect() };
+        let came = match &errand {
+            Errand::Mail(relay, to) => mail::send(relay, to, &text, &mut pocket, limit),
+            Errand::Chat(webhook) => chat::send(webhook, &text, &mut pocket, limit),
+            Errand::Sms(sms, number) => sms::send(sms, number, &text, &mut pocket, limit),
+            Errand::Page(url) => chat::page(url, &text, limit),
+        };
+        match came.unwrap_or_else(Came::Failed) {
+            Came::Failed(why) => Came::Failed(clean(&why, &pocket.hidden)),
+            came => came,
+        }
+    });
+    (through, came.unwrap_or(Came::Late))
+}
+
+/// Does something in a thread of its own, and waits for it as long as this; `None` if it took longer, or broke off.
+pub(super) fn bounded<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || sender.send(work()));
+    receiver.recv_timeout(limit).ok()
 }
 
 /// Makes a reason fit to be kept and shown: one line, not too long, without what must not be known.
@@ -112,8 +115,6 @@ fn clean(why: &str, hidden: &[String]) -> String {
     }
     super::words::line(&why, WHY_MAX)
 }
-
-type Work = Box<dyn FnOnce() -> Came + Send>;
 
 #[cfg(test)]
 mod tests {
