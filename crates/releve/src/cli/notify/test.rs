@@ -175,16 +175,13 @@ fn dry_run(session: &Session, people: &[PersonName], down: &BTreeSet<SystemName>
     let found: Vec<(&PersonName, Vec<Way<'_>>)> =
         people.iter().map(|person| (person, ways(&session.plan, person, &out))).collect();
     if session.json {
-        let people: Vec<_> = found
-            .iter()
-            .map(|(person, ways)| {
-                let ways: Vec<_> = ways
-                    .iter()
-                    .map(|way| json!({ "way": way.text, "through": throughs(way), "skipped": way.skipped }))
-                    .collect();
-                json!({ "person": person, "reached": ways.iter().any(has_carrier), "ways": ways })
-            })
-            .collect();
+        let way =
+            |way: &Way<'_>| json!({ "way": way.text, "through": throughs(way), "skipped": way.skipped });
+        let person = |(person, ways): &(&PersonName, Vec<Way<'_>>)| {
+            let each: Vec<_> = ways.iter().map(way).collect();
+            json!({ "person": person, "reached": reaches(ways), "ways": each })
+        };
+        let people: Vec<_> = found.iter().map(person).collect();
         show::print_json(&json!({ "people": people }));
     } else {
         let mut table = show::table(&["person", "way", "through"]);
@@ -202,12 +199,11 @@ fn dry_run(session: &Session, people: &[PersonName], down: &BTreeSet<SystemName>
         }
         println!("{table}");
     }
-    let reaches = |ways: &Vec<Way<'_>>| ways.iter().any(|way| !way.carriers.is_empty());
     if found.iter().all(|(_, ways)| reaches(ways)) { Exit::Done } else { Exit::Finding }
 }
 
-fn has_carrier(way: &serde_json::Value) -> bool {
-    way["through"].as_array().is_some_and(|through| !through.is_empty())
+fn reaches(ways: &[Way<'_>]) -> bool {
+    ways.iter().any(|way| !way.carriers.is_empty())
 }
 
 fn throughs(way: &Way<'_>) -> Vec<String> {
