@@ -57,6 +57,41 @@ impl Postgres {
         cluster
     }
 
+    /// Makes a replica of this cluster, and starts it.
+    #[must_use]
+    pub fn replica(&self) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let replica = Self { folder, port: free_port(), owner: self.owner };
+        std::fs::set_permissions(replica.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let _ = replica.folder_of("sock");
+        replica.own(replica.folder.path());
+        let (data, sockets, port) = (replica.data(), self.path("sock"), self.port.to_string());
+        let words: [&OsStr; 11] = [
+            "-D".as_ref(),
+            data.as_ref(),
+            "-R".as_ref(),
+            "-c".as_ref(),
+            "fast".as_ref(),
+            "-U".as_ref(),
+            "postgres".as_ref(),
+            "-h".as_ref(),
+            sockets.as_ref(),
+            "-p".as_ref(),
+            port.as_ref(),
+        ];
+        replica.program("pg_basebackup", words);
+        let mut text = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
+        let sockets = replica.path("sock");
+        text.push_str(&format!(
+            "unix_socket_directories = '{}'\nport = {}\n",
+            sockets.display(),
+            replica.port
+        ));
+        std::fs::write(data.join("postgresql.conf"), text).unwrap();
+        replica.start_again();
+        replica
+    }
+
     /// Returns a path in the cluster's folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {

@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask setup`, `test`, `tidy`, `bench`, `fuzz`.
+//! Developer commands: `cargo xtask setup`, `test`, `tidy`, `bench`, `kills`, `fuzz`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for a terminal")]
 
@@ -39,6 +39,8 @@ enum Verb {
         #[command(subcommand)]
         what: BenchVerb,
     },
+    /// Kill a server and an agent at random instants under load, again and again, and recover: nothing that was promised may be lost
+    Kills(suite::Kills),
     /// Feed a parser with garbage that learns; without a target, list them
     Fuzz(fuzz::Options),
 }
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Verb::Bench { what: BenchVerb::Sync(options) } => bench::sync::run(&options),
         Verb::Bench { what: BenchVerb::Postgres(options) } => bench::cluster::run(&options),
         Verb::Bench { what: BenchVerb::Measure(options) } => bench::measure::run(&options),
+        Verb::Kills(options) => suite::kill(&options),
         Verb::Fuzz(options) => fuzz::run_target(&options),
     };
     match result {

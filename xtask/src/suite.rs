@@ -26,6 +26,36 @@ pub(crate) fn run_all() -> Result {
         .map_err(|failure| Failure { message: String::new(), ..failure })
 }
 
+/// What `kills` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Kills {
+    /// How often
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    rounds: u32,
+    /// From which number the random instants come: the same again with the same [default: one of its own for each run]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+/// Runs the trial that is too long for every change.
+pub(crate) fn kill(options: &Kills) -> Result {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seed = options.seed.unwrap_or_else(|| now.map_or(0, |now| now.as_secs()));
+    println!("{} rounds, --seed {seed}", options.rounds);
+    let words = [
+        "nextest",
+        "run",
+        "--workspace",
+        "--run-ignored",
+        "only",
+        "--no-capture",
+        "-E",
+        "test(killed_at_random_many_times)",
+    ];
+    let mut trial = cargo(&words);
+    run(trial.env("KILL_ROUNDS", options.rounds.to_string()).env("KILL_SEED", seed.to_string()))
+}
+
 fn stage(name: &str, work: impl FnOnce() -> Result) -> Result {
     println!("== {name}");
     let begun = Instant::now();

@@ -15,6 +15,7 @@ mod pace;
 pub mod protect;
 pub mod prune;
 pub mod recover;
+pub mod room;
 mod seed;
 mod sources;
 pub mod survey;

@@ -8,7 +8,7 @@ use crate::vaults::Opened;
 use crate::{Error, Result};
 use jiff::Timestamp;
 use plan::{SystemName, VaultName};
-use source::{Log, LogFile, LogKind};
+use source::{Log, LogFile, LogKind, Sentinel};
 use state::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ use vault::{BlobId, FileId, FileKind, Holder, LogInfo, Progress, Repository, Sna
 const OTHER_WITHIN: Duration = Duration::from_secs(60);
 /// How much may wait on this machine for a vault that doesn't answer; then what another vault holds goes first.
 const SPOOL_MAX: u64 = 16 << 30;
+/// For how many more files like the longest there is to be room where they wait; with less, what another vault holds goes too.
+const ROOM_FILES: u64 = 4;
 
 /// Behind every position: no point goes on from there.
 const NOWHERE: &str = "~";
@@ -35,6 +37,8 @@ pub struct Carrier<'a> {
     /// This process, as holders of leases are written.
     run: String,
     seen: BTreeMap<VaultName, Seen>,
+    /// The newest sentinel that was committed, as a log says it.
+    sentinel: Option<(u32, u64)>,
 }
 
 /// What is known of the log in one vault.
@@ -53,6 +57,8 @@ struct Seen {
 pub struct Carried {
     /// Files that were carried into some vault.
     pub files: u64,
+    /// Those of them that are whole: by them the log has gone on.
+    pub whole: u64,
     /// Bytes that were written for them.
     pub bytes: u64,
     /// The vaults that hold all there is now.
@@ -76,7 +82,12 @@ impl<'a> Carrier<'a> {
     /// Returns a carrier of the log of a system, of which its source says what a `log` says, that hasn't looked anywhere yet. Files wait in
     /// `spool`; `run` is this process, as holders of leases are written.
     pub fn new(name: SystemName, log: &'a dyn Log, spool: PathBuf, holder: Holder, run: String) -> Self {
-        Self { name, log, spool, holder, run, seen: BTreeMap::new() }
+        Self { name, log, spool, holder, run, seen: BTreeMap::new(), sentinel: None }
+    }
+
+    /// Takes note of a sentinel that was committed: whatever `until` is said from now on, it was before.
+    pub fn note_sentinel(&mut self, sentinel: Sentinel) {
+        self.sentinel = Some((sentinel.history, sentinel.number));
     }
 
     /// Carries what is in the spool into these vaults. Everything that was committed by `until` is in it, as far as anybody could tell; the
@@ -218,8 +229,12 @@ impl<'a> Carrier<'a> {
         // As long as nothing has come, only this says where it begins.
         let known = before.map(|before| before.from.as_str()).filter(|from| *from != NOWHERE);
         let begins = known.or(carrying.from).filter(|_| had.is_empty());
+        // A server may hand over more than any point needs: that it isn't kept is no gap.
+        let begins = begins.map(|from| oldest.map_or(from, |oldest| from.max(oldest.as_str())));
         let mut info = self.info(&files, begins);
         info.until = carrying.until.max(before.and_then(|before| before.until));
+        let promised = carrying.until.and(self.sentinel);
+        info.sentinel = promised.max(before.and_then(|before| before.sentinel));
         info.timelines = self.timelines(waiting, before, &files);
         for stretch in &mut info.earlier {
             // Until when all is in it was known as long as it was the newest.
@@ -254,6 +269,8 @@ impl<'a> Carrier<'a> {
             }
         };
         carried.files += added.len() as u64;
+        let is_whole = |waiting: &&&Waiting| matches!(waiting.file.kind, LogKind::Whole(_));
+        carried.whole += additions.iter().filter(is_whole).count() as u64;
         for ((name, vault), written) in group.iter().zip(written) {
             match written {
                 Ok(written) => {
@@ -371,15 +388,20 @@ impl<'a> Carrier<'a> {
         }
         stays.sort_by(|a, b| a.position().cmp(&b.position()));
         carried.waiting = stays.iter().map(|file| file.bytes).sum();
+        // Where no more comes in, nothing reaches the vaults that do answer either.
+        let longest = waiting.iter().map(|file| file.bytes).max().unwrap_or_default();
+        let free = crate::room::room_at(&self.spool).map_or(u64::MAX, |room| room.free);
+        let mut short = (longest * ROOM_FILES).saturating_sub(free);
         for file in stays {
             let somewhere = seen().flatten().any(|seen| has(seen, file));
             let is_last = file.position().is_none_or(|position| Some(position) == newest);
-            if carried.waiting > SPOOL_MAX
+            if (carried.waiting > SPOOL_MAX || short > 0)
                 && somewhere
                 && !is_last
                 && std::fs::remove_file(&file.path).is_ok()
             {
                 carried.waiting -= file.bytes;
+                short = short.saturating_sub(file.bytes);
             }
         }
     }

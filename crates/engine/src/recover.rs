@@ -1,24 +1,33 @@
 //! Carries out a runbook: steps side by side where nothing keeps them apart, each system timed until it really answers.
 //!
-//! A step that fails stops what waits for it, and nothing else. Every step may meet its own half-done work: run the recovery again.
+//! A step that fails stops what waits for it, and nothing else. Before a step begins and after it has ended that is noted ([`Journal`]), so that another
+//! process can go on where one has died ([`Open`]); which steps may begin then is decided in [`plan::Course`].
 
 mod back;
+mod measure;
+mod open;
+mod step;
 
 use crate::survey::Survey;
 use crate::vaults::{Opened, Secrets};
-use crate::{Error, Observer, Result, check, source_of};
+use crate::{Error, Observer, Result};
 pub(crate) use back::put_back;
-use jiff::Timestamp;
-use plan::{Action, Plan, Restore, Runbook, Step, StepKind, SystemName};
+use jiff::{SignedDuration, Timestamp};
+use plan::{Course, Plan, Restore, Runbook, Step, StepKind, StepState, SystemName};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 use vault::restore::RestoreReport;
 
-/// A start or a stop that takes longer has failed.
-const ACTION_WITHIN: Duration = Duration::from_secs(120);
+pub use measure::Measured;
+pub use open::{Left, Open, Wish, look, wish_of};
+pub use step::Told;
+use step::run;
+
+/// How many steps are under way at the same time: more would only wait for the same disks and vaults.
+const SIDE_BY_SIDE: usize = 32;
 
 /// What carrying out needs besides the runbook.
 pub struct Hands<'a> {
@@ -38,6 +47,14 @@ pub struct Hands<'a> {
     pub verify: bool,
     /// Bytes of memory that a restore may take.
     pub memory: u64,
+    /// Where it is noted how far the recovery is; nowhere, where there is no state.
+    pub journal: Option<&'a dyn Journal>,
+}
+
+/// Where a recovery notes how far it is, so that it can go on after a crash.
+pub trait Journal: Sync {
+    /// Notes durably where a step is: that it begins, before, and how it ended and what it told, after.
+    fn note(&self, at: usize, state: &StepState, told: &Told) -> Result<()>;
 }
 
 /// What a recovery did.
@@ -51,6 +68,8 @@ pub struct Recovered {
     pub systems: Vec<SystemRecovered>,
     /// Steps for people that nobody confirmed.
     pub unconfirmed: Vec<String>,
+    /// Steps are left: a person must say what became of one.
+    pub is_open: bool,
 }
 
 /// How one system came back.
@@ -78,6 +97,14 @@ pub struct SystemRecovered {
     pub unchanged: u64,
     /// Bytes written.
     pub bytes: u64,
+    /// What the data themselves say of the loss, if anything does.
+    pub measured: Option<Measured>,
+    /// Why they don't, where it was looked for.
+    pub not_measured: Option<String>,
+    /// What was looked through for damage once it was back, if anything was: names of databases.
+    pub looked_through: Vec<String>,
+    /// What wasn't, and why.
+    pub not_looked_through: Vec<String>,
     /// What could not be given back, or not be done.
     pub findings: Vec<String>,
     /// Checks that answered well.
@@ -100,261 +127,94 @@ impl Recovered {
     }
 }
 
-enum State {
-    Waiting,
-    Running,
-    Done(f64),
-    Failed(String),
+/// How far a recovery had come when the program that carried it out ended; nowhere, for a new one.
+#[derive(Debug, Default)]
+pub struct Before {
+    /// How long ago it began.
+    pub elapsed: Duration,
+    /// Where each step is. What was under way has been settled: see [`plan::after_crash`].
+    pub states: Vec<StepState>,
+    /// What the steps have told that are done.
+    pub told: BTreeMap<usize, Told>,
 }
 
-/// What a step tells when it has ended.
-#[derive(Default)]
-struct Told {
-    restore: Option<(RestoreReport, f64)>,
-    unconfirmed: Option<String>,
-    check: bool,
-    notes: Vec<String>,
-}
-
-/// Carries out the runbook. One with blockers is refused.
-pub fn carry_out(book: &Runbook, hands: &Hands<'_>) -> Result<Recovered> {
+/// Carries out the runbook, from where it was left. One with blockers is refused.
+pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Recovered> {
     if let Some(blocker) = book.blockers.first() {
         return Err(Error::new(blocker.clone()));
     }
-    let started = Timestamp::now();
+    let started = Timestamp::now() - SignedDuration::try_from(before.elapsed).unwrap_or_default();
     let begun = Instant::now();
-    let mut states: Vec<State> = book.steps.iter().map(|_| State::Waiting).collect();
+    let seconds = || (before.elapsed + begun.elapsed()).as_secs_f64();
+    let mut course = Course::new(book, before.states);
     let mut systems: Vec<SystemRecovered> = book.systems.iter().map(SystemRecovered::new).collect();
-    let mut unconfirmed = Vec::new();
+    for (at, told) in before.told {
+        take(&mut systems, book.steps.get(at), told);
+    }
+    let note = |at: usize, state: &StepState, told: &Told| {
+        let system = book.steps.get(at).and_then(|step| step.system.as_ref());
+        // Back matters more than remembering how: said, and gone on.
+        if let Some(Err(error)) = hands.journal.map(|journal| journal.note(at, state, told)) {
+            hands
+                .observer
+                .event(system, &format!("could not be noted, so that a crash now would forget it: {error}"));
+        }
+    };
     std::thread::scope(|scope| {
         let (done, ended) = channel();
+        let mut running = 0;
         loop {
-            let mut running = 0;
-            for at in 0..states.len() {
-                let Some(step) = book.steps.get(at) else { continue };
-                match states.get(at) {
-                    Some(State::Running) => running += 1,
-                    Some(State::Waiting) => match readiness(step, &states, book) {
-                        Ready::Yes => {
-                            set(&mut states, at, State::Running);
-                            running += 1;
-                            let done = done.clone();
-                            scope.spawn(move || {
-                                let result = run(step, book, hands);
-                                let _ = done.send((at, result));
-                            });
-                        }
-                        Ready::Never(why) => set(&mut states, at, State::Failed(why)),
-                        Ready::NotYet => {}
-                    },
-                    _ => {}
-                }
-            }
-            if running == 0 {
-                // Nothing runs; and a step that only became impossible in this round may still have dependents.
-                if !states.iter().any(|state| matches!(state, State::Waiting)) {
-                    break;
-                }
-                continue;
-            }
-            let Ok((at, result)) = ended.recv() else { break };
-            let seconds = begun.elapsed().as_secs_f64();
-            let system = book.steps.get(at).and_then(|step| step.system.clone());
-            let entry = systems.iter_mut().find(|entry| Some(&entry.system) == system.as_ref());
-            match result {
-                Ok(told) => {
-                    unconfirmed.extend(told.unconfirmed);
-                    if let Some(entry) = entry {
-                        entry.take(told.restore, told.notes, told.check);
-                    }
-                    set(&mut states, at, State::Done(seconds));
-                }
-                Err(error) => {
-                    hands.observer.event(system.as_ref(), &format!("failed: {error}"));
-                    set(&mut states, at, State::Failed(error.to_string()));
-                }
-            }
-        }
-    });
-    for entry in &mut systems {
-        let own =
-            book.steps.iter().zip(&states).filter(|(step, _)| step.system.as_ref() == Some(&entry.system));
-        let (mut works, mut complete) = (Some(0.0f64), Some(0.0f64));
-        for (step, state) in own {
-            let done = match state {
-                State::Done(seconds) => Some(*seconds),
-                State::Failed(why) => {
-                    entry.failure.get_or_insert_with(|| why.clone());
-                    None
-                }
-                State::Waiting | State::Running => None,
-            };
-            let later = |last: Option<f64>| last.zip(done).map(|(last, done)| last.max(done));
-            match step.kind {
-                StepKind::Rest => complete = later(complete),
-                StepKind::First | StepKind::Restore => {
-                    works = later(works);
-                    complete = later(complete);
-                }
-                _ => works = later(works),
-            }
-        }
-        entry.rta_seconds = works;
-        entry.complete_seconds = complete;
-    }
-    Ok(Recovered { started, seconds: begun.elapsed().as_secs_f64(), systems, unconfirmed })
-}
-
-fn set(states: &mut [State], at: usize, state: State) {
-    if let Some(place) = states.get_mut(at) {
-        *place = state;
-    }
-}
-
-enum Ready {
-    Yes,
-    NotYet,
-    Never(String),
-}
-
-fn readiness(step: &Step, states: &[State], book: &Runbook) -> Ready {
-    let mut ready = Ready::Yes;
-    for &before in &step.after {
-        match states.get(before) {
-            Some(State::Done(_)) => {}
-            // What people do at the end is asked for whatever became of the systems.
-            Some(State::Failed(_)) if step.system.is_none() => {}
-            Some(State::Failed(why)) => {
-                let other = book.steps.get(before).and_then(|before| before.system.as_ref());
-                return Ready::Never(match other {
-                    Some(other) if Some(other) != step.system.as_ref() => {
-                        format!("waits for `{other}`: {why}")
-                    }
-                    _ => why.clone(),
+            while running < SIDE_BY_SIDE {
+                let Some(at) = course.begin() else { break };
+                let Some(step) = book.steps.get(at) else { break };
+                note(at, &StepState::Begun, &Told::default());
+                running += 1;
+                let done = done.clone();
+                scope.spawn(move || {
+                    let result = run(step, book, hands);
+                    let _ = done.send((at, result));
                 });
             }
-            _ => ready = Ready::NotYet,
-        }
-    }
-    ready
-}
-
-fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told> {
-    let observer = hands.observer;
-    let name = step.system.as_ref();
-    let system = name.and_then(|name| hands.plan.systems.get(name));
-    let mut told = Told::default();
-    match &step.kind {
-        StepKind::Ask { text, who, within } => {
-            let who = who
-                .as_ref()
-                .and_then(|who| hands.plan.people.get(who))
-                .map_or("someone", |person| &person.name);
-            let within = within.map_or_else(String::new, |within| format!(" (within {within})"));
-            let text = format!("{who}: {text}{within}");
-            if !observer.ask(&text) {
-                told.unconfirmed = Some(text);
+            if running == 0 {
+                break;
             }
-        }
-        StepKind::Isolate(host) => {
-            let text = format!("cut {host} off the network");
-            if !observer.ask(&text) {
-                told.unconfirmed = Some(text);
-            }
-        }
-        StepKind::Stop(action) => {
-            observer.event(name, &format!("stopping ({})", describe(action)));
-            // On the day it is mostly dead already, and a unit that isn't there can't be stopped: said, and gone on.
-            if let Err(error) = act(action, "stop") {
-                observer.event(name, &format!("could not be stopped: {error}"));
-            }
-        }
-        StepKind::Restore | StepKind::First | StepKind::Rest => {
-            let entry = book.systems.iter().find(|entry| Some(&entry.system) == name);
-            let (Some(entry), Some(system)) = (entry, system) else {
-                return Err(Error::new("a step without a system"));
+            let Ok((at, result)) = ended.recv() else { break };
+            running -= 1;
+            let system = book.steps.get(at).and_then(|step| step.system.as_ref());
+            let (state, told) = match result {
+                Ok(told) => {
+                    let unconfirmed = told.unconfirmed.clone();
+                    (StepState::Done { seconds: seconds(), unconfirmed }, told)
+                }
+                Err(error) => {
+                    hands.observer.event(system, &format!("failed: {error}"));
+                    (StepState::Failed { why: error.to_string() }, Told::default())
+                }
             };
-            let (report, lacking, seconds) = put_back(entry, system, &step.kind, book, hands)?;
-            told.notes = lacking
-                .iter()
-                .map(|path| format!("{}: the point does not hold it", path.display()))
-                .collect();
-            told.restore = Some((report, seconds));
+            note(at, &state, &told);
+            take(&mut systems, book.steps.get(at), told);
+            course.end(at, state);
         }
-        StepKind::Start(action) => {
-            observer.event(name, &format!("starting ({})", describe(action)));
-            act(action, "start")?;
-        }
-        StepKind::Open => {
-            let Some(system) = system else { return Err(Error::new("a step without a system")) };
-            let source = source_of(hands.plan, system, hands.secrets)?;
-            source.open(system.recover.start.is_some(), &|text| observer.event(name, text))?;
-        }
-        StepKind::Check(wanted) => {
-            let Some(system) = system else { return Err(Error::new("a check without a system")) };
-            let source = source_of(hands.plan, system, hands.secrets)?;
-            check::until_well(wanted, &*source, &|| false)
-                .map_err(|why| Error::new(format!("check failed: {why}")))?;
-            observer.event(name, &format!("works: {wanted}"));
-            told.check = true;
-        }
+    });
+    let states = course.states();
+    let unconfirmed = states.iter().filter_map(|state| match state {
+        StepState::Done { unconfirmed, .. } => unconfirmed.clone(),
+        _ => None,
+    });
+    let unconfirmed = unconfirmed.collect();
+    for entry in &mut systems {
+        entry.conclude(book, states);
     }
-    Ok(told)
+    let is_open =
+        states.iter().any(|state| matches!(state, StepState::Waiting | StepState::Begun | StepState::Doubt));
+    Ok(Recovered { started, seconds: seconds(), systems, unconfirmed, is_open })
 }
 
-fn describe(action: &Action) -> String {
-    match (&action.service, &action.command) {
-        (Some(service), _) => format!("service {service}"),
-        (None, Some(command)) => command.join(" "),
-        (None, None) => "nothing".into(),
+fn take(systems: &mut [SystemRecovered], step: Option<&Step>, told: Told) {
+    let system = step.and_then(|step| step.system.as_ref());
+    if let Some(entry) = systems.iter_mut().find(|entry| Some(&entry.system) == system) {
+        entry.take(told);
     }
-}
-
-/// Stops or starts a system.
-fn act(action: &Action, verb: &str) -> Result<()> {
-    let command: Vec<String> = match (&action.service, &action.command) {
-        (Some(service), _) => vec!["systemctl".into(), verb.into(), "--".into(), service.clone()],
-        (None, Some(command)) => command.clone(),
-        (None, None) => return Ok(()),
-    };
-    let Some((program, arguments)) = command.split_first() else { return Ok(()) };
-    let fail = |what: String| Error::new(format!("{verb}: `{}` {what}", command.join(" ")));
-    // A file and not a pipe: a daemon that stays keeps its error output open, and nobody must wait for that.
-    let mut said = nameless_file().map_err(|error| fail(error.to_string()))?;
-    let errors = said.try_clone().map_err(|error| fail(error.to_string()))?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(errors)
-        .spawn()
-        .map_err(|error| fail(format!("can't be run: {error}")))?;
-    let limit = action.within.map_or(ACTION_WITHIN, |within| within.0);
-    let begun = Instant::now();
-    loop {
-        match child.try_wait().map_err(|error| fail(error.to_string()))? {
-            Some(status) if status.success() => return Ok(()),
-            Some(status) => {
-                use std::io::{Read, Seek};
-                let mut text = String::new();
-                let _ = said.rewind();
-                let _ = (&mut said).take(4096).read_to_string(&mut text);
-                return Err(fail(format!("ended with {status}: {}", text.trim())));
-            }
-            None if begun.elapsed() > limit => {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(fail(format!("did not end within {} s", limit.as_secs())));
-            }
-            None => std::thread::park_timeout(Duration::from_millis(20)),
-        }
-    }
-}
-
-/// Returns a file without a name.
-fn nameless_file() -> std::io::Result<std::fs::File> {
-    use rustix::fs::{MemfdFlags, memfd_create};
-    Ok(memfd_create("releve", MemfdFlags::CLOEXEC)?.into())
 }
 
 impl SystemRecovered {
@@ -371,21 +231,69 @@ impl SystemRecovered {
             restored: 0,
             unchanged: 0,
             bytes: 0,
+            measured: None,
+            not_measured: None,
+            looked_through: Vec::new(),
+            not_looked_through: Vec::new(),
             findings: Vec::new(),
             checks_passed: 0,
             failure: None,
         }
     }
 
-    fn take(&mut self, restore: Option<(RestoreReport, f64)>, notes: Vec<String>, check: bool) {
-        self.checks_passed += u64::from(check);
-        self.findings.extend(notes);
-        let Some((report, seconds)) = restore else { return };
-        self.restore_seconds += seconds;
-        self.restored += report.restored;
-        self.unchanged += report.unchanged;
-        self.bytes += report.bytes;
-        self.findings.extend(findings(&report));
+    /// Works out from its steps whether and when it was back.
+    fn conclude(&mut self, book: &Runbook, states: &[StepState]) {
+        let own =
+            book.steps.iter().zip(states).filter(|(step, _)| step.system.as_ref() == Some(&self.system));
+        let (mut works, mut complete) = (Some(0.0f64), Some(0.0f64));
+        for (step, state) in own {
+            let done = match state {
+                StepState::Done { seconds, .. } => Some(*seconds),
+                StepState::Failed { why } => {
+                    self.failure.get_or_insert_with(|| why.clone());
+                    None
+                }
+                StepState::Skipped { why } => {
+                    self.findings.push(format!("{} was skipped: {why}", step.kind));
+                    continue;
+                }
+                StepState::Doubt => {
+                    let why = format!("nobody knows whether this is done: {}", step.kind);
+                    self.failure.get_or_insert(why);
+                    None
+                }
+                StepState::Waiting | StepState::Begun => None,
+            };
+            let later = |last: Option<f64>| last.zip(done).map(|(last, done)| last.max(done));
+            match step.kind {
+                StepKind::Rest => complete = later(complete),
+                StepKind::First | StepKind::Restore => {
+                    works = later(works);
+                    complete = later(complete);
+                }
+                // Nobody waits for it.
+                StepKind::Inspect => {}
+                _ => works = later(works),
+            }
+        }
+        self.rta_seconds = works;
+        self.complete_seconds = complete;
+    }
+
+    fn take(&mut self, told: Told) {
+        self.checks_passed += u64::from(told.check);
+        self.findings.extend(told.notes);
+        match told.measured {
+            Some(Ok(measured)) => self.measured = Some(measured),
+            Some(Err(why)) => self.not_measured = Some(why),
+            None => {}
+        }
+        self.looked_through.extend(told.looked_through);
+        self.not_looked_through.extend(told.not_looked_through);
+        self.restore_seconds += told.restore_seconds;
+        self.restored += told.restored;
+        self.unchanged += told.unchanged;
+        self.bytes += told.bytes;
     }
 }
 

@@ -134,6 +134,7 @@ impl Surveyed {
             id: self.point.id.clone(),
             from: info.from,
             until: info.until,
+            sentinel: info.sentinel,
             missing: info.missing,
             timelines: info.timelines.into_iter().map(timeline).collect(),
             earlier: info.earlier.into_iter().map(stretch).collect(),

@@ -157,6 +157,24 @@ impl<'de> Deserialize<'de> for Share {
     }
 }
 
+/// A number of bytes, shown as people read it: `3.1 GB`, powers of 1000.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(pub u64);
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+        let mut value = self.0 as f64;
+        let mut unit = 0;
+        while value >= 999.5 && unit + 1 < UNITS.len() {
+            value /= 1000.0;
+            unit += 1;
+        }
+        let name = UNITS.get(unit).copied().unwrap_or_default();
+        if unit == 0 { write!(f, "{} B", self.0) } else { write!(f, "{value:.1} {name}") }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,7 +25,7 @@ pub enum Wanted {
 }
 
 /// An instant in the log of a system.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Until {
     /// Its end.
@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Wanted {
 }
 
 /// What is known of one restore point of a system.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// Its id.
     pub id: String,
@@ -161,6 +161,8 @@ pub struct LogFacts {
     pub from: String,
     /// Everything that was committed by then is in it, if anybody could tell.
     pub until: Option<Timestamp>,
+    /// The sentinel in the system's data that was committed by then: the number of its history, and its own in that. In order.
+    pub sentinel: Option<(u32, u64)>,
     /// What is missing before.
     pub missing: Option<String>,
     /// The histories that recoveries have begun.
@@ -230,7 +232,7 @@ impl LogFacts {
 }
 
 /// The chosen point.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     /// The point.
     pub point: Facts,

@@ -5,11 +5,11 @@
 
 use crate::{Available, Facts, LogFacts, Period, Plan, SystemName, Wanted, choose};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Systems that come back to one instant.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Group {
     /// Which.
     pub systems: Vec<SystemName>,
@@ -158,6 +158,7 @@ mod tests {
             from: "0".into(),
             until: Some(at(until)),
             missing: None,
+            sentinel: None,
             earlier: vec![],
             timelines: vec![],
             vaults: vec![],

@@ -2,13 +2,14 @@
 
 use crate::choose::Tampering;
 use crate::group::{self, Group, Member, companions, grouped};
+use crate::room::{Load, Room, judge};
 use crate::{
     Action, Check, Choice, Facts, HostName, Period, PersonName, Plan, ScenarioName, Source, SystemName,
     VaultName, Wanted,
 };
 use crate::{LogFacts, Ordered, Until, choose, recovery_order};
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that the decision rests on.
@@ -34,8 +35,6 @@ pub struct RunbookInput<'a> {
     pub available: BTreeMap<SystemName, Available>,
     /// The vaults, best to read from first, and why one can't be read.
     pub vaults: Vec<(VaultName, Result<(), String>)>,
-    /// Bytes free where the systems are restored to, if that is known.
-    pub free: Option<u64>,
 }
 
 /// What there is of one system.
@@ -47,10 +46,25 @@ pub struct Available {
     pub log: Option<LogFacts>,
     /// What stands where it will be restored.
     pub standing: Vec<Standing>,
+    /// The file systems that its data go to, as far as that is known.
+    pub rooms: Vec<Room>,
+    /// The file system that its log goes to, if it has one.
+    pub log_room: Option<Room>,
+    /// The files of its log: their positions and bytes.
+    pub log_files: Vec<(String, u64)>,
+}
+
+impl Available {
+    /// Returns how many bytes of its log a point needs to be rolled forward.
+    fn log_bytes(&self, point: &Facts) -> u64 {
+        let from = point.position.as_deref().and_then(|position| position.split('@').next());
+        let is_needed = |file: &&(String, u64)| from.is_none_or(|from| file.0.as_str() >= from);
+        self.log_files.iter().filter(is_needed).map(|(_, bytes)| *bytes).fold(0, u64::saturating_add)
+    }
 }
 
 /// Something that stands where a system will be restored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// Where.
     pub path: String,
@@ -59,7 +73,7 @@ pub struct Standing {
 }
 
 /// What a recovery will do.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Runbook {
     /// The cause.
     pub scenario: Option<ScenarioName>,
@@ -82,7 +96,7 @@ pub struct Runbook {
 }
 
 /// How one system comes back.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Restore {
     /// The system.
     pub system: SystemName,
@@ -101,16 +115,18 @@ pub struct Restore {
 }
 
 /// How a system is rolled forward from its point.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Replay {
     /// The point that holds the log.
     pub log: String,
     /// How far.
     pub until: Until,
+    /// The sentinel in the system's data that must be there then, if the log promises one: the number of its history, and its own in that.
+    pub sentinel: Option<(u32, u64)>,
 }
 
 /// One step.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Step {
     /// The steps that must be done before, by their places in the list. All are earlier.
     pub after: Vec<usize>,
@@ -121,7 +137,7 @@ pub struct Step {
 }
 
 /// What a step does.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StepKind {
     /// A person does something and says so.
@@ -149,6 +165,29 @@ pub enum StepKind {
     Open,
     /// It is asked whether it works.
     Check(Check),
+    /// Its data are looked through for damage, while it runs.
+    Inspect,
+}
+
+impl std::fmt::Display for StepKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let action = |action: &Action| match (&action.service, &action.command) {
+            (Some(service), _) => format!("service {service}"),
+            (None, command) => command.as_deref().unwrap_or_default().join(" "),
+        };
+        match self {
+            Self::Ask { text, .. } => f.write_str(text),
+            Self::Isolate(host) => write!(f, "cut {host} off the network"),
+            Self::Stop(what) => write!(f, "stop: {}", action(what)),
+            Self::Restore => f.write_str("put its data back"),
+            Self::First => f.write_str("put back what it needs to start"),
+            Self::Rest => f.write_str("put back the rest of its data"),
+            Self::Start(what) => write!(f, "start: {}", action(what)),
+            Self::Open => f.write_str("wait until its database takes writes"),
+            Self::Check(check) => write!(f, "check: {check}"),
+            Self::Inspect => f.write_str("look through its data for damage"),
+        }
+    }
 }
 
 /// Decides what a recovery will do.
@@ -297,6 +336,10 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                     .collect();
             }
         }
+        if input.to.is_none() && system.source.as_ref().is_some_and(Source::is_inspected) {
+            // Nobody waits for it either: it may take longer than what was promised.
+            book.push(last.clone(), Some(&name), StepKind::Inspect);
+        }
         if in_parts {
             // Nobody waits for it: that is what it is for.
             book.push(vec![data], Some(&name), StepKind::Rest);
@@ -315,18 +358,10 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
     if input.to.is_some() {
         book.warnings.push("restored beside: nothing is stopped, started or checked".into());
     }
-    let bytes = book.systems.iter().fold(0u64, |sum, restore| sum.saturating_add(restore.choice.point.bytes));
-    if let Some(free) = input.free
-        && free < bytes
-    {
-        let standing =
-            book.systems.iter().flat_map(|restore| &restore.standing).any(|standing| standing.what.is_some());
-        let message = format!("{bytes} bytes are to come back and {free} are free");
-        // What stands there already may be most of it: then it is a warning, and a restore that finds no room says so.
-        if standing { book.warnings.push(message) } else { book.blockers.push(message) }
-    }
+    book.weigh(input);
     if let Some(scenario) = scenario {
-        let all: Vec<usize> = (0..book.steps.len()).collect();
+        let is_waited_for = |(_, step): &(usize, &Step)| !matches!(step.kind, StepKind::Inspect);
+        let all: Vec<usize> = book.steps.iter().enumerate().filter(is_waited_for).map(|(at, _)| at).collect();
         for kind in scenario.after.iter().map(ask) {
             book.push(all.clone(), None, kind);
         }
@@ -428,7 +463,13 @@ fn roll_forward(
         }
         until => format!("rolled forward to {until}"),
     });
-    Ok(Some(Replay { log: log.id.clone(), until }))
+    let reaches_end = match &until {
+        Until::Newest => true,
+        Until::Time(time) => log.until.is_some_and(|end| end <= *time),
+        _ => false,
+    };
+    let sentinel = log.sentinel.filter(|_| reaches_end);
+    Ok(Some(Replay { log: log.id.clone(), until, sentinel }))
 }
 
 impl Runbook {
@@ -484,6 +525,30 @@ impl Runbook {
             stops.insert(name.clone(), self.push(before, Some(name), StepKind::Stop(stop.clone())));
         }
         stops
+    }
+
+    /// Weighs what comes back, points and logs, against the room for it. What stands there already may be most of a point, but of no log.
+    fn weigh(&mut self, input: &RunbookInput<'_>) {
+        let mut loads = Vec::new();
+        for restore in &self.systems {
+            let Some(available) = input.available.get(&restore.system) else { continue };
+            let (system, point) = (&restore.system, &restore.choice.point);
+            let stands = restore.standing.iter().any(|standing| standing.what.is_some());
+            loads.push(Load {
+                system,
+                what: "the point",
+                bytes: point.bytes,
+                rooms: &available.rooms,
+                stands,
+            });
+            if let (Some(_), Some(room)) = (&restore.replay, &available.log_room) {
+                let (bytes, rooms) = (available.log_bytes(point), std::slice::from_ref(room));
+                loads.push(Load { system, what: "the log", bytes, rooms, stands: false });
+            }
+        }
+        let judged = judge(&loads);
+        self.warnings.extend(judged.warnings);
+        self.blockers.extend(judged.blockers);
     }
 
     fn push(&mut self, after: Vec<usize>, system: Option<&SystemName>, kind: StepKind) -> usize {

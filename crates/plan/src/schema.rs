@@ -181,6 +181,11 @@ const POSTGRES: &[Key] = &[
         Word(&["stream", "archive", "none"]),
         "How its WAL gets into the vaults: stream (unless said; the agent receives it), archive (by archive_command), none.",
     ),
+    key(
+        "amcheck",
+        Flag,
+        "After a recovery pg_amcheck looks through it, while it runs already; false leaves that out, for clusters where it takes too long.",
+    ),
 ];
 const PG_DUMP: &[Key] = &[
     must(
@@ -223,6 +228,11 @@ const ACTION: &[Key] = &[
     key("service", Text, "A systemd unit."),
     key("command", Command, "A program and its arguments."),
     key("within", Period, "How long it may take; two minutes unless said."),
+    key(
+        "repeatable",
+        Flag,
+        "The command may run again although nobody knows whether it did; a person is asked unless said.",
+    ),
 ];
 const CHECK: &[Key] = &[
     key("http", Text, "A page that answers."),

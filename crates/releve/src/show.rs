@@ -74,15 +74,7 @@ pub(crate) fn each<N>(
 
 /// Returns a size as people read it: `3.1 GB`, powers of 1000.
 pub(crate) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 999.5 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    let name = UNITS.get(unit).copied().unwrap_or_default();
-    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {name}") }
+    plan::Size(bytes).to_string()
 }
 
 /// Returns an instant in the machine's zone, with the zone.

@@ -123,6 +123,11 @@ pub trait Source: Send + Sync {
         Ok(())
     }
 
+    /// Looks through the data of the running system for damage, as thoroughly as its own programs can. It may take long: nobody waits for it.
+    fn inspect(&self) -> Result<Inspection> {
+        Ok(Inspection::default())
+    }
+
     /// Asks the system's own database whether `query` holds: whether the first value of its answer is true or above zero. The error is
     /// what it says instead, or why it can't be asked.
     fn holds(&self, query: &str) -> Result<(), String> {
@@ -167,6 +172,16 @@ pub trait Log {
     /// into a folder in it.
     fn receive(&self, spool: &Path, held: Option<&str>) -> Result<Box<dyn Receiver>>;
 
+    /// Writes the [`Sentinel`] anew and returns it once it is committed. An error says why there is none, which is no fault of the log.
+    fn write_sentinel(&self) -> Result<Sentinel> {
+        Err(Error::new("write the sentinel", Kind::Invalid("this kind of source has none".into())))
+    }
+
+    /// Returns the [`Sentinel`] as it was when the recovery that has just ended began a history of its own.
+    fn read_sentinel(&self) -> Result<Sentinel> {
+        Err(Error::new("read the sentinel", Kind::Invalid("this kind of source has none".into())))
+    }
+
     /// Returns an error if this is no instant that the system knows.
     fn check(&self, until: &Until) -> Result<()>;
 
@@ -203,9 +218,37 @@ pub trait Receiver: Send {
     /// Returns the position of the first file that comes into an empty spool, if that is known.
     fn position(&self) -> Option<String>;
 
+    /// Returns what a person should change about the system, so that receiving its log does it no harm.
+    fn warning(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Waits until all that was committed when it was called is in the spool; `false` if that didn't happen in time. An error means that
     /// nothing is received any more, and why.
     fn catch_up(&mut self, within: std::time::Duration) -> Result<bool>;
+}
+
+/// What is written into the system's own data every minute or sooner: what of it is there after a recovery says how much was lost. Those of one
+/// history are counted; a recovery begins another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sentinel {
+    /// The history in which it was written, by its number.
+    pub history: u32,
+    /// Which of that history it is.
+    pub number: u64,
+    /// When it was written, by the system's own clock.
+    pub at: Timestamp,
+}
+
+/// What looking through the data has shown.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inspection {
+    /// What was looked through, whole: names of databases.
+    pub looked_through: Vec<String>,
+    /// What wasn't, and why.
+    pub left_out: Vec<String>,
+    /// What is wrong, each with the name of the table or index.
+    pub findings: Vec<String>,
 }
 
 /// Tells of a name whether the file is needed.

@@ -435,6 +435,12 @@ impl State {
         })
     }
 
+    /// Returns who runs `system`, unless he is known to be dead; `us` is how we would be called. However long he has given no sign.
+    pub fn who_runs(&self, system: &str, us: &str) -> Result<Option<String>> {
+        let lease = self.kv.holder(&format!("run/{system}"))?;
+        Ok(lease.map(|lease| lease.holder).filter(|holder| !is_dead(holder, us)))
+    }
+
     /// As [`lease_run`](Self::lease_run), and waits as long as `within` for the one who has it. `now` is the clock.
     pub fn lease_run_within(
         &self,
@@ -530,7 +536,7 @@ fn record_key(number: u64) -> String {
     format!("record/{number:012}")
 }
 
-fn parse<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
     serde_json::from_slice(value).map_err(|error| Error::corrupt(key, error.to_string()))
 }
 

@@ -1,7 +1,7 @@
 //! What is going on, and what happened: records that nobody can edit quietly, above a small key-value store.
 //!
 //! Read in this order: [`Kv`] (the interface that everything durable goes through), [`Sqlite`] (one file behind it),
-//! [`State`] (records, leases and what is known of vaults, above any of them).
+//! [`State`] (records, leases, open recoveries and what is known of vaults, above any of them).
 //!
 //! All of it can be lost: a recovery needs none of it, and the points themselves are in the vaults.
 
@@ -10,6 +10,7 @@ mod inventory;
 mod kv;
 mod ledger;
 mod messages;
+mod runs;
 mod sqlite;
 
 pub use error::{Error, Kind, Result};
@@ -22,4 +23,5 @@ pub use ledger::{
     Recovery, Repaired, RunLease, State, Tried, Verification,
 };
 pub use messages::{Found, Message};
+pub use runs::Run;
 pub use sqlite::Sqlite;

@@ -2,7 +2,9 @@
 
 use crate::base::{SOUND, read};
 use jiff::Timestamp;
-use plan::{Available, Facts, Plan, Runbook, RunbookInput, StepKind, SystemName, runbook};
+use plan::{
+    Available, Facts, LogFacts, Plan, Room, Runbook, RunbookInput, StepKind, SystemName, Wanted, runbook,
+};
 use std::collections::BTreeMap;
 
 fn plan() -> Plan {
@@ -35,7 +37,7 @@ fn point() -> Facts {
 /// Decides with everything there, but for one change.
 fn decide(change: impl FnOnce(&mut RunbookInput<'_>)) -> Runbook {
     let plan = plan();
-    let available = || Available { points: vec![point()], standing: vec![], log: None };
+    let available = || Available { points: vec![point()], ..Available::default() };
     let mut input = RunbookInput {
         plan: &plan,
         scenario: None,
@@ -47,7 +49,6 @@ fn decide(change: impl FnOnce(&mut RunbookInput<'_>)) -> Runbook {
         now: Timestamp::from_second(2_000).unwrap(),
         available: BTreeMap::from([("orders".into(), available()), ("shop".into(), available())]),
         vaults: vec![("local".into(), Ok(())), ("cloud".into(), Err("it is down".into()))],
-        free: None,
     };
     change(&mut input);
     runbook(&input)
@@ -78,7 +79,7 @@ fn a_system_starts_when_what_comes_first_is_back_and_nobody_waits_for_the_rest()
         text.replace("host = \"shop-1\"\n", "host = \"shop-1\"\nrecover.start = { service = \"nginx\" }\n");
     text.push_str("[systems.portal]\nhost = \"shop-1\"\nneeds = [\"shop\"]\nrto = \"1 hour\"\nrpo = \"1 hour\"\nsource.files = { paths = [\"/srv/portal\"] }\nrecover.start = { service = \"portal\" }\n");
     let plan = read(&text).plan.unwrap();
-    let all = || Available { points: vec![point()], standing: vec![], log: None };
+    let all = || Available { points: vec![point()], ..Available::default() };
     let book = |to: Option<String>| {
         decide(|input| {
             // The plan lives as long as the test.
@@ -110,7 +111,72 @@ fn what_makes_it_impossible_is_a_blocker() {
         blocked(|input| _ = input.available.remove(&SystemName::from("shop")))
             .contains("`shop`: there is no restore point")
     );
-    assert!(blocked(|input| input.free = Some(10)).contains("10 are free"));
+    let room = |free| vec![Room { at: "/srv".into(), device: 1, free }];
+    let small = decide(|input| input.available.values_mut().for_each(|found| found.rooms = room(1_999)));
+    assert!(small.blockers[0].contains("2.0 kB are to come to /srv"), "{:?}", small.blockers);
+    let enough = decide(|input| input.available.values_mut().for_each(|found| found.rooms = room(2_000)));
+    assert_eq!(enough.blockers, Vec::<String>::new());
+}
+
+#[test]
+fn the_log_that_is_rolled_forward_takes_room_and_what_lies_before_the_point_does_not() {
+    let with = |free: u64, wanted: Wanted| {
+        decide(|input| {
+            input.systems = vec!["orders".into()];
+            input.wanted = Some(wanted);
+            let found = input.available.get_mut(&SystemName::from("orders")).unwrap();
+            let room = Room { at: "/srv".into(), device: 1, free };
+            (found.rooms, found.log_room) = (vec![room.clone()], Some(room));
+            found.log_files = vec![("04".into(), 5_000), ("05".into(), 600), ("06".into(), 400)];
+            found.points[0].position = Some("05@1".into());
+            found.log = Some(LogFacts {
+                id: "cd34".into(),
+                from: "04".into(),
+                until: None,
+                sentinel: None,
+                missing: None,
+                earlier: vec![],
+                timelines: vec![],
+                vaults: vec!["local".into()],
+            });
+            // What stands there may be most of the point, and is nothing of the log.
+            found.standing = vec![plan::Standing { path: "/srv".into(), what: Some("all".into()) }];
+        })
+    };
+    let blockers = |free, wanted| with(free, wanted).blockers;
+    assert_eq!(blockers(1_000, Wanted::Latest), Vec::<String>::new());
+    assert!(
+        with(1_999, Wanted::Latest).warnings.iter().any(|warning| warning.contains("2.0 kB are to come"))
+    );
+    assert!(blockers(999, Wanted::Latest)[0].contains("the log of `orders`, 1.0 kB"));
+    assert_eq!(blockers(999, Wanted::Id("ab12".into())), Vec::<String>::new());
+}
+
+#[test]
+fn looking_for_damage_comes_last_and_nobody_waits_for_it() {
+    let cluster = "source.postgres = { data_directory = \"/srv/pg\", url = { env = \"URL\" } }";
+    let text = |more: &str| {
+        let shop = SOUND.replace("host = \"shop-1\"\n", "host = \"shop-1\"\nneeds = [\"orders\"]\n");
+        let cluster = cluster.replace(" } }", &format!(" }}{more} }}"));
+        format!(
+            "{shop}[systems.orders]\nhost = \"shop-1\"\nrto = \"1 hour\"\nrpo = \"1 hour\"\nowner = \"hugo\"\ndeputy = \"claire\"\n{cluster}\ncheck = [{{ sql = \"select 1\" }}]\n\
+             [scenarios.fire]\ncause = \"site loss\"\nafter = [{{ ask = \"call\" }}]\n"
+        )
+    };
+    let book = |more: &str| {
+        let plan = read(&text(more)).plan.unwrap();
+        decide(|input| {
+            input.scenario = Some("fire".into());
+            // The plan outlives the decision.
+            input.plan = Box::leak(Box::new(plan));
+        })
+    };
+    let with = book("");
+    let looks = with.steps.iter().position(|step| matches!(step.kind, StepKind::Inspect)).unwrap();
+    let check = with.steps.iter().position(|step| matches!(step.kind, StepKind::Check(_))).unwrap();
+    assert_eq!(with.steps[looks].after, [check]);
+    assert!(with.steps.iter().all(|step| !step.after.contains(&looks)), "{:?}", with.steps);
+    assert!(!book(", amcheck = false").steps.iter().any(|step| matches!(step.kind, StepKind::Inspect)));
 }
 
 #[test]
@@ -146,8 +212,8 @@ fn a_sign_of_tampering_in_one_system_counts_for_all_on_its_machine() {
             small("late", 1_300, Some(0.0)),
         ];
         let shop = vec![small("first", 1_001, None), large("second", 1_100, 1), large("struck", 1_200, 100)];
-        input.available.insert("orders".into(), Available { points: orders, standing: vec![], log: None });
-        input.available.insert("shop".into(), Available { points: shop, standing: vec![], log: None });
+        input.available.insert("orders".into(), Available { points: orders, ..Available::default() });
+        input.available.insert("shop".into(), Available { points: shop, ..Available::default() });
     });
     let chosen: BTreeMap<_, _> =
         book.systems.iter().map(|entry| (entry.system.0.as_str(), entry.choice.point.id.as_str())).collect();

@@ -53,7 +53,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     signal_hook::flag::register(SIGHUP, Arc::clone(&reload))
         .map_err(|error| engine::Error::new(error.to_string()))?;
     let state = session.state()?;
-    let screen = Arc::new(Screen::new(session.json, true));
+    // It prints no document, so its words are all there is, with --json too.
+    let screen = Arc::new(Screen::new(false, true));
     let mut current = copy(session, session.plan.clone());
     let mut stamp = stamp_of(&session.plan_path);
     let mut exit = Exit::Done;

@@ -1,18 +1,20 @@
 //! `releve recover`.
 
+mod open;
+
 use super::restore::{How, wanted};
 use crate::session::Session;
 use crate::show::{self, Screen, confirm, size};
 use crate::{Exit, Failure, Outcome};
-use engine::recover::{Hands, Recovered, carry_out};
-use engine::survey::survey;
-use engine::vaults::Absent;
-use engine::{Error, source_of};
+use engine::recover::{Before, Hands, Journal, Recovered, SystemRecovered, Wish, carry_out};
+use engine::survey::{Survey, survey};
+use engine::vaults::{Absent, Opened};
+use engine::{Error, room, source_of};
 use jiff::Timestamp;
 use plan::{
     Available, Period, Runbook, RunbookInput, ScenarioName, Source, Standing, StepKind, SystemName, Wanted,
 };
-use source::Stands;
+use source::{Landing, Stands};
 use state::{Body, State};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -22,7 +24,10 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  releve recover --dry-run                        what would happen\n  releve recover --scenario ransomware            everything, after a cyberattack\n  \
-    releve recover shop --before 2026-11-23T12:00+01:00\n  releve recover --to /mnt/look                   beside, touching nothing\n\n\
+    releve recover shop --before 2026-11-23T12:00+01:00\n  releve recover --to /mnt/look                   beside, touching nothing\n  \
+    releve recover --show                           what was begun and not ended\n\n\
+    Killed at any instant, it goes on where it was when the same command is given again, within a day; later with --resume. A step that must not be\n    \
+    done twice and was under way then waits for a person's word.\n\n\
     Needs this program, the plan and the vaults' secrets; nothing of the dead server.\n\
     Exit status 1: something could not be given back or nobody confirmed a step; 2: a system isn't back."
 )]
@@ -54,10 +59,15 @@ pub(super) struct Options {
     #[arg(long)]
     stand_in: bool,
     #[command(flatten)]
+    open: open::OfOpen,
+    #[command(flatten)]
     how: How,
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
+    if options.open.only_shows() {
+        return open::show(session);
+    }
     let systems = session.systems(&options.systems)?;
     let scenario = scenario(session, options.scenario.as_deref())?;
     let wanted = match (&options.point, &options.before, &options.until) {
@@ -67,35 +77,24 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     };
     // Nothing of the dead server is needed: without state, what was verified isn't known, and that is all.
     let state = session.state().ok();
+    let to = options.to.as_ref().map(|to| absolute(to).display().to_string());
+    let wish =
+        Wish { scenario: scenario.clone(), systems: systems.clone(), wanted: wanted.clone(), to: to.clone() };
+    // Beside nothing is stopped or started: it is simply done again.
+    let kept = state.as_ref().filter(|_| options.to.is_none());
+    let left = match kept.filter(|_| !options.dry_run) {
+        Some(state) => open::find(session, state, options, &wish)?,
+        None => None,
+    };
     let vaults = session.open_all(Absent::Refuse, None);
     let survey = survey(&vaults);
-    let records = state.as_ref().and_then(|state| state.records().ok()).unwrap_or_default();
-    let verified = |id: &str| super::status::verified(&records, id);
-    let mut available = BTreeMap::new();
-    for name in session.plan.systems.keys() {
-        let points = survey.facts(name, &verified);
-        let standing =
-            if systems.contains(name) { standing(session, name, options.to.as_deref())? } else { Vec::new() };
-        available.insert(name.clone(), Available { points, log: survey.log(name), standing });
-    }
-    let book = plan::runbook(&RunbookInput {
-        plan: &session.plan,
-        scenario,
-        systems,
-        wanted,
-        to: options.to.as_ref().map(|to| absolute(to).display().to_string()),
-        machine: session.holder.hostname.clone(),
-        stands_in: options.stand_in,
-        now: Timestamp::now(),
-        available,
-        vaults: vaults
-            .iter()
-            .map(|opened| {
-                (opened.name.clone(), opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string))
-            })
-            .collect(),
-        free: free(options.to.as_deref().unwrap_or(Path::new("/"))),
-    });
+    let (mut open, book, before) = match left {
+        Some((open, left)) => (Some(open), left.book, left.before),
+        None => {
+            let book = decide(session, options, state.as_ref(), &wish, &vaults, &survey)?;
+            (None, book, Before::default())
+        }
+    };
     if options.dry_run && session.json {
         show::print_json(&book);
     } else if !session.json {
@@ -122,6 +121,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         }
     }
     let screen = Screen::new(session.json, options.yes);
+    if open.is_none() {
+        open = kept.and_then(|state| open::begin(session, state, &screen, &book, &wish));
+    }
     let hands = Hands {
         plan: &session.plan,
         vaults: &vaults,
@@ -131,9 +133,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         observer: &screen,
         verify: options.how.verify,
         memory: options.how.memory,
+        journal: open.as_ref().map(|open| open as &dyn Journal),
     };
     let hold = Hold::take(state.as_ref().filter(|_| options.to.is_none()), scenario_cause(session, options));
-    let recovered = carry_out(&book, &hands)?;
+    let recovered = carry_out(&book, &hands, before)?;
+    if let Some(open) = open {
+        open::settle(open, &screen, recovered.is_open);
+    }
     if let Some(told) = hold.end(recovered.systems.iter().all(|system| system.failure.is_none())) {
         screen.line(&told);
     }
@@ -155,6 +161,45 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     } else {
         Exit::Finding
     })
+}
+
+/// Decides what the recovery will do.
+fn decide(
+    session: &Session,
+    options: &Options,
+    state: Option<&State>,
+    wish: &Wish,
+    vaults: &[Opened],
+    survey: &Survey,
+) -> Result<Runbook, Error> {
+    let records = state.and_then(|state| state.records().ok()).unwrap_or_default();
+    let verified = |id: &str| super::status::verified(&records, id);
+    let mut available = BTreeMap::new();
+    for name in session.plan.systems.keys() {
+        let mut found = match wish.systems.contains(name) {
+            true => place(session, name, survey, vaults, options.to.as_deref())?,
+            false => Available::default(),
+        };
+        (found.points, found.log) = (survey.facts(name, &verified), survey.log(name));
+        available.insert(name.clone(), found);
+    }
+    Ok(plan::runbook(&RunbookInput {
+        plan: &session.plan,
+        scenario: wish.scenario.clone(),
+        systems: wish.systems.clone(),
+        wanted: wish.wanted.clone(),
+        to: wish.to.clone(),
+        machine: session.holder.hostname.clone(),
+        stands_in: options.stand_in,
+        now: Timestamp::now(),
+        available,
+        vaults: vaults
+            .iter()
+            .map(|opened| {
+                (opened.name.clone(), opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string))
+            })
+            .collect(),
+    }))
 }
 
 /// Reads `--until`.
@@ -217,34 +262,44 @@ fn scenario(session: &Session, named: Option<&str>) -> Result<Option<ScenarioNam
     Err(Failure::Said(Exit::Usage))
 }
 
-fn standing(session: &Session, name: &SystemName, to: Option<&Path>) -> Result<Vec<Standing>, Error> {
-    let Some(system) = session.plan.systems.get(name) else { return Ok(Vec::new()) };
-    let occupied = source_of(&session.plan, system, session.secrets())?.occupied(to)?;
-    Ok(occupied
-        .into_iter()
-        .map(|standing| {
-            let what = match standing.stands {
-                Stands::Nothing => None,
-                Stands::Unknown => Some("something that can't be looked at from here".to_owned()),
-                Stands::Something { files, bytes, all_counted, .. } => {
-                    let more = if all_counted { "" } else { "more than " };
-                    Some(format!("{more}{files} files, {}", size(bytes)))
-                }
-            };
-            Standing { path: standing.path.display().to_string(), what }
-        })
-        .collect())
+/// Looks at the place where a system comes back: what stands there, and what room there is.
+fn place(
+    session: &Session,
+    name: &SystemName,
+    survey: &Survey,
+    vaults: &[Opened],
+    to: Option<&Path>,
+) -> Result<Available, Error> {
+    let Some(system) = session.plan.systems.get(name) else { return Ok(Available::default()) };
+    let source = source_of(&session.plan, system, session.secrets())?;
+    let occupied = source.occupied(to)?;
+    let mut found = Available { rooms: room::rooms(&*source, &occupied, to), ..Available::default() };
+    if let Some(log) = source.log() {
+        let spool = session.state_dir.join("log").join(&name.0);
+        let restored = match source.landing(to) {
+            Landing::Final(target) => target,
+            Landing::Staging { near } => near.unwrap_or_else(std::env::temp_dir),
+        };
+        found.log_room = room::room_at(&log.landing(&restored, to));
+        found.log_files = room::log_files(log, name, survey, vaults, &spool);
+    }
+    let standing = occupied.into_iter().map(|standing| {
+        let what = match standing.stands {
+            Stands::Nothing => None,
+            Stands::Unknown => Some("something that can't be looked at from here".to_owned()),
+            Stands::Something { files, bytes, all_counted, .. } => {
+                let more = if all_counted { "" } else { "more than " };
+                Some(format!("{more}{files} files, {}", size(bytes)))
+            }
+        };
+        Standing { path: standing.path.display().to_string(), what }
+    });
+    found.standing = standing.collect();
+    Ok(found)
 }
 
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// Returns the bytes that are free where a path is, or will be.
-pub(super) fn free(path: &Path) -> Option<u64> {
-    let there = absolute(path).ancestors().find(|path| path.exists())?.to_owned();
-    let stat = rustix::fs::statvfs(there).ok()?;
-    Some(stat.f_bavail * stat.f_frsize)
 }
 
 fn print_book(book: &Runbook, session: &Session) {
@@ -295,6 +350,7 @@ fn print_book(book: &Runbook, session: &Session) {
                 ),
                 StepKind::Open => eprintln!("    waits     until it has recovered and takes writes"),
                 StepKind::Check(check) => eprintln!("    checks    {check}"),
+                StepKind::Inspect => eprintln!("    looks     through its data for damage, once it is back"),
                 _ => {}
             }
         }
@@ -357,10 +413,36 @@ fn print_recovered(recovered: &Recovered, beside: bool) {
     }
     println!("{table}");
     for system in &recovered.systems {
+        print_measured(system);
         system.findings.iter().for_each(|finding| println!("{}: {finding}", system.system));
     }
     recovered.unconfirmed.iter().for_each(|step| println!("not confirmed: {step}"));
     println!("{:.1} s in all", recovered.seconds);
+}
+
+/// Says what the data themselves have shown.
+fn print_measured(recovered: &SystemRecovered) {
+    let name = &recovered.system;
+    match (&recovered.measured, &recovered.not_measured) {
+        (Some(measured), _) => {
+            let lost = match measured.loss_seconds {
+                Some(seconds) => format!("at most {:.2} lost", Period::seconds(seconds)),
+                None => "by a clock that was set back since".into(),
+            };
+            println!(
+                "{name}: measured in its data: the agent's last row is of {}, {lost}",
+                show::time(measured.at)
+            );
+        }
+        (None, Some(why)) => println!("{name}: what was lost is not measured in its data: {why}"),
+        (None, None) => {}
+    }
+    if !recovered.looked_through.is_empty() {
+        println!("{name}: looked through for damage: {}", recovered.looked_through.join(", "));
+    }
+    for left_out in &recovered.not_looked_through {
+        println!("{name}: NOT looked through for damage: {left_out}");
+    }
 }
 
 fn record(book: &Runbook, recovered: &Recovered) -> state::Recovery {

@@ -25,7 +25,9 @@ fn the_demo_brings_the_company_back_five_times_and_leaves_nothing_behind() {
     fs::write(world.data().join("mine.txt"), "mine").unwrap();
     let data = world.data();
     let told = finish(
-        world.command(&["demo", "--json", "--data", data.to_str().unwrap()]).env("TMPDIR", world.path("demo")),
+        world
+            .command(&["demo", "--json", "--data", data.to_str().unwrap()])
+            .env("TMPDIR", world.path("demo")),
     )
     .exits(0)
     .json();

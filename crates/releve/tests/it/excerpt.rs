@@ -50,7 +50,9 @@ pub(crate) fn programs(cluster: &Postgres, script: &str) -> String {
         std::os::unix::fs::symlink(program.path(), bin.join(program.file_name())).unwrap();
     }
     std::fs::remove_file(bin.join("pg_dump")).unwrap();
-    let text = format!("#!/bin/sh\nREAL={}\n{script}\n", real.join("pg_dump").display());
+    let real = real.join("pg_dump");
+    let version = "case $1 in --version) exec $REAL --version;; esac";
+    let text = format!("#!/bin/sh\nREAL={}\n{version}\n{script}\n", real.display());
     std::fs::write(bin.join("pg_dump"), text).unwrap();
     std::fs::set_permissions(bin.join("pg_dump"), PermissionsExt::from_mode(0o755)).unwrap();
     bin.display().to_string()

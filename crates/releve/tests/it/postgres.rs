@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use testkit::{Postgres, pause, wait_until};
+use testkit::{Postgres, wait_until};
 
 /// A world whose plan protects the cluster, with these words more for its source and its system.
 pub(crate) fn world(cluster: &Postgres, source: &str, rpo: &str, more: &str) -> World {
@@ -54,14 +54,14 @@ fn segment_path(cluster: &Postgres, segment: &str) -> String {
 }
 
 /// One who writes without a pause: each number is committed before the next is begun.
-struct Writer {
+pub(crate) struct Writer {
     child: Child,
     /// The numbers, and when the server has committed them by its own clock.
-    written: Arc<Mutex<Vec<(u64, String)>>>,
+    pub(crate) written: Arc<Mutex<Vec<(u64, String)>>>,
 }
 
 impl Writer {
-    fn begin(cluster: &Postgres) -> Self {
+    pub(crate) fn begin(cluster: &Postgres) -> Self {
         cluster.tell("create table if not exists journal (n bigserial primary key, at timestamptz default clock_timestamp())");
         let mut child = cluster
             .psql()
@@ -95,7 +95,7 @@ impl Writer {
         self.written.lock().unwrap().len()
     }
 
-    fn wait_for(&self, more: usize) {
+    pub(crate) fn wait_for(&self, more: usize) {
         let wanted = self.count() + more;
         assert!(wait_until(Duration::from_secs(60), || self.count() >= wanted), "nobody writes any more");
     }
@@ -242,44 +242,6 @@ fn named_points_positions_and_transactions_are_reached_and_nonsense_is_refused_b
     world.run(&["recover", "--yes", "--until", "position nowhere"]).exits(2).says("is no position");
     world.run(&["recover", "--yes", "--until", "nonsense"]).exits(64).says("names no place in a log");
     assert!(before == std::fs::read(cluster.data().join("global/pg_control")).unwrap());
-}
-
-#[test]
-fn killed_at_random_the_server_the_agent_or_both_lose_nothing_that_was_promised() {
-    let cluster = Postgres::start("");
-    let world = world(&cluster, "", "3 seconds", "");
-    cluster.tell("create table journal (n bigserial primary key, at timestamptz default clock_timestamp())");
-    world.run(&["backup"]).exits(0);
-    let mut random = testkit::Random::new(20);
-    for round in 0..4 {
-        let mut agent = Some(Agent::begin(&world));
-        let writer = Writer::begin(&cluster);
-        wait_for_log(&world);
-        pause(Duration::from_millis(random.below(1500) as u64));
-        if round % 2 == 1 {
-            // The agent dies on its way, and another takes over from what it left.
-            drop(agent.take());
-            pause(Duration::from_millis(random.below(500) as u64));
-            agent = Some(Agent::begin(&world));
-            wait_for_log(&world);
-        }
-        let promised = promised(&world);
-        if round >= 2 {
-            drop(agent.take());
-        }
-        cluster.destroy();
-        drop(agent);
-        let written = writer.written.lock().unwrap().clone();
-        let due = written.iter().rev().find(|(_, at)| at.as_str() < promised.as_str()).map_or(0, |(n, _)| *n);
-        world.run(&["recover", "--yes"]).exits(0);
-        let back: u64 = cluster.ask("select coalesce(max(n), 0) from journal").parse().unwrap();
-        assert!(back >= due, "round {round}: {back} came back and {due} were promised by {promised}");
-        assert_eq!(
-            cluster.ask("select count(*) = max(n) - min(n) + 1 from journal where n <= 1"),
-            cluster.ask("select true")
-        );
-    }
-    assert_eq!(cluster.amcheck(), "");
 }
 
 #[test]

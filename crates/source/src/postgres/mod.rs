@@ -3,6 +3,7 @@
 //! The server is told before and after, through PostgreSQL's own interface for copies; what is read in between is made one state by the WAL
 //! that is kept with it. A replica is as good a place to copy from.
 
+mod amcheck;
 mod aside;
 mod copy;
 mod dumped;
@@ -14,6 +15,7 @@ mod page;
 mod programs;
 mod receive;
 mod restore;
+mod sentinel;
 mod server;
 mod start;
 mod wal;
@@ -23,8 +25,8 @@ pub use logical::PgDump;
 use crate::files::{open_tree, under};
 use crate::standing::{Standing, look};
 use crate::{
-    Capture, Cutting, Error, Excerpts, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay, Result,
-    Source, Until, Wants, is_true,
+    Capture, Cutting, Error, Excerpts, Inspection, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay,
+    Result, Sentinel, Source, Until, Wants, is_true,
 };
 use copy::Copy;
 use server::Address;
@@ -163,6 +165,10 @@ impl Source for Postgres {
         restore::clear(&self.data, &self.landing_of_wal(None))
     }
 
+    fn inspect(&self) -> Result<Inspection> {
+        amcheck::inspect(&self.address, self.programs.as_deref())
+    }
+
     fn holds(&self, query: &str) -> Result<(), String> {
         let value = self.address.connect().and_then(|mut server| server.first(query));
         is_true(query, value.map_err(|error| format!("{query}: {error}"))?.as_deref())
@@ -202,6 +208,14 @@ impl Log for Postgres {
 
     fn receive(&self, spool: &Path, _held: Option<&str>) -> Result<Box<dyn Receiver>> {
         Ok(Box::new(receive::Stream::begin(&self.address, &self.data, self.programs.as_deref(), spool)?))
+    }
+
+    fn write_sentinel(&self) -> Result<Sentinel> {
+        self.address.connect()?.write_sentinel()
+    }
+
+    fn read_sentinel(&self) -> Result<Sentinel> {
+        self.address.connect()?.read_sentinel()
     }
 
     fn check(&self, until: &Until) -> Result<()> {

@@ -22,6 +22,7 @@ pub(super) struct Stream {
     address: Address,
     server: Option<Server>,
     position: Option<String>,
+    keeps_without_end: bool,
 }
 
 impl Stream {
@@ -34,9 +35,11 @@ impl Stream {
         let mut server = address.connect()?;
         server.make_slot(NAME)?;
         let position = server.kept_from(NAME)?;
+        drop_unfinished(spool, server.segment_bytes()?)?;
         if let (Some(timeline), Some(position)) = (server.timeline()?, &position) {
             put_away(spool, &data.join("pg_wal"), timeline, position)?;
         }
+        let keeps_without_end = server.keeps_without_end()?;
         let receive = program("pg_receivewal", &server.major().to_string(), programs)?;
         let mut command = vec![receive.into_os_string(), "-D".into(), spool.into()];
         // As soon as it is written it is made durable, and the server told so.
@@ -48,7 +51,7 @@ impl Stream {
         let program = Program::new(command)?.environment(environment).within(Duration::MAX).ending_with_us();
         let running =
             program.start(Stdio::null()).map_err(|why| Error::new("receive WAL", Kind::Program(why)))?;
-        Ok(Self { running, address: address.clone(), server: Some(server), position })
+        Ok(Self { running, address: address.clone(), server: Some(server), position, keeps_without_end })
     }
 
     fn is_received(&mut self, until: Instant) -> Result<bool> {
@@ -72,6 +75,22 @@ impl Stream {
             std::thread::park_timeout(LOOK_EVERY);
         }
     }
+}
+
+/// Removes what a full disk has left: a segment that had not got its whole length yet. Nothing was written to it before it has, and
+/// `pg_receivewal` refuses to go on from it for ever.
+fn drop_unfinished(spool: &Path, segment_bytes: u64) -> Result<()> {
+    let wrong = |error| Error::io(at("tidy", spool), error);
+    for entry in std::fs::read_dir(spool).map_err(wrong)? {
+        let entry = entry.map_err(wrong)?;
+        let kind = entry.file_name().to_str().and_then(log_file).map(|file| file.kind);
+        if matches!(kind, Some(LogKind::Partial(_)))
+            && entry.metadata().map_err(wrong)?.len() != segment_bytes
+        {
+            std::fs::remove_file(entry.path()).map_err(wrong)?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts away what was received of an older timeline, from `position` on: the server has left it, perhaps before, and would refuse to go on
@@ -105,6 +124,12 @@ fn put_away(spool: &Path, wal: &Path, timeline: u32, position: &str) -> Result<(
 impl Receiver for Stream {
     fn position(&self) -> Option<String> {
         self.position.clone()
+    }
+
+    fn warning(&self) -> Option<&'static str> {
+        self.keeps_without_end.then_some(
+            "while nobody receives its WAL the server keeps all of it, until its disk is full and it stops: bound that with max_slot_wal_keep_size",
+        )
     }
 
     fn catch_up(&mut self, within: Duration) -> Result<bool> {

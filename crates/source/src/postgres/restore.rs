@@ -42,7 +42,7 @@ pub(super) fn prepare(
     let (mut timeline, mut target) = ("latest".to_owned(), None);
     match replay {
         Some(replay) => {
-            flatten(&replay.log, owner)?;
+            flatten(&replay.log, owner, segment_bytes(data)?)?;
             set("restore_command", &copy_command(&replay.log));
             let log = History::read(&replay.log, data, programs)?;
             (timeline, target) = log.way_to(&replay.until)?;
@@ -189,8 +189,9 @@ fn move_tablespaces(data: &Path, to: &Path) -> Result<()> {
 }
 
 /// Brings all files of the log into its top folder, with the owner of the cluster. The beginning of a segment takes the place of
-/// the whole one, where that isn't there.
-fn flatten(log: &Path, owner: (u32, u32)) -> Result<()> {
+/// the whole one, where that isn't there; one that had not got its length yet, on a disk that was full, holds nothing, and the server would
+/// refuse it.
+fn flatten(log: &Path, owner: (u32, u32), segment_bytes: u64) -> Result<()> {
     let wrong = |error| Error::io(at("arrange", log), error);
     let mut folders = vec![log.to_owned()];
     let mut files = Vec::new();
@@ -207,6 +208,11 @@ fn flatten(log: &Path, owner: (u32, u32)) -> Result<()> {
     files.sort_by_key(|file| (file.extension().is_some(), file.starts_with(log.join(SET_ASIDE))));
     give(log, owner).map_err(wrong)?;
     for file in files {
+        let is_partial = file.extension().is_some_and(|extension| extension == "partial");
+        if is_partial && fs::metadata(&file).map_err(wrong)?.len() != segment_bytes {
+            fs::remove_file(&file).map_err(wrong)?;
+            continue;
+        }
         let name = match file.extension().and_then(|extension| extension.to_str()) {
             Some("partial") => file.file_stem(),
             _ => file.file_name(),
@@ -293,6 +299,18 @@ mod tests {
         );
         configure(dir.path(), own, &[]).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), "work_mem = '4MB'\n");
+    }
+
+    #[test]
+    fn a_segment_that_a_full_disk_has_cut_off_is_not_handed_to_the_server() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = fs::metadata(dir.path()).unwrap();
+        let write = |name: &str, bytes: usize| fs::write(dir.path().join(name), vec![0; bytes]).unwrap();
+        write("000000010000000000000004.partial", 8);
+        write("000000010000000000000005.partial", 16);
+        flatten(dir.path(), (own.uid(), own.gid()), 16).unwrap();
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(names.collect::<Vec<_>>(), ["000000010000000000000005"]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ pub(super) struct Address(Config);
 
 /// A connection.
 pub(super) struct Server {
-    client: Client,
+    pub(super) client: Client,
     version: i32,
 }
 
@@ -80,6 +80,18 @@ impl Address {
         let user = self.0.get_user().map(str::to_owned);
         let database = self.0.get_dbname().map(str::to_owned).or_else(|| user.clone());
         (user, database.unwrap_or_else(|| "postgres".into()))
+    }
+
+    /// Returns the same server, and another of its databases.
+    pub(super) fn in_database(&self, name: &str) -> Self {
+        let mut config = self.0.clone();
+        config.dbname(name);
+        Self(config)
+    }
+
+    /// Returns the database that it names.
+    pub(super) fn database(&self) -> Option<&str> {
+        self.0.get_dbname()
     }
 
     /// Returns what PostgreSQL's own programs need to get there: variables of their environment, the password among them.
@@ -238,6 +250,20 @@ impl Server {
         }
         let create = "SELECT pg_create_physical_replication_slot($1, true)::text";
         self.client.query_one(create, &[&name]).map(drop).map_err(|error| sort(place, &error))
+    }
+
+    /// Returns how long a segment of WAL is.
+    pub(super) fn segment_bytes(&mut self) -> Result<u64> {
+        let query = "SELECT setting::int8 FROM pg_settings WHERE name = 'wal_segment_size'";
+        let row = self.client.query_one(query, &[]).map_err(|error| sort("ask the server", &error))?;
+        Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
+    }
+
+    /// Returns whether slots keep WAL without end, until the disk is full.
+    pub(super) fn keeps_without_end(&mut self) -> Result<bool> {
+        let query = "SELECT setting FROM pg_settings WHERE name = 'max_slot_wal_keep_size'";
+        let row = self.client.query_opt(query, &[]).map_err(|error| sort("ask the server", &error))?;
+        Ok(row.is_some_and(|row| row.get::<_, Option<&str>>(0) == Some("-1")))
     }
 
     /// Returns the position of the first segment that a slot keeps.

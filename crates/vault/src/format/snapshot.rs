@@ -85,6 +85,9 @@ pub struct LogInfo {
     pub from: String,
     /// Everything that was committed by then is in it; `None` where nobody could tell.
     pub until: Option<Timestamp>,
+    /// The sentinel in the system's data that was committed by `until`: the number of its history, and its own in that. In order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sentinel: Option<(u32, u64)>,
     /// What was missing when this was written, last of all: it keeps the points before from going on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,

@@ -9,6 +9,7 @@ use engine::vaults::{Absent, Opened};
 use engine::{Error, Result, source_of};
 use jiff::Timestamp;
 use plan::{SystemName, Wal};
+use source::Log;
 use state::State;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -22,6 +23,8 @@ const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
 /// How long nothing is tried after a failure: from, and up to.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// How often the sentinel is written at most, and at least.
+const SENTINEL_EVERY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
 /// The threads that keep logs. Dropped, they end.
 pub(super) struct Logs {
@@ -44,7 +47,20 @@ impl Logs {
             let (session, name) = (super::copy(session, session.plan.clone()), name.clone());
             let (stop, screen) = (Arc::clone(&stop), Arc::clone(screen));
             threads.push(std::thread::spawn(move || {
-                Keeper { session, name, wal, stop: &stop, screen: &screen, said: None }.keep();
+                Keeper {
+                    session,
+                    name,
+                    wal,
+                    stop: &stop,
+                    screen: &screen,
+                    said: None,
+                    said_sentinel: None,
+                    marked: None,
+                    receives: false,
+                    has_gone_on: false,
+                    is_warned: false,
+                }
+                .keep();
             }));
         }
         Self { stop, threads }
@@ -68,6 +84,16 @@ struct Keeper<'a> {
     screen: &'a Screen,
     /// What was said last: the same trouble is told once.
     said: Option<String>,
+    /// What was said last of the sentinel: `Some(None)` that it is written.
+    said_sentinel: Option<Option<String>>,
+    /// When it was tried last.
+    marked: Option<Instant>,
+    /// As far as is known nothing keeps the log from being received.
+    receives: bool,
+    /// Since it was begun to be received, some of it has come into a vault.
+    has_gone_on: bool,
+    /// What could harm the system was said.
+    is_warned: bool,
 }
 
 impl Keeper<'_> {
@@ -79,8 +105,9 @@ impl Keeper<'_> {
                 Ok(()) => return,
                 Err(error) => self.tell(Some(format!("its log is not received: {error}"))),
             }
-            // One that went well for a while begins anew.
-            pause = if begun.elapsed() > PAUSE.1 { PAUSE.0 } else { (pause * 2).min(PAUSE.1) };
+            // One that went well for a while begins anew, and so does one that has got on: it may be catching up through a small disk.
+            let is_anew = begun.elapsed() > PAUSE.1 || self.has_gone_on;
+            pause = if is_anew { PAUSE.0 } else { (pause * 2).min(PAUSE.1) };
             self.wait(pause);
         }
     }
@@ -111,6 +138,7 @@ impl Keeper<'_> {
         let spool = spool_of(&session, &self.name)?;
         let state = session.state()?;
         let every = (system.rpo.0 / 3).clamp(EVERY.0, EVERY.1);
+        (self.receives, self.has_gone_on) = (false, false);
         let mut carrier =
             Carrier::new(self.name.clone(), log, spool.clone(), session.holder.clone(), session.run_holder());
         let mut vaults = Vec::new();
@@ -119,10 +147,16 @@ impl Keeper<'_> {
             Wal::Stream => Some(log.receive(&spool, carrier.held().as_deref())?),
             Wal::Archive | Wal::None => None,
         };
+        let warning = receiver.as_ref().and_then(|receiver| receiver.warning());
+        if let Some(warning) = warning.filter(|_| !std::mem::replace(&mut self.is_warned, true)) {
+            self.screen.line(&format!("{}: warning: {warning}", self.name));
+        }
         while !self.stop.load(Relaxed) {
+            self.mark(log, &mut carrier);
             let now = Timestamp::now();
             let caught_up = receiver.as_mut().map(|receiver| receiver.catch_up(CATCH_UP_WITHIN));
             let until = matches!(caught_up, Some(Ok(true))).then_some(now);
+            self.receives = !matches!(caught_up, Some(Err(_)));
             let from = receiver.as_ref().and_then(|receiver| receiver.position());
             self.carry(&mut carrier, &mut vaults, &state, until, from.as_deref())?;
             // The last that came before it ended is carried by now.
@@ -130,6 +164,31 @@ impl Keeper<'_> {
             self.wait(every);
         }
         Ok(())
+    }
+
+    /// Writes the sentinel, if it is time. That it can't be written is said, and the log goes on.
+    fn mark(&mut self, log: &dyn Log, carrier: &mut Carrier<'_>) {
+        let rpo = self.session.plan.systems.get(&self.name).map_or(SENTINEL_EVERY.1, |system| system.rpo.0);
+        let every = (rpo / 3).clamp(SENTINEL_EVERY.0, SENTINEL_EVERY.1);
+        if self.marked.is_some_and(|marked| marked.elapsed() < every) {
+            return;
+        }
+        self.marked = Some(Instant::now());
+        let trouble = match log.write_sentinel() {
+            Ok(sentinel) => {
+                carrier.note_sentinel(sentinel);
+                None
+            }
+            Err(why) => Some(why.to_string()),
+        };
+        if self.said_sentinel.as_ref() != Some(&trouble) {
+            let text = match &trouble {
+                Some(why) => format!("what a crash costs is not measured in its data: {why}"),
+                None => "what a crash costs is measured in its data".to_owned(),
+            };
+            self.screen.line(&format!("{}: {text}", self.name));
+            self.said_sentinel = Some(trouble);
+        }
     }
 
     /// Carries what there is into the vaults, which stay open as long as all goes well with them.
@@ -157,7 +216,11 @@ impl Keeper<'_> {
             format!("A GAP in its log: {missing} is missing. Points before it can't be rolled forward; the next backup closes it")
         });
         let trouble = failures.chain(missing).collect::<Vec<_>>().join("; ");
-        self.tell((!trouble.is_empty()).then_some(trouble));
+        self.has_gone_on |= carried.whole > 0;
+        // That what was received before is in the vaults doesn't end the trouble with receiving.
+        if self.receives || !trouble.is_empty() {
+            self.tell((!trouble.is_empty()).then_some(trouble));
+        }
         Ok(())
     }
 }

@@ -2,12 +2,13 @@
 
 use super::Options as Restore;
 use crate::cli::backup::stop_on_signal;
-use crate::cli::recover::{free, until_wanted};
+use crate::cli::recover::until_wanted;
 use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Outcome};
 use engine::excerpt::{Room, excerpt};
 use engine::recover::Hands;
+use engine::room::room_at;
 use engine::survey::{Survey, survey};
 use engine::vaults::Opened;
 use engine::{Error, Observer};
@@ -113,6 +114,7 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
         observer: &Stoppable(&screen),
         verify: restore.how.verify,
         memory: restore.how.memory,
+        journal: None,
     };
     let part = Excerpt { database: options.database.clone(), tables: options.table.clone() };
     let begun = Instant::now();
@@ -186,7 +188,7 @@ fn book(
     work: &Path,
 ) -> Runbook {
     let points = survey.facts(system, &|_| None);
-    let available = Available { points, log: survey.log(system), standing: Vec::new() };
+    let available = Available { points, log: survey.log(system), ..Available::default() };
     let state = |opened: &Opened| opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string);
     let mut book = plan::runbook(&RunbookInput {
         plan: &session.plan,
@@ -199,10 +201,9 @@ fn book(
         now: Timestamp::now(),
         available: BTreeMap::from([(system.clone(), available)]),
         vaults: vaults.iter().map(|opened| (opened.name.clone(), state(opened))).collect(),
-        free: None,
     });
     // What it says of a recovery is none of this.
-    let of_recovery = ["restored beside", "which is not part of this recovery", " was promised"];
+    let of_recovery = ["restored beside", "not part of this recovery", " was promised"];
     book.warnings.retain(|warning| !of_recovery.iter().any(|part| warning.contains(part)));
     book
 }
@@ -230,7 +231,7 @@ impl Needs {
     }
 
     fn check(&self, work: &Path) -> Result<(), Error> {
-        let Some(free) = free(work) else { return Ok(()) };
+        let Some(free) = room_at(work).map(|room| room.free) else { return Ok(()) };
         let log = match self.log {
             0 => String::new(),
             log => format!(", its log up to {} more", size(log)),

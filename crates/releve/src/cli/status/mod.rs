@@ -43,6 +43,8 @@ struct Log {
     until: Option<Timestamp>,
     /// Why the newest point can't be rolled forward by it.
     broken: Option<String>,
+    /// Whether a recovery can measure in the data what it has lost: the log promises a row that the agent has written; `None` where no log does.
+    measured: Option<bool>,
     /// The vaults of the policy whose log ends earlier than promised, or that have none.
     behind: Vec<VaultName>,
 }
@@ -144,7 +146,7 @@ fn groups(session: &Session, survey: &Survey, now: Timestamp) -> Vec<Group> {
     let available = |name: &SystemName| Available {
         points: survey.facts(name, &|_| None),
         log: survey.log(name),
-        standing: Vec::new(),
+        ..Available::default()
     };
     let groups = grouped(&session.plan, &all).into_iter().filter(|names| names.len() > 1);
     groups
@@ -188,7 +190,9 @@ fn log(
     };
     let mut behind = session.plan.policy_of(system).vaults;
     behind.retain(|vault| !survey.is_unseen(vault) && !in_time(vault));
-    Some(Log { until: facts.and_then(|log| log.until), broken, behind })
+    let streams = system.source.as_ref().and_then(plan::Source::wal) == Some(Wal::Stream);
+    let measured = facts.as_ref().filter(|_| streams).map(|log| log.sentinel.is_some());
+    Some(Log { until: facts.and_then(|log| log.until), broken, measured, behind })
 }
 
 /// How long a damaged pack counts as a sign of a dying disk.
@@ -318,7 +322,7 @@ impl Line {
             "rpo": system.map(|s| s.rpo), "rto": system.map(|s| s.rto), "rpo_kept": self.rpo_kept, "loss_now": self.loss, "back_after": self.back,
             "not_in": self.missing, "verified": self.verified, "last_failure": self.last_failure, "copies": copies, "summary": self.honest(),
             "group": self.group,
-            "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "behind": log.behind })) })
+            "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "measured": log.measured, "behind": log.behind })) })
     }
 
     fn print(&self, session: &Session, survey: &Survey) {
@@ -346,6 +350,13 @@ impl Line {
                 (None, None) => {
                     println!("    log       goes on from the newest point; nobody could tell how far");
                 }
+            }
+            match log.measured {
+                Some(true) => println!("    measured  in its data, by a row that the agent writes"),
+                Some(false) => println!(
+                    "    measured  NO: what a crash costs is known from the log alone; the agent says why"
+                ),
+                None => {}
             }
             for vault in &log.behind {
                 println!("    LOG       in {vault} it ends earlier than promised");

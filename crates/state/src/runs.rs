@@ -1,0 +1,132 @@
+//! Recoveries that are under way: what was decided, and how far it is, so that another process can go on where one has died.
+//!
+//! A run exists from the instant its head is there, which is written last; what a process that died before has left counts for nothing.
+
+use crate::ledger::parse;
+use crate::{Error, Expect, Kind, Outcome, Result, State, VALUE_BYTES_MAX};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+const HEAD: &str = "recovery/head/";
+
+/// A recovery that was begun and hasn't come to its end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Its id.
+    pub id: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// The systems. Each has one open recovery at most.
+    pub systems: Vec<String>,
+    /// What was asked for, so that the same wish finds it again.
+    pub wish: String,
+    /// The start of the machine during which it began …
+    pub boot: String,
+    /// … and how many seconds that was ago: a clock that nobody sets.
+    pub uptime: f64,
+    /// How many parts its book has.
+    parts: usize,
+}
+
+impl Run {
+    /// Returns a run that hasn't begun.
+    #[must_use]
+    pub fn new(
+        id: String,
+        started: Timestamp,
+        systems: Vec<String>,
+        wish: String,
+        boot: String,
+        uptime: f64,
+    ) -> Self {
+        Self { id, started, systems, wish, boot, uptime, parts: 0 }
+    }
+}
+
+impl State {
+    /// Begins a run: what was decided is kept with it. `Err` holds the open run of one of its systems. Its caller sees to it that no two begin
+    /// at once.
+    pub fn begin_recovery(&self, run: &Run, book: &[u8]) -> Result<std::result::Result<(), Run>> {
+        let open = self.open_recoveries()?;
+        if let Some(other) =
+            open.into_iter().find(|other| other.systems.iter().any(|system| run.systems.contains(system)))
+        {
+            return Ok(Err(other));
+        }
+        let parts: Vec<&[u8]> = book.chunks(VALUE_BYTES_MAX).collect();
+        for (at, part) in parts.iter().enumerate() {
+            let _ = self.kv().put(&part_key(&run.id, at), part, Expect::Any)?;
+        }
+        let head = Run { parts: parts.len(), ..run.clone() };
+        let json = serde_json::to_vec(&head).map_err(|error| unstorable(&error))?;
+        match self.kv().put(&format!("{HEAD}{}", run.id), &json, Expect::Absent)? {
+            Outcome::Done(_) => Ok(Ok(())),
+            Outcome::Conflict(_) => Ok(Err(head)),
+        }
+    }
+
+    /// Returns the runs that have not come to their end, oldest first.
+    pub fn open_recoveries(&self) -> Result<Vec<Run>> {
+        let heads = self.kv().list(HEAD)?;
+        let mut runs: Vec<Run> =
+            heads.iter().map(|(key, head)| parse(key, &head.value)).collect::<Result<_>>()?;
+        runs.sort_by_key(|run| run.started);
+        Ok(runs)
+    }
+
+    /// Returns what was decided for a run.
+    pub fn recovery_book(&self, run: &Run) -> Result<Vec<u8>> {
+        let mut book = Vec::new();
+        for at in 0..run.parts {
+            let key = part_key(&run.id, at);
+            let part = self.kv().get(&key)?;
+            let gone = || Error::new(format!("read {key}"), Kind::Corrupt("it is gone".into()));
+            book.extend_from_slice(&part.ok_or_else(gone)?.value);
+        }
+        Ok(book)
+    }
+
+    /// Notes something of a run under a name, over what was there.
+    pub fn note_recovery(&self, id: &str, name: &str, note: &impl Serialize) -> Result<()> {
+        let json = serde_json::to_vec(note).map_err(|error| unstorable(&error))?;
+        let _ = self.kv().put(&note_key(id, name), &json, Expect::Any)?;
+        Ok(())
+    }
+
+    /// Returns the notes of a run whose names begin with `prefix`, by the rest of their names.
+    pub fn recovery_notes<T: serde::de::DeserializeOwned>(
+        &self,
+        id: &str,
+        prefix: &str,
+    ) -> Result<BTreeMap<String, T>> {
+        let before = note_key(id, prefix);
+        let notes = self.kv().list(&before)?.into_iter().map(|(key, note)| {
+            let name = key.strip_prefix(&before).unwrap_or_default().to_owned();
+            Ok((name, parse(&key, &note.value)?))
+        });
+        notes.collect()
+    }
+
+    /// Ends a run: nothing of it stays.
+    pub fn end_recovery(&self, run: &Run) -> Result<()> {
+        // The head first: without it nothing else counts.
+        let _ = self.kv().delete(&format!("{HEAD}{}", run.id), Expect::Any)?;
+        for (key, _) in self.kv().list(&format!("recovery/run/{}/", run.id))? {
+            let _ = self.kv().delete(&key, Expect::Any)?;
+        }
+        Ok(())
+    }
+}
+
+fn part_key(id: &str, at: usize) -> String {
+    format!("recovery/run/{id}/book/{at:04}")
+}
+
+fn note_key(id: &str, name: &str) -> String {
+    format!("recovery/run/{id}/note/{name}")
+}
+
+fn unstorable(error: &serde_json::Error) -> Error {
+    Error::new("note a recovery", Kind::Unstorable(error.to_string()))
+}
