@@ -2,6 +2,7 @@
 //!
 //! - [`S3Server`], [`SshServer`], [`MariadbServer`]: the real thing on a free port of this machine, gone when dropped.
 //! - [`MotoServer`], [`LockedBucket`]: S3 servers with versions and Object Lock, and an intruder who holds their keys.
+//! - [`MailServer`], [`Receiver`]: a mail server and a web server that keep what they are sent, or won't take it.
 //! - [`FaultyProxy`]: stands before an HTTP server and breaks what the test tells it to break.
 //! - [`SmallDisk`]: a file system that fills up, and that can be made read-only under root's hands.
 //! - [`Flags`]: a folder whose files may carry the immutable flag, and that goes all the same.
@@ -33,12 +34,14 @@
 mod disk;
 mod flags;
 mod locked;
+mod mail;
 mod mariadb;
 mod moto;
 mod net;
 mod postgres;
 mod proxy;
 mod random;
+mod receiver;
 mod restic;
 mod s3;
 mod ssh;
@@ -47,12 +50,14 @@ pub mod tree;
 pub use disk::SmallDisk;
 pub use flags::Flags;
 pub use locked::LockedBucket;
+pub use mail::{MailServer, Manner};
 pub use mariadb::MariadbServer;
 pub use moto::{Bucket, MotoServer};
 pub use net::{free_port, pause, wait_for_tcp, wait_until};
 pub use postgres::Postgres;
 pub use proxy::{Fault, FaultyProxy, Seen, When};
 pub use random::Random;
+pub use receiver::{Receiver, Sent};
 pub use restic::{Output, Restic};
 pub use s3::S3Server;
 pub use ssh::SshServer;

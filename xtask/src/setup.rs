@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A program and the Debian package that holds it.
-const PROGRAMS: [(&str, &str); 20] = [
+const PROGRAMS: [(&str, &str); 21] = [
     ("restic", "restic"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -28,6 +28,7 @@ const PROGRAMS: [(&str, &str); 20] = [
     ("mariadb-install-db", "mariadb-server"),
     ("mariadb-dump", "mariadb-client"),
     ("mariadb-binlog", "mariadb-client"),
+    ("openssl", "openssl"),
 ];
 
 /// A subcommand of cargo, its crate, and the version that was tested with the configuration in this repository.
@@ -37,8 +38,8 @@ const CARGO_TOOLS: [(&str, &str, &str); 2] =
 /// Parts of the toolchain.
 const COMPONENTS: [(&str, &str); 2] = [("fmt", "rustfmt"), ("clippy", "clippy")];
 
-/// The S3 server with Object Lock, from PyPI, and the version that was tested.
-const MOTO: &str = "moto[server]==5.2.5";
+/// The S3 server with Object Lock and the mail server, from PyPI, and the versions that were tested.
+const MOTO: [&str; 2] = ["moto[server]==5.2.5", "aiosmtpd==1.4.6"];
 
 /// Makes sure that everything is here; installs what isn't, unless only asked to look.
 pub(crate) fn ensure(check: bool) -> Result {
@@ -93,8 +94,10 @@ impl Missing {
                 .filter(|(name, ..)| !has(name))
                 .map(|(_, of, version)| (*of, *version))
                 .collect(),
-            moto: output(Command::new(moto().join("bin/python3")).args(["-c", "import boto3, flask, moto"]))
-                .is_err(),
+            moto: output(
+                Command::new(moto().join("bin/python3")).args(["-c", "import aiosmtpd, boto3, flask, moto"]),
+            )
+            .is_err(),
         }
         .with_python()
     }
@@ -125,7 +128,8 @@ impl Missing {
         lines.extend(self.tools.iter().map(|(of, version)| format!("cargo install --locked {of}@{version}")));
         if self.moto {
             let folder = moto().display().to_string();
-            lines.push(format!("python3 -m venv {folder} && {folder}/bin/pip install '{MOTO}'"));
+            lines
+                .push(format!("python3 -m venv {folder} && {folder}/bin/pip install '{}'", MOTO.join("' '")));
         }
         lines
     }
@@ -150,13 +154,13 @@ impl Missing {
         }
         if self.moto {
             run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(moto()))?;
-            run(Command::new(moto().join("bin/pip")).args(["install", "--quiet", MOTO]))?;
+            run(Command::new(moto().join("bin/pip")).args(["install", "--quiet"]).args(MOTO))?;
         }
         Ok(())
     }
 }
 
-/// Returns the folder of moto's own Python: nothing is installed into anyone else's.
+/// Returns the folder of the Python of moto and aiosmtpd: nothing is installed into anyone else's.
 fn moto() -> PathBuf {
     root().join("target/moto")
 }

@@ -2,7 +2,7 @@
 //!
 //! Pure: values in, values out; no file is opened, no clock is read. Read in this order: [`parse`] (text to
 //! [`Plan`], with every mistake at once), [`choose`] (which restore point), [`Runbook`] (what a recovery will do, with no choice left
-//! open), [`forecast`], [`keep`] (which points stay), [`schedule`], [`immutable`].
+//! open), [`forecast`], [`keep`] (which points stay), [`schedule`], [`immutable`], [`notify`] (who is told, by what, and who after them).
 //!
 //! ```
 //! let file = plan::SourceFile { name: "plan.toml".into(), text: "[organisation]\nnam = \"Dupont\"\n".into() };
@@ -23,6 +23,7 @@ pub mod immutable;
 pub mod keep;
 mod model;
 mod notes;
+pub mod notify;
 mod order;
 mod read;
 mod reader;

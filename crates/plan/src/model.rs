@@ -2,6 +2,7 @@
 
 mod sources;
 
+pub use crate::notify::Person;
 use crate::{Bandwidth, Period, Share, Wanted};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,6 +49,8 @@ names! {
     ScenarioName,
     /// Names a drill.
     DrillName,
+    /// Names a webhook.
+    WebhookName,
 }
 
 /// What the log of a system is called, after the system's name.
@@ -85,6 +88,8 @@ pub struct Plan {
     pub systems: BTreeMap<SystemName, System>,
     /// What holds for all systems that don't say otherwise.
     pub policy: Policy,
+    /// How people are told.
+    pub notify: Option<crate::notify::Notify>,
     /// The causes that are prepared for.
     pub scenarios: BTreeMap<ScenarioName, Scenario>,
     /// The rehearsals.
@@ -101,18 +106,6 @@ pub struct Organisation {
     pub language: Option<String>,
     /// How often a person looks through the plan.
     pub review_every: Option<Period>,
-}
-
-/// Someone with a part in a recovery.
-#[derive(Debug, Clone, Serialize, Deserialize, Default)]
-#[serde(default)]
-pub struct Person {
-    /// As people say it.
-    pub name: String,
-    /// What they are in the company.
-    pub role: Option<String>,
-    /// Ways to reach them, best first: `mailto:`, `tel:`, `https:`.
-    pub contact: Vec<String>,
 }
 
 /// A place that burns, floods or loses power as one.

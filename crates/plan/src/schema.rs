@@ -42,10 +42,10 @@ pub(crate) struct Key {
     pub(crate) doc: &'static str,
 }
 
-const fn key(name: &'static str, shape: Shape, doc: &'static str) -> Key {
+pub(crate) const fn key(name: &'static str, shape: Shape, doc: &'static str) -> Key {
     Key { name, shape, required: false, doc }
 }
-const fn must(name: &'static str, shape: Shape, doc: &'static str) -> Key {
+pub(crate) const fn must(name: &'static str, shape: Shape, doc: &'static str) -> Key {
     Key { name, shape, required: true, doc }
 }
 
@@ -63,19 +63,29 @@ pub(crate) const PLAN: &[Key] = &[
     must("vaults", Named(VAULT), "Places that hold copies: repositories in restic's format."),
     must("systems", Named(SYSTEM), "What the company needs back."),
     must("policy", Table(POLICY), "What holds for all systems that don't say otherwise."),
+    key("notify", Table(crate::notify::NOTIFY), "How people are told, and how they say that they have it."),
     key("scenarios", Named(SCENARIO), "Causes that are prepared for."),
     key("drills", Named(DRILL), "Rehearsals."),
 ];
 
 const ORGANISATION: &[Key] = &[
     must("name", Text, "Shown above every report."),
-    key("language", Word(&["en", "fr"]), "Language of texts. They come in English for now."),
+    key(
+        "language",
+        Word(&["en", "fr"]),
+        "Language of messages to people; en unless said. Reports come in English for now.",
+    ),
     key("review_every", Period, "How often a person looks through the plan."),
 ];
 const PERSON: &[Key] = &[
     must("name", Text, "As people say it."),
     key("role", Text, "What they are in the company."),
-    key("contact", Texts, "Ways to reach them, best first: mailto:, tel:, https:."),
+    key(
+        "contact",
+        Texts,
+        "Ways to reach them, best first: mailto:, tel:, webhook:NAME of notify.webhooks, https: of a page that takes texts.",
+    ),
+    key("language", Word(&["en", "fr"]), "The language of messages to them; the organisation's unless said."),
 ];
 const SITE: &[Key] = &[key("title", Text, "As people say it.")];
 const HOST: &[Key] = &[
@@ -291,7 +301,7 @@ const DRILL: &[Key] = &[
 ];
 
 /// The keys of a reference to a secret.
-const SECRET: &[Key] = &[
+pub(crate) const SECRET: &[Key] = &[
     key("env", Text, "An environment variable that holds it."),
     key("file", Text, "A file that holds it."),
     key("command", Command, "A command that prints it."),

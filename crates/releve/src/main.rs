@@ -10,6 +10,7 @@
 mod cli;
 #[cfg(feature = "demo")]
 mod demo;
+mod http;
 mod session;
 mod show;
 

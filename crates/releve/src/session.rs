@@ -3,6 +3,7 @@
 use crate::cli::Global;
 use crate::{Exit, Failure, show};
 use engine::keys::{Tried, With};
+use engine::notify::Notifier;
 use engine::vaults::{self, Absent, Opened, Opening, Secrets};
 use engine::{Error, Result};
 use jiff::Timestamp;
@@ -19,6 +20,7 @@ use vault::{Holder, Password, Repository, Store};
 const CREATE_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a verb works with.
+#[derive(Clone)]
 pub(crate) struct Session {
     pub(crate) plan: Plan,
     pub(crate) json: bool,
@@ -157,6 +159,12 @@ impl Session {
     #[expect(clippy::unused_self, reason = "what a verb works with comes from its session")]
     pub(crate) fn secrets(&self) -> &'static dyn Secrets {
         &Environment
+    }
+
+    /// Returns what tells people. `holder` is [`run_holder`](Self::run_holder).
+    pub(crate) fn notifier<'a>(&'a self, state: &'a State, holder: &'a str) -> Notifier<'a> {
+        let zone = jiff::tz::TimeZone::system();
+        Notifier { plan: &self.plan, secrets: self.secrets(), state, holder, now: Timestamp::now, zone }
     }
 
     fn opening<'a>(

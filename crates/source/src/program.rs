@@ -125,6 +125,15 @@ impl Program {
         running.judge(status)
     }
 
+    /// Runs it to its end, and gives it these words to read, all of which it must take. The error says what went wrong, with its last words.
+    pub fn tell(&self, words: Option<&[u8]>) -> Result<(), String> {
+        let Some(words) = words else { return self.run() };
+        let mut running = self.start(Stdio::piped())?;
+        running.write(words)?;
+        running.child.stdin = None;
+        running.end(self.within)
+    }
+
     /// Runs it to its end and returns what it printed, which must not be much.
     pub(crate) fn output(&self) -> Result<Vec<u8>, String> {
         let (printed, mut running) = self.printed(OUTPUT_BYTES_MAX)?;

@@ -37,6 +37,10 @@ pub enum Body {
     Immutability(Immutability),
     /// A vault's own host fetched what the others hold.
     Pull(Pulled),
+    /// A person was told something, or could not be.
+    Notification(Notified),
+    /// A person has acknowledged a message.
+    Acknowledgement(Acknowledged),
     /// The state was made anew from the vaults: what was before is unknown.
     Rebuilt {
         /// How many points the vaults hold.
@@ -226,6 +230,54 @@ pub struct KeyEvent {
     pub findings: Vec<String>,
     /// Why it did not work.
     pub failure: Option<String>,
+}
+
+/// What came of telling a person something. Never what signs an acknowledgement, nor an address that is a secret.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Notified {
+    /// Who.
+    pub person: String,
+    /// About what, in a line.
+    pub about: String,
+    /// The call that it belongs to; empty for a test.
+    pub call: String,
+    /// Each try, in order.
+    pub tries: Vec<Tried>,
+    /// Whether any of them was taken.
+    pub reached: bool,
+}
+
+/// One try to tell a person something by one way.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tried {
+    /// The way, as the plan writes it.
+    pub way: String,
+    /// What carried it, for a person; empty where nothing was tried.
+    pub through: String,
+    /// The message's id; empty where nothing was tried.
+    pub message: String,
+    /// `taken`, `failed`, `late` or `skipped`.
+    pub outcome: String,
+    /// Why it was not taken.
+    pub why: Option<String>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// That a person has acknowledged a message.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Acknowledged {
+    /// The message's id.
+    pub message: String,
+    /// Who.
+    pub person: String,
+    /// About what.
+    pub about: String,
+    /// `link` or `command`.
+    pub by: String,
 }
 
 /// One record.

@@ -9,6 +9,7 @@ mod error;
 mod inventory;
 mod kv;
 mod ledger;
+mod messages;
 mod runs;
 mod sqlite;
 
@@ -18,8 +19,9 @@ pub use kv::{
     Event, Expect, Grant, KEY_BYTES_MAX, Kv, Lease, Outcome, Revision, VALUE_BYTES_MAX, Versioned, Watch,
 };
 pub use ledger::{
-    Body, Check, Copied, Immutability, KeyEvent, Made, Pruned, Pulled, Record, Recovery, Repaired, RunLease,
-    State, Verification,
+    Acknowledged, Body, Check, Copied, Immutability, KeyEvent, Made, Notified, Pruned, Pulled, Record,
+    Recovery, Repaired, RunLease, State, Tried, Verification,
 };
+pub use messages::{Found, Message};
 pub use runs::Run;
 pub use sqlite::Sqlite;

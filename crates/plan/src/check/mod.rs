@@ -1,5 +1,6 @@
 //! What a plan means, and whether that can hold: references, order, promises.
 
+mod notify;
 mod promises;
 mod systems;
 mod vaults;
@@ -22,6 +23,7 @@ pub(crate) fn meaning(plan: &Plan, notes: &mut Notes) {
     check.copies();
     check.policy("policy", &plan.policy.vaults);
     check.keep();
+    check.notify();
     check.scenarios();
     check.drills();
     check.not_yet();
@@ -87,12 +89,8 @@ impl Checker<'_, '_> {
         for (name, person) in &plan.people {
             for (at, contact) in person.contact.iter().enumerate() {
                 let path = format!("people.{name}.contact.{at}");
-                let known = ["mailto:", "tel:", "https:"]
-                    .iter()
-                    .any(|scheme| contact.strip_prefix(scheme).is_some_and(|rest| !rest.trim().is_empty()));
-                let mail = contact.strip_prefix("mailto:").is_none_or(|mail| mail.contains('@'));
-                if !known || !mail {
-                    let help = "write mailto:name@example, tel:+33600000000 or https://…";
+                if crate::notify::Contact::parse(contact).is_none() {
+                    let help = "write mailto:name@example, tel:+33600000000, webhook:NAME of notify.webhooks or https://…";
                     self.error("bad-contact", &path, format!("`{contact}` is no way to reach someone"), help);
                 }
             }
@@ -207,7 +205,7 @@ impl Checker<'_, '_> {
             self.warn(
                 "not-supported-yet",
                 "organisation.language",
-                "French texts are not supported yet: they come in English",
+                "only messages to people come in French yet: all else comes in English",
                 "leave it",
             );
         }

@@ -11,6 +11,7 @@ mod base;
 mod design;
 mod diagnostics;
 mod files;
+mod notify;
 mod properties;
 mod reference;
 mod runbook;

@@ -1,6 +1,7 @@
 //! `releve agent`: the schedule of the plan.
 
 mod logs;
+pub(super) mod people;
 
 use super::backup;
 use crate::session::{Session, read_plan};
@@ -9,6 +10,7 @@ use crate::{Exit, Outcome};
 use engine::Watch;
 use jiff::Timestamp;
 use logs::Logs;
+use people::People;
 use plan::immutable::look_every;
 use plan::schedule::{History, due, due_in_step};
 use plan::{SystemName, VaultName, companions};
@@ -60,6 +62,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let watch = watch(&screen, options);
     // One run has no time to receive anything.
     let mut logs = (!options.once).then(|| Logs::keep(&current, &screen));
+    let mut people = (!options.once).then(|| People::keep(&current, &screen));
     let mut doubted = 0;
     while !stop.load(Relaxed) {
         let now_stamp = stamp_of(&session.plan_path);
@@ -71,6 +74,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                     current = copy(session, plan);
                     if logs.take().is_some() {
                         logs = Some(Logs::keep(&current, &screen));
+                    }
+                    if people.take().is_some() {
+                        people = Some(People::keep(&current, &screen));
                     }
                 }
                 Ok((None, diagnostics)) => {
@@ -103,6 +109,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         }
     }
     drop(logs);
+    drop(people);
     screen.line("agent stopped");
     Ok(Exit::Done)
 }

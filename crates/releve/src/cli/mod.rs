@@ -1,11 +1,13 @@
 //! What can be typed. A file for each verb.
 
+mod ack;
 mod agent;
 mod backup;
 mod check;
 mod immutable;
 mod init;
 mod key;
+mod notify;
 mod points;
 mod prune;
 mod pull;
@@ -86,6 +88,10 @@ enum Verb {
     Status(status::Options),
     /// Run the schedule of the plan until stopped
     Agent(agent::Options),
+    /// Tell people what happened and what to do, and see who can be reached
+    Notify(notify::Options),
+    /// Say that you have a message: what to type stands in it
+    Ack(ack::Options),
     /// What PostgreSQL calls to keep its WAL, and to get it back
     Wal(wal::Options),
     /// Look after what Relève remembers
@@ -143,6 +149,8 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
                 Verb::Undelete(options) => undelete::run(&session, &options),
                 Verb::Status(options) => status::run(&session, &options),
                 Verb::Agent(options) => agent::run(&session, &options),
+                Verb::Notify(options) => notify::run(&session, &options),
+                Verb::Ack(options) => ack::run(&session, &options),
                 Verb::Wal(options) => wal::run(&session, &options),
                 Verb::State(options) => state::run(&session, &options),
                 _ => Ok(Exit::Usage),

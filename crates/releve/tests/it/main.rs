@@ -21,6 +21,7 @@ mod killed;
 mod main_job;
 mod mariadb;
 mod mariadb_log;
+mod notify;
 mod oracle;
 mod pg_dump;
 mod postgres;

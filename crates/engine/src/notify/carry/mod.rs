@@ -1,0 +1,129 @@
+//! What carries a message along one way. Each try is bounded in time, and says why it failed without any secret.
+
+mod chat;
+mod mail;
+mod sms;
+
+use super::words::Text;
+use crate::vaults::Secrets;
+use plan::Secret;
+use plan::notify::{Carrier, Contact, Relay, Sms, Webhook};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+/// How much of a reason is kept, in characters.
+const WHY_MAX: usize = 300;
+/// What is shorter is no secret, and too common to be hidden.
+const SECRET_MIN: usize = 6;
+
+/// What came of a try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Came {
+    /// It was taken: from here on it is in other hands.
+    Taken,
+    /// It was not, and this is why.
+    Failed(String),
+    /// There was no answer in time. It may arrive all the same.
+    Late,
+}
+
+/// Gets secrets as texts, and remembers them.
+struct Pocket {
+    secrets: &'static dyn Secrets,
+    hidden: Vec<String>,
+}
+
+impl Pocket {
+    fn get(&mut self, secret: Option<&Secret>) -> Result<Option<String>, String> {
+        let Some(secret) = secret else { return Ok(None) };
+        let bytes = self.secrets.get(secret).map_err(|error| error.to_string())?;
+        let text = String::from_utf8(bytes).map_err(|_| "a secret for it is no text".to_owned())?;
+        // Of an address each part may be what lets one in.
+        self.hidden.extend(text.split(['/', '?', '&', '=', ' ', ':', '@']).map(str::to_owned));
+        self.hidden.push(text.clone());
+        Ok(Some(text))
+    }
+}
+
+/// What is to be done, with all that it takes: it goes to a thread of its own.
+enum Errand {
+    Mail(Relay, String),
+    Chat(Webhook),
+    Sms(Sms, String),
+    Page(String),
+}
+
+/// Carries a message along one way, by one carrier; returns what that is, for a person, and what came of it. What takes too long is left to
+/// itself: a server, a program, or a command that should have printed a secret.
+pub(super) fn carry(
+    contact: &Contact,
+    carrier: &Carrier<'_>,
+    text: &Text,
+    secrets: &'static dyn Secrets,
+    limit: Duration,
+) -> (String, Came) {
+    let (through, errand) = match (contact, carrier) {
+        (Contact::Mail(to), Carrier::Relay(_, relay)) => {
+            (format!("{}:{}", relay.host, relay.port()), Errand::Mail((*relay).clone(), to.clone()))
+        }
+        (Contact::Webhook(name), Carrier::Webhook(webhook)) => {
+            (format!("webhook {name}"), Errand::Chat((*webhook).clone()))
+        }
+        (Contact::Phone(number), Carrier::Sms(sms)) => {
+            let through = if sms.command.is_some() { "SMS command" } else { "SMS gateway" };
+            (through.to_owned(), Errand::Sms((*sms).clone(), number.clone()))
+        }
+        (Contact::Page(url), Carrier::Page) => ("page".to_owned(), Errand::Page(url.clone())),
+        _ => return (String::new(), Came::Failed("this goes by another way".to_owned())),
+    };
+    let text = text.clone();
+    let came = bounded(limit, move || {
+        // The token is the last part of it, with a link or without.
+        let token = text.short.rsplit(['/', ' ']).next().map(str::to_owned);
+        let mut pocket = Pocket { secrets, hidden: text.link.iter().cloned().chain(token).collect() };
+        let came = match &errand {
+            Errand::Mail(relay, to) => mail::send(relay, to, &text, &mut pocket, limit),
+            Errand::Chat(webhook) => chat::send(webhook, &text, &mut pocket, limit),
+            Errand::Sms(sms, number) => sms::send(sms, number, &text, &mut pocket, limit),
+            Errand::Page(url) => chat::page(url, &text, limit),
+        };
+        match came.unwrap_or_else(Came::Failed) {
+            Came::Failed(why) => Came::Failed(clean(&why, &pocket.hidden)),
+            came => came,
+        }
+    });
+    (through, came.unwrap_or(Came::Late))
+}
+
+/// Does something in a thread of its own, and waits for it as long as this; `None` if it took longer, or broke off.
+pub(super) fn bounded<T: Send + 'static>(
+    limit: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || sender.send(work()));
+    receiver.recv_timeout(limit).ok()
+}
+
+/// Makes a reason fit to be kept and shown: one line, not too long, without what must not be known.
+fn clean(why: &str, hidden: &[String]) -> String {
+    let mut why = why.to_owned();
+    let mut hidden: Vec<_> = hidden.iter().filter(|secret| secret.len() >= SECRET_MIN).collect();
+    hidden.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    for secret in hidden {
+        why = why.replace(secret.as_str(), "…");
+    }
+    super::words::line(&why, WHY_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_holds_no_secret_and_is_one_line() {
+        let hidden = ["https://hooks.example/T0KEN-1".to_owned(), "T0KEN-1".to_owned(), "x".to_owned()];
+        let why = clean("404 for https://hooks.example/T0KEN-1:\r\nno T0KEN-1 in box", &hidden);
+        assert_eq!(why, "404 for …: no … in box");
+    }
+}

@@ -1,0 +1,107 @@
+//! `releve notify send`: one after the other, until one has it.
+
+use super::{LOOK_EVERY, links, people, stop_on_signal, systems};
+use crate::cli::agent::people::said;
+use crate::session::Session;
+use crate::show::{self, Screen};
+use crate::{Exit, Outcome};
+use engine::Error;
+use engine::notify::{News, Standing};
+use jiff::{SignedDuration, Timestamp};
+use plan::{Period, SystemName};
+use serde_json::json;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// What `notify send` takes.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Without --wait the first one is told, and `releve agent` carries it on.\nExit status 1: with --wait nobody has answered; without it, the first one could not be reached."
+)]
+pub(super) struct Options {
+    /// To whom, one after the other
+    #[arg(required_unless_present = "system", conflicts_with = "system")]
+    people: Vec<String>,
+    /// To the owner of this system, then the deputy, then who leads incidents
+    #[arg(long)]
+    system: Option<String>,
+    /// What happened, in a sentence
+    #[arg(long, value_name = "TEXT")]
+    what: String,
+    /// What to do now, in a sentence
+    #[arg(long, value_name = "TEXT")]
+    todo: String,
+    /// How long they have to do it
+    #[arg(long, value_name = "TIME")]
+    by: Option<Period>,
+    /// How long each has to answer [default: the plan's notify.within]
+    #[arg(long, value_name = "TIME")]
+    within: Option<Period>,
+    /// Carry it on here, for so long at most, until somebody has answered
+    #[arg(long, value_name = "TIME")]
+    wait: Option<Period>,
+    /// This system is down: ways through it are skipped
+    #[arg(long, value_name = "SYSTEM")]
+    without: Vec<String>,
+}
+
+pub(super) fn run(session: &Session, options: &Options) -> Outcome {
+    let screen = Screen::new(session.json, true);
+    let state = session.state()?;
+    let holder = session.run_holder();
+    let notifier = session.notifier(&state, &holder);
+    let mut down = systems(session, &options.without)?;
+    let (people, about) = match &options.system {
+        Some(name) => {
+            let name = SystemName::from(name.as_str());
+            let system = session
+                .plan
+                .systems
+                .get(&name)
+                .ok_or_else(|| Error::new(format!("there is no system `{name}` in the plan")))?;
+            // What is told of is what is down.
+            down.insert(name.clone());
+            (notifier.people_of(&name)?, system.title(&name).to_owned())
+        }
+        None => (people(session, &options.people)?, options.what.clone()),
+    };
+    let now = Timestamp::now();
+    let by = options.by.and_then(|by| now.checked_add(SignedDuration::try_from(by.0).ok()?).ok());
+    let news = News {
+        about: about.as_str().into(),
+        what: options.what.as_str().into(),
+        todo: options.todo.as_str().into(),
+        by,
+    };
+    let name = format!("send-{}-{}", now.as_millisecond(), std::process::id());
+    let stop = stop_on_signal()?;
+    let _links = options.wait.and_then(|_| links(session, &screen));
+    notifier.begin(&name, people, &news, options.within.map(|within| within.0), &down)?;
+    let until = Instant::now() + options.wait.map_or(Duration::ZERO, |wait| wait.0);
+    let mut last = String::new();
+    let standing = loop {
+        let standing = notifier.advance(&name)?;
+        let text = said(&standing);
+        if text != last {
+            screen.line(&text);
+            last = text;
+        }
+        let is_over = !matches!(standing, Standing::Waiting { .. });
+        if is_over || Instant::now() >= until || stop.load(Relaxed) {
+            break standing;
+        }
+        std::thread::park_timeout(LOOK_EVERY);
+    };
+    // Whoever answers later than that is still heard: the agent carries it on.
+    if matches!(standing, Standing::Answered { .. }) {
+        notifier.end(&name)?;
+    }
+    if session.json {
+        show::print_json(&json!({ "call": name, "standing": standing }));
+    }
+    Ok(match standing {
+        Standing::Answered { .. } => Exit::Done,
+        Standing::Waiting { .. } if options.wait.is_none() => Exit::Done,
+        Standing::Waiting { .. } | Standing::Nobody => Exit::Finding,
+    })
+}
