@@ -51,7 +51,11 @@ pub(crate) fn programs(cluster: &Postgres, script: &str) -> String {
     }
     std::fs::remove_file(bin.join("pg_dump")).unwrap();
     let real = real.join("pg_dump");
-    let version = "case $1 in --version) exec $REAL --version;; esac";
+    // It is asked who it is before it is used.
+    let version = match script.contains("--version") {
+        true => "",
+        false => "case $1 in --version) exec $REAL --version;; esac",
+    };
     let text = format!("#!/bin/sh\nREAL={}\n{version}\n{script}\n", real.display());
     std::fs::write(bin.join("pg_dump"), text).unwrap();
     std::fs::set_permissions(bin.join("pg_dump"), PermissionsExt::from_mode(0o755)).unwrap();

@@ -202,7 +202,8 @@ fn write_system(out: &mut String, system: &Proposed, host: &str) {
     let actions = [("stop", &system.stop), ("start", &system.start)];
     let actions: Vec<_> = actions
         .iter()
-        .filter_map(|(verb, unit)| Some(format!("{verb} = {{ service = {} }}", text(unit.as_ref()?))))
+        .filter_map(|(verb, unit)| Some((verb, unit.as_ref().filter(|unit| !unit.trim().is_empty())?)))
+        .map(|(verb, unit)| format!("{verb} = {{ service = {} }}", text(unit)))
         .collect();
     if !actions.is_empty() {
         let _ = writeln!(lines, "recover = {{ {} }}", actions.join(", "));
