@@ -26,8 +26,8 @@ use std::path::{Path, PathBuf};
     after_help = "Examples:\n  releve recover --dry-run                        what would happen\n  releve recover --scenario ransomware            everything, after a cyberattack\n  \
     releve recover shop --before 2026-11-23T12:00+01:00\n  releve recover --to /mnt/look                   beside, touching nothing\n  \
     releve recover --show                           what was begun and not ended\n\n\
-    Killed at any instant, it goes on where it was when the same command is given again, within a day; later with --resume. A step that must not be\n    \
-    done twice and was under way then waits for a person's word.\n\n\
+    Killed at any instant, it goes on where it was when the same command is given again, within a day; later with --resume. A step that must not be done \
+    twice and was under way then waits for a person's word.\n\n\
     Needs this program, the plan and the vaults' secrets; nothing of the dead server.\n\
     Exit status 1: something could not be given back or nobody confirmed a step; 2: a system isn't back."
 )]
