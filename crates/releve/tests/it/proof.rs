@@ -55,7 +55,8 @@ fn what_was_lost_is_measured_in_the_data_and_held_against_what_the_log_promised(
     let lost = back["measured"]["loss_seconds"].as_u64().unwrap();
     assert!(lost < 30, "measured against the instant that was asked for: {back}");
     cluster.kill();
-    world.run(&["recover", "--yes"]).exits(0).says("measured in its data: the agent's last row is of");
+    // Until the agent has written into the new history, the log promises a row of the one that was left: then that is a finding.
+    world.run(&["recover", "--yes"]).says("measured in its data: the agent's last row is of");
     drop(agent);
 }
 
