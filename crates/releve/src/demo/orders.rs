@@ -170,8 +170,9 @@ impl Cluster {
                 "-D",
             ],
         )?;
+        // What a killed server shares lies in its own folder, and goes with it.
         let settings = format!(
-            "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_slot_wal_keep_size = '1GB'\n",
+            "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_slot_wal_keep_size = '1GB'\ndynamic_shared_memory_type = mmap\n",
             cluster.socket.display()
         );
         let path = cluster.data.join("postgresql.conf");
