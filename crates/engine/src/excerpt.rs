@@ -83,7 +83,7 @@ pub fn excerpt(
     let cutter = source.excerpts().ok_or_else(|| Error::new("nothing of it can be had as SQL"))?;
     let to = room.root();
     // Hundreds of gigabytes are not fetched for a server that can't run here.
-    let surveyed = hands.survey.points.iter().find(|surveyed| surveyed.point.id == entry.choice.point.id);
+    let surveyed = hands.survey.point(&entry.choice.point.id);
     let point = &surveyed.ok_or_else(|| Error::new("the point has vanished"))?.point;
     let vaults: Vec<_> =
         hands.vaults.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use vault::restore::RestoreReport;
 
 pub use measure::Measured;
-pub use open::{Left, Open, Wish, look, wish_of};
+pub use open::{Left, Open, Wish, carried_out_by, look, wish_of};
 pub use step::Told;
 use step::run;
 

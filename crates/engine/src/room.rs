@@ -44,9 +44,7 @@ pub fn log_files(
     spool: &Path,
 ) -> Vec<(String, u64)> {
     let newest = survey.log(name);
-    let tree = newest.as_ref().and_then(|newest| {
-        survey.points.iter().find(|surveyed| surveyed.point.id == newest.id).map(|found| found.point.tree)
-    });
+    let tree = newest.as_ref().and_then(|newest| Some(survey.point(&newest.id)?.point.tree));
     let holds = |opened: &&Opened| newest.as_ref().is_some_and(|log| log.vaults.contains(&opened.name));
     let repositories = vaults.iter().filter(holds).filter_map(|opened| opened.repository.as_ref().ok());
     let files = tree.and_then(|tree| repositories.filter_map(|vault| files_of(vault, &tree).ok()).next());

@@ -57,6 +57,12 @@ pub fn survey(vaults: &[Opened]) -> Survey {
 }
 
 impl Survey {
+    /// Returns the point of this id.
+    #[must_use]
+    pub fn point(&self, id: &str) -> Option<&Surveyed> {
+        self.points.iter().find(|surveyed| surveyed.point.id == id)
+    }
+
     /// Sets the vaults aside that another machine than this one pulls and that don't answer here: that is no fault.
     #[must_use]
     pub fn from(mut self, plan: &Plan, machine: &str) -> Self {

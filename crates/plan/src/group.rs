@@ -77,6 +77,8 @@ pub(crate) struct Member<'a> {
 /// What one system of a group is brought back to.
 pub(crate) struct Aligned {
     pub(crate) wanted: Wanted,
+    /// The instant of its group.
+    pub(crate) instant: Timestamp,
     /// What it could be brought back to by itself.
     pub(crate) alone: Timestamp,
 }
@@ -134,7 +136,7 @@ pub(crate) fn align(
                 Wanted::Id(nearest.id.clone())
             }
         };
-        choices.insert(member.name.clone(), Aligned { wanted, alone: *reach });
+        choices.insert(member.name.clone(), Aligned { wanted, instant, alone: *reach });
     }
     let (first, last) = (reached.iter().min()?, reached.iter().max()?);
     let group = Group {

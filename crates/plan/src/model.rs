@@ -253,6 +253,16 @@ pub struct Action {
     pub repeatable: bool,
 }
 
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.service, &self.command) {
+            (Some(service), _) => write!(f, "service {service}"),
+            (None, Some(command)) => f.write_str(&command.join(" ")),
+            (None, None) => f.write_str("nothing"),
+        }
+    }
+}
+
 /// How it is known that a system works. Exactly one of the first five.
 #[derive(Debug, Clone, Serialize, Deserialize, Default, PartialEq)]
 #[serde(default)]
@@ -410,6 +420,12 @@ impl Plan {
             prune: self.policy.prune.clone(),
             verify: self.policy.verify.clone(),
         }
+    }
+
+    /// Returns whether a system runs on a machine.
+    #[must_use]
+    pub fn runs_on(&self, system: &System, machine: &str) -> bool {
+        self.machine_name(&system.host) == machine
     }
 
     /// Returns whether a machine writes to a vault: into one that a host pulls, that host alone does.

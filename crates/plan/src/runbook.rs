@@ -171,18 +171,14 @@ pub enum StepKind {
 
 impl std::fmt::Display for StepKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let action = |action: &Action| match (&action.service, &action.command) {
-            (Some(service), _) => format!("service {service}"),
-            (None, command) => command.as_deref().unwrap_or_default().join(" "),
-        };
         match self {
             Self::Ask { text, .. } => f.write_str(text),
             Self::Isolate(host) => write!(f, "cut {host} off the network"),
-            Self::Stop(what) => write!(f, "stop: {}", action(what)),
+            Self::Stop(what) => write!(f, "stop: {what}"),
             Self::Restore => f.write_str("put its data back"),
             Self::First => f.write_str("put back what it needs to start"),
             Self::Rest => f.write_str("put back the rest of its data"),
-            Self::Start(what) => write!(f, "start: {}", action(what)),
+            Self::Start(what) => write!(f, "start: {what}"),
             Self::Open => f.write_str("wait until its database takes writes"),
             Self::Check(check) => write!(f, "check: {check}"),
             Self::Inspect => f.write_str("look through its data for damage"),
@@ -262,13 +258,12 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         let log = available.log.as_ref();
         let mut choice = match choose(&available.points, wanted, input.now) {
             Ok(mut choice) => {
-                let group = book.groups.iter().find(|group| group.systems.contains(&name));
-                if let Some((group, aligned)) = group.zip(aligned) {
-                    let alone = match aligned.alone > group.instant {
+                if let Some(aligned) = aligned {
+                    let alone = match aligned.alone > aligned.instant {
                         true => format!("; by itself it could come back to {:.0}", aligned.alone),
                         false => String::new(),
                     };
-                    choice.reasons = vec![format!("its group comes back to {:.0}{alone}", group.instant)];
+                    choice.reasons = vec![format!("its group comes back to {:.0}{alone}", aligned.instant)];
                 }
                 choice.reasons.extend(elsewhere);
                 choice

@@ -57,12 +57,20 @@ pub(crate) fn each<N>(
     json: bool,
     names: &[N],
     called: &str,
-    mut one: impl FnMut(&N) -> (Exit, serde_json::Value),
+    one: impl FnMut(&N) -> (Exit, serde_json::Value),
+) -> Exit {
+    all(json, called, names.iter().map(one))
+}
+
+/// Prints the documents of several together with `--json`, and returns the worst of what became of them.
+pub(crate) fn all(
+    json: bool,
+    called: &str,
+    results: impl IntoIterator<Item = (Exit, serde_json::Value)>,
 ) -> Exit {
     let mut worst = Exit::Done;
     let mut documents = Vec::new();
-    for name in names {
-        let (exit, document) = one(name);
+    for (exit, document) in results {
         worst = worst.worse(exit);
         documents.push(document);
     }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
-use vault::{Content, Meta, Node, NodeKind, Timestamp, Unread};
+use vault::{Content, Timestamp, Unread};
 
 /// How long a program may go on after it has closed its output.
 const GRACE: Duration = Duration::from_secs(60);
@@ -53,18 +53,12 @@ impl Command {
 impl Source for Command {
     /// Starts nothing yet: `dump` runs when the backup opens the file.
     fn capture(&self, _scratch: &Path, now: Timestamp) -> Result<Capture> {
-        let meta = Meta { mode: 0o600, mtime: now, atime: now, ctime: now, links: 1, ..Meta::default() };
-        let kind = NodeKind::File { size: 0, content: Vec::new(), sparse: false };
-        let node = Node { name: self.name.clone().into_bytes(), meta, kind };
         let dump = Dump { program: self.dump.clone(), path: self.path(), was_opened: AtomicBool::new(false) };
-        Ok(Capture::new(Lone { chain: vec![node], stream: dump }, vec![self.path()]))
+        Ok(Capture::new(Lone::streamed(&self.name, now, dump), vec![self.path()]))
     }
 
     fn landing(&self, to: Option<&Path>) -> Landing {
-        match to {
-            Some(to) => Landing::Final(to.to_owned()),
-            None => Landing::Staging { near: None },
-        }
+        Landing::fed(to)
     }
 
     fn put_back(

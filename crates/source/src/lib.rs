@@ -293,6 +293,13 @@ pub enum Landing {
     },
 }
 
+impl Landing {
+    /// Returns where what is fed to a program comes back: beside, as it is, and else wherever there is room.
+    fn fed(to: Option<&Path>) -> Self {
+        to.map_or(Self::Staging { near: None }, |to| Self::Final(to.to_owned()))
+    }
+}
+
 /// What [`Source::put_back`] did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PutBack {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use vault::{Content, Input, Node, Unread};
+use vault::{Content, Input, Meta, Node, NodeKind, Timestamp, Unread};
 
 /// One file, with the directories above it.
 pub(crate) struct Lone<S> {
@@ -28,6 +28,13 @@ pub(crate) trait Stream: Send + Sync {
 }
 
 impl<S> Lone<S> {
+    /// Returns a file at the root that there is only while it is read.
+    pub(crate) fn streamed(name: &str, now: Timestamp, stream: S) -> Self {
+        let meta = Meta { mode: 0o600, mtime: now, atime: now, ctime: now, links: 1, ..Meta::default() };
+        let kind = NodeKind::File { size: 0, content: Vec::new(), sparse: false };
+        Self { chain: vec![Node { name: name.as_bytes().to_vec(), meta, kind }], stream }
+    }
+
     /// Returns the entry of the chain at `path`, and the one below it.
     fn depth(&self, path: &Path) -> io::Result<usize> {
         let depth = path.components().count();

@@ -536,6 +536,11 @@ fn record_key(number: u64) -> String {
     format!("record/{number:012}")
 }
 
+/// Returns a value as it is stored; `doing` is what can't be done where it can't be.
+pub(crate) fn json(doing: &str, value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::new(doing, crate::Kind::Unstorable(error.to_string())))
+}
+
 pub(crate) fn parse<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
     serde_json::from_slice(value).map_err(|error| Error::corrupt(key, error.to_string()))
 }

@@ -3,12 +3,15 @@
 //! Both are facts that change, so they stand beside the records; what happened is recorded as well. Neither holds a secret: what an
 //! acknowledgement is signed with, and the signature, are never here.
 
+use crate::ledger::{json, parse};
 use crate::{Error, Expect, Kind, Outcome, Result, Revision, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 const MESSAGES: &str = "message/";
 const CALLS: &str = "call/";
+/// What is being done, for errors.
+const NOTE: &str = "note a message";
 
 /// A message to one person by one way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -43,22 +46,23 @@ impl State {
 
     /// Notes a message that is about to be sent. That its name is taken already is an error.
     pub fn add_message(&self, id: &str, message: &Message) -> Result<()> {
-        match self.kv().put(&format!("{MESSAGES}{id}"), &written(message)?, Expect::Absent)? {
+        match self.kv().put(&format!("{MESSAGES}{id}"), &json(NOTE, message)?, Expect::Absent)? {
             Outcome::Done(_) => Ok(()),
-            Outcome::Conflict(_) => Err(Error::new("note a message", Kind::Busy)),
+            Outcome::Conflict(_) => Err(Error::new(NOTE, Kind::Busy)),
         }
     }
 
     /// Notes that a message was acknowledged; `false` if somebody changed it meanwhile, and nothing was noted.
     pub fn set_message(&self, id: &str, message: &Message, stands: Revision) -> Result<bool> {
-        let put = self.kv().put(&format!("{MESSAGES}{id}"), &written(message)?, Expect::Revision(stands))?;
+        let put =
+            self.kv().put(&format!("{MESSAGES}{id}"), &json(NOTE, message)?, Expect::Revision(stands))?;
         Ok(matches!(put, Outcome::Done(_)))
     }
 
     /// Forgets the messages that expired before this instant.
     pub fn forget_messages(&self, before: Timestamp) -> Result<()> {
         for (key, versioned) in self.kv().list(MESSAGES)? {
-            let message: Message = read(&key, &versioned.value)?;
+            let message: Message = parse(&key, &versioned.value)?;
             if message.expires < before {
                 let _ = self.kv().delete(&key, Expect::Revision(versioned.revision))?;
             }
@@ -85,7 +89,7 @@ impl State {
         stands: Option<Revision>,
     ) -> Result<Option<Revision>> {
         let expect = stands.map_or(Expect::Absent, Expect::Revision);
-        Ok(match self.kv().put(&format!("{CALLS}{name}"), &written(call)?, expect)? {
+        Ok(match self.kv().put(&format!("{CALLS}{name}"), &json(NOTE, call)?, expect)? {
             Outcome::Done(revision) => Some(revision),
             Outcome::Conflict(_) => None,
         })
@@ -99,15 +103,6 @@ impl State {
 
     fn fact<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<Found<T>>> {
         let Some(versioned) = self.kv().get(key)? else { return Ok(None) };
-        Ok(Some(Found { value: read(key, &versioned.value)?, revision: versioned.revision }))
+        Ok(Some(Found { value: parse(key, &versioned.value)?, revision: versioned.revision }))
     }
-}
-
-fn written<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value)
-        .map_err(|error| Error::new("note a message", Kind::Unstorable(error.to_string())))
-}
-
-fn read<T: serde::de::DeserializeOwned>(key: &str, value: &[u8]) -> Result<T> {
-    serde_json::from_slice(value).map_err(|error| Error::corrupt(key, error.to_string()))
 }

@@ -2,13 +2,15 @@
 //!
 //! A run exists from the instant its head is there, which is written last; what a process that died before has left counts for nothing.
 
-use crate::ledger::parse;
+use crate::ledger::{json, parse};
 use crate::{Error, Expect, Kind, Outcome, Result, State, VALUE_BYTES_MAX};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 const HEAD: &str = "recovery/head/";
+/// What is being done, for errors.
+const NOTE: &str = "note a recovery";
 
 /// A recovery that was begun and hasn't come to its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -59,8 +61,7 @@ impl State {
             let _ = self.kv().put(&part_key(&run.id, at), part, Expect::Any)?;
         }
         let head = Run { parts: parts.len(), ..run.clone() };
-        let json = serde_json::to_vec(&head).map_err(|error| unstorable(&error))?;
-        match self.kv().put(&format!("{HEAD}{}", run.id), &json, Expect::Absent)? {
+        match self.kv().put(&format!("{HEAD}{}", run.id), &json(NOTE, &head)?, Expect::Absent)? {
             Outcome::Done(_) => Ok(Ok(())),
             Outcome::Conflict(_) => Ok(Err(head)),
         }
@@ -89,18 +90,13 @@ impl State {
 
     /// Notes something of a run under a name, over what was there.
     pub fn note_recovery(&self, id: &str, name: &str, note: &impl Serialize) -> Result<()> {
-        let json = serde_json::to_vec(note).map_err(|error| unstorable(&error))?;
-        let _ = self.kv().put(&note_key(id, name), &json, Expect::Any)?;
+        let _ = self.kv().put(&note_key(id, name), &json(NOTE, note)?, Expect::Any)?;
         Ok(())
     }
 
-    /// Returns the notes of a run whose names begin with `prefix`, by the rest of their names.
-    pub fn recovery_notes<T: serde::de::DeserializeOwned>(
-        &self,
-        id: &str,
-        prefix: &str,
-    ) -> Result<BTreeMap<String, T>> {
-        let before = note_key(id, prefix);
+    /// Returns the notes of a run, by their names.
+    pub fn recovery_notes<T: serde::de::DeserializeOwned>(&self, id: &str) -> Result<BTreeMap<String, T>> {
+        let before = note_key(id, "");
         let notes = self.kv().list(&before)?.into_iter().map(|(key, note)| {
             let name = key.strip_prefix(&before).unwrap_or_default().to_owned();
             Ok((name, parse(&key, &note.value)?))
@@ -125,8 +121,4 @@ fn part_key(id: &str, at: usize) -> String {
 
 fn note_key(id: &str, name: &str) -> String {
     format!("recovery/run/{id}/note/{name}")
-}
-
-fn unstorable(error: &serde_json::Error) -> Error {
-    Error::new("note a recovery", Kind::Unstorable(error.to_string()))
 }

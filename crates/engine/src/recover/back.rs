@@ -21,8 +21,7 @@ pub(crate) fn put_back(
 ) -> Result<(RestoreReport, Vec<PathBuf>, f64)> {
     let begun = Instant::now();
     let id = &entry.choice.point.id;
-    let surveyed = hands.survey.points.iter().find(|surveyed| &surveyed.point.id == id);
-    let point = &surveyed.ok_or_else(|| Error::new(format!("point {id} has vanished")))?.point;
+    let point = &hands.survey.point(id).ok_or_else(|| Error::new(format!("point {id} has vanished")))?.point;
     // Those that hold the point come first; another may still hold most of its blobs.
     let mut opened: Vec<&Opened> = hands.vaults.iter().collect();
     opened.sort_by_key(|opened| {
@@ -140,8 +139,8 @@ fn bring_log(
     hands: &Hands<'_>,
     system: &SystemName,
 ) -> Result<()> {
-    let surveyed = hands.survey.points.iter().find(|surveyed| surveyed.point.id == replay.log);
-    let point = &surveyed.ok_or_else(|| Error::new(format!("log {} has vanished", replay.log)))?.point;
+    let vanished = || Error::new(format!("log {} has vanished", replay.log));
+    let point = &hands.survey.point(&replay.log).ok_or_else(vanished)?.point;
     hands.observer.event(Some(system), &format!("restoring its log, to {}", replay.until));
     let is_wanted: IsFirst =
         Arc::new(move |path| path.file_name().and_then(|name| name.to_str()).is_some_and(&wants));

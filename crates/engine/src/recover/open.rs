@@ -72,13 +72,7 @@ impl<'a> Open<'a> {
 
     /// Goes on with one. An error if somebody carries it out, or if the plan no longer says what its steps do.
     pub fn resume(state: &'a State, run: Run, plan: &Plan, holder: &str) -> Result<(Self, Left)> {
-        if let Some(other) = state.who_runs(&lease_name(&run), holder)? {
-            return Err(Error::new(format!(
-                "the recovery that began at {} is being carried out ({other})",
-                run.started
-            ))
-            .help("wait for it, or stop that process first"));
-        }
+        idle(state, &run, holder, "wait for it, or stop that process first")?;
         let lease = take(state, &run, holder)?;
         let mut left = look(state, &run)?;
         for step in &left.book.steps {
@@ -99,13 +93,7 @@ impl<'a> Open<'a> {
 
     /// Forgets an open recovery. An error if somebody carries it out.
     pub fn forget(state: &State, run: &Run, holder: &str) -> Result<()> {
-        if let Some(other) = state.who_runs(&lease_name(run), holder)? {
-            return Err(Error::new(format!(
-                "the recovery that began at {} is being carried out ({other})",
-                run.started
-            ))
-            .help("stop that process first"));
-        }
+        idle(state, run, holder, "stop that process first")?;
         Ok(state.end_recovery(run)?)
     }
 
@@ -140,7 +128,7 @@ pub fn look(state: &State, run: &Run) -> Result<Left> {
     };
     let book: Runbook =
         serde_json::from_slice(&state.recovery_book(run)?).map_err(|error| unread(error.to_string()))?;
-    let notes: BTreeMap<String, Note> = state.recovery_notes(&run.id, "")?;
+    let notes: BTreeMap<String, Note> = state.recovery_notes(&run.id)?;
     let mut before = Before { states: vec![StepState::Waiting; book.steps.len()], ..Before::default() };
     for (name, note) in notes {
         let at: usize = name.parse().map_err(|_| unread(format!("{name} is no step")))?;
@@ -158,6 +146,23 @@ pub fn look(state: &State, run: &Run) -> Result<Left> {
 #[must_use]
 pub fn wish_of(run: &Run) -> Option<Wish> {
     serde_json::from_str(&run.wish).ok()
+}
+
+/// Returns who carries out a recovery, unless he is known to be dead; `us` is how we would be called.
+pub fn carried_out_by(state: &State, run: &Run, us: &str) -> Result<Option<String>> {
+    Ok(state.who_runs(&lease_name(run), us)?)
+}
+
+/// An error, with this way out, if somebody carries it out.
+fn idle(state: &State, run: &Run, us: &str, help: &str) -> Result<()> {
+    match carried_out_by(state, run, us)? {
+        None => Ok(()),
+        Some(other) => Err(Error::new(format!(
+            "the recovery that began at {} is being carried out ({other})",
+            run.started
+        ))
+        .help(help)),
+    }
 }
 
 fn lease_name(run: &Run) -> String {

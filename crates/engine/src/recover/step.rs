@@ -52,7 +52,7 @@ pub(super) fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told
             }
         }
         StepKind::Stop(action) => {
-            observer.event(name, &format!("stopping ({})", describe(action)));
+            observer.event(name, &format!("stopping ({action})"));
             // On the day it is mostly dead already, and a unit that isn't there can't be stopped: said, and gone on.
             if let Err(error) = act(action, "stop") {
                 observer.event(name, &format!("could not be stopped: {error}"));
@@ -73,7 +73,7 @@ pub(super) fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told
             (told.restored, told.unchanged, told.bytes) = (report.restored, report.unchanged, report.bytes);
         }
         StepKind::Start(action) => {
-            observer.event(name, &format!("starting ({})", describe(action)));
+            observer.event(name, &format!("starting ({action})"));
             act(action, "start")?;
         }
         StepKind::Open => {
@@ -120,14 +120,6 @@ pub(super) fn run(step: &Step, book: &Runbook, hands: &Hands<'_>) -> Result<Told
         }
     }
     Ok(told)
-}
-
-fn describe(action: &Action) -> String {
-    match (&action.service, &action.command) {
-        (Some(service), _) => format!("service {service}"),
-        (None, Some(command)) => command.join(" "),
-        (None, None) => "nothing".into(),
-    }
 }
 
 /// Stops or starts a system.

@@ -3,6 +3,7 @@
 use super::{Notify, Relay, Webhook};
 use crate::{PersonName, Plan, SystemName, WebhookName};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::IpAddr;
 
 /// One way to reach a person, as the plan writes it.
@@ -69,6 +70,19 @@ pub enum Carrier<'p> {
     Sms(&'p super::Sms),
     /// Nothing between: the page is asked itself.
     Page,
+}
+
+/// As a person calls it; a chat room by its kind.
+impl fmt::Display for Carrier<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Relay(_, relay) => write!(f, "{}:{}", relay.host, relay.port()),
+            Self::Webhook(webhook) => f.write_str(&format!("{:?}", webhook.kind).to_lowercase()),
+            Self::Sms(sms) if sms.command.is_some() => f.write_str("SMS command"),
+            Self::Sms(_) => f.write_str("SMS gateway"),
+            Self::Page => f.write_str("page"),
+        }
+    }
 }
 
 /// One way to a person, and what can carry a message along it.

@@ -44,18 +44,12 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|error| engine::Error::new(error.to_string()))?;
-    }
-    let reload = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(SIGHUP, Arc::clone(&reload))
-        .map_err(|error| engine::Error::new(error.to_string()))?;
+    let stop = super::raised_by(&[SIGINT, SIGTERM])?;
+    let reload = super::raised_by(&[SIGHUP])?;
     let state = session.state()?;
     // It prints no document, so its words are all there is, with --json too.
     let screen = Arc::new(Screen::new(false, true));
-    let mut current = copy(session, session.plan.clone());
+    let mut current = session.clone();
     let mut stamp = stamp_of(&session.plan_path);
     let mut exit = Exit::Done;
     screen.line(&whose(&current));
@@ -71,7 +65,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             match read_plan(&session.plan_path).map(|parsed| (parsed.plan, parsed.diagnostics)) {
                 Ok((Some(plan), _)) => {
                     screen.line("the plan has changed: taken over");
-                    current = copy(session, plan);
+                    current = Session { plan, ..session.clone() };
                     if logs.take().is_some() {
                         logs = Some(Logs::keep(&current, &screen));
                     }
@@ -117,7 +111,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
 /// Says for whom the agent works: one that works for nobody is mostly a name that the plan writes otherwise.
 fn whose(session: &Session) -> String {
     let (plan, machine) = (&session.plan, &session.holder.hostname);
-    let here = plan.systems.values().filter(|system| plan.machine_name(&system.host) == machine).count();
+    let here = plan.systems.values().filter(|system| plan.runs_on(system, machine)).count();
     let all = plan.systems.len();
     match here {
         0 => format!(
@@ -165,16 +159,6 @@ fn pause(stop: &AtomicBool, time: Duration) {
     }
 }
 
-fn copy(session: &Session, plan: plan::Plan) -> Session {
-    Session {
-        plan,
-        json: session.json,
-        holder: session.holder.clone(),
-        plan_path: session.plan_path.clone(),
-        state_dir: session.state_dir.clone(),
-    }
-}
-
 /// Does the first thing that is due; `None` if nothing is.
 fn work(
     session: &Session,
@@ -188,7 +172,7 @@ fn work(
         .plan
         .systems
         .iter()
-        .filter(|(_, system)| session.plan.machine_name(&system.host) == session.holder.hostname)
+        .filter(|(_, system)| session.plan.runs_on(system, &session.holder.hostname))
         .map(|(name, system)| {
             let every = session.plan.policy_of(system).every;
             // What belongs together and runs on several machines is captured at the same instants everywhere.

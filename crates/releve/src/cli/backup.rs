@@ -32,27 +32,17 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let systems = session.systems(&options.systems)?;
     let state = session.state()?;
     let screen = Screen::new(session.json, false);
-    let mut worst = Exit::Done;
-    let mut documents = Vec::new();
-    for group in grouped(&session.plan, &systems) {
-        let group = with_companions(session, group);
-        for (exit, document) in together(session, &state, &screen, &group, None) {
-            worst = worst.worse(exit);
-            documents.push(document);
-        }
-    }
-    if session.json {
-        show::print_json(&json!({ "systems": documents }));
-    }
-    Ok(worst)
+    let groups = grouped(&session.plan, &systems).into_iter();
+    let made =
+        groups.flat_map(|group| together(session, &state, &screen, &with_companions(session, group), None));
+    Ok(show::all(session.json, "systems", made))
 }
 
 /// Adds to systems of one group the rest of it that runs on this machine.
 pub(super) fn with_companions(session: &Session, mut group: Vec<SystemName>) -> Vec<SystemName> {
     let plan = &session.plan;
     let here = |name: &SystemName| {
-        let host = plan.systems.get(name).map(|system| &system.host);
-        host.is_some_and(|host| plan.machine_name(host) == session.holder.hostname)
+        plan.systems.get(name).is_some_and(|system| plan.runs_on(system, &session.holder.hostname))
     };
     let all = group.first().map_or_else(BTreeSet::new, |first| companions(plan, first));
     let more: Vec<_> = all.into_iter().filter(|name| !group.contains(name) && here(name)).collect();

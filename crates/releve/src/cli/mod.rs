@@ -25,6 +25,8 @@ use crate::session::Session;
 use crate::{Exit, Outcome};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Gets a company back to work after its server crashes.
 ///
@@ -157,4 +159,14 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
             }
         }
     }
+}
+
+/// Returns what is raised when one of these signals comes.
+pub(crate) fn raised_by(signals: &[i32]) -> engine::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in signals {
+        signal_hook::flag::register(*signal, Arc::clone(&flag))
+            .map_err(|error| engine::Error::new(error.to_string()))?;
+    }
+    Ok(flag)
 }

@@ -411,6 +411,5 @@ fn find<'a>(
             });
         }
     };
-    let point = survey.points.iter().find(|surveyed| surveyed.point.id == id);
-    point.map(|point| (id, point)).ok_or_else(|| Error::new("the point has vanished"))
+    survey.point(&id).map(|point| (id, point)).ok_or_else(|| Error::new("the point has vanished"))
 }

@@ -146,7 +146,7 @@ fn fetch(session: &Session, name: &SystemName, file: &str, path: &Path) -> Outco
     };
     let vaults = session.open_all(Absent::Refuse, None);
     let survey = survey(&vaults);
-    let newest = survey.log(name).and_then(|log| survey.points.iter().find(|point| point.point.id == log.id));
+    let newest = survey.log(name).and_then(|log| survey.point(&log.id));
     let Some(newest) = newest else {
         let error = Error::new(format!("no log of {name} is in any vault"));
         return match survey.unreachable.is_empty() {

@@ -172,20 +172,17 @@ restore_point = "latest"
         ))
     }
 
+    fn releve(&self) -> Result<Command, Failed> {
+        let program = std::env::current_exe().map_err(io("find this program"))?;
+        let mut command = Command::new(program);
+        command.arg("--plan").arg(&self.plan).arg("--state").arg(&self.state).stdin(Stdio::null());
+        Ok(command)
+    }
+
     /// Runs `releve` and returns its JSON; another exit status than these is a failure, with what it said.
     pub(super) fn run(&self, arguments: &[&str], fine: &[i32]) -> Result<Value, Failed> {
-        let program = std::env::current_exe().map_err(io("find this program"))?;
         let typed = format!("releve {}", arguments.join(" "));
-        let output = Command::new(program)
-            .arg("--plan")
-            .arg(&self.plan)
-            .arg("--state")
-            .arg(&self.state)
-            .arg("--json")
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(io(&typed))?;
+        let output = self.releve()?.arg("--json").args(arguments).output().map_err(io(&typed))?;
         let said = || {
             let told = serde_json::from_slice(&output.stdout).unwrap_or_default();
             let mut said = failures(&told);
@@ -205,17 +202,7 @@ restore_point = "latest"
 
     /// Starts the agent of the server, which carries what happens in its database into the vaults.
     pub(super) fn start_agent(&self) -> Result<Agent, Failed> {
-        let program = std::env::current_exe().map_err(io("find this program"))?;
-        let agent = Command::new(program)
-            .arg("--plan")
-            .arg(&self.plan)
-            .arg("--state")
-            .arg(&self.state)
-            .arg("agent")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
+        let agent = self.releve()?.arg("agent").stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         agent.map(Agent).map_err(io("start the agent"))
     }
 

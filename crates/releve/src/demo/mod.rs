@@ -10,14 +10,13 @@ mod hands;
 mod orders;
 mod shop;
 
-use crate::cli::Global;
+use crate::cli::{Global, raised_by};
 use crate::show::{self, size};
 use crate::{Exit, Outcome};
 use company::Company;
 use crashes::{CRASHES, Row};
 use hands::Hands;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
@@ -90,12 +89,8 @@ pub(crate) fn shop(options: &ShopOptions) -> Outcome {
 /// Runs the demo.
 pub(crate) fn run(global: &Global, options: &Options) -> Outcome {
     let begun = Instant::now();
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // Noticed between two steps, so that the folder and the shop go before the program does.
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|error| engine::Error::new(error.to_string()))?;
-    }
+    // Noticed between two steps, so that the folder and the shop go before the program does.
+    let stop = raised_by(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])?;
     let folder =
         tempfile::Builder::new().prefix("releve-demo-").tempdir().map_err(io("make a temporary folder"))?;
     // The database's server is another user, and has its own folders in there.

@@ -21,7 +21,7 @@ use binlog::receive::Stream;
 use client::Client;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use vault::{Meta, Node, NodeKind, Timestamp};
+use vault::Timestamp;
 
 /// What the dump is called in a point.
 const FILE: &str = "mariadb.sql";
@@ -90,18 +90,12 @@ impl Source for Mariadb {
     fn capture(&self, _scratch: &Path, now: Timestamp) -> Result<Capture> {
         let client = self.client()?;
         let facts = look::Facts::ask(&client)?;
-        let meta = Meta { mode: 0o600, mtime: now, atime: now, ctime: now, links: 1, ..Meta::default() };
-        let kind = NodeKind::File { size: 0, content: Vec::new(), sparse: false };
-        let node = Node { name: FILE.into(), meta, kind };
         let stream = dump::Dump::new(client, facts, self.has_log);
-        Ok(Capture::new(Lone { chain: vec![node], stream }, vec![Path::new("/").join(FILE)]))
+        Ok(Capture::new(Lone::streamed(FILE, now, stream), vec![Path::new("/").join(FILE)]))
     }
 
     fn landing(&self, to: Option<&Path>) -> Landing {
-        match to {
-            Some(to) => Landing::Final(to.to_owned()),
-            None => Landing::Staging { near: None },
-        }
+        Landing::fed(to)
     }
 
     fn put_back(

@@ -62,18 +62,15 @@ pub(super) fn carry(
     secrets: &'static dyn Secrets,
     limit: Duration,
 ) -> (String, Came) {
-    let (through, errand) = match (contact, carrier) {
-        (Contact::Mail(to), Carrier::Relay(_, relay)) => {
-            (format!("{}:{}", relay.host, relay.port()), Errand::Mail((*relay).clone(), to.clone()))
-        }
+    let mut through = carrier.to_string();
+    let errand = match (contact, carrier) {
+        (Contact::Mail(to), Carrier::Relay(_, relay)) => Errand::Mail((*relay).clone(), to.clone()),
         (Contact::Webhook(name), Carrier::Webhook(webhook)) => {
-            (format!("webhook {name}"), Errand::Chat((*webhook).clone()))
+            through = format!("webhook {name}");
+            Errand::Chat((*webhook).clone())
         }
-        (Contact::Phone(number), Carrier::Sms(sms)) => {
-            let through = if sms.command.is_some() { "SMS command" } else { "SMS gateway" };
-            (through.to_owned(), Errand::Sms((*sms).clone(), number.clone()))
-        }
-        (Contact::Page(url), Carrier::Page) => ("page".to_owned(), Errand::Page(url.clone())),
+        (Contact::Phone(number), Carrier::Sms(sms)) => Errand::Sms((*sms).clone(), number.clone()),
+        (Contact::Page(url), Carrier::Page) => Errand::Page(url.clone()),
         _ => return (String::new(), Came::Failed("this goes by another way".to_owned())),
     };
     let text = text.clone();

@@ -36,15 +36,15 @@ impl Logs {
     /// Begins to keep the logs of all systems that run here.
     pub(super) fn keep(session: &Session, screen: &Arc<Screen>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let here = |name: &&SystemName| {
-            let system = session.plan.systems.get(*name);
-            system.is_some_and(|system| session.plan.machine_name(&system.host) == session.holder.hostname)
-        };
+        let plan = &session.plan;
         let mut threads = Vec::new();
-        for name in session.plan.systems.keys().filter(here) {
-            let wal = session.plan.systems.get(name).and_then(|system| system.source.as_ref()?.wal());
+        for (name, system) in &plan.systems {
+            if !plan.runs_on(system, &session.holder.hostname) {
+                continue;
+            }
+            let wal = system.source.as_ref().and_then(plan::Source::wal);
             let Some(wal) = wal.filter(|wal| *wal != Wal::None) else { continue };
-            let (session, name) = (super::copy(session, session.plan.clone()), name.clone());
+            let (session, name) = (session.clone(), name.clone());
             let (stop, screen) = (Arc::clone(&stop), Arc::clone(screen));
             threads.push(std::thread::spawn(move || {
                 Keeper {
@@ -131,7 +131,7 @@ impl Keeper<'_> {
 
     /// Receives and carries until told to stop.
     fn receive(&mut self) -> Result<()> {
-        let session = super::copy(&self.session, self.session.plan.clone());
+        let session = self.session.clone();
         let system = session.plan.systems.get(&self.name).ok_or_else(|| Error::new("no such system"))?;
         let source = source_of(&session.plan, system, session.secrets())?;
         let log = source.log().ok_or_else(|| Error::new("its source has no log"))?;

@@ -3,6 +3,7 @@
 mod send;
 mod test;
 
+use crate::cli::raised_by;
 use crate::http;
 use crate::session::Session;
 use crate::show::Screen;
@@ -11,8 +12,7 @@ use engine::{Error, Result};
 use plan::{PersonName, SystemName};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// How often it is looked whether somebody has answered.
@@ -52,7 +52,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
 }
 
 fn serve(session: &Session) -> Outcome {
-    let stop = stop_on_signal()?;
+    let stop = raised_by(&[SIGINT, SIGTERM])?;
     let links = http::listen(session.clone())?;
     let at = session.plan.notify.as_ref().map_or("", |notify| notify.listen());
     Screen::new(session.json, true).line(&format!("acknowledgement links are answered at {at}"));
@@ -61,15 +61,6 @@ fn serve(session: &Session) -> Outcome {
     }
     drop(links);
     Ok(Exit::Done)
-}
-
-fn stop_on_signal() -> Result<Arc<AtomicBool>> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        signal_hook::flag::register(signal, Arc::clone(&stop))
-            .map_err(|error| Error::new(error.to_string()))?;
-    }
-    Ok(stop)
 }
 
 /// Answers links meanwhile, unless nobody will follow one; the agent, where one runs, does it already.

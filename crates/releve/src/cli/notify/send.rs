@@ -1,7 +1,8 @@
 //! `releve notify send`: one after the other, until one has it.
 
-use super::{LOOK_EVERY, links, people, stop_on_signal, systems};
+use super::{LOOK_EVERY, links, people, systems};
 use crate::cli::agent::people::said;
+use crate::cli::raised_by;
 use crate::session::Session;
 use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
@@ -10,6 +11,7 @@ use engine::notify::{News, Standing};
 use jiff::{SignedDuration, Timestamp};
 use plan::{Period, SystemName};
 use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
@@ -74,7 +76,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         by,
     };
     let name = format!("send-{}-{}", now.as_millisecond(), std::process::id());
-    let stop = stop_on_signal()?;
+    let stop = raised_by(&[SIGINT, SIGTERM])?;
     let _links = options.wait.and_then(|_| links(session, &screen));
     notifier.begin(&name, people, &news, options.within.map(|within| within.0), &down)?;
     let until = Instant::now() + options.wait.map_or(Duration::ZERO, |wait| wait.0);

@@ -1,16 +1,18 @@
 //! `releve notify test`: the call tree, tried.
 
-use super::{LOOK_EVERY, links, people, stop_on_signal, systems};
+use super::{LOOK_EVERY, links, people, systems};
+use crate::cli::raised_by;
 use crate::session::Session;
 use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
 use engine::Result;
 use engine::notify::{Heard, Notifier};
 use jiff::Timestamp;
-use plan::notify::{Carrier, Way, out_of_service, ways};
+use plan::notify::{Way, out_of_service, ways};
 use plan::{Period, PersonName, SystemName};
 use serde::Serialize;
 use serde_json::json;
+use signal_hook::consts::{SIGINT, SIGTERM};
 use state::Tried;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -68,7 +70,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let state = session.state()?;
     let holder = session.run_holder();
     let notifier = session.notifier(&state, &holder);
-    let stop = stop_on_signal()?;
+    let stop = raised_by(&[SIGINT, SIGTERM])?;
     let _links = options.wait.and_then(|_| links(session, &screen));
     screen.line(&format!("a test goes to {} people, by every way that they have", people.len()));
     let heard = notifier.test(&people, &down)?;
@@ -207,12 +209,5 @@ fn reaches(ways: &[Way<'_>]) -> bool {
 }
 
 fn throughs(way: &Way<'_>) -> Vec<String> {
-    let name = |carrier: &Carrier<'_>| match carrier {
-        Carrier::Relay(_, relay) => format!("{}:{}", relay.host, relay.port()),
-        Carrier::Webhook(webhook) => format!("{:?}", webhook.kind).to_lowercase(),
-        Carrier::Sms(sms) if sms.command.is_some() => "SMS command".to_owned(),
-        Carrier::Sms(_) => "SMS gateway".to_owned(),
-        Carrier::Page => "page".to_owned(),
-    };
-    way.carriers.iter().map(name).collect()
+    way.carriers.iter().map(ToString::to_string).collect()
 }

@@ -5,7 +5,7 @@ use crate::session::Session;
 use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
 use engine::Error;
-use engine::recover::{Left, Open, Wish, look, wish_of};
+use engine::recover::{Left, Open, Wish, carried_out_by, look, wish_of};
 use jiff::{SignedDuration, Timestamp};
 use plan::{Runbook, StepState, Verdict};
 use serde_json::json;
@@ -67,7 +67,7 @@ pub(super) fn show(session: &Session) -> Outcome {
     let mut documents = Vec::new();
     for run in state.open_recoveries()? {
         let left = look(&state, &run)?;
-        let by = state.who_runs(&format!("recovery {}", run.id), &session.run_holder())?;
+        let by = carried_out_by(&state, &run, &session.run_holder())?;
         if session.json {
             let steps: Vec<_> = left
                 .book
@@ -205,7 +205,7 @@ fn ask(open: &Open<'_>, left: &mut Left) -> Result<(), Error> {
     Ok(())
 }
 
-/// Begins a recovery in the state. One that can't be noted goes on all the same, and that is said; one of a system that has an open one doesn't.
+/// Begins a recovery in the state. One that can't be noted goes on all the same, and that is said.
 pub(super) fn begin<'a>(
     session: &Session,
     state: &'a State,

@@ -223,10 +223,8 @@ struct Needs {
 
 impl Needs {
     fn of(entry: &plan::Restore, survey: &Survey) -> Self {
-        let log = entry.replay.as_ref().and_then(|replay| {
-            let log = survey.points.iter().find(|surveyed| surveyed.point.id == replay.log)?;
-            Some(log.point.info.as_ref()?.bytes)
-        });
+        let bytes = |replay: &plan::Replay| Some(survey.point(&replay.log)?.point.info.as_ref()?.bytes);
+        let log = entry.replay.as_ref().and_then(bytes);
         Self { point: entry.choice.point.bytes, log: log.unwrap_or_default() }
     }
 

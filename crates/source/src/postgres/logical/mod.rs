@@ -85,10 +85,7 @@ impl Source for PgDump {
     }
 
     fn landing(&self, to: Option<&Path>) -> Landing {
-        match to {
-            Some(to) => Landing::Final(to.to_owned()),
-            None => Landing::Staging { near: None },
-        }
+        Landing::fed(to)
     }
 
     fn put_back(
