@@ -348,12 +348,16 @@ fn candidates(spool: &Path) -> Result<Vec<Known>> {
     let last = newest.iter().max_by_key(|piece| piece.place).map(Known::of);
     let newest = open(newest).or(last);
     let mut earliest = newest;
+    let mut number = newest.map(|newest| newest.place.number);
     for pieces in newest_first {
-        let Some(before) = open(pieces) else { break };
-        if earliest.is_none_or(|earliest| earliest.place.number != before.place.number + 1) {
+        // Further back lies another stretch of the log.
+        let before = pieces.first().map(|piece| piece.place.number);
+        if before.map(|before| before + 1) != number {
             break;
         }
-        earliest = Some(before);
+        number = before;
+        // Files that came after it may be whole all the same: they are put there from the newest on.
+        earliest = open(pieces).or(earliest);
     }
     let mut candidates: Vec<Known> = earliest.into_iter().chain(newest).collect();
     candidates.dedup();
@@ -390,6 +394,10 @@ mod tests {
         // Killed between the two.
         let partial = |name: &str| format!("{name}.partial");
         assert_eq!(goes_on(&[&partial(first), &format!("{second}.0000.partial")]), [(3, 2), (4, 0)]);
+        // Killed among several.
+        let third = "b.000005.00000066.00000066";
+        let among = [&partial(first), &format!("{second}.0000"), &format!("{third}.0000.partial")];
+        assert_eq!(goes_on(&among.map(String::as_str)), [(3, 2), (5, 0)]);
         // Left from another history.
         assert_eq!(goes_on(&[&partial(first), "b.000001.00000065.00000065.0000.partial"]), [(1, 0)]);
     }
