@@ -8,6 +8,7 @@ use super::wal::WalFile;
 use crate::error::at;
 use crate::{Error, Kind, Program, Result, Until};
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +51,7 @@ impl History {
 
     /// Returns how to get to an instant.
     pub(super) fn way_to(&self, until: &Until) -> Result<Way> {
-        let latest = || "latest".to_owned();
+        let latest = || self.newest().map_or_else(|| "latest".to_owned(), |newest| newest.to_string());
         Ok(match until {
             Until::Newest => (latest(), None),
             Until::Time(time) => {
@@ -82,19 +83,30 @@ impl History {
 
     /// Returns the timeline that the server wrote at this time, and what it is called in the configuration.
     fn living_at(&self, time: Timestamp) -> (u32, String) {
-        let newest = self.begun.iter().map(|(timeline, _)| *timeline).max().unwrap_or(1);
         let living =
             self.begun.iter().filter(|(_, begun)| *begun <= time).map(|(timeline, _)| *timeline).max();
         let first = self.segments.iter().map(|(_, timeline, _)| *timeline).min().unwrap_or(1);
-        match living.unwrap_or(first) {
-            timeline if timeline >= newest => (timeline, "latest".into()),
-            timeline => (timeline, timeline.to_string()),
-        }
+        let living = living.unwrap_or(first);
+        (living, if self.begun.is_empty() { "latest".into() } else { living.to_string() })
     }
 
-    /// Returns the newest timeline that has such a record, unless it is the newest of all.
+    /// Returns the newest timeline, if there is one besides the first. A server that is told to go to the latest looks for the files of one after the other,
+    /// and stops where one is missing: of a timeline that was left before anything of it was received.
+    fn newest(&self) -> Option<u32> {
+        self.begun.iter().map(|(timeline, _)| *timeline).max()
+    }
+
+    /// Returns the timelines that have no file although a later one has. A server would take such a number for the timeline that it begins, which would then
+    /// look older than what it goes on from.
+    pub(super) fn left_out(&self) -> impl Iterator<Item = String> {
+        let there: BTreeSet<u32> = self.begun.iter().map(|(timeline, _)| *timeline).collect();
+        (2..self.newest().unwrap_or(0))
+            .filter(move |timeline| !there.contains(timeline))
+            .map(|timeline| format!("{timeline:08X}.history"))
+    }
+
+    /// Returns the newest timeline that has such a record, where there are several.
     fn timeline_of(&self, manager: &str, is_it: impl Fn(&str) -> bool) -> Result<Option<String>> {
-        let newest = self.segments.iter().map(|(_, timeline, _)| *timeline).max();
         let mut found: Option<u32> = None;
         for (_, timeline, segment) in &self.segments {
             if found.is_none_or(|found| found < *timeline)
@@ -103,7 +115,8 @@ impl History {
                 found = Some(*timeline);
             }
         }
-        Ok(found.filter(|found| Some(*found) != newest).map(|found| found.to_string()))
+        let is_known = |found: &u32| self.begun.iter().any(|(timeline, _)| *found == 1 || timeline == found);
+        Ok(found.filter(is_known).map(|found| found.to_string()))
     }
 
     /// Returns whether a transaction was committed after `time`. Where none was, the end is where we want to get to, and a server that was
@@ -163,6 +176,11 @@ mod tests {
         let history = History { segments, begun: vec![(2, at(200)), (3, at(300))], dump: PathBuf::new() };
         assert_eq!(history.living_at(at(100)), (1, "1".into()));
         assert_eq!(history.living_at(at(250)), (2, "2".into()));
-        assert_eq!(history.living_at(at(300)), (3, "latest".into()));
+        assert_eq!(history.living_at(at(300)), (3, "3".into()));
+        assert_eq!(history.newest(), Some(3));
+        assert_eq!(history.left_out().count(), 0);
+        let begun = vec![(2, at(200)), (5, at(300))];
+        let gaps: Vec<_> = History { begun, ..history }.left_out().collect();
+        assert_eq!(gaps, ["00000003.history", "00000004.history"]);
     }
 }

@@ -46,6 +46,10 @@ pub(super) fn prepare(
             set("restore_command", &copy_command(&replay.log));
             let log = History::read(&replay.log, data, programs)?;
             (timeline, target) = log.way_to(&replay.until)?;
+            for name in log.left_out() {
+                let file = replay.log.join(name);
+                write(&file, b"", owner).map_err(|error| Error::io(at("write", &file), error))?;
+            }
             set(
                 "recovery_target_inclusive",
                 if matches!(replay.until, Until::Transaction(_)) { "off" } else { "on" },
