@@ -1,21 +1,27 @@
 //! Asks a system whether it works, again and again until it does or the time is up.
 
+use crate::command::{Order, run};
 use plan::Check;
 use source::Source;
 use std::net::{TcpStream, ToSocketAddrs};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A minute: services start slowly on a cold cache.
 const WITHIN: Duration = Duration::from_secs(60);
+/// What the last try gets at least.
+const TRY: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Returns after the first success; an error is the last answer.
-pub fn until_well(check: &Check, source: &dyn Source, stopped: &dyn Fn() -> bool) -> Result<(), String> {
+pub fn until_well(
+    check: &Check,
+    source: Option<&dyn Source>,
+    stopped: &dyn Fn() -> bool,
+) -> Result<(), String> {
     let within = check.within.map_or(WITHIN, |within| within.0);
     let begun = Instant::now();
     loop {
-        let answer = once(check, source);
+        let answer = once(check, source, within.saturating_sub(begun.elapsed()).max(TRY));
         if answer.is_ok() || begun.elapsed() >= within || stopped() {
             return answer;
         }
@@ -23,13 +29,15 @@ pub fn until_well(check: &Check, source: &dyn Source, stopped: &dyn Fn() -> bool
     }
 }
 
-/// Asks once.
-pub fn once(check: &Check, source: &dyn Source) -> Result<(), String> {
+/// Asks once; a program that doesn't answer within this time has not.
+fn once(check: &Check, source: Option<&dyn Source>, within: Duration) -> Result<(), String> {
     match check {
         Check { http: Some(url), .. } => http(url, check.expect.unwrap_or(200), check.contains.as_deref()),
         Check { tcp: Some(address), .. } => tcp(address),
-        Check { command: Some(command), .. } => exits(command, check.expect.unwrap_or(0)),
-        Check { sql: Some(query), .. } => source.holds(query),
+        Check { command: Some(command), .. } => exits(command, check.expect.unwrap_or(0), within),
+        Check { sql: Some(query), .. } => {
+            source.ok_or("there is no system whose database could be asked")?.holds(query)
+        }
         Check { file: Some(path), .. } => match std::fs::metadata(path) {
             Ok(meta) if meta.is_dir() || meta.len() > 0 => Ok(()),
             Ok(_) => Err(format!("{path} is empty")),
@@ -72,22 +80,12 @@ fn tcp(address: &str) -> Result<(), String> {
     Err(last)
 }
 
-fn exits(command: &[String], expect: i64) -> Result<(), String> {
-    let (program, arguments) = command.split_first().ok_or("an empty command")?;
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{program}: {error}"))?;
-    match output.status.code().map(i64::from) {
+fn exits(command: &[String], expect: i64, within: Duration) -> Result<(), String> {
+    let program = command.first().ok_or("an empty command")?;
+    let ended = run(&Order { command, within, ..Order::default() }, &|| false)
+        .map_err(|why| format!("{program} {why}"))?;
+    match ended.status.code().map(i64::from) {
         Some(code) if code == expect => Ok(()),
-        _ => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            Err(format!(
-                "{program} ended with {}: {}",
-                output.status,
-                said.trim().chars().take(300).collect::<String>()
-            ))
-        }
+        _ => Err(format!("{program} ended with {}: {}", ended.status, ended.said(300))),
     }
 }

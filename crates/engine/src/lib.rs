@@ -6,6 +6,7 @@
 //! Nothing is printed here: what happens is told to an [`Observer`].
 
 pub mod check;
+mod command;
 mod error;
 pub mod excerpt;
 pub mod keys;
@@ -27,14 +28,35 @@ pub use pace::Clock;
 pub use sources::source_of;
 pub use watch::Watch;
 
-use plan::SystemName;
+use plan::{PersonName, SystemName};
+
+/// What a person is asked.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// What to do or to decide.
+    pub text: &'a str,
+    /// What can be answered; that it is done, where empty.
+    pub answers: &'a [String],
+    /// Who answers must say who he is: one of these.
+    pub names: &'a [PersonName],
+}
+
+/// What a person has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// One of the answers; empty where there are none to choose from.
+    pub answer: String,
+    /// Who.
+    pub by: Option<PersonName>,
+}
 
 /// Is told what happens, from several threads.
 pub trait Observer: Sync {
     /// Something began or ended; `text` is for a person.
     fn event(&self, system: Option<&SystemName>, text: &str);
-    /// A person is asked to do something, and says whether it is done.
-    fn ask(&self, text: &str) -> bool;
+    /// A person is asked something. `None`: nobody is there, or nobody wants to say; at once, when it is `settled` elsewhere. That is to be asked a few times a
+    /// second.
+    fn ask(&self, question: &Question<'_>, settled: &dyn Fn() -> bool) -> Option<Reply>;
     /// Long work begins; the counters rise until it ends.
     fn progress(&self, system: &SystemName, progress: &std::sync::Arc<vault::Progress>);
 }

@@ -1,33 +1,35 @@
 //! Carries out a runbook: steps side by side where nothing keeps them apart, each system timed until it really answers.
 //!
 //! A step that fails stops what waits for it, and nothing else. Before a step begins and after it has ended that is noted ([`Journal`]), so that another
-//! process can go on where one has died ([`Open`]); which steps may begin then is decided in [`plan::Course`].
+//! process can go on where one has died ([`Open`]); which steps may begin then is decided in [`plan::Course`]. People say what they want ([`Word`]) through
+//! the same journal.
 
 mod back;
+mod carry;
 mod measure;
 mod open;
+mod people;
 mod step;
+mod talk;
 
+use crate::notify::Notifier;
 use crate::survey::Survey;
 use crate::vaults::{Opened, Secrets};
-use crate::{Error, Observer, Result};
+use crate::{Observer, Result};
 pub(crate) use back::put_back;
-use jiff::{SignedDuration, Timestamp};
-use plan::{Course, Plan, Restore, Runbook, Step, StepKind, StepState, SystemName};
+use jiff::Timestamp;
+use plan::{Plan, Restore, Runbook, StepKind, StepState, SystemName};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use vault::restore::RestoreReport;
 
+pub use carry::carry_out;
 pub use measure::Measured;
-pub use open::{Left, Open, Wish, carried_out_by, look, wish_of};
+pub use open::{Left, Open, Wish, carried_out_by, look, say, wish_of};
 pub use step::Told;
-use step::run;
-
-/// How many steps are under way at the same time: more would only wait for the same disks and vaults.
-const SIDE_BY_SIDE: usize = 32;
+pub use talk::Word;
 
 /// What carrying out needs besides the runbook.
 pub struct Hands<'a> {
@@ -49,12 +51,24 @@ pub struct Hands<'a> {
     pub memory: u64,
     /// Where it is noted how far the recovery is; nowhere, where there is no state.
     pub journal: Option<&'a dyn Journal>,
+    /// How people elsewhere are told what they are to do; not at all where `None`.
+    pub notifier: Option<&'a Notifier<'a>>,
+    /// Wait for people who answer from elsewhere, where nobody does here. What must be approved is always waited for.
+    pub patient: bool,
 }
 
 /// Where a recovery notes how far it is, so that it can go on after a crash.
 pub trait Journal: Sync {
     /// Notes durably where a step is: that it begins, before, and how it ended and what it told, after.
     fn note(&self, at: usize, state: &StepState, told: &Told) -> Result<()>;
+    /// Returns what was said to the recovery and not forgotten, oldest first, each with its key.
+    fn words(&self) -> Result<Vec<(String, Word)>>;
+    /// Says something to the recovery itself.
+    fn say(&self, word: &Word) -> Result<()>;
+    /// Forgets what was said under a key: it is done.
+    fn forget(&self, key: &str);
+    /// Names the recovery: the same for every process that carries it on.
+    fn name(&self) -> String;
 }
 
 /// What a recovery did.
@@ -68,6 +82,10 @@ pub struct Recovered {
     pub systems: Vec<SystemRecovered>,
     /// Steps for people that nobody confirmed.
     pub unconfirmed: Vec<String>,
+    /// Steps of no system that failed or were skipped, and why.
+    pub failed: Vec<String>,
+    /// Why it was ended before its end, if it was.
+    pub aborted: Option<String>,
     /// Steps are left: a person must say what became of one.
     pub is_open: bool,
 }
@@ -117,7 +135,8 @@ impl Recovered {
     /// Returns whether every system is back, whole.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.systems.iter().all(|system| system.failure.is_none() && system.findings.is_empty())
+        let is_whole = |system: &SystemRecovered| system.failure.is_none() && system.findings.is_empty();
+        self.failed.is_empty() && self.aborted.is_none() && self.systems.iter().all(is_whole)
     }
 
     /// Returns whether no system is back.
@@ -136,85 +155,6 @@ pub struct Before {
     pub states: Vec<StepState>,
     /// What the steps have told that are done.
     pub told: BTreeMap<usize, Told>,
-}
-
-/// Carries out the runbook, from where it was left. One with blockers is refused.
-pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Recovered> {
-    if let Some(blocker) = book.blockers.first() {
-        return Err(Error::new(blocker.clone()));
-    }
-    let started = Timestamp::now() - SignedDuration::try_from(before.elapsed).unwrap_or_default();
-    let begun = Instant::now();
-    let seconds = || (before.elapsed + begun.elapsed()).as_secs_f64();
-    let mut course = Course::new(book, before.states);
-    let mut systems: Vec<SystemRecovered> = book.systems.iter().map(SystemRecovered::new).collect();
-    for (at, told) in before.told {
-        take(&mut systems, book.steps.get(at), told);
-    }
-    let note = |at: usize, state: &StepState, told: &Told| {
-        let system = book.steps.get(at).and_then(|step| step.system.as_ref());
-        // Back matters more than remembering how: said, and gone on.
-        if let Some(Err(error)) = hands.journal.map(|journal| journal.note(at, state, told)) {
-            hands
-                .observer
-                .event(system, &format!("could not be noted, so that a crash now would forget it: {error}"));
-        }
-    };
-    std::thread::scope(|scope| {
-        let (done, ended) = channel();
-        let mut running = 0;
-        loop {
-            while running < SIDE_BY_SIDE {
-                let Some(at) = course.begin() else { break };
-                let Some(step) = book.steps.get(at) else { break };
-                note(at, &StepState::Begun, &Told::default());
-                running += 1;
-                let done = done.clone();
-                scope.spawn(move || {
-                    let result = run(step, book, hands);
-                    let _ = done.send((at, result));
-                });
-            }
-            if running == 0 {
-                break;
-            }
-            let Ok((at, result)) = ended.recv() else { break };
-            running -= 1;
-            let system = book.steps.get(at).and_then(|step| step.system.as_ref());
-            let (state, told) = match result {
-                Ok(told) => {
-                    let unconfirmed = told.unconfirmed.clone();
-                    (StepState::Done { seconds: seconds(), unconfirmed }, told)
-                }
-                Err(error) => {
-                    hands.observer.event(system, &format!("failed: {error}"));
-                    (StepState::Failed { why: error.to_string() }, Told::default())
-                }
-            };
-            note(at, &state, &told);
-            take(&mut systems, book.steps.get(at), told);
-            course.end(at, state);
-        }
-    });
-    let states = course.states();
-    let unconfirmed = states.iter().filter_map(|state| match state {
-        StepState::Done { unconfirmed, .. } => unconfirmed.clone(),
-        _ => None,
-    });
-    let unconfirmed = unconfirmed.collect();
-    for entry in &mut systems {
-        entry.conclude(book, states);
-    }
-    let is_open =
-        states.iter().any(|state| matches!(state, StepState::Waiting | StepState::Begun | StepState::Doubt));
-    Ok(Recovered { started, seconds: seconds(), systems, unconfirmed, is_open })
-}
-
-fn take(systems: &mut [SystemRecovered], step: Option<&Step>, told: Told) {
-    let system = step.and_then(|step| step.system.as_ref());
-    if let Some(entry) = systems.iter_mut().find(|entry| Some(&entry.system) == system) {
-        entry.take(told);
-    }
 }
 
 impl SystemRecovered {
@@ -262,7 +202,11 @@ impl SystemRecovered {
                     self.failure.get_or_insert(why);
                     None
                 }
-                StepState::Waiting | StepState::Begun => None,
+                StepState::Unneeded => continue,
+                StepState::Waiting | StepState::Begun { .. } => {
+                    self.failure.get_or_insert_with(|| format!("not done: {}", step.kind));
+                    None
+                }
             };
             let later = |last: Option<f64>| last.zip(done).map(|(last, done)| last.max(done));
             match step.kind {
@@ -272,7 +216,7 @@ impl SystemRecovered {
                     complete = later(complete);
                 }
                 // Nobody waits for it.
-                StepKind::Inspect => {}
+                _ if step.meanwhile => {}
                 _ => works = later(works),
             }
         }

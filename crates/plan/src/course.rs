@@ -3,7 +3,7 @@
 //! A step begins when all that it waits for is done, and begins once: what was under way at a crash begins again only if it can be repeated, and else
 //! waits for a person to say what became of it.
 
-use crate::{Action, Runbook, Step, StepKind};
+use crate::{Action, Run, Runbook, Step, StepKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -15,7 +15,11 @@ pub enum StepState {
     #[default]
     Waiting,
     /// Under way.
-    Begun,
+    Begun {
+        /// Since so many seconds from the beginning of the recovery.
+        #[serde(default)]
+        seconds: f64,
+    },
     /// Done.
     Done {
         /// Seconds from the beginning of the recovery.
@@ -23,7 +27,12 @@ pub enum StepState {
         /// What a person was to do and has not confirmed.
         #[serde(default)]
         unconfirmed: Option<String>,
+        /// What a person has answered.
+        #[serde(default)]
+        answer: Option<String>,
     },
+    /// It isn't for what was answered.
+    Unneeded,
     /// It failed, or what it waits for did.
     Failed {
         /// Why.
@@ -39,7 +48,8 @@ pub enum StepState {
 }
 
 /// What a person says of a step in doubt, or of one that failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// It is done.
     Done,
@@ -54,12 +64,24 @@ impl StepKind {
     /// started twice. A command of the plan can unless it starts something.
     #[must_use]
     pub const fn is_repeatable(&self) -> bool {
-        !matches!(self, Self::Start(Action { service: None, repeatable: false, .. }))
+        !matches!(
+            self,
+            Self::Start(Action { service: None, repeatable: false, .. })
+                | Self::Run(Run { repeatable: false, .. })
+        )
     }
 
-    /// Returns whether a start of the machine undoes it.
+    /// Returns whether a start of the machine undoes it. What cuts it off the network does, and then what gave it back must come again.
     const fn ends_with_the_machine(&self) -> bool {
-        matches!(self, Self::Start(_) | Self::Open | Self::Check(_))
+        matches!(
+            self,
+            Self::Start(_)
+                | Self::Open
+                | Self::Check(_)
+                | Self::Service(..)
+                | Self::Isolate(_)
+                | Self::Release(_)
+        )
     }
 }
 
@@ -73,6 +95,8 @@ pub struct Course<'a> {
     /// For each step, those that wait for it.
     dependents: Vec<Vec<usize>>,
     ready: BTreeSet<usize>,
+    /// Those that failed only because one before them did.
+    drawn: BTreeSet<usize>,
 }
 
 impl<'a> Course<'a> {
@@ -92,6 +116,7 @@ impl<'a> Course<'a> {
             open: Vec::new(),
             dependents: vec![Vec::new(); steps.len()],
             ready: BTreeSet::new(),
+            drawn: BTreeSet::new(),
         };
         for (at, step) in steps.iter().enumerate() {
             let mut open = 0;
@@ -102,8 +127,11 @@ impl<'a> Course<'a> {
                 }
             }
             course.open.push(open);
-            if open == 0 && course.states.get(at) == Some(&StepState::Waiting) {
-                course.ready.insert(at);
+        }
+        // Each is admitted when it is known of all whether they are open.
+        for at in 0..steps.len() {
+            if course.open.get(at) == Some(&0) {
+                course.admit(at);
             }
         }
         course
@@ -115,14 +143,15 @@ impl<'a> Course<'a> {
         &self.states
     }
 
-    /// Begins the first step that may, if one may.
-    pub fn begin(&mut self) -> Option<usize> {
-        let at = self.ready.pop_first()?;
-        self.set(at, StepState::Begun);
+    /// Begins the first step that may and that `may` lets, if there is one. `seconds` have passed since the beginning of the recovery.
+    pub fn begin(&mut self, seconds: f64, may: &mut dyn FnMut(usize) -> bool) -> Option<usize> {
+        let at = self.ready.iter().copied().find(|at| may(*at))?;
+        self.ready.remove(&at);
+        self.set(at, StepState::Begun { seconds });
         Some(at)
     }
 
-    /// Takes note of what became of a step. What waits for one that failed fails too, except for what people do at the end.
+    /// Takes note of what became of a step. What waits for one that failed fails too, except for what is done anyway.
     pub fn end(&mut self, at: usize, state: StepState) {
         self.set(at, state);
         let mut ended = vec![at];
@@ -135,33 +164,98 @@ impl<'a> Course<'a> {
                 if self.states.get(dependent) != Some(&StepState::Waiting) {
                     continue;
                 }
-                let system = self.steps.get(dependent).and_then(|step| step.system.as_ref());
+                let Some(step) = self.steps.get(dependent) else { continue };
                 match &failure {
-                    Some(why) if system.is_some() => {
+                    Some(why) if !step.anyway => {
                         let other = self.steps.get(at).and_then(|step| step.system.as_ref());
                         let why = match other {
-                            Some(other) if Some(other) != system => format!("waits for `{other}`: {why}"),
+                            Some(other) if Some(other) != step.system.as_ref() => {
+                                format!("waits for `{other}`: {why}")
+                            }
                             _ => why.clone(),
                         };
-                        self.ready.remove(&dependent);
+                        self.drawn.insert(dependent);
                         self.set(dependent, StepState::Failed { why });
                         ended.push(dependent);
                     }
-                    _ => {
-                        if let Some(open) = self.open.get_mut(dependent) {
-                            *open = open.saturating_sub(1);
-                            if *open == 0 {
-                                self.ready.insert(dependent);
-                            }
-                        }
-                    }
+                    _ => ended.extend(self.pass(dependent)),
                 }
             }
         }
     }
 
+    /// Takes a person's word on a step, while others are under way. What failed because of it waits again.
+    pub fn hear(&mut self, at: usize, verdict: &Verdict, seconds: f64) -> Result<(), String> {
+        judge(&mut self.states, at, verdict, seconds)?;
+        self.drawn.remove(&at);
+        self.ready.remove(&at);
+        // In the order of the list: what a step waits for stands before it.
+        for at in 0..self.steps.len() {
+            let before = || self.steps.get(at).into_iter().flat_map(|step| step.after.iter().copied());
+            let is_failed = |at: usize| matches!(self.states.get(at), Some(StepState::Failed { .. }));
+            if self.drawn.contains(&at) && !before().any(is_failed) {
+                self.drawn.remove(&at);
+                self.set(at, StepState::Waiting);
+            }
+        }
+        for at in 0..self.steps.len() {
+            let Some(step) = self.steps.get(at) else { continue };
+            let is_over = |at: &usize| {
+                self.is_settled(*at)
+                    || step.anyway && matches!(self.states.get(*at), Some(StepState::Failed { .. }))
+            };
+            let open = step.after.iter().filter(|at| !is_over(at)).count();
+            if let Some(place) = self.open.get_mut(at) {
+                *place = open;
+            }
+            if open > 0 {
+                self.ready.remove(&at);
+            } else {
+                self.admit(at);
+            }
+        }
+        Ok(())
+    }
+
+    /// One of those before a step is settled. Returns the step if that settles it.
+    fn pass(&mut self, at: usize) -> Option<usize> {
+        let open = self.open.get_mut(at)?;
+        *open = open.saturating_sub(1);
+        if *open > 0 {
+            return None;
+        }
+        self.place(at)
+    }
+
+    /// Lets a step begin for which nothing before it is open, and settles what follows if it isn't needed.
+    fn admit(&mut self, at: usize) {
+        if self.states.get(at) == Some(&StepState::Waiting) && self.place(at).is_some() {
+            self.end(at, StepState::Unneeded);
+        }
+    }
+
+    /// Lets a step begin, or returns it if it isn't needed after what was answered.
+    fn place(&mut self, at: usize) -> Option<usize> {
+        let needed = match self.steps.get(at).and_then(|step| step.only_if.as_ref()) {
+            None => true,
+            Some(only_if) => match self.states.get(only_if.step) {
+                Some(StepState::Done { answer: Some(answer), .. }) => only_if.answers.contains(answer),
+                _ => false,
+            },
+        };
+        if needed {
+            self.ready.insert(at);
+            return None;
+        }
+        self.set(at, StepState::Unneeded);
+        Some(at)
+    }
+
     fn is_settled(&self, at: usize) -> bool {
-        matches!(self.states.get(at), Some(StepState::Done { .. } | StepState::Skipped { .. }))
+        matches!(
+            self.states.get(at),
+            Some(StepState::Done { .. } | StepState::Skipped { .. } | StepState::Unneeded)
+        )
     }
 
     fn set(&mut self, at: usize, state: StepState) {
@@ -178,7 +272,11 @@ pub fn after_crash(book: &Runbook, mut states: Vec<StepState>, machine_started: 
     for (step, state) in book.steps.iter().zip(&mut states) {
         let undone =
             machine_started && step.kind.ends_with_the_machine() && matches!(state, StepState::Done { .. });
-        if *state == StepState::Begun || undone {
+        // What was answered may be another thing now.
+        if *state == StepState::Unneeded {
+            *state = StepState::Waiting;
+        }
+        if matches!(state, StepState::Begun { .. }) || undone {
             *state = if step.kind.is_repeatable() { StepState::Waiting } else { StepState::Doubt };
         }
     }
@@ -193,7 +291,7 @@ pub fn judge(states: &mut [StepState], at: usize, verdict: &Verdict, seconds: f6
             *state = StepState::Skipped { why: why.clone() };
         }
         (StepState::Doubt | StepState::Failed { .. }, Verdict::Done) => {
-            *state = StepState::Done { seconds, unconfirmed: None };
+            *state = StepState::Done { seconds, unconfirmed: None, answer: None };
         }
         (StepState::Doubt | StepState::Failed { .. }, Verdict::Again) => *state = StepState::Waiting,
         _ => return Err(format!("step {at} is neither in doubt nor failed")),
@@ -228,22 +326,82 @@ mod tests {
     }
 
     fn step(at: usize, after: Vec<usize>, kind: StepKind) -> Step {
-        Step { after, system: Some(SystemName(format!("s{at}"))), kind }
+        let system = Some(SystemName(format!("s{at}")));
+        Step { after, system, kind, only_if: None, meanwhile: false, anyway: false }
     }
 
-    const DONE: StepState = StepState::Done { seconds: 1.0, unconfirmed: None };
+    fn begin(course: &mut Course<'_>) -> Option<usize> {
+        course.begin(0.0, &mut |_| true)
+    }
+
+    const DONE: StepState = StepState::Done { seconds: 1.0, unconfirmed: None, answer: None };
 
     #[test]
     fn what_waits_for_a_step_that_failed_fails_and_says_whom_it_waited_for() {
-        let last = Step { after: vec![0, 1], system: None, kind: StepKind::Restore };
+        let last = Step { anyway: true, system: None, ..step(2, vec![0, 1], StepKind::Restore) };
         let book = book(vec![step(0, vec![], StepKind::Restore), step(1, vec![0], StepKind::Open), last]);
         let mut course = Course::new(&book, vec![]);
-        assert_eq!(course.begin(), Some(0));
-        assert_eq!(course.begin(), None);
+        assert_eq!(begin(&mut course), Some(0));
+        assert_eq!(begin(&mut course), None);
         course.end(0, StepState::Failed { why: "no".into() });
         assert_eq!(course.states()[1], StepState::Failed { why: "waits for `s0`: no".into() });
         // What people do at the end is asked for whatever became of the systems.
-        assert_eq!(course.begin(), Some(2));
+        assert_eq!(begin(&mut course), Some(2));
+    }
+
+    #[test]
+    fn a_step_that_failed_and_is_done_again_takes_along_what_failed_because_of_it() {
+        let all: Vec<Step> =
+            (0..4).map(|at| step(at, (at.max(1) - 1..at).collect(), StepKind::Restore)).collect();
+        let book = book(all);
+        let mut course = Course::new(&book, vec![]);
+        assert_eq!(begin(&mut course), Some(0));
+        course.end(0, DONE);
+        assert_eq!(begin(&mut course), Some(1));
+        course.end(1, StepState::Failed { why: "no".into() });
+        assert_eq!((begin(&mut course), course.hear(0, &Verdict::Again, 1.0).is_err()), (None, true));
+        course.hear(1, &Verdict::Again, 1.0).unwrap();
+        assert_eq!(begin(&mut course), Some(1));
+        course.end(1, StepState::Failed { why: "no".into() });
+        course.hear(1, &Verdict::Skip("we do without".into()), 1.0).unwrap();
+        assert_eq!(begin(&mut course), Some(2));
+        // One that waits can be left out before its time, and what follows goes on.
+        course.hear(3, &Verdict::Skip("and without that".into()), 1.0).unwrap();
+        course.end(2, DONE);
+        assert_eq!(begin(&mut course), None);
+        assert!(course.states().iter().all(|state| !matches!(state, StepState::Failed { .. })));
+    }
+
+    #[test]
+    fn what_is_done_depends_on_what_was_answered() {
+        let ask = StepKind::Ask {
+            text: "?".into(),
+            who: None,
+            within: None,
+            answers: vec!["yes".into(), "no".into()],
+        };
+        let on = |answer: &str| Some(crate::OnlyIf { step: 0, answers: vec![answer.into()] });
+        let book = book(vec![
+            step(0, vec![], ask),
+            Step { only_if: on("yes"), ..step(1, vec![0], StepKind::Restore) },
+            Step { only_if: on("no"), ..step(2, vec![0, 1], start("x")) },
+            step(3, vec![1, 2], StepKind::Restore),
+        ]);
+        let answered = |answer: Option<&str>| StepState::Done {
+            seconds: 1.0,
+            unconfirmed: None,
+            answer: answer.map(str::to_owned),
+        };
+        for (answer, next) in [(Some("yes"), 1), (Some("no"), 2), (None, 3)] {
+            let mut course = Course::new(&book, vec![]);
+            assert_eq!(begin(&mut course), Some(0));
+            course.end(0, answered(answer));
+            assert_eq!(begin(&mut course), Some(next));
+            // And so it is for the one who goes on.
+            let states = after_crash(&book, course.states().to_vec(), false);
+            let mut again = Course::new(&book, states);
+            assert_eq!(begin(&mut again), if next == 2 { None } else { Some(next) });
+        }
     }
 
     #[test]
@@ -273,7 +431,7 @@ mod tests {
             let mut course = Course::new(book, states);
             let mut running: Vec<usize> = Vec::new();
             let died = loop {
-                while let Some(at) = course.begin() {
+                while let Some(at) = begin(&mut course) {
                     for before in &book.steps[at].after {
                         let settled = course.is_settled(*before);
                         assert!(settled || book.steps[at].system.is_none(), "{at} began before {before}");

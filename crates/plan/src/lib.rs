@@ -42,5 +42,7 @@ pub use model::*;
 pub use order::{Ordered, recovery_order};
 pub use read::{Parsed, parse};
 pub use room::Room;
-pub use runbook::{Available, Replay, Restore, Runbook, RunbookInput, Standing, Step, StepKind, runbook};
+pub use runbook::{
+    Available, OnlyIf, Replay, Restore, Runbook, RunbookInput, Standing, Step, StepKind, runbook,
+};
 pub use schema::schema;

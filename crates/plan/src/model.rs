@@ -1,6 +1,7 @@
 //! The plan as the program uses it. Every field is what the key of the same name means in the file; `docs/plan.md` explains them.
 
 mod sources;
+mod steps;
 
 pub use crate::notify::Person;
 use crate::{Bandwidth, Period, Share, Wanted};
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 pub use sources::*;
+pub use steps::*;
 
 macro_rules! names {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {$(
@@ -124,6 +126,8 @@ pub struct Host {
     pub site: SiteName,
     /// What the machine calls itself, where that isn't its name here.
     pub name: Option<String>,
+    /// How many systems are put back on it at the same time; no limit unless said.
+    pub restores: Option<u32>,
 }
 
 /// Where a secret is to be had. Never the secret.
@@ -160,6 +164,8 @@ pub struct Vault {
     pub immutable_for: Option<Period>,
     /// The only host that writes here: it fetches what the other vaults hold.
     pub pulled_by: Option<HostName>,
+    /// How many systems are put back from it at the same time; no limit unless said.
+    pub restores: Option<u32>,
 }
 
 /// How badly the company needs a system. In order of who comes first.
@@ -237,6 +243,14 @@ pub struct Recover {
     pub start: Option<Action>,
     /// What it needs to start: patterns. The rest of its files comes back while it runs.
     pub first: Vec<String>,
+    /// Steps before all that follows from its source.
+    pub before: Vec<ProcedureStep>,
+    /// Steps after it, once the checks have passed.
+    pub after: Vec<ProcedureStep>,
+    /// Steps instead of it.
+    pub instead: Vec<ProcedureStep>,
+    /// How many persons must approve before anything of it is overwritten; nobody unless said.
+    pub approvals: u32,
 }
 
 /// Something that is done to a system. Exactly one of `service` and `command`.
@@ -373,28 +387,18 @@ pub struct Scenario {
     pub cause: String,
     /// How the restore point is chosen.
     pub restore_point: Wanted,
-    /// Hosts that a person cuts off first.
+    /// Hosts that are cut off the network first.
     pub isolate: Vec<HostName>,
-    /// What people do before.
-    pub before: Vec<Ask>,
-    /// What people do after.
-    pub after: Vec<Ask>,
+    /// Steps before everything else.
+    pub before: Vec<ProcedureStep>,
+    /// Steps after everything else.
+    pub after: Vec<ProcedureStep>,
+    /// How many persons must approve before anything is overwritten; nobody unless said.
+    pub approvals: u32,
 }
 
 /// The causes that a scenario can name.
 pub const CAUSES: [&str; 5] = ["hardware failure", "human error", "cyberattack", "software bug", "site loss"];
-
-/// Something that a person does.
-#[derive(Debug, Clone, Serialize, Deserialize, Default)]
-#[serde(default)]
-pub struct Ask {
-    /// What to do.
-    pub ask: String,
-    /// Who does it.
-    pub who: Option<PersonName>,
-    /// By when, counted from the start.
-    pub within: Option<Period>,
-}
 
 /// A rehearsal.
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]

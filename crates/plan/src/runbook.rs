@@ -1,15 +1,16 @@
 //! What a recovery will do, with no choice left open: a value that can be printed, looked at and then carried out.
 
+mod book;
+mod procedure;
+
 use crate::choose::Tampering;
-use crate::group::{self, Aligned, Group, Member, companions, grouped};
+use crate::group::{self, Aligned, Member, companions, grouped};
 use crate::room::{Load, Room, judge};
-use crate::{
-    Action, Check, Choice, Facts, HostName, Period, PersonName, Plan, ScenarioName, Source, SystemName,
-    VaultName, Wanted,
-};
+use crate::{Choice, Facts, Period, Plan, ScenarioName, Source, System, SystemName, VaultName, Wanted};
 use crate::{LogFacts, Ordered, Until, choose, recovery_order};
+pub use book::{OnlyIf, Replay, Restore, Runbook, Standing, Step, StepKind};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use procedure::{Place, Procedure};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything that the decision rests on.
@@ -63,129 +64,6 @@ impl Available {
     }
 }
 
-/// Something that stands where a system will be restored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Standing {
-    /// Where.
-    pub path: String,
-    /// What, for a person: `1,204 files, 3.1 GB, newest 2026-11-23T10:00Z`; `None` if nothing.
-    pub what: Option<String>,
-}
-
-/// What a recovery will do.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Runbook {
-    /// The cause.
-    pub scenario: Option<ScenarioName>,
-    /// The machine that it is for.
-    pub machine: String,
-    /// Below which folder; in place where `None`.
-    pub to: Option<String>,
-    /// When it was decided.
-    pub decided: Timestamp,
-    /// The systems, in the order of their recovery.
-    pub systems: Vec<Restore>,
-    /// Systems whose data belongs together, and the instant that they come back to.
-    pub groups: Vec<Group>,
-    /// The steps, each after those that it names.
-    pub steps: Vec<Step>,
-    /// What a person should know before.
-    pub warnings: Vec<String>,
-    /// What makes it impossible as it stands.
-    pub blockers: Vec<String>,
-}
-
-/// How one system comes back.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Restore {
-    /// The system.
-    pub system: SystemName,
-    /// The chosen point, why, and what it costs.
-    pub choice: Choice,
-    /// How far it is rolled forward by its log; not at all where `None`.
-    pub replay: Option<Replay>,
-    /// The vaults to read from, in this order.
-    pub vaults: Vec<VaultName>,
-    /// What stands there now and is overwritten.
-    pub standing: Vec<Standing>,
-    /// Promised time to recover.
-    pub rto: Period,
-    /// Promised bound on lost data.
-    pub rpo: Period,
-}
-
-/// How a system is rolled forward from its point.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Replay {
-    /// The point that holds the log.
-    pub log: String,
-    /// How far.
-    pub until: Until,
-    /// The sentinel in the system's data that must be there then, if the log promises one: the number of its history, and its own in that.
-    pub sentinel: Option<(u32, u64)>,
-}
-
-/// One step.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Step {
-    /// The steps that must be done before, by their places in the list. All are earlier.
-    pub after: Vec<usize>,
-    /// The system that it is for, if it is for one.
-    pub system: Option<SystemName>,
-    /// What is done.
-    pub kind: StepKind,
-}
-
-/// What a step does.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StepKind {
-    /// A person does something and says so.
-    Ask {
-        /// What.
-        text: String,
-        /// Who.
-        who: Option<PersonName>,
-        /// By when, from the start.
-        within: Option<Period>,
-    },
-    /// A person cuts a host off the network and says so.
-    Isolate(HostName),
-    /// The system is stopped.
-    Stop(Action),
-    /// Its data is put back.
-    Restore,
-    /// What it needs to start is put back.
-    First,
-    /// The rest of its data is put back, while it runs.
-    Rest,
-    /// It is started.
-    Start(Action),
-    /// Its database recovers, and is waited for until it takes writes; started first where the plan doesn't say how.
-    Open,
-    /// It is asked whether it works.
-    Check(Check),
-    /// Its data are looked through for damage, while it runs.
-    Inspect,
-}
-
-impl std::fmt::Display for StepKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Ask { text, .. } => f.write_str(text),
-            Self::Isolate(host) => write!(f, "cut {host} off the network"),
-            Self::Stop(what) => write!(f, "stop: {what}"),
-            Self::Restore => f.write_str("put its data back"),
-            Self::First => f.write_str("put back what it needs to start"),
-            Self::Rest => f.write_str("put back the rest of its data"),
-            Self::Start(what) => write!(f, "start: {what}"),
-            Self::Open => f.write_str("wait until its database takes writes"),
-            Self::Check(check) => write!(f, "check: {check}"),
-            Self::Inspect => f.write_str("look through its data for damage"),
-        }
-    }
-}
-
 /// Decides what a recovery will do.
 #[must_use]
 pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
@@ -206,21 +84,31 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         warnings: Vec::new(),
         blockers: Vec::new(),
     };
-    let first: Vec<usize> = match scenario {
-        Some(scenario) => {
-            let isolate = scenario.isolate.iter().map(|host| StepKind::Isolate(host.clone()));
-            let asks = scenario.before.iter().map(ask);
-            isolate.chain(asks).map(|kind| book.push(Vec::new(), None, kind)).collect()
+    let beside = input.to.is_some();
+    let mut procedure = Procedure::new(input.scenario.as_ref().zip(scenario), beside);
+    let mut first: Vec<usize> = Vec::new();
+    if let Some(scenario) = scenario {
+        for host in scenario.isolate.iter().filter(|_| !beside) {
+            first.push(book.push(Vec::new(), None, StepKind::Isolate(host.clone())));
         }
-        None => Vec::new(),
-    };
+        let place = Place { before: first, running: Vec::new(), system: None, anyway: false };
+        first = procedure.push(&mut book, &scenario.before, place);
+        first = book.approved(scenario.approvals, first, None, beside);
+    }
     for (vault, state) in &input.vaults {
         if let Err(why) = state {
             book.warnings.push(format!("vault `{vault}` can't be read: {why}"));
         }
     }
     let order = recovery_order(plan, &selected);
-    let stops = if input.to.is_none() { book.push_stops(plan, &order, &first) } else { BTreeMap::new() };
+    let mut ready: BTreeMap<SystemName, Vec<usize>> = BTreeMap::new();
+    for name in order.iter().map(|ordered| &ordered.system) {
+        let Some(System { recover, .. }) = plan.systems.get(name) else { continue };
+        let place = Place { before: first.clone(), running: Vec::new(), system: Some(name), anyway: false };
+        let before = procedure.push(&mut book, &recover.before, place);
+        ready.insert(name.clone(), book.approved(recover.approvals, before, Some(name), beside));
+    }
+    let stops = if beside { BTreeMap::new() } else { book.push_stops(plan, &order, &ready) };
     if let Some(name) = input.scenario.as_ref().filter(|_| scenario.is_none()) {
         book.blockers.push(format!("there is no scenario `{name}` in the plan"));
     }
@@ -316,35 +204,19 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             .iter()
             .filter(|(user, _)| **user == name || leans_on(plan, user, &name))
             .map(|(_, stop)| *stop);
-        let before: Vec<usize> = first.iter().copied().chain(users).collect();
-        let in_parts = input.to.is_none() && !system.recover.first.is_empty();
-        let kind = if in_parts { StepKind::First } else { StepKind::Restore };
-        let data = book.push(before, Some(&name), kind);
-        let mut last = vec![data];
-        if input.to.is_none() {
-            last.extend(ordered.after.iter().flat_map(|need| last_of.get(need).cloned().unwrap_or_default()));
-            if let Some(start) = &system.recover.start {
-                last = vec![book.push(last, Some(&name), StepKind::Start(start.clone()))];
-            }
-            if system.source.as_ref().is_some_and(Source::recovers) {
-                last = vec![book.push(last, Some(&name), StepKind::Open)];
-            }
-            if !system.check.is_empty() {
-                last = system
-                    .check
-                    .iter()
-                    .map(|check| book.push(last.clone(), Some(&name), StepKind::Check(check.clone())))
-                    .collect();
-            }
-        }
-        if input.to.is_none() && system.source.as_ref().is_some_and(Source::is_inspected) {
-            // Nobody waits for it either: it may take longer than what was promised.
-            book.push(last.clone(), Some(&name), StepKind::Inspect);
-        }
-        if in_parts {
-            // Nobody waits for it: that is what it is for.
-            book.push(vec![data], Some(&name), StepKind::Rest);
-        }
+        let before: Vec<usize> = ready.get(&name).into_iter().flatten().copied().chain(users).collect();
+        let running: Vec<usize> =
+            ordered.after.iter().flat_map(|need| last_of.get(need).cloned().unwrap_or_default()).collect();
+        let mut last = if beside {
+            vec![book.push(before, Some(&name), StepKind::Restore)]
+        } else if system.recover.instead.is_empty() {
+            book.push_default(&name, system, before, running)
+        } else {
+            let place = Place { before, running, system: Some(&name), anyway: false };
+            procedure.push(&mut book, &system.recover.instead, place)
+        };
+        let place = Place { before: last, running: Vec::new(), system: Some(&name), anyway: false };
+        last = procedure.push(&mut book, &system.recover.after, place);
         last_of.insert(name.clone(), last);
         book.systems.push(Restore {
             system: name,
@@ -356,16 +228,15 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             rpo: system.rpo,
         });
     }
-    if input.to.is_some() {
+    if beside {
         book.warnings.push("restored beside: nothing is stopped, started or checked".into());
     }
     book.weigh(input);
     if let Some(scenario) = scenario {
-        let is_waited_for = |(_, step): &(usize, &Step)| !matches!(step.kind, StepKind::Inspect);
-        let all: Vec<usize> = book.steps.iter().enumerate().filter(is_waited_for).map(|(at, _)| at).collect();
-        for kind in scenario.after.iter().map(ask) {
-            book.push(all.clone(), None, kind);
-        }
+        let waited_for = book.steps.iter().enumerate().filter(|(_, step)| !step.meanwhile);
+        let before: Vec<usize> = waited_for.map(|(at, _)| at).collect();
+        let place = Place { before, running: Vec::new(), system: None, anyway: true };
+        procedure.push(&mut book, &scenario.after, place);
     }
     book
 }
@@ -515,17 +386,74 @@ impl Runbook {
     }
 
     /// Adds what stops the systems, users before what they use, and returns the step of each.
-    fn push_stops(&mut self, plan: &Plan, order: &[Ordered], first: &[usize]) -> BTreeMap<SystemName, usize> {
+    fn push_stops(
+        &mut self,
+        plan: &Plan,
+        order: &[Ordered],
+        ready: &BTreeMap<SystemName, Vec<usize>>,
+    ) -> BTreeMap<SystemName, usize> {
         let mut stops: BTreeMap<SystemName, usize> = BTreeMap::new();
         for name in order.iter().rev().map(|ordered| &ordered.system) {
-            let Some(stop) = plan.systems.get(name).and_then(|system| system.recover.stop.as_ref()) else {
-                continue;
-            };
+            let Some(recover) = plan.systems.get(name).map(|system| &system.recover) else { continue };
+            let Some(stop) = recover.stop.as_ref().filter(|_| recover.instead.is_empty()) else { continue };
             let users = stops.iter().filter(|(user, _)| leans_on(plan, user, name)).map(|(_, stop)| *stop);
-            let before = first.iter().copied().chain(users).collect();
+            let before = ready.get(name).into_iter().flatten().copied().chain(users).collect();
             stops.insert(name.clone(), self.push(before, Some(name), StepKind::Stop(stop.clone())));
         }
         stops
+    }
+
+    /// Adds what follows from a system's source, and returns what its end waits for. It is started only after what it needs is `running`.
+    fn push_default(
+        &mut self,
+        name: &SystemName,
+        system: &System,
+        before: Vec<usize>,
+        running: Vec<usize>,
+    ) -> Vec<usize> {
+        let in_parts = !system.recover.first.is_empty();
+        let kind = if in_parts { StepKind::First } else { StepKind::Restore };
+        let data = self.push(before, Some(name), kind);
+        let mut last = vec![data];
+        last.extend(running);
+        if let Some(start) = &system.recover.start {
+            last = vec![self.push(last, Some(name), StepKind::Start(start.clone()))];
+        }
+        if system.source.as_ref().is_some_and(Source::recovers) {
+            last = vec![self.push(last, Some(name), StepKind::Open)];
+        }
+        if !system.check.is_empty() {
+            let checks = system.check.iter();
+            last = checks
+                .map(|check| self.push(last.clone(), Some(name), StepKind::Check(check.clone())))
+                .collect();
+        }
+        if system.source.as_ref().is_some_and(Source::is_inspected) {
+            // Nobody waits for it: it may take longer than what was promised.
+            let at = self.push(last.clone(), Some(name), StepKind::Inspect);
+            if let Some(step) = self.steps.get_mut(at) {
+                step.meanwhile = true;
+            }
+        }
+        if in_parts {
+            // Nobody waits for it either: that is what it is for.
+            self.push(vec![data], Some(name), StepKind::Rest);
+        }
+        last
+    }
+
+    /// Adds that so many persons approve, if any must, and returns what waits for that.
+    fn approved(
+        &mut self,
+        persons: u32,
+        before: Vec<usize>,
+        system: Option<&SystemName>,
+        beside: bool,
+    ) -> Vec<usize> {
+        if persons == 0 || beside {
+            return before;
+        }
+        vec![self.push(before, system, StepKind::Approve(persons))]
     }
 
     /// Weighs what comes back, points and logs, against the room for it. What stands there already may be most of a point, but of no log.
@@ -553,17 +481,14 @@ impl Runbook {
     }
 
     fn push(&mut self, after: Vec<usize>, system: Option<&SystemName>, kind: StepKind) -> usize {
-        self.steps.push(Step { after, system: system.cloned(), kind });
+        let system = system.cloned();
+        self.steps.push(Step { after, system, kind, only_if: None, meanwhile: false, anyway: false });
         self.steps.len() - 1
     }
 }
 
 fn list<'a>(names: impl IntoIterator<Item = &'a SystemName>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-fn ask(ask: &crate::Ask) -> StepKind {
-    StepKind::Ask { text: ask.ask.clone(), who: ask.who.clone(), within: ask.within }
 }
 
 /// Returns whether `user` needs `used`, directly or through others.

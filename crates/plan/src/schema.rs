@@ -91,6 +91,7 @@ const SITE: &[Key] = &[key("title", Text, "As people say it.")];
 const HOST: &[Key] = &[
     must("site", Text, "The site where it stands."),
     key("name", Text, "What the machine calls itself (hostname), where that isn't its name in the plan."),
+    key("restores", Whole, "How many systems are put back on it at the same time; no limit unless said."),
 ];
 const VAULT: &[Key] = &[
     must("url", Text, "file:///path, s3://bucket/prefix?endpoint=…&region=…, or sftp://user@host/path."),
@@ -110,6 +111,7 @@ const VAULT: &[Key] = &[
         "S3 with Object Lock: how long nobody can delete what was written, at least. A folder: how long it is guarded with the immutable flag.",
     ),
     key("pulled_by", Text, "The only host that writes here: it fetches what the other vaults hold."),
+    key("restores", Whole, "How many systems are put back from it at the same time; no limit unless said."),
 ];
 const BANDWIDTH: &[Key] = &[
     must("from", TimeOfDay("08:00"), "When the limit begins: 08:00, by the machine's own clock."),
@@ -223,6 +225,14 @@ const RECOVER: &[Key] = &[
     key("stop", Table(ACTION), "Before anything is overwritten."),
     key("start", Table(ACTION), "After everything is back, or what comes first."),
     key("first", Texts, "What it needs to start, as globs: the rest of its files comes back while it runs."),
+    key("before", List(STEP), "Steps before all that follows from its source, one after the other."),
+    key("after", List(STEP), "Steps once its checks have passed: it counts as back after them."),
+    key(
+        "instead",
+        List(STEP),
+        "Steps instead of all that follows from its source; one of them is restore = true.",
+    ),
+    key("approvals", Whole, "How many persons must approve before it is overwritten; nobody unless said."),
 ];
 const ACTION: &[Key] = &[
     key("service", Text, "A systemd unit."),
@@ -285,14 +295,56 @@ const VERIFY: &[Key] = &[
 const SCENARIO: &[Key] = &[
     must("cause", Word(&crate::CAUSES), "What happened."),
     key("restore_point", RestorePoint, "latest (unless said), last verified, last clean, or before TIME."),
-    key("isolate", Texts, "Hosts that a person cuts off first."),
-    key("before", List(ASK), "What people do before."),
-    key("after", List(ASK), "What people do after."),
+    key("isolate", Texts, "Hosts that are cut off the network first."),
+    key("before", List(STEP), "Steps before everything else, one after the other."),
+    key("after", List(STEP), "Steps after everything else, one after the other."),
+    key(
+        "approvals",
+        Whole,
+        "How many persons must approve before anything is overwritten; nobody unless said.",
+    ),
 ];
-const ASK: &[Key] = &[
-    must("ask", Text, "What to do."),
-    key("who", Text, "The person who does it."),
-    key("within", Period, "By when, counted from the start."),
+const STEP: &[Key] = &[
+    key("run", Command, "A program and its arguments; no shell reads them."),
+    key("service", Text, "A systemd unit."),
+    key("check", Table(CHECK), "Something that must answer before it goes on."),
+    key("wait", Period, "A time that passes."),
+    key("ask", Text, "What a person does or decides."),
+    key("notify", Text, "What somebody is told."),
+    key("isolate", Text, "A host that is cut off the network."),
+    key("release", Text, "A host that gets its network back."),
+    key("restore", Flag, "The system's data is put back; only in `instead`."),
+    key("name", Text, "What the conditions of later steps call it."),
+    key("when", Table(WHEN), "Only in these cases; always unless said."),
+    key(
+        "within",
+        Period,
+        "How long it may take, two minutes unless said; for `ask`, by when, counted from the beginning of the recovery.",
+    ),
+    key("meanwhile", Flag, "Nothing waits for it."),
+    key(
+        "who",
+        Text,
+        "ask, notify: the person; of a system its owner, else who leads incidents, unless said.",
+    ),
+    key("answers", Texts, "ask: what can be answered; that it is done, unless said."),
+    key("action", Word(&["start", "stop", "restart"]), "service: what becomes of it; start unless said."),
+    key("user", Text, "run: as whom; as whoever runs Relève unless said."),
+    key("directory", Text, "run: where, an absolute path."),
+    key("env", Texts, "run: variables of its environment, NAME=value."),
+    key("expect", Whole, "run: the exit status that is right; 0 unless said."),
+    key("contains", Text, "run: a text that it must print."),
+    key(
+        "repeatable",
+        Flag,
+        "run: it may run again although nobody knows whether it did; a person is asked unless said.",
+    ),
+];
+const WHEN: &[Key] = &[
+    key("scenarios", Texts, "The scenario is one of these."),
+    key("causes", Texts, "The cause is one of these."),
+    key("asked", Text, "The name of an earlier `ask` …"),
+    key("answered", Texts, "… whose answer is one of these."),
 ];
 const DRILL: &[Key] = &[
     must("every", Period, "How often."),

@@ -1,15 +1,18 @@
 //! What people see: errors, tables, bars, sizes and times.
 
 use crate::Exit;
-use engine::{Error, Observer};
+use engine::{Error, Observer, Question, Reply};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{Timestamp, tz::TimeZone};
 use plan::{Diagnostic, Severity, SystemName};
 use std::io::{BufRead, IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 use vault::Progress;
+
+/// Between two looks whether it is one's turn to ask.
+const ASK_PAUSE: Duration = Duration::from_millis(200);
 
 /// Prints an error with its way out.
 pub(crate) fn error(error: &Error) {
@@ -103,6 +106,7 @@ pub(crate) struct Screen {
     quiet: bool,
     yes: bool,
     begun: Instant,
+    terminal: Mutex<()>,
 }
 
 impl Screen {
@@ -110,7 +114,7 @@ impl Screen {
     pub(crate) fn new(json: bool, yes: bool) -> Self {
         let bars = (std::io::stderr().is_terminal() && !json)
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
-        Self { bars, quiet: json, yes, begun: Instant::now() }
+        Self { bars, quiet: json, yes, begun: Instant::now(), terminal: Mutex::new(()) }
     }
 
     /// Prints a line above the bars.
@@ -168,12 +172,35 @@ impl Observer for Screen {
         self.line(&format!("{seconds:7.1} s  {system:12} {text}"));
     }
 
-    fn ask(&self, text: &str) -> bool {
-        self.event(None, &format!("to do: {text}"));
+    fn ask(&self, question: &Question<'_>, settled: &dyn Fn() -> bool) -> Option<Reply> {
+        self.event(None, &format!("to do: {}", question.text));
         if self.yes || !std::io::stdin().is_terminal() {
-            return false;
+            return None;
         }
-        confirm("           done?")
+        // One question at a time, so that an answer belongs to the one above it.
+        let _turn = loop {
+            match self.terminal.try_lock() {
+                Ok(turn) => break turn,
+                Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) if settled() => return None,
+                Err(TryLockError::WouldBlock) => std::thread::park_timeout(ASK_PAUSE),
+            }
+        };
+        let mut by = None;
+        if !question.names.is_empty() {
+            let names: Vec<_> = question.names.iter().map(|name| name.0.as_str()).collect();
+            self.line(&format!("           {}", question.text.lines().last().unwrap_or_default()));
+            let name = prompt(&format!("           your name in the plan ({}):", names.join(", ")), settled)?;
+            by = Some(question.names.iter().find(|known| known.0 == name)?.clone());
+        }
+        let answer = if question.answers.is_empty() {
+            let said = prompt(&format!("           {} done? [y/N]", question.text), settled)?;
+            is_yes(&said).then(String::new)?
+        } else {
+            let said = prompt(&format!("           {}?", question.answers.join(" or ")), settled)?;
+            question.answers.iter().find(|answer| answer.to_lowercase() == said.to_lowercase())?.clone()
+        };
+        Some(Reply { answer, by })
     }
 
     fn progress(&self, system: &SystemName, progress: &Arc<Progress>) {
@@ -183,9 +210,35 @@ impl Observer for Screen {
 
 /// Asks a person; anything but yes is no.
 pub(crate) fn confirm(question: &str) -> bool {
-    eprint!("{question} [y/N] ");
+    prompt(&format!("{question} [y/N]"), &|| false).is_some_and(|answer| is_yes(&answer))
+}
+
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.to_lowercase().as_str(), "y" | "yes" | "o" | "oui")
+}
+
+/// Returns what a person types behind a question; `None` where nobody is there any more, or it is settled elsewhere.
+fn prompt(question: &str, settled: &dyn Fn() -> bool) -> Option<String> {
+    eprint!("{question} ");
     let _ = std::io::stderr().flush();
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        let pause = rustix::event::Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+        loop {
+            let mut wanted = [rustix::event::PollFd::new(&stdin, rustix::event::PollFlags::IN)];
+            match rustix::event::poll(&mut wanted, Some(&pause)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) if settled() => {
+                    eprintln!("answered elsewhere");
+                    return None;
+                }
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                _ => break,
+            }
+        }
+    }
     let mut answer = String::new();
-    let _ = std::io::stdin().lock().read_line(&mut answer);
-    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes" | "o" | "oui")
+    match stdin.lock().read_line(&mut answer) {
+        Ok(0) | Err(_) => None,
+        Ok(_) => Some(answer.trim().to_owned()),
+    }
 }

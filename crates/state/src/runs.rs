@@ -29,6 +29,9 @@ pub struct Run {
     pub uptime: f64,
     /// How many parts its book has.
     parts: usize,
+    /// It has come to its end, not everything is done, and who wants to can still go on with it.
+    #[serde(default)]
+    left: bool,
 }
 
 impl Run {
@@ -42,7 +45,7 @@ impl Run {
         boot: String,
         uptime: f64,
     ) -> Self {
-        Self { id, started, systems, wish, boot, uptime, parts: 0 }
+        Self { id, started, systems, wish, boot, uptime, parts: 0, left: false }
     }
 }
 
@@ -55,6 +58,11 @@ impl State {
             open.into_iter().find(|other| other.systems.iter().any(|system| run.systems.contains(system)))
         {
             return Ok(Err(other));
+        }
+        for left in self.left_recoveries()? {
+            if left.systems.iter().any(|system| run.systems.contains(system)) {
+                self.end_recovery(&left)?;
+            }
         }
         let parts: Vec<&[u8]> = book.chunks(VALUE_BYTES_MAX).collect();
         for (at, part) in parts.iter().enumerate() {
@@ -69,11 +77,60 @@ impl State {
 
     /// Returns the runs that have not come to their end, oldest first.
     pub fn open_recoveries(&self) -> Result<Vec<Run>> {
+        let mut runs = self.recoveries()?;
+        runs.retain(|run| !run.left);
+        Ok(runs)
+    }
+
+    /// Returns the runs that have come to their end with something left to do, oldest first. They go when another one of their systems begins.
+    pub fn left_recoveries(&self) -> Result<Vec<Run>> {
+        let mut runs = self.recoveries()?;
+        runs.retain(|run| run.left);
+        Ok(runs)
+    }
+
+    fn recoveries(&self) -> Result<Vec<Run>> {
         let heads = self.kv().list(HEAD)?;
         let mut runs: Vec<Run> =
             heads.iter().map(|(key, head)| parse(key, &head.value)).collect::<Result<_>>()?;
         runs.sort_by_key(|run| run.started);
         Ok(runs)
+    }
+
+    /// Ends a run that has something left to do: who wants to can still go on with it (`left`), or does so.
+    pub fn leave_recovery(&self, run: &Run, left: bool) -> Result<()> {
+        let key = format!("{HEAD}{}", run.id);
+        // What another process has ended meanwhile stays ended.
+        if let Some(found) = self.kv().get(&key)? {
+            let head = Run { left, ..parse(&key, &found.value)? };
+            let _ = self.kv().put(&key, &json(NOTE, &head)?, Expect::Revision(found.revision))?;
+        }
+        Ok(())
+    }
+
+    /// Says something to whoever carries out a run.
+    pub fn say_to_recovery(&self, id: &str, word: &impl Serialize) -> Result<()> {
+        let now = Timestamp::now().as_nanosecond();
+        // Two in the same nanosecond: the next one is free.
+        for more in 0.. {
+            let key = format!("{}{:020}", said_key(id), now + more);
+            if matches!(self.kv().put(&key, &json(NOTE, word)?, Expect::Absent)?, Outcome::Done(_)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns what was said to whoever carries out a run, oldest first, with the key of each.
+    pub fn said_to_recovery<T: serde::de::DeserializeOwned>(&self, id: &str) -> Result<Vec<(String, T)>> {
+        let said = self.kv().list(&said_key(id))?.into_iter();
+        said.map(|(key, word)| Ok((key.clone(), parse(&key, &word.value)?))).collect()
+    }
+
+    /// Forgets something that was said: it is done.
+    pub fn heard_by_recovery(&self, key: &str) -> Result<()> {
+        let _ = self.kv().delete(key, Expect::Any)?;
+        Ok(())
     }
 
     /// Returns what was decided for a run.
@@ -117,6 +174,10 @@ impl State {
 
 fn part_key(id: &str, at: usize) -> String {
     format!("recovery/run/{id}/book/{at:04}")
+}
+
+fn said_key(id: &str) -> String {
+    format!("recovery/run/{id}/said/")
 }
 
 fn note_key(id: &str, name: &str) -> String {

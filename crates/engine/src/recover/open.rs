@@ -1,10 +1,11 @@
 //! An open recovery: kept in the state from before its first step until after its last, so that another process can go on where one has died.
 
-use super::{Before, Journal, Told};
+use super::{Before, Journal, Told, Word};
 use crate::{Error, Result};
 use jiff::Timestamp;
 use plan::{
-    Plan, Runbook, ScenarioName, Step, StepKind, StepState, SystemName, Verdict, Wanted, after_crash, judge,
+    Plan, ProcedureStep, Runbook, ScenarioName, Step, StepKind, StepState, SystemName, Verdict, Wanted,
+    after_crash, judge,
 };
 use serde::{Deserialize, Serialize};
 use state::{Run, RunLease, State};
@@ -74,6 +75,7 @@ impl<'a> Open<'a> {
     pub fn resume(state: &'a State, run: Run, plan: &Plan, holder: &str) -> Result<(Self, Left)> {
         idle(state, &run, holder, "wait for it, or stop that process first")?;
         let lease = take(state, &run, holder)?;
+        state.leave_recovery(&run, false)?;
         let mut left = look(state, &run)?;
         for step in &left.book.steps {
             in_plan(step, plan).map_err(|what| {
@@ -111,6 +113,11 @@ impl<'a> Open<'a> {
     pub fn end(self) -> Result<()> {
         Ok(self.state.end_recovery(&self.run)?)
     }
+
+    /// Ends it with something left to do: only who says so goes on with it.
+    pub fn leave(self) -> Result<()> {
+        Ok(self.state.leave_recovery(&self.run, true)?)
+    }
 }
 
 impl Journal for Open<'_> {
@@ -118,6 +125,28 @@ impl Journal for Open<'_> {
         let note = Note { state: state.clone(), told: told.clone() };
         Ok(self.state.note_recovery(&self.run.id, &format!("{at:06}"), &note)?)
     }
+
+    fn words(&self) -> Result<Vec<(String, Word)>> {
+        Ok(self.state.said_to_recovery(&self.run.id)?)
+    }
+
+    fn say(&self, word: &Word) -> Result<()> {
+        say(self.state, &self.run, word)
+    }
+
+    fn forget(&self, key: &str) {
+        // It is heard once more then, which changes nothing.
+        let _ = self.state.heard_by_recovery(key);
+    }
+
+    fn name(&self) -> String {
+        format!("recovery {}", self.run.id)
+    }
+}
+
+/// Says something to whoever carries out a recovery.
+pub fn say(state: &State, run: &Run, word: &Word) -> Result<()> {
+    Ok(state.say_to_recovery(&run.id, word)?)
 }
 
 /// Reads an open recovery, whoever carries it out.
@@ -176,15 +205,26 @@ fn take<'a>(state: &'a State, run: &Run, holder: &str) -> Result<RunLease<'a>> {
 
 /// A step does only what the plan of now says; the error says what it doesn't.
 fn in_plan(step: &Step, plan: &Plan) -> Result<(), String> {
-    let Some(name) = &step.system else { return Ok(()) };
+    let of_scenarios =
+        plan.scenarios.values().flat_map(|scenario| scenario.before.iter().chain(&scenario.after));
+    let Some(name) = &step.system else {
+        return if is_written(step, of_scenarios) { Ok(()) } else { Err(step.kind.to_string()) };
+    };
     let system = plan.systems.get(name).ok_or_else(|| format!("there is no system `{name}`"))?;
+    let recover = &system.recover;
     let same = match &step.kind {
-        StepKind::Stop(action) => system.recover.stop.as_ref() == Some(action),
-        StepKind::Start(action) => system.recover.start.as_ref() == Some(action),
-        StepKind::Check(check) => system.check.contains(check),
-        _ => true,
+        StepKind::Stop(action) => recover.stop.as_ref() == Some(action),
+        StepKind::Start(action) => recover.start.as_ref() == Some(action),
+        StepKind::Check(check) if system.check.contains(check) => true,
+        _ => is_written(step, recover.before.iter().chain(&recover.instead).chain(&recover.after)),
     };
     if same { Ok(()) } else { Err(format!("`{name}`: {}", step.kind)) }
+}
+
+/// Returns whether what a step does to a machine is written out in the plan.
+fn is_written<'a>(step: &Step, mut written: impl Iterator<Item = &'a ProcedureStep>) -> bool {
+    let acts = matches!(step.kind, StepKind::Run(_) | StepKind::Service(..) | StepKind::Check(_));
+    !acts || written.any(|written| written.kind().as_ref() == Some(&step.kind))
 }
 
 /// Returns the start of the machine that a holder names: `host/boot/process`.

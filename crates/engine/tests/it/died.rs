@@ -1,10 +1,10 @@
 //! A recovery whose program is killed, for real, at every transition of every step: this test's own binary runs as that program.
 
 use engine::protect::{Job, protect};
-use engine::recover::{Before, Hands, Journal, Left, Open, Told, Wish, carry_out};
+use engine::recover::{Before, Hands, Journal, Left, Open, Told, Wish, Word, carry_out};
 use engine::survey::survey;
 use engine::vaults::{Absent, Opened, Opening, Secrets};
-use engine::{Observer, Result};
+use engine::{Observer, Question, Reply, Result};
 use jiff::Timestamp;
 use plan::{Available, Plan, RunbookInput, SourceFile, StepState, SystemName, TimeOfDay, Verdict};
 use state::State;
@@ -60,8 +60,8 @@ struct Quiet;
 
 impl Observer for Quiet {
     fn event(&self, _: Option<&SystemName>, _: &str) {}
-    fn ask(&self, _: &str) -> bool {
-        true
+    fn ask(&self, _: &Question<'_>, _: &dyn Fn() -> bool) -> Option<Reply> {
+        Some(Reply { answer: String::new(), by: None })
     }
     fn progress(&self, _: &SystemName, _: &Arc<vault::Progress>) {}
 }
@@ -85,6 +85,22 @@ impl Journal for Dying<'_> {
             die();
         }
         Ok(())
+    }
+
+    fn words(&self) -> Result<Vec<(String, Word)>> {
+        self.inner.words()
+    }
+
+    fn say(&self, word: &Word) -> Result<()> {
+        self.inner.say(word)
+    }
+
+    fn forget(&self, key: &str) {
+        self.inner.forget(key);
+    }
+
+    fn name(&self) -> String {
+        self.inner.name()
     }
 }
 
@@ -188,6 +204,8 @@ fn recover(folder: &Path, at: Option<(usize, bool)>) {
         verify: false,
         memory: 1 << 26,
         journal: Some(&dying),
+        notifier: None,
+        patient: false,
     };
     let done = carry_out(&left.book, &hands, left.before).unwrap();
     assert!(!done.is_open && done.is_whole(), "{done:?}");

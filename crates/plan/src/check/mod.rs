@@ -2,6 +2,7 @@
 
 mod notify;
 mod promises;
+mod steps;
 mod systems;
 mod vaults;
 
@@ -25,6 +26,7 @@ pub(crate) fn meaning(plan: &Plan, notes: &mut Notes) {
     check.keep();
     check.notify();
     check.scenarios();
+    check.steps();
     check.drills();
     check.not_yet();
 }
@@ -127,13 +129,6 @@ impl Checker<'_, '_> {
             let path = format!("scenarios.{name}");
             for (at, host) in scenario.isolate.iter().enumerate() {
                 self.refers(&format!("{path}.isolate.{at}"), HOST, &host.0, &plan.hosts);
-            }
-            for (key, asks) in [("before", &scenario.before), ("after", &scenario.after)] {
-                for (at, ask) in asks.iter().enumerate() {
-                    if let Some(who) = &ask.who {
-                        self.refers(&format!("{path}.{key}.{at}.who"), PERSON, &who.0, &plan.people);
-                    }
-                }
             }
         }
     }

@@ -57,7 +57,7 @@ impl Checker<'_, '_> {
             );
         }
         for (at, check) in system.check.iter().enumerate() {
-            self.check(&format!("{path}.check.{at}"), check, system);
+            self.check(&format!("{path}.check.{at}"), check, Some(system));
         }
     }
 
@@ -129,7 +129,7 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn absolute(&mut self, path: &str, file: &str) {
+    pub(super) fn absolute(&mut self, path: &str, file: &str) {
         if !file.is_empty() && !file.starts_with('/') {
             self.error(
                 "relative-path",
@@ -140,7 +140,8 @@ impl Checker<'_, '_> {
         }
     }
 
-    fn check(&mut self, path: &str, check: &Check, system: &System) {
+    /// Checks a check; of no system, where it is a step of a scenario.
+    pub(super) fn check(&mut self, path: &str, check: &Check, system: Option<&System>) {
         let kinds = [
             check.http.is_some(),
             check.tcp.is_some(),
@@ -202,7 +203,9 @@ impl Checker<'_, '_> {
         if let Some(file) = &check.file {
             self.absolute(&format!("{path}.file"), file);
         }
-        if check.sql.is_some() && matches!(system.source, Some(Source::Files(_) | Source::Command(_))) {
+        let has_database =
+            |system: &System| !matches!(system.source, Some(Source::Files(_) | Source::Command(_)));
+        if check.sql.is_some() && !system.is_some_and(has_database) {
             self.error(
                 "meaningless-key",
                 path,

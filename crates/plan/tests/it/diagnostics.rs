@@ -68,7 +68,8 @@ fn against_what_is_there_already() {
 /// So that no diagnostic goes without a test, and none without a word in the reference.
 #[test]
 fn every_code_is_shown_here_and_named_in_the_reference() {
-    let faults = [toml(), form(), meaning(), not_yet(), crate::notify::faults()].concat();
+    let faults =
+        [toml(), form(), meaning(), not_yet(), crate::notify::faults(), crate::steps::faults()].concat();
     let shown: BTreeSet<_> = faults.iter().flat_map(|(_, text)| codes(&read(text))).collect();
     let reference = include_str!("../../../../docs/plan.md");
     let listed = reference

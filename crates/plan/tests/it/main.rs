@@ -15,3 +15,4 @@ mod notify;
 mod properties;
 mod reference;
 mod runbook;
+mod steps;

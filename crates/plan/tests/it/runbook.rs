@@ -16,7 +16,7 @@ fn plan() -> Plan {
     read(&format!("{needy}{orders}")).plan.unwrap()
 }
 
-fn point() -> Facts {
+pub(crate) fn point() -> Facts {
     Facts {
         id: "ab12".into(),
         time: Timestamp::from_second(1_000).unwrap(),

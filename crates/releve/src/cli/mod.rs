@@ -2,6 +2,7 @@
 
 mod ack;
 mod agent;
+mod answer;
 mod backup;
 mod check;
 mod immutable;
@@ -72,6 +73,8 @@ enum Verb {
     Restore(restore::Options),
     /// Bring systems back after a crash: restore, start, check, in the right order
     Recover(recover::Options),
+    /// Say that what a step of the recovery asks for is done, or decided
+    Answer(answer::Options),
     /// Check that the vaults hold what they should
     Verify(verify::Options),
     /// Heal a vault: lost indexes from its packs, damage from other vaults
@@ -153,6 +156,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
                 Verb::Agent(options) => agent::run(&session, &options),
                 Verb::Notify(options) => notify::run(&session, &options),
                 Verb::Ack(options) => ack::run(&session, &options),
+                Verb::Answer(options) => answer::run(&session, &options),
                 Verb::Wal(options) => wal::run(&session, &options),
                 Verb::State(options) => state::run(&session, &options),
                 _ => Ok(Exit::Usage),

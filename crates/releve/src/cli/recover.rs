@@ -1,19 +1,18 @@
 //! `releve recover`.
 
-mod open;
+pub(super) mod open;
+mod shown;
 
 use super::restore::{How, wanted};
 use crate::session::Session;
 use crate::show::{self, Screen, confirm, size};
 use crate::{Exit, Failure, Outcome};
-use engine::recover::{Before, Hands, Journal, Recovered, SystemRecovered, Wish, carry_out};
+use engine::recover::{Before, Hands, Journal, Recovered, Wish, carry_out};
 use engine::survey::{Survey, survey};
 use engine::vaults::{Absent, Opened};
 use engine::{Error, room, source_of};
 use jiff::Timestamp;
-use plan::{
-    Available, Period, Runbook, RunbookInput, ScenarioName, Source, Standing, StepKind, SystemName, Wanted,
-};
+use plan::{Available, Runbook, RunbookInput, ScenarioName, Standing, SystemName, Wanted};
 use source::{Landing, Stands};
 use state::{Body, State};
 use std::collections::BTreeMap;
@@ -52,9 +51,12 @@ pub(super) struct Options {
     /// Show what would happen, and stop
     #[arg(long)]
     dry_run: bool,
-    /// Don't ask. Steps for people are listed as not confirmed
+    /// Don't ask. Steps for people are listed as not confirmed; what must be approved is waited for
     #[arg(long)]
     yes: bool,
+    /// With --yes: wait for people all the same, who answer from elsewhere (`releve answer`)
+    #[arg(long)]
+    wait: bool,
     /// This machine stands in for the plan's host, although it has another name
     #[arg(long)]
     stand_in: bool,
@@ -67,6 +69,9 @@ pub(super) struct Options {
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if options.open.only_shows() {
         return open::show(session);
+    }
+    if let Some(said) = open::speak(session, options)? {
+        return Ok(said);
     }
     let systems = session.systems(&options.systems)?;
     let scenario = scenario(session, options.scenario.as_deref())?;
@@ -98,7 +103,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if options.dry_run && session.json {
         show::print_json(&book);
     } else if !session.json {
-        print_book(&book, session);
+        shown::print_book(&book, session);
     }
     if !book.blockers.is_empty() {
         if session.json && !options.dry_run {
@@ -124,6 +129,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if open.is_none() {
         open = kept.and_then(|state| open::begin(session, state, &screen, &book, &wish));
     }
+    let holder = session.run_holder();
+    // Beside nothing is at stake that anybody would have to get up for.
+    let tells = kept.filter(|_| session.plan.notify.is_some());
+    let notifier = tells.map(|state| session.notifier(state, &holder));
     let hands = Hands {
         plan: &session.plan,
         vaults: &vaults,
@@ -134,11 +143,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         verify: options.how.verify,
         memory: options.how.memory,
         journal: open.as_ref().map(|open| open as &dyn Journal),
+        notifier: notifier.as_ref(),
+        patient: options.wait || !options.yes,
     };
     let hold = Hold::take(state.as_ref().filter(|_| options.to.is_none()), scenario_cause(session, options));
     let recovered = carry_out(&book, &hands, before)?;
     if let Some(open) = open {
-        open::settle(open, &screen, recovered.is_open);
+        open::settle(open, &screen, &recovered);
     }
     if let Some(told) = hold.end(recovered.systems.iter().all(|system| system.failure.is_none())) {
         screen.line(&told);
@@ -152,9 +163,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if session.json {
         show::print_json(&serde_json::json!({ "runbook": book, "recovered": recovered }));
     } else {
-        print_recovered(&recovered, book.to.is_some());
+        shown::print_recovered(&recovered, book.to.is_some());
     }
-    Ok(if recovered.systems.iter().any(|system| system.failure.is_some()) {
+    Ok(if recovered.aborted.is_some() || recovered.systems.iter().any(|system| system.failure.is_some()) {
         Exit::Failed
     } else if recovered.is_whole() && recovered.unconfirmed.is_empty() {
         Exit::Done
@@ -300,149 +311,6 @@ fn place(
 
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-fn print_book(book: &Runbook, session: &Session) {
-    let name = |name: &SystemName| {
-        session.plan.systems.get(name).map_or_else(|| name.0.clone(), |system| system.title(name).to_owned())
-    };
-    match &book.scenario {
-        Some(scenario) => eprintln!("Recovery after `{scenario}` on {}", book.machine),
-        None => eprintln!("Recovery on {}", book.machine),
-    }
-    for restore in &book.systems {
-        let point = &restore.choice.point;
-        eprintln!("\n  {} ({})", name(&restore.system), restore.system);
-        eprintln!(
-            "    point     {} of {}: {}",
-            point.id.get(..8).unwrap_or(&point.id),
-            show::time(point.time),
-            restore.choice.reasons.join("; ")
-        );
-        eprintln!("    loses     {:.2} (promised at most {})", restore.choice.loss, restore.rpo);
-        let vaults: Vec<_> = restore.vaults.iter().map(|vault| vault.0.as_str()).collect();
-        eprintln!(
-            "    reads     {} files, {} from {}",
-            point.files,
-            size(point.bytes),
-            vaults.join(", then ")
-        );
-        // What is fed to a server or put in the place of a file comes whole.
-        let source = session.plan.systems.get(&restore.system).and_then(|system| system.source.as_ref());
-        let is_compared = matches!(source, Some(Source::Files(_) | Source::Postgres(_)));
-        let differs = if is_compared { " where it differs" } else { "" };
-        for standing in &restore.standing {
-            match &standing.what {
-                Some(what) => eprintln!("    replaces  {} ({what}){differs}", standing.path),
-                None => eprintln!("    creates   {}", standing.path),
-            }
-        }
-        for step in book.steps.iter().filter(|step| step.system.as_ref() == Some(&restore.system)) {
-            match &step.kind {
-                StepKind::Rest => eprintln!("    starts    before the rest of its files is back"),
-                StepKind::Start(action) => eprintln!(
-                    "    starts    {}",
-                    action.service.clone().unwrap_or_else(|| action
-                        .command
-                        .clone()
-                        .unwrap_or_default()
-                        .join(" "))
-                ),
-                StepKind::Open => eprintln!("    waits     until it has recovered and takes writes"),
-                StepKind::Check(check) => eprintln!("    checks    {check}"),
-                StepKind::Inspect => eprintln!("    looks     through its data for damage, once it is back"),
-                _ => {}
-            }
-        }
-    }
-    print_groups(book);
-    for step in &book.steps {
-        match &step.kind {
-            StepKind::Isolate(host) => eprintln!("  to do first: cut {host} off the network"),
-            StepKind::Ask { text, who, .. } => {
-                eprintln!("  to do: {} ({})", text, who.as_ref().map_or("someone", |who| &who.0));
-            }
-            _ => {}
-        }
-    }
-    eprintln!();
-    book.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    book.blockers.iter().for_each(|blocker| eprintln!("can't go on: {blocker}"));
-}
-
-/// Says how far apart systems really are whose data belongs together.
-fn print_groups(book: &Runbook) {
-    for group in &book.groups {
-        let names: Vec<_> = group.systems.iter().map(|system| system.0.as_str()).collect();
-        let apart = match group.apart.0.is_zero() {
-            true => "all of them exactly".to_owned(),
-            false => format!("{:.2} apart", group.apart),
-        };
-        eprintln!("\n  {} belong together: back to {}, {apart}", names.join(", "), show::time(group.instant));
-    }
-}
-
-fn print_recovered(recovered: &Recovered, beside: bool) {
-    let mut table =
-        show::table(&["system", "back after", "promised", "lost", "promised", "files", "checks", ""]);
-    for system in &recovered.systems {
-        let promise = |seconds| Period::seconds(seconds).to_string();
-        let back = match system.rta_seconds {
-            Some(seconds) => format!("{seconds:.1} s"),
-            None => "NOT BACK".into(),
-        };
-        let kept = system.rta_seconds.is_some_and(|seconds| seconds <= system.rto_seconds as f64);
-        let verdict = match (&system.failure, kept) {
-            (Some(why), _) => why.clone(),
-            (None, false) => "later than promised".into(),
-            (None, true) if !system.findings.is_empty() => format!("{} findings", system.findings.len()),
-            (None, true) if beside => "restored beside".into(),
-            (None, true) if system.checks_passed == 0 => "nothing checks it".into(),
-            (None, true) => "works".into(),
-        };
-        table.add_row([
-            &system.system.0,
-            &back,
-            &promise(system.rto_seconds),
-            &format!("{:.2}", Period::seconds(system.rpa_seconds)),
-            &promise(system.rpo_seconds),
-            &format!("{} + {} kept", system.restored, system.unchanged),
-            &system.checks_passed.to_string(),
-            &verdict,
-        ]);
-    }
-    println!("{table}");
-    for system in &recovered.systems {
-        print_measured(system);
-        system.findings.iter().for_each(|finding| println!("{}: {finding}", system.system));
-    }
-    recovered.unconfirmed.iter().for_each(|step| println!("not confirmed: {step}"));
-    println!("{:.1} s in all", recovered.seconds);
-}
-
-/// Says what the data themselves have shown.
-fn print_measured(recovered: &SystemRecovered) {
-    let name = &recovered.system;
-    match (&recovered.measured, &recovered.not_measured) {
-        (Some(measured), _) => {
-            let lost = match measured.loss_seconds {
-                Some(seconds) => format!("at most {:.2} lost", Period::seconds(seconds)),
-                None => "by a clock that was set back since".into(),
-            };
-            println!(
-                "{name}: measured in its data: the agent's last row is of {}, {lost}",
-                show::time(measured.at)
-            );
-        }
-        (None, Some(why)) => println!("{name}: what was lost is not measured in its data: {why}"),
-        (None, None) => {}
-    }
-    if !recovered.looked_through.is_empty() {
-        println!("{name}: looked through for damage: {}", recovered.looked_through.join(", "));
-    }
-    for left_out in &recovered.not_looked_through {
-        println!("{name}: NOT looked through for damage: {left_out}");
-    }
 }
 
 fn record(book: &Runbook, recovered: &Recovered) -> state::Recovery {

@@ -3,11 +3,11 @@
 use super::Options;
 use crate::session::Session;
 use crate::show::{self, Screen};
-use crate::{Exit, Outcome};
+use crate::{Exit, Failure, Outcome};
 use engine::Error;
-use engine::recover::{Left, Open, Wish, carried_out_by, look, wish_of};
+use engine::recover::{Left, Open, Recovered, Wish, Word, carried_out_by, look, say, wish_of};
 use jiff::{SignedDuration, Timestamp};
-use plan::{Runbook, StepState, Verdict};
+use plan::{Runbook, StepState, SystemName, Verdict};
 use serde_json::json;
 use state::{Run, State};
 use std::io::{BufRead, IsTerminal, Write};
@@ -36,9 +36,18 @@ pub(in crate::cli) struct OfOpen {
     /// Go on without this step
     #[arg(long, value_name = "STEP", requires = "because", conflicts_with = "anew")]
     skip: Vec<usize>,
-    /// Why a step is skipped
+    /// Why a step is skipped, or the recovery paused or ended
     #[arg(long, value_name = "TEXT")]
     because: Option<String>,
+    /// Let the recovery that is under way begin nothing new
+    #[arg(long, requires = "because", group = "speech", conflicts_with_all = ["done", "again", "skip", "resume", "anew"])]
+    pause: bool,
+    /// Let the recovery that was paused go on
+    #[arg(long, group = "speech", conflicts_with_all = ["done", "again", "skip", "resume", "anew"])]
+    go_on: bool,
+    /// End the recovery that is under way: nothing new is begun, commands are stopped, and what is not done is named
+    #[arg(long, requires = "because", group = "speech", conflicts_with_all = ["done", "again", "skip", "resume", "anew"])]
+    abort: bool,
 }
 
 impl OfOpen {
@@ -61,11 +70,66 @@ impl OfOpen {
     }
 }
 
+/// Says something to the recovery that another process carries out, if that is what was asked for.
+pub(super) fn speak(session: &Session, options: &Options) -> Result<Option<Exit>, Failure> {
+    let of_open = &options.open;
+    let because = of_open.because.clone().unwrap_or_default();
+    let speech = match of_open {
+        OfOpen { pause: true, .. } => Some(Word::Pause { because }),
+        OfOpen { go_on: true, .. } => Some(Word::GoOn),
+        OfOpen { abort: true, .. } => Some(Word::Abort { because }),
+        _ => None,
+    };
+    let verdicts = of_open.verdicts();
+    if speech.is_none() && verdicts.is_empty() {
+        return Ok(None);
+    }
+    let state = session.state()?;
+    let systems = session.systems(&options.systems)?;
+    let Some(run) = under_way(session, &state, &systems)? else {
+        return match speech {
+            Some(_) => Err(Error::new("no recovery is being carried out")
+                .help("releve recover --show shows what was begun and not ended")
+                .into()),
+            // Whoever goes on with it hears it.
+            None => Ok(None),
+        };
+    };
+    let verdicts = verdicts.into_iter().map(|(step, verdict)| Word::Verdict { step, verdict });
+    for word in speech.into_iter().chain(verdicts) {
+        say(&state, &run, &word)?;
+    }
+    tell(session, "said to the recovery that is under way: releve recover --show shows what becomes of it");
+    Ok(Some(Exit::Done))
+}
+
+/// Returns the recovery of one of these systems that another process carries out; an error if there are several.
+pub(in crate::cli) fn under_way(
+    session: &Session,
+    state: &State,
+    systems: &[SystemName],
+) -> Result<Option<Run>, Error> {
+    let mut found = None;
+    for run in state.open_recoveries()? {
+        let is_of = run.systems.iter().any(|system| systems.iter().any(|name| name.0 == *system));
+        if is_of && carried_out_by(state, &run, &session.run_holder())?.is_some() {
+            if found.is_some() {
+                return Err(Error::new("several recoveries are being carried out")
+                    .help("name the systems of one; releve recover --show shows them"));
+            }
+            found = Some(run);
+        }
+    }
+    Ok(found)
+}
+
 /// Shows the open recoveries and what became of their steps.
 pub(super) fn show(session: &Session) -> Outcome {
     let state = session.state()?;
     let mut documents = Vec::new();
-    for run in state.open_recoveries()? {
+    let (open, ended) = (state.open_recoveries()?, state.left_recoveries()?);
+    let runs = open.into_iter().map(|run| (run, false)).chain(ended.into_iter().map(|run| (run, true)));
+    for (run, is_ended) in runs {
         let left = look(&state, &run)?;
         let by = carried_out_by(&state, &run, &session.run_holder())?;
         if session.json {
@@ -77,12 +141,15 @@ pub(super) fn show(session: &Session) -> Outcome {
                 .enumerate()
                 .map(|(at, (step, state))| json!({ "step": at, "system": step.system, "what": step.kind.to_string(), "is": state }))
                 .collect();
-            documents.push(json!({ "id": run.id, "started": run.started, "systems": run.systems, "by": by, "steps": steps }));
+            documents.push(json!({ "id": run.id, "started": run.started, "systems": run.systems, "by": by, "ended": is_ended, "steps": steps }));
             continue;
         }
         println!("recovery of {}, begun {}", run.systems.join(", "), show::time(run.started));
         match by {
             Some(by) => println!("  is being carried out ({by})"),
+            None if is_ended => println!(
+                "  has ended, and not everything is done: releve recover --resume tries again, --again STEP and --skip STEP a single step"
+            ),
             None => println!("  was left: releve recover --resume goes on with it, --anew forgets it"),
         }
         for (at, (step, state)) in left.book.steps.iter().zip(&left.before.states).enumerate() {
@@ -99,11 +166,12 @@ pub(super) fn show(session: &Session) -> Outcome {
 fn said(state: &StepState) -> String {
     match state {
         StepState::Waiting => "waits".into(),
-        StepState::Begun => "was under way".into(),
+        StepState::Begun { .. } => "under way".into(),
         StepState::Done { seconds, .. } => format!("done after {seconds:.1} s"),
         StepState::Failed { .. } => "failed".into(),
         StepState::Doubt => "nobody knows".into(),
         StepState::Skipped { .. } => "skipped".into(),
+        StepState::Unneeded => "not needed".into(),
     }
 }
 
@@ -119,11 +187,14 @@ pub(super) fn find<'a>(
     let is_asked = of_open.resume || !verdicts.is_empty();
     let holder = session.run_holder();
     let mut runs = state.open_recoveries()?;
+    if is_asked {
+        runs.extend(state.left_recoveries()?);
+    }
     runs.retain(|run| run.systems.iter().any(|system| wish.systems.iter().any(|name| name.0 == *system)));
     if of_open.anew {
         for run in runs {
             Open::forget(state, &run, &holder)?;
-            say(session, &format!("the recovery that began {} is forgotten", show::time(run.started)));
+            tell(session, &format!("the recovery that began {} is forgotten", show::time(run.started)));
         }
         return Ok(None);
     }
@@ -153,7 +224,7 @@ pub(super) fn find<'a>(
         .states
         .iter()
         .filter(|state| matches!(state, StepState::Done { .. } | StepState::Skipped { .. }));
-    say(
+    tell(
         session,
         &format!(
             "Going on with the recovery that began {began}: {} of {} steps are done",
@@ -173,7 +244,7 @@ fn refused(run: &Run, what: &str) -> Error {
         .help("--resume goes on with it, --anew forgets it and decides anew, --show shows it")
 }
 
-fn say(session: &Session, text: &str) {
+fn tell(session: &Session, text: &str) {
     if !session.json {
         eprintln!("{text}");
     }
@@ -225,10 +296,18 @@ pub(super) fn begin<'a>(
 }
 
 /// Ends what is done, and says what to do about the rest.
-pub(super) fn settle(open: Open<'_>, screen: &Screen, is_open: bool) {
-    if is_open {
+pub(super) fn settle(open: Open<'_>, screen: &Screen, recovered: &Recovered) {
+    if recovered.is_open {
         screen.line("steps are left: releve recover --show names them; say --done, --again or --skip with the number of one");
-    } else if let Err(error) = open.end() {
+        return;
+    }
+    let failed = recovered.aborted.is_some()
+        || !recovered.failed.is_empty()
+        || recovered.systems.iter().any(|system| system.failure.is_some());
+    let ended = if failed { open.leave() } else { open.end() };
+    if let Err(error) = ended {
         screen.line(&format!("warning: the end of this recovery could not be noted: {error}"));
+    } else if failed {
+        screen.line("not everything is done: releve recover --show names the steps, --resume tries again what failed; without it the next one decides anew");
     }
 }

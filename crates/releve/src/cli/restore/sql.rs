@@ -11,7 +11,7 @@ use engine::recover::Hands;
 use engine::room::room_at;
 use engine::survey::{Survey, survey};
 use engine::vaults::Opened;
-use engine::{Error, Observer};
+use engine::{Error, Observer, Question, Reply};
 use jiff::Timestamp;
 use plan::{Available, Runbook, RunbookInput, SystemName, Wanted};
 use serde_json::json;
@@ -115,6 +115,8 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
         verify: restore.how.verify,
         memory: restore.how.memory,
         journal: None,
+        notifier: None,
+        patient: false,
     };
     let part = Excerpt { database: options.database.clone(), tables: options.table.clone() };
     let begun = Instant::now();
@@ -259,8 +261,8 @@ impl Observer for Stoppable<'_> {
         self.0.event(system, text);
     }
 
-    fn ask(&self, _text: &str) -> bool {
-        false
+    fn ask(&self, _question: &Question<'_>, _settled: &dyn Fn() -> bool) -> Option<Reply> {
+        None
     }
 
     fn progress(&self, system: &SystemName, progress: &Arc<Progress>) {

@@ -1,0 +1,238 @@
+//! Carries out the steps of a runbook, side by side where nothing keeps them apart, and listens to people meanwhile.
+
+use super::talk::{Heard, Talk};
+use super::{Before, Hands, Recovered, SystemRecovered, Told, step};
+use crate::{Error, Result};
+use jiff::{SignedDuration, Timestamp};
+use plan::{Course, Plan, Runbook, Step, StepKind, StepState, SystemName, VaultName};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// How many steps are under way at the same time: more would only wait for the same disks and vaults. People and clocks don't count.
+const SIDE_BY_SIDE: usize = 32;
+/// How often people are listened to.
+const LISTEN: Duration = Duration::from_millis(500);
+
+/// Carries out the runbook, from where it was left. One with blockers is refused.
+pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Recovered> {
+    if let Some(blocker) = book.blockers.first() {
+        return Err(Error::new(blocker.clone()));
+    }
+    let started = Timestamp::now() - SignedDuration::try_from(before.elapsed).unwrap_or_default();
+    let begun = Instant::now();
+    let seconds = || (before.elapsed + begun.elapsed()).as_secs_f64();
+    let mut course = Course::new(book, before.states);
+    let mut recovered = Recovered::new(book, started);
+    for (at, told) in before.told {
+        recovered.take(book.steps.get(at), told);
+    }
+    let note = |at: usize, state: &StepState, told: &Told| -> bool {
+        let Some(Err(error)) = hands.journal.map(|journal| journal.note(at, state, told)) else {
+            return true;
+        };
+        let system = book.steps.get(at).and_then(|step| step.system.as_ref());
+        // Back matters more than remembering how: said, and gone on.
+        let text = format!("could not be noted, so that a crash now would forget it: {error}");
+        hands.observer.event(system, &text);
+        false
+    };
+    let talk = Talk::new(hands.journal);
+    std::thread::scope(|scope| {
+        let (done, ended) = channel();
+        let mut limits = Limits::new(book, hands.plan);
+        let mut listened: Option<Instant> = None;
+        loop {
+            if listened.is_none_or(|listened| listened.elapsed() >= LISTEN) {
+                listened = Some(Instant::now());
+                for heard in talk.listen() {
+                    match heard {
+                        Heard::Paused(Some(why)) => hands.observer.event(None, &format!("paused: {why}")),
+                        Heard::Paused(None) => hands.observer.event(None, "goes on"),
+                        Heard::Aborted(why) => hands.observer.event(None, &format!("is being ended: {why}")),
+                        Heard::Verdict { key, step, verdict } => {
+                            match course.hear(step, &verdict, seconds()) {
+                                Err(why) => hands.observer.event(None, &why),
+                                // Whoever comes after a crash hears it again, until it is noted.
+                                Ok(()) => {
+                                    let state = course.states().get(step).cloned().unwrap_or_default();
+                                    if !note(step, &state, &Told::default()) {
+                                        continue;
+                                    }
+                                }
+                            }
+                            talk.forget(&key);
+                        }
+                    }
+                }
+            }
+            while !talk.is_paused() && !talk.is_over() {
+                let Some(at) = course.begin(seconds(), &mut |at| limits.let_begin(at)) else { break };
+                let Some(step) = book.steps.get(at) else { break };
+                note(at, &StepState::Begun { seconds: seconds() }, &Told::default());
+                limits.begin(at);
+                let at_work = step::AtWork {
+                    at,
+                    step,
+                    book,
+                    hands,
+                    talk: &talk,
+                    down: down(book, course.states()),
+                    started,
+                };
+                let done = done.clone();
+                scope.spawn(move || {
+                    let result = at_work.run();
+                    let _ = done.send((at, result));
+                });
+            }
+            if limits.is_idle() && (talk.is_over() || !talk.is_paused()) {
+                break;
+            }
+            let (at, result) = match ended.recv_timeout(LISTEN) {
+                Ok(ended) => ended,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            limits.end(at);
+            let step = book.steps.get(at);
+            let (state, told) = match result {
+                Ok(told) => {
+                    let (unconfirmed, answer) = (told.unconfirmed.clone(), told.answer.clone());
+                    (StepState::Done { seconds: seconds(), unconfirmed, answer }, told)
+                }
+                Err(error) => {
+                    let system = step.and_then(|step| step.system.as_ref());
+                    hands.observer.event(system, &format!("failed: {error}"));
+                    (StepState::Failed { why: error.to_string() }, Told::default())
+                }
+            };
+            note(at, &state, &told);
+            recovered.take(step, told);
+            course.end(at, state);
+        }
+    });
+    recovered.aborted = talk.aborted();
+    recovered.conclude(book, course.states(), seconds());
+    Ok(recovered)
+}
+
+/// Returns the systems that are not back yet.
+fn down(book: &Runbook, states: &[StepState]) -> BTreeSet<SystemName> {
+    let steps = book.steps.iter().zip(states).filter(|(step, state)| !step.meanwhile && !is_over(state));
+    steps.filter_map(|(step, _)| step.system.clone()).collect()
+}
+
+const fn is_over(state: &StepState) -> bool {
+    matches!(state, StepState::Done { .. } | StepState::Skipped { .. } | StepState::Unneeded)
+}
+
+/// What is under way, and how much of it may be.
+struct Limits<'a> {
+    book: &'a Runbook,
+    /// How many may be put back on this machine …
+    here: Option<u32>,
+    /// … and from each vault.
+    vaults: BTreeMap<&'a VaultName, u32>,
+    under_way: BTreeSet<usize>,
+}
+
+impl<'a> Limits<'a> {
+    fn new(book: &'a Runbook, plan: &'a Plan) -> Self {
+        let here = plan.hosts.iter().filter(|(name, _)| plan.machine_name(name) == book.machine);
+        Self {
+            book,
+            here: here.filter_map(|(_, host)| host.restores).min(),
+            vaults: plan.vaults.iter().filter_map(|(name, vault)| Some((name, vault.restores?))).collect(),
+            under_way: BTreeSet::new(),
+        }
+    }
+
+    /// Returns whether a step may begin now.
+    fn let_begin(&self, at: usize) -> bool {
+        let Some(step) = self.book.steps.get(at) else { return false };
+        if takes_nothing(step) {
+            return true;
+        }
+        let steps = self.under_way.iter().filter_map(|at| self.book.steps.get(*at));
+        if steps.filter(|step| !takes_nothing(step)).count() >= SIDE_BY_SIDE {
+            return false;
+        }
+        let Some(vault) = self.restores_from(at) else { return true };
+        let others: Vec<_> = self.under_way.iter().filter_map(|at| self.restores_from(*at)).collect();
+        let fits = |limit: u32, count: usize| count < limit.max(1) as usize;
+        let of_vault = others.iter().filter(|other| **other == vault).count();
+        self.here.is_none_or(|limit| fits(limit, others.len()))
+            && self.vaults.get(vault).is_none_or(|limit| fits(*limit, of_vault))
+    }
+
+    /// Returns the vault that a step reads first, if it puts data back.
+    fn restores_from(&self, at: usize) -> Option<&'a VaultName> {
+        let step = self.book.steps.get(at)?;
+        let puts_back = matches!(step.kind, StepKind::Restore | StepKind::First | StepKind::Rest);
+        let entry = self.book.systems.iter().find(|entry| Some(&entry.system) == step.system.as_ref())?;
+        entry.vaults.first().filter(|_| puts_back)
+    }
+
+    fn begin(&mut self, at: usize) {
+        self.under_way.insert(at);
+    }
+
+    fn end(&mut self, at: usize) {
+        self.under_way.remove(&at);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.under_way.is_empty()
+    }
+}
+
+const fn takes_nothing(step: &Step) -> bool {
+    matches!(step.kind, StepKind::Ask { .. } | StepKind::Approve(_) | StepKind::Wait(_))
+}
+
+impl Recovered {
+    fn new(book: &Runbook, started: Timestamp) -> Self {
+        Self {
+            started,
+            seconds: 0.0,
+            systems: book.systems.iter().map(SystemRecovered::new).collect(),
+            unconfirmed: Vec::new(),
+            failed: Vec::new(),
+            aborted: None,
+            is_open: false,
+        }
+    }
+
+    fn take(&mut self, step: Option<&Step>, told: Told) {
+        let system = step.and_then(|step| step.system.as_ref());
+        if let Some(entry) = self.systems.iter_mut().find(|entry| Some(&entry.system) == system) {
+            entry.take(told);
+        } else {
+            self.failed.extend(told.notes);
+        }
+    }
+
+    fn conclude(&mut self, book: &Runbook, states: &[StepState], seconds: f64) {
+        self.seconds = seconds;
+        for (step, state) in book.steps.iter().zip(states) {
+            match state {
+                StepState::Done { unconfirmed: Some(text), .. } => self.unconfirmed.push(text.clone()),
+                StepState::Failed { why } if step.system.is_none() => {
+                    self.failed.push(format!("{}: {why}", step.kind));
+                }
+                StepState::Skipped { why } if step.system.is_none() => {
+                    self.failed.push(format!("{} was skipped: {why}", step.kind));
+                }
+                _ => {}
+            }
+        }
+        for entry in &mut self.systems {
+            entry.conclude(book, states);
+        }
+        let is_left = |state: &StepState| {
+            matches!(state, StepState::Waiting | StepState::Begun { .. } | StepState::Doubt)
+        };
+        self.is_open = self.aborted.is_none() && states.iter().any(is_left);
+    }
+}

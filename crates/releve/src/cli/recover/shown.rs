@@ -1,0 +1,176 @@
+//! What a person reads of a recovery: what it will do, and what it did.
+
+use crate::session::Session;
+use crate::show::{self, size};
+use engine::recover::{Recovered, SystemRecovered};
+use plan::{Period, Runbook, Source, Step, StepKind, SystemName};
+
+pub(super) fn print_book(book: &Runbook, session: &Session) {
+    let name = |name: &SystemName| {
+        session.plan.systems.get(name).map_or_else(|| name.0.clone(), |system| system.title(name).to_owned())
+    };
+    match &book.scenario {
+        Some(scenario) => eprintln!("Recovery after `{scenario}` on {}", book.machine),
+        None => eprintln!("Recovery on {}", book.machine),
+    }
+    for restore in &book.systems {
+        let point = &restore.choice.point;
+        eprintln!("\n  {} ({})", name(&restore.system), restore.system);
+        eprintln!(
+            "    point     {} of {}: {}",
+            point.id.get(..8).unwrap_or(&point.id),
+            show::time(point.time),
+            restore.choice.reasons.join("; ")
+        );
+        eprintln!("    loses     {:.2} (promised at most {})", restore.choice.loss, restore.rpo);
+        let vaults: Vec<_> = restore.vaults.iter().map(|vault| vault.0.as_str()).collect();
+        eprintln!(
+            "    reads     {} files, {} from {}",
+            point.files,
+            size(point.bytes),
+            vaults.join(", then ")
+        );
+        // What is fed to a server or put in the place of a file comes whole.
+        let source = session.plan.systems.get(&restore.system).and_then(|system| system.source.as_ref());
+        let is_compared = matches!(source, Some(Source::Files(_) | Source::Postgres(_)));
+        let differs = if is_compared { " where it differs" } else { "" };
+        for standing in &restore.standing {
+            match &standing.what {
+                Some(what) => eprintln!("    replaces  {} ({what}){differs}", standing.path),
+                None => eprintln!("    creates   {}", standing.path),
+            }
+        }
+        for step in book.steps.iter().filter(|step| step.system.as_ref() == Some(&restore.system)) {
+            print_step(book, step);
+        }
+    }
+    print_groups(book);
+    let of_all = book.steps.iter().filter(|step| step.system.is_none());
+    let (after, before): (Vec<_>, Vec<_>) = of_all.partition(|step| {
+        step.after.iter().any(|at| book.steps.get(*at).is_some_and(|before| before.system.is_some()))
+    });
+    for (title, steps) in [("first", before), ("at the end", after)] {
+        if !steps.is_empty() {
+            eprintln!("\n  {title}");
+        }
+        steps.into_iter().for_each(|step| print_step(book, step));
+    }
+    eprintln!();
+    book.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    book.blockers.iter().for_each(|blocker| eprintln!("can't go on: {blocker}"));
+}
+
+/// Says how far apart systems really are whose data belongs together.
+fn print_groups(book: &Runbook) {
+    for group in &book.groups {
+        let names: Vec<_> = group.systems.iter().map(|system| system.0.as_str()).collect();
+        let apart = match group.apart.0.is_zero() {
+            true => "all of them exactly".to_owned(),
+            false => format!("{:.2} apart", group.apart),
+        };
+        eprintln!("\n  {} belong together: back to {}, {apart}", names.join(", "), show::time(group.instant));
+    }
+}
+
+pub(super) fn print_recovered(recovered: &Recovered, beside: bool) {
+    let mut table =
+        show::table(&["system", "back after", "promised", "lost", "promised", "files", "checks", ""]);
+    for system in &recovered.systems {
+        let promise = |seconds| Period::seconds(seconds).to_string();
+        let back = match system.rta_seconds {
+            Some(seconds) => format!("{seconds:.1} s"),
+            None => "NOT BACK".into(),
+        };
+        let kept = system.rta_seconds.is_some_and(|seconds| seconds <= system.rto_seconds as f64);
+        let verdict = match (&system.failure, kept) {
+            (Some(why), _) => why.clone(),
+            (None, false) => "later than promised".into(),
+            (None, true) if !system.findings.is_empty() => format!("{} findings", system.findings.len()),
+            (None, true) if beside => "restored beside".into(),
+            (None, true) if system.checks_passed == 0 => "nothing checks it".into(),
+            (None, true) => "works".into(),
+        };
+        table.add_row([
+            &system.system.0,
+            &back,
+            &promise(system.rto_seconds),
+            &format!("{:.2}", Period::seconds(system.rpa_seconds)),
+            &promise(system.rpo_seconds),
+            &format!("{} + {} kept", system.restored, system.unchanged),
+            &system.checks_passed.to_string(),
+            &verdict,
+        ]);
+    }
+    println!("{table}");
+    for system in &recovered.systems {
+        print_measured(system);
+        system.findings.iter().for_each(|finding| println!("{}: {finding}", system.system));
+    }
+    recovered.failed.iter().for_each(|step| println!("not done: {step}"));
+    recovered.unconfirmed.iter().for_each(|step| println!("not confirmed: {step}"));
+    if let Some(why) = &recovered.aborted {
+        println!("ended before its end: {why}");
+    }
+    println!("{:.1} s in all", recovered.seconds);
+}
+
+/// Says what the data themselves have shown.
+fn print_measured(recovered: &SystemRecovered) {
+    let name = &recovered.system;
+    match (&recovered.measured, &recovered.not_measured) {
+        (Some(measured), _) => {
+            let lost = match measured.loss_seconds {
+                Some(seconds) => format!("at most {:.2} lost", Period::seconds(seconds)),
+                None => "by a clock that was set back since".into(),
+            };
+            println!(
+                "{name}: measured in its data: the agent's last row is of {}, {lost}",
+                show::time(measured.at)
+            );
+        }
+        (None, Some(why)) => println!("{name}: what was lost is not measured in its data: {why}"),
+        (None, None) => {}
+    }
+    if !recovered.looked_through.is_empty() {
+        println!("{name}: looked through for damage: {}", recovered.looked_through.join(", "));
+    }
+    for left_out in &recovered.not_looked_through {
+        println!("{name}: NOT looked through for damage: {left_out}");
+    }
+}
+
+/// Says what a step does, unless that has been said already.
+fn print_step(book: &Runbook, step: &Step) {
+    let (word, what) = match &step.kind {
+        StepKind::Stop(_) | StepKind::Restore | StepKind::First => return,
+        StepKind::Rest => ("starts", "before the rest of its files is back".to_owned()),
+        StepKind::Start(action) => ("starts", action.to_string()),
+        StepKind::Open => ("waits", "until it has recovered and takes writes".into()),
+        StepKind::Check(check) => ("checks", check.to_string()),
+        StepKind::Inspect => ("looks", "through its data for damage, once it is back".into()),
+        StepKind::Ask { text, who, within, answers } => {
+            let who = who.as_ref().map_or_else(String::new, |who| format!("{who}: "));
+            let within = within.map_or_else(String::new, |within| format!(", within {within}"));
+            let answers =
+                if answers.is_empty() { String::new() } else { format!(" [{}]", answers.join(" / ")) };
+            ("to do", format!("{who}{text}{answers}{within}"))
+        }
+        StepKind::Approve(_) => ("to do", step.kind.to_string()),
+        StepKind::Notify { .. } => ("tells", step.kind.to_string().trim_start_matches("tell ").to_owned()),
+        StepKind::Run(run) => ("runs", run.to_string()),
+        StepKind::Wait(time) => ("waits", time.to_string()),
+        StepKind::Isolate(_) | StepKind::Release(_) | StepKind::Service(..) => {
+            ("does", step.kind.to_string())
+        }
+    };
+    let only_if = step.only_if.as_ref().map_or_else(String::new, |only_if| {
+        let asked = book.steps.get(only_if.step).map_or_else(String::new, |step| step.kind.to_string());
+        format!(" (only if the answer to \u{201c}{asked}\u{201d} is {})", only_if.answers.join(" or "))
+    });
+    let meanwhile = if step.meanwhile && !matches!(step.kind, StepKind::Inspect) {
+        " (nothing waits for it)"
+    } else {
+        ""
+    };
+    eprintln!("    {word:9} {what}{only_if}{meanwhile}");
+}
