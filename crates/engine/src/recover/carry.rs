@@ -236,3 +236,72 @@ impl Recovered {
         self.is_open = self.aborted.is_none() && states.iter().any(is_left);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plan::{Available, Facts, RunbookInput, SourceFile};
+
+    /// Three systems of this machine, each with a point in both vaults.
+    fn book(host: &str, vault: &str) -> (Plan, Runbook) {
+        let mut text = format!(
+            "[organisation]\nname = \"Atelier\"\n[sites.here]\n[hosts.server]\nsite = \"here\"\n{host}\n\
+             [vaults.near]\nurl = \"file:///vault\"\nsite = \"here\"\npassword = {{ file = \"/key\" }}\n{vault}\n\
+             [policy]\nvaults = [\"near\"]\nevery = \"1 hour\"\n"
+        );
+        for name in ["a", "b", "c"] {
+            text += &format!(
+                "[systems.{name}]\nhost = \"server\"\nrto = \"1 hour\"\nrpo = \"1 hour\"\nsource.files = {{ paths = [\"/srv/{name}\"] }}\n"
+            );
+        }
+        let plan = plan::parse(&[SourceFile { name: "plan.toml".into(), text }]).plan.unwrap();
+        let point = Facts {
+            id: "ab12".into(),
+            time: Timestamp::UNIX_EPOCH,
+            complete: true,
+            verified: None,
+            files: 1,
+            bytes: 1,
+            vaults: vec!["near".into()],
+            touched: None,
+            touched_files: 0,
+            incompressible: 0.0,
+            bytes_new: 0,
+            ended: None,
+            position: None,
+        };
+        let all = || Available { points: vec![point.clone()], ..Available::default() };
+        let book = plan::runbook(&RunbookInput {
+            plan: &plan,
+            scenario: None,
+            systems: vec![],
+            wanted: None,
+            to: None,
+            machine: "server".into(),
+            stands_in: false,
+            now: Timestamp::UNIX_EPOCH,
+            available: plan.systems.keys().map(|name| (name.clone(), all())).collect(),
+            vaults: vec![("near".into(), Ok(()))],
+        });
+        assert_eq!((book.blockers.len(), book.steps.len()), (0, 3));
+        (plan, book)
+    }
+
+    #[test]
+    fn no_more_is_put_back_at_once_than_the_host_and_the_vault_bear() {
+        for (host, vault, at_once) in [("restores = 1", "", 1), ("", "restores = 2", 2), ("", "", 3)] {
+            let (plan, book) = book(host, vault);
+            let mut limits = Limits::new(&book, &plan);
+            let begun = (0..3).filter(|at| {
+                let may = limits.let_begin(*at);
+                if may {
+                    limits.begin(*at);
+                }
+                may
+            });
+            assert_eq!(begun.count(), at_once, "{host} {vault}");
+            limits.end(0);
+            assert!(limits.let_begin(0));
+        }
+    }
+}

@@ -25,6 +25,7 @@ mod notify;
 mod oracle;
 mod pg_dump;
 mod postgres;
+mod procedure;
 mod proof;
 mod recovery;
 mod restore;
