@@ -1,7 +1,8 @@
 //! Capture and put back: how each kind of system becomes one consistent stream for a vault, and a running
 //! system again.
 //!
-//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Postgres`], [`PgDump`], [`Mariadb`], [`Command`] (its kinds),
+//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Postgres`], [`PgDump`], [`Mariadb`],
+//! [`MariadbCopy`], [`Command`] (its kinds),
 //! [`Capture`] (what a backup reads).
 //!
 //! ```
@@ -45,7 +46,7 @@ pub use command::Command;
 pub use error::{Error, Kind, Result};
 pub use excerpt::{Cutting, Excerpt, Excerpts};
 pub use files::{Files, Journal, Patterns};
-pub use mariadb::Mariadb;
+pub use mariadb::{Mariadb, MariadbCopy};
 pub use postgres::{PgDump, Postgres};
 pub use program::Program;
 pub use sqlite::Sqlite;
