@@ -4,7 +4,7 @@ use crate::{free_port, wait_until};
 use rustix::process::{Pid, Signal};
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -37,6 +37,17 @@ impl MariadbServer {
             Self { port: free_port(), home: tempfile::tempdir().unwrap(), options, server: None };
         fs::create_dir(server.home.path().join("tmp")).unwrap();
         server.install();
+        server.restart();
+        server
+    }
+
+    /// Starts a server on a data directory that is there already, which it takes.
+    #[must_use]
+    pub fn on(data: &Path) -> Self {
+        let mut server =
+            Self { port: free_port(), home: tempfile::tempdir().unwrap(), options: Vec::new(), server: None };
+        fs::create_dir(server.home.path().join("tmp")).unwrap();
+        fs::rename(data, server.data()).unwrap();
         server.restart();
         server
     }
@@ -110,7 +121,8 @@ impl MariadbServer {
     /// Returns the process that the server's own file names, if it is at work in the data directory.
     fn named(&self) -> Option<Pid> {
         let pid: i32 = fs::read_to_string(self.home.path().join("pid")).ok()?.trim().parse().ok()?;
-        let works_here = fs::read_link(format!("/proc/{pid}/cwd")).ok()? == self.data().canonicalize().ok()?;
+        let works_here =
+            fs::read_link(format!("/proc/{pid}/cwd")).ok()? == self.data().canonicalize().ok()?;
         works_here.then(|| Pid::from_raw(pid)).flatten()
     }
 

@@ -218,7 +218,11 @@ const MARIADB: &[Key] = &[
         Word(&["logical", "physical"]),
         "What a point is made of: logical (unless said; statements, by mariadb-dump), physical (its files, by mariadb-backup).",
     ),
-    key("data_directory", Text, "Its data directory, an absolute path, on this machine: with copy = \"physical\"."),
+    key(
+        "data_directory",
+        Text,
+        "Its data directory, an absolute path, on this machine: with copy = \"physical\".",
+    ),
 ];
 const COMMAND: &[Key] = &[
     must("dump", Command, "The command whose output is the restore point."),

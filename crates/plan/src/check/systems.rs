@@ -119,7 +119,8 @@ impl Checker<'_, '_> {
         match (mariadb.copy, &mariadb.data_directory) {
             (Copied::Logical, None) => {}
             (Copied::Logical, Some(_)) => {
-                let message = "`data_directory` names files that are copied: it goes with copy = \"physical\"";
+                let message =
+                    "`data_directory` names files that are copied: it goes with copy = \"physical\"";
                 self.error("meaningless-key", &folder, message, "take it out, or add copy = \"physical\"");
             }
             (Copied::Physical, None) => {
@@ -131,7 +132,8 @@ impl Checker<'_, '_> {
         }
         if mariadb.copy == Copied::Physical && system.recover.start.is_none() {
             let message = "files that were put back are nothing before a server runs on them, and `recover.start` is missing";
-            let help = "write recover = { stop = { service = \"mariadb\" }, start = { service = \"mariadb\" } }";
+            let help =
+                "write recover = { stop = { service = \"mariadb\" }, start = { service = \"mariadb\" } }";
             self.error("no-start", &format!("{at}.copy"), message, help);
         }
     }

@@ -50,7 +50,8 @@ impl Source {
     /// Returns whether its data are looked through for damage after a recovery.
     #[must_use]
     pub const fn is_inspected(&self) -> bool {
-        matches!(self, Self::Postgres(PostgresSource { amcheck: None | Some(true), .. })) || self.is_copy_of_mariadb()
+        matches!(self, Self::Postgres(PostgresSource { amcheck: None | Some(true), .. }))
+            || self.is_copy_of_mariadb()
     }
 
     /// Returns whether what is put back has to recover before it serves.

@@ -26,7 +26,8 @@ fn plan(world: &World, server: &MariadbServer, more: &str) {
     );
     world.write_plan_of(&world.vault("near"), &world.vault("far"), &source, &recover);
     let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
-    let plan = if more.contains("stream") { plan.replace("rpo = \"1 hour\"", "rpo = \"3 seconds\"") } else { plan };
+    let plan =
+        if more.contains("stream") { plan.replace("rpo = \"1 hour\"", "rpo = \"3 seconds\"") } else { plan };
     fs::write(world.path("plan.toml"), plan).unwrap();
 }
 
@@ -52,7 +53,9 @@ impl Three {
         let mut to = child.stdin.take().unwrap();
         std::thread::spawn(move || {
             for n in 1.. {
-                let row = format!("insert into shop.t values ({n}); insert into shop.aria values ({n}); insert into shop.isam values ({n});");
+                let row = format!(
+                    "insert into shop.t values ({n}); insert into shop.aria values ({n}); insert into shop.isam values ({n});"
+                );
                 if writeln!(to, "{row}").is_err() {
                     return;
                 }
@@ -103,7 +106,7 @@ fn every_row_up_to_the_promised_instant_is_back_in_tables_of_each_engine() {
     let (writer, three_tables) = (Writer::begin(&server), Three::begin(&server));
     wait_for_log(&world);
     writer.wait_for(300);
-    // The copy is made of files that change meanwhile, tables that come and go among them.
+    // The copy is made of files that change meanwhile.
     server.run("create table shop.gone (n int); insert into shop.gone values (1)");
     world.run(&["backup"]).exits(0);
     server.run("drop table shop.gone; create table shop.later (n int); insert into shop.later values (7); create user 'late'@'%'");
@@ -128,11 +131,15 @@ fn every_row_up_to_the_promised_instant_is_back_in_tables_of_each_engine() {
     assert_eq!(server.ask("select n from shop.later"), "7");
     assert_eq!(server.ask("select count(*) from mysql.user where user = 'late'"), "1");
     assert_eq!(server.ask("select count(*) from mysql.user where user like 'releve%'"), "0");
-    assert_eq!(server.ask("check table shop.t, shop.aria, shop.isam, mysql.global_priv").matches("OK").count(), 4);
+    assert_eq!(
+        server.ask("check table shop.t, shop.aria, shop.isam, mysql.global_priv").matches("OK").count(),
+        4
+    );
     // Nothing is left of the recovery.
     let home = server.data().parent().unwrap().to_owned();
     let left = |folder: &Path| {
-        let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let names =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         names.filter(|name| name.contains("releve") || name.starts_with("xtrabackup")).collect::<Vec<_>>()
     };
     assert_eq!((left(&home), left(&server.data())), (vec![], vec![]));
@@ -155,7 +162,10 @@ fn every_row_up_to_the_promised_instant_is_back_in_tables_of_each_engine() {
 fn a_copy_that_ended_early_or_did_not_end_well_makes_no_point() {
     let (server, world) = server(&[], "");
     for (script, why) in [
-        ("case $* in *--backup*) $REAL \"$@\" | head -c 3000000;; *) exec $REAL \"$@\";; esac", "ended early"),
+        (
+            "case $* in *--backup*) $REAL \"$@\" | head -c 3000000;; *) exec $REAL \"$@\";; esac",
+            "ended early",
+        ),
         // A stream that is whole, and nobody says so.
         ("$REAL \"$@\" 2>\"$0.log\" || exit 1\ngrep based \"$0.log\" >&2 || true", "completed OK!"),
         ("$REAL \"$@\" || exit 1\ncase $* in *--backup*) exit 7;; esac", "status 7"),
@@ -172,14 +182,19 @@ fn a_copy_that_ended_early_or_did_not_end_well_makes_no_point() {
 #[test]
 fn tools_of_another_series_another_data_directory_and_a_server_that_runs_are_refused() {
     let (server, world) = server(&[], "");
-    plan(&world, &server, &programs(&world, "echo mariadb-backup based on MariaDB server 10.6.18-MariaDB Linux >&2"));
+    plan(
+        &world,
+        &server,
+        &programs(&world, "echo mariadb-backup based on MariaDB server 10.6.18-MariaDB Linux >&2"),
+    );
     world.run(&["backup"]).exits(2).says("both must be of one series");
     plan(&world, &server, &programs(&world, "exit 1"));
     world.run(&["backup"]).exits(2).says("install the package mariadb-backup");
     plan(&world, &server, "");
     let good = fs::read_to_string(world.path("plan.toml")).unwrap();
     let data = format!("data_directory = {:?}", server.data());
-    fs::write(world.path("plan.toml"), good.replace(&data, &format!("data_directory = {:?}", world.data()))).unwrap();
+    fs::write(world.path("plan.toml"), good.replace(&data, &format!("data_directory = {:?}", world.data())))
+        .unwrap();
     world.run(&["backup"]).exits(2).says("correct data_directory or the url");
     fs::write(world.path("plan.toml"), &good).unwrap();
     world.run(&["backup"]).exits(0);
@@ -193,7 +208,7 @@ fn tools_of_another_series_another_data_directory_and_a_server_that_runs_are_ref
 #[test]
 fn a_recovery_that_is_killed_while_it_prepares_puts_the_files_back_again_and_goes_on() {
     let (mut server, world) = server(&[], "");
-    server.run("insert into shop.t select seq from seq_1_to_20000");
+    server.run("use shop; insert into t select seq from seq_1_to_20000");
     world.run(&["backup"]).exits(0);
     let files = crate::world::files(&server.data());
     server.kill();
@@ -225,15 +240,14 @@ fn a_recovery_that_is_killed_while_it_prepares_puts_the_files_back_again_and_goe
 #[test]
 fn a_second_point_stores_little_and_beside_there_is_a_data_directory_that_starts() {
     let (server, world) = server(&[], "");
-    server.run("create table shop.large (n int primary key, text varchar(200)); insert into shop.large select seq, md5(seq * 7) from seq_1_to_300000");
+    server.run("use shop; create table large (n int primary key, text varchar(200)); insert into large select seq, md5(seq * 7) from seq_1_to_300000");
     server.run("set global innodb_max_dirty_pages_pct = 0");
     let settled = || server.ask("show global status like 'Innodb_buffer_pool_pages_dirty'").ends_with("\t0");
     assert!(wait_until(Duration::from_secs(60), settled));
     let stored = || {
-        let run = world.run(&["backup", "--json"]).exits(0).json();
-        let text = run.to_string();
-        drop(text);
-        crate::world::files(&world.path("near/data")).iter().map(|path| path.metadata().unwrap().len()).sum::<u64>()
+        world.run(&["backup"]).exits(0);
+        let packs = crate::world::files(&world.path("near/data"));
+        packs.iter().map(|path| path.metadata().unwrap().len()).sum::<u64>()
     };
     let first = stored();
     server.run("update shop.large set text = 'changed' where n = 4711");
@@ -242,13 +256,25 @@ fn a_second_point_stores_little_and_beside_there_is_a_data_directory_that_starts
 
     world.run(&["recover", "--yes", "--to", "look"]).exits(0);
     let data = world.path("look").join(server.data().strip_prefix("/").unwrap());
-    assert!(data.join("shop/large.ibd").exists() && !data.join("ib_logfile1").exists());
-    assert_eq!(server.ask("select text from shop.large where n = 4711"), "changed");
+    // The other one was not touched.
+    server.run("update shop.large set text = 'later' where n = 4711");
+    let beside = MariadbServer::on(&data);
+    assert_eq!(beside.ask("select text from shop.large where n = 4711"), "changed");
+    assert_eq!(beside.ask("select count(*) from shop.large"), "300000");
 }
 
 #[test]
 fn what_only_the_disk_of_the_server_has_still_is_back_too() {
-    let (mut server, world) = server(&WITH_LOG, ", log = \"stream\"");
+    let logs = tempfile::tempdir().unwrap();
+    let elsewhere = format!("--log-bin={}", logs.path().join("shop-bin").display());
+    for log in [WITH_LOG[0], &elsewhere] {
+        comes_back_from_its_own_log(&[log, WITH_LOG[1]]);
+    }
+    assert_eq!(fs::read_dir(logs.path()).unwrap().count(), 2, "one file and its index");
+}
+
+fn comes_back_from_its_own_log(options: &[&str]) {
+    let (mut server, world) = server(options, ", log = \"stream\"");
     world.run(&["backup"]).exits(0);
     let agent = Agent::begin(&world);
     server.run("insert into shop.t values (1)");
@@ -262,4 +288,33 @@ fn what_only_the_disk_of_the_server_has_still_is_back_too() {
     assert_eq!(server.ask("select group_concat(n order by n) from shop.t"), "1,2,3");
     // Its log begins anew, and a new point is asked for.
     assert_eq!(server.ask("show binary logs").lines().count(), 1);
+}
+
+#[test]
+fn few_rights_are_enough_and_the_password_is_nowhere_to_be_seen() {
+    let (mut server, world) = server(&WITH_LOG, "");
+    server.run(
+        "create user releve@'%' identified by 'the secret word';
+        grant reload, process, binlog monitor, replication slave on *.* to releve@'%'; grant select on shop.t to releve@'%'",
+    );
+    let seen = world.path("seen");
+    let script = format!("echo \"$*\" >>'{0}'; env >>'{0}'; exec $REAL \"$@\"", seen.display());
+    plan(&world, &server, &(programs(&world, &script) + ", log = \"stream\""));
+    fs::write(world.path("url"), server.url_of("releve", "the%20secret%20word")).unwrap();
+    world.run(&["backup"]).exits(0);
+    let agent = Agent::begin(&world);
+    server.run("insert into shop.t values (1), (2)");
+    wait_for_log(&world);
+    drop(agent);
+    server.kill();
+    fs::remove_dir_all(server.data()).unwrap();
+    world.run(&["recover", "--yes"]).exits(0).says("NOT looked through for damage").says("GRANT SELECT");
+    assert_eq!(server.ask("select count(*) from shop.t"), "2");
+    let seen = fs::read_to_string(seen).unwrap();
+    assert!(seen.contains("--backup") && seen.contains("--prepare"));
+    assert!(!seen.contains("secret word"));
+    // With one right more all tables are looked at.
+    server.run("grant select on *.* to releve@'%'");
+    world.run(&["backup"]).exits(0);
+    world.run(&["recover", "--yes"]).exits(0).says("looked through for damage: mysql, shop");
 }

@@ -77,8 +77,7 @@ pub(super) fn with<T>(start: &Start<'_>, work: impl FnOnce(&Client) -> Result<T>
     }
     let place = || at("start a server on", start.data);
     let program = Program::new(command)?.by(uid, gid).ending_with_us().within(Duration::MAX);
-    let mut running =
-        program.start(Stdio::null()).map_err(|why| Error::new(place(), Kind::Program(why)))?;
+    let mut running = program.start(Stdio::null()).map_err(|why| Error::new(place(), Kind::Program(why)))?;
     let client = Client::new(Address::at_socket(USER, &password, &socket), start.client.folder())?;
     let begun = Instant::now();
     let mut tell_at = begun + TELL_EVERY;

@@ -183,9 +183,8 @@ impl Input for Copy {
             let is_file = parts.next().is_none();
             entries.insert(first.as_os_str().to_owned(), is_file.then_some(*length));
         }
-        let node = |(name, length): (OsString, Option<u64>)| {
-            self.node(&below.join(&name), name.into_vec(), length)
-        };
+        let node =
+            |(name, length): (OsString, Option<u64>)| self.node(&below.join(&name), name.into_vec(), length);
         entries.into_iter().map(node).collect()
     }
 
@@ -198,7 +197,10 @@ impl Input for Copy {
     }
 
     fn open(&self, path: &Path, _node: &Node) -> io::Result<Box<dyn Content>> {
-        Err(io::Error::other(format!("{} was not sent", String::from_utf8_lossy(path.as_os_str().as_bytes()))))
+        Err(io::Error::other(format!(
+            "{} was not sent",
+            String::from_utf8_lossy(path.as_os_str().as_bytes())
+        )))
     }
 
     fn position(&self) -> Option<String> {

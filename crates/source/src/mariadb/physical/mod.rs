@@ -87,9 +87,15 @@ impl MariadbCopy {
         let version = said(0).to_owned();
         match Series::of(&version) {
             Some(series) if Some(series) >= Series::of(OLDEST) => tool.fits(series, "the server")?,
-            _ => return Err(invalid(format!("{version} can't be copied as files: that begins with MariaDB 10.6"))),
+            _ => {
+                return Err(invalid(format!(
+                    "{version} can't be copied as files: that begins with MariaDB 10.6"
+                )));
+            }
         }
-        let real = |path: &Path| path.canonicalize().map_err(|error| Error::io(format!("copy {}", path.display()), error));
+        let real = |path: &Path| {
+            path.canonicalize().map_err(|error| Error::io(format!("copy {}", path.display()), error))
+        };
         let (named, served) = (real(&self.data)?, real(Path::new(said(1)))?);
         if named != served {
             let served = served.display();
@@ -250,7 +256,9 @@ impl Source for MariadbCopy {
         let grants = client.ask("SHOW GRANTS")?.concat().join("\n");
         let sees_all = grants.lines().any(|line| {
             let granted = line.strip_prefix("GRANT ").and_then(|rest| rest.split_once(" ON *.* TO "));
-            granted.is_some_and(|(rights, _)| rights.split(", ").any(|right| matches!(right, "SELECT" | "ALL PRIVILEGES")))
+            granted.is_some_and(|(rights, _)| {
+                rights.split(", ").any(|right| matches!(right, "SELECT" | "ALL PRIVILEGES"))
+            })
         });
         if !sees_all {
             let why = "the user may not read all tables: GRANT SELECT ON *.* to it (docs/mariadb.md)";
@@ -297,7 +305,8 @@ impl Log for MariadbCopy {
     /// Notes where the server keeps it, too.
     fn receive(&self, spool: &Path, held: Option<&str>) -> Result<Box<dyn Receiver>> {
         let receiver = self.server.receive(spool, held)?;
-        let base = self.server.client()?.ask("SELECT IFNULL(@@GLOBAL.log_bin_basename, '')")?.concat().concat();
+        let base =
+            self.server.client()?.ask("SELECT IFNULL(@@GLOBAL.log_bin_basename, '')")?.concat().concat();
         let note = spool.join(LOG_BASE);
         fs::write(&note, base).map_err(|error| Error::io(format!("write {}", note.display()), error))?;
         Ok(receiver)

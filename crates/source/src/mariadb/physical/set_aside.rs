@@ -121,7 +121,8 @@ fn read(folder: &Path) -> Result<Vec<Raw>> {
         let path = entry.path();
         let mut file = File::open(&path).map_err(wrong)?;
         let (mut magic, mut second) = ([0; 4], [0; 4]);
-        if file.read_exact(&mut magic).and_then(|()| file.read_exact(&mut second)).is_err() || magic != MAGIC {
+        if file.read_exact(&mut magic).and_then(|()| file.read_exact(&mut second)).is_err() || magic != MAGIC
+        {
             continue;
         }
         let bytes = file.metadata().map_err(wrong)?.len();
@@ -142,7 +143,11 @@ mod tests {
     }
 
     fn names(log: &Path) -> Vec<String> {
-        pieces(log).unwrap().into_values().map(|(piece, _, bytes)| format!("{} {bytes}", piece.name())).collect()
+        pieces(log)
+            .unwrap()
+            .into_values()
+            .map(|(piece, _, bytes)| format!("{} {bytes}", piece.name()))
+            .collect()
     }
 
     fn span() -> Span {

@@ -48,7 +48,8 @@ impl Told {
         let file = data.join(FILE);
         let text = fs::read_to_string(&file);
         let text = text.map_err(|_| Error::new(at("put back", &file), Kind::NotInPoint))?;
-        Self::parse(&text).ok_or_else(|| Error::new(at("read", &file), Kind::Damaged("it says nothing".into())))
+        Self::parse(&text)
+            .ok_or_else(|| Error::new(at("read", &file), Kind::Damaged("it says nothing".into())))
     }
 
     /// Returns the series of the server.

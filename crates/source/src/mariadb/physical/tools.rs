@@ -87,7 +87,8 @@ pub(super) fn server(client: &Client) -> PathBuf {
 
 /// Returns who owns a data directory, and so runs its server.
 pub(super) fn owner(data: &Path) -> Result<(u32, u32)> {
-    let found = fs::metadata(data).map_err(|error| Error::io(format!("look at {}", data.display()), error))?;
+    let found =
+        fs::metadata(data).map_err(|error| Error::io(format!("look at {}", data.display()), error))?;
     Ok((found.uid(), found.gid()))
 }
 

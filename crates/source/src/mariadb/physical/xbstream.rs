@@ -117,7 +117,9 @@ fn inner(path: &[u8]) -> io::Result<PathBuf> {
     let plain: PathBuf = path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
     match path.components().all(|part| is_plain(&part)) && plain.components().next().is_some() {
         true => Ok(plain),
-        false => Err(wrong(&format!("it sends {}, which lies outside of the data directory", path.display()))),
+        false => {
+            Err(wrong(&format!("it sends {}, which lies outside of the data directory", path.display())))
+        }
     }
 }
 
@@ -135,7 +137,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn bytes(path: &str, payload: &[u8], offset: u64) -> Vec<u8> {
-        let mut chunk = [&MAGIC[..], &[0, b'P'], &(path.len() as u32).to_le_bytes(), path.as_bytes()].concat();
+        let mut chunk =
+            [&MAGIC[..], &[0, b'P'], &(path.len() as u32).to_le_bytes(), path.as_bytes()].concat();
         chunk.extend((payload.len() as u64).to_le_bytes());
         chunk.extend(offset.to_le_bytes());
         chunk.extend(crc32fast::hash(payload).to_le_bytes());
