@@ -227,7 +227,7 @@ fn a_recovery_that_is_killed_while_it_prepares_puts_the_files_back_again_and_goe
     // Of another time: it would be taken for a part of the server.
     fs::write(server.data().join("aria_log.00000099"), "stale").unwrap();
     fs::write(server.data().join("undo001"), "stale").unwrap();
-    world.run(&["recover", "--yes"]).exits(0).says("goes on");
+    world.run(&["recover", "--yes"]).exits(0).says("Going on with the recovery");
     assert_eq!(server.ask("select count(*), sum(n) from shop.t"), "20000\t200010000");
     assert_eq!(server.ask("check table shop.t"), "shop.t\tcheck\tstatus\tOK");
     assert!(!server.data().join("aria_log.00000099").exists() && !server.data().join("undo001").exists());
