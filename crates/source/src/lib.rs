@@ -173,6 +173,11 @@ pub trait Log {
     /// into a folder in it.
     fn receive(&self, spool: &Path, held: Option<&str>) -> Result<Box<dyn Receiver>>;
 
+    /// Returns whether a [`Sentinel`] is written into the system's data, where that is allowed.
+    fn is_measured(&self) -> bool {
+        false
+    }
+
     /// Writes the [`Sentinel`] anew and returns it once it is committed. An error says why there is none, which is no fault of the log.
     fn write_sentinel(&self) -> Result<Sentinel> {
         Err(Error::new("write the sentinel", Kind::Invalid("this kind of source has none".into())))

@@ -3,7 +3,7 @@
 use super::read::{Cutting, PIECE_MAX, Piece, next_cut};
 use super::slot::Slot;
 use super::walk::Shared;
-use crate::{Node, Vessel};
+use crate::{Node, NodeKind, Vessel};
 use crossbeam_channel::Sender;
 use std::collections::HashMap;
 use std::io;
@@ -30,10 +30,14 @@ impl<'a> Poured<'a> {
         }
     }
 
-    /// Puts a file that came by itself into its place.
-    pub(super) fn place(&mut self, path: &Path, node: Node, slot: Slot<'a>) {
+    /// Puts a file that came by itself into its place. `before` is what was there in the point before.
+    pub(super) fn place(&mut self, path: &Path, node: Node, slot: Slot<'a>, before: Option<Node>) {
+        let before = before.and_then(|before| match before.kind {
+            NodeKind::File { content, .. } => Some(content),
+            _ => None,
+        });
         match self.0.remove(path) {
-            Some(whole) => whole.cutting.hand_over(whole.bytes, node, slot),
+            Some(whole) => whole.cutting.hand_over(whole.bytes, node, slot, before),
             None => slot.leave_out(),
         }
     }

@@ -31,10 +31,17 @@ pub(super) struct Piece<'a> {
 
 /// A large file whose pieces are being hashed. Whoever drops it last completes the entry.
 pub(super) struct Cutting<'a> {
-    slot: Mutex<Option<(Slot<'a>, Node)>>,
+    slot: Mutex<Option<Destination<'a>>>,
     ids: Mutex<Vec<Option<BlobId>>>,
     /// Pieces under way, and 1 for the reader.
     open: AtomicUsize,
+}
+
+/// Where a file belongs, and what it was in the point before, if that is to be compared.
+struct Destination<'a> {
+    slot: Slot<'a>,
+    node: Node,
+    before: Option<Vec<BlobId>>,
 }
 
 /// What a reader thread keeps from file to file.
@@ -94,7 +101,7 @@ impl<'a> Reader<'a, '_> {
                 }
                 slot.fill(node);
             }
-            Read1::Large(cutting, bytes) => cutting.hand_over(bytes, node, slot),
+            Read1::Large(cutting, bytes) => cutting.hand_over(bytes, node, slot, None),
         }
     }
 
@@ -234,12 +241,13 @@ impl<'a> Cutting<'a> {
         Piece { file: Arc::clone(self), number, buffer: Arc::clone(buffer), range }
     }
 
-    /// Says where it belongs, when all pieces were cut.
-    pub(super) fn hand_over(&self, bytes: u64, mut node: Node, slot: Slot<'a>) {
+    /// Says where it belongs, when all pieces were cut. If it turns out to be what it was `before`, it is counted as unchanged.
+    pub(super) fn hand_over(&self, bytes: u64, mut node: Node, slot: Slot<'a>, before: Option<Vec<BlobId>>) {
         if let NodeKind::File { size, .. } = &mut node.kind {
             *size = bytes;
         }
-        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some((slot, node));
+        let destination = Destination { slot, node, before };
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(destination);
         self.close_one();
     }
 
@@ -248,12 +256,15 @@ impl<'a> Cutting<'a> {
             return;
         }
         // Without a slot the attempt was given up, and its pieces are nobody's.
-        let Some((slot, mut node)) = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return;
-        };
+        let destination = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Destination { slot, mut node, before }) = destination else { return };
         let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
+        let ids: Vec<BlobId> = ids.into_iter().flatten().collect();
+        if before.is_some_and(|before| before == ids) {
+            slot.count_same();
+        }
         if let NodeKind::File { content, .. } = &mut node.kind {
-            *content = ids.into_iter().flatten().collect();
+            *content = ids;
         }
         slot.fill(node);
     }

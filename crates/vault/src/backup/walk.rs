@@ -43,6 +43,8 @@ pub(super) struct Shared<'a> {
     pub(super) root: Mutex<Option<BlobId>>,
     pub(super) files: AtomicU64,
     pub(super) bytes: AtomicU64,
+    /// Files that came by themselves, were there before, and turned out to be the same.
+    pub(super) same: AtomicU64,
     /// Files that are being read, or wait for it.
     reading: Mutex<usize>,
     all_read: Condvar,
@@ -98,6 +100,7 @@ pub(super) fn capture(
         root: Mutex::default(),
         files: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
+        same: AtomicU64::new(0),
         reading: Mutex::default(),
         all_read: Condvar::new(),
     };
@@ -123,7 +126,10 @@ pub(super) fn capture(
     if progress.is_stopped() {
         return Err(Error::new("backup", Kind::Interrupted));
     }
-    let Some((change, rest)) = walked else { return Ok(None) };
+    let Some((mut change, rest)) = walked else { return Ok(None) };
+    let same = shared.same.load(Relaxed);
+    change.files_changed = change.files_changed.saturating_sub(same);
+    change.files_unchanged += same;
     let Some(tree) = *lock(&shared.root) else {
         return Err(Error::io("backup", io::Error::other("the root of the point was never completed")));
     };
@@ -435,7 +441,7 @@ impl<'a> Walker<'a> {
         if self.poured.holds(&path) {
             *(if had { &mut self.change.files_changed } else { &mut self.change.files_new }) += 1;
             return match self.shared.input.describe(&path, &mut node) {
-                Ok(()) => self.poured.place(&path, node, slot),
+                Ok(()) => self.poured.place(&path, node, slot, old),
                 Err(error) => slot.fail(&path, &error.to_string()),
             };
         }

@@ -95,6 +95,7 @@ fn vault(folder: &Path) -> Arc<Repository> {
 }
 
 fn back_up(vault: &Arc<Repository>, input: &Two) -> Result<BackupReport> {
+    let parent = vault.snapshots().unwrap().0.pop();
     let options = BackupOptions {
         point: vault::new_point_id().unwrap(),
         system: "shop".into(),
@@ -103,7 +104,7 @@ fn back_up(vault: &Arc<Repository>, input: &Two) -> Result<BackupReport> {
         paths: vec!["/a".into(), "/b".into()],
         excludes: Vec::new(),
         holder: Holder { hostname: "here".into(), username: "me".into() },
-        parent: None,
+        parent,
         threads: 2,
     };
     backup(input, &[Arc::clone(vault)], &options, &Progress::default())
@@ -125,6 +126,21 @@ fn what_comes_by_itself_is_stored_as_if_it_had_been_read() {
         .iter()
         .for_each(|(name, bytes)| assert!(std::fs::read(out.join(name)).unwrap() == *bytes, "{name}"));
     Restic::new(folder.path().join("vault").display().to_string(), PASSWORD).must(&["check", "--read-data"]);
+}
+
+#[test]
+fn what_comes_again_as_it_was_is_counted_as_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = vault(&folder.path().join("vault"));
+    let mut two = Two { files: files(), by_itself: true, breaks_off: None };
+    let change = |two: &Two| {
+        let change = back_up(&vault, two).unwrap().info.change;
+        (change.files_new, change.files_changed, change.files_unchanged)
+    };
+    assert_eq!(change(&two), (2, 0, 0));
+    assert_eq!(change(&two), (0, 0, 2));
+    two.files[1].1[7] ^= 1;
+    assert_eq!(change(&two), (0, 1, 1));
 }
 
 #[test]

@@ -162,9 +162,9 @@ impl Source for MariadbCopy {
     fn ready(&self, to: Option<&Path>) -> Result<()> {
         let data = under(to, &self.data);
         let until = Instant::now() + ENDS_WITHIN;
-        while let Some(process) = tools::running(&data) {
+        while let Some(who) = tools::at_work(&data) {
             if Instant::now() > until {
-                let who = format!("the server (process {process}), which recover.stop should have stopped");
+                let who = format!("the server ({who}), which recover.stop should have stopped");
                 return Err(Error::new(format!("replace {}", data.display()), Kind::InUse(who)));
             }
             std::thread::park_timeout(LOOK_EVERY);
@@ -229,7 +229,7 @@ impl Source for MariadbCopy {
                 Err(error) if !error.is_retryable() => return Err(error),
                 Err(_) => {}
             }
-            if tools::running(&self.data).is_some() {
+            if tools::at_work(&self.data).is_some() {
                 seen = Instant::now();
             } else if seen.elapsed() > ABSENT_MAX {
                 let why = "no server runs in it: its own log says why".to_owned();

@@ -62,6 +62,7 @@ impl Restoring<'_> {
         } else if let Some(replay) = self.replay {
             fs::remove_dir_all(&replay.log).map_err(|error| Error::io(at("remove", &replay.log), error))?;
         }
+        sync(self.data)?;
         Ok(PutBack { into: vec![self.data.to_owned()], ..PutBack::default() })
     }
 
@@ -104,7 +105,7 @@ impl Restoring<'_> {
         })
     }
 
-    /// Removes what only the copy had. What it says of itself goes last: without it nothing of this can be repeated, and has not to be.
+    /// Removes what only the copy had. What it says of itself goes last: then all is done.
     fn tidy(&self) -> Result<()> {
         let wrong = |error| Error::io(at("tidy", self.data), error);
         for entry in fs::read_dir(self.data).map_err(wrong)? {
@@ -115,8 +116,7 @@ impl Restoring<'_> {
                 fs::remove_file(entry.path()).map_err(wrong)?;
             }
         }
-        fs::remove_file(self.data.join(told::FILE)).map_err(wrong)?;
-        File::open(self.data).and_then(|data| data.sync_all()).map_err(wrong)
+        fs::remove_file(self.data.join(told::FILE)).map_err(wrong)
     }
 }
 
@@ -136,6 +136,11 @@ fn doubt(data: &Path) -> Result<()> {
             }
         }
     }
+    sync(data)
+}
+
+/// Makes all that was done there durable.
+fn sync(data: &Path) -> Result<()> {
     let synced = File::open(data).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
     synced.map_err(|error| Error::io(at("write", data), error))
 }

@@ -4,6 +4,7 @@ use crate::mariadb::client::Client;
 use crate::mariadb::look::Series;
 use crate::program::{Program, Running};
 use crate::{Error, Kind, Result};
+use rustix::process::FlockType;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -92,8 +93,8 @@ pub(super) fn owner(data: &Path) -> Result<(u32, u32)> {
     Ok((found.uid(), found.gid()))
 }
 
-/// Returns the process that works in this data directory, if one does: a server, or a `mariadb-backup` that prepares it.
-pub(super) fn running(data: &Path) -> Option<u32> {
+/// Says who works in this data directory, if somebody does: a server, or a `mariadb-backup` that prepares it.
+pub(super) fn at_work(data: &Path) -> Option<String> {
     let data = data.canonicalize().ok()?;
     let processes = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| {
         let number: u32 = entry.file_name().to_str()?.parse().ok()?;
@@ -101,5 +102,15 @@ pub(super) fn running(data: &Path) -> Option<u32> {
         let is_one = WORKERS.contains(&name.trim());
         (is_one && fs::read_link(entry.path().join("cwd")).ok()? == data).then_some(number)
     });
-    processes.min()
+    processes.min().map(|process| format!("process {process}")).or_else(|| locking(&data))
+}
+
+/// Says who holds the lock of InnoDB: a server in a container sees another path, and may have another name.
+fn locking(data: &Path) -> Option<String> {
+    let file = fs::File::open(data.join("ibdata1")).ok()?;
+    let lock = rustix::process::fcntl_getlk(&file, &FlockType::WriteLock.into()).ok()??;
+    Some(lock.pid.map_or_else(
+        || "it is in another container".to_owned(),
+        |process| format!("process {}", process.as_raw_nonzero()),
+    ))
 }
