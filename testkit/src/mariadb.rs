@@ -4,7 +4,7 @@ use crate::{free_port, wait_until};
 use rustix::process::{Pid, Signal};
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -41,6 +41,17 @@ impl MariadbServer {
         server
     }
 
+    /// Starts a server on a data directory that is there already, which it takes.
+    #[must_use]
+    pub fn on(data: &Path) -> Self {
+        let mut server =
+            Self { port: free_port(), home: tempfile::tempdir().unwrap(), options: Vec::new(), server: None };
+        fs::create_dir(server.home.path().join("tmp")).unwrap();
+        fs::rename(data, server.data()).unwrap();
+        server.restart();
+        server
+    }
+
     fn install(&self) {
         let made = Command::new("mariadb-install-db")
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
@@ -56,7 +67,15 @@ impl MariadbServer {
     pub fn restart(&mut self) {
         self.kill();
         let log = fs::File::create(self.home.path().join("log")).unwrap();
-        let server = Command::new("mariadbd")
+        let server = self.server_command().stdin(Stdio::null()).stderr(log).spawn();
+        self.server = Some(server.expect("mariadbd: apt-get install mariadb-server"));
+        let is_up = wait_until(START_WITHIN, || self.client(&self.root(), "select 1").status.success());
+        assert!(is_up, "{}", self.log());
+    }
+
+    fn server_command(&self) -> Command {
+        let mut command = Command::new("mariadbd");
+        command
             .arg("--no-defaults")
             .arg(format!("--user={}", user()))
             .arg(format!("--datadir={}", self.data().display()))
@@ -68,14 +87,43 @@ impl MariadbServer {
             .args(["--bind-address=127.0.0.1", "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M"])
             // The disk is not what is tested, and a crash of the machine isn't either.
             .args(["--innodb-flush-log-at-trx-commit=2", "--innodb-doublewrite=0"])
-            .args(&self.options)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect("mariadbd: apt-get install mariadb-server");
-        self.server = Some(server);
-        let is_up = wait_until(START_WITHIN, || self.client(&self.root(), "select 1").status.success());
-        assert!(is_up, "{}", self.log());
+            .args(&self.options);
+        command
+    }
+
+    /// Returns a command that starts the server on what its data directory holds, and returns at once. [`kill`](Self::kill) ends that one too.
+    #[must_use]
+    pub fn start_command(&self) -> [String; 2] {
+        let server = self.server_command();
+        let words = std::iter::once(server.get_program()).chain(server.get_args());
+        let words: Vec<_> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+        let log = self.home.path().join("log");
+        self.script("start", &format!("setsid {} </dev/null >'{}' 2>&1 &", words.join(" "), log.display()))
+    }
+
+    /// Returns a command that stops the server in order, whoever has started it, and waits until it has ended.
+    #[must_use]
+    pub fn stop_command(&self) -> [String; 2] {
+        let pid = self.home.path().join("pid");
+        let text = format!(
+            "pid=$(cat '{}') || exit 0\nkill $pid\nwhile [ -d /proc/$pid ] && ! grep -q ' Z ' /proc/$pid/stat; do sleep 0.1; done",
+            pid.display()
+        );
+        self.script("stop", &text)
+    }
+
+    fn script(&self, name: &str, text: &str) -> [String; 2] {
+        let path = self.home.path().join(name);
+        fs::write(&path, text).unwrap();
+        ["/bin/sh".to_owned(), path.display().to_string()]
+    }
+
+    /// Returns the process that the server's own file names, if it is at work in the data directory.
+    fn named(&self) -> Option<Pid> {
+        let pid: i32 = fs::read_to_string(self.home.path().join("pid")).ok()?.trim().parse().ok()?;
+        let works_here =
+            fs::read_link(format!("/proc/{pid}/cwd")).ok()? == self.data().canonicalize().ok()?;
+        works_here.then(|| Pid::from_raw(pid)).flatten()
     }
 
     /// Kills the server, without a word of farewell.
@@ -83,6 +131,10 @@ impl MariadbServer {
         if let Some(mut server) = self.server.take() {
             let _ = server.kill();
             let _ = server.wait();
+        }
+        if let Some(pid) = self.named() {
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+            wait_until(START_WITHIN, || self.named().is_none());
         }
     }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A program and the Debian package that holds it.
-const PROGRAMS: [(&str, &str); 21] = [
+const PROGRAMS: [(&str, &str); 22] = [
     ("restic", "restic"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -28,6 +28,7 @@ const PROGRAMS: [(&str, &str); 21] = [
     ("mariadb-install-db", "mariadb-server"),
     ("mariadb-dump", "mariadb-client"),
     ("mariadb-binlog", "mariadb-client"),
+    ("mariadb-backup", "mariadb-backup"),
     ("openssl", "openssl"),
 ];
 

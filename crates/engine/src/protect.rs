@@ -4,7 +4,7 @@ use crate::sources::watched_source_of;
 use crate::vaults::{Opened, Secrets};
 use crate::{Result, Watch};
 use jiff::Timestamp;
-use plan::{Plan, Source, System, SystemName, VaultName};
+use plan::{Copied, Plan, Source, System, SystemName, VaultName};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -158,9 +158,11 @@ fn what(system: &System) -> (Vec<String>, Vec<String>) {
         Some(Source::Command(command)) => {
             (vec![format!("/{}", command.name.as_deref().unwrap_or("dump"))], Vec::new())
         }
-        Some(Source::Mariadb(_)) => (vec!["/mariadb.sql".to_owned()], Vec::new()),
+        Some(Source::Mariadb(mariadb)) if mariadb.copy == Copied::Logical => {
+            (vec!["/mariadb.sql".to_owned()], Vec::new())
+        }
         Some(Source::PgDump(_)) => (vec!["/postgresql".to_owned()], Vec::new()),
-        Some(Source::Postgres(_)) | None => (Vec::new(), Vec::new()),
+        Some(Source::Postgres(_) | Source::Mariadb(_)) | None => (Vec::new(), Vec::new()),
     }
 }
 

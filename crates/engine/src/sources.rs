@@ -2,8 +2,8 @@
 
 use crate::vaults::{self, Secrets};
 use crate::{Error, Result};
-use plan::{BinaryLog, Plan, Source as Word, System, SystemName};
-use source::{Command, Files, Journal, Mariadb, PgDump, Postgres, Program, Source, Sqlite};
+use plan::{BinaryLog, Copied, Plan, Source as Word, System, SystemName};
+use source::{Command, Files, Journal, Mariadb, MariadbCopy, PgDump, Postgres, Program, Source, Sqlite};
 
 /// Returns the source of a system.
 pub fn source_of(plan: &Plan, system: &System, secrets: &dyn Secrets) -> Result<Box<dyn Source>> {
@@ -62,7 +62,11 @@ pub(crate) fn watched_source_of(
             if mariadb.log == BinaryLog::Stream {
                 source = source.keeping_log();
             }
-            Box::new(source)
+            match (mariadb.copy, &mariadb.data_directory) {
+                (Copied::Logical, _) => Box::new(source),
+                (Copied::Physical, Some(data)) => Box::new(MariadbCopy::new(source, data)?),
+                (Copied::Physical, None) => return Err(Error::new("the source has no data_directory")),
+            }
         }
         Some(Word::Command(command)) => {
             let name = command.name.as_deref().unwrap_or("dump");

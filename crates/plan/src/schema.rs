@@ -160,7 +160,7 @@ const SOURCE: &[Key] = &[
         Table(PG_DUMP),
         "The databases of a PostgreSQL server, dumped: one elsewhere, or for another version.",
     ),
-    key("mariadb", Table(MARIADB), "A MariaDB server, dumped at one instant while it runs."),
+    key("mariadb", Table(MARIADB), "A MariaDB server, dumped or copied at one instant while it runs."),
 ];
 const FILES: &[Key] = &[
     must("paths", Texts, "What is captured: absolute paths."),
@@ -214,6 +214,16 @@ const MARIADB: &[Key] = &[
         "log",
         Word(&["stream", "none"]),
         "How its binary log gets into the vaults: none (unless said), stream (the agent receives it).",
+    ),
+    key(
+        "copy",
+        Word(&["logical", "physical"]),
+        "What a point is made of: logical (unless said; statements, by mariadb-dump), physical (its files, by mariadb-backup).",
+    ),
+    key(
+        "data_directory",
+        Text,
+        "Its data directory, an absolute path, on this machine: with copy = \"physical\".",
     ),
 ];
 const COMMAND: &[Key] = &[

@@ -4,7 +4,7 @@ use crate::files::Run;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use vault::{Content, Input, Node, Since, Unread};
+use vault::{Content, Input, Node, Since, Unread, Vessel};
 
 /// An open, consistent view of a system: what a backup reads. Whatever had to be set up for it (a temporary copy, a child
 /// process, a hook that must run afterwards) is undone by `finish`, or else when it is dropped.
@@ -72,6 +72,10 @@ impl Input for Capture {
 
     fn describe(&self, path: &Path, node: &mut Node) -> std::io::Result<()> {
         self.input.describe(path, node)
+    }
+
+    fn pour(&self, vessel: &mut dyn Vessel) -> std::io::Result<()> {
+        self.input.pour(vessel)
     }
 
     fn open(&self, path: &Path, node: &Node) -> std::io::Result<Box<dyn Content>> {

@@ -1,7 +1,8 @@
 //! Capture and put back: how each kind of system becomes one consistent stream for a vault, and a running
 //! system again.
 //!
-//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Postgres`], [`PgDump`], [`Mariadb`], [`Command`] (its kinds),
+//! Read in this order: [`Source`] (the contract), [`Files`], [`Sqlite`], [`Postgres`], [`PgDump`], [`Mariadb`],
+//! [`MariadbCopy`], [`Command`] (its kinds),
 //! [`Capture`] (what a backup reads).
 //!
 //! ```
@@ -45,7 +46,7 @@ pub use command::Command;
 pub use error::{Error, Kind, Result};
 pub use excerpt::{Cutting, Excerpt, Excerpts};
 pub use files::{Files, Journal, Patterns};
-pub use mariadb::Mariadb;
+pub use mariadb::{Mariadb, MariadbCopy};
 pub use postgres::{PgDump, Postgres};
 pub use program::Program;
 pub use sqlite::Sqlite;
@@ -171,6 +172,11 @@ pub trait Log {
     /// file that all vaults hold, or the position from where on they need it. What the system has left for another history goes
     /// into a folder in it.
     fn receive(&self, spool: &Path, held: Option<&str>) -> Result<Box<dyn Receiver>>;
+
+    /// Returns whether a [`Sentinel`] is written into the system's data, where that is allowed.
+    fn is_measured(&self) -> bool {
+        false
+    }
 
     /// Writes the [`Sentinel`] anew and returns it once it is committed. An error says why there is none, which is no fault of the log.
     fn write_sentinel(&self) -> Result<Sentinel> {

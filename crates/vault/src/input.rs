@@ -41,6 +41,12 @@ pub trait Input: Send + Sync {
     /// An attribute that can't be read is an error, never left out.
     fn describe(&self, path: &Path, node: &mut Node) -> io::Result<()>;
 
+    /// Hands over what comes by itself, in an order that nobody can choose. Called once, before anything is listed; an error ends the backup
+    /// without a point. A file that was handed over is then listed like any other, and never opened.
+    fn pour(&self, _vessel: &mut dyn Vessel) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Opens a regular file for reading from its start.
     fn open(&self, path: &Path, node: &Node) -> io::Result<Box<dyn Content>>;
 
@@ -74,6 +80,15 @@ pub trait Input: Send + Sync {
     fn finish(&self) -> Vec<Unread> {
         Vec::new()
     }
+}
+
+/// What takes the contents of files that come by themselves, many at a time.
+pub trait Vessel {
+    /// Adds bytes to the end of a file. An error means that nothing more is wanted.
+    fn add(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Says that a file has come whole. If it is begun again, that takes the place of this one.
+    fn end(&mut self, path: &Path) -> io::Result<()>;
 }
 
 /// An open file of an [`Input`].

@@ -64,7 +64,7 @@ pub use error::{Error, Kind, Result};
 pub use format::BlobKind;
 pub use format::snapshot::{Change, LogInfo, PointInfo, Snapshot, Stretch, Timeline, UnreadInfo};
 pub use id::{BlobId, FileId, Id};
-pub use input::{Content, Input, Since, Unread};
+pub use input::{Content, Input, Since, Unread, Vessel};
 pub use lock::{Holder, Lock, LockKind};
 pub use node::{DeviceKind, Meta, Node, NodeKind, Timestamp, Xattr};
 pub use points::{Found, Point, new_point_id, points};

@@ -153,7 +153,7 @@ impl AtWork<'_> {
                 let source = source_of(hands.plan, system, hands.secrets)?;
                 source.open(system.recover.start.is_some(), &|text| observer.event(name, text))?;
                 let entry = book.systems.iter().find(|entry| Some(&entry.system) == name);
-                if let Some((entry, log)) = entry.zip(source.log()) {
+                if let Some((entry, log)) = entry.zip(source.log().filter(|log| log.is_measured())) {
                     told.measured = Some(match log.read_sentinel() {
                         Ok(sentinel) => {
                             let (measured, findings) = measure(entry, book.decided, &sentinel);

@@ -96,6 +96,7 @@ impl Checker<'_, '_> {
                 if let Some(programs) = &mariadb.programs {
                     self.absolute(&format!("{at}.mariadb.programs"), programs);
                 }
+                self.mariadb(path, mariadb, system);
             }
             Some(Source::Command(command)) => {
                 let name = command.name.as_deref().unwrap_or("dump");
@@ -108,6 +109,32 @@ impl Checker<'_, '_> {
                     );
                 }
             }
+        }
+    }
+
+    /// A copy of files has a place, and somebody who starts a server on it.
+    fn mariadb(&mut self, path: &str, mariadb: &MariadbSource, system: &System) {
+        let at = format!("{path}.source.mariadb");
+        let folder = format!("{at}.data_directory");
+        match (mariadb.copy, &mariadb.data_directory) {
+            (Copied::Logical, None) => {}
+            (Copied::Logical, Some(_)) => {
+                let message =
+                    "`data_directory` names files that are copied: it goes with copy = \"physical\"";
+                self.error("meaningless-key", &folder, message, "take it out, or add copy = \"physical\"");
+            }
+            (Copied::Physical, None) => {
+                let message = format!("`{at}` does not say where the server's files lie");
+                let help = "write data_directory = \"/var/lib/mysql\"";
+                self.error("no-data-directory", &format!("{at}.copy"), message, help);
+            }
+            (Copied::Physical, Some(data)) => self.absolute(&folder, data),
+        }
+        if mariadb.copy == Copied::Physical && system.recover.start.is_none() {
+            let message = "files that were put back are nothing before a server runs on them, and `recover.start` is missing";
+            let help =
+                "write recover = { stop = { service = \"mariadb\" }, start = { service = \"mariadb\" } }";
+            self.error("no-start", &format!("{at}.copy"), message, help);
         }
     }
 

@@ -51,12 +51,17 @@ impl Source {
     #[must_use]
     pub const fn is_inspected(&self) -> bool {
         matches!(self, Self::Postgres(PostgresSource { amcheck: None | Some(true), .. }))
+            || self.is_copy_of_mariadb()
     }
 
     /// Returns whether what is put back has to recover before it serves.
     #[must_use]
     pub const fn recovers(&self) -> bool {
-        matches!(self, Self::Postgres(_))
+        matches!(self, Self::Postgres(_)) || self.is_copy_of_mariadb()
+    }
+
+    const fn is_copy_of_mariadb(&self) -> bool {
+        matches!(self, Self::Mariadb(MariadbSource { copy: Copied::Physical, .. }))
     }
 }
 
@@ -143,6 +148,21 @@ pub struct MariadbSource {
     pub programs: Option<String>,
     /// How its binary log gets into the vaults; not at all unless said, since a server keeps none unless it is told to.
     pub log: BinaryLog,
+    /// What a point is made of; statements unless said.
+    pub copy: Copied,
+    /// Its data directory, an absolute path, where its files are copied.
+    pub data_directory: Option<String>,
+}
+
+/// What a point of a MariaDB server is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Copied {
+    /// Statements that make everything anew, by `mariadb-dump`.
+    #[default]
+    Logical,
+    /// The server's files, by `mariadb-backup`.
+    Physical,
 }
 
 /// How the binary log of a MariaDB server gets into the vaults between two dumps.

@@ -357,6 +357,20 @@ fn meaning() -> Faults {
             ),
         ),
         (
+            "a copy of files that lie nowhere, which nobody starts",
+            fault(
+                "source.files = { paths = [\"/srv/shop\"], exclude = [\"cache/\"] }",
+                "source.mariadb = { url = { env = \"URL\" }, copy = \"physical\" }",
+            ),
+        ),
+        (
+            "a dump with a data directory",
+            fault(
+                "source.files = { paths = [\"/srv/shop\"], exclude = [\"cache/\"] }",
+                "source.mariadb = { url = { env = \"URL\" }, data_directory = \"/var/lib/mysql\" }",
+            ),
+        ),
+        (
             "a need that is promised later, and less critical",
             system("needs = [\"orders\"]") + &orders("orders", "2 hours", ""),
         ),

@@ -20,6 +20,7 @@ mod keys;
 mod killed;
 mod main_job;
 mod mariadb;
+mod mariadb_copy;
 mod mariadb_log;
 mod notify;
 mod oracle;

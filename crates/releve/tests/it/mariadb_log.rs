@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use testkit::{MariadbServer, pause, wait_until};
 
-const WITH_LOG: [&str; 2] = ["--log-bin=mariadb-bin", "--server-id=7"];
+pub(crate) const WITH_LOG: [&str; 2] = ["--log-bin=mariadb-bin", "--server-id=7"];
 
 /// Writes the plan, and the address into a file.
 fn plan(world: &World, url: &str, log: &str) {
@@ -38,7 +38,7 @@ fn numbers(server: &MariadbServer) -> String {
 }
 
 /// Returns what the server says, by its own clock, when the next second has begun: as `--before` takes it, and as it writes times.
-fn next_second(server: &MariadbServer) -> (String, String) {
+pub(crate) fn next_second(server: &MariadbServer) -> (String, String) {
     let second = || server.ask("select date_format(utc_timestamp(), '%Y-%m-%d %H:%i:%s')");
     let now = second();
     assert!(wait_until(Duration::from_secs(5), || second() > now));
@@ -58,14 +58,14 @@ fn replace(server: &mut MariadbServer) {
 }
 
 /// One who writes without a pause: each number is committed before the next is begun.
-struct Writer {
+pub(crate) struct Writer {
     child: Child,
     /// The numbers, and when the server has committed them by its own clock.
     written: Arc<Mutex<Vec<(u64, String)>>>,
 }
 
 impl Writer {
-    fn begin(server: &MariadbServer) -> Self {
+    pub(crate) fn begin(server: &MariadbServer) -> Self {
         let mut child = server.session();
         let (mut to, from) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let written = Arc::new(Mutex::new(Vec::new()));
@@ -82,11 +82,11 @@ impl Writer {
         Self { child, written }
     }
 
-    fn written(&self) -> Vec<(u64, String)> {
+    pub(crate) fn written(&self) -> Vec<(u64, String)> {
         self.written.lock().unwrap().clone()
     }
 
-    fn wait_for(&self, more: usize) {
+    pub(crate) fn wait_for(&self, more: usize) {
         let wanted = self.written().len() + more;
         assert!(
             wait_until(Duration::from_secs(60), || self.written().len() >= wanted),
@@ -107,7 +107,7 @@ fn said(world: &World) -> String {
     std::fs::read_to_string(world.path("agent.log")).unwrap_or_default()
 }
 
-fn count(server: &MariadbServer) -> usize {
+pub(crate) fn count(server: &MariadbServer) -> usize {
     server.ask("select count(*) from shop.journal").parse().unwrap()
 }
 

@@ -81,6 +81,22 @@ impl Address {
         Ok(Self { user, password, place, tls, locks_all })
     }
 
+    /// Returns the address of a server of our own, behind a socket.
+    pub(super) fn at_socket(user: &str, password: &str, path: &str) -> Self {
+        let (user, password) = (Some(user.to_owned()), Some(password.to_owned()));
+        Self { user, password, place: Place::Socket(path.to_owned()), tls: Tls::Off, locks_all: false }
+    }
+
+    /// Returns whether it names this machine.
+    pub(super) fn is_here(&self) -> bool {
+        match &self.place {
+            Place::Socket(_) => true,
+            Place::Host(host, _) => {
+                host == "localhost" || host.parse::<IpAddr>().is_ok_and(|host| host.is_loopback())
+            }
+        }
+    }
+
     /// Returns the options for the clients, as their option files have them.
     pub(super) fn options(&self) -> String {
         let mut text = String::from("[mariadb-client]\nconnect-timeout=10\n");

@@ -11,7 +11,7 @@ use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,14 +45,29 @@ impl Client {
 
     /// Returns one of the programs with its arguments. Only what we say counts: the option files of this machine are not read.
     pub(super) fn program(&self, name: &str, arguments: impl IntoIterator<Item = String>) -> Result<Program> {
+        self.program_at(&self.path(name), arguments)
+    }
+
+    /// Returns the program at `path`, which reads the same options, with its arguments.
+    pub(super) fn program_at(
+        &self,
+        path: &Path,
+        arguments: impl IntoIterator<Item = String>,
+    ) -> Result<Program> {
         let options = format!("/proc/{}/fd/{}", std::process::id(), self.options.as_raw_fd());
-        let mut command = vec![self.path(name), format!("--defaults-file={options}").into()];
+        let mut command = vec![path.to_owned(), format!("--defaults-file={options}").into()];
         command.extend(arguments.into_iter().map(PathBuf::from));
         Program::new(command)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    /// Returns where one of the programs is: in the folder that was named, or where the system looks.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.programs.as_ref().map_or_else(|| name.into(), |folder| folder.join(name))
+    }
+
+    /// Returns the folder of the programs, if one was named.
+    pub(super) fn folder(&self) -> Option<PathBuf> {
+        self.programs.clone()
     }
 
     /// Returns the version of one of the programs, which doesn't log in for that.

@@ -188,12 +188,20 @@ fn check(client: &Client) -> Result<()> {
     let mut arguments = vec!["--check", "--quick", "--silent", "--databases"];
     arguments.extend(names.iter().map(String::as_str));
     let said = client.run("mariadb-check", &arguments, WITHIN)?;
-    let said = String::from_utf8_lossy(&said);
-    let bad = said.lines().any(|line| line.trim_start().to_lowercase().starts_with("error"));
-    if !bad {
-        return Ok(());
+    match faults(&String::from_utf8_lossy(&said)) {
+        found if found.is_empty() => Ok(()),
+        found => {
+            let why = format!("mariadb-check found faults in what was loaded: {}", found.join("; "));
+            Err(Error::new(client.address.to_string(), Kind::Program(why)))
+        }
     }
-    let findings: Vec<_> = said.lines().take(FINDINGS_MAX).map(str::trim).collect();
-    let why = format!("mariadb-check found faults in what was loaded: {}", findings.join("; "));
-    Err(Error::new(client.address.to_string(), Kind::Program(why)))
+}
+
+/// Returns what `mariadb-check` has found, from what it said: names of tables, each with its fault; nothing if no fault is among it.
+pub(super) fn faults(said: &str) -> Vec<String> {
+    let is_bad = said.lines().any(|line| line.trim_start().to_lowercase().starts_with("error"));
+    match is_bad {
+        true => said.lines().take(FINDINGS_MAX).map(|line| line.trim().to_owned()).collect(),
+        false => Vec::new(),
+    }
 }

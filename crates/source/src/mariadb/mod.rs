@@ -6,7 +6,10 @@ mod client;
 mod dump;
 mod load;
 mod look;
+mod physical;
 mod session;
+
+pub use physical::MariadbCopy;
 
 use crate::files::under;
 use crate::lone::Lone;

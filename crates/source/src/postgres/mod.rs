@@ -210,6 +210,10 @@ impl Log for Postgres {
         Ok(Box::new(receive::Stream::begin(&self.address, &self.data, self.programs.as_deref(), spool)?))
     }
 
+    fn is_measured(&self) -> bool {
+        true
+    }
+
     fn write_sentinel(&self) -> Result<Sentinel> {
         self.address.connect()?.write_sentinel()
     }

@@ -9,6 +9,8 @@
 //! A directory's tree is written by whoever finishes its last entry, so trees follow their contents. A snapshot
 //! is written last, after its vault has everything durable. A vault that fails is dropped and the others go on.
 //!
+//! What an input can't let anybody choose the order of ([`Input::pour`]) comes first, and is cut, hashed and sent in the same way.
+//!
 //! An input that knows what changed since the point before ([`Input::since`]) is believed only where every vault holds that very
 //! point: then directories are taken over as they are, unlisted. Whatever is in doubt is walked.
 //!
@@ -16,6 +18,7 @@
 //! changing, named; consistency across files is the source's business.
 
 mod append;
+mod pour;
 mod read;
 mod slot;
 mod walk;

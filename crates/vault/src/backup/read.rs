@@ -22,19 +22,26 @@ const TRIES: u32 = 3;
 
 /// A piece of a large file on its way to a hasher.
 pub(super) struct Piece<'a> {
-    file: Arc<Cutting<'a>>,
-    number: usize,
+    pub(super) file: Arc<Cutting<'a>>,
+    pub(super) number: usize,
     /// With what was read before and after it.
-    buffer: Arc<Vec<u8>>,
-    range: Range<usize>,
+    pub(super) buffer: Arc<Vec<u8>>,
+    pub(super) range: Range<usize>,
 }
 
 /// A large file whose pieces are being hashed. Whoever drops it last completes the entry.
-struct Cutting<'a> {
-    slot: Mutex<Option<(Slot<'a>, Node)>>,
+pub(super) struct Cutting<'a> {
+    slot: Mutex<Option<Destination<'a>>>,
     ids: Mutex<Vec<Option<BlobId>>>,
     /// Pieces under way, and 1 for the reader.
     open: AtomicUsize,
+}
+
+/// Where a file belongs, and what it was in the point before, if that is to be compared.
+struct Destination<'a> {
+    slot: Slot<'a>,
+    node: Node,
+    before: Option<Vec<BlobId>>,
 }
 
 /// What a reader thread keeps from file to file.
@@ -94,13 +101,7 @@ impl<'a> Reader<'a, '_> {
                 }
                 slot.fill(node);
             }
-            Read1::Large(cutting, bytes) => {
-                if let NodeKind::File { size, .. } = &mut node.kind {
-                    *size = bytes;
-                }
-                *cutting.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some((slot, node));
-                cutting.close_one();
-            }
+            Read1::Large(cutting, bytes) => cutting.hand_over(bytes, node, slot, None),
         }
     }
 
@@ -126,8 +127,7 @@ impl<'a> Reader<'a, '_> {
     ///
     /// Hashers read the pieces where they were read to; only what is left behind the last cut is copied, into the next buffer.
     fn large(&mut self, content: &mut dyn Content, begun: usize) -> io::Result<(Read1<'a>, u64)> {
-        let cutting =
-            Arc::new(Cutting { slot: Mutex::new(None), ids: Mutex::default(), open: AtomicUsize::new(1) });
+        let cutting = Cutting::begin();
         let (mut total, mut number) = (0u64, 0);
         let mut filled = 0;
         let mut buffer = self.next_buffer(self.buffer.get(..begun).unwrap_or_default(), &mut filled);
@@ -139,11 +139,9 @@ impl<'a> Reader<'a, '_> {
             while let Some(rest) = full.get(start..filled)
                 && let Some(cut) = next_cut(rest, at_end)
             {
-                cutting.open.fetch_add(1, AcqRel);
-                let (file, buffer, range) = (Arc::clone(&cutting), Arc::clone(&full), start..start + cut);
+                let piece = cutting.piece(number, &full, start..start + cut);
                 start += cut;
                 total += cut as u64;
-                let piece = Piece { file, number, buffer, range };
                 number += 1;
                 if self.pieces.send(piece).is_err() || self.progress.is_stopped() || self.sink.is_lost() {
                     return Err(io::ErrorKind::Interrupted.into());
@@ -226,18 +224,47 @@ impl Piece<'_> {
     }
 }
 
-impl Cutting<'_> {
+impl<'a> Cutting<'a> {
+    /// Returns one that is open until it is handed over.
+    pub(super) fn begin() -> Arc<Self> {
+        Arc::new(Self { slot: Mutex::new(None), ids: Mutex::default(), open: AtomicUsize::new(1) })
+    }
+
+    /// Returns a piece of it, which is to be stored.
+    pub(super) fn piece(
+        self: &Arc<Self>,
+        number: usize,
+        buffer: &Arc<Vec<u8>>,
+        range: Range<usize>,
+    ) -> Piece<'a> {
+        self.open.fetch_add(1, AcqRel);
+        Piece { file: Arc::clone(self), number, buffer: Arc::clone(buffer), range }
+    }
+
+    /// Says where it belongs, when all pieces were cut. If it turns out to be what it was `before`, it is counted as unchanged.
+    pub(super) fn hand_over(&self, bytes: u64, mut node: Node, slot: Slot<'a>, before: Option<Vec<BlobId>>) {
+        if let NodeKind::File { size, .. } = &mut node.kind {
+            *size = bytes;
+        }
+        let destination = Destination { slot, node, before };
+        *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(destination);
+        self.close_one();
+    }
+
     fn close_one(&self) {
         if self.open.fetch_sub(1, AcqRel) != 1 {
             return;
         }
         // Without a slot the attempt was given up, and its pieces are nobody's.
-        let Some((slot, mut node)) = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return;
-        };
+        let destination = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Destination { slot, mut node, before }) = destination else { return };
         let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
+        let ids: Vec<BlobId> = ids.into_iter().flatten().collect();
+        if before.is_some_and(|before| before == ids) {
+            slot.count_same();
+        }
         if let NodeKind::File { content, .. } = &mut node.kind {
-            *content = ids.into_iter().flatten().collect();
+            *content = ids;
         }
         slot.fill(node);
     }

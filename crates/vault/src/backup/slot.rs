@@ -37,6 +37,11 @@ impl Slot<'_> {
         close(self.dir);
     }
 
+    /// Counts a file that has come by itself as one that is what it was.
+    pub(super) fn count_same(&self) {
+        self.dir.shared.same.fetch_add(1, Relaxed);
+    }
+
     /// Leaves the entry out: it has vanished.
     pub(super) fn leave_out(self) {
         close(self.dir);

@@ -3,6 +3,7 @@
 //! Where the input is believed, directories in which nothing changed are taken over unlisted. Their files are counted as what is
 //! left of the point before when all that was met of it elsewhere is taken away.
 
+use super::pour::Poured;
 use super::read::{Piece, Reader};
 use super::slot::{Dir, Slot, close};
 use super::{BackupOptions, Captured};
@@ -32,9 +33,9 @@ const SETTLED_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What all threads of one backup share.
 pub(super) struct Shared<'a> {
-    input: &'a dyn Input,
+    pub(super) input: &'a dyn Input,
     pub(super) sink: Sink<'a>,
-    progress: &'a Progress,
+    pub(super) progress: &'a Progress,
     pub(super) unread: Mutex<Vec<Unread>>,
     pub(super) presses: Mutex<Vec<Press>>,
     /// For pieces of large files.
@@ -42,6 +43,8 @@ pub(super) struct Shared<'a> {
     pub(super) root: Mutex<Option<BlobId>>,
     pub(super) files: AtomicU64,
     pub(super) bytes: AtomicU64,
+    /// Files that came by themselves, were there before, and turned out to be the same.
+    pub(super) same: AtomicU64,
     /// Files that are being read, or wait for it.
     reading: Mutex<usize>,
     all_read: Condvar,
@@ -97,6 +100,7 @@ pub(super) fn capture(
         root: Mutex::default(),
         files: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
+        same: AtomicU64::new(0),
         reading: Mutex::default(),
         all_read: Condvar::new(),
     };
@@ -112,13 +116,20 @@ pub(super) fn capture(
             scope.spawn(|| read_all(&shared, todo, pieces));
             scope.spawn(|| hash_all(&shared, cut));
         }
-        drop((todo, pieces, cut));
-        Walker::new(&shared, writers, options, believed, jobs).walk()
+        drop((todo, cut));
+        let poured = Poured::take_all(&shared, pieces).map_err(|error| match progress.is_stopped() {
+            true => Error::new("backup", Kind::Interrupted),
+            false => Error::io("read what to back up", error),
+        })?;
+        Walker::new(&shared, writers, options, believed, jobs, poured).walk()
     })?;
     if progress.is_stopped() {
         return Err(Error::new("backup", Kind::Interrupted));
     }
-    let Some((change, rest)) = walked else { return Ok(None) };
+    let Some((mut change, rest)) = walked else { return Ok(None) };
+    let same = shared.same.load(Relaxed);
+    change.files_changed = change.files_changed.saturating_sub(same);
+    change.files_unchanged += same;
     let Some(tree) = *lock(&shared.root) else {
         return Err(Error::io("backup", io::Error::other("the root of the point was never completed")));
     };
@@ -188,6 +199,7 @@ struct Walker<'a> {
     lost: bool,
     late: Vec<Late<'a>>,
     change: Change,
+    poured: Poured<'a>,
 }
 
 impl<'a> Walker<'a> {
@@ -197,6 +209,7 @@ impl<'a> Walker<'a> {
         options: &'a BackupOptions,
         believed: bool,
         jobs: Sender<Job<'a>>,
+        poured: Poured<'a>,
     ) -> Self {
         let mut vaults: Vec<_> = writers.iter().map(|writer| Arc::clone(writer.repository())).collect();
         vaults.sort_by_key(|vault| !vault.store().is_local());
@@ -207,8 +220,8 @@ impl<'a> Walker<'a> {
                 nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
             }
         });
-        let (met, change) = (Counts::default(), Change::default());
-        Self { shared, options, jobs, vaults, before, believed, met, lost: false, late: Vec::new(), change }
+        let (met, change, late) = (Counts::default(), Change::default(), Vec::new());
+        Self { shared, options, jobs, vaults, before, believed, met, lost: false, late, change, poured }
     }
 
     /// Returns what changed, and what was taken over unlisted.
@@ -425,6 +438,13 @@ impl<'a> Walker<'a> {
 
     fn entry(&mut self, path: PathBuf, mut node: Node, old: Option<Node>, slot: Slot<'a>) {
         let had = old.is_some();
+        if self.poured.holds(&path) {
+            *(if had { &mut self.change.files_changed } else { &mut self.change.files_new }) += 1;
+            return match self.shared.input.describe(&path, &mut node) {
+                Ok(()) => self.poured.place(&path, node, slot, old),
+                Err(error) => slot.fail(&path, &error.to_string()),
+            };
+        }
         let same = old.filter(|old| self.is_unchanged(old, &node));
         if let Some(old) = same
             && let NodeKind::File { content, .. } = &old.kind

@@ -14,5 +14,6 @@ mod faulty_store;
 mod guarded;
 mod immutable;
 mod keys;
+mod pour;
 mod sample;
 mod stores;

@@ -147,6 +147,12 @@ fn unfit(session: &Session, system: &SystemName, options: &Sql) -> Option<Error>
     let source = session.plan.systems.get(system).and_then(|system| system.source.as_ref());
     match source {
         Some(plan::Source::Postgres(_)) => {}
+        Some(plan::Source::Mariadb(mariadb)) if mariadb.copy == plan::Copied::Physical => {
+            let help = format!(
+                "releve restore {system} --to DIR makes a data directory: start mariadbd on it, beside the real one, and take the table out with mariadb-dump"
+            );
+            return Some(Error::new(format!("{system}: its points are the files of a server")).help(help));
+        }
         Some(plan::Source::Mariadb(_)) => {
             let help = format!(
                 "releve restore {system} --to DIR makes DIR/mariadb.sql: in it a database begins at `-- Current Database:`, a table at `-- Table structure for table`"

@@ -11,7 +11,7 @@ use crate::{LogFile, LogKind};
 use std::path::Path;
 
 /// How long a piece is: it is read anew each time that something was added to it.
-pub(super) const PIECE_BYTES: u64 = 16 << 20;
+pub(in crate::mariadb) const PIECE_BYTES: u64 = 16 << 20;
 
 /// What ends the name of a piece to which something may be added.
 pub(super) const PARTIAL: &str = ".partial";
@@ -52,13 +52,13 @@ impl Place {
 
 /// A file that holds a piece.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Piece {
+pub(in crate::mariadb) struct Piece {
     /// What the server calls the file.
-    pub(super) file: String,
+    pub(in crate::mariadb) file: String,
     /// When the server says that it began it, in seconds since 1970.
-    pub(super) created: u32,
-    pub(super) place: Place,
-    pub(super) is_whole: bool,
+    pub(in crate::mariadb) created: u32,
+    pub(in crate::mariadb) place: Place,
+    pub(in crate::mariadb) is_whole: bool,
 }
 
 impl Piece {
@@ -80,7 +80,7 @@ impl Piece {
     }
 
     /// Returns the name of its file.
-    pub(super) fn name(&self) -> String {
+    pub(in crate::mariadb) fn name(&self) -> String {
         let Place { order, piece, .. } = self.place;
         let end = if self.is_whole { "" } else { PARTIAL };
         format!("{}.{:08X}.{order:08X}.{piece:04X}{end}", self.file, self.created)

@@ -181,7 +181,7 @@ pub(super) fn newest(log: &Path) -> Result<Option<Piece>> {
 }
 
 /// Returns the pieces in a folder and those below it: where each lies, and how long it is.
-fn pieces(log: &Path) -> io::Result<BTreeMap<Place, (Piece, PathBuf, u64)>> {
+pub(in crate::mariadb) fn pieces(log: &Path) -> io::Result<BTreeMap<Place, (Piece, PathBuf, u64)>> {
     let mut found: BTreeMap<Place, (Piece, PathBuf, u64)> = BTreeMap::new();
     let mut folders = vec![log.to_owned()];
     while let Some(folder) = folders.pop() {

@@ -1,0 +1,193 @@
+//! The binary log that stands where a copy is put back: its end may be in no vault yet.
+
+use crate::error::at;
+use crate::mariadb::binlog::Span;
+use crate::mariadb::binlog::piece::{PIECE_BYTES, Piece, Place, number};
+use crate::mariadb::binlog::replay::pieces;
+use crate::{Error, Result};
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+/// Where it lies meanwhile.
+const FOLDER: &str = "set-aside";
+/// How each of its files begins.
+const MAGIC: [u8; 4] = [0xFE, b'b', b'i', b'n'];
+
+/// A file of the server's log.
+#[derive(Debug)]
+struct Raw {
+    name: String,
+    number: u64,
+    /// When the server began it, in seconds since 1970.
+    created: u32,
+    path: PathBuf,
+    bytes: u64,
+}
+
+/// Keeps the server's log that lies in these folders, in a folder within `log`.
+pub(super) fn keep(folders: &[PathBuf], log: &Path) -> Result<()> {
+    let aside = log.join(FOLDER);
+    for folder in folders {
+        for raw in read(folder)? {
+            fs::create_dir_all(&aside).map_err(|error| Error::io(at("make the folder", &aside), error))?;
+            let to = aside.join(&raw.name);
+            // It stays where it is, so that nothing is lost if the recovery ends before it has begun.
+            let kept = fs::remove_file(&to)
+                .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+                .and_then(|()| fs::hard_link(&raw.path, &to))
+                .or_else(|_| fs::copy(&raw.path, &to).map(drop));
+            kept.map_err(|error| Error::io(at("keep", &raw.path), error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds what was kept to the pieces in `log`, where it goes on from them or from where a copy lies.
+pub(super) fn add(log: &Path, span: &Span) -> Result<()> {
+    let raws = read(&log.join(FOLDER))?;
+    let wrong = |error| Error::io(at("arrange", log), error);
+    let mut before: Option<(u64, u32)> = None;
+    for (nth, raw) in raws.iter().enumerate() {
+        let found = pieces(log).map_err(wrong)?;
+        let known = found.values().find(|(piece, ..)| piece.file == raw.name && piece.created == raw.created);
+        let order = known
+            .map(|(piece, ..)| piece.place.order)
+            .or_else(|| (raw.name == span.from.file && raw.created == span.created).then_some(span.created))
+            .or_else(|| {
+                let (_, order) = before.filter(|(number, _)| number + 1 == raw.number)?;
+                Some(order.max(raw.created))
+            });
+        before = order.map(|order| (raw.number, order));
+        let Some(order) = order else { continue };
+        let is_finished = raws.get(nth + 1).is_some_and(|next| next.number == raw.number + 1);
+        let mut from = File::open(&raw.path).map_err(wrong)?;
+        for piece in 0.. {
+            let begin = u64::from(piece) * PIECE_BYTES;
+            let length = raw.bytes.saturating_sub(begin).min(PIECE_BYTES);
+            let place = Place { order, number: raw.number, piece };
+            let is_whole = length == PIECE_BYTES || is_finished;
+            let there = found.get(&place);
+            if there.is_none_or(|(there, _, bytes)| !there.is_whole && *bytes <= length) {
+                let piece = Piece { file: raw.name.clone(), created: raw.created, place, is_whole };
+                if let Some((_, path, _)) = there {
+                    fs::remove_file(path).map_err(wrong)?;
+                }
+                from.seek(SeekFrom::Start(begin)).map_err(wrong)?;
+                let mut to = File::create(log.join(piece.name())).map_err(wrong)?;
+                io::copy(&mut (&mut from).take(length), &mut to).map_err(wrong)?;
+            }
+            if length < PIECE_BYTES {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes a server's log and what it knows of it, by the path without the number.
+pub(super) fn remove(base: &Path) -> Result<()> {
+    let (Some(folder), Some(name)) = (base.parent(), base.file_name().and_then(|name| name.to_str())) else {
+        return Ok(());
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let file = entry.file_name();
+        let rest = file.to_str().and_then(|file| file.strip_prefix(name));
+        let is_part = rest.is_some_and(|rest| {
+            rest == ".index" || rest == ".state" || number(&format!("x{rest}")).is_some()
+        });
+        if is_part {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(|error| Error::io(at("remove", &path), error))?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns the files of a log in a folder, in order; none where there is no folder.
+fn read(folder: &Path) -> Result<Vec<Raw>> {
+    let wrong = |error| Error::io(at("read", folder), error);
+    let entries = match fs::read_dir(folder) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        other => other.map_err(wrong)?,
+    };
+    let mut raws = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(wrong)?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let Some(number) = number(&name) else { continue };
+        let path = entry.path();
+        let mut file = File::open(&path).map_err(wrong)?;
+        let (mut magic, mut second) = ([0; 4], [0; 4]);
+        if file.read_exact(&mut magic).and_then(|()| file.read_exact(&mut second)).is_err() || magic != MAGIC
+        {
+            continue;
+        }
+        let bytes = file.metadata().map_err(wrong)?.len();
+        raws.push(Raw { name, number, created: u32::from_le_bytes(second), path, bytes });
+    }
+    raws.sort_by_key(|raw| raw.number);
+    Ok(raws)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log_of(folder: &Path, name: &str, created: u32, bytes: usize) {
+        let mut text = [&MAGIC[..], &created.to_le_bytes()].concat();
+        text.resize(bytes, b'x');
+        fs::write(folder.join(name), text).unwrap();
+    }
+
+    fn names(log: &Path) -> Vec<String> {
+        pieces(log)
+            .unwrap()
+            .into_values()
+            .map(|(piece, _, bytes)| format!("{} {bytes}", piece.name()))
+            .collect()
+    }
+
+    fn span() -> Span {
+        let position = || "b.000003 4".parse().unwrap();
+        Span { created: 100, from: position(), to: position() }
+    }
+
+    #[test]
+    fn what_stands_there_goes_on_from_what_was_carried() {
+        let (data, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        // The vaults know the fourth as one that is later than it says; its end and the fifth they don't have.
+        fs::write(log.path().join("b.000003.00000064.00000064.0000"), "whole").unwrap();
+        fs::write(log.path().join("b.000004.00000065.00000070.0000.partial"), "part").unwrap();
+        for (name, created, bytes) in [("b.000003", 100, 50), ("b.000004", 101, 60), ("b.000005", 102, 70)] {
+            log_of(data.path(), name, created, bytes);
+        }
+        fs::write(data.path().join("b.000006"), "no log").unwrap();
+        keep(&[data.path().to_owned()], log.path()).unwrap();
+        keep(&[data.path().to_owned()], log.path()).unwrap();
+        add(log.path(), &span()).unwrap();
+        assert_eq!(
+            names(log.path()),
+            [
+                "b.000003.00000064.00000064.0000 5",
+                "b.000004.00000065.00000070.0000 60",
+                "b.000005.00000066.00000070.0000.partial 70"
+            ]
+        );
+        remove(&data.path().join("b")).unwrap();
+        assert_eq!(fs::read_dir(data.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_log_of_another_time_is_not_taken_for_what_follows() {
+        let (data, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(log.path().join("b.000003.00000064.00000064.0000.partial"), "whole").unwrap();
+        log_of(data.path(), "b.000003", 999, 50);
+        log_of(data.path(), "b.000004", 999, 50);
+        keep(&[data.path().to_owned()], log.path()).unwrap();
+        add(log.path(), &span()).unwrap();
+        assert_eq!(names(log.path()), ["b.000003.00000064.00000064.0000.partial 5"]);
+    }
+}
