@@ -57,6 +57,8 @@ enum BenchVerb {
     Sync(bench::sync::Options),
     /// A PostgreSQL cluster copied, copied again, destroyed and opened again: against pg_basebackup and pgBackRest
     Postgres(bench::cluster::Options),
+    /// A recovery of 10,000 steps that do nothing
+    Recovery(bench::recovery::Options),
     /// Run a command and write down its time and memory
     #[command(hide = true)]
     Measure(bench::measure::Options),
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Verb::Bench { what: BenchVerb::Growth(options) } => bench::growth::run(&options),
         Verb::Bench { what: BenchVerb::Sync(options) } => bench::sync::run(&options),
         Verb::Bench { what: BenchVerb::Postgres(options) } => bench::cluster::run(&options),
+        Verb::Bench { what: BenchVerb::Recovery(options) } => bench::recovery::run(&options),
         Verb::Bench { what: BenchVerb::Measure(options) } => bench::measure::run(&options),
         Verb::Kills(options) => suite::kill(&options),
         Verb::Fuzz(options) => fuzz::run_target(&options),

@@ -8,6 +8,7 @@ pub(crate) mod growth;
 mod line;
 pub(crate) mod measure;
 mod postgres;
+pub(crate) mod recovery;
 pub(crate) mod restore;
 mod server;
 pub(crate) mod sync;

@@ -1,6 +1,6 @@
 //! Steps that the plan writes out: where they stand in a runbook, when they are left out, and what is wrong with them.
 
-use crate::base::{SOUND, changed, read, shown};
+use crate::base::{changed, read, shown};
 use crate::runbook::point;
 use insta::assert_snapshot;
 use jiff::Timestamp;
@@ -61,7 +61,8 @@ fn what_is_wrong_with_steps_is_said() {
 /// Decides with a point for each system, after a scenario.
 fn book(text: &str, scenario: Option<&str>, to: Option<&str>) -> Runbook {
     let parsed = read(text);
-    let plan = parsed.plan.clone().unwrap_or_else(|| panic!("{}", shown(&parsed)));
+    assert!(!parsed.has_errors(), "{}", shown(&parsed));
+    let plan = parsed.plan.unwrap();
     let all = || Available { points: vec![point()], ..Available::default() };
     let input = RunbookInput {
         plan: &plan,

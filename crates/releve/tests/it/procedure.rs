@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::process::{Child, Stdio};
 use std::time::Duration;
-use testkit::{MailServer, Manner, wait_until};
+use testkit::{MailServer, Manner, pause, wait_until};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -207,7 +207,7 @@ fn a_recovery_is_paused_goes_on_and_is_ended_from_another_terminal() {
     // What ran has ended, and nothing else begins.
     let is_done = || steps(&world)[0]["is"]["state"] == "done";
     assert!(wait_until(LONG, is_done), "{:?}", steps(&world));
-    std::thread::sleep(Duration::from_secs(2));
+    pause(Duration::from_secs(2));
     assert!(!world.data().join("page").exists());
     world.run(&["recover", "--go-on"]).exits(0);
     assert!(wait_until(LONG, || done(&world) == ["after"]), "{}", said(&world));
