@@ -19,7 +19,7 @@ use crate::{Observer, Result};
 pub(crate) use back::put_back;
 use jiff::Timestamp;
 use plan::{Plan, Restore, Runbook, StepKind, StepState, SystemName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -59,8 +59,8 @@ pub struct Hands<'a> {
 
 /// Where a recovery notes how far it is, so that it can go on after a crash.
 pub trait Journal: Sync {
-    /// Notes durably where a step is: that it begins, before, and how it ended and what it told, after.
-    fn note(&self, at: usize, state: &StepState, told: &Told) -> Result<()>;
+    /// Notes durably where steps are, all at once: that they begin, before, and how they ended and what they told, after.
+    fn note(&self, notes: &[Noted]) -> Result<()>;
     /// Returns what was said to the recovery and not forgotten, oldest first, each with its key.
     fn words(&self) -> Result<Vec<(String, Word)>>;
     /// Says something to the recovery itself.
@@ -69,6 +69,19 @@ pub trait Journal: Sync {
     fn forget(&self, key: &str);
     /// Names the recovery: the same for every process that carries it on.
     fn name(&self) -> String;
+}
+
+/// Where a step is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Noted {
+    /// Its place.
+    #[serde(default)]
+    pub at: usize,
+    /// Where it is.
+    pub state: StepState,
+    /// What it told.
+    #[serde(default)]
+    pub told: Told,
 }
 
 /// What a recovery did.

@@ -100,6 +100,9 @@ pub trait Kv: Send + Sync + fmt::Debug {
     /// Puts `value` under `key` if what stands there is as expected.
     fn put(&self, key: &str, value: &[u8], expect: Expect) -> Result<Outcome>;
 
+    /// Puts each value under its key, whatever stands there: all of them at one instant, or none.
+    fn put_all(&self, values: &[(String, Vec<u8>)]) -> Result<()>;
+
     /// Removes `key` if what stands there is as expected. Removing what isn't there with [`Expect::Any`] or
     /// [`Expect::Absent`] is done without a change, at the current revision.
     fn delete(&self, key: &str, expect: Expect) -> Result<Outcome>;

@@ -145,10 +145,10 @@ impl State {
         Ok(book)
     }
 
-    /// Notes something of a run under a name, over what was there.
-    pub fn note_recovery(&self, id: &str, name: &str, note: &impl Serialize) -> Result<()> {
-        let _ = self.kv().put(&note_key(id, name), &json(NOTE, note)?, Expect::Any)?;
-        Ok(())
+    /// Notes things of a run under their names, over what was there: all of them or none.
+    pub fn note_recovery<N: Serialize>(&self, id: &str, notes: &[(String, N)]) -> Result<()> {
+        let values = notes.iter().map(|(name, note)| Ok((note_key(id, name), json(NOTE, note)?)));
+        self.kv().put_all(&values.collect::<Result<Vec<_>>>()?)
     }
 
     /// Returns the notes of a run, by their names.

@@ -162,14 +162,21 @@ impl Kv for Sqlite {
             if !fits(expect, stands) {
                 return Ok(Outcome::Conflict(stands));
             }
-            let revision = next_revision(db)?;
-            db.prepare_cached("INSERT OR REPLACE INTO kv VALUES (?1, ?2, ?3)")?.execute((
-                key.as_bytes(),
-                value,
-                revision.0,
-            ))?;
-            db.prepare_cached("DELETE FROM gone WHERE key = ?1")?.execute([key.as_bytes()])?;
-            Ok(Outcome::Done(revision))
+            put(db, key, value).map(Outcome::Done)
+        })
+    }
+
+    fn put_all(&self, values: &[(String, Vec<u8>)]) -> Result<()> {
+        let Some((first, _)) = values.first() else { return Ok(()) };
+        let place = self.place("write", first);
+        for (key, value) in values {
+            storable(&place, key, value)?;
+        }
+        self.write(&place, |db| {
+            for (key, value) in values {
+                put(db, key, value)?;
+            }
+            Ok(())
         })
     }
 
@@ -400,6 +407,17 @@ fn fill(db: &mut Connection, place: &str) -> Result<bool> {
     write.pragma_update(None, "user_version", LAYOUT).map_err(failed)?;
     write.commit().map_err(failed)?;
     Ok(true)
+}
+
+fn put(db: &Connection, key: &str, value: &[u8]) -> rusqlite::Result<Revision> {
+    let revision = next_revision(db)?;
+    db.prepare_cached("INSERT OR REPLACE INTO kv VALUES (?1, ?2, ?3)")?.execute((
+        key.as_bytes(),
+        value,
+        revision.0,
+    ))?;
+    db.prepare_cached("DELETE FROM gone WHERE key = ?1")?.execute([key.as_bytes()])?;
+    Ok(revision)
 }
 
 fn counter(db: &Connection, name: &str) -> rusqlite::Result<u64> {

@@ -1,7 +1,7 @@
 //! Carries out the steps of a runbook, side by side where nothing keeps them apart, and listens to people meanwhile.
 
 use super::talk::{Heard, Talk};
-use super::{Before, Hands, Recovered, SystemRecovered, Told, step};
+use super::{Before, Hands, Noted, Recovered, SystemRecovered, Told, step};
 use crate::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
 use plan::{Course, Plan, Runbook, Step, StepKind, StepState, SystemName, VaultName};
@@ -27,14 +27,13 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
     for (at, told) in before.told {
         recovered.take(book.steps.get(at), told);
     }
-    let note = |at: usize, state: &StepState, told: &Told| -> bool {
-        let Some(Err(error)) = hands.journal.map(|journal| journal.note(at, state, told)) else {
-            return true;
-        };
-        let system = book.steps.get(at).and_then(|step| step.system.as_ref());
+    let note = |notes: &[Noted]| -> bool {
+        let Some(Err(error)) = hands.journal.map(|journal| journal.note(notes)) else { return true };
         // Back matters more than remembering how: said, and gone on.
         let text = format!("could not be noted, so that a crash now would forget it: {error}");
-        hands.observer.event(system, &text);
+        let steps = notes.iter().filter_map(|note| book.steps.get(note.at));
+        let systems: BTreeSet<_> = steps.map(|step| step.system.as_ref()).collect();
+        systems.into_iter().for_each(|system| hands.observer.event(system, &text));
         false
     };
     let talk = Talk::new(hands.journal);
@@ -42,6 +41,7 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
         let (done, ended) = channel();
         let mut limits = Limits::new(book, hands.plan);
         let mut listened: Option<Instant> = None;
+        let mut notes: Vec<Noted> = Vec::new();
         loop {
             if listened.is_none_or(|listened| listened.elapsed() >= LISTEN) {
                 listened = Some(Instant::now());
@@ -56,7 +56,7 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
                                 // Whoever comes after a crash hears it again, until it is noted.
                                 Ok(()) => {
                                     let state = course.states().get(step).cloned().unwrap_or_default();
-                                    if !note(step, &state, &Told::default()) {
+                                    if !note(&[Noted { at: step, state, told: Told::default() }]) {
                                         continue;
                                     }
                                 }
@@ -66,20 +66,20 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
                     }
                 }
             }
+            // Together with what has ended: one write for all that changes at once.
+            let mut begun = Vec::new();
             while !talk.is_paused() && !talk.is_over() {
                 let Some(at) = course.begin(seconds(), &mut |at| limits.let_begin(at)) else { break };
-                let Some(step) = book.steps.get(at) else { break };
-                note(at, &StepState::Begun { seconds: seconds() }, &Told::default());
+                let state = StepState::Begun { seconds: seconds() };
+                notes.push(Noted { at, state, told: Told::default() });
                 limits.begin(at);
-                let at_work = step::AtWork {
-                    at,
-                    step,
-                    book,
-                    hands,
-                    talk: &talk,
-                    down: down(book, course.states()),
-                    started,
-                };
+                begun.push(at);
+            }
+            note(&std::mem::take(&mut notes));
+            for at in begun {
+                let Some(step) = book.steps.get(at) else { continue };
+                let down = down(book, course.states());
+                let at_work = step::AtWork { at, step, book, hands, talk: &talk, down, started };
                 let done = done.clone();
                 scope.spawn(move || {
                     let result = at_work.run();
@@ -89,27 +89,29 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
             if limits.is_idle() && (talk.is_over() || !talk.is_paused()) {
                 break;
             }
-            let (at, result) = match ended.recv_timeout(LISTEN) {
+            let first = match ended.recv_timeout(LISTEN) {
                 Ok(ended) => ended,
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => break,
             };
-            limits.end(at);
-            let step = book.steps.get(at);
-            let (state, told) = match result {
-                Ok(told) => {
-                    let (unconfirmed, answer) = (told.unconfirmed.clone(), told.answer.clone());
-                    (StepState::Done { seconds: seconds(), unconfirmed, answer }, told)
-                }
-                Err(error) => {
-                    let system = step.and_then(|step| step.system.as_ref());
-                    hands.observer.event(system, &format!("failed: {error}"));
-                    (StepState::Failed { why: error.to_string() }, Told::default())
-                }
-            };
-            note(at, &state, &told);
-            recovered.take(step, told);
-            course.end(at, state);
+            for (at, result) in std::iter::once(first).chain(ended.try_iter()) {
+                limits.end(at);
+                let step = book.steps.get(at);
+                let (state, told) = match result {
+                    Ok(told) => {
+                        let (unconfirmed, answer) = (told.unconfirmed.clone(), told.answer.clone());
+                        (StepState::Done { seconds: seconds(), unconfirmed, answer }, told)
+                    }
+                    Err(error) => {
+                        let system = step.and_then(|step| step.system.as_ref());
+                        hands.observer.event(system, &format!("failed: {error}"));
+                        (StepState::Failed { why: error.to_string() }, Told::default())
+                    }
+                };
+                notes.push(Noted { at, state: state.clone(), told: told.clone() });
+                recovered.take(step, told);
+                course.end(at, state);
+            }
         }
     });
     recovered.aborted = talk.aborted();

@@ -1,6 +1,6 @@
 //! An open recovery: kept in the state from before its first step until after its last, so that another process can go on where one has died.
 
-use super::{Before, Journal, Told, Word};
+use super::{Before, Journal, Noted, Told, Word};
 use crate::{Error, Result};
 use jiff::Timestamp;
 use plan::{
@@ -33,14 +33,6 @@ pub struct Open<'a> {
     state: &'a State,
     run: Run,
     _lease: RunLease<'a>,
-}
-
-/// What is noted of a step.
-#[derive(Serialize, Deserialize)]
-struct Note {
-    state: StepState,
-    #[serde(default)]
-    told: Told,
 }
 
 /// An open recovery, as the one who died has left it.
@@ -104,7 +96,7 @@ impl<'a> Open<'a> {
         let seconds = left.before.elapsed.as_secs_f64();
         judge(&mut left.before.states, at, verdict, seconds).map_err(Error::new)?;
         match left.before.states.get(at) {
-            Some(state) => self.note(at, state, &Told::default()),
+            Some(state) => self.note(&[Noted { at, state: state.clone(), told: Told::default() }]),
             None => Ok(()),
         }
     }
@@ -121,9 +113,9 @@ impl<'a> Open<'a> {
 }
 
 impl Journal for Open<'_> {
-    fn note(&self, at: usize, state: &StepState, told: &Told) -> Result<()> {
-        let note = Note { state: state.clone(), told: told.clone() };
-        Ok(self.state.note_recovery(&self.run.id, &format!("{at:06}"), &note)?)
+    fn note(&self, notes: &[Noted]) -> Result<()> {
+        let notes: Vec<_> = notes.iter().map(|note| (format!("{:06}", note.at), note)).collect();
+        Ok(self.state.note_recovery(&self.run.id, &notes)?)
     }
 
     fn words(&self) -> Result<Vec<(String, Word)>> {
@@ -157,7 +149,7 @@ pub fn look(state: &State, run: &Run) -> Result<Left> {
     };
     let book: Runbook =
         serde_json::from_slice(&state.recovery_book(run)?).map_err(|error| unread(error.to_string()))?;
-    let notes: BTreeMap<String, Note> = state.recovery_notes(&run.id)?;
+    let notes: BTreeMap<String, Noted> = state.recovery_notes(&run.id)?;
     let mut before = Before { states: vec![StepState::Waiting; book.steps.len()], ..Before::default() };
     for (name, note) in notes {
         let at: usize = name.parse().map_err(|_| unread(format!("{name} is no step")))?;

@@ -29,6 +29,21 @@ fn what_was_put_is_there_and_what_was_removed_is_not() {
 }
 
 #[test]
+fn many_are_put_at_one_instant_or_none_is() {
+    each(|store| {
+        let many: Vec<_> = (0..100).map(|at| (format!("many/{at:03}"), vec![at])).collect();
+        store.put_all(&many).unwrap();
+        store.put_all(&[("many/007".into(), b"other".to_vec())]).unwrap();
+        let found = store.list("many/").unwrap();
+        assert_eq!((found.len(), found[7].1.value.as_slice()), (100, b"other".as_slice()));
+        let too_large = vec![0; state::VALUE_BYTES_MAX + 1];
+        assert!(store.put_all(&[("first".into(), b"x".to_vec()), ("second".into(), too_large)]).is_err());
+        assert_eq!(store.get("first").unwrap(), None);
+        store.put_all(&[]).unwrap();
+    });
+}
+
+#[test]
 fn a_write_happens_only_where_what_stands_is_as_expected() {
     each(|store| {
         assert_eq!(store.put("a", b"x", Expect::Revision(Revision(1))).unwrap(), Outcome::Conflict(None));
