@@ -22,6 +22,8 @@
 mod enter;
 mod journal;
 mod report;
+#[cfg(test)]
+mod tests;
 mod view;
 mod words;
 
