@@ -440,3 +440,44 @@ fn a_text_that_says_nothing_or_too_much_is_refused() {
     assert!(world.keeper().open(&long, "hugo", None).is_err());
     assert_eq!(incidents(&world.state.records().unwrap()).len(), 1);
 }
+
+#[test]
+fn a_recovery_that_ends_after_its_incident_was_closed_is_in_its_report() {
+    let world = World::new();
+    let id = world.open(&["shop"]);
+    world.keeper().close(&id, "hugo", &["x".to_owned()], None, false).unwrap();
+    let check = Check { system: "shop".into(), rta_seconds: Some(9.0), ..Check::default() };
+    let recovery =
+        |incidents: Vec<String>| Recovery { systems: vec![check.clone()], incidents, ..Recovery::default() };
+    world.append(Body::Recovery(recovery(Vec::new())));
+    assert!(world.incident(&id).recovered.is_empty());
+    world.append(Body::Recovery(recovery(vec![id.clone()])));
+    assert_eq!(world.incident(&id).recovered[0].check, check);
+}
+
+#[test]
+fn a_recovery_beside_brings_nothing_back() {
+    let world = World::new();
+    let id = world.open(&["shop"]);
+    let check = Check { system: "shop".into(), rta_seconds: Some(9.0), ..Check::default() };
+    world.append(Body::Recovery(Recovery { systems: vec![check], beside: true, ..Recovery::default() }));
+    assert!(world.incident(&id).recovered.is_empty());
+}
+
+#[test]
+fn a_live_view_sees_what_is_open_and_whether_anything_is_new() {
+    let world = World::new();
+    let closed = world.open(&["shop"]);
+    world.keeper().close(&closed, "hugo", &["x".to_owned()], None, false).unwrap();
+    let id = world.open(&["orders"]);
+    let run = Run::new("a".into(), now(), vec!["orders".into()], "{}".into(), "boot".into(), 0.0);
+    world.state.begin_recovery(&run, b"no runbook").unwrap().unwrap();
+    let scene = super::watch(&world.state, "host/boot/1").unwrap();
+    let ids: Vec<_> = scene.incidents.iter().map(|incident| incident.id.as_str()).collect();
+    assert_eq!((ids, scene.newest), (vec![id.as_str()], 3));
+    // One that can't be read is no reason to show nothing.
+    assert!(scene.recoveries[0].left.is_err() && scene.recoveries[0].by.is_none());
+    assert!(world.state.records_after(scene.newest).unwrap().is_empty());
+    world.note(&id, "new").unwrap();
+    assert_eq!(world.state.records_after(scene.newest).unwrap().len(), 1);
+}

@@ -24,7 +24,8 @@ pub(super) fn plain(text: &str) -> String {
 /// Writes a length of time as people say it in both languages: `2 h 05 min`, `34.0 s`.
 pub(super) fn length(seconds: f64, language: Language) -> String {
     if seconds < 60.0 {
-        return format!("{seconds:.1} s");
+        let text = format!("{seconds:.1} s");
+        return if language == Language::French { text.replace('.', ",") } else { text };
     }
     let whole = seconds.round() as u64;
     let (days, hours, minutes, rest) =
@@ -42,7 +43,7 @@ impl Line {
     #[must_use]
     pub fn text(&self, language: Language) -> String {
         let say = |english, french| say(language, english, french);
-        let colon = say(":", " :");
+        let (colon, then) = (say(":", " :"), say("; ", " ; "));
         match &self.what {
             What::Opened { scenario, seen, signal } => {
                 let mut text = say("opened", "ouvert").to_owned();
@@ -51,7 +52,7 @@ impl Line {
                 }
                 for (what, said) in [(say("signal", "signal"), signal), (say("seen", "constaté"), seen)] {
                     if let Some(said) = said {
-                        text.push_str(&format!("; {what}{colon} {}", plain(said)));
+                        text.push_str(&format!("{then}{what}{colon} {}", plain(said)));
                     }
                 }
                 text
@@ -60,7 +61,7 @@ impl Line {
             What::Note { text } => plain(text),
             What::Decision { what, because } => {
                 let (decided, since) = (say("decided", "décidé"), say("because", "parce que"));
-                format!("{decided}{colon} {}; {since}{colon} {}", plain(what), plain(because))
+                format!("{decided}{colon} {}{then}{since}{colon} {}", plain(what), plain(because))
             }
             What::Assigned { role, system, action, what, person } => {
                 let person = person.as_deref().map_or(say("nobody", "personne"), |person| person);
@@ -106,13 +107,17 @@ impl Line {
             What::Closed { learned, cause, although } => {
                 let mut text = say("closed", "clos").to_owned();
                 if let Some(cause) = cause {
-                    text.push_str(&format!("; {}{colon} {}", say("cause", "cause"), plain(cause)));
+                    text.push_str(&format!("{then}{}{colon} {}", say("cause", "cause"), plain(cause)));
                 }
                 for lesson in learned {
-                    text.push_str(&format!("; {}{colon} {}", say("learned", "enseignement"), plain(lesson)));
+                    text.push_str(&format!(
+                        "{then}{}{colon} {}",
+                        say("learned", "enseignement"),
+                        plain(lesson)
+                    ));
                 }
                 if let Some(although) = although {
-                    text.push_str(&format!("; {} {}", say("although", "bien que"), plain(although)));
+                    text.push_str(&format!("{then}{} {}", say("although", "bien que"), plain(although)));
                 }
                 text
             }
@@ -189,9 +194,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_read_the_same_in_both_languages_but_for_days() {
+    fn lengths_read_the_same_in_both_languages_but_for_days_and_tenths() {
         let all = [0.0, 59.9, 61.0, 7_500.0, 200_000.0].map(|seconds| length(seconds, Language::French));
-        assert_eq!(all, ["0.0 s", "59.9 s", "1 min 01 s", "2 h 05 min", "2 j 7 h"]);
+        assert_eq!(all, ["0,0 s", "59,9 s", "1 min 01 s", "2 h 05 min", "2 j 7 h"]);
         assert_eq!(length(200_000.0, Language::English), "2 d 7 h");
     }
 }

@@ -64,7 +64,7 @@ fn an_incident_is_declared_worked_on_and_closed_with_a_report() {
         "hugo",
     ]);
     let opened = opened.exits(0).says("incident 1 is open: shop").says("nobody is told by this");
-    let opened = opened.says("never recovered, never rehearsed").says("lost 0");
+    let opened = opened.says("never recovered, never rehearsed").says("would lose ");
     opened.says("next: releve recover --scenario attack --dry-run");
 
     world.run(&["incident", "log", "the provider is closed", "--at", "2026-01-02T03:04+01:00"]).exits(0);

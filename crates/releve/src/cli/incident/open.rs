@@ -42,7 +42,7 @@ pub(super) struct Options {
     /// Who declares it: a person of the plan; whoever types it unless said
     #[arg(long, value_name = "PERSON")]
     by: Option<String>,
-    /// Refuse if the plan doesn't say how people are told
+    /// Tell people, or refuse where the plan doesn't say how; without it they are told where it does
     #[arg(long, conflicts_with = "quiet")]
     tell: bool,
     /// Tell nobody
@@ -196,7 +196,7 @@ fn print(session: &Session, forecast: &Forecast) {
         Predicted::Unknown { why } => format!("UNKNOWN, {why}"),
     };
     println!(
-        "  {}: lost {} (promised at most {}), back in {} (promised {}); by the records of this machine",
+        "  {}: would lose {} (promised at most {}), back in {} (promised {}); by the records of this machine",
         forecast.system,
         text(&forecast.loss_now),
         system.rpo,

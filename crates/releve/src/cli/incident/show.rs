@@ -90,9 +90,8 @@ fn print_head(incident: &Incident) {
 pub(super) fn print_work(incident: &Incident, person: Option<&str>, now: Timestamp) {
     let concerns = |who: Option<&str>| person.is_none() || who == person;
     for role in incident.roles.iter().filter(|role| concerns(role.person.as_deref())) {
-        let of = role.system.as_deref().map_or_else(String::new, |system| format!(" of {system}"));
-        let who = role.person.as_deref().unwrap_or("NOBODY");
-        println!("  {:9} {who}{}", role.role, if of.is_empty() { String::new() } else { format!(",{of}") });
+        let of = role.system.as_deref().map_or_else(String::new, |system| format!(" ({system})"));
+        println!("  {:9} {}{of}", role.role, role.person.as_deref().unwrap_or("NOBODY"));
     }
     let concerning: Vec<&Action> =
         incident.actions.iter().filter(|action| concerns(action.who.as_deref())).collect();
@@ -131,7 +130,7 @@ fn print_line(line: &Line) {
     if line.clock_back {
         when.push_str(" (the clock was set back)");
     }
-    println!("    {when}  {:12} {}", line.by, line.text(Language::English));
+    println!("    {when}  {:14}  {}", line.by, line.text(Language::English));
 }
 
 pub(super) fn list(session: &Session) -> Outcome {
