@@ -14,21 +14,28 @@ const BY: &str = "releve recover";
 
 /// Notes the steps of a recovery in its journal, and in the timelines of incidents.
 pub struct Steps<'a> {
-    /// The journal that a crash is gone on with; none, where there is no state.
-    pub journal: Option<&'a dyn Journal>,
-    /// The state.
-    pub state: &'a State,
-    /// The open incidents that the recovery belongs to, oldest first, and what each is about.
-    pub incidents: &'a [Incident],
-    /// What is carried out.
-    pub book: &'a Runbook,
-    /// Is told if a timeline can't be written, once.
-    pub observer: &'a dyn Observer,
-    /// It was told.
-    pub told: AtomicBool,
+    journal: Option<&'a dyn Journal>,
+    state: &'a State,
+    incidents: &'a [Incident],
+    book: &'a Runbook,
+    observer: &'a dyn Observer,
+    /// It was said that a timeline can't be written.
+    said: AtomicBool,
 }
 
-impl Steps<'_> {
+impl<'a> Steps<'a> {
+    /// Returns what notes the steps of this runbook in the journal that a crash is gone on with, where there is one, and in these open incidents: each step
+    /// in that of its system, else in the first. The observer is told if a timeline can't be written, once.
+    pub fn new(
+        journal: Option<&'a dyn Journal>,
+        state: &'a State,
+        incidents: &'a [Incident],
+        book: &'a Runbook,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        Self { journal, state, incidents, book, observer, said: AtomicBool::new(false) }
+    }
+
     /// Enters what became of steps while no recovery was at work: a person has skipped one, or nobody knows of one.
     pub fn catch_up(&self, states: &[StepState]) {
         for (at, state) in states.iter().enumerate() {
@@ -63,7 +70,7 @@ impl Steps<'_> {
         let (incident, by) = (incident.id.clone(), BY.to_owned());
         let moment = Moment { incident, by, at: None, entry: Entry::Step(step) };
         if let Err(error) = self.state.append(Body::Incident(moment), Timestamp::now())
-            && !self.told.swap(true, Relaxed)
+            && !self.said.swap(true, Relaxed)
         {
             self.observer
                 .event(None, &format!("the incident's timeline lacks steps of this recovery: {error}"));

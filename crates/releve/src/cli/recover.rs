@@ -21,7 +21,6 @@ use state::{Body, State};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 /// What `recover` takes.
 #[derive(Debug, clap::Args)]
@@ -129,14 +128,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     let incidents = incident::of(session, kept, &screen, &book);
     let journal = open.as_ref().map(|open| open as &dyn Journal);
-    let steps = kept.filter(|_| !incidents.is_empty()).map(|state| Steps {
-        journal,
-        state,
-        incidents: &incidents,
-        book: &book,
-        observer: &screen,
-        told: AtomicBool::new(false),
-    });
+    let steps = kept
+        .filter(|_| !incidents.is_empty())
+        .map(|state| Steps::new(journal, state, &incidents, &book, &screen));
     if let Some(steps) = &steps {
         steps.catch_up(&before.states);
     }
