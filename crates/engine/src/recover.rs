@@ -67,6 +67,10 @@ pub trait Journal: Sync {
     fn say(&self, word: &Word) -> Result<()>;
     /// Forgets what was said under a key: it is done.
     fn forget(&self, key: &str);
+    /// Returns whether anybody can say something to the recovery from elsewhere.
+    fn hears(&self) -> bool {
+        true
+    }
     /// Names the recovery: the same for every process that carries it on.
     fn name(&self) -> String;
 }

@@ -39,6 +39,7 @@ pub use course::{Course, StepState, Verdict, after_crash, judge};
 pub use diagnostic::{Diagnostic, Severity, SourceFile};
 pub use group::{Group, common_instant, companions, grouped};
 pub use model::*;
+pub use notes::nearest;
 pub use order::{Ordered, recovery_order};
 pub use read::{Parsed, parse};
 pub use room::Room;

@@ -127,8 +127,8 @@ impl Notes {
     }
 }
 
-/// Returns the word that was probably meant.
-pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// Returns the word that was probably meant, of those that are known.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|known| (strsim::jaro_winkler(&word.to_lowercase(), &known.to_lowercase()), known))
         .filter(|(likeness, _)| *likeness > 0.78)

@@ -230,12 +230,11 @@ impl Session {
         for name in named {
             let name = SystemName(name.clone());
             if !self.plan.systems.contains_key(&name) {
-                let known: Vec<_> = self.plan.systems.keys().map(|name| name.0.as_str()).collect();
-                show::error(
-                    &Error::new(format!("there is no system `{name}`"))
-                        .help(format!("the plan has: {}", known.join(", "))),
-                );
-                return Err(Failure::Said(Exit::Usage));
+                return Err(show::unknown(
+                    "system",
+                    &name.0,
+                    self.plan.systems.keys().map(|name| name.0.as_str()),
+                ));
             }
             if !systems.contains(&name) {
                 systems.push(name);

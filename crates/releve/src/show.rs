@@ -1,6 +1,6 @@
 //! What people see: errors, tables, bars, sizes and times.
 
-use crate::Exit;
+use crate::{Exit, Failure};
 use engine::{Error, Observer, Question, Reply};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{Timestamp, tz::TimeZone};
@@ -20,6 +20,17 @@ pub(crate) fn error(error: &Error) {
     if let Some(help) = &error.help {
         eprintln!("hint: {help}");
     }
+}
+
+/// Says that the plan has no such thing, and which one was probably meant: wrong usage.
+pub(crate) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Failure {
+    let near = plan::nearest(name, known.clone());
+    let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
+    let known: Vec<_> = known.collect();
+    let help =
+        format!("{near}the plan has: {}", if known.is_empty() { "none".into() } else { known.join(", ") });
+    error(&Error::new(format!("there is no {what} `{name}`")).help(help));
+    Failure::Said(Exit::Usage)
 }
 
 /// Prints what is wrong with a plan.

@@ -1,19 +1,14 @@
 //! Append-only records, each sealed to the one before it by its hash; and the few facts that must be remembered.
 
-use crate::{Error, Expect, Grant, Kv, Outcome, Result, Sqlite};
-use jiff::{SignedDuration, Timestamp};
+use crate::{Error, Expect, Kv, Moment, Outcome, Result, Sqlite};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 /// How often an append tries again when another process was faster. Each try costs one transaction.
 const APPEND_TRIES: u32 = 100;
-/// A run that gives no sign for so long is taken for dead.
-const RUN_LEASE: SignedDuration = SignedDuration::from_mins(10);
-/// How often one who waits for it asks again.
-const LEASE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What happened. What was read from the outside is kept as text, so that a newer version's records still read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +36,8 @@ pub enum Body {
     Notification(Notified),
     /// A person has acknowledged a message.
     Acknowledgement(Acknowledged),
+    /// Something happened in an incident.
+    Incident(Moment),
     /// The state was made anew from the vaults: what was before is unknown.
     Rebuilt {
         /// How many points the vaults hold.
@@ -188,6 +185,10 @@ pub struct Recovery {
     pub scenario: Option<String>,
     /// Whether it went to another folder: no proof that the system itself comes back.
     pub beside: bool,
+    /// When it began; older records don't tell.
+    pub started: Option<Timestamp>,
+    /// The incidents that it belongs to, by their ids.
+    pub incidents: Vec<String>,
     /// For each system.
     pub systems: Vec<Check>,
 }
@@ -202,6 +203,14 @@ pub struct Check {
     pub point: String,
     /// Seconds until it was back; `None` if it isn't.
     pub rta_seconds: Option<f64>,
+    /// Promised, in seconds. Of this and the next three older records don't tell.
+    pub rto_seconds: Option<u64>,
+    /// Seconds between what came back and the beginning of the recovery.
+    pub rpa_seconds: Option<u64>,
+    /// The same, as it was measured in the data.
+    pub measured_loss_seconds: Option<u64>,
+    /// Promised, in seconds.
+    pub rpo_seconds: Option<u64>,
     /// Seconds that putting its data back took.
     pub restore_seconds: f64,
     /// Bytes in the point.
@@ -322,24 +331,63 @@ impl State {
 
     /// Appends a record and returns it.
     pub fn append(&self, body: Body, now: Timestamp) -> Result<Record> {
-        let mut record = Record { number: 0, time: now, body, previous: String::new(), hash: String::new() };
+        let mut record = Record::new(body, now);
         for _ in 0..APPEND_TRIES {
-            let (newest, previous) = self.head()?;
-            (record.number, record.previous) = (newest + 1, previous);
-            let json = record.seal()?;
-            // The head names the newest record; the record itself is written first and under a name that only one can take.
-            if let Outcome::Done(_) = self.kv.put(&record_key(record.number), &json, Expect::Absent)? {
-                let head = serde_json::to_vec(&(record.number, &record.hash)).unwrap_or_default();
-                let _ = self.kv.put("head", &head, Expect::Any)?;
+            if self.append_behind(&self.head()?, &mut record)? {
                 return Ok(record);
             }
         }
         Err(Error::new("append a record", crate::Kind::Busy))
     }
 
+    /// Appends what `decide` makes of all records that there are. If another is appended meanwhile, it decides anew, so that of several that exclude
+    /// each other one alone is written. Where it decides against it, nothing is, and its reason is handed on.
+    pub fn append_decided<E>(
+        &self,
+        now: Timestamp,
+        mut decide: impl FnMut(&[Record]) -> std::result::Result<Body, E>,
+    ) -> Result<std::result::Result<Record, E>> {
+        for _ in 0..APPEND_TRIES {
+            let head = self.head()?;
+            let mut records = self.records()?;
+            records.retain(|record| record.number <= head.0);
+            let mut record = match decide(&records) {
+                Ok(body) => Record::new(body, now),
+                Err(against) => return Ok(Err(against)),
+            };
+            if self.append_behind(&head, &mut record)? {
+                return Ok(Ok(record));
+            }
+        }
+        Err(Error::new("append a record", crate::Kind::Busy))
+    }
+
+    /// Seals a record to this one and appends it; `false` if another was faster.
+    fn append_behind(&self, (newest, hash): &(u64, String), record: &mut Record) -> Result<bool> {
+        (record.number, record.previous) = (newest + 1, hash.clone());
+        let json = record.seal()?;
+        // The head names the newest record; the record itself is written first and under a name that only one can take.
+        let Outcome::Done(_) = self.kv.put(&record_key(record.number), &json, Expect::Absent)? else {
+            return Ok(false);
+        };
+        let head = serde_json::to_vec(&(record.number, &record.hash)).unwrap_or_default();
+        let _ = self.kv.put("head", &head, Expect::Any)?;
+        Ok(true)
+    }
+
     /// Returns all records, oldest first.
     pub fn records(&self) -> Result<Vec<Record>> {
         self.kv.list("record/")?.into_iter().map(|(key, versioned)| parse(&key, &versioned.value)).collect()
+    }
+
+    /// Returns the records that came after this number, oldest first: for one who looks again and again.
+    pub fn records_after(&self, number: u64) -> Result<Vec<Record>> {
+        let mut records = Vec::new();
+        loop {
+            let key = record_key(number + records.len() as u64 + 1);
+            let Some(next) = self.kv.get(&key)? else { return Ok(records) };
+            records.push(parse(&key, &next.value)?);
+        }
     }
 
     /// Checks the chain and returns how many records it has; an error names the first that doesn't fit.
@@ -415,76 +463,6 @@ impl State {
         let _ = self.kv.delete(&format!("vault/{vault}"), Expect::Any)?;
         self.unsee_all(vault)
     }
-
-    /// Takes the right to run `system`; `Err` holds who has it.
-    pub fn lease_run(
-        &self,
-        system: &str,
-        holder: &str,
-        now: Timestamp,
-    ) -> Result<std::result::Result<RunLease<'_>, String>> {
-        let name = format!("run/{system}");
-        if let Some(lease) = self.kv.holder(&name)?
-            && is_dead(&lease.holder, holder)
-        {
-            self.kv.release(&name, lease.token)?;
-        }
-        Ok(match self.kv.lease(&name, holder, RUN_LEASE, now)? {
-            Grant::Held(lease) => Ok(RunLease { state: self, name, token: lease.token }),
-            Grant::Taken(lease) => Err(lease.holder),
-        })
-    }
-
-    /// Returns who runs `system`, unless he is known to be dead; `us` is how we would be called. However long he has given no sign.
-    pub fn who_runs(&self, system: &str, us: &str) -> Result<Option<String>> {
-        let lease = self.kv.holder(&format!("run/{system}"))?;
-        Ok(lease.map(|lease| lease.holder).filter(|holder| !is_dead(holder, us)))
-    }
-
-    /// As [`lease_run`](Self::lease_run), and waits as long as `within` for the one who has it. `now` is the clock.
-    pub fn lease_run_within(
-        &self,
-        system: &str,
-        holder: &str,
-        within: Duration,
-        now: fn() -> Timestamp,
-    ) -> Result<std::result::Result<RunLease<'_>, String>> {
-        let until = Instant::now() + within;
-        loop {
-            let lease = self.lease_run(system, holder, now())?;
-            if lease.is_ok() || Instant::now() >= until {
-                return Ok(lease);
-            }
-            std::thread::park_timeout(LEASE_PAUSE);
-        }
-    }
-}
-
-/// The right to run a system; given back when dropped.
-#[derive(Debug)]
-pub struct RunLease<'a> {
-    state: &'a State,
-    name: String,
-    token: u64,
-}
-
-impl Drop for RunLease<'_> {
-    fn drop(&mut self) {
-        // What can't be given back expires.
-        let _ = self.state.kv.release(&self.name, self.token);
-    }
-}
-
-/// Holders are `host/boot id/process`: one on this boot of this host whose process is gone is dead, and so is one of an earlier boot.
-fn is_dead(holder: &str, us: &str) -> bool {
-    let (Some((there, process)), Some((here, _))) = (holder.rsplit_once('/'), us.rsplit_once('/')) else {
-        return false;
-    };
-    let (Some((host, boot)), Some((our_host, our_boot))) = (there.split_once('/'), here.split_once('/'))
-    else {
-        return false;
-    };
-    host == our_host && (boot != our_boot || !Path::new("/proc").join(process).exists())
 }
 
 /// What the chain needs of a record, whatever else a newer version has put into it.
@@ -496,6 +474,10 @@ struct Link {
 }
 
 impl Record {
+    fn new(body: Body, time: Timestamp) -> Self {
+        Self { number: 0, time, body, previous: String::new(), hash: String::new() }
+    }
+
     /// Sets the hash, and returns the record as it is stored. The hash is over the stored bytes before it: what they mean may be
     /// read differently by another version, and numbers with fractions not to the last digit.
     fn seal(&mut self) -> Result<Vec<u8>> {
@@ -600,17 +582,5 @@ mod tests {
         }
         let _ = state.kv.delete("record/000000000002", Expect::Any).unwrap();
         assert!(state.verify().is_err());
-    }
-
-    #[test]
-    fn only_one_runs_a_system_at_a_time_and_a_dead_one_does_not_count() {
-        let (_dir, state) = state();
-        let us = format!("host/boot/{}", std::process::id());
-        let held = state.lease_run("shop", &us, now()).unwrap().unwrap();
-        assert!(state.lease_run("shop", "other/boot/1", now()).unwrap().is_err());
-        drop(held);
-        let gone = state.lease_run("shop", "host/earlier-boot/1", now()).unwrap().unwrap();
-        std::mem::forget(gone);
-        assert!(state.lease_run("shop", &us, now()).unwrap().is_ok());
     }
 }

@@ -6,21 +6,25 @@
 //! All of it can be lost: a recovery needs none of it, and the points themselves are in the vaults.
 
 mod error;
+mod incidents;
 mod inventory;
 mod kv;
+mod lease;
 mod ledger;
 mod messages;
 mod runs;
 mod sqlite;
 
 pub use error::{Error, Kind, Result};
+pub use incidents::{Action, Closing, Entry, Moment, Opening, Role, StepEntry};
 pub use inventory::{Hold, Seen};
 pub use kv::{
     Event, Expect, Grant, KEY_BYTES_MAX, Kv, Lease, Outcome, Revision, VALUE_BYTES_MAX, Versioned, Watch,
 };
+pub use lease::RunLease;
 pub use ledger::{
     Acknowledged, Body, Check, Copied, Immutability, KeyEvent, Made, Notified, Pruned, Pulled, Record,
-    Recovery, Repaired, RunLease, State, Tried, Verification,
+    Recovery, Repaired, State, Tried, Verification,
 };
 pub use messages::{Found, Message};
 pub use runs::Run;

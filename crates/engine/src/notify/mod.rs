@@ -37,6 +37,7 @@ mod words;
 pub use acknowledge::Answer;
 pub use call::Standing;
 pub use tell::{Heard, Tests};
+pub(crate) use words::line;
 pub use words::{News, Words};
 
 use crate::vaults::Secrets;

@@ -154,7 +154,7 @@ impl Letter<'_> {
 }
 
 /// Makes one line of a text: nothing in it can begin another one, or hide what it says.
-pub(super) fn line(text: &str, most: usize) -> String {
+pub(crate) fn line(text: &str, most: usize) -> String {
     let hides = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
     let spaced: String = text.chars().map(|c| if c.is_control() || hides(c) { ' ' } else { c }).collect();
     let words = spaced.split_whitespace().collect::<Vec<_>>().join(" ");

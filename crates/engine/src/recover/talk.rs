@@ -136,8 +136,8 @@ impl<'a> Talk<'a> {
     }
 
     /// Returns whether anybody elsewhere can be heard.
-    pub(super) const fn hears(&self) -> bool {
-        self.journal.is_some()
+    pub(super) fn hears(&self) -> bool {
+        self.journal.is_some_and(Journal::hears)
     }
 
     /// Returns whether nothing new is begun for now.

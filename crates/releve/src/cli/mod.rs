@@ -6,6 +6,7 @@ mod answer;
 mod backup;
 mod check;
 mod immutable;
+mod incident;
 mod init;
 mod key;
 mod notify;
@@ -75,6 +76,8 @@ enum Verb {
     Recover(recover::Options),
     /// Say that what a step of the recovery asks for is done, or decided
     Answer(answer::Options),
+    /// Handle a crash: who leads, who does what, what happened, what was decided and why
+    Incident(incident::Options),
     /// Check that the vaults hold what they should
     Verify(verify::Options),
     /// Heal a vault: lost indexes from its packs, damage from other vaults
@@ -146,6 +149,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
                 Verb::Points(options) => points::run(&session, &options),
                 Verb::Restore(options) => restore::run(&session, &options),
                 Verb::Recover(options) => recover::run(&session, &options),
+                Verb::Incident(options) => incident::run(&session, &options),
                 Verb::Verify(options) => verify::run(&session, &options),
                 Verb::Repair(options) => repair::run(&session, &options),
                 Verb::Prune(options) => prune::run(&session, &options),

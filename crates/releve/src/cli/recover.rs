@@ -1,5 +1,6 @@
 //! `releve recover`.
 
+mod incident;
 pub(super) mod open;
 mod shown;
 
@@ -7,6 +8,7 @@ use super::restore::{How, wanted};
 use crate::session::Session;
 use crate::show::{self, Screen, confirm, size};
 use crate::{Exit, Failure, Outcome};
+use engine::incident::{Incident, Steps};
 use engine::recover::{Before, Hands, Journal, Recovered, Wish, carry_out};
 use engine::survey::{Survey, survey};
 use engine::vaults::{Absent, Opened};
@@ -133,6 +135,14 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     // Beside nothing is at stake that anybody would have to get up for.
     let tells = kept.filter(|_| session.plan.notify.is_some());
     let notifier = tells.map(|state| session.notifier(state, &holder));
+    let incidents = incident::of(session, kept, &screen, &book);
+    let journal = open.as_ref().map(|open| open as &dyn Journal);
+    let steps = kept
+        .filter(|_| !incidents.is_empty())
+        .map(|state| Steps::new(journal, state, &incidents, &book, &screen));
+    if let Some(steps) = &steps {
+        steps.catch_up(&before.states);
+    }
     let hands = Hands {
         plan: &session.plan,
         vaults: &vaults,
@@ -142,7 +152,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         observer: &screen,
         verify: options.how.verify,
         memory: options.how.memory,
-        journal: open.as_ref().map(|open| open as &dyn Journal),
+        journal: steps.as_ref().map(|steps| steps as &dyn Journal).or(journal),
         notifier: notifier.as_ref(),
         patient: options.wait || !options.yes,
     };
@@ -155,16 +165,20 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         screen.line(&told);
     }
     if let Some(state) = &state {
-        let record = record(&book, &recovered);
+        let record = record(&book, &recovered, &incidents);
         if let Err(error) = state.append(Body::Recovery(record), Timestamp::now()) {
             screen.line(&format!("warning: what happened could not be recorded: {error}"));
         }
     }
     if session.json {
-        show::print_json(&serde_json::json!({ "runbook": book, "recovered": recovered }));
+        let incidents: Vec<_> = incidents.iter().map(|incident| incident.id.as_str()).collect();
+        show::print_json(
+            &serde_json::json!({ "runbook": book, "recovered": recovered, "incidents": incidents }),
+        );
     } else {
         shown::print_recovered(&recovered, book.to.is_some());
     }
+    incident::say_open(&screen, &incidents);
     Ok(if recovered.aborted.is_some() || recovered.systems.iter().any(|system| system.failure.is_some()) {
         Exit::Failed
     } else if recovered.is_whole() && recovered.unconfirmed.is_empty() {
@@ -260,17 +274,13 @@ fn scenario_cause<'a>(session: &'a Session, options: &Options) -> Option<&'a str
     Some(&scenario.cause)
 }
 
-fn scenario(session: &Session, named: Option<&str>) -> Result<Option<ScenarioName>, Failure> {
+/// Returns the scenario of this name; one that the plan doesn't have is wrong usage.
+pub(super) fn scenario(session: &Session, named: Option<&str>) -> Result<Option<ScenarioName>, Failure> {
     let Some(named) = named else { return Ok(None) };
     if session.plan.scenarios.contains_key(named) {
         return Ok(Some(named.into()));
     }
-    let known: Vec<_> = session.plan.scenarios.keys().map(|name| name.0.as_str()).collect();
-    show::error(
-        &Error::new(format!("there is no scenario `{named}`"))
-            .help(format!("the plan has: {}", known.join(", "))),
-    );
-    Err(Failure::Said(Exit::Usage))
+    Err(show::unknown("scenario", named, session.plan.scenarios.keys().map(|name| name.0.as_str())))
 }
 
 /// Looks at the place where a system comes back: what stands there, and what room there is.
@@ -313,13 +323,15 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-fn record(book: &Runbook, recovered: &Recovered) -> state::Recovery {
+fn record(book: &Runbook, recovered: &Recovered, incidents: &[Incident]) -> state::Recovery {
     let bytes = |name: &SystemName| {
         book.systems.iter().find(|entry| &entry.system == name).map_or(0, |entry| entry.choice.point.bytes)
     };
     state::Recovery {
         scenario: book.scenario.as_ref().map(|name| name.0.clone()),
         beside: book.to.is_some(),
+        started: Some(recovered.started),
+        incidents: incidents.iter().map(|incident| incident.id.clone()).collect(),
         systems: recovered
             .systems
             .iter()
@@ -327,6 +339,10 @@ fn record(book: &Runbook, recovered: &Recovered) -> state::Recovery {
                 system: system.system.0.clone(),
                 point: system.point.clone(),
                 rta_seconds: system.rta_seconds,
+                rto_seconds: Some(system.rto_seconds),
+                rpa_seconds: Some(system.rpa_seconds),
+                measured_loss_seconds: system.measured.as_ref().and_then(|measured| measured.loss_seconds),
+                rpo_seconds: Some(system.rpo_seconds),
                 restore_seconds: system.restore_seconds,
                 bytes: bytes(&system.system),
                 checks_passed: system.checks_passed,

@@ -27,7 +27,7 @@ fn relay(server: &MailServer) -> String {
 }
 
 /// A world with this `[notify]` (its key is there already) and these people beside hugo and claire.
-fn world(notify: &str, people: &str) -> World {
+pub(crate) fn world(notify: &str, people: &str) -> World {
     let world = World::new();
     std::fs::write(world.path("ack.key"), KEY).unwrap();
     let key = world.path("ack.key");
@@ -44,12 +44,12 @@ fn world(notify: &str, people: &str) -> World {
     world
 }
 
-fn relays(servers: &[&MailServer]) -> String {
+pub(crate) fn relays(servers: &[&MailServer]) -> String {
     format!("relays = [{}]", servers.iter().map(|server| relay(server)).collect::<Vec<_>>().join(", "))
 }
 
 /// The token in a message.
-fn token(message: &Value) -> String {
+pub(crate) fn token(message: &Value) -> String {
     let body = message["body"].as_str().unwrap();
     let (_, rest) = body.split_once("releve ack ").unwrap_or_else(|| panic!("{body}"));
     rest.split_whitespace().next().unwrap().to_owned()

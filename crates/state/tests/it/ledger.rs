@@ -215,3 +215,37 @@ fn a_vault_is_known_by_its_repository_until_it_is_forgotten() {
     state.forget_vault("local").unwrap();
     assert_eq!(state.vault_seen("local").unwrap(), None);
 }
+
+#[test]
+fn of_many_that_may_write_only_once_together_one_does_while_others_write_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path()).unwrap();
+    let once = |records: &[state::Record]| {
+        let is_there = |record: &state::Record| matches!(record.body, Body::Rebuilt { .. });
+        if records.iter().any(is_there) { Err("it is there") } else { Ok(Body::Rebuilt { points: 1 }) }
+    };
+    let written: usize = std::thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            for second in 0..40 {
+                state.append(Body::Backup(Made::default()), at(second)).unwrap();
+            }
+        });
+        let one = || usize::from(state.append_decided(at(1), once).unwrap().is_ok());
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(one)).collect();
+        let written = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        busy.join().unwrap();
+        written
+    });
+    assert_eq!(written, 1);
+    assert_eq!(state.verify().unwrap(), 41);
+}
+
+#[test]
+fn one_who_looks_again_reads_only_what_is_new() {
+    let dir = ledger();
+    let state = State::open(dir.path()).unwrap();
+    let new: Vec<_> = state.records_after(RECORDS - 2).unwrap().iter().map(|record| record.number).collect();
+    assert_eq!(new, [RECORDS - 1, RECORDS]);
+    assert!(state.records_after(RECORDS).unwrap().is_empty());
+    assert_eq!(state.records_after(0).unwrap(), state.records().unwrap());
+}

@@ -224,7 +224,7 @@ fn unpruned(records: &[Record]) -> BTreeMap<&str, &str> {
 }
 
 /// Returns what the last recovery of a system, in place and whole, has shown.
-fn measured(records: &[Record], name: &SystemName) -> Option<Measured> {
+pub(super) fn measured(records: &[Record], name: &SystemName) -> Option<Measured> {
     records.iter().rev().find_map(|record| match &record.body {
         Body::Recovery(recovery) if !recovery.beside => {
             let system = recovery.systems.iter().find(|system| system.system == name.0)?;

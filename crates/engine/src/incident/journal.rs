@@ -1,0 +1,134 @@
+//! A recovery's journal that enters each step in the timeline of the incident that the recovery belongs to. The journal itself comes first, and where the
+//! timeline can't be written the recovery goes on.
+
+use super::view::{Incident, What};
+use crate::recover::{Journal, Noted, Word};
+use crate::{Observer, Result};
+use jiff::Timestamp;
+use plan::{Runbook, Step, StepState, SystemName};
+use state::{Body, Entry, Moment, State, StepEntry};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// Who enters them.
+const BY: &str = "releve recover";
+
+/// Notes the steps of a recovery in its journal, and in the timelines of incidents.
+pub struct Steps<'a> {
+    journal: Option<&'a dyn Journal>,
+    state: &'a State,
+    incidents: &'a [Incident],
+    book: &'a Runbook,
+    observer: &'a dyn Observer,
+    /// It was said that a timeline can't be written.
+    said: AtomicBool,
+}
+
+impl<'a> Steps<'a> {
+    /// Returns what notes the steps of this runbook in the journal that a crash is gone on with, where there is one, and in these open incidents: each step
+    /// in that of its system, else in the first. The observer is told if a timeline can't be written, once.
+    pub fn new(
+        journal: Option<&'a dyn Journal>,
+        state: &'a State,
+        incidents: &'a [Incident],
+        book: &'a Runbook,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        Self { journal, state, incidents, book, observer, said: AtomicBool::new(false) }
+    }
+
+    /// Enters what became of steps while no recovery was at work: a person has skipped one, or nobody knows of one.
+    pub fn catch_up(&self, states: &[StepState]) {
+        for (at, state) in states.iter().enumerate() {
+            if !matches!(state, StepState::Skipped { .. } | StepState::Doubt | StepState::Done { .. }) {
+                continue;
+            }
+            let Some((step, incident)) = self.place(at) else { continue };
+            let entry = entry(at, step, state);
+            let last = incident.timeline.iter().rev().find_map(|line| match &line.what {
+                What::Step(last) if last.number == entry.number && last.what == entry.what => Some(&last.is),
+                _ => None,
+            });
+            if last != Some(&entry.is) {
+                self.enter(incident, entry);
+            }
+        }
+    }
+
+    /// Returns a step and the incident that it is entered in: that of its system, else the first.
+    fn place(&self, at: usize) -> Option<(&Step, &Incident)> {
+        let step = self.book.steps.get(at)?;
+        let of =
+            |system: &SystemName| self.incidents.iter().find(|incident| incident.systems.contains(&system.0));
+        let incident = match &step.system {
+            Some(system) => of(system),
+            None => None,
+        };
+        Some((step, incident.or_else(|| self.incidents.first())?))
+    }
+
+    fn enter(&self, incident: &Incident, step: StepEntry) {
+        let (incident, by) = (incident.id.clone(), BY.to_owned());
+        let moment = Moment { incident, by, at: None, entry: Entry::Step(step) };
+        if let Err(error) = self.state.append(Body::Incident(moment), Timestamp::now())
+            && !self.said.swap(true, Relaxed)
+        {
+            self.observer
+                .event(None, &format!("the incident's timeline lacks steps of this recovery: {error}"));
+        }
+    }
+}
+
+impl Journal for Steps<'_> {
+    fn note(&self, notes: &[Noted]) -> Result<()> {
+        let noted = self.journal.map_or(Ok(()), |journal| journal.note(notes));
+        for note in notes {
+            if let Some((step, incident)) = self.place(note.at) {
+                self.enter(incident, entry(note.at, step, &note.state));
+            }
+        }
+        noted
+    }
+
+    fn words(&self) -> Result<Vec<(String, Word)>> {
+        self.journal.map_or(Ok(Vec::new()), Journal::words)
+    }
+
+    fn say(&self, word: &Word) -> Result<()> {
+        self.journal.map_or(Ok(()), |journal| journal.say(word))
+    }
+
+    fn forget(&self, key: &str) {
+        if let Some(journal) = self.journal {
+            journal.forget(key);
+        }
+    }
+
+    fn hears(&self) -> bool {
+        self.journal.is_some_and(Journal::hears)
+    }
+
+    fn name(&self) -> String {
+        self.journal.map_or_else(|| "recovery".to_owned(), Journal::name)
+    }
+}
+
+fn entry(at: usize, step: &Step, state: &StepState) -> StepEntry {
+    let (is, why, seconds) = match state {
+        StepState::Waiting => ("waiting", None, None),
+        StepState::Unneeded => ("unneeded", None, None),
+        StepState::Begun { .. } => ("begun", None, None),
+        StepState::Done { seconds, unconfirmed: None, answer } => ("done", answer.clone(), Some(*seconds)),
+        StepState::Done { seconds, unconfirmed: Some(_), .. } => ("unconfirmed", None, Some(*seconds)),
+        StepState::Failed { why } => ("failed", Some(why.clone()), None),
+        StepState::Skipped { why } => ("skipped", Some(why.clone()), None),
+        StepState::Doubt => ("doubt", None, None),
+    };
+    StepEntry {
+        number: at as u64,
+        system: step.system.as_ref().map(|system| system.0.clone()),
+        what: step.kind.to_string(),
+        is: is.to_owned(),
+        why,
+        seconds,
+    }
+}
