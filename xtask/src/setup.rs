@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A program and the Debian package that holds it.
-const PROGRAMS: [(&str, &str); 21] = [
+const PROGRAMS: [(&str, &str); 25] = [
     ("restic", "restic"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -29,6 +29,10 @@ const PROGRAMS: [(&str, &str); 21] = [
     ("mariadb-dump", "mariadb-client"),
     ("mariadb-binlog", "mariadb-client"),
     ("openssl", "openssl"),
+    ("nft", "nftables"),
+    ("ip", "iproute2"),
+    ("unshare", "util-linux"),
+    ("systemctl", "systemd"),
 ];
 
 /// A subcommand of cargo, its crate, and the version that was tested with the configuration in this repository.

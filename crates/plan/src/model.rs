@@ -1,5 +1,6 @@
 //! The plan as the program uses it. Every field is what the key of the same name means in the file; `docs/plan.md` explains them.
 
+mod hold;
 mod sources;
 
 pub use crate::notify::Person;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use hold::Hold;
 pub use sources::*;
 
 macro_rules! names {
@@ -124,6 +126,8 @@ pub struct Host {
     pub site: SiteName,
     /// What the machine calls itself, where that isn't its name here.
     pub name: Option<String>,
+    /// Who still reaches it when it is cut off, as [`Peer`](crate::Peer) is written.
+    pub management: Vec<String>,
 }
 
 /// Where a secret is to be had. Never the secret.
@@ -237,6 +241,10 @@ pub struct Recover {
     pub start: Option<Action>,
     /// What it needs to start: patterns. The rest of its files comes back while it runs.
     pub first: Vec<String>,
+    /// What stays off until its checks have passed.
+    pub hold: Vec<Hold>,
+    /// Who must say that it may go on, where the checks alone don't decide it.
+    pub released_by: Option<PersonName>,
 }
 
 /// Something that is done to a system. Exactly one of `service` and `command`.
