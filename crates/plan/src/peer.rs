@@ -100,7 +100,9 @@ impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.place, self.port) {
             (Place::Network(network), None) => write!(f, "{network}"),
-            (Place::Network(network), Some(port)) if network.address.is_ipv6() => write!(f, "[{network}]:{port}"),
+            (Place::Network(network), Some(port)) if network.address.is_ipv6() => {
+                write!(f, "[{network}]:{port}")
+            }
             (Place::Network(network), Some(port)) => write!(f, "{network}:{port}"),
             (Place::Name(name), None) => f.write_str(name),
             (Place::Name(name), Some(port)) => write!(f, "{name}:{port}"),
@@ -116,7 +118,10 @@ impl FromStr for Peer {
         const FORMS: &str = "write 192.0.2.10, 192.0.2.0/24, 2001:db8::/32 or vault.example:443";
         if let Some((_, rest)) = text.split_once("://") {
             let host = rest.split(['/', '?']).next().unwrap_or_default();
-            return Err(no(format!("`{text}` is a URL"), &format!("write the host and its port alone, {host}")));
+            return Err(no(
+                format!("`{text}` is a URL"),
+                &format!("write the host and its port alone, {host}"),
+            ));
         }
         let (place, port) = match text.strip_prefix('[') {
             Some(rest) => match rest.split_once(']') {
@@ -131,7 +136,12 @@ impl FromStr for Peer {
             },
         };
         let port = match port.map(|port| port.parse::<u16>().ok().filter(|port| *port > 0)) {
-            Some(None) => return Err(no(format!("`{text}` names no port"), "write a port from 1 to 65535 behind the colon")),
+            Some(None) => {
+                return Err(no(
+                    format!("`{text}` names no port"),
+                    "write a port from 1 to 65535 behind the colon",
+                ));
+            }
             Some(port) => port,
             None => None,
         };

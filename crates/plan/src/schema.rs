@@ -229,12 +229,20 @@ const RECOVER: &[Key] = &[
     key("start", Table(ACTION), "After everything is back, or what comes first."),
     key("first", Texts, "What it needs to start, as globs: the rest of its files comes back while it runs."),
     key("hold", List(HOLD), "What stays off from before it starts until its checks have passed."),
-    key("released_by", Text, "The person who must say so before what is held is released; the checks decide alone unless said."),
+    key(
+        "released_by",
+        Text,
+        "The person who must say so before what is held is released; the checks decide alone unless said.",
+    ),
 ];
 const HOLD: &[Key] = &[
     key("service", Text, "A systemd unit: it is stopped and masked, which survives a reboot."),
     key("outgoing", Whole, "A TCP port that nothing on this machine reaches elsewhere: 25 is mail."),
-    key("command", Command, "A program and its arguments, which holds something back; it must bear being run twice."),
+    key(
+        "command",
+        Command,
+        "A program and its arguments, which holds something back; it must bear being run twice.",
+    ),
     key("release", Command, "The program that gives back what command holds."),
     key("within", Period, "How long each may take; two minutes unless said."),
 ];

@@ -43,18 +43,33 @@ impl Checker<'_, '_> {
         }
         if hold.release.is_some() && hold.command.is_none() {
             let message = "`release` undoes a command: it goes with `command`";
-            self.error("meaningless-key", path, message, "take it out: services and ports are released by themselves");
+            self.error(
+                "meaningless-key",
+                path,
+                message,
+                "take it out: services and ports are released by themselves",
+            );
         }
         if let Some(port) = hold.outgoing.filter(|port| !(1..=65_535).contains(port)) {
             let path = format!("{path}.outgoing");
-            self.error("bad-amount", &path, format!("there is no port {port}"), "write 1 to 65535; mail is 25");
+            self.error(
+                "bad-amount",
+                &path,
+                format!("there is no port {port}"),
+                "write 1 to 65535; mail is 25",
+            );
         }
         let is_unit = |name: &str| {
             !name.starts_with('-') && name.chars().all(|c| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c))
         };
         if let Some(service) = hold.service.as_deref().filter(|service| !is_unit(service)) {
             let path = format!("{path}.service");
-            self.error("bad-name", &path, format!("`{service}` can't be the name of a systemd unit"), "write cron, or backup.timer");
+            self.error(
+                "bad-name",
+                &path,
+                format!("`{service}` can't be the name of a systemd unit"),
+                "write cron, or backup.timer",
+            );
         }
     }
 }

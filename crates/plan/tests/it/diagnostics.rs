@@ -352,10 +352,15 @@ fn meaning() -> Faults {
                  { service = \"a b\" }]",
             ),
         ),
-        ("a command that holds and nothing that releases", system("recover.hold = [{ command = [\"halt\"] }]")),
+        (
+            "a command that holds and nothing that releases",
+            system("recover.hold = [{ command = [\"halt\"] }]"),
+        ),
         (
             "a release of a service, by nobody",
-            system("recover.hold = [{ service = \"cron\", release = [\"go\"] }]\nrecover.released_by = \"zoe\""),
+            system(
+                "recover.hold = [{ service = \"cron\", release = [\"go\"] }]\nrecover.released_by = \"zoe\"",
+            ),
         ),
         ("somebody who releases nothing", system("recover.released_by = \"claire\"")),
         ("nothing that checks", fault(&format!("check = [{CHECK}]\n"), "")),

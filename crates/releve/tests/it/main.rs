@@ -15,6 +15,7 @@ mod excerpt;
 mod faults;
 mod guarded;
 mod immutable;
+mod isolate;
 mod kept;
 mod keys;
 mod killed;
