@@ -81,6 +81,8 @@ pub(super) fn look(unit: &str) -> Result<Before> {
 
 /// Stops a unit and keeps it off; done again, sees that it is so. Returns the programs that it had started and that run on.
 pub(super) fn hold(unit: &str, before: &Before, within: Duration) -> Result<Option<String>> {
+    // Before it is masked: a masked unit has forgotten how it is stopped. One that isn't there can't be, and needn't be: what counts is how it is then.
+    let mut stopped = systemctl(&["stop", "--", unit], within);
     let masked = if before.file == "masked" { Ok(()) } else { systemctl(&["mask", "--", unit], within) };
     let refused = match masked {
         Ok(()) => None,
@@ -97,9 +99,12 @@ pub(super) fn hold(unit: &str, before: &Before, within: Duration) -> Result<Opti
             }
         }
     };
-    // One that isn't there can't be stopped, and needn't be: what counts is how it is then.
-    let stopped = systemctl(&["stop", "--", unit], within);
-    let now = look(unit)?;
+    let mut now = look(unit)?;
+    if now.active {
+        // Somebody started it in between, or it let itself not be stopped by hand.
+        stopped = systemctl(&["stop", "--", unit], within);
+        now = look(unit)?;
+    }
     if let Some(why) = refused.or_else(|| lapsed(unit, before, &now)) {
         return Err(Error::new(match stopped {
             Err(stop) if now.active => format!("{why}: {stop}"),

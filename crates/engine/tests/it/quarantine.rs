@@ -10,6 +10,8 @@ use testkit::{Switch, on_a_machine_of_its_own};
 
 const SLEEPS: &str = "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=alone.target\n";
 const LEAVES: &str = "[Unit]\nDefaultDependencies=no\n[Service]\nKillMode=process\nExecStart=/bin/sh -c '/bin/sleep 1001 & exec /bin/sleep 1000'\n";
+/// What knows how it is stopped gets the chance.
+const GRACEFUL: &str = "[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/bin/sleep 1000\nExecStop=/bin/touch /run/was-stopped-well\n";
 const TICKS: &str =
     "[Unit]\nDefaultDependencies=no\n[Timer]\nOnCalendar=yearly\n[Install]\nWantedBy=alone.target\n";
 
@@ -117,9 +119,9 @@ fn services_are_held_whoever_starts_them_and_come_back_as_they_were() {
 }
 
 #[test]
-fn jobs_that_a_stopped_service_leaves_running_are_named() {
-    let name = "quarantine::jobs_that_a_stopped_service_leaves_running_are_named";
-    on_a_machine_of_its_own(name, &[("cron.service", LEAVES)], &[], || {
+fn a_service_is_stopped_in_its_own_way_and_jobs_that_it_leaves_running_are_named() {
+    let name = "quarantine::a_service_is_stopped_in_its_own_way_and_jobs_that_it_leaves_running_are_named";
+    on_a_machine_of_its_own(name, &[("cron.service", LEAVES), ("mail.service", GRACEFUL)], &[], || {
         let folder = tempfile::tempdir().unwrap();
         assert!(systemctl(&["start", "cron"]));
         let group = || {
@@ -129,6 +131,9 @@ fn jobs_that_a_stopped_service_leaves_running_are_named() {
         assert!(testkit::wait_until(Duration::from_secs(20), || group().lines().count() == 2));
         let held = hold(&shop(), &[service("cron")], folder.path()).unwrap();
         assert!(held.findings.len() == 1 && held.findings[0].contains("sleep (process"), "{held:?}");
+        assert!(systemctl(&["start", "mail"]));
+        hold(&shop(), &[service("mail")], folder.path()).unwrap();
+        assert!(Path::new("/run/was-stopped-well").exists());
     });
 }
 
@@ -181,22 +186,24 @@ fn what_a_killed_process_held_another_one_gives_back() {
 #[test]
 fn what_cannot_be_held_is_an_error_and_what_cannot_be_released_a_finding() {
     let name = "quarantine::what_cannot_be_held_is_an_error_and_what_cannot_be_released_a_finding";
-    // One that refuses to be stopped by hand.
-    let stubborn = format!("{SLEEPS}[Unit]\nRefuseManualStop=yes\n");
+    let stubborn = SLEEPS.replace("[Service]\n", "[Service]\nExecStop=/bin/sleep 100\n");
     on_a_machine_of_its_own(name, &[("stubborn.service", &stubborn)], &[], || {
         let folder = tempfile::tempdir().unwrap();
         assert!(systemctl(&["start", "stubborn"]));
-        let error = hold(&shop(), &[service("stubborn")], folder.path()).unwrap_err().to_string();
+        let second = Some(plan::Period::seconds(1));
+        let hasty = Hold { within: second, ..service("stubborn") };
+        let error = hold(&shop(), std::slice::from_ref(&hasty), folder.path()).unwrap_err().to_string();
         assert!(error.contains("service stubborn could not be held back: stubborn.service runs"), "{error}");
-        assert!(state("stubborn").1);
+        assert!(error.contains("did not end within 1 s"), "{error}");
 
         let pair = command("echo halt; exit 3", "echo alas >&2; exit 4");
         let error = hold(&shop(), std::slice::from_ref(&pair), folder.path()).unwrap_err().to_string();
         assert!(error.contains("exited with status 3: halt"), "{error}");
-        let released = release(&shop(), &[pair], folder.path()).unwrap();
+        let released = release(&shop(), &[pair, hasty], folder.path()).unwrap();
         assert!(released.findings[0].contains("exited with status 4: alas"), "{released:?}");
-        assert_eq!(look(folder.path()).unwrap().len(), 1, "what was not released is not forgotten");
-        let slow = Hold { within: Some(plan::Period::seconds(1)), ..command("sleep 1000", "true") };
+        let standing = look(folder.path()).unwrap();
+        assert!(standing.iter().any(|standing| standing.what.contains("echo halt")), "{standing:?}");
+        let slow = Hold { within: second, ..command("sleep 1000", "true") };
         let error = hold(&shop(), &[slow], folder.path()).unwrap_err().to_string();
         assert!(error.contains("did not end within 1 s"), "{error}");
     });
