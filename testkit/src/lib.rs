@@ -7,6 +7,7 @@
 //! - [`SmallDisk`]: a file system that fills up, and that can be made read-only under root's hands.
 //! - [`Flags`]: a folder whose files may carry the immutable flag, and that goes all the same.
 //! - [`Postgres`]: a cluster of its own, whose server can be killed, and started again.
+//! - [`Switch`]: machines on a network of their own, in namespaces; [`on_a_machine_of_its_own`]: one with a systemd of its own.
 //! - [`tree`]: files of every kind that a file system knows, and what differs between two trees.
 //! - [`Restic`]: the independent judge of what we write.
 //!
@@ -34,6 +35,7 @@
 mod disk;
 mod flags;
 mod locked;
+mod machines;
 mod mail;
 mod mariadb;
 mod moto;
@@ -45,11 +47,13 @@ mod receiver;
 mod restic;
 mod s3;
 mod ssh;
+mod systemd;
 pub mod tree;
 
 pub use disk::SmallDisk;
 pub use flags::Flags;
 pub use locked::LockedBucket;
+pub use machines::Switch;
 pub use mail::{MailServer, Manner};
 pub use mariadb::MariadbServer;
 pub use moto::{Bucket, MotoServer};
@@ -61,3 +65,4 @@ pub use receiver::{Receiver, Sent};
 pub use restic::{Output, Restic};
 pub use s3::S3Server;
 pub use ssh::SshServer;
+pub use systemd::on_a_machine_of_its_own;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A program and the Debian package that holds it.
-const PROGRAMS: [(&str, &str); 22] = [
+const PROGRAMS: [(&str, &str); 26] = [
     ("restic", "restic"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -30,6 +30,10 @@ const PROGRAMS: [(&str, &str); 22] = [
     ("mariadb-binlog", "mariadb-client"),
     ("mariadb-backup", "mariadb-backup"),
     ("openssl", "openssl"),
+    ("nft", "nftables"),
+    ("ip", "iproute2"),
+    ("unshare", "util-linux"),
+    ("systemctl", "systemd"),
 ];
 
 /// A subcommand of cargo, its crate, and the version that was tested with the configuration in this repository.

@@ -1,21 +1,26 @@
 //! Acts: carries out what `plan` decided, with the hands of `source`, `vault` and `state`.
 //!
 //! Read in this order: [`vaults`] (opens them), [`protect`] (makes a restore point), [`survey`](mod@survey) (what points there
-//! are), [`log`] (what happens between two of them), [`prune`] (which of them go), [`recover`] (carries out a runbook), [`excerpt`](mod@excerpt) (a part of a system as SQL), [`notify`] (tells people), [`incident`] (a crash that is being handled, and its timeline), [`check`](mod@check) (asks a system whether it works).
+//! are), [`log`] (what happens between two of them), [`prune`] (which of them go), [`recover`] (carries out a runbook), [`excerpt`](mod@excerpt) (a part of a system as SQL), [`isolate`] (cuts this machine off), [`quarantine`] (holds back what it would do of itself), [`notify`] (tells people), [`incident`] (a crash that is being handled, and its timeline), [`check`](mod@check) (asks a system whether it works).
 //!
 //! Nothing is printed here: what happens is told to an [`Observer`].
 
+pub mod blast;
 pub mod check;
 mod command;
 mod error;
 pub mod excerpt;
 pub mod incident;
+pub mod isolate;
 pub mod keys;
 pub mod log;
+mod nft;
+mod note;
 pub mod notify;
 mod pace;
 pub mod protect;
 pub mod prune;
+pub mod quarantine;
 pub mod recover;
 pub mod room;
 mod seed;

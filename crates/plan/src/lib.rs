@@ -25,6 +25,7 @@ mod model;
 mod notes;
 pub mod notify;
 mod order;
+mod peer;
 mod read;
 mod reader;
 mod room;
@@ -41,6 +42,7 @@ pub use group::{Group, common_instant, companions, grouped};
 pub use model::*;
 pub use notes::nearest;
 pub use order::{Ordered, recovery_order};
+pub use peer::{Network, NoPeer, Peer, Place};
 pub use read::{Parsed, parse};
 pub use room::Room;
 pub use runbook::{

@@ -1,5 +1,6 @@
 //! The plan as the program uses it. Every field is what the key of the same name means in the file; `docs/plan.md` explains them.
 
+mod hold;
 mod sources;
 mod steps;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub use hold::Hold;
 pub use sources::*;
 pub use steps::*;
 
@@ -128,6 +130,8 @@ pub struct Host {
     pub name: Option<String>,
     /// How many systems are put back on it at the same time; no limit unless said.
     pub restores: Option<u32>,
+    /// Who still reaches it when it is cut off, as [`Peer`](crate::Peer) is written.
+    pub management: Vec<String>,
 }
 
 /// Where a secret is to be had. Never the secret.
@@ -251,6 +255,10 @@ pub struct Recover {
     pub instead: Vec<ProcedureStep>,
     /// How many persons must approve before anything of it is overwritten; nobody unless said.
     pub approvals: u32,
+    /// What stays off until its checks have passed.
+    pub hold: Vec<Hold>,
+    /// Who must say that it may go on, where the checks alone don't decide it.
+    pub released_by: Option<PersonName>,
 }
 
 /// Something that is done to a system. Exactly one of `service` and `command`.

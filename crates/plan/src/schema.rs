@@ -92,6 +92,11 @@ const HOST: &[Key] = &[
     must("site", Text, "The site where it stands."),
     key("name", Text, "What the machine calls itself (hostname), where that isn't its name in the plan."),
     key("restores", Whole, "How many systems are put back on it at the same time; no limit unless said."),
+    key(
+        "management",
+        Texts,
+        "Who still reaches it when it is cut off, and is reached: addresses, networks or names, with a port if wanted: 192.0.2.10, 192.0.2.0/24:22, 2001:db8::/32, vault.example:443.",
+    ),
 ];
 const VAULT: &[Key] = &[
     must("url", Text, "file:///path, s3://bucket/prefix?endpoint=…&region=…, or sftp://user@host/path."),
@@ -243,6 +248,23 @@ const RECOVER: &[Key] = &[
         "Steps instead of all that follows from its source; one of them is restore = true.",
     ),
     key("approvals", Whole, "How many persons must approve before it is overwritten; nobody unless said."),
+    key("hold", List(HOLD), "What stays off from before it starts until its checks have passed."),
+    key(
+        "released_by",
+        Text,
+        "The person who must say so before what is held is released; the checks decide alone unless said.",
+    ),
+];
+const HOLD: &[Key] = &[
+    key("service", Text, "A systemd unit: it is stopped and masked, which survives a reboot."),
+    key("outgoing", Whole, "A TCP port that nothing on this machine reaches elsewhere: 25 is mail."),
+    key(
+        "command",
+        Command,
+        "A program and its arguments, which holds something back; it must bear being run twice.",
+    ),
+    key("release", Command, "The program that gives back what command holds."),
+    key("within", Period, "How long each may take; two minutes unless said."),
 ];
 const ACTION: &[Key] = &[
     key("service", Text, "A systemd unit."),

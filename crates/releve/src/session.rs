@@ -290,7 +290,8 @@ pub(crate) fn plan_path(global: &Global) -> Result<PathBuf> {
     )
 }
 
-fn state_dir(global: &Global) -> PathBuf {
+/// Returns the folder in which what happened is remembered.
+pub(crate) fn state_dir(global: &Global) -> PathBuf {
     if let Some(dir) = &global.state {
         return dir.clone();
     }

@@ -50,7 +50,7 @@ pub use mariadb::{Mariadb, MariadbCopy};
 pub use postgres::{PgDump, Postgres};
 pub use program::Program;
 pub use sqlite::Sqlite;
-pub use standing::{Standing, Stands};
+pub use standing::{Standing, Stands, look as stands_at};
 
 use std::path::{Path, PathBuf};
 use vault::Timestamp;

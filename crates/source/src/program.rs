@@ -134,8 +134,8 @@ impl Program {
         running.end(self.within)
     }
 
-    /// Runs it to its end and returns what it printed, which must not be much.
-    pub(crate) fn output(&self) -> Result<Vec<u8>, String> {
+    /// Runs it to its end and returns what it printed, which must not be much. The error says what went wrong, with its last words.
+    pub fn output(&self) -> Result<Vec<u8>, String> {
         let (printed, mut running) = self.printed(OUTPUT_BYTES_MAX)?;
         running.end(self.within).map(|()| printed)
     }

@@ -42,7 +42,7 @@ pub enum Stands {
 }
 
 /// Returns what stands at each of `places`, all within one budget of time and entries.
-pub(crate) fn look<'a>(places: impl IntoIterator<Item = &'a Path>) -> Result<Vec<Standing>> {
+pub fn look<'a>(places: impl IntoIterator<Item = &'a Path>) -> Result<Vec<Standing>> {
     let mut budget = Budget { until: Instant::now() + LOOK_MAX, entries: ENTRIES_MAX };
     places
         .into_iter()

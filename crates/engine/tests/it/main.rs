@@ -8,4 +8,7 @@
     reason = "a test that cannot go on panics"
 )]
 
+mod blast;
 mod died;
+mod isolate;
+mod quarantine;

@@ -1,5 +1,6 @@
 //! What a plan means, and whether that can hold: references, order, promises.
 
+mod hold;
 mod notify;
 mod promises;
 mod steps;
@@ -99,6 +100,7 @@ impl Checker<'_, '_> {
         }
         for (name, host) in &plan.hosts {
             self.refers(&format!("hosts.{name}.site"), SITE, &host.site.0, &plan.sites);
+            self.management(name, host);
         }
     }
 

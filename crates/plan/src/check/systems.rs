@@ -47,6 +47,7 @@ impl Checker<'_, '_> {
             }
         }
         self.first(&path, system);
+        self.holds(&path, &system.recover);
         if system.check.is_empty() && !self.notes.is_broken(&format!("{path}.check")) {
             let help = "add check = [{ http = \"http://127.0.0.1/health\" }], or command, tcp, sql, file";
             self.warn(

@@ -339,6 +339,31 @@ fn meaning() -> Faults {
             "an action that does two things",
             system("recover.stop = { service = \"nginx\", command = [\"halt\"] }"),
         ),
+        (
+            "ways to a machine that are none",
+            fault(
+                "[hosts.shop-1]\n",
+                "[hosts.shop-1]\nmanagement = [\"192.0.2.10/24\", \"0.0.0.0/0\", \"https://vault.example\", \"nas:ssh\"]\n",
+            ),
+        ),
+        (
+            "something held that is two things, none, or can't be",
+            system(
+                "recover.hold = [{ service = \"cron\", outgoing = 25 }, { within = \"1 minute\" }, { outgoing = 70000 }, \
+                 { service = \"a b\" }]",
+            ),
+        ),
+        (
+            "a command that holds and nothing that releases",
+            system("recover.hold = [{ command = [\"halt\"] }]"),
+        ),
+        (
+            "a release of a service, by nobody",
+            system(
+                "recover.hold = [{ service = \"cron\", release = [\"go\"] }]\nrecover.released_by = \"zoe\"",
+            ),
+        ),
+        ("somebody who releases nothing", system("recover.released_by = \"claire\"")),
         ("nothing that checks", fault(&format!("check = [{CHECK}]\n"), "")),
         ("a check of nothing", fault(CHECK, "{ within = \"1 minute\" }")),
         ("a check of two things", fault(CHECK, "{ http = \"http://127.0.0.1/\", tcp = \"127.0.0.1:80\" }")),

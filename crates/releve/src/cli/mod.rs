@@ -8,12 +8,14 @@ mod check;
 mod immutable;
 mod incident;
 mod init;
+mod isolate;
 mod key;
 mod notify;
 mod points;
 mod prune;
 mod pull;
 mod recover;
+mod release;
 mod repair;
 mod restore;
 mod state;
@@ -78,6 +80,10 @@ enum Verb {
     Answer(answer::Options),
     /// Handle a crash: who leads, who does what, what happened, what was decided and why
     Incident(incident::Options),
+    /// Cut this machine off the network, but for those who bring it back
+    Isolate(isolate::Options),
+    /// Give this machine the network back that `isolate` took
+    Release(release::Options),
     /// Check that the vaults hold what they should
     Verify(verify::Options),
     /// Heal a vault: lost indexes from its packs, damage from other vaults
@@ -130,6 +136,8 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         Verb::Init(options) => init::run(&global, &options),
         Verb::Check(options) => check::run(&global, &options),
         Verb::Key(options) => key::run(&global, &options),
+        Verb::Isolate(options) => isolate::run(&global, &options),
+        Verb::Release(options) => release::run(&global, &options),
         Verb::Schema => {
             println!("{:#}", plan::schema());
             Ok(Exit::Done)

@@ -16,6 +16,7 @@ mod faults;
 mod guarded;
 mod immutable;
 mod incident;
+mod isolate;
 mod kept;
 mod keys;
 mod killed;

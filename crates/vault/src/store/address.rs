@@ -22,6 +22,20 @@ pub(super) struct S3Address {
     pub virtual_hosts: bool,
 }
 
+impl S3Address {
+    /// Returns the machine that answers for the bucket.
+    pub(super) fn server(&self) -> Option<super::Server> {
+        let endpoint = match &self.endpoint {
+            Some(endpoint) => endpoint.clone(),
+            None => format!("https://s3.{}.amazonaws.com", self.region),
+        };
+        let url = Url::parse(&endpoint).ok()?;
+        let host = url.host_str()?.trim_matches(['[', ']']);
+        let host = if self.virtual_hosts { format!("{}.{host}", self.bucket) } else { host.to_owned() };
+        Some(super::Server { host, port: url.port_or_known_default(), by_ssh: false })
+    }
+}
+
 /// Where an SFTP repository lies.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SftpAddress {
@@ -244,6 +258,20 @@ mod tests {
         assert_eq!((full.prefix.as_str(), full.region.as_str()), ("a/b", "fr-par"));
         assert_eq!((full.endpoint.as_deref(), full.virtual_hosts), (Some("https://s3.example"), false));
         assert!(s3("s3://b?endpoint=https://s3.example&style=virtual").unwrap().virtual_hosts);
+    }
+
+    #[test]
+    fn the_machine_behind_an_address_is_known() {
+        let server = |address: &str| super::super::server(address).map(|server| (server.host, server.port));
+        let at = |host: &str, port: u16| Some((host.to_owned(), Some(port)));
+        assert_eq!(server("s3://b/p?endpoint=https://s3.example&region=fr"), at("s3.example", 443));
+        assert_eq!(server("s3://b?endpoint=https://s3.example:9000&style=virtual"), at("b.s3.example", 9000));
+        assert_eq!(server("s3://b?endpoint=https://[2001:db8::1]:9000"), at("2001:db8::1", 9000));
+        assert_eq!(server("s3://b?region=eu-west-3"), at("b.s3.eu-west-3.amazonaws.com", 443));
+        assert_eq!(server("sftp://me@nas//srv"), Some(("nas".to_owned(), None)));
+        assert_eq!(server("sftp://me@[2001:db8::1]:2222//srv"), at("2001:db8::1", 2222));
+        assert_eq!(server("file:///srv/vault"), None);
+        assert_eq!(server("nonsense"), None);
     }
 
     #[test]

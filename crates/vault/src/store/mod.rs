@@ -199,6 +199,30 @@ pub fn local_folder(address: &str) -> Option<std::path::PathBuf> {
     address.starts_with("file://").then(|| address::file(address).ok()).flatten()
 }
 
+/// The machine that a store is reached at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// Its name or address.
+    pub host: String,
+    /// The TCP port, where the address decides it.
+    pub port: Option<u16>,
+    /// The system's `ssh` leads there, which may know the name by another: `~/.ssh/config` has its say.
+    pub by_ssh: bool,
+}
+
+/// Returns the machine that the store at `address` is reached at; `None` for a folder, and for what is no address.
+#[must_use]
+pub fn server(address: &str) -> Option<Server> {
+    match address.split_once("://")?.0 {
+        "s3" => address::s3(address).ok()?.server(),
+        "sftp" => {
+            let sftp = address::sftp(address).ok()?;
+            Some(Server { host: sftp.host, port: sftp.port, by_ssh: true })
+        }
+        _ => None,
+    }
+}
+
 /// Opens the store in a folder of this machine, as [`open`] does with its address.
 #[must_use]
 pub fn in_folder(folder: &std::path::Path) -> Box<dyn Store> {

@@ -2,9 +2,11 @@
 
 mod places;
 
+use super::isolate::standing;
 use crate::session::Session;
 use crate::show::{self, size, time};
 use crate::{Exit, Outcome};
+use engine::isolate::{Isolated, Standing, look};
 use engine::survey::{Survey, Surveyed, survey};
 use engine::vaults::Absent;
 use jiff::Timestamp;
@@ -66,7 +68,10 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let places = places(session, &survey, &records, now);
     let dying = dying(&records, now);
     let unpruned = unpruned(&records);
+    let isolated = look(&session.state_dir);
+    let holds = |isolated: &Isolated| matches!(isolated.standing, Standing::Holds { .. });
     let fine = unpruned.is_empty()
+        && isolated.as_ref().is_none_or(holds)
         && survey.unreachable.is_empty()
         && survey.damaged.is_empty()
         && lines.iter().all(Line::is_fine)
@@ -78,9 +83,12 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
         let places: Vec<_> = places.iter().map(Place::json).collect();
         show::print_json(
             &json!({ "time": now, "fine": fine, "systems": systems, "vaults": places, "unreachable": unreachable,
-                "damaged_packs": dying, "prune_failures": unpruned }),
+                "damaged_packs": dying, "prune_failures": unpruned, "isolated": isolated }),
         );
     } else {
+        if let Some(isolated) = &isolated {
+            println!("{}", standing(isolated));
+        }
         for line in &lines {
             line.print(session, &survey);
         }
