@@ -6,6 +6,7 @@
 
 mod back;
 mod carry;
+mod guard;
 mod measure;
 mod open;
 mod people;
@@ -39,6 +40,8 @@ pub struct Hands<'a> {
     pub vaults: &'a [Opened],
     /// Where secrets come from.
     pub secrets: &'a dyn Secrets,
+    /// The state's folder: what is isolated and held back on this machine is noted there.
+    pub folder: &'a Path,
     /// Where logs wait on this machine for their vaults, in a folder for each system.
     pub spools: &'a Path,
     /// The points that the runbook chose among.

@@ -71,7 +71,7 @@ impl StepKind {
         )
     }
 
-    /// Returns whether a start of the machine undoes it. What cuts it off the network does, and then what gave it back must come again.
+    /// Returns whether a start of the machine undoes it. What cuts it off the network or holds something back does, and then what gave it back must come again.
     const fn ends_with_the_machine(&self) -> bool {
         matches!(
             self,
@@ -81,6 +81,8 @@ impl StepKind {
                 | Self::Service(..)
                 | Self::Isolate(_)
                 | Self::Release(_)
+                | Self::Hold(_)
+                | Self::Free(_)
         )
     }
 }

@@ -64,6 +64,10 @@ impl Available {
     }
 }
 
+/// What a person answers who has looked at a system whose jobs are held back.
+const RELEASE: &str = "release";
+const KEEP: &str = "keep";
+
 /// Decides what a recovery will do.
 #[must_use]
 pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
@@ -207,6 +211,11 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         let before: Vec<usize> = ready.get(&name).into_iter().flatten().copied().chain(users).collect();
         let running: Vec<usize> =
             ordered.after.iter().flat_map(|need| last_of.get(need).cloned().unwrap_or_default()).collect();
+        let before = match system.recover.hold.is_empty() || beside {
+            true => before,
+            // What comes back brings its own jobs with it.
+            false => vec![book.push(before, Some(&name), StepKind::Hold(system.recover.hold.clone()))],
+        };
         let mut last = if beside {
             vec![book.push(before, Some(&name), StepKind::Restore)]
         } else if system.recover.instead.is_empty() {
@@ -215,7 +224,10 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             let place = Place { before, running, system: Some(&name), anyway: false };
             procedure.push(&mut book, &system.recover.instead, place)
         };
-        let place = Place { before: last, running: Vec::new(), system: Some(&name), anyway: false };
+        let place = Place { before: last.clone(), running: Vec::new(), system: Some(&name), anyway: false };
+        if !beside {
+            book.push_release(&name, system, last);
+        }
         last = procedure.push(&mut book, &system.recover.after, place);
         last_of.insert(name.clone(), last);
         book.systems.push(Restore {
@@ -440,6 +452,29 @@ impl Runbook {
             self.push(vec![data], Some(name), StepKind::Rest);
         }
         last
+    }
+
+    /// Adds that what is held back for a system is released once its checks have passed, and a person has said so where one must. Nobody waits for that: it is
+    /// back without.
+    fn push_release(&mut self, name: &SystemName, system: &System, mut before: Vec<usize>) {
+        if system.recover.hold.is_empty() {
+            return;
+        }
+        let kind = StepKind::Free(system.recover.hold.clone());
+        let mut only_if = None;
+        if let Some(who) = &system.recover.released_by {
+            let answers = vec![RELEASE.to_owned(), KEEP.to_owned()];
+            let text = format!("Look at it, then {kind}");
+            let ask = StepKind::Ask { text, who: Some(who.clone()), within: None, answers };
+            let step = self.push(before, Some(name), ask);
+            self.steps.iter_mut().skip(step).for_each(|step| step.meanwhile = true);
+            before = vec![step];
+            only_if = Some(OnlyIf { step, answers: vec![RELEASE.to_owned()] });
+        }
+        let at = self.push(before, Some(name), kind);
+        if let Some(step) = self.steps.get_mut(at) {
+            (step.meanwhile, step.only_if) = (true, only_if);
+        }
     }
 
     /// Adds that so many persons approve, if any must, and returns what waits for that.

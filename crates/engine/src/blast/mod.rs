@@ -84,9 +84,14 @@ pub fn look<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<Blast> {
         place
     };
     let places = standing.into_iter().map(place).collect();
-    let (processes, hidden) = processes::look(&paths)
-        .map_err(|error| Error::new(format!("look at what runs, in /proc: {error}")))?;
+    let (processes, hidden) = running(paths.iter().copied())?;
     Ok(Blast { host: fingerprint(), paths: places, processes, hidden })
+}
+
+/// Returns what runs and has something open at these paths, except for this program, and how many processes could not be looked into. Quick, whatever is there.
+pub fn running<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<(Vec<Process>, usize)> {
+    processes::look(&paths.into_iter().collect::<Vec<_>>())
+        .map_err(|error| Error::new(format!("look at what runs, in /proc: {error}")))
 }
 
 /// Returns which machine this is.

@@ -207,6 +207,7 @@ fn in_plan(step: &Step, plan: &Plan) -> Result<(), String> {
     let same = match &step.kind {
         StepKind::Stop(action) => recover.stop.as_ref() == Some(action),
         StepKind::Start(action) => recover.start.as_ref() == Some(action),
+        StepKind::Hold(holds) | StepKind::Free(holds) => recover.hold == *holds,
         StepKind::Check(check) if system.check.contains(check) => true,
         _ => is_written(step, recover.before.iter().chain(&recover.instead).chain(&recover.after)),
     };

@@ -3,11 +3,12 @@
 use super::Told;
 use super::step::AtWork;
 use crate::notify::{News, Words};
-use crate::{Error, Question, Reply, Result};
+use crate::{Error, Question, Reply, Result, blast};
 use jiff::SignedDuration;
 use plan::{Period, PersonName};
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Between two looks whether somebody has answered.
@@ -68,14 +69,11 @@ impl AtWork<'_> {
     /// Waits until so many persons have approved.
     pub(super) fn approve(&self, persons: u32) -> Result<Told> {
         let names: Vec<PersonName> = self.hands.plan.people.keys().cloned().collect();
-        let mut lines = vec![format!("{}: what stands there is overwritten", self.subject())];
-        for entry in self.book.systems.iter().filter(|entry| self.concerns(&entry.system)) {
-            for standing in &entry.standing {
-                let what = standing.what.as_deref().unwrap_or("nothing stands there");
-                lines.push(format!("  {} on {}: {what}", standing.path, self.book.machine));
-            }
-        }
-        let text = lines.join("\n");
+        let entries = self.book.systems.iter().filter(|entry| self.concerns(&entry.system));
+        let standing = entries.flat_map(|entry| &entry.standing).filter(|standing| standing.what.is_some());
+        let blast = blast::look(standing.map(|standing| Path::new(&standing.path)))?;
+        let text =
+            format!("{}: what stands there is overwritten\n{}", self.subject(), blast.to_string().trim_end());
         let answers = ["approve".to_owned(), "refuse".to_owned()];
         let call = self.call(&text, None, None, &answers)?;
         let so_far = || {

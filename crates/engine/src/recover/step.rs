@@ -61,8 +61,10 @@ impl AtWork<'_> {
             StepKind::Ask { text, who, within, answers } => self.ask(text, who.as_ref(), *within, answers),
             StepKind::Approve(persons) => self.approve(*persons),
             StepKind::Notify { text, who } => self.tell(text, who.as_ref()),
-            StepKind::Isolate(host) => self.ask(&format!("cut {host} off the network"), None, None, &[]),
-            StepKind::Release(host) => self.ask(&format!("give {host} its network back"), None, None, &[]),
+            StepKind::Isolate(host) => self.isolate(host),
+            StepKind::Release(host) => self.release(host),
+            StepKind::Hold(holds) => self.hold(holds),
+            StepKind::Free(holds) => self.free(holds),
             StepKind::Run(run) => self.command(run),
             StepKind::Service(action, service) => {
                 let unit = Action { service: Some(service.clone()), ..Action::default() };

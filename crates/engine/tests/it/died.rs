@@ -74,19 +74,18 @@ struct Dying<'a> {
 }
 
 impl Journal for Dying<'_> {
+    /// One after the other, so that it dies between those that are written at once as well.
     fn note(&self, notes: &[Noted]) -> Result<()> {
-        // Nothing is written, so nothing can die with it.
-        if notes.is_empty() {
-            return Ok(());
-        }
-        let number = self.notes.fetch_add(1, SeqCst);
-        let is_last = self.at.filter(|(last, _)| *last == number);
-        if is_last.is_some_and(|(_, before)| before) {
-            die();
-        }
-        self.inner.note(notes)?;
-        if is_last.is_some() {
-            die();
+        for note in notes {
+            let number = self.notes.fetch_add(1, SeqCst);
+            let is_last = self.at.filter(|(last, _)| *last == number);
+            if is_last.is_some_and(|(_, before)| before) {
+                die();
+            }
+            self.inner.note(std::slice::from_ref(note))?;
+            if is_last.is_some() {
+                die();
+            }
         }
         Ok(())
     }
@@ -202,6 +201,7 @@ fn recover(folder: &Path, at: Option<(usize, bool)>) {
         plan: &plan,
         vaults: &vaults,
         secrets: &Files,
+        folder,
         spools: &folder.join("spools"),
         survey: &survey,
         observer: &Quiet,

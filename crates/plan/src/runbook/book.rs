@@ -2,8 +2,8 @@
 
 use crate::group::Group;
 use crate::{
-    Action, Check, Choice, HostName, Period, PersonName, Run, ScenarioName, ServiceAction, SystemName, Until,
-    VaultName,
+    Action, Check, Choice, Hold, HostName, Period, PersonName, Run, ScenarioName, ServiceAction, SystemName,
+    Until, VaultName,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,10 @@ pub enum StepKind {
     Service(ServiceAction, String),
     /// Time passes.
     Wait(Period),
+    /// What it would do of itself is held back: jobs, mails, purges.
+    Hold(Vec<Hold>),
+    /// That goes on again.
+    Free(Vec<Hold>),
     /// The system is stopped.
     Stop(Action),
     /// Its data is put back.
@@ -157,6 +161,10 @@ pub enum StepKind {
     Inspect,
 }
 
+fn listed(holds: &[Hold]) -> String {
+    holds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 impl std::fmt::Display for StepKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -172,6 +180,8 @@ impl std::fmt::Display for StepKind {
             Self::Run(run) => write!(f, "run: {run}"),
             Self::Service(action, service) => write!(f, "{action} service {service}"),
             Self::Wait(time) => write!(f, "wait {time}"),
+            Self::Hold(holds) => write!(f, "hold back: {}", listed(holds)),
+            Self::Free(holds) => write!(f, "release: {}", listed(holds)),
             Self::Stop(what) => write!(f, "stop: {what}"),
             Self::Restore => f.write_str("put its data back"),
             Self::First => f.write_str("put back what it needs to start"),

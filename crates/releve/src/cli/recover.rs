@@ -147,6 +147,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         plan: &session.plan,
         vaults: &vaults,
         secrets: session.secrets(),
+        folder: &session.state_dir,
         spools: &session.state_dir.join("log"),
         survey: &survey,
         observer: &screen,
@@ -177,6 +178,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         );
     } else {
         shown::print_recovered(&recovered, book.to.is_some());
+    }
+    if options.to.is_none() {
+        say_held(session, &screen);
     }
     incident::say_open(&screen, &incidents);
     Ok(if recovered.aborted.is_some() || recovered.systems.iter().any(|system| system.failure.is_some()) {
@@ -266,6 +270,17 @@ impl<'a> Hold<'a> {
         Some(
             "nothing is removed from the vaults until you say that it is over: releve prune --release".into(),
         )
+    }
+}
+
+/// Says what is still held back on this machine, and whether it is still cut off.
+fn say_held(session: &Session, screen: &Screen) {
+    for held in engine::quarantine::look(&session.state_dir).unwrap_or_default() {
+        let by: Vec<_> = held.by.iter().map(|system| system.0.as_str()).collect();
+        screen.line(&format!("still held back: {}: releve release {}", held.what, by.join(" ")));
+    }
+    if engine::isolate::look(&session.state_dir).is_some() {
+        screen.line("this machine is still cut off the network: releve release");
     }
 }
 

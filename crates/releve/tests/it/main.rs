@@ -14,6 +14,7 @@ mod demo;
 mod excerpt;
 mod faults;
 mod guarded;
+mod held;
 mod immutable;
 mod incident;
 mod isolate;

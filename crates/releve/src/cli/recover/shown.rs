@@ -2,8 +2,10 @@
 
 use crate::session::Session;
 use crate::show::{self, size};
+use engine::blast;
 use engine::recover::{Recovered, SystemRecovered};
 use plan::{Period, Runbook, Source, Step, StepKind, SystemName};
+use std::path::Path;
 
 pub(super) fn print_book(book: &Runbook, session: &Session) {
     let name = |name: &SystemName| {
@@ -45,6 +47,7 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
         }
     }
     print_groups(book);
+    print_blast(book);
     let of_all = book.steps.iter().filter(|step| step.system.is_none());
     let (after, before): (Vec<_>, Vec<_>) = of_all.partition(|step| {
         step.after.iter().any(|at| book.steps.get(*at).is_some_and(|before| before.system.is_some()))
@@ -139,6 +142,25 @@ fn print_measured(recovered: &SystemRecovered) {
     }
 }
 
+/// Says on which machine it is, and what runs where something is overwritten: so that nobody takes one machine for another.
+fn print_blast(book: &Runbook) {
+    let standing = book.systems.iter().flat_map(|restore| &restore.standing);
+    let paths: Vec<&Path> = standing
+        .filter(|standing| standing.what.is_some())
+        .map(|standing| Path::new(&standing.path))
+        .collect();
+    if book.to.is_some() || paths.is_empty() {
+        return;
+    }
+    let host = blast::fingerprint();
+    eprintln!("\n  overwritten on {}, fingerprint {}", host.name, host.id);
+    let Ok((processes, hidden)) = blast::running(paths) else { return };
+    processes.iter().for_each(|process| eprintln!("    runs there: {process}"));
+    if hidden > 0 {
+        eprintln!("    {hidden} processes of other users could not be looked into: run it as root");
+    }
+}
+
 /// Says what a step does, unless that has been said already.
 fn print_step(book: &Runbook, step: &Step) {
     let (word, what) = match &step.kind {
@@ -159,6 +181,11 @@ fn print_step(book: &Runbook, step: &Step) {
         StepKind::Notify { .. } => ("tells", step.kind.to_string().trim_start_matches("tell ").to_owned()),
         StepKind::Run(run) => ("runs", run.to_string()),
         StepKind::Wait(time) => ("waits", time.to_string()),
+        StepKind::Hold(_) | StepKind::Free(_) => {
+            let said = step.kind.to_string();
+            let (word, what) = said.split_once(": ").unwrap_or(("", &said));
+            (if word == "release" { "releases" } else { "holds" }, what.to_owned())
+        }
         StepKind::Isolate(_) | StepKind::Release(_) | StepKind::Service(..) => {
             ("does", step.kind.to_string())
         }

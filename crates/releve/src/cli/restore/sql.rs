@@ -109,6 +109,7 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
         plan: &session.plan,
         vaults: &vaults,
         secrets: session.secrets(),
+        folder: &session.state_dir,
         spools: &session.state_dir.join("log"),
         survey: &survey,
         observer: &Stoppable(&screen),

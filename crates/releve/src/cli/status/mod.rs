@@ -7,6 +7,7 @@ use crate::session::Session;
 use crate::show::{self, size, time};
 use crate::{Exit, Outcome};
 use engine::isolate::{Isolated, Standing, look};
+use engine::quarantine;
 use engine::survey::{Survey, Surveyed, survey};
 use engine::vaults::Absent;
 use jiff::Timestamp;
@@ -69,8 +70,10 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let dying = dying(&records, now);
     let unpruned = unpruned(&records);
     let isolated = look(&session.state_dir);
+    let held = quarantine::look(&session.state_dir)?;
     let holds = |isolated: &Isolated| matches!(isolated.standing, Standing::Holds { .. });
     let fine = unpruned.is_empty()
+        && held.iter().all(|held| held.lapsed.is_none())
         && isolated.as_ref().is_none_or(holds)
         && survey.unreachable.is_empty()
         && survey.damaged.is_empty()
@@ -83,9 +86,19 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
         let places: Vec<_> = places.iter().map(Place::json).collect();
         show::print_json(
             &json!({ "time": now, "fine": fine, "systems": systems, "vaults": places, "unreachable": unreachable,
-                "damaged_packs": dying, "prune_failures": unpruned, "isolated": isolated }),
+                "damaged_packs": dying, "prune_failures": unpruned, "isolated": isolated, "held": held }),
         );
     } else {
+        for held in &held {
+            let by: Vec<_> = held.by.iter().map(|system| system.0.as_str()).collect();
+            let lapsed = held.lapsed.as_ref().map_or_else(String::new, |why| format!(", but no more: {why}"));
+            println!(
+                "held back since {}: {}{lapsed} (releve release {})",
+                show::time(held.since),
+                held.what,
+                by.join(" ")
+            );
+        }
         if let Some(isolated) = &isolated {
             println!("{}", standing(isolated));
         }
