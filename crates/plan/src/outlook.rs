@@ -257,7 +257,9 @@ impl Seen<'_> {
     fn end(&self, at: usize, step: &Step, begin: End, slow: &mut Vec<Slow>) -> End {
         let settled = End::default();
         match self.states.get(at).unwrap_or(&StepState::Waiting) {
-            StepState::Done { seconds, .. } => End { seconds: *seconds, unclear: None, through: begin.through },
+            StepState::Done { seconds, .. } => {
+                End { seconds: *seconds, unclear: None, through: begin.through }
+            }
             StepState::Skipped { .. } | StepState::Unneeded | StepState::Failed { .. } => settled,
             StepState::Doubt => {
                 End { seconds: begin.seconds.max(self.elapsed), unclear: Some(at), through: begin.through }

@@ -131,12 +131,7 @@ fn greet(seen: &Seen<'_>, outlook: &Outlook, hands: &Hands<'_>) {
 }
 
 /// Warns of each deadline once before it is missed, and once when it is.
-fn warn(
-    warned: &mut BTreeMap<(u8, String), Verdict>,
-    seen: &Seen<'_>,
-    outlook: &Outlook,
-    hands: &Hands<'_>,
-) {
+fn warn(warned: &mut BTreeMap<(u8, String), Verdict>, seen: &Seen<'_>, outlook: &Outlook, hands: &Hands<'_>) {
     for deadline in outlook.threatened() {
         let key = deadline.of.key();
         if warned.get(&key).is_some_and(|said| *said >= deadline.verdict) {

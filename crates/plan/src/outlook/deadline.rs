@@ -93,12 +93,18 @@ impl Deadline {
                     (Verdict::Late, true) => {
                         format!("step {step} was to be done after {due}, and {who} has not answered: {what}")
                     }
-                    (_, true) => format!("step {step} is to be done within {left}, and {who} has not answered: {what}"),
+                    (_, true) => {
+                        format!("step {step} is to be done within {left}, and {who} has not answered: {what}")
+                    }
                     (Verdict::Late, false) => {
-                        format!("step {step} was to be done after {due}, and {who} could not be asked yet: {what}")
+                        format!(
+                            "step {step} was to be done after {due}, and {who} could not be asked yet: {what}"
+                        )
                     }
                     (_, false) => {
-                        format!("step {step} is to be done after {due}, and it is likely that {who} is asked later: {what}")
+                        format!(
+                            "step {step} is to be done after {due}, and it is likely that {who} is asked later: {what}"
+                        )
                     }
                 };
             }
@@ -110,7 +116,10 @@ impl Deadline {
             Some(Expected { seconds, unclear: None }) => format!("is expected back after {}", span(seconds)),
             Some(Expected { seconds, unclear: Some(step) }) => {
                 let kind = book.steps.get(step).map_or_else(String::new, |step| step.kind.to_string());
-                format!("is expected back after {} at least (nobody knows how long step {step} takes: {kind})", span(seconds))
+                format!(
+                    "is expected back after {} at least (nobody knows how long step {step} takes: {kind})",
+                    span(seconds)
+                )
             }
         };
         match self.verdict {
@@ -124,7 +133,9 @@ impl std::fmt::Display for Why {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Stalled { seconds } => write!(f, "nothing has come for {}", span(*seconds)),
-            Self::Rate { now, usual } => write!(f, "{}/s now, {}/s measured before", bytes(*now), bytes(*usual)),
+            Self::Rate { now, usual } => {
+                write!(f, "{}/s now, {}/s measured before", bytes(*now), bytes(*usual))
+            }
             Self::Outlasts { ran, usual, basis: Basis::Guess } => {
                 write!(f, "has taken {}; {} was a guess", span(*ran), span(*usual))
             }

@@ -104,7 +104,8 @@ impl Outlook {
             // A step of all systems: whoever stands in for its person in one of them.
             let all = own.chain(seen.book.systems.iter().map(|entry| &entry.system));
             let mut systems = all.filter_map(|name| seen.plan.systems.get(name));
-            let system = systems.find(|system| system.owner.as_ref() == Some(who) && system.deputy.is_some())?;
+            let system =
+                systems.find(|system| system.owner.as_ref() == Some(who) && system.deputy.is_some())?;
             system.deputy.clone().filter(|deputy| deputy != who)
         });
         Some(match deputy {
@@ -132,7 +133,8 @@ impl Outlook {
             let rest = rest.filter(|vault| seen.plan.vaults.contains_key(*vault));
             readable.chain(rest.map(|vault| (vault, false)))
         };
-        if let Some(((vault, readable), slow)) = others().next().zip(entry.vaults.first()).filter(|_| is_slow) {
+        if let Some(((vault, readable), slow)) = others().next().zip(entry.vaults.first()).filter(|_| is_slow)
+        {
             let (slow, vault) = (slow.clone(), vault.clone());
             return Some(Proposal::OtherVault { system: name.clone(), slow, vault, readable });
         }
@@ -147,16 +149,17 @@ impl Outlook {
 /// Returns a machine of the plan that could stand in: another one, which reaches a vault that holds the point.
 fn other_host(seen: &Seen<'_>, name: &SystemName) -> Option<Proposal> {
     let entry = seen.book.systems.iter().find(|entry| &entry.system == name)?;
-    let is_away = |vault: &VaultName| {
-        seen.plan.vaults.get(vault).is_some_and(|vault| !vault.url.starts_with("file:"))
-    };
+    let is_away =
+        |vault: &VaultName| seen.plan.vaults.get(vault).is_some_and(|vault| !vault.url.starts_with("file:"));
     if !entry.choice.point.vaults.iter().any(is_away) {
         return None;
     }
     let own = &seen.plan.systems.get(name)?.host;
-    let mut hosts = seen.plan.hosts.keys().filter(|host| {
-        *host != own && seen.plan.machine_name(host) != seen.book.machine
-    });
+    let mut hosts = seen
+        .plan
+        .hosts
+        .keys()
+        .filter(|host| *host != own && seen.plan.machine_name(host) != seen.book.machine);
     // One that nothing runs on has the room for it.
     let runs = |host: &HostName| seen.plan.systems.values().any(|system| &system.host == host);
     let idle = hosts.clone().find(|host| !runs(host));
@@ -172,7 +175,11 @@ impl std::fmt::Display for Proposal {
         match self {
             Self::GoOn => f.write_str("it is paused: releve recover --go-on"),
             Self::Deputy { step, deputy, answers } => {
-                write!(f, "{deputy} can answer as deputy: releve answer {step}{} --by {deputy}", choice(answers))
+                write!(
+                    f,
+                    "{deputy} can answer as deputy: releve answer {step}{} --by {deputy}",
+                    choice(answers)
+                )
             }
             Self::Answer { step, who, answers } => {
                 let whom = who.as_ref().map_or("somebody", |who| who.0.as_str());
@@ -180,13 +187,22 @@ impl std::fmt::Display for Proposal {
                 write!(f, "call {whom}; then: releve answer {step}{}{by}", choice(answers))
             }
             Self::Say { step, failed: true } => {
-                write!(f, "try again or go on without: releve recover --again {step}, or --skip {step} --because TEXT")
+                write!(
+                    f,
+                    "try again or go on without: releve recover --again {step}, or --skip {step} --because TEXT"
+                )
             }
             Self::Say { step, failed: false } => {
-                write!(f, "nobody knows whether step {step} is done: releve recover --done {step}, or --again {step}")
+                write!(
+                    f,
+                    "nobody knows whether step {step} is done: releve recover --done {step}, or --again {step}"
+                )
             }
             Self::OtherVault { slow, vault, readable: true, .. } => {
-                write!(f, "vault `{vault}` holds the point too: if `{slow}` hangs, cut it off, and all is read from `{vault}`")
+                write!(
+                    f,
+                    "vault `{vault}` holds the point too: if `{slow}` hangs, cut it off, and all is read from `{vault}`"
+                )
             }
             Self::OtherVault { vault, readable: false, .. } => write!(
                 f,

@@ -36,11 +36,15 @@ struct World {
 impl World {
     fn new(more: &str) -> Self {
         let text = SOUND.replace("[systems.shop]\n", &format!("[systems.shop]\n{more}\n"));
-        let text = text.replace("host = \"shop-1\"\n", "host = \"shop-1\"\nmtpd = \"4 hours\"\nrecover.start = { service = \"nginx\" }\n");
+        let text = text.replace(
+            "host = \"shop-1\"\n",
+            "host = \"shop-1\"\nmtpd = \"4 hours\"\nrecover.start = { service = \"nginx\" }\n",
+        );
         let parsed = read(&text);
         assert!(parsed.plan.is_some(), "{:?}", parsed.diagnostics);
         let plan = parsed.plan.unwrap();
-        let point = Facts { bytes: BYTES, vaults: vec!["local".into(), "cloud".into()], ..crate::runbook::point() };
+        let point =
+            Facts { bytes: BYTES, vaults: vec!["local".into(), "cloud".into()], ..crate::runbook::point() };
         let book = runbook(&RunbookInput {
             plan: &plan,
             scenario: None,
@@ -144,7 +148,10 @@ fn it_is_warned_before_the_promise_is_missed_although_nobody_knows_how_long_it_t
     assert!(world.warned(2_000.0).is_empty());
     let warned = world.warned(2_800.0);
     assert_eq!(warned.len(), 1);
-    assert!(warned[0].0.contains("will likely be late") && warned[0].0.contains("nobody knows"), "{warned:?}");
+    assert!(
+        warned[0].0.contains("will likely be late") && warned[0].0.contains("nobody knows"),
+        "{warned:?}"
+    );
     let late = world.warned(3_700.0);
     assert!(late[0].0.contains("shop is late: 1 hour was promised"), "{late:?}");
     // And the company itself is at stake later.
@@ -224,7 +231,8 @@ fn a_person_who_is_waited_for_is_named_before_it_is_late_and_the_deputy_proposed
 #[test]
 fn what_is_left_out_after_an_answer_takes_no_time() {
     let more = "recover.before = [{ ask = \"Empty it?\", name = \"empty\", answers = [\"yes\", \"no\"] }, { wait = \"2 hours\", when.asked = \"empty\", when.answered = [\"yes\"] }]";
-    let answered = |answer: &str| StepState::Done { seconds: 5.0, unconfirmed: None, answer: Some(answer.into()) };
+    let answered =
+        |answer: &str| StepState::Done { seconds: 5.0, unconfirmed: None, answer: Some(answer.into()) };
     let world = World::new(more).measured(100, 0).is(0, answered("no"));
     assert_eq!(world.rto(5.0).0, Verdict::InTime);
     let world = World::new(more).measured(100, 0).is(0, answered("yes"));
@@ -247,7 +255,8 @@ fn paused_or_failed_it_is_not_in_time_and_the_way_on_is_named() {
 #[test]
 fn what_is_back_is_held_against_its_promise_as_it_came_back() {
     let world = World::new("").is(0, done(1.0)).is(1, done(2.0)).is(2, done(3.0));
-    let back = world.at(9_000.0, |_, seen| (seen.systems[0].back, seen.systems[0].rto, seen.expected.seconds));
+    let back =
+        world.at(9_000.0, |_, seen| (seen.systems[0].back, seen.systems[0].rto, seen.expected.seconds));
     assert_eq!(back, (Some(3.0), Verdict::InTime, 3.0));
     let world = World::new("").is(0, done(1.0)).is(1, done(2.0)).is(2, done(4_000.0));
     assert_eq!(world.rto(9_000.0).0, Verdict::Late);
@@ -269,7 +278,14 @@ fn ten_thousand_steps_are_looked_at_in_a_moment() {
 
 fn step(at: usize, after: Vec<usize>) -> Step {
     let system = Some(SystemName(format!("s{}", at % 3)));
-    Step { after, system, kind: StepKind::Wait(Period::seconds(1)), only_if: None, meanwhile: false, anyway: false }
+    Step {
+        after,
+        system,
+        kind: StepKind::Wait(Period::seconds(1)),
+        only_if: None,
+        meanwhile: false,
+        anyway: false,
+    }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "that is what estimates are made of")]

@@ -14,7 +14,8 @@ fn world(rto: &str, more: &str) -> World {
     std::fs::write(world.data().join("page"), "page").unwrap();
     world.write_plan(&world.vault("near"), &world.vault("far"), more);
     let plan = std::fs::read_to_string(world.path("plan.toml")).unwrap();
-    std::fs::write(world.path("plan.toml"), plan.replace("rto = \"1 hour\"", &format!("rto = {rto:?}"))).unwrap();
+    std::fs::write(world.path("plan.toml"), plan.replace("rto = \"1 hour\"", &format!("rto = {rto:?}")))
+        .unwrap();
     world.run(&["backup"]).exits(0);
     world
 }
@@ -58,7 +59,8 @@ fn what_is_in_time_is_not_warned_of() {
 
 #[test]
 fn who_is_waited_for_is_shown_with_what_to_type_at_80_columns() {
-    let ask = "Is the new disk in the server, and has somebody looked whether its light is green and not amber?";
+    let ask =
+        "Is the new disk in the server, and has somebody looked whether its light is green and not amber?";
     let more = format!(
         "deputy = \"claire\"\nrecover.before = [{{ ask = {ask:?}, who = \"hugo\", within = \"1 hour\", answers = [\"yes\", \"no\"] }}]\n"
     );

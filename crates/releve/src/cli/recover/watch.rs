@@ -164,8 +164,7 @@ pub(in crate::cli) fn watch(session: &Session, systems: &[SystemName]) -> Outcom
 
 /// Returns the recovery to watch: the newest that somebody carries out; or else that was left, or has ended with something undone.
 fn find(session: &Session, state: &State, systems: &[SystemName]) -> engine::Result<Option<Run>> {
-    let is_of =
-        |run: &Run| run.systems.iter().any(|system| systems.iter().any(|name| name.0 == *system));
+    let is_of = |run: &Run| run.systems.iter().any(|system| systems.iter().any(|name| name.0 == *system));
     let mut last = state.left_recoveries()?.into_iter().rfind(is_of);
     for run in state.open_recoveries()?.into_iter().filter(is_of) {
         let is_carried_out = carried_out_by(state, &run, &session.run_holder())?.is_some();
@@ -253,13 +252,14 @@ fn steps_of<'a>(
     system: Option<&'a SystemName>,
 ) -> impl Iterator<Item = (usize, &'a Step, &'a StepState)> {
     let steps = seen.book.steps.iter().zip(seen.states).enumerate();
-    steps.map(|(at, (step, state))| (at, step, state)).filter(move |(_, step, _)| step.system.as_ref() == system)
+    steps
+        .map(|(at, (step, state))| (at, step, state))
+        .filter(move |(_, step, _)| step.system.as_ref() == system)
 }
 
 fn system_views(seen: &Seen<'_>, outlook: &Outlook) -> Vec<SystemView> {
-    let critical: BTreeSet<_> = left_of(seen, &outlook.critical)
-        .filter_map(|at| seen.book.steps.get(at)?.system.as_ref())
-        .collect();
+    let critical: BTreeSet<_> =
+        left_of(seen, &outlook.critical).filter_map(|at| seen.book.steps.get(at)?.system.as_ref()).collect();
     let of = |system: &plan::outlook::SystemOutlook| {
         let name = &system.system;
         let (mut all, mut done) = (0u32, 0.0);
@@ -305,7 +305,9 @@ fn now(seen: &Seen<'_>, outlook: &Outlook, system: Option<&SystemName>) -> Vec<N
             what: step.kind.to_string(),
             since: *seconds,
             restoring: seen.restoring.get(&at).copied(),
-            vaults: entry.filter(|_| step.kind.puts_back()).map_or_else(Vec::new, |entry| entry.vaults.clone()),
+            vaults: entry
+                .filter(|_| step.kind.puts_back())
+                .map_or_else(Vec::new, |entry| entry.vaults.clone()),
             slow,
         })
     });
@@ -339,8 +341,11 @@ fn waits_for(seen: &Seen<'_>, system: &SystemName) -> Vec<String> {
 fn awaited(book: &Runbook, outlook: &Outlook) -> Vec<AwaitedView> {
     let of = |awaited: &plan::outlook::Awaited| {
         let kind = book.steps.get(awaited.step).map(|step| &step.kind);
-        let choice =
-            if awaited.answers.is_empty() { String::new() } else { format!(" {}", awaited.answers.join("|")) };
+        let choice = if awaited.answers.is_empty() {
+            String::new()
+        } else {
+            format!(" {}", awaited.answers.join("|"))
+        };
         let by = if matches!(kind, Some(StepKind::Approve(_))) { " --by PERSON" } else { "" };
         AwaitedView {
             step: awaited.step,

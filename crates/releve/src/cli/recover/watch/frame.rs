@@ -37,7 +37,8 @@ pub(super) enum Charset {
 impl Charset {
     /// Returns what the locale promises.
     pub(super) fn of_locale(variable: &dyn Fn(&str) -> Option<String>) -> Self {
-        let said = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name).filter(|v| !v.is_empty()));
+        let said =
+            ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name).filter(|v| !v.is_empty()));
         let said = said.unwrap_or_default().to_lowercase();
         if said.contains("utf-8") || said.contains("utf8") { Self::Unicode } else { Self::Ascii }
     }
@@ -144,7 +145,9 @@ fn page(view: &View, width: usize, charset: Charset, short: bool) -> Vec<Line> {
         (None, _) if view.ended => {
             page.wrap(Tone::Bad, 0, "It has ended, and not everything is done: releve recover --show names the steps, --resume tries again what failed.");
         }
-        (None, _) => page.wrap(Tone::Bad, 0, "Nobody carries it out: releve recover --resume goes on with it."),
+        (None, _) => {
+            page.wrap(Tone::Bad, 0, "Nobody carries it out: releve recover --resume goes on with it.")
+        }
         (Some(_), Some(why)) => {
             page.wrap(Tone::Doubtful, 0, &format!("PAUSED: {why}. releve recover --go-on"));
         }
@@ -186,7 +189,11 @@ fn page(view: &View, width: usize, charset: Charset, short: bool) -> Vec<Line> {
         let due = awaited.due.map_or_else(String::new, |due| format!(", due at {}", self::clock(due)));
         let late = if awaited.verdict == Verdict::Late { ", LATE" } else { "" };
         let tone = tone(awaited.verdict);
-        page.wrap(tone, 2, &format!("{who} since {}{due}{late}: {}", self::clock(awaited.since), awaited.what));
+        page.wrap(
+            tone,
+            2,
+            &format!("{who} since {}{due}{late}: {}", self::clock(awaited.since), awaited.what),
+        );
         page.wrap(Tone::Plain, 4, &format!("type: {}", awaited.answer));
     }
     for warning in &view.warnings {
@@ -218,7 +225,9 @@ fn put_system(page: &mut Page, view: &View, system: &SystemView, name: usize) {
         |end| expected(end.seconds, end.unclear.is_some(), elapsed),
     );
     let (tone, said) = match (system.back, system.rto) {
-        (Some(back), Verdict::Late) => (Tone::Doubtful, format!("back after {} of {promise}, LATE", clock(back))),
+        (Some(back), Verdict::Late) => {
+            (Tone::Doubtful, format!("back after {} of {promise}, LATE", clock(back)))
+        }
         (Some(back), _) => (Tone::Good, format!("back after {} of {promise}", clock(back))),
         (None, Verdict::Late) => {
             (Tone::Bad, format!("{} of {promise}, LATE by {}, {end}", clock(elapsed), over()))
@@ -233,7 +242,9 @@ fn put_system(page: &mut Page, view: &View, system: &SystemView, name: usize) {
     if let Some(why) = &system.failure {
         page.wrap(Tone::Bad, indent, &format!("FAILED: {why}"));
     }
-    if let Some(mtpd) = system.mtpd_seconds.filter(|_| system.mtpd >= Some(Verdict::LikelyLate) && system.back.is_none()) {
+    if let Some(mtpd) =
+        system.mtpd_seconds.filter(|_| system.mtpd >= Some(Verdict::LikelyLate) && system.back.is_none())
+    {
         page.wrap(Tone::Bad, indent, &format!("the company survives {} without it", clock(mtpd)));
     }
     for now in system.now.iter().filter(|now| !is_awaited(view, now)) {
@@ -274,8 +285,16 @@ pub(super) fn end(
 ) -> Vec<String> {
     let mut page = Page { width, charset, lines: Vec::new() };
     match results {
-        None if ended => page.wrap(Tone::Plain, 0, "It is over, and nothing is recorded of how it ended: releve recover --show, releve status"),
-        None => page.wrap(Tone::Plain, 0, "Nobody carries it out any more: releve recover --resume goes on with it."),
+        None if ended => page.wrap(
+            Tone::Plain,
+            0,
+            "It is over, and nothing is recorded of how it ended: releve recover --show, releve status",
+        ),
+        None => page.wrap(
+            Tone::Plain,
+            0,
+            "Nobody carries it out any more: releve recover --resume goes on with it.",
+        ),
         Some(results) => {
             page.put(Tone::Plain, "It has ended.");
             for result in results {

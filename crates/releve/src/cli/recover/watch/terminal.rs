@@ -58,8 +58,13 @@ fn change(drawn: &[Line], frame: &[Line], colour: bool) -> String {
         match drawn.get(at) {
             Some(old) if old == line => out.push('\n'),
             Some(old) if old.tone == line.tone => {
-                let same: String =
-                    old.text.chars().zip(line.text.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a).collect();
+                let same: String = old
+                    .text
+                    .chars()
+                    .zip(line.text.chars())
+                    .take_while(|(a, b)| a == b)
+                    .map(|(a, _)| a)
+                    .collect();
                 let columns = measure_text_width(&same);
                 if columns > 0 {
                     let _ = write!(out, "\x1b[{columns}C");

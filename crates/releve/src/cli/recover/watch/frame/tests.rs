@@ -174,13 +174,18 @@ fn the_end_says_what_is_back_and_what_is_not() {
     let result = |system: &str, rta_seconds| Result { system: system.into(), rta_seconds, findings: vec![] };
     let results = [result("orders", Some(1_801.0)), result("shop", None)];
     let said = end(&view(), Some(&results), true, 80, Charset::Ascii);
-    assert_eq!(said, ["It has ended.", "  orders: back after 30:01, later than promised", "  shop: NOT BACK"]);
+    assert_eq!(
+        said,
+        ["It has ended.", "  orders: back after 30:01, later than promised", "  shop: NOT BACK"]
+    );
 }
 
 #[test]
 fn letters_are_those_of_the_locale() {
     let of = |pairs: &'static [(&str, &str)]| {
-        Charset::of_locale(&|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        Charset::of_locale(&|name| {
+            pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
     };
     assert_eq!(of(&[("LANG", "fr_FR.UTF-8")]), Charset::Unicode);
     assert_eq!(of(&[("LANG", "fr_FR.UTF-8"), ("LC_ALL", "C")]), Charset::Ascii);
