@@ -170,21 +170,28 @@ fn other_host(seen: &Seen<'_>, name: &SystemName) -> Option<Proposal> {
 impl std::fmt::Display for Proposal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let choice = |answers: &[String]| {
-            if answers.is_empty() { String::new() } else { format!(" {}", answers.join("|")) }
+            // Words between bars would be commands of a shell.
+            if answers.is_empty() {
+                String::new()
+            } else {
+                format!(", ANSWER being {}", answers.join(" or "))
+            }
         };
+        let word = |answers: &[String]| if answers.is_empty() { "" } else { " ANSWER" };
         match self {
             Self::GoOn => f.write_str("it is paused: releve recover --go-on"),
             Self::Deputy { step, deputy, answers } => {
                 write!(
                     f,
-                    "{deputy} can answer as deputy: releve answer {step}{} --by {deputy}",
+                    "{deputy} can answer as deputy: releve answer {step}{} --by {deputy}{}",
+                    word(answers),
                     choice(answers)
                 )
             }
             Self::Answer { step, who, answers } => {
                 let whom = who.as_ref().map_or("somebody", |who| who.0.as_str());
                 let by = if answers.iter().any(|answer| answer == "approve") { " --by PERSON" } else { "" };
-                write!(f, "call {whom}; then: releve answer {step}{}{by}", choice(answers))
+                write!(f, "call {whom}; then: releve answer {step}{}{by}{}", word(answers), choice(answers))
             }
             Self::Say { step, failed: true } => {
                 write!(

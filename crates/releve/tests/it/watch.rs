@@ -1,6 +1,6 @@
 //! A recovery that is watched from another terminal, and what it says of itself before it is late.
 
-use crate::world::World;
+use crate::world::{World, finish};
 use serde_json::Value;
 use std::process::Child;
 use std::time::Duration;
@@ -68,16 +68,21 @@ fn who_is_waited_for_is_shown_with_what_to_type_at_80_columns() {
     let recovery = world.start(&["recover", "--yes", "--wait"]);
     let seen = watched(&world, |seen| seen["awaited"][0]["who"] == "hugo");
     let step = seen["awaited"][0]["step"].to_string();
-    assert_eq!(seen["awaited"][0]["answer"], format!("releve answer {step} yes|no"));
+    assert_eq!(seen["awaited"][0]["answer"][1], format!("releve answer {step} no"));
     assert_eq!(seen["awaited"][0]["due"], 3600.0);
     assert_eq!(seen["systems"][0]["back"], Value::Null);
     assert_eq!(seen["systems"][0]["rto"], "unknown");
     assert!(seen["by"].is_string() && seen["elapsed_seconds"].as_f64().unwrap() > 0.0);
-    let shown = world.run(&["recover", "--watch"]).exits(0);
-    let shown = shown.says("hugo since 00:").says(&format!("type: releve answer {step} yes|no"));
+    let in_locale =
+        |locale: &str| finish(world.command(&["recover", "--watch"]).env("LC_ALL", locale)).exits(0);
+    let shown = in_locale("C");
+    let shown = shown.says("hugo since 00:").says(&format!("type: releve answer {step} yes"));
     let shown = shown.says("of 1:00:00").says("nobody knows when");
     for line in shown.out.lines() {
         assert!(line.len() <= 80 && line.is_ascii(), "{line:?}");
+    }
+    for line in in_locale("C.UTF-8").says("\u{2591}").out.lines() {
+        assert!(line.chars().count() <= 80, "{line:?}");
     }
     world.run(&["answer", &step, "yes"]).exits(0);
     ends(recovery, 0);

@@ -14,7 +14,7 @@ use plan::outlook::{Estimates, Evidence, Expected, Outlook, Proposal, Restoring,
 use plan::{PersonName, Runbook, Step, StepKind, StepState, SystemName, VaultName};
 use serde::Serialize;
 use state::{Body, Run, State};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use terminal::Terminal;
 
@@ -96,8 +96,8 @@ struct AwaitedView {
     since: f64,
     due: Option<f64>,
     verdict: Verdict,
-    /// What to type.
-    answer: String,
+    /// What to type: one of these.
+    answer: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -219,6 +219,7 @@ fn see(session: &Session, state: &State, run: &Run, evidence: &Evidence) -> engi
             proposal,
         }
     });
+    let steps = steps_of(&seen);
     Ok(View {
         id: run.id.clone(),
         scenario: left.book.scenario.as_ref().map(|scenario| scenario.0.clone()),
@@ -231,8 +232,8 @@ fn see(session: &Session, state: &State, run: &Run, evidence: &Evidence) -> engi
         steps_done: states.iter().filter(|state| is_settled(state)).count(),
         expected: outlook.expected,
         critical: left_of(&seen, &outlook.critical).collect(),
-        systems: system_views(&seen, &outlook),
-        now: now(&seen, &outlook, None),
+        systems: system_views(&seen, &outlook, &steps),
+        now: now(&seen, &outlook, steps.get(&None).map_or(&[], Vec::as_slice)),
         awaited: awaited(&left.book, &outlook),
         warnings: warnings.collect(),
         paused: live.paused,
@@ -247,25 +248,27 @@ fn left_of<'a>(seen: &'a Seen<'_>, path: &'a [usize]) -> impl Iterator<Item = us
     path.iter().copied().filter(|at| seen.states.get(*at).is_none_or(|state| !is_settled(state)))
 }
 
-fn steps_of<'a>(
-    seen: &'a Seen<'_>,
-    system: Option<&'a SystemName>,
-) -> impl Iterator<Item = (usize, &'a Step, &'a StepState)> {
-    let steps = seen.book.steps.iter().zip(seen.states).enumerate();
+/// The steps of each system, and of none, with their places.
+type Steps<'a> = BTreeMap<Option<&'a SystemName>, Vec<(usize, &'a Step, &'a StepState)>>;
+
+fn steps_of<'a>(seen: &Seen<'a>) -> Steps<'a> {
+    let mut steps = Steps::new();
+    for (at, (step, state)) in seen.book.steps.iter().zip(seen.states).enumerate() {
+        steps.entry(step.system.as_ref()).or_default().push((at, step, state));
+    }
     steps
-        .map(|(at, (step, state))| (at, step, state))
-        .filter(move |(_, step, _)| step.system.as_ref() == system)
 }
 
-fn system_views(seen: &Seen<'_>, outlook: &Outlook) -> Vec<SystemView> {
+fn system_views(seen: &Seen<'_>, outlook: &Outlook, steps: &Steps<'_>) -> Vec<SystemView> {
     let critical: BTreeSet<_> =
         left_of(seen, &outlook.critical).filter_map(|at| seen.book.steps.get(at)?.system.as_ref()).collect();
     let of = |system: &plan::outlook::SystemOutlook| {
         let name = &system.system;
         let (mut all, mut done) = (0u32, 0.0);
-        for (at, _, state) in steps_of(seen, Some(name)) {
+        let own = steps.get(&Some(name)).map_or(&[] as &[_], Vec::as_slice);
+        for (at, _, state) in own {
             all += 1;
-            done += match (state, seen.restoring.get(&at)) {
+            done += match (*state, seen.restoring.get(at)) {
                 (state, _) if is_settled(state) => 1.0,
                 (StepState::Begun { .. }, Some(live)) if live.expected > 0 => {
                     (live.bytes as f64 / live.expected as f64).min(1.0)
@@ -274,7 +277,7 @@ fn system_views(seen: &Seen<'_>, outlook: &Outlook) -> Vec<SystemView> {
             };
         }
         let titled = seen.plan.systems.get(name).map(|system| system.title(name).to_owned());
-        let now = now(seen, outlook, Some(name));
+        let now = now(seen, outlook, own);
         SystemView {
             title: titled.unwrap_or_else(|| name.0.clone()),
             system: name.clone(),
@@ -287,7 +290,7 @@ fn system_views(seen: &Seen<'_>, outlook: &Outlook) -> Vec<SystemView> {
             mtpd: system.mtpd,
             critical: critical.contains(name),
             share: done / f64::from(all.max(1)),
-            waits_for: if now.is_empty() { waits_for(seen, name) } else { Vec::new() },
+            waits_for: if now.is_empty() { waits_for(seen, own) } else { Vec::new() },
             now,
         }
     };
@@ -295,10 +298,10 @@ fn system_views(seen: &Seen<'_>, outlook: &Outlook) -> Vec<SystemView> {
 }
 
 /// Returns what is under way of a system, or of none.
-fn now(seen: &Seen<'_>, outlook: &Outlook, system: Option<&SystemName>) -> Vec<Now> {
-    let under_way = steps_of(seen, system).filter_map(|(at, step, state)| {
+fn now(seen: &Seen<'_>, outlook: &Outlook, steps: &[(usize, &Step, &StepState)]) -> Vec<Now> {
+    let under_way = steps.iter().filter_map(|&(at, step, state)| {
         let StepState::Begun { seconds } = state else { return None };
-        let entry = seen.book.systems.iter().find(|entry| Some(&entry.system) == system);
+        let entry = seen.book.systems.iter().find(|entry| Some(&entry.system) == step.system.as_ref());
         let slow = outlook.slow.iter().find(|slow| slow.step == at).map(|slow| slow.why.to_string());
         Some(Now {
             step: at,
@@ -315,10 +318,10 @@ fn now(seen: &Seen<'_>, outlook: &Outlook, system: Option<&SystemName>) -> Vec<N
 }
 
 /// Returns what the first steps of a system that wait are waiting for.
-fn waits_for(seen: &Seen<'_>, system: &SystemName) -> Vec<String> {
+fn waits_for(seen: &Seen<'_>, steps: &[(usize, &Step, &StepState)]) -> Vec<String> {
     let mut waits = Vec::new();
-    for (_, step, state) in steps_of(seen, Some(system)) {
-        if *state != StepState::Waiting {
+    for (_, step, state) in steps {
+        if **state != StepState::Waiting {
             continue;
         }
         for before in &step.after {
@@ -326,7 +329,7 @@ fn waits_for(seen: &Seen<'_>, system: &SystemName) -> Vec<String> {
                 continue;
             }
             let what = match seen.book.steps.get(*before).and_then(|step| step.system.as_ref()) {
-                Some(own) if own == system => continue,
+                Some(own) if Some(own) == step.system.as_ref() => continue,
                 Some(other) => other.0.clone(),
                 None => format!("step {before}"),
             };
@@ -341,12 +344,13 @@ fn waits_for(seen: &Seen<'_>, system: &SystemName) -> Vec<String> {
 fn awaited(book: &Runbook, outlook: &Outlook) -> Vec<AwaitedView> {
     let of = |awaited: &plan::outlook::Awaited| {
         let kind = book.steps.get(awaited.step).map(|step| &step.kind);
-        let choice = if awaited.answers.is_empty() {
-            String::new()
-        } else {
-            format!(" {}", awaited.answers.join("|"))
-        };
         let by = if matches!(kind, Some(StepKind::Approve(_))) { " --by PERSON" } else { "" };
+        // An answer may have several words, and goes through a shell.
+        let quoted = |answer: &str| match answer.contains(|c: char| !c.is_alphanumeric() && c != '-') {
+            true => format!("'{}'", answer.replace('\'', "'\\''")),
+            false => answer.to_owned(),
+        };
+        let with = |answer: &String| format!("releve answer {} {}{by}", awaited.step, quoted(answer));
         AwaitedView {
             step: awaited.step,
             who: awaited.who.clone(),
@@ -354,7 +358,10 @@ fn awaited(book: &Runbook, outlook: &Outlook) -> Vec<AwaitedView> {
             since: awaited.since,
             due: awaited.due,
             verdict: awaited.verdict,
-            answer: format!("releve answer {}{choice}{by}", awaited.step),
+            answer: match awaited.answers.is_empty() {
+                true => vec![format!("releve answer {}", awaited.step)],
+                false => awaited.answers.iter().map(with).collect(),
+            },
         }
     };
     outlook.awaited.iter().map(of).collect()

@@ -10,6 +10,8 @@ const BAR: usize = 12;
 const NAME: usize = 16;
 /// How many steps of the critical path are named.
 const PATH: usize = 12;
+/// Columns that what is done may take, over several lines.
+const WHAT: usize = 120;
 
 /// A line, and how it is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,7 +196,11 @@ fn page(view: &View, width: usize, charset: Charset, short: bool) -> Vec<Line> {
             2,
             &format!("{who} since {}{due}{late}: {}", self::clock(awaited.since), awaited.what),
         );
-        page.wrap(Tone::Plain, 4, &format!("type: {}", awaited.answer));
+        for (mark, answer) in
+            ["type: ", "  or: "].iter().chain(std::iter::repeat(&"  or: ")).zip(&awaited.answer)
+        {
+            page.hang(Tone::Plain, 4, mark, answer);
+        }
     }
     for warning in &view.warnings {
         let tone = if warning.late { Tone::Bad } else { Tone::Doubtful };
@@ -261,8 +267,10 @@ fn put_now(page: &mut Page, view: &View, now: &Now, indent: usize) {
     let data = now.restoring.map_or_else(String::new, |restoring| data(&restoring));
     let from: Vec<&str> = now.vaults.iter().map(|vault| vault.0.as_str()).collect();
     let from = if from.is_empty() { String::new() } else { format!(", from {}", from.join(", ")) };
-    // The time first: a text of the plan that is cut short loses its end.
-    page.put(Tone::Plain, &format!("{:indent$}{}{mark} for {since}: {}{data}{from}", "", now.step, now.what));
+    // A command of the plan may be as long as it likes.
+    let what = truncate_str(&now.what, WHAT, "...");
+    let mark = format!("{}{mark} ", now.step);
+    page.hang(Tone::Plain, indent, &mark, &format!("for {since}: {what}{data}{from}"));
     if let Some(why) = &now.slow {
         page.wrap(Tone::Doubtful, indent + 2, &format!("SLOW: {why}"));
     }
@@ -290,11 +298,8 @@ pub(super) fn end(
             0,
             "It is over, and nothing is recorded of how it ended: releve recover --show, releve status",
         ),
-        None => page.wrap(
-            Tone::Plain,
-            0,
-            "Nobody carries it out any more: releve recover --resume goes on with it.",
-        ),
+        // The frame says that nobody carries it out.
+        None => {}
         Some(results) => {
             page.put(Tone::Plain, "It has ended.");
             for result in results {

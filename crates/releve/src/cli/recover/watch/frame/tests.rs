@@ -83,7 +83,7 @@ fn view() -> View {
             since: 70.0,
             due: Some(600.0),
             verdict: Verdict::Late,
-            answer: "releve answer 3 yes|no".into(),
+            answer: vec!["releve answer 3 yes".into(), "releve answer 3 no".into()],
         }],
         warnings: vec![Warning {
             late: false,
@@ -105,7 +105,8 @@ fn it_reads_like_this_at_80_columns_on_a_terminal_that_knows_nothing() {
 Recovery after `ransomware` on server                      12:03  14 of 25 steps
   mail   ############ back after 02:31 of 30:00
 * orders ######...... 12:03 of 30:00, in about 8 min
-         4* for 09:53: put its data back, 4.2 GB of 9.1 GB, 31 MB/s, from nea...
+         4* for 09:53: put its data back, 4.2 GB of 9.1 GB, 31.0 MB/s, from
+            near, cloud
            SLOW: 31 MB/s now, 120 MB/s measured before
   shop   ............ 12:03 of 15:00, LIKELY LATE, in about 8 min
          waits for orders, step 3
@@ -114,7 +115,8 @@ Recovery after `ransomware` on server                      12:03  14 of 25 steps
 * decides when all is done: in 8 min at least; steps 4 > 7 > 8
 Waiting for
   claire since 01:10, due at 10:00, LATE: Le disque est-il branche ?
-    type: releve answer 3 yes|no
+    type: releve answer 3 yes
+      or: releve answer 3 no
 ! shop will likely be late: it is expected back after 20 minutes, and 15 minutes
   was promised
   -> vault `cloud` holds the point too: if `near` hangs, cut it off, and all is
