@@ -94,7 +94,8 @@ pub fn excerpt(
     };
     restore(&vaults, point.tree, &probe, &Arc::new(Progress::default()))?;
     cutter.check(&to)?;
-    let (report, _, _) = put_back(entry, system, &StepKind::Restore, book, hands)?;
+    let (report, _, _) =
+        put_back(entry, system, &StepKind::Restore, book, hands, &Arc::new(Progress::default()))?;
     if !report.is_whole() {
         let why = crate::recover::findings(&report).join("; ");
         return Err(Error::new(format!("the point did not come back whole: {why}"))

@@ -7,6 +7,7 @@
 mod back;
 mod carry;
 mod guard;
+mod lookout;
 mod measure;
 mod open;
 mod people;
@@ -19,6 +20,7 @@ use crate::vaults::{Opened, Secrets};
 use crate::{Observer, Result};
 pub(crate) use back::put_back;
 use jiff::Timestamp;
+use plan::outlook::{Evidence, Restoring};
 use plan::{Plan, Restore, Runbook, StepKind, StepState, SystemName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -28,7 +30,7 @@ use vault::restore::RestoreReport;
 
 pub use carry::carry_out;
 pub use measure::Measured;
-pub use open::{Left, Open, Wish, carried_out_by, look, say, wish_of};
+pub use open::{Left, Open, Wish, carried_out_by, elapsed_of, live_of, look, say, wish_of};
 pub use step::Told;
 pub use talk::Word;
 
@@ -46,6 +48,8 @@ pub struct Hands<'a> {
     pub spools: &'a Path,
     /// The points that the runbook chose among.
     pub survey: &'a Survey,
+    /// What earlier recoveries have shown, to look ahead.
+    pub evidence: &'a Evidence,
     /// Is told what happens.
     pub observer: &'a dyn Observer,
     /// Compare the content of files that look unchanged.
@@ -76,6 +80,20 @@ pub trait Journal: Sync {
     }
     /// Names the recovery: the same for every process that carries it on.
     fn name(&self) -> String;
+    /// Notes what others can watch besides the steps; once a second at most. That it fails is not told.
+    fn show(&self, live: &Live) {
+        let _ = live;
+    }
+}
+
+/// What others can watch of a recovery that is under way, besides its steps.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Live {
+    /// How far data is that comes back now, by the place of its step.
+    pub restoring: BTreeMap<usize, Restoring>,
+    /// Why nothing new is begun, if nothing is.
+    pub paused: Option<String>,
 }
 
 /// Where a step is.

@@ -2,7 +2,7 @@
 //!
 //! Pure: values in, values out; no file is opened, no clock is read. Read in this order: [`parse`] (text to
 //! [`Plan`], with every mistake at once), [`choose`] (which restore point), [`Runbook`] (what a recovery will do, with no choice left
-//! open), [`forecast`], [`keep`] (which points stay), [`schedule`], [`immutable`], [`notify`] (who is told, by what, and who after them).
+//! open), [`outlook`] (how that goes while it is carried out), [`forecast`], [`keep`] (which points stay), [`schedule`], [`immutable`], [`notify`] (who is told, by what, and who after them).
 //!
 //! ```
 //! let file = plan::SourceFile { name: "plan.toml".into(), text: "[organisation]\nnam = \"Dupont\"\n".into() };
@@ -25,6 +25,7 @@ mod model;
 mod notes;
 pub mod notify;
 mod order;
+pub mod outlook;
 mod peer;
 mod read;
 mod reader;

@@ -151,6 +151,18 @@ impl State {
         self.kv().put_all(&values.collect::<Result<Vec<_>>>()?)
     }
 
+    /// Notes what those who watch a run are shown, over what was there.
+    pub fn show_recovery(&self, id: &str, shown: &impl Serialize) -> Result<()> {
+        let _ = self.kv().put(&shown_key(id), &json(NOTE, shown)?, Expect::Any)?;
+        Ok(())
+    }
+
+    /// Returns what those who watch a run are shown, if anything was noted.
+    pub fn shown_of_recovery<T: serde::de::DeserializeOwned>(&self, id: &str) -> Result<Option<T>> {
+        let key = shown_key(id);
+        self.kv().get(&key)?.map(|shown| parse(&key, &shown.value)).transpose()
+    }
+
     /// Returns the notes of a run, by their names.
     pub fn recovery_notes<T: serde::de::DeserializeOwned>(&self, id: &str) -> Result<BTreeMap<String, T>> {
         let before = note_key(id, "");
@@ -178,6 +190,10 @@ fn part_key(id: &str, at: usize) -> String {
 
 fn said_key(id: &str) -> String {
     format!("recovery/run/{id}/said/")
+}
+
+fn shown_key(id: &str) -> String {
+    format!("recovery/run/{id}/shown")
 }
 
 fn note_key(id: &str, name: &str) -> String {

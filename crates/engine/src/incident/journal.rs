@@ -2,7 +2,7 @@
 //! timeline can't be written the recovery goes on.
 
 use super::view::{Incident, What};
-use crate::recover::{Journal, Noted, Word};
+use crate::recover::{Journal, Live, Noted, Word};
 use crate::{Observer, Result};
 use jiff::Timestamp;
 use plan::{Runbook, Step, StepState, SystemName};
@@ -105,6 +105,12 @@ impl Journal for Steps<'_> {
 
     fn hears(&self) -> bool {
         self.journal.is_some_and(Journal::hears)
+    }
+
+    fn show(&self, live: &Live) {
+        if let Some(journal) = self.journal {
+            journal.show(live);
+        }
     }
 
     fn name(&self) -> String {

@@ -7,6 +7,7 @@ use plan::{Plan, Restore, Runbook, StepKind, SystemName};
 use source::{Landing, Patterns, PutBack};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 use vault::restore::{IsFirst, Part, RestoreOptions, RestoreReport, extras, restore};
 use vault::{Progress, Repository};
@@ -18,6 +19,7 @@ pub(crate) fn put_back(
     kind: &StepKind,
     book: &Runbook,
     hands: &Hands<'_>,
+    progress: &Arc<Progress>,
 ) -> Result<(RestoreReport, Vec<PathBuf>, f64)> {
     let begun = Instant::now();
     let id = &entry.choice.point.id;
@@ -34,7 +36,6 @@ pub(crate) fn put_back(
     // Who broke in may have given his files the size and the time of ours.
     let scenario = book.scenario.as_ref().and_then(|name| hands.plan.scenarios.get(name));
     let attacked = scenario.is_some_and(|scenario| scenario.cause == "cyberattack");
-    let progress = Arc::new(Progress::default());
     progress.expect(entry.choice.point.files, entry.choice.point.bytes);
     let what = match kind {
         StepKind::First => "what comes first of ",
@@ -42,7 +43,7 @@ pub(crate) fn put_back(
         _ => "",
     };
     hands.observer.event(Some(&entry.system), &format!("restoring {what}point {} of {}", id, point.time));
-    hands.observer.progress(&entry.system, &progress);
+    hands.observer.progress(&entry.system, progress);
     let part = part(kind, system)?;
     let options = |target: PathBuf| RestoreOptions {
         roots: point.snapshot.paths.iter().map(PathBuf::from).collect(),
@@ -62,7 +63,8 @@ pub(crate) fn put_back(
                 log.set_aside(&target, to.as_deref(), &spool)?;
             }
             let options = options(target.clone());
-            let report = restore(&vaults, point.tree, &options, &progress)?;
+            let report = restore(&vaults, point.tree, &options, progress)?;
+            arrived(progress);
             let exact = source.exact(&target, to.as_deref())?;
             if !exact.is_empty() {
                 if report.damaged_count > 0 || report.skipped_count > 0 {
@@ -92,7 +94,8 @@ pub(crate) fn put_back(
         }
         Landing::Staging { near } => {
             let staging = Staging::new(near.as_deref(), &entry.system)?;
-            let report = restore(&vaults, point.tree, &options(staging.0.clone()), &progress)?;
+            let report = restore(&vaults, point.tree, &options(staging.0.clone()), progress)?;
+            arrived(progress);
             if report.damaged_count > 0 || report.skipped_count > 0 {
                 // A database with a hole is not put over the one that stands there.
                 let kept = staging.keep();
@@ -128,6 +131,11 @@ pub(crate) fn put_back(
         hands.observer.event(Some(&entry.system), &format!("something is wrong with {vault}: {fault}"));
     }
     Ok((report, put.missing, begun.elapsed().as_secs_f64()))
+}
+
+/// What has come is all that comes, whatever was expected: from here on the data is put in its place.
+fn arrived(progress: &Progress) {
+    progress.expect(progress.files.load(Relaxed), progress.bytes.load(Relaxed));
 }
 
 /// Restores what a system needs of its log into a folder. A hole in it would end the recovery there, and nobody would know.

@@ -1,5 +1,6 @@
 //! Carries out the steps of a runbook, side by side where nothing keeps them apart, and listens to people meanwhile.
 
+use super::lookout::{Lookout, Restores};
 use super::talk::{Heard, Talk};
 use super::{Before, Hands, Noted, Recovered, SystemRecovered, Told, step};
 use crate::{Error, Result};
@@ -37,6 +38,8 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
         false
     };
     let talk = Talk::new(hands.journal);
+    let restores = Restores::default();
+    let mut lookout = Lookout::new(book, hands, &restores);
     std::thread::scope(|scope| {
         let (done, ended) = channel();
         let mut limits = Limits::new(book, hands.plan);
@@ -65,6 +68,9 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
                         }
                     }
                 }
+                if !talk.is_over() {
+                    lookout.look(course.states(), seconds(), talk.paused());
+                }
             }
             // Together with what has ended: one write for all that changes at once.
             let mut begun = Vec::new();
@@ -79,7 +85,8 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
             for at in begun {
                 let Some(step) = book.steps.get(at) else { continue };
                 let down = down(book, course.states());
-                let at_work = step::AtWork { at, step, book, hands, talk: &talk, down, started };
+                let (talk, restores) = (&talk, &restores);
+                let at_work = step::AtWork { at, step, book, hands, talk, restores, down, started };
                 let done = done.clone();
                 scope.spawn(move || {
                     let result = at_work.run();

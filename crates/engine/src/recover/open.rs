@@ -1,6 +1,6 @@
 //! An open recovery: kept in the state from before its first step until after its last, so that another process can go on where one has died.
 
-use super::{Before, Journal, Noted, Told, Word};
+use super::{Before, Journal, Live, Noted, Told, Word};
 use crate::{Error, Result};
 use jiff::Timestamp;
 use plan::{
@@ -78,10 +78,7 @@ impl<'a> Open<'a> {
         let machine_started = run.boot != boot_of(holder);
         left.before.states =
             after_crash(&left.book, std::mem::take(&mut left.before.states), machine_started);
-        left.before.elapsed = match machine_started {
-            false => Duration::try_from_secs_f64(uptime() - run.uptime).unwrap_or_default(),
-            true => Timestamp::now().duration_since(run.started).try_into().unwrap_or_default(),
-        };
+        left.before.elapsed = elapsed_of(&run, holder);
         Ok((Self { state, run, _lease: lease }, left))
     }
 
@@ -134,11 +131,30 @@ impl Journal for Open<'_> {
     fn name(&self) -> String {
         format!("recovery {}", self.run.id)
     }
+
+    fn show(&self, live: &Live) {
+        let _ = self.state.show_recovery(&self.run.id, live);
+    }
 }
 
 /// Says something to whoever carries out a recovery.
 pub fn say(state: &State, run: &Run, word: &Word) -> Result<()> {
     Ok(state.say_to_recovery(&run.id, word)?)
+}
+
+/// Returns how long ago a recovery began; `us` is how we would be called. While the machine runs, no clock that is set changes that.
+#[must_use]
+pub fn elapsed_of(run: &Run, us: &str) -> Duration {
+    match run.boot == boot_of(us) {
+        true => Duration::try_from_secs_f64(uptime() - run.uptime).unwrap_or_default(),
+        false => Timestamp::now().duration_since(run.started).try_into().unwrap_or_default(),
+    }
+}
+
+/// Reads what whoever carries out a recovery has last noted for those who watch; nothing where that can't be read.
+#[must_use]
+pub fn live_of(state: &State, run: &Run) -> Live {
+    state.shown_of_recovery(&run.id).ok().flatten().unwrap_or_default()
 }
 
 /// Reads an open recovery, whoever carries it out.

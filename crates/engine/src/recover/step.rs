@@ -1,5 +1,6 @@
 //! Carries out one step.
 
+use super::lookout::Restores;
 use super::measure::{Measured, measure, missed};
 use super::talk::Talk;
 use super::{Hands, findings, put_back};
@@ -44,6 +45,7 @@ pub(super) struct AtWork<'a> {
     pub(super) book: &'a Runbook,
     pub(super) hands: &'a Hands<'a>,
     pub(super) talk: &'a Talk<'a>,
+    pub(super) restores: &'a Restores,
     /// What was not back when it began.
     pub(super) down: BTreeSet<SystemName>,
     /// When the recovery began.
@@ -136,7 +138,8 @@ impl AtWork<'_> {
                 let (Some(entry), Some(system)) = (entry, system) else {
                     return Err(Error::new("a step without a system"));
                 };
-                let (report, lacking, seconds) = put_back(entry, system, &step.kind, book, hands)?;
+                let (progress, _counted) = self.restores.begin(self.at);
+                let (report, lacking, seconds) = put_back(entry, system, &step.kind, book, hands, &progress)?;
                 told.notes = lacking
                     .iter()
                     .map(|path| format!("{}: the point does not hold it", path.display()))

@@ -145,6 +145,11 @@ impl<'a> Talk<'a> {
         lock(&self.paused).is_some()
     }
 
+    /// Returns why nothing new is begun for now, if nothing is.
+    pub(super) fn paused(&self) -> Option<String> {
+        lock(&self.paused).clone()
+    }
+
     /// Returns whether it is to end.
     pub(super) fn is_over(&self) -> bool {
         self.is_over.load(Relaxed)

@@ -198,6 +198,7 @@ fn recover(folder: &Path, at: Option<(usize, bool)>) {
     };
     let dying = Dying { inner: &open, notes: AtomicUsize::new(0), at };
     let hands = Hands {
+        evidence: &plan::outlook::Evidence::default(),
         plan: &plan,
         vaults: &vaults,
         secrets: &Files,

@@ -12,6 +12,7 @@ mod design;
 mod diagnostics;
 mod files;
 mod notify;
+mod outlook;
 mod properties;
 mod reference;
 mod runbook;

@@ -3,6 +3,7 @@
 mod incident;
 pub(super) mod open;
 mod shown;
+pub(super) mod watch;
 
 use super::restore::{How, wanted};
 use crate::session::Session;
@@ -26,7 +27,8 @@ use std::path::{Path, PathBuf};
 #[command(
     after_help = "Examples:\n  releve recover --dry-run                        what would happen\n  releve recover --scenario ransomware            everything, after a cyberattack\n  \
     releve recover shop --before 2026-11-23T12:00+01:00\n  releve recover --to /mnt/look                   beside, touching nothing\n  \
-    releve recover --show                           what was begun and not ended\n\n\
+    releve recover --show                           what was begun and not ended\n  \
+    releve recover --watch                          how it goes, against what was promised\n\n\
     Killed at any instant, it goes on where it was when the same command is given again, within a day; later with --resume. A step that must not be done \
     twice and was under way then waits for a person's word.\n\n\
     Needs this program, the plan and the vaults' secrets; nothing of the dead server.\n\
@@ -71,6 +73,9 @@ pub(super) struct Options {
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if options.open.only_shows() {
         return open::show(session);
+    }
+    if options.open.only_watches() {
+        return watch::watch(session, &session.systems(&options.systems)?);
     }
     if let Some(said) = open::speak(session, options)? {
         return Ok(said);
@@ -143,7 +148,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if let Some(steps) = &steps {
         steps.catch_up(&before.states);
     }
+    let evidence = super::status::evidence(state.as_ref());
     let hands = Hands {
+        evidence: &evidence,
         plan: &session.plan,
         vaults: &vaults,
         secrets: session.secrets(),

@@ -35,5 +35,6 @@ mod recovery;
 mod restore;
 mod sync;
 mod together;
+mod watch;
 mod went_on;
 mod world;

@@ -21,6 +21,9 @@ pub(in crate::cli) struct OfOpen {
     /// Show recoveries that were begun and not ended, with the numbers of their steps
     #[arg(long)]
     show: bool,
+    /// Watch the recovery that is under way: what is expected when, who is waited for, what is slow and why
+    #[arg(long, conflicts_with_all = ["show", "resume", "anew", "done", "again", "skip", "pause", "go_on", "abort"])]
+    watch: bool,
     /// Go on with the recovery that was begun and not ended, whatever was asked for then
     #[arg(long, conflicts_with = "anew")]
     resume: bool,
@@ -54,6 +57,11 @@ impl OfOpen {
     /// Returns whether the open recoveries are only to be shown.
     pub(super) const fn only_shows(&self) -> bool {
         self.show
+    }
+
+    /// Returns whether the one under way is only to be watched.
+    pub(super) const fn only_watches(&self) -> bool {
+        self.watch
     }
 
     fn verdicts(&self) -> Vec<(usize, Verdict)> {

@@ -106,6 +106,7 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
     let over = Arc::new(Progress::default());
     stop_on_signal(&over);
     let hands = Hands {
+        evidence: &plan::outlook::Evidence::default(),
         plan: &session.plan,
         vaults: &vaults,
         secrets: session.secrets(),

@@ -13,9 +13,10 @@ use engine::vaults::Absent;
 use jiff::Timestamp;
 use places::{Place, places};
 use plan::forecast::{self, Measured, Predicted};
+use plan::outlook::Evidence;
 use plan::{Available, Group, SystemName, VaultName, Wal, common_instant, grouped};
 use serde_json::json;
-use state::{Body, Record};
+use state::{Body, Record, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -248,13 +249,30 @@ fn unpruned(records: &[Record]) -> BTreeMap<&str, &str> {
 pub(super) fn measured(records: &[Record], name: &SystemName) -> Option<Measured> {
     records.iter().rev().find_map(|record| match &record.body {
         Body::Recovery(recovery) if !recovery.beside => {
-            let system = recovery.systems.iter().find(|system| system.system == name.0)?;
-            let all = Duration::try_from_secs_f64(system.rta_seconds?).ok()?;
-            let restore = Duration::try_from_secs_f64(system.restore_seconds).ok()?;
-            Some(Measured { bytes: system.bytes, restore, rest: all.saturating_sub(restore) })
+            shown_by(recovery.systems.iter().find(|system| system.system == name.0)?)
         }
         _ => None,
     })
+}
+
+fn shown_by(system: &state::Check) -> Option<Measured> {
+    let all = Duration::try_from_secs_f64(system.rta_seconds?).ok()?;
+    let restore = Duration::try_from_secs_f64(system.restore_seconds).ok()?;
+    Some(Measured { bytes: system.bytes, restore, rest: all.saturating_sub(restore) })
+}
+
+/// Returns what the last recoveries of all systems, in place and whole, have shown; nothing where there is no state.
+pub(super) fn evidence(state: Option<&State>) -> Evidence {
+    let mut evidence = Evidence::default();
+    for record in state.and_then(|state| state.records().ok()).unwrap_or_default() {
+        let Body::Recovery(recovery) = record.body else { continue };
+        for system in recovery.systems.iter().filter(|_| !recovery.beside) {
+            if let Some(measured) = shown_by(system) {
+                evidence.learn(system.system.as_str().into(), measured);
+            }
+        }
+    }
+    evidence
 }
 
 /// Returns since when it is known that this point is sound in some vault: the beginning of the latest verifications that, taken together, have read all
