@@ -148,7 +148,7 @@ fn page(view: &View, width: usize, charset: Charset, short: bool) -> Vec<Line> {
             page.wrap(Tone::Bad, 0, "It has ended, and not everything is done: releve recover --show names the steps, --resume tries again what failed.");
         }
         (None, _) => {
-            page.wrap(Tone::Bad, 0, "Nobody carries it out: releve recover --resume goes on with it.")
+            page.wrap(Tone::Bad, 0, "Nobody carries it out: releve recover --resume goes on with it.");
         }
         (Some(_), Some(why)) => {
             page.wrap(Tone::Doubtful, 0, &format!("PAUSED: {why}. releve recover --go-on"));
