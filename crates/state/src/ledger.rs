@@ -215,6 +215,8 @@ pub struct Check {
     pub restore_seconds: f64,
     /// Bytes in the point.
     pub bytes: u64,
+    /// Bytes that were written for it: what stood there already took no time. Older records don't tell.
+    pub written: Option<u64>,
     /// Checks that answered well.
     pub checks_passed: u64,
     /// What went wrong.

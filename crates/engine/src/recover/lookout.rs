@@ -18,6 +18,9 @@ const SHOW: Duration = Duration::from_secs(1);
 /// And of the time, noting it takes at most one part in so many: a disk that is busy giving data back has better to do.
 const SHOW_SHARE: u32 = 20;
 
+/// How many deadlines are told of at once: a whole company that will be late is one thing to know.
+const AT_ONCE: usize = 8;
+
 /// The restores that are under way, by the places of their steps.
 #[derive(Default)]
 pub(super) struct Restores(Mutex<BTreeMap<usize, Arc<Progress>>>);
@@ -132,16 +135,24 @@ fn greet(seen: &Seen<'_>, outlook: &Outlook, hands: &Hands<'_>) {
 
 /// Warns of each deadline once before it is missed, and once when it is.
 fn warn(warned: &mut BTreeMap<(u8, String), Verdict>, seen: &Seen<'_>, outlook: &Outlook, hands: &Hands<'_>) {
-    for deadline in outlook.threatened() {
-        let key = deadline.of.key();
-        if warned.get(&key).is_some_and(|said| *said >= deadline.verdict) {
-            continue;
-        }
-        warned.insert(key, deadline.verdict);
-        let proposal = outlook.proposal(seen, &deadline);
+    let mut fresh: Vec<_> = outlook
+        .threatened()
+        .filter(|deadline| warned.get(&deadline.of.key()).is_none_or(|said| *said < deadline.verdict))
+        .collect();
+    fresh.sort_by(|a, b| b.verdict.cmp(&a.verdict).then(a.due.total_cmp(&b.due)));
+    for deadline in &fresh {
+        warned.insert(deadline.of.key(), deadline.verdict);
+    }
+    for deadline in fresh.iter().take(AT_ONCE) {
+        let proposal = outlook.proposal(seen, deadline);
         let proposal = proposal.map_or_else(String::new, |proposal| format!(". {proposal}"));
         let text = format!("warning: {}{proposal}", deadline.text(seen.book, seen.elapsed));
         hands.observer.event(deadline.of.system(), &text);
+    }
+    if let Some(more) = fresh.len().checked_sub(AT_ONCE).filter(|more| *more > 0) {
+        let text =
+            format!("warning: {more} more deadlines are missed or likely to be: releve recover --watch");
+        hands.observer.event(None, &text);
     }
 }
 

@@ -367,6 +367,7 @@ fn record(book: &Runbook, recovered: &Recovered, incidents: &[Incident]) -> stat
                 rpo_seconds: Some(system.rpo_seconds),
                 restore_seconds: system.restore_seconds,
                 bytes: bytes(&system.system),
+                written: Some(system.bytes),
                 checks_passed: system.checks_passed,
                 findings: system.failure.iter().chain(&system.findings).take(100).cloned().collect(),
             })

@@ -58,6 +58,18 @@ fn what_is_in_time_is_not_warned_of() {
 }
 
 #[test]
+fn what_a_recovery_has_shown_is_expected_of_the_next_unless_it_found_everything_in_place() {
+    let world = world("1 hour", "");
+    let recover = || world.run(&["recover", "--yes"]).exits(0).err.contains("all is expected back");
+    // Everything is in its place: that shows how long looking takes.
+    assert!(!recover());
+    std::fs::remove_file(world.data().join("page")).unwrap();
+    assert!(!recover());
+    std::fs::remove_file(world.data().join("page")).unwrap();
+    assert!(recover());
+}
+
+#[test]
 fn who_is_waited_for_is_shown_with_what_to_type_at_80_columns() {
     let ask =
         "Is the new disk in the server, and has somebody looked whether its light is green and not amber?";

@@ -261,13 +261,15 @@ fn shown_by(system: &state::Check) -> Option<Measured> {
     Some(Measured { bytes: system.bytes, restore, rest: all.saturating_sub(restore) })
 }
 
-/// Returns what the last recoveries of all systems, in place and whole, have shown; nothing where there is no state.
+/// Returns what the last recoveries of all systems, in place and whole, have shown; nothing where there is no state. One that found most in its place
+/// shows how long looking takes, not writing.
 pub(super) fn evidence(state: Option<&State>) -> Evidence {
     let mut evidence = Evidence::default();
     for record in state.and_then(|state| state.records().ok()).unwrap_or_default() {
         let Body::Recovery(recovery) = record.body else { continue };
         for system in recovery.systems.iter().filter(|_| !recovery.beside) {
-            if let Some(measured) = shown_by(system) {
+            let has_written = system.written.is_none_or(|written| written >= system.bytes / 2);
+            if let Some(measured) = shown_by(system).filter(|_| has_written) {
                 evidence.learn(system.system.as_str().into(), measured);
             }
         }
