@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// A program and the Debian package that holds it.
-const PROGRAMS: [(&str, &str); 26] = [
+const PROGRAMS: [(&str, &str); 27] = [
     ("restic", "restic"),
     ("sshd", "openssh-server"),
     ("sftp-server", "openssh-sftp-server"),
@@ -32,6 +32,7 @@ const PROGRAMS: [(&str, &str); 26] = [
     ("openssl", "openssl"),
     ("nft", "nftables"),
     ("ip", "iproute2"),
+    ("faketime", "faketime"),
     ("unshare", "util-linux"),
     ("systemctl", "systemd"),
 ];

@@ -134,7 +134,7 @@ fn a_person_releases_them_where_the_plan_says_so_and_nobody_waits_for_that() {
     assert!(world.path("held").exists());
     world.run(&["release", "shop", "--yes"]).exits(0);
     let mut recovery = begin(&world, &["recover", "--yes", "--wait"]);
-    assert!(wait_until(LONG, || said(&world).contains("Look at it")), "{}", said(&world));
+    assert!(wait_until(LONG, || said(&world).contains("to do: Claire: Look at it")), "{}", said(&world));
     let shown = world.run(&["recover", "--show", "--json"]).json();
     let steps = shown["recoveries"][0]["steps"].as_array().unwrap().clone();
     let ask = steps.iter().find(|step| step["what"].as_str().unwrap().starts_with("Look at it")).unwrap();

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::fmt::Write as _;
 use std::process::{Child, Stdio};
 use std::time::Duration;
-use testkit::{MailServer, Manner, pause, wait_until};
+use testkit::{MailServer, Manner, SmallDisk, pause, wait_until};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -283,4 +283,91 @@ fn people_are_told_what_to_do_and_who_comes_after_them_when_they_do_not_answer()
     assert!(recovery.0.try_wait().unwrap().is_none());
     world.run(&["answer", "1", "--by", "claire"]).exits(0);
     assert_eq!(recovery.ends(), 0, "{}", said(&world));
+}
+
+/// A shop that comes back once the file `gate` is there.
+fn behind_a_gate() -> World {
+    world(|world| {
+        let wait = format!("until test -e {}; do sleep 0.1; done", world.path("gate").display());
+        format!("recover.before = [{{ run = [\"sh\", \"-c\", {wait:?}], repeatable = true }}]\n")
+    })
+}
+
+#[test]
+fn a_full_disk_under_the_state_is_said_and_does_not_keep_the_company_down() {
+    let world = behind_a_gate();
+    let disk = SmallDisk::mount(4 << 20);
+    std::fs::rename(world.path("state"), world.path("state-before")).unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(world.path("state-before"))
+        .arg(disk.path().join("state"))
+        .status();
+    assert!(copied.unwrap().success());
+    std::os::unix::fs::symlink(disk.path().join("state"), world.path("state")).unwrap();
+    let mut recovery = UnderWay::begin(&world, &[]);
+    wait_for(&world, "running sh");
+    let full = std::fs::write(disk.path().join("fill"), vec![0; 8 << 20]);
+    assert!(full.is_err(), "the disk has room for everything");
+    std::fs::write(world.path("gate"), "").unwrap();
+    assert_eq!(recovery.ends(), 0, "{}", said(&world));
+    assert!(world.data().join("page").exists());
+    assert!(
+        said(&world).contains("could not be noted, so that a crash now would forget it"),
+        "{}",
+        said(&world)
+    );
+    assert!(said(&world).contains("could not be recorded"), "{}", said(&world));
+    // With room again the next one is as any other.
+    std::fs::remove_file(disk.path().join("fill")).unwrap();
+    std::fs::remove_file(world.data().join("page")).unwrap();
+    world.run(&["recover", "--yes", "--anew"]).exits(0);
+    assert!(world.data().join("page").exists() && steps(&world).is_empty());
+}
+
+/// Lets the wall clock of a command be set by a file, with libfaketime.
+fn with_a_clock(world: &World, command: &mut std::process::Command, shift: &str) {
+    let library = std::fs::read_dir("/usr/lib")
+        .unwrap()
+        .flatten()
+        .map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    let library =
+        library.into_iter().find(|library| library.exists()).expect("libfaketime: cargo xtask setup");
+    std::fs::write(world.path("clock"), shift).unwrap();
+    command
+        .env("LD_PRELOAD", library)
+        .env("FAKETIME_TIMESTAMP_FILE", world.path("clock"))
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .env("DONT_FAKE_MONOTONIC", "1")
+        .env("NO_FAKE_STAT", "1");
+}
+
+#[test]
+fn a_clock_that_jumps_by_an_hour_changes_nothing_of_how_long_it_took() {
+    for jump in ["+1h", "-1h"] {
+        let world = behind_a_gate();
+        let begin = |shift: &str| {
+            let mut command = world.command(&["recover", "--yes", "--json"]);
+            with_a_clock(&world, &mut command, shift);
+            let out = std::fs::File::create(world.path("said")).unwrap();
+            UnderWay(command.stdout(out).stderr(Stdio::null()).spawn().unwrap())
+        };
+        let begun = std::time::Instant::now();
+        let is_under_way = || steps(&world).first().is_some_and(|step| step["is"]["state"] == "begun");
+        // While it runs …
+        let first = begin("+0");
+        assert!(wait_until(LONG, is_under_way));
+        std::fs::write(world.path("clock"), jump).unwrap();
+        pause(Duration::from_secs(1));
+        // … and between two that carry it out.
+        drop(first);
+        let mut second = begin("+0");
+        std::fs::write(world.path("gate"), "").unwrap();
+        assert_eq!(second.ends(), 0, "{jump}: {}", said(&world));
+        let told: Value = serde_json::from_str(&said(&world)).unwrap();
+        let rta = told["recovered"]["systems"][0]["rta_seconds"].as_f64().unwrap();
+        let most = begun.elapsed().as_secs_f64();
+        assert!((1.0..=most).contains(&rta), "{jump}: {rta} of {most}");
+    }
 }
