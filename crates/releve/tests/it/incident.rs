@@ -338,3 +338,33 @@ fn a_recovery_whose_incident_cannot_be_kept_goes_on_and_says_so() {
     assert!(world.data().join("page").exists());
     world.run(&["incident", "open", "--scenario", "attack"]).exits(2).says("releve state rebuild");
 }
+
+#[test]
+fn whoever_watches_sees_what_is_to_be_done_and_how_the_recovery_goes_in_eighty_columns() {
+    let world = world();
+    let gate = world.path("gate");
+    let wait = format!("until test -e {}; do sleep 0.1; done", gate.display());
+    write_plan(&world, &format!("recover.before = [{{ run = [\"sh\", \"-c\", {wait:?}] }}]"));
+    world.run(&["backup"]).exits(0);
+    world.run(&["incident", "watch"]).exits(2).says("no incident is open");
+    let seen =
+        "every file is called something.locked, and so is the share of the accountants, and of the workshop";
+    world.run(&["incident", "open", "--scenario", "attack", "--seen", seen, "--by", "hugo"]).exits(0);
+    let mut recovery = world.start(&["recover", "--yes", "--scenario", "attack"]);
+    let mut watched = String::new();
+    let runs = wait_until(Duration::from_secs(60), || {
+        watched = world.run(&["incident", "watch"]).exits(0).out;
+        watched.contains("until test")
+    });
+    std::fs::write(gate, "").unwrap();
+    let _ = recovery.wait();
+    assert!(runs, "{watched}");
+    assert!(watched.contains("to do now") && watched.contains("Call the provider (claire"), "{watched}");
+    assert!(watched.contains("hugo") && watched.contains("last"), "{watched}");
+    for line in watched.lines() {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    assert_eq!(world.run(&["incident", "watch", "--json"]).exits(0).json()["incident"]["id"], "1");
+    world.run(&["incident", "close", "--learned", "nothing", "--anyway"]);
+    world.run(&["incident", "watch", "1"]).exits(0).says("closed by");
+}

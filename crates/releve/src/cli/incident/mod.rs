@@ -4,6 +4,7 @@ mod enter;
 mod open;
 mod report;
 mod show;
+mod watch;
 
 use crate::session::Session;
 use crate::show::{self as screen, unknown};
@@ -36,6 +37,8 @@ enum Verb {
     Open(open::Options),
     /// Show the open incidents, or one: roles, actions, timeline
     Show(show::Options),
+    /// Watch it: who has to do what, what happened last, and how the recovery goes
+    Watch(watch::Options),
     /// Write something down in the timeline
     Log(enter::Log),
     /// Write down a decision, with its reason
@@ -69,6 +72,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     match &options.verb {
         Verb::Open(options) => open::run(session, options),
         Verb::Show(options) => show::run(session, options),
+        Verb::Watch(options) => watch::run(session, options),
         Verb::Log(options) => enter::log(session, options),
         Verb::Decide(options) => enter::decide(session, options),
         Verb::Assign(options) => enter::assign(session, options),

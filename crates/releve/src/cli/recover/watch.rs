@@ -1,7 +1,7 @@
 //! `releve recover --watch`: how a recovery goes that another process carries out, read from the state alone.
 
-mod frame;
-mod terminal;
+pub(in crate::cli) mod frame;
+pub(in crate::cli) mod terminal;
 
 use crate::session::Session;
 use crate::show;
@@ -160,6 +160,23 @@ pub(in crate::cli) fn watch(session: &Session, systems: &[SystemName]) -> Outcom
         Some(results) if results.iter().all(|result| result.rta_seconds.is_some()) => Exit::Done,
         _ => Exit::Failed,
     })
+}
+
+/// Returns what is seen of the recovery of one of these systems that somebody carries out, if there is one.
+pub(in crate::cli) fn part(
+    session: &Session,
+    state: &State,
+    systems: &[SystemName],
+    (width, height): (usize, usize),
+    charset: Charset,
+) -> engine::Result<Option<Vec<frame::Line>>> {
+    let Some(run) = find(session, state, systems)? else { return Ok(None) };
+    if carried_out_by(state, &run, &session.run_holder())?.is_none() {
+        return Ok(None);
+    }
+    let evidence = super::super::status::evidence(Some(state));
+    // It may end in this instant.
+    Ok(see(session, state, &run, &evidence).ok().map(|view| lines(&view, width, height, charset)))
 }
 
 /// Returns the recovery to watch: the newest that somebody carries out; or else that was left, or has ended with something undone.

@@ -15,14 +15,14 @@ const WHAT: usize = 120;
 
 /// A line, and how it is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Line {
-    pub(super) text: String,
-    pub(super) tone: Tone,
+pub(in crate::cli) struct Line {
+    pub(in crate::cli) text: String,
+    pub(in crate::cli) tone: Tone,
 }
 
 /// How a line is meant. What it says doesn't depend on it: not everybody sees colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Tone {
+pub(in crate::cli) enum Tone {
     Plain,
     Good,
     Doubtful,
@@ -31,14 +31,14 @@ pub(super) enum Tone {
 
 /// The letters that a terminal can show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Charset {
+pub(in crate::cli) enum Charset {
     Ascii,
     Unicode,
 }
 
 impl Charset {
     /// Returns what the locale promises.
-    pub(super) fn of_locale(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub(in crate::cli) fn of_locale(variable: &dyn Fn(&str) -> Option<String>) -> Self {
         let said =
             ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| variable(name).filter(|v| !v.is_empty()));
         let said = said.unwrap_or_default().to_lowercase();
@@ -76,21 +76,27 @@ impl Charset {
 }
 
 /// Writes lines that fit.
-struct Page {
+pub(in crate::cli) struct Page {
     width: usize,
     charset: Charset,
-    lines: Vec<Line>,
+    pub(in crate::cli) lines: Vec<Line>,
 }
 
 impl Page {
-    fn put(&mut self, tone: Tone, text: &str) {
+    /// Returns an empty page.
+    pub(in crate::cli) const fn new(width: usize, charset: Charset) -> Self {
+        Self { width, charset, lines: Vec::new() }
+    }
+
+    /// Writes a line, as much of it as fits.
+    pub(in crate::cli) fn put(&mut self, tone: Tone, text: &str) {
         let text = self.charset.fit(text);
         let text = truncate_str(text.trim_end(), self.width, "...").into_owned();
         self.lines.push(Line { text, tone });
     }
 
     /// Writes a text over as many lines as it takes, all behind so many columns.
-    fn wrap(&mut self, tone: Tone, indent: usize, text: &str) {
+    pub(in crate::cli) fn wrap(&mut self, tone: Tone, indent: usize, text: &str) {
         self.hang(tone, indent, "", text);
     }
 

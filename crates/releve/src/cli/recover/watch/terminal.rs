@@ -6,12 +6,12 @@ use std::fmt::Write as _;
 use std::io::IsTerminal;
 
 /// Columns where nobody says how many there are.
-pub(super) const WIDTH: usize = 80;
+pub(in crate::cli) const WIDTH: usize = 80;
 /// Rows where nobody says how many there are.
 const HEIGHT: usize = 24;
 
 /// A terminal, and what stands on it.
-pub(super) struct Terminal {
+pub(in crate::cli) struct Terminal {
     term: Term,
     colour: bool,
     drawn: Vec<Line>,
@@ -19,7 +19,7 @@ pub(super) struct Terminal {
 
 impl Terminal {
     /// Returns the terminal that the output goes to; `None` if it goes elsewhere, or to one that can't move its cursor.
-    pub(super) fn here() -> Option<Self> {
+    pub(in crate::cli) fn here() -> Option<Self> {
         let term = std::env::var("TERM").unwrap_or_default();
         if !std::io::stdout().is_terminal() || term.is_empty() || term == "dumb" {
             return None;
@@ -29,14 +29,14 @@ impl Terminal {
     }
 
     /// Returns how many columns and rows a frame may take: the last column is left free, since some terminals go on to the next line there.
-    pub(super) fn size(&self) -> (usize, usize) {
+    pub(in crate::cli) fn size(&self) -> (usize, usize) {
         let (rows, columns) =
             self.term.size_checked().map_or((HEIGHT, WIDTH), |(rows, columns)| (rows.into(), columns.into()));
         (columns.saturating_sub(1).max(20), rows.saturating_sub(1).max(4))
     }
 
     /// Draws a frame.
-    pub(super) fn draw(&mut self, frame: &[Line]) {
+    pub(in crate::cli) fn draw(&mut self, frame: &[Line]) {
         // A terminal that went away is nobody's to watch; the recovery goes on.
         let _ = self.term.write_str(&change(&self.drawn, frame, self.colour));
         self.drawn = frame.to_vec();
