@@ -491,5 +491,53 @@ mod tests {
                 prop_assert!(times >= 1 && (step.kind.is_repeatable() || times <= allowed), "{at}: {times}");
             }
         }
+
+        /// Any graph, any failures, whenever a person says to try again while the rest goes on: no step begins before its needs, all are done in the end,
+        /// and each once more than it failed.
+        #[test]
+        fn whenever_a_person_says_to_try_again_nothing_is_forgotten_and_nothing_done_twice(
+            edges in proptest::collection::vec((0usize..14, 0usize..14), 0..40),
+            fails in proptest::collection::btree_map(0usize..14, 1usize..3, 0..5),
+            anyway in proptest::collection::btree_set(0usize..14, 0..3),
+            when in proptest::collection::vec(any::<bool>(), 64),
+        ) {
+            let steps: Vec<Step> = (0..14).map(|at| {
+                let after: BTreeSet<usize> = edges.iter().filter(|(a, b)| *a == at && b < a).map(|(_, b)| *b).collect();
+                Step { anyway: anyway.contains(&at), ..step(at, after.into_iter().collect(), StepKind::Restore) }
+            }).collect();
+            let book = book(steps);
+            let mut course = Course::new(&book, Vec::new());
+            let (mut running, mut effects) = (Vec::new(), BTreeMap::<usize, usize>::new());
+            let mut when = when.into_iter().cycle();
+            // More rounds than any order of events takes.
+            for _ in 0..1_000 {
+                while let Some(at) = begin(&mut course) {
+                    for before in &book.steps[at].after {
+                        let is_over = course.is_settled(*before) || book.steps[at].anyway && matches!(course.states()[*before], StepState::Failed { .. });
+                        prop_assert!(is_over, "{at} began before {before}");
+                    }
+                    prop_assert!(!running.contains(&at), "{at} runs twice");
+                    running.push(at);
+                }
+                let failed = (0..14).find(|at| matches!(course.states()[*at], StepState::Failed { .. }) && !course.drawn.contains(at));
+                match failed {
+                    Some(at) if running.is_empty() || when.next() == Some(true) => course.hear(at, &Verdict::Again, 1.0).unwrap(),
+                    _ => {
+                        if running.is_empty() {
+                            break;
+                        }
+                        let at = running.remove(0);
+                        let times = effects.entry(at).or_default();
+                        *times += 1;
+                        let failed = fails.get(&at).is_some_and(|fails| *times <= *fails);
+                        course.end(at, if failed { StepState::Failed { why: "again".into() } } else { DONE });
+                    }
+                }
+            }
+            prop_assert!(course.states().iter().all(|state| *state == DONE), "{:?}", course.states());
+            for at in 0..14 {
+                prop_assert_eq!(effects.get(&at).copied(), Some(1 + fails.get(&at).copied().unwrap_or(0)), "{}", at);
+            }
+        }
     }
 }
