@@ -125,12 +125,6 @@ pub(super) const BUILT_IN: &[Template] = &[
             ),
         ],
         after: &[
-            first(
-                Lead,
-                DAY,
-                "Find how they came in, and close it, before anything gets its network back",
-                "Trouvez par où ils sont entrés, et fermez, avant de rendre le réseau à quoi que ce soit",
-            ),
             ROTATE,
             beside(
                 Lead,
@@ -139,6 +133,13 @@ pub(super) const BUILT_IN: &[Template] = &[
                 "Déclarez-le : police, assureur, et la CNIL sous 72 heures",
             ),
             COMPARE,
+            // Last: what stands behind it would wait for it.
+            first(
+                Lead,
+                DAY,
+                "Find how they came in, and close it, before anything gets its network back",
+                "Trouvez par où ils sont entrés, et fermez, avant de rendre le réseau à quoi que ce soit",
+            ),
         ],
         approvals: 0,
     },

@@ -45,7 +45,6 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 let mut document = document(one);
                 if let Some(fields) = document.as_object_mut() {
                     fields.insert("text".into(), text.into());
-                    fields.insert("scenario".into(), json!(one.scenario));
                 }
                 show::print_json(&document);
             } else {
