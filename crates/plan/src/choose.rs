@@ -18,6 +18,8 @@ pub enum Wanted {
     LastClean,
     /// The newest complete one that was begun before this instant.
     Before(Timestamp),
+    /// The newest complete one before an instant that must be named on the day.
+    BeforeNamed,
     /// This one: an id or its beginning.
     Id(String),
     /// The newest complete one, rolled forward by the system's log up to here.
@@ -69,6 +71,7 @@ impl FromStr for Wanted {
             "latest" => Ok(Self::Latest),
             "last verified" => Ok(Self::LastVerified),
             "last clean" => Ok(Self::LastClean),
+            "before" => Ok(Self::BeforeNamed),
             _ if text.starts_with("position ")
                 || text.starts_with("name ")
                 || text.starts_with("transaction ") =>
@@ -86,7 +89,9 @@ impl FromStr for Wanted {
                 Some(None) => {
                     Err(format!("`{text}` names no instant: write before 2026-11-23T12:00:00+01:00"))
                 }
-                None => Err(format!("`{text}` is none of latest, last verified, last clean, before TIME")),
+                None => {
+                    Err(format!("`{text}` is none of latest, last verified, last clean, before, before TIME"))
+                }
             },
         }
     }
@@ -103,6 +108,7 @@ impl fmt::Display for Wanted {
             Self::Latest => f.write_str("latest"),
             Self::LastVerified => f.write_str("last verified"),
             Self::LastClean => f.write_str("last clean"),
+            Self::BeforeNamed => f.write_str("before"),
             Self::Before(time) => write!(f, "before {time}"),
             Self::Id(id) => write!(f, "point {id}"),
             Self::Until(until) => write!(f, "{until}"),
@@ -269,6 +275,8 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
     let mut reasons = Vec::new();
     let candidates: Vec<&Facts> = match wanted {
         Wanted::Latest | Wanted::Until(_) => points.clone(),
+        // It isn't named here: none is guessed.
+        Wanted::BeforeNamed => Vec::new(),
         Wanted::LastVerified => points.iter().copied().filter(|point| point.verified.is_some()).collect(),
         Wanted::Before(time) => points.iter().copied().filter(|point| point.time < *time).collect(),
         Wanted::LastClean => match first_sign(&points) {
@@ -302,13 +310,16 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
             Wanted::LastVerified => format!("none of the {count} points was verified yet: releve verify"),
             Wanted::LastClean => format!("every point shows signs of tampering ({})", reasons.join("; ")),
             Wanted::Before(time) => format!("none of the {count} points is from before {time}"),
+            Wanted::BeforeNamed => "which point depends on when it happened: say --before TIME".into(),
             _ => format!("none of the {count} points fits"),
         }));
     };
     reasons.insert(
         0,
         match wanted {
-            Wanted::Latest | Wanted::Until(_) | Wanted::Id(_) => "the newest complete point".into(),
+            Wanted::Latest | Wanted::Until(_) | Wanted::Id(_) | Wanted::BeforeNamed => {
+                "the newest complete point".into()
+            }
             Wanted::LastVerified => "the newest complete point that was verified".into(),
             Wanted::LastClean => "the newest complete point that shows no sign of tampering".into(),
             Wanted::Before(time) => format!("the newest complete point from before {time}"),

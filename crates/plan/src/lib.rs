@@ -31,6 +31,7 @@ mod read;
 mod reader;
 mod room;
 mod runbook;
+pub mod scenarios;
 pub mod schedule;
 mod schema;
 

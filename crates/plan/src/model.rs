@@ -405,8 +405,20 @@ pub struct Scenario {
     pub approvals: u32,
 }
 
-/// The causes that a scenario can name.
-pub const CAUSES: [&str; 5] = ["hardware failure", "human error", "cyberattack", "software bug", "site loss"];
+/// The causes that a scenario can name. The first five have a scenario that is built in.
+pub const CAUSES: [&str; 8] = [
+    "hardware failure",
+    "human error",
+    CYBERATTACK,
+    "software bug",
+    "site loss",
+    "supplier failure",
+    "staff absence",
+    "power loss",
+];
+
+/// The cause after which nothing that stands there is believed.
+pub const CYBERATTACK: &str = "cyberattack";
 
 /// A rehearsal.
 #[derive(Debug, Clone, Serialize, Deserialize, Default)]

@@ -72,7 +72,8 @@ const KEEP: &str = "keep";
 #[must_use]
 pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
     let plan = input.plan;
-    let scenario = input.scenario.as_ref().and_then(|name| plan.scenarios.get(name));
+    let scenario = input.scenario.as_ref().and_then(|name| plan.scenario(name));
+    let scenario = scenario.as_deref();
     let wanted =
         input.wanted.clone().or_else(|| scenario.map(|s| s.restore_point.clone())).unwrap_or_default();
     let selected: Vec<SystemName> =
@@ -289,7 +290,7 @@ fn aim(wanted: &Wanted) -> Option<Until> {
         Wanted::Latest => Some(Until::Newest),
         Wanted::Before(time) => Some(Until::Time(*time)),
         Wanted::Until(until) => Some(until.clone()),
-        Wanted::LastVerified | Wanted::LastClean | Wanted::Id(_) => None,
+        Wanted::LastVerified | Wanted::LastClean | Wanted::BeforeNamed | Wanted::Id(_) => None,
     }
 }
 

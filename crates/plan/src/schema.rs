@@ -326,7 +326,11 @@ const VERIFY: &[Key] = &[
 ];
 const SCENARIO: &[Key] = &[
     must("cause", Word(&crate::CAUSES), "What happened."),
-    key("restore_point", RestorePoint, "latest (unless said), last verified, last clean, or before TIME."),
+    key(
+        "restore_point",
+        RestorePoint,
+        "latest (unless said), last verified, last clean, before TIME, or before: the instant is named on the day.",
+    ),
     key("isolate", Texts, "Hosts that are cut off the network first."),
     key("before", List(STEP), "Steps before everything else, one after the other."),
     key("after", List(STEP), "Steps after everything else, one after the other."),
@@ -452,7 +456,7 @@ fn shape(shape: Shape) -> Value {
         }
         Word(words) => json!({ "enum": words }),
         RestorePoint => {
-            json!({ "type": "string", "pattern": "^(latest|last verified|last clean|before .+)$" })
+            json!({ "type": "string", "pattern": "^(latest|last verified|last clean|before( .+)?)$" })
         }
         Table(keys) => table(keys),
         Named(keys) => json!({ "type": "object", "additionalProperties": table(keys) }),

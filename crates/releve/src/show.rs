@@ -28,7 +28,7 @@ pub(crate) fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'
     let near = near.map_or_else(String::new, |near| format!("did you mean `{near}`? "));
     let known: Vec<_> = known.collect();
     let help =
-        format!("{near}the plan has: {}", if known.is_empty() { "none".into() } else { known.join(", ") });
+        format!("{near}there are: {}", if known.is_empty() { "none".into() } else { known.join(", ") });
     error(&Error::new(format!("there is no {what} `{name}`")).help(help));
     Failure::Said(Exit::Usage)
 }

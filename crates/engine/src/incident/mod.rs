@@ -72,7 +72,7 @@ pub fn opening(plan: &Plan, scenario: Option<&ScenarioName>, systems: &[SystemNa
 
 /// Returns what a scenario asks of people, in the words that the steps of its recovery have, so that what is confirmed there is done here.
 fn actions(plan: &Plan, scenario: Option<&ScenarioName>) -> Vec<state::Action> {
-    let Some(scenario) = scenario.and_then(|name| plan.scenarios.get(name)) else { return Vec::new() };
+    let Some(scenario) = scenario.and_then(|name| plan.scenario(name)) else { return Vec::new() };
     let isolate = scenario.isolate.iter().map(|host| state::Action {
         what: StepKind::Isolate(host.clone()).to_string(),
         ..state::Action::default()

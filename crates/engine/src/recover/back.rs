@@ -34,8 +34,8 @@ pub(crate) fn put_back(
     let to = book.to.as_ref().map(PathBuf::from);
     let source = source_of(hands.plan, system, hands.secrets)?;
     // Who broke in may have given his files the size and the time of ours.
-    let scenario = book.scenario.as_ref().and_then(|name| hands.plan.scenarios.get(name));
-    let attacked = scenario.is_some_and(|scenario| scenario.cause == "cyberattack");
+    let scenario = book.scenario.as_ref().and_then(|name| hands.plan.scenario(name));
+    let attacked = scenario.is_some_and(|scenario| scenario.cause == plan::CYBERATTACK);
     progress.expect(entry.choice.point.files, entry.choice.point.bytes);
     let what = match kind {
         StepKind::First => "what comes first of ",

@@ -135,6 +135,12 @@ impl Checker<'_, '_> {
         }
     }
 
+    /// Checks that a scenario is the plan's own, or built in.
+    fn names_scenario(&mut self, path: &str, name: &str) {
+        let known = self.plan.scenario_names().into_iter().map(|name| (name, ())).collect();
+        self.refers(path, SCENARIO, name, &known);
+    }
+
     fn keep(&mut self) {
         let plan = self.plan;
         let own = plan
@@ -180,7 +186,7 @@ impl Checker<'_, '_> {
         let plan = self.plan;
         for (name, drill) in &plan.drills {
             let path = format!("drills.{name}");
-            self.refers(&format!("{path}.scenario"), SCENARIO, &drill.scenario.0, &plan.scenarios);
+            self.names_scenario(&format!("{path}.scenario"), &drill.scenario.0);
             for (at, system) in drill.systems.iter().enumerate() {
                 self.refers(&format!("{path}.systems.{at}"), SYSTEM, &system.0, &plan.systems);
             }

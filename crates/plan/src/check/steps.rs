@@ -1,6 +1,6 @@
 //! The steps that the plan writes out: each says one thing, names what there is, and asks before it depends on an answer.
 
-use super::{Checker, HOST, PERSON, SCENARIO};
+use super::{Checker, HOST, PERSON};
 use crate::model::*;
 use crate::notes::nearest;
 use std::collections::BTreeMap;
@@ -167,10 +167,9 @@ impl Checker<'_, '_> {
     }
 
     fn when(&mut self, path: &str, when: &When, asked: &Asked<'_>) {
-        let plan = self.plan;
         let path = format!("{path}.when");
         for (at, scenario) in when.scenarios.iter().enumerate() {
-            self.refers(&format!("{path}.scenarios.{at}"), SCENARIO, scenario, &plan.scenarios);
+            self.names_scenario(&format!("{path}.scenarios.{at}"), scenario);
         }
         for (at, cause) in when.causes.iter().enumerate() {
             if !CAUSES.contains(&cause.as_str()) {

@@ -18,6 +18,7 @@ mod recover;
 mod release;
 mod repair;
 mod restore;
+mod scenarios;
 mod state;
 mod status;
 mod sync;
@@ -76,6 +77,8 @@ enum Verb {
     Restore(restore::Options),
     /// Bring systems back after a crash: restore, start, check, in the right order
     Recover(recover::Options),
+    /// List the scenarios, those of the plan and those that ship, and write them out for the plan
+    Scenarios(scenarios::Options),
     /// Say that what a step of the recovery asks for is done, or decided
     Answer(answer::Options),
     /// Handle a crash: who leads, who does what, what happened, what was decided and why
@@ -157,6 +160,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
                 Verb::Points(options) => points::run(&session, &options),
                 Verb::Restore(options) => restore::run(&session, &options),
                 Verb::Recover(options) => recover::run(&session, &options),
+                Verb::Scenarios(options) => scenarios::run(&session, &options),
                 Verb::Incident(options) => incident::run(&session, &options),
                 Verb::Verify(options) => verify::run(&session, &options),
                 Verb::Repair(options) => repair::run(&session, &options),

@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 pub(super) struct Options {
     /// The systems; all of them unless named
     systems: Vec<String>,
-    /// What happened: a scenario of the plan. It chooses the restore point and says what people do
+    /// What happened: a scenario of the plan, or one that is built in (`releve scenarios`). It chooses the restore point and says what people do
     #[arg(long, value_name = "S")]
     scenario: Option<String>,
     /// Restore below this folder instead of in place; nothing is stopped, started or checked
@@ -98,6 +98,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         Some(state) => open::find(session, state, options, &wish)?,
         None => None,
     };
+    if left.is_none() {
+        needs_a_time(session, &wish)?;
+    }
     let vaults = session.open_all(Absent::Refuse, None);
     let survey = survey(&vaults);
     let (mut open, book, before) = match left {
@@ -164,7 +167,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         notifier: notifier.as_ref(),
         patient: options.wait || !options.yes,
     };
-    let hold = Hold::take(state.as_ref().filter(|_| options.to.is_none()), scenario_cause(session, options));
+    let hold = Hold::take(kept, is_attack(session, scenario.as_ref()));
     let recovered = carry_out(&book, &hands, before)?;
     if let Some(open) = open {
         open::settle(open, &screen, &recovered);
@@ -259,13 +262,13 @@ struct Hold<'a> {
 }
 
 impl<'a> Hold<'a> {
-    fn take(state: Option<&'a State>, cause: Option<&str>) -> Self {
+    fn take(state: Option<&'a State>, is_attack: bool) -> Self {
         let who = format!("recovery/{}", std::process::id());
         // A recovery goes on without: only removals are at stake, and they ask the same state.
         let taken = state.filter(|state| {
             state.hold(&who, "a recovery is under way, or was after an attack", Timestamp::now()).is_ok()
         });
-        Self { state: taken, who, is_attack: cause == Some("cyberattack") }
+        Self { state: taken, who, is_attack }
     }
 
     /// After an attack a person says when it is over, and after a failure too.
@@ -291,18 +294,44 @@ fn say_held(session: &Session, screen: &Screen) {
     }
 }
 
-fn scenario_cause<'a>(session: &'a Session, options: &Options) -> Option<&'a str> {
-    let scenario = session.plan.scenarios.get(options.scenario.as_deref()?)?;
-    Some(&scenario.cause)
+/// Returns whether what happened was an attack.
+fn is_attack(session: &Session, scenario: Option<&ScenarioName>) -> bool {
+    scenario
+        .and_then(|name| session.plan.scenario(name))
+        .is_some_and(|scenario| scenario.cause == plan::CYBERATTACK)
 }
 
-/// Returns the scenario of this name; one that the plan doesn't have is wrong usage.
+/// Returns the scenario of this name; one that the plan doesn't have and that isn't built in is wrong usage.
 pub(super) fn scenario(session: &Session, named: Option<&str>) -> Result<Option<ScenarioName>, Failure> {
     let Some(named) = named else { return Ok(None) };
-    if session.plan.scenarios.contains_key(named) {
+    let known = session.plan.scenario_names();
+    if known.contains(named) {
         return Ok(Some(named.into()));
     }
-    Err(show::unknown("scenario", named, session.plan.scenarios.keys().map(|name| name.0.as_str())))
+    if super::scenarios::is_template(session, named) {
+        let help = format!("paste it into the plan and fill it in: releve scenarios show {named}");
+        show::error(
+            &Error::new(format!("`{named}` is a template, which the plan doesn't have yet")).help(help),
+        );
+        return Err(Failure::Said(Exit::Usage));
+    }
+    Err(show::unknown("scenario", named, known.iter().map(|name| name.0.as_str())))
+}
+
+/// Refuses to guess when it happened: the newest point may have the mistake in it, and an older one loses more than need be.
+fn needs_a_time(session: &Session, wish: &Wish) -> Result<(), Failure> {
+    let scenario = wish.scenario.as_ref().filter(|_| wish.wanted.is_none());
+    let Some((name, scenario)) = scenario.and_then(|name| Some((name, session.plan.scenario(name)?))) else {
+        return Ok(());
+    };
+    if !plan::scenarios::asks_for_a_time(&scenario) {
+        return Ok(());
+    }
+    show::error(
+        &Error::new(format!("`{name}` needs to know when it happened: what was there just before comes back"))
+            .help("say --before 2026-11-23T12:00+01:00; releve points shows what there is. --point latest takes the newest, with what is wrong in it"),
+    );
+    Err(Failure::Said(Exit::Usage))
 }
 
 /// Looks at the place where a system comes back: what stands there, and what room there is.

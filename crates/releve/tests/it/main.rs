@@ -10,6 +10,7 @@
 
 mod agent;
 mod cli;
+mod company;
 mod demo;
 mod excerpt;
 mod faults;

@@ -27,7 +27,7 @@ use std::collections::BTreeSet;
 pub(super) struct Options {
     /// The systems that it is about; all of them unless named
     systems: Vec<String>,
-    /// What happened: a scenario of the plan
+    /// What happened: a scenario of the plan, or one that is built in (`releve scenarios`)
     #[arg(long, value_name = "S")]
     scenario: String,
     /// What was seen

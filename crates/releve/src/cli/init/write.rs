@@ -72,6 +72,7 @@ const SCENARIOS: &str = r#"
 #
 # releve recover --scenario NAME --dry-run    shows what would be done, and does nothing.
 # Rehearse: releve recover --to an empty folder.
+# releve scenarios    lists what ships besides (a supplier fails, nobody may enter, the power is gone, …), to be pasted here.
 
 # A dead disk or power supply: rebuild on other hardware from the newest point.
 [scenarios.hardware]
