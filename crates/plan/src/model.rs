@@ -472,6 +472,13 @@ impl Plan {
         policies.filter(|policy| policy.vaults.contains(vault)).map(|policy| policy.every).min()
     }
 
+    /// Returns whether a recovery on a machine cuts a host off by itself: it is that machine, and the plan says who reaches it all the same.
+    #[must_use]
+    pub fn cuts_off(&self, host: &HostName, machine: &str) -> bool {
+        let is_reached = self.hosts.get(host).is_some_and(|host| !host.management.is_empty());
+        is_reached && self.machine_name(host) == machine
+    }
+
     /// Returns what a host's machine calls itself.
     #[must_use]
     pub fn machine_name<'a>(&'a self, host: &'a HostName) -> &'a str {

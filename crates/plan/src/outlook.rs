@@ -306,13 +306,22 @@ impl Seen<'_> {
         match (estimate, by_estimate) {
             (Some(_), Some(left)) if left > 0.0 => (left, true),
             // People are late or not; that is told with the people.
-            (Some(estimate), _) if !step.kind.is_for_people() => {
+            (Some(estimate), _) if !self.is_for_people(step) => {
                 let why = Why::Outlasts { ran, usual: estimate.seconds, basis: estimate.basis };
                 slow.push(Slow { step: at, why });
                 (0.0, false)
             }
             _ => (0.0, false),
         }
+    }
+
+    /// Returns whether a person does a step, and not the recovery by itself.
+    fn is_for_people(&self, step: &Step) -> bool {
+        let by_itself = match &step.kind {
+            StepKind::Isolate(host) | StepKind::Release(host) => self.plan.cuts_off(host, &self.book.machine),
+            _ => false,
+        };
+        step.kind.is_for_people() && !by_itself
     }
 
     /// Returns whether a step won't be done after what was answered.
@@ -335,7 +344,7 @@ impl Seen<'_> {
         end: &End,
         begin: End,
     ) -> Option<(Option<Awaited>, Option<Deadline>)> {
-        if !step.kind.is_for_people() || self.is_unneeded(step) {
+        if !self.is_for_people(step) || self.is_unneeded(step) {
             return None;
         }
         let since = match self.states.get(at).unwrap_or(&StepState::Waiting) {

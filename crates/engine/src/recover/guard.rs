@@ -9,7 +9,8 @@ use plan::{Hold, Host, HostName, SystemName};
 impl AtWork<'_> {
     /// Cuts a host off the network: this machine by itself, where the plan says who gets through all the same; any other, a person does.
     pub(super) fn isolate(&self, host: &HostName) -> Result<Told> {
-        let Some(own) = self.own(host).filter(|own| !own.management.is_empty()) else {
+        let cuts_off = self.hands.plan.cuts_off(host, &self.book.machine);
+        let Some(own) = self.own(host).filter(|_| cuts_off) else {
             return self.ask(&self.step.kind.to_string(), None, None, &[]);
         };
         let rules = Rules {
