@@ -84,7 +84,9 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
             note(&std::mem::take(&mut notes));
             for at in begun {
                 let Some(step) = book.steps.get(at) else { continue };
-                let down = down(book, course.states());
+                // Who is told something is not told by what is down; nobody else asks, and of thousands of steps it is a long list.
+                let tells = step.kind.is_for_people() || matches!(step.kind, StepKind::Notify { .. });
+                let down = if tells { down(book, course.states()) } else { BTreeSet::new() };
                 let (talk, restores) = (&talk, &restores);
                 let at_work = step::AtWork { at, step, book, hands, talk, restores, down, started };
                 let done = done.clone();
