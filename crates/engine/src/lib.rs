@@ -47,10 +47,13 @@ pub struct Question<'a> {
     pub names: &'a [PersonName],
 }
 
+/// Answers that something isn't done, and won't be for now: it goes on without.
+pub const NOT_DONE: &str = "not done";
+
 /// What a person has answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// One of the answers; empty where there are none to choose from.
+    /// One of the answers; where there are none to choose from, empty for done and [`NOT_DONE`] for what isn't.
     pub answer: String,
     /// Who.
     pub by: Option<PersonName>,

@@ -122,6 +122,8 @@ pub struct Recovered {
     pub unconfirmed: Vec<String>,
     /// Steps of no system that failed or were skipped, and why.
     pub failed: Vec<String>,
+    /// What steps of no system could not do as they should.
+    pub findings: Vec<String>,
     /// Why it was ended before its end, if it was.
     pub aborted: Option<String>,
     /// Steps are left: a person must say what became of one.
@@ -174,7 +176,10 @@ impl Recovered {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         let is_whole = |system: &SystemRecovered| system.failure.is_none() && system.findings.is_empty();
-        self.failed.is_empty() && self.aborted.is_none() && self.systems.iter().all(is_whole)
+        self.failed.is_empty()
+            && self.findings.is_empty()
+            && self.aborted.is_none()
+            && self.systems.iter().all(is_whole)
     }
 
     /// Returns whether no system is back.

@@ -1,7 +1,7 @@
 //! What people see: errors, tables, bars, sizes and times.
 
 use crate::{Exit, Failure};
-use engine::{Error, Observer, Question, Reply};
+use engine::{Error, NOT_DONE, Observer, Question, Reply};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{Timestamp, tz::TimeZone};
 use plan::{Diagnostic, Severity, SystemName};
@@ -189,6 +189,7 @@ impl Observer for Screen {
             return None;
         }
         // One question at a time, so that an answer belongs to the one above it.
+        let mut waited = false;
         let _turn = loop {
             match self.terminal.try_lock() {
                 Ok(turn) => break turn,
@@ -196,20 +197,26 @@ impl Observer for Screen {
                 Err(TryLockError::WouldBlock) if settled() => return None,
                 Err(TryLockError::WouldBlock) => std::thread::park_timeout(ASK_PAUSE),
             }
+            waited = true;
         };
+        if waited {
+            self.line(&format!("           {}", question.text));
+        }
         let mut by = None;
         if !question.names.is_empty() {
             let names: Vec<_> = question.names.iter().map(|name| name.0.as_str()).collect();
-            self.line(&format!("           {}", question.text.lines().last().unwrap_or_default()));
-            let name = prompt(&format!("           your name in the plan ({}):", names.join(", ")), settled)?;
-            by = Some(question.names.iter().find(|known| known.0 == name)?.clone());
+            let asked = format!("           your name in the plan ({}):", names.join(", "));
+            by = Some(choose(&asked, settled, |said| {
+                question.names.iter().find(|known| known.0 == said).cloned()
+            })?);
         }
         let answer = if question.answers.is_empty() {
-            let said = prompt(&format!("           {} done? [y/N]", question.text), settled)?;
-            is_yes(&said).then(String::new)?
+            let said = prompt("           done? [y/N]", settled)?;
+            if is_yes(&said) { String::new() } else { NOT_DONE.to_owned() }
         } else {
-            let said = prompt(&format!("           {}?", question.answers.join(" or ")), settled)?;
-            question.answers.iter().find(|answer| answer.to_lowercase() == said.to_lowercase())?.clone()
+            choose(&format!("           {}?", question.answers.join(" or ")), settled, |said| {
+                question.answers.iter().find(|answer| answer.to_lowercase() == said.to_lowercase()).cloned()
+            })?
         };
         Some(Reply { answer, by })
     }
@@ -226,6 +233,15 @@ pub(crate) fn confirm(question: &str) -> bool {
 
 fn is_yes(answer: &str) -> bool {
     matches!(answer.to_lowercase().as_str(), "y" | "yes" | "o" | "oui")
+}
+
+/// Asks until what a person types is something; `None` where nobody is there any more, or it is settled elsewhere.
+fn choose<T>(question: &str, settled: &dyn Fn() -> bool, find: impl Fn(&str) -> Option<T>) -> Option<T> {
+    loop {
+        if let Some(found) = find(&prompt(question, settled)?) {
+            return Some(found);
+        }
+    }
 }
 
 /// Returns what a person types behind a question; `None` where nobody is there any more, or it is settled elsewhere.

@@ -210,6 +210,7 @@ impl Recovered {
             systems: book.systems.iter().map(SystemRecovered::new).collect(),
             unconfirmed: Vec::new(),
             failed: Vec::new(),
+            findings: Vec::new(),
             aborted: None,
             is_open: false,
         }
@@ -220,7 +221,7 @@ impl Recovered {
         if let Some(entry) = self.systems.iter_mut().find(|entry| Some(&entry.system) == system) {
             entry.take(told);
         } else {
-            self.failed.extend(told.notes);
+            self.findings.extend(told.notes);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::Told;
 use super::step::AtWork;
 use crate::notify::{News, Words};
-use crate::{Error, Question, Reply, Result, blast};
+use crate::{Error, NOT_DONE, Question, Reply, Result, blast};
 use jiff::SignedDuration;
 use plan::{Period, PersonName};
 use std::cell::Cell;
@@ -41,11 +41,13 @@ impl AtWork<'_> {
         };
         let question = Question { text: &said, answers, names: &[] };
         let here = self.hands.observer.ask(&question, &settled).filter(is_fit);
+        let is_declined = here.as_ref().is_some_and(|reply| answers.is_empty() && reply.answer == NOT_DONE);
+        let here = here.filter(|_| !is_declined);
         if let Some(reply) = &here {
             self.talk.note_answer(self.at, reply);
         }
         // Nobody is here: where others may answer, they are waited for.
-        while here.is_none() && self.hands.patient && self.talk.hears() && !settled() {
+        while here.is_none() && !is_declined && self.hands.patient && self.talk.hears() && !settled() {
             std::thread::park_timeout(PAUSE);
         }
         let reply = here.or_else(answered);

@@ -27,7 +27,7 @@ fn plan(folder: &Path) -> Plan {
         format!(
             "[systems.{name}]\nhost = \"{HOST}\"\nrto = \"1 hour\"\nrpo = \"1 hour\"\nneeds = [{needs}]\nsource.files = {{ paths = [{data:?}] }}\n\
              recover.stop = {{ command = [\"true\"] }}\nrecover.start = {{ command = [\"sh\", \"-c\", \"echo {name} >> {log}\"] }}\n\
-             check = [{{ file = \"{data}/content\" }}]\n"
+             recover.after = [{{ run = [\"sh\", \"-c\", \"echo after-{name} >> {log}\"] }}]\ncheck = [{{ file = \"{data}/content\" }}]\n"
         )
     };
     let text = format!(
@@ -169,7 +169,9 @@ fn recover(folder: &Path, at: Option<(usize, bool)>) {
             for step in 0..left.book.steps.len() {
                 if left.before.states[step] == StepState::Doubt {
                     let system = &left.book.steps[step].system.as_ref().unwrap().0;
-                    let is_done = starts(folder).contains(system);
+                    let is_run = matches!(left.book.steps[step].kind, plan::StepKind::Run(_));
+                    let left_behind = if is_run { format!("after-{system}") } else { system.clone() };
+                    let is_done = starts(folder).contains(&left_behind);
                     let verdict = if is_done { Verdict::Done } else { Verdict::Again };
                     open.judge(&mut left, step, &verdict).unwrap();
                 }
@@ -218,7 +220,7 @@ fn recover(folder: &Path, at: Option<(usize, bool)>) {
     open.end().unwrap();
 }
 
-/// Returns which systems were started, one line for each time.
+/// Returns which systems were started, and whose step after that was done; one line for each time.
 fn starts(folder: &Path) -> Vec<String> {
     let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
     log.lines().map(str::to_owned).collect()
@@ -263,8 +265,8 @@ fn killed_at_every_transition_it_goes_on_and_starts_nothing_twice() {
     crash();
     assert!(in_a_process(folder, None));
     let notes: usize = std::fs::read_to_string(folder.join("notes")).unwrap().parse().unwrap();
-    // Two systems, each stopped, put back, started, checked; each noted before and after.
-    assert_eq!(notes, 16);
+    // Two systems, each stopped, put back, started, checked, and with a step of the plan after that; each noted before and after.
+    assert_eq!(notes, 20);
     for at in 0..notes {
         for before in [true, false] {
             crash();
@@ -272,7 +274,7 @@ fn killed_at_every_transition_it_goes_on_and_starts_nothing_twice() {
             assert!(in_a_process(folder, None), "{at} {before}");
             let mut starts = starts(folder);
             starts.sort();
-            assert_eq!(starts, ["database", "shop"], "{at} {before}");
+            assert_eq!(starts, ["after-database", "after-shop", "database", "shop"], "{at} {before}");
             for name in ["database", "shop"] {
                 assert_eq!(std::fs::read_to_string(folder.join(name).join("content")).unwrap(), name);
             }

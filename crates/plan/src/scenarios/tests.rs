@@ -99,7 +99,7 @@ fn an_attack_isolates_hosts_that_stay_reachable_and_leaves_the_others_to_a_perso
     assert_eq!(attack.isolate, ["shop-1".into()]);
     assert_eq!(
         attack.before[0].ask.as_deref(),
-        Some("Unplug shop-2 from the network, and don't switch them off")
+        Some("Unplug shop-2 from the network, and leave the power on")
     );
     // The owner of what is needed most acts, who leads decides.
     assert_eq!(attack.before[0].who, Some("hugo".into()));

@@ -114,7 +114,7 @@ pub(super) const BUILT_IN: &[Template] = &[
             first(
                 Owner,
                 10,
-                "Unplug {unmanaged} from the network, and don't switch them off",
+                "Unplug {unmanaged} from the network, and leave the power on",
                 "Débranchez {unmanaged} du réseau, sans éteindre",
             ),
             first(
@@ -397,7 +397,7 @@ pub(super) const TEMPLATES: &[Template] = &[
             first(
                 Owner,
                 HOUR,
-                "Unplug {unmanaged} from the network, and don't switch them off",
+                "Unplug {unmanaged} from the network, and leave the power on",
                 "Débranchez {unmanaged} du réseau, sans éteindre",
             ),
             first(

@@ -109,6 +109,7 @@ pub(super) fn print_recovered(recovered: &Recovered, beside: bool) {
         print_measured(system);
         system.findings.iter().for_each(|finding| println!("{}: {finding}", system.system));
     }
+    recovered.findings.iter().for_each(|finding| println!("{finding}"));
     recovered.failed.iter().for_each(|step| println!("not done: {step}"));
     recovered.unconfirmed.iter().for_each(|step| println!("not confirmed: {step}"));
     if let Some(why) = &recovered.aborted {
