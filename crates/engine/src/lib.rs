@@ -10,6 +10,8 @@ pub mod check;
 mod command;
 mod error;
 pub mod excerpt;
+#[cfg(test)]
+mod held_clock;
 pub mod incident;
 pub mod isolate;
 pub mod keys;

@@ -127,7 +127,7 @@ impl<'de> Deserialize<'de> for Wanted {
 }
 
 /// What is known of one restore point of a system.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Facts {
     /// Its id.
     pub id: String,

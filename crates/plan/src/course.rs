@@ -59,6 +59,14 @@ pub enum Verdict {
     Skip(String),
 }
 
+impl StepState {
+    /// Returns whether what waits for it may go on.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Skipped { .. } | Self::Unneeded)
+    }
+}
+
 impl StepKind {
     /// Returns whether it can be done again after it was begun and perhaps done: putting data back writes only what differs, a service that runs is not
     /// started twice. A command of the plan can unless it starts something.
@@ -254,10 +262,7 @@ impl<'a> Course<'a> {
     }
 
     fn is_settled(&self, at: usize) -> bool {
-        matches!(
-            self.states.get(at),
-            Some(StepState::Done { .. } | StepState::Skipped { .. } | StepState::Unneeded)
-        )
+        self.states.get(at).is_some_and(StepState::is_settled)
     }
 
     fn set(&mut self, at: usize, state: StepState) {

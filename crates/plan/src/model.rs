@@ -134,6 +134,13 @@ pub struct Host {
     pub management: Vec<String>,
 }
 
+impl Host {
+    /// Returns who still reaches it when it is cut off. What can't be read the plan's check has refused.
+    pub fn peers(&self) -> impl Iterator<Item = crate::Peer> {
+        self.management.iter().filter_map(|text| text.parse().ok())
+    }
+}
+
 /// Where a secret is to be had. Never the secret.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]

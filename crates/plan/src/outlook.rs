@@ -390,11 +390,8 @@ impl Seen<'_> {
                 StepState::Failed { why } => Some(why.clone()),
                 _ => None,
             });
-            let is_settled = |state: &StepState| {
-                matches!(state, StepState::Done { .. } | StepState::Skipped { .. } | StepState::Unneeded)
-            };
             let (expected, last) = latest(ends, steps.iter().copied());
-            let back = (!steps.is_empty() && states().all(is_settled)).then_some(expected.seconds);
+            let back = (!steps.is_empty() && states().all(StepState::is_settled)).then_some(expected.seconds);
             let verdict = |promise: f64| match back {
                 Some(back) if back <= promise => Verdict::InTime,
                 Some(_) => Verdict::Late,
@@ -439,20 +436,6 @@ impl Outlook {
     #[must_use]
     pub fn end_of(&self, at: usize) -> Option<Expected> {
         self.ends.get(at).map(|end| Expected { seconds: end.seconds, unclear: end.unclear })
-    }
-}
-
-impl StepKind {
-    /// Returns whether it puts data back.
-    #[must_use]
-    pub const fn puts_back(&self) -> bool {
-        matches!(self, Self::Restore | Self::First | Self::Rest)
-    }
-
-    /// Returns whether a person does it.
-    #[must_use]
-    pub const fn is_for_people(&self) -> bool {
-        matches!(self, Self::Ask { .. } | Self::Approve(_) | Self::Isolate(_) | Self::Release(_))
     }
 }
 

@@ -226,6 +226,18 @@ impl Observer for Screen {
     }
 }
 
+/// Asks before something is done, unless it was said beforehand. Returns what to exit with if it isn't to be done.
+pub(crate) fn refused(yes: bool, question: &str) -> Option<Exit> {
+    if yes {
+        return None;
+    }
+    if !std::io::stdin().is_terminal() {
+        error(&Error::new("nobody is there to say yes").help("--yes for scripts; --dry-run only shows"));
+        return Some(Exit::Usage);
+    }
+    (!confirm(question)).then_some(Exit::Failed)
+}
+
 /// Asks a person; anything but yes is no.
 pub(crate) fn confirm(question: &str) -> bool {
     prompt(&format!("{question} [y/N]"), &|| false).is_some_and(|answer| is_yes(&answer))

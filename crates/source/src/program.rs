@@ -481,3 +481,13 @@ fn wait_for(fds: &mut [PollFd<'_>], until: Instant) -> io::Result<()> {
         }
     }
 }
+/// Returns the last lines of a server's log, for the end of a sentence; `None` where it says nothing.
+pub(crate) fn end_of_log(log: &std::path::Path) -> Option<String> {
+    /// Enough for what it complains of last.
+    const LINES: usize = 15;
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let words = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("\n");
+    (!words.is_empty()).then(|| format!(":\n{words}"))
+}

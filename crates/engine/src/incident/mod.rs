@@ -1,7 +1,7 @@
 //! An incident: a crash that is being handled. Who leads it, who does what, and everything that happened, in one timeline that nobody can edit quietly.
 //!
 //! Read in this order: [`opening`] (what the plan says to begin with), [`Incidents`] (opens, enters and closes), [`incidents`] (what is known of each, from
-//! the records alone), [`Steps`] (a recovery that notes its steps here as well), [`watch`] (all that a live view shows), [`report`] (what is left to read).
+//! the records alone), [`Steps`] (a recovery that notes its steps here as well), [`report`] (what is left to read).
 //!
 //! ```no_run
 //! # use engine::incident::{Incidents, Opened, incidents, opening};
@@ -32,12 +32,10 @@ pub use journal::Steps;
 pub use report::report;
 pub use view::{Action, ActionState, Back, Closed, Incident, Line, Told, What, incidents};
 
-use crate::Result;
 use crate::notify::{News, Words};
-use crate::recover::{Left, carried_out_by, look};
 use plan::notify::{Language, leads};
 use plan::{Plan, ScenarioName, StepKind, SystemName};
-use state::{Opening, Role, Run, State};
+use state::{Opening, Role};
 
 /// The role of whoever leads.
 const LEAD: &str = "lead";
@@ -124,37 +122,4 @@ fn language(plan: &Plan) -> Language {
         Some("fr") => Language::French,
         _ => Language::English,
     }
-}
-
-/// Everything that a live view shows, as it stood at one instant.
-pub struct Scene {
-    /// The incidents that are open.
-    pub incidents: Vec<Incident>,
-    /// The recoveries that were begun and have not ended, of whatever systems.
-    pub recoveries: Vec<Underway>,
-    /// The number of the newest record: while it and the recoveries' steps stay, nothing has changed.
-    pub newest: u64,
-}
-
-/// A recovery that is open.
-pub struct Underway {
-    /// Which.
-    pub run: Run,
-    /// What was decided and where its steps are, or why that can't be read.
-    pub left: Result<Left>,
-    /// Who carries it out; nobody, if that program died.
-    pub by: Option<String>,
-}
-
-/// Looks at the open incidents and recoveries; `us` is how this process would be called as the holder of a lease. Nothing is changed.
-pub fn watch(state: &State, us: &str) -> Result<Scene> {
-    let records = state.records()?;
-    let mut incidents = incidents(&records);
-    incidents.retain(|incident| incident.closed.is_none());
-    let underway = |run: Run| -> Result<Underway> {
-        let by = carried_out_by(state, &run, us)?;
-        Ok(Underway { left: look(state, &run), run, by })
-    };
-    let recoveries = state.open_recoveries()?.into_iter().map(underway).collect::<Result<_>>()?;
-    Ok(Scene { incidents, recoveries, newest: records.last().map_or(0, |record| record.number) })
 }

@@ -1,26 +1,14 @@
 //! The rules of an incident, with a clock that the test holds and that jumps.
 
 use super::{ActionState, Entered, Incident, Incidents, Opened, RoleName, What, incidents, opening, report};
+use crate::held_clock::{later, now};
+use crate::recover::{carried_out_by, look};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use plan::{Plan, Scenario, ScenarioName, System, SystemName};
 use state::{
     Acknowledged, Action, Body, Check, Entry, Notified, Opening, Recovery, Run, State, StepEntry, Tried,
 };
-use std::cell::Cell;
-
-thread_local! {
-    /// The clock of one test.
-    static SECONDS: Cell<i64> = const { Cell::new(1_800_000_000) };
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_second(SECONDS.get()).unwrap()
-}
-
-fn later(seconds: i64) {
-    SECONDS.set(SECONDS.get() + seconds);
-}
 
 struct World {
     _dir: tempfile::TempDir,
@@ -473,12 +461,17 @@ fn a_live_view_sees_what_is_open_and_whether_anything_is_new() {
     let id = world.open(&["orders"]);
     let run = Run::new("a".into(), now(), vec!["orders".into()], "{}".into(), "boot".into(), 0.0);
     world.state.begin_recovery(&run, b"no runbook").unwrap().unwrap();
-    let scene = super::watch(&world.state, "host/boot/1").unwrap();
-    let ids: Vec<_> = scene.incidents.iter().map(|incident| incident.id.as_str()).collect();
-    assert_eq!((ids, scene.newest), (vec![id.as_str()], 3));
+    let records = world.state.records().unwrap();
+    let mut open = incidents(&records);
+    open.retain(|incident| incident.closed.is_none());
+    let ids: Vec<_> = open.iter().map(|incident| incident.id.as_str()).collect();
+    let newest = records.last().unwrap().number;
+    assert_eq!((ids, newest), (vec![id.as_str()], 3));
     // One that can't be read is no reason to show nothing.
-    assert!(scene.recoveries[0].left.is_err() && scene.recoveries[0].by.is_none());
-    assert!(world.state.records_after(scene.newest).unwrap().is_empty());
+    let run = world.state.open_recoveries().unwrap().remove(0);
+    assert!(look(&world.state, &run).is_err());
+    assert!(carried_out_by(&world.state, &run, "host/boot/1").unwrap().is_none());
+    assert!(world.state.records_after(newest).unwrap().is_empty());
     world.note(&id, "new").unwrap();
-    assert_eq!(world.state.records_after(scene.newest).unwrap().len(), 1);
+    assert_eq!(world.state.records_after(newest).unwrap().len(), 1);
 }

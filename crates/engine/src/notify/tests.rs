@@ -2,30 +2,16 @@
 //! the test holds.
 
 use super::{Answer, News, Notifier, Standing};
+use crate::held_clock::{later, now};
 use crate::vaults::Secrets;
 use crate::{Error, Result};
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use plan::notify::{Notify, Person, Sms};
 use plan::{Period, Plan, Secret, System};
 use state::{Body, State};
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use testkit::Receiver;
-
-thread_local! {
-    /// The clock of one test.
-    static SECONDS: Cell<i64> = const { Cell::new(1_800_000_000) };
-}
-
-fn now() -> Timestamp {
-    Timestamp::from_second(SECONDS.get()).unwrap()
-}
-
-fn later(seconds: i64) {
-    SECONDS.set(SECONDS.get() + seconds);
-}
 
 /// Every secret is its own name, so that a plan can say what it is.
 struct Plain;

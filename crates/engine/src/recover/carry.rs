@@ -81,7 +81,9 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
                 limits.begin(at);
                 begun.push(at);
             }
-            note(&std::mem::take(&mut notes));
+            if !notes.is_empty() {
+                note(&std::mem::take(&mut notes));
+            }
             for at in begun {
                 let Some(step) = book.steps.get(at) else { continue };
                 // Who is told something is not told by what is down; nobody else asks, and of thousands of steps it is a long list.
@@ -130,12 +132,8 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
 
 /// Returns the systems that are not back yet.
 fn down(book: &Runbook, states: &[StepState]) -> BTreeSet<SystemName> {
-    let steps = book.steps.iter().zip(states).filter(|(step, state)| !step.meanwhile && !is_over(state));
+    let steps = book.steps.iter().zip(states).filter(|(step, state)| !step.meanwhile && !state.is_settled());
     steps.filter_map(|(step, _)| step.system.clone()).collect()
-}
-
-const fn is_over(state: &StepState) -> bool {
-    matches!(state, StepState::Done { .. } | StepState::Skipped { .. } | StepState::Unneeded)
 }
 
 /// What is under way, and how much of it may be.
@@ -169,6 +167,9 @@ impl<'a> Limits<'a> {
         if steps.filter(|step| !takes_nothing(step)).count() >= SIDE_BY_SIDE {
             return false;
         }
+        if self.here.is_none() && self.vaults.is_empty() {
+            return true;
+        }
         let Some(vault) = self.restores_from(at) else { return true };
         let others: Vec<_> = self.under_way.iter().filter_map(|at| self.restores_from(*at)).collect();
         let fits = |limit: u32, count: usize| count < limit.max(1) as usize;
@@ -179,10 +180,9 @@ impl<'a> Limits<'a> {
 
     /// Returns the vault that a step reads first, if it puts data back.
     fn restores_from(&self, at: usize) -> Option<&'a VaultName> {
-        let step = self.book.steps.get(at)?;
-        let puts_back = matches!(step.kind, StepKind::Restore | StepKind::First | StepKind::Rest);
+        let step = self.book.steps.get(at).filter(|step| step.kind.puts_back())?;
         let entry = self.book.systems.iter().find(|entry| Some(&entry.system) == step.system.as_ref())?;
-        entry.vaults.first().filter(|_| puts_back)
+        entry.vaults.first()
     }
 
     fn begin(&mut self, at: usize) {
@@ -269,18 +269,11 @@ mod tests {
         let plan = plan::parse(&[SourceFile { name: "plan.toml".into(), text }]).plan.unwrap();
         let point = Facts {
             id: "ab12".into(),
-            time: Timestamp::UNIX_EPOCH,
             complete: true,
-            verified: None,
             files: 1,
             bytes: 1,
             vaults: vec!["near".into()],
-            touched: None,
-            touched_files: 0,
-            incompressible: 0.0,
-            bytes_new: 0,
-            ended: None,
-            position: None,
+            ..Facts::default()
         };
         let all = || Available { points: vec![point.clone()], ..Available::default() };
         let book = plan::runbook(&RunbookInput {

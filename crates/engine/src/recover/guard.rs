@@ -4,21 +4,21 @@ use super::Told;
 use super::step::AtWork;
 use crate::isolate::{self, Rules, prepare};
 use crate::{Error, Result, quarantine};
-use plan::{Hold, Host, HostName, SystemName};
+use plan::{Hold, HostName, SystemName};
 
 impl AtWork<'_> {
     /// Cuts a host off the network: this machine by itself, where the plan says who gets through all the same; any other, a person does.
     pub(super) fn isolate(&self, host: &HostName) -> Result<Told> {
-        let cuts_off = self.hands.plan.cuts_off(host, &self.book.machine);
-        let Some(own) = self.own(host).filter(|_| cuts_off) else {
+        let plan = self.hands.plan;
+        let Some(own) = plan.hosts.get(host).filter(|_| plan.cuts_off(host, &self.book.machine)) else {
             return self.ask(&self.step.kind.to_string(), None, None, &[]);
         };
         let rules = Rules {
-            management: own.management.iter().filter_map(|peer| peer.parse().ok()).collect(),
+            management: own.peers().collect(),
             // What comes back is read from them.
             vaults: true,
         };
-        let prepared = prepare(&rules, &self.hands.plan.vaults);
+        let prepared = prepare(&rules, &plan.vaults);
         let done = isolate::isolate(&prepared, self.hands.folder)?;
         self.event(&format!("{host} is cut off the network, but for {} ways", prepared.ways.len()));
         let notes = prepared.findings.iter().cloned().chain(done.findings).collect();
@@ -27,7 +27,8 @@ impl AtWork<'_> {
 
     /// Gives a host its network back.
     pub(super) fn release(&self, host: &HostName) -> Result<Told> {
-        if self.own(host).is_none() || isolate::look(self.hands.folder).is_none() {
+        let is_own = self.hands.plan.machine_name(host) == self.book.machine;
+        if !is_own || isolate::look(self.hands.folder).is_none() {
             return self.ask(&self.step.kind.to_string(), None, None, &[]);
         }
         let done = isolate::release(self.hands.folder)?;
@@ -55,11 +56,5 @@ impl AtWork<'_> {
 
     fn system(&self) -> Result<&SystemName> {
         self.step.system.as_ref().ok_or_else(|| Error::new("a step without a system"))
-    }
-
-    /// Returns a host if it is this machine.
-    fn own(&self, host: &HostName) -> Option<&Host> {
-        let is_own = self.hands.plan.machine_name(host) == self.book.machine;
-        self.hands.plan.hosts.get(host).filter(|_| is_own)
     }
 }

@@ -74,16 +74,9 @@ mod tests {
             id: "ab".into(),
             time: second(0),
             complete: true,
-            verified: None,
             files: 1,
             bytes: 1,
-            vaults: vec![],
-            touched: None,
-            touched_files: 0,
-            incompressible: 0.0,
-            bytes_new: 0,
-            ended: None,
-            position: None,
+            ..Facts::default()
         };
         Restore {
             system: "orders".into(),

@@ -2,7 +2,7 @@
 
 use super::Told;
 use super::step::AtWork;
-use crate::notify::{News, Words};
+use crate::notify::{News, Notifier, Words};
 use crate::{Error, NOT_DONE, Question, Reply, Result, blast};
 use jiff::SignedDuration;
 use plan::{Period, PersonName};
@@ -36,7 +36,7 @@ impl AtWork<'_> {
         let call = self.call(text, who, within, answers)?;
         let answered = || self.talk.answers(self.at).into_iter().find(is_fit);
         let settled = || {
-            call.advance(self);
+            call.advance();
             answered().is_some() || self.talk.is_over()
         };
         let question = Question { text: &said, answers, names: &[] };
@@ -51,7 +51,7 @@ impl AtWork<'_> {
             std::thread::park_timeout(PAUSE);
         }
         let reply = here.or_else(answered);
-        call.end(self);
+        drop(call);
         if reply.is_none() && self.talk.is_over() {
             return Err(Error::new("the recovery was ended before it was answered"));
         }
@@ -92,23 +92,20 @@ impl AtWork<'_> {
         loop {
             let (approved, refused) = so_far();
             if let Some(refused) = refused {
-                call.end(self);
                 let by = refused.by.map_or_else(|| "somebody".into(), |by| by.0);
                 return Err(Error::new(format!("{by} has refused that it is overwritten")));
             }
             if approved.len() >= persons as usize {
-                call.end(self);
                 let by: Vec<_> = approved.iter().map(|name| name.0.as_str()).collect();
                 self.event(&format!("approved by {}", by.join(" and ")));
                 return Ok(Told::default());
             }
             if self.talk.is_over() {
-                call.end(self);
                 return Err(Error::new("the recovery was ended before it was approved"));
             }
             let count = approved.len();
             let settled = || {
-                call.advance(self);
+                call.advance();
                 let (now, refused) = so_far();
                 now.len() != count || refused.is_some() || self.talk.is_over()
             };
@@ -174,8 +171,8 @@ impl AtWork<'_> {
         who: Option<&PersonName>,
         within: Option<Period>,
         answers: &[String],
-    ) -> Result<Call> {
-        let mut call = Call { name: None, advanced: Cell::new(None) };
+    ) -> Result<Call<'_>> {
+        let mut call = Call { notifier: self.hands.notifier, name: None, advanced: Cell::new(None) };
         let Some(notifier) = self.hands.notifier else { return Ok(call) };
         let people = match self.people(who) {
             Ok(people) => people,
@@ -243,24 +240,27 @@ impl AtWork<'_> {
     }
 }
 
-/// The call that a step has begun, if anybody can be told.
-struct Call {
+/// The call that a step has begun, if anybody can be told. It ends with the step, however that does.
+struct Call<'a> {
+    notifier: Option<&'a Notifier<'a>>,
     name: Option<String>,
     advanced: Cell<Option<Instant>>,
 }
 
-impl Call {
+impl Call<'_> {
     /// Tells the next one, if it is time.
-    fn advance(&self, work: &AtWork<'_>) {
+    fn advance(&self) {
         let is_due = self.advanced.get().is_none_or(|last| last.elapsed() >= ADVANCE);
-        let (Some(notifier), Some(name), true) = (work.hands.notifier, &self.name, is_due) else { return };
+        let (Some(notifier), Some(name), true) = (self.notifier, &self.name, is_due) else { return };
         // Another process may carry it on; what could not be sent is recorded, and tried by the next way.
         let _ = notifier.advance(name);
         self.advanced.set(Some(Instant::now()));
     }
+}
 
-    fn end(&self, work: &AtWork<'_>) {
-        if let (Some(notifier), Some(name)) = (work.hands.notifier, &self.name) {
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        if let (Some(notifier), Some(name)) = (self.notifier, &self.name) {
             let _ = notifier.end(name);
         }
     }

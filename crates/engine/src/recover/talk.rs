@@ -6,7 +6,6 @@ use plan::{PersonName, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Something that is said to a recovery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +47,6 @@ pub(super) struct Talk<'a> {
     answers: Mutex<BTreeMap<usize, Vec<Reply>>>,
     paused: Mutex<Option<String>>,
     aborted: Mutex<Option<String>>,
-    is_over: AtomicBool,
 }
 
 /// What is to be done because of what was said.
@@ -63,13 +61,7 @@ pub(super) enum Heard {
 
 impl<'a> Talk<'a> {
     pub(super) fn new(journal: Option<&'a dyn Journal>) -> Self {
-        Self {
-            journal,
-            answers: Mutex::default(),
-            paused: Mutex::default(),
-            aborted: Mutex::default(),
-            is_over: AtomicBool::new(false),
-        }
+        Self { journal, answers: Mutex::default(), paused: Mutex::default(), aborted: Mutex::default() }
     }
 
     /// Listens. What can't be read is heard the next time.
@@ -92,7 +84,6 @@ impl<'a> Talk<'a> {
                 }
                 Word::Abort { because } => {
                     journal.forget(&key);
-                    self.is_over.store(true, Relaxed);
                     *lock(&self.aborted) = Some(because.clone());
                     heard.push(Heard::Aborted(because));
                 }
@@ -152,7 +143,7 @@ impl<'a> Talk<'a> {
 
     /// Returns whether it is to end.
     pub(super) fn is_over(&self) -> bool {
-        self.is_over.load(Relaxed)
+        lock(&self.aborted).is_some()
     }
 
     /// Returns why it was ended, if it was.

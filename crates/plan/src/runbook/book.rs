@@ -161,6 +161,20 @@ pub enum StepKind {
     Inspect,
 }
 
+impl StepKind {
+    /// Returns whether it puts data back.
+    #[must_use]
+    pub const fn puts_back(&self) -> bool {
+        matches!(self, Self::Restore | Self::First | Self::Rest)
+    }
+
+    /// Returns whether a person does it.
+    #[must_use]
+    pub const fn is_for_people(&self) -> bool {
+        matches!(self, Self::Ask { .. } | Self::Approve(_) | Self::Isolate(_) | Self::Release(_))
+    }
+}
+
 fn listed(holds: &[Hold]) -> String {
     holds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -177,6 +177,13 @@ pub(super) const BUILT_IN: &[Template] = &[
     },
 ];
 
+const ACCOUNT_FOR_ALL: Task = beside(
+    Lead,
+    30,
+    "Account for everybody who was on the site",
+    "Assurez-vous que tous ceux qui étaient sur le site sont en sécurité",
+);
+
 /// Filled in and pasted into the plan first: what they need is different in every company.
 pub(super) const TEMPLATES: &[Template] = &[
     Template {
@@ -185,12 +192,7 @@ pub(super) const TEMPLATES: &[Template] = &[
         cause: "site loss",
         restore_point: Wanted::Latest,
         before: &[
-            beside(
-                Lead,
-                30,
-                "Account for everybody who was on the site",
-                "Assurez-vous que tous ceux qui étaient sur le site sont en sécurité",
-            ),
+            ACCOUNT_FOR_ALL,
             beside(
                 Lead,
                 HOUR,
@@ -272,12 +274,7 @@ pub(super) const TEMPLATES: &[Template] = &[
         cause: "site loss",
         restore_point: Wanted::Latest,
         before: &[
-            beside(
-                Lead,
-                30,
-                "Account for everybody who was on the site",
-                "Assurez-vous que tous ceux qui étaient sur le site sont en sécurité",
-            ),
+            ACCOUNT_FOR_ALL,
             first(
                 Lead,
                 2 * HOUR,

@@ -21,16 +21,10 @@ pub(crate) fn point() -> Facts {
         id: "ab12".into(),
         time: Timestamp::from_second(1_000).unwrap(),
         complete: true,
-        verified: None,
         files: 1,
         bytes: 1_000,
         vaults: vec!["local".into()],
-        touched: None,
-        touched_files: 0,
-        incompressible: 0.0,
-        bytes_new: 0,
-        ended: None,
-        position: None,
+        ..Facts::default()
     }
 }
 

@@ -51,8 +51,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         Ok(Exit::Usage)
     };
     if let Some(by) = by.as_ref().filter(|by| !people.contains_key(*by)) {
-        let names: Vec<_> = people.keys().map(|name| name.0.as_str()).collect();
-        return wrong(format!("there is no person `{by}`"), format!("the plan has: {}", names.join(", ")));
+        return Err(show::unknown("person", &by.0, people.keys().map(|name| name.0.as_str())));
     }
     let answers: Vec<String> = match &step.kind {
         StepKind::Ask { answers, .. } => answers.clone(),

@@ -2,13 +2,12 @@
 
 use crate::cli::Global;
 use crate::session::{holder, plan_path, read_plan, state_dir};
-use crate::show::{self, Screen, confirm, time};
+use crate::show::{self, Screen, time};
 use crate::{Exit, Outcome};
 use engine::Error;
 use engine::isolate::{Isolated, Prepared, Rules, Standing, isolate, look, prepare};
 use plan::{Peer, Plan};
 use serde_json::json;
-use std::io::IsTerminal;
 use std::net::IpAddr;
 
 /// What `isolate` takes.
@@ -47,10 +46,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
             let mut rules = Rules { management: options.management.clone(), vaults: options.keep_vaults };
             let host = plan.hosts.iter().find(|(name, _)| plan.machine_name(name) == machine);
             match host {
-                // What can't be read the plan's check has refused.
-                Some((_, host)) => {
-                    rules.management.extend(host.management.iter().filter_map(|text| text.parse().ok()));
-                }
+                Some((_, host)) => rules.management.extend(host.peers()),
                 None => warnings
                     .push(format!("no host of the plan is called {machine}: its `management` isn't known")),
             }
@@ -87,16 +83,8 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
         }
         return Ok(Exit::Done);
     }
-    if !options.yes {
-        if !std::io::stdin().is_terminal() {
-            show::error(
-                &Error::new("nobody is there to say yes").help("--yes for scripts; --dry-run only shows"),
-            );
-            return Ok(Exit::Usage);
-        }
-        if !confirm("Cut this machine off?") {
-            return Ok(Exit::Failed);
-        }
+    if let Some(exit) = show::refused(options.yes, "Cut this machine off?") {
+        return Ok(exit);
     }
     let done = isolate(&prepared, &state)?;
     warnings.extend(done.findings.iter().cloned());

@@ -7,7 +7,7 @@ pub(super) mod watch;
 
 use super::restore::{How, wanted};
 use crate::session::Session;
-use crate::show::{self, Screen, confirm, size};
+use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
 use engine::incident::{Incident, Steps};
 use engine::recover::{Before, Hands, Journal, Recovered, Wish, carry_out};
@@ -17,9 +17,8 @@ use engine::{Error, room, source_of};
 use jiff::Timestamp;
 use plan::{Available, Runbook, RunbookInput, ScenarioName, Standing, SystemName, Wanted};
 use source::{Landing, Stands};
-use state::{Body, State};
+use state::{Body, Record, State};
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 /// What `recover` takes.
@@ -103,10 +102,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     let vaults = session.open_all(Absent::Refuse, None);
     let survey = survey(&vaults);
+    let records = state.as_ref().and_then(|state| state.records().ok()).unwrap_or_default();
     let (mut open, book, before) = match left {
         Some((open, left)) => (Some(open), left.book, left.before),
         None => {
-            let book = decide(session, options, state.as_ref(), &wish, &vaults, &survey)?;
+            let book = decide(session, options, &records, &wish, &vaults, &survey)?;
             (None, book, Before::default())
         }
     };
@@ -124,16 +124,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if options.dry_run {
         return Ok(Exit::Done);
     }
-    if !options.yes {
-        if !std::io::stdin().is_terminal() {
-            show::error(
-                &Error::new("nobody is there to say yes").help("--yes for scripts; --dry-run only shows"),
-            );
-            return Ok(Exit::Usage);
-        }
-        if !confirm("Carry this out?") {
-            return Ok(Exit::Failed);
-        }
+    if let Some(exit) = show::refused(options.yes, "Carry this out?") {
+        return Ok(exit);
     }
     let screen = Screen::new(session.json, options.yes);
     if open.is_none() {
@@ -143,7 +135,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     // Beside nothing is at stake that anybody would have to get up for.
     let tells = kept.filter(|_| session.plan.notify.is_some());
     let notifier = tells.map(|state| session.notifier(state, &holder));
-    let incidents = incident::of(session, kept, &screen, &book);
+    let evidence = super::status::evidence(&records);
+    let incidents = incident::of(session, kept, records, &screen, &book);
     let journal = open.as_ref().map(|open| open as &dyn Journal);
     let steps = kept
         .filter(|_| !incidents.is_empty())
@@ -151,7 +144,6 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if let Some(steps) = &steps {
         steps.catch_up(&before.states);
     }
-    let evidence = super::status::evidence(state.as_ref());
     let hands = Hands {
         evidence: &evidence,
         plan: &session.plan,
@@ -206,13 +198,12 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
 fn decide(
     session: &Session,
     options: &Options,
-    state: Option<&State>,
+    records: &[Record],
     wish: &Wish,
     vaults: &[Opened],
     survey: &Survey,
 ) -> Result<Runbook, Error> {
-    let records = state.and_then(|state| state.records().ok()).unwrap_or_default();
-    let verified = |id: &str| super::status::verified(&records, id);
+    let verified = |id: &str| super::status::verified(records, id);
     let mut available = BTreeMap::new();
     for name in session.plan.systems.keys() {
         let mut found = match wish.systems.contains(name) {

@@ -3,13 +3,11 @@
 use super::isolate::standing;
 use crate::cli::Global;
 use crate::session::{Session, state_dir};
-use crate::show::{self, Screen, confirm};
+use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
-use engine::Error;
 use engine::isolate::{look, release};
 use engine::quarantine;
 use serde_json::json;
-use std::io::IsTerminal;
 
 /// What `release` takes.
 #[derive(Debug, clap::Args)]
@@ -43,16 +41,8 @@ fn held(session: &Session, options: &Options) -> Outcome {
     }
     let mut all = quarantine::Released::default();
     if !options.dry_run && !standing.is_empty() {
-        if !options.yes {
-            if !std::io::stdin().is_terminal() {
-                show::error(
-                    &Error::new("nobody is there to say yes").help("--yes for scripts; --dry-run only shows"),
-                );
-                return Ok(Exit::Usage);
-            }
-            if !confirm("Let it go on?") {
-                return Ok(Exit::Failed);
-            }
+        if let Some(exit) = show::refused(options.yes, "Let it go on?") {
+            return Ok(exit);
         }
         for name in &systems {
             let Some(system) = session.plan.systems.get(name) else { continue };
@@ -90,16 +80,10 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
         }
         return Ok(Exit::Done);
     }
-    if before.is_some() && !options.yes {
-        if !std::io::stdin().is_terminal() {
-            show::error(
-                &Error::new("nobody is there to say yes").help("--yes for scripts; --dry-run only shows"),
-            );
-            return Ok(Exit::Usage);
-        }
-        if !confirm("Give it the network back?") {
-            return Ok(Exit::Failed);
-        }
+    if before.is_some()
+        && let Some(exit) = show::refused(options.yes, "Give it the network back?")
+    {
+        return Ok(exit);
     }
     let done = release(&state)?;
     if done.changed {

@@ -16,8 +16,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How long no server may be there at all: somebody else starts it, or it is about to begin.
 const ABSENT_MAX: Duration = Duration::from_secs(30);
-/// How much of a server's log is shown when it didn't start.
-const LAST_WORDS_LINES: usize = 15;
 
 /// Returns the process of the server that runs in this data directory, if one does.
 pub(super) fn running(data: &Path) -> Option<u32> {
@@ -131,12 +129,5 @@ fn configuration(data: &Path) -> Option<String> {
 
 /// Returns the last lines of a log, for the end of a sentence.
 fn last_words(log: &Path) -> String {
-    let text = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    let from = lines.len().saturating_sub(LAST_WORDS_LINES);
-    match lines.get(from..).unwrap_or_default().join("\n") {
-        words if words.is_empty() => ": its own log says why".into(),
-        words => format!(":\n{words}"),
-    }
+    crate::program::end_of_log(log).unwrap_or_else(|| ": its own log says why".into())
 }

@@ -4,6 +4,7 @@ use super::pick;
 use crate::cli::recover::watch::frame::{Charset, Line, Page, Tone};
 use crate::cli::recover::watch::part;
 use crate::cli::recover::watch::terminal::{Terminal, WIDTH};
+use crate::cli::status::evidence;
 use crate::session::Session;
 use crate::show::{print_json, time};
 use crate::{Exit, Outcome};
@@ -11,6 +12,7 @@ use engine::Error;
 use engine::incident::{ActionState, Incident};
 use jiff::Timestamp;
 use plan::notify::Language;
+use plan::outlook::Evidence;
 use plan::{Period, SystemName};
 use serde_json::json;
 use state::State;
@@ -37,23 +39,29 @@ pub(super) struct Options {
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let state = session.state()?;
     let mut incident = pick(&state, options.id.as_deref())?;
+    let records = state.records()?;
+    let mut newest = records.last().map_or(0, |record| record.number);
+    let evidence = evidence(&records);
     if session.json {
         print_json(&json!({ "incident": incident }));
         return Ok(Exit::Done);
     }
     let charset = Charset::of_locale(&|name| std::env::var(name).ok());
     let Some(mut terminal) = Terminal::here() else {
-        let frame = frame(session, &state, &incident, (WIDTH, ROWS), charset)?;
+        let frame = frame(session, &state, &incident, &evidence, (WIDTH, ROWS), charset)?;
         frame.iter().for_each(|line| println!("{}", line.text));
         return Ok(Exit::Done);
     };
     loop {
-        terminal.draw(&frame(session, &state, &incident, terminal.size(), charset)?);
+        terminal.draw(&frame(session, &state, &incident, &evidence, terminal.size(), charset)?);
         if incident.closed.is_some() {
             return Ok(Exit::Done);
         }
         std::thread::park_timeout(REFRESH);
-        incident = pick(&state, Some(&incident.id))?;
+        if let Some(last) = state.records_after(newest)?.last() {
+            newest = last.number;
+            incident = pick(&state, Some(&incident.id))?;
+        }
     }
 }
 
@@ -62,6 +70,7 @@ fn frame(
     session: &Session,
     state: &State,
     incident: &Incident,
+    evidence: &Evidence,
     (width, height): (usize, usize),
     charset: Charset,
 ) -> Result<Vec<Line>, Error> {
@@ -106,7 +115,7 @@ fn frame(
     }
     let systems: Vec<SystemName> = incident.systems.iter().map(|name| name.as_str().into()).collect();
     let room = height.saturating_sub(page.lines.len() + 1).max(6);
-    if let Some(recovery) = part(session, state, &systems, (width, room), charset)? {
+    if let Some(recovery) = part(session, state, &systems, evidence, (width, room), charset)? {
         page.put(Tone::Plain, "");
         page.lines.extend(recovery);
     }

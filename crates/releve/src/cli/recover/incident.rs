@@ -6,23 +6,36 @@ use crate::show::Screen;
 use engine::incident::{Incident, Opened, incidents, opening};
 use engine::{Error, Result};
 use plan::{Runbook, SystemName};
-use state::State;
+use state::{Record, State};
 
 /// Returns the open incidents of a recovery's systems, oldest first. Where there is none and a scenario was named, one is opened: whoever recovers from
-/// something declares it.
-pub(super) fn of(session: &Session, state: Option<&State>, screen: &Screen, book: &Runbook) -> Vec<Incident> {
+/// something declares it. `records` are those that were read at the beginning.
+pub(super) fn of(
+    session: &Session,
+    state: Option<&State>,
+    records: Vec<Record>,
+    screen: &Screen,
+    book: &Runbook,
+) -> Vec<Incident> {
     let Some(state) = state else { return Vec::new() };
-    find_or_open(session, state, screen, book).unwrap_or_else(|error: Error| {
+    find_or_open(session, state, records, screen, book).unwrap_or_else(|error: Error| {
         screen.line(&format!("warning: no incident has this recovery in its timeline: {error}"));
         Vec::new()
     })
 }
 
-fn find_or_open(session: &Session, state: &State, screen: &Screen, book: &Runbook) -> Result<Vec<Incident>> {
+fn find_or_open(
+    session: &Session,
+    state: &State,
+    mut records: Vec<Record>,
+    screen: &Screen,
+    book: &Runbook,
+) -> Result<Vec<Incident>> {
     let systems: Vec<SystemName> = book.systems.iter().map(|entry| entry.system.clone()).collect();
-    let open = || -> Result<Vec<Incident>> {
+    let mut open = || -> Result<Vec<Incident>> {
         let names: Vec<&str> = systems.iter().map(|system| system.0.as_str()).collect();
-        let mut all = incidents(&state.records()?);
+        records.extend(state.records_after(records.last().map_or(0, |record| record.number))?);
+        let mut all = incidents(&records);
         all.retain(|incident| incident.closed.is_none() && incident.is_about(&names));
         Ok(all)
     };

@@ -227,11 +227,7 @@ pub(super) fn find<'a>(
     for (at, verdict) in verdicts {
         open.judge(&mut left, at, &verdict)?;
     }
-    let settled = left
-        .before
-        .states
-        .iter()
-        .filter(|state| matches!(state, StepState::Done { .. } | StepState::Skipped { .. }));
+    let settled = left.before.states.iter().filter(|state| state.is_settled());
     tell(
         session,
         &format!(

@@ -3,6 +3,7 @@
 pub(in crate::cli) mod frame;
 pub(in crate::cli) mod terminal;
 
+use crate::cli::status::evidence;
 use crate::session::Session;
 use crate::show;
 use crate::{Exit, Outcome};
@@ -123,7 +124,7 @@ pub(in crate::cli) fn watch(session: &Session, systems: &[SystemName]) -> Outcom
     let Some(run) = find(session, &state, systems)? else {
         return Err(Error::new("no recovery is under way").help("releve recover begins one").into());
     };
-    let evidence = super::super::status::evidence(Some(&state));
+    let evidence = evidence(&state.records().unwrap_or_default());
     let mut view = see(session, &state, &run, &evidence)?;
     if session.json {
         show::print_json(&serde_json::json!({ "recovery": view }));
@@ -167,6 +168,7 @@ pub(in crate::cli) fn part(
     session: &Session,
     state: &State,
     systems: &[SystemName],
+    evidence: &Evidence,
     (width, height): (usize, usize),
     charset: Charset,
 ) -> engine::Result<Option<Vec<frame::Line>>> {
@@ -174,9 +176,8 @@ pub(in crate::cli) fn part(
     if carried_out_by(state, &run, &session.run_holder())?.is_none() {
         return Ok(None);
     }
-    let evidence = super::super::status::evidence(Some(state));
     // It may end in this instant.
-    Ok(see(session, state, &run, &evidence).ok().map(|view| lines(&view, width, height, charset)))
+    Ok(see(session, state, &run, evidence).ok().map(|view| lines(&view, width, height, charset)))
 }
 
 /// Returns the recovery to watch: the newest that somebody carries out; or else that was left, or has ended with something undone.
@@ -246,7 +247,7 @@ fn see(session: &Session, state: &State, run: &Run, evidence: &Evidence) -> engi
         ended,
         elapsed_seconds: elapsed,
         steps: left.book.steps.len(),
-        steps_done: states.iter().filter(|state| is_settled(state)).count(),
+        steps_done: states.iter().filter(|state| state.is_settled()).count(),
         expected: outlook.expected,
         critical: left_of(&seen, &outlook.critical).collect(),
         systems: system_views(&seen, &outlook, &steps),
@@ -257,12 +258,8 @@ fn see(session: &Session, state: &State, run: &Run, evidence: &Evidence) -> engi
     })
 }
 
-const fn is_settled(state: &StepState) -> bool {
-    matches!(state, StepState::Done { .. } | StepState::Skipped { .. } | StepState::Unneeded)
-}
-
 fn left_of<'a>(seen: &'a Seen<'_>, path: &'a [usize]) -> impl Iterator<Item = usize> {
-    path.iter().copied().filter(|at| seen.states.get(*at).is_none_or(|state| !is_settled(state)))
+    path.iter().copied().filter(|at| seen.states.get(*at).is_none_or(|state| !state.is_settled()))
 }
 
 /// The steps of each system, and of none, with their places.
@@ -286,7 +283,7 @@ fn system_views(seen: &Seen<'_>, outlook: &Outlook, steps: &Steps<'_>) -> Vec<Sy
         for (at, _, state) in own {
             all += 1;
             done += match (*state, seen.restoring.get(at)) {
-                (state, _) if is_settled(state) => 1.0,
+                (state, _) if state.is_settled() => 1.0,
                 (StepState::Begun { .. }, Some(live)) if live.expected > 0 => {
                     (live.bytes as f64 / live.expected as f64).min(1.0)
                 }
@@ -342,7 +339,7 @@ fn waits_for(seen: &Seen<'_>, steps: &[(usize, &Step, &StepState)]) -> Vec<Strin
             continue;
         }
         for before in &step.after {
-            if seen.states.get(*before).is_none_or(is_settled) {
+            if seen.states.get(*before).is_none_or(StepState::is_settled) {
                 continue;
             }
             let what = match seen.book.steps.get(*before).and_then(|step| step.system.as_ref()) {

@@ -16,7 +16,7 @@ use plan::forecast::{self, Measured, Predicted};
 use plan::outlook::Evidence;
 use plan::{Available, Group, SystemName, VaultName, Wal, common_instant, grouped};
 use serde_json::json;
-use state::{Body, Record, State};
+use state::{Body, Record};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -261,12 +261,12 @@ fn shown_by(system: &state::Check) -> Option<Measured> {
     Some(Measured { bytes: system.bytes, restore, rest: all.saturating_sub(restore) })
 }
 
-/// Returns what the last recoveries of all systems, in place and whole, have shown; nothing where there is no state. One that found most in its place
+/// Returns what the last recoveries of all systems, in place and whole, have shown; of these records. One that found most in its place
 /// shows how long looking takes, not writing.
-pub(super) fn evidence(state: Option<&State>) -> Evidence {
+pub(super) fn evidence(records: &[Record]) -> Evidence {
     let mut evidence = Evidence::default();
-    for record in state.and_then(|state| state.records().ok()).unwrap_or_default() {
-        let Body::Recovery(recovery) = record.body else { continue };
+    for record in records {
+        let Body::Recovery(recovery) = &record.body else { continue };
         for system in recovery.systems.iter().filter(|_| !recovery.beside) {
             let has_written = system.written.is_none_or(|written| written >= system.bytes / 2);
             if let Some(measured) = shown_by(system).filter(|_| has_written) {

@@ -7,7 +7,7 @@ use super::tools;
 use crate::error::at;
 use crate::mariadb::address::Address;
 use crate::mariadb::client::Client;
-use crate::program::Running;
+use crate::program::{Running, end_of_log};
 use crate::{Error, Kind, Program, Result};
 use rustix::process::Signal;
 use std::fs::{self, File};
@@ -25,8 +25,6 @@ const START_WITHIN: Duration = Duration::from_secs(24 * 3600);
 const END_WITHIN: Duration = Duration::from_secs(6 * 3600);
 /// Who works in it, and goes again.
 const USER: &str = "releve_recovery";
-/// How much of its log is shown when it ends before its time.
-const LAST_WORDS_LINES: usize = 15;
 
 /// What is started.
 pub(super) struct Start<'a> {
@@ -156,14 +154,7 @@ impl Room {
 
     /// Returns the last lines of the server's log, for the end of a sentence.
     fn last_words(&self) -> String {
-        let text = fs::read(self.path.join("log")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
-        let from = lines.len().saturating_sub(LAST_WORDS_LINES);
-        match lines.get(from..).unwrap_or_default().join("\n") {
-            words if words.is_empty() => String::new(),
-            words => format!(":\n{words}"),
-        }
+        end_of_log(&self.path.join("log")).unwrap_or_default()
     }
 }
 
