@@ -8,6 +8,7 @@ use crate::vaults::Opened;
 use crate::{Error, Result};
 use jiff::Timestamp;
 use plan::{SystemName, VaultName};
+use process::Process;
 use source::{Log, LogFile, LogKind, Sentinel};
 use state::State;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,8 +35,8 @@ pub struct Carrier<'a> {
     /// Where files wait.
     spool: PathBuf,
     holder: Holder,
-    /// This process, as holders of leases are written.
-    run: String,
+    /// This process.
+    run: Process,
     seen: BTreeMap<VaultName, Seen>,
     /// The newest sentinel that was committed, as a log says it.
     sentinel: Option<(u32, u64)>,
@@ -80,8 +81,8 @@ struct Waiting {
 
 impl<'a> Carrier<'a> {
     /// Returns a carrier of the log of a system, of which its source says what a `log` says, that hasn't looked anywhere yet. Files wait in
-    /// `spool`; `run` is this process, as holders of leases are written.
-    pub fn new(name: SystemName, log: &'a dyn Log, spool: PathBuf, holder: Holder, run: String) -> Self {
+    /// `spool`; `run` is this process.
+    pub fn new(name: SystemName, log: &'a dyn Log, spool: PathBuf, holder: Holder, run: Process) -> Self {
         Self { name, log, spool, holder, run, seen: BTreeMap::new(), sentinel: None }
     }
 
@@ -306,6 +307,7 @@ impl<'a> Carrier<'a> {
             holder: self.holder.clone(),
             parent: None,
             threads: 0,
+            doubts: Vec::new(),
         })
     }
 

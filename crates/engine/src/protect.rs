@@ -1,5 +1,6 @@
 //! Makes a restore point of one system.
 
+use crate::place::Place;
 use crate::sources::watched_source_of;
 use crate::vaults::{Opened, Secrets};
 use crate::{Result, Watch};
@@ -21,7 +22,7 @@ pub struct Job<'a> {
     pub vaults: &'a [Opened],
     /// Where secrets come from.
     pub secrets: &'a dyn Secrets,
-    /// A folder for temporary copies. What an earlier run left in it is removed.
+    /// A folder of the state for temporary copies. What killed runs have left in it is removed.
     pub scratch: &'a Path,
     /// This machine and user.
     pub holder: Holder,
@@ -29,6 +30,8 @@ pub struct Job<'a> {
     pub now: Timestamp,
     /// The change journal, in a process that keeps one.
     pub watch: Option<&'a Watch>,
+    /// What makes the point doubtful whatever is read: it is noted in the point.
+    pub doubts: Vec<String>,
 }
 
 /// A point that was made.
@@ -96,11 +99,12 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         holder: job.holder.clone(),
         parent: parent(&repositories, job.name),
         threads: 0,
+        doubts: job.doubts.clone(),
     };
-    let scratch = Scratch::new(job.scratch, job.name)?;
+    let scratch = Place::make(job.scratch, job.scratch, &|_| {})?;
     let journal = job.watch.map(|watch| (watch.journal(), job.name));
     let source = watched_source_of(job.plan, system, job.secrets, journal)?;
-    let capture = source.capture(&scratch.0, instant(job.now))?;
+    let capture = source.capture(scratch.path(), instant(job.now))?;
     if options.paths.is_empty() {
         // Only the server knows where all of it lies.
         options.paths = capture.paths().iter().map(|path| path.display().to_string()).collect();
@@ -175,23 +179,4 @@ fn parent(repositories: &[Arc<Repository>], name: &SystemName) -> Option<(FileId
         let (snapshots, _) = repository.snapshots().ok()?;
         snapshots.into_iter().rev().find(|(_, snapshot)| snapshot.tag("system") == Some(&name.0))
     })
-}
-
-/// A folder for temporary copies, gone with its owner; what a killed run left is removed first.
-struct Scratch(std::path::PathBuf);
-
-impl Scratch {
-    fn new(below: &Path, name: &SystemName) -> Result<Self> {
-        let path = below.join(&name.0);
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path)
-            .map_err(|error| crate::Error::new(format!("make the folder {}: {error}", path.display())))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

@@ -200,6 +200,15 @@ pub struct Before {
     pub told: BTreeMap<usize, Told>,
 }
 
+impl Before {
+    /// Returns what is to be noted of it at the beginning: where steps are that don't wait.
+    #[must_use]
+    pub fn notes(&self) -> Vec<Noted> {
+        let known = self.states.iter().enumerate().filter(|(_, state)| **state != StepState::Waiting);
+        known.map(|(at, state)| Noted { at, state: state.clone(), told: Told::default() }).collect()
+    }
+}
+
 impl SystemRecovered {
     fn new(entry: &Restore) -> Self {
         Self {

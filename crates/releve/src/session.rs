@@ -8,6 +8,7 @@ use engine::vaults::{self, Absent, Opened, Opening, Secrets};
 use engine::{Error, Result};
 use jiff::Timestamp;
 use plan::{Plan, Secret, SourceFile, SystemName, TimeOfDay, VaultName};
+use process::Process;
 use state::State;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -52,14 +53,29 @@ impl Session {
 
     /// Opens these vaults, with what the state knows of them, and remembers what it saw.
     pub(crate) fn open(&self, names: &[VaultName], absent: Absent, state: Option<&State>) -> Vec<Opened> {
-        let seen = |name: &VaultName| state.and_then(|state| state.vault_seen(&name.0).ok().flatten());
+        let mut known = std::collections::BTreeMap::new();
+        let mut absent = absent;
+        for (name, state) in names.iter().filter_map(|name| Some((name, state?))) {
+            match state.vault_seen(&name.0) {
+                Ok(seen) => known.insert(name.clone(), seen),
+                Err(error) => {
+                    eprintln!("warning: whether vault {name} was there before isn't known: {error}");
+                    // One that was there and is gone must not be made anew.
+                    absent = Absent::Refuse;
+                    None
+                }
+            };
+        }
+        let seen = |name: &VaultName| known.get(name).cloned().flatten();
         // Two that make the same vault at once would each have a key of their own for it.
         let is_new = absent == Absent::Create && names.iter().any(|name| seen(name).is_none());
         let _alone = state.filter(|_| is_new).and_then(|state| self.alone(state));
         let opened = self.opening(absent, &seen).open(names);
         for vault in &opened {
-            if let (Ok(repository), Some(state)) = (&vault.repository, state) {
-                let _ = state.remember_vault(&vault.name.0, repository.id());
+            if let (Ok(repository), Some(state)) = (&vault.repository, state)
+                && let Err(error) = state.remember_vault(&vault.name.0, repository.id())
+            {
+                eprintln!("warning: vault {} could not be noted in the state: {error}", vault.name);
             }
             if vault.created && !self.json {
                 eprintln!(
@@ -162,7 +178,7 @@ impl Session {
     }
 
     /// Returns what tells people. `holder` is [`run_holder`](Self::run_holder).
-    pub(crate) fn notifier<'a>(&'a self, state: &'a State, holder: &'a str) -> Notifier<'a> {
+    pub(crate) fn notifier<'a>(&'a self, state: &'a State, holder: &'a Process) -> Notifier<'a> {
         let zone = jiff::tz::TimeZone::system();
         Notifier { plan: &self.plan, secrets: self.secrets(), state, holder, now: Timestamp::now, zone }
     }
@@ -243,10 +259,23 @@ impl Session {
         Ok(systems)
     }
 
-    /// Returns this process as holders of leases are written: host, boot, process.
-    pub(crate) fn run_holder(&self) -> String {
-        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        format!("{}/{}/{}", self.holder.hostname, boot.trim(), std::process::id())
+    /// Returns this process, as whoever holds something.
+    #[expect(clippy::unused_self, reason = "what a verb works with comes from its session")]
+    pub(crate) fn run_holder(&self) -> Process {
+        Process::this().clone()
+    }
+
+    /// Opens the state where a verb does without it too, after saying so: what it knows is missed, and that is never silent.
+    pub(crate) fn state_if_any(&self) -> Option<State> {
+        match self.state() {
+            Ok(state) => Some(state),
+            Err(error) => {
+                eprintln!(
+                    "warning: the state can't be opened, what this machine remembers isn't known: {error}"
+                );
+                None
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 /// How often an append tries again when another process was faster. Each try costs one transaction.
 const APPEND_TRIES: u32 = 100;
@@ -309,7 +310,7 @@ pub struct Record {
 /// The state of one installation.
 #[derive(Debug)]
 pub struct State {
-    kv: Box<dyn Kv>,
+    kv: Arc<dyn Kv>,
     is_new: bool,
 }
 
@@ -318,7 +319,7 @@ impl State {
     pub fn open(dir: &Path) -> Result<Self> {
         let sqlite = Sqlite::open(dir)?;
         let is_new = sqlite.is_new();
-        Ok(Self { kv: Box::new(sqlite), is_new })
+        Ok(Self { kv: Arc::new(sqlite), is_new })
     }
 
     /// Returns whether nothing was known before this call.
@@ -329,6 +330,11 @@ impl State {
 
     pub(crate) fn kv(&self) -> &dyn Kv {
         &*self.kv
+    }
+
+    /// Returns the store, for a thread that may outlive the call.
+    pub(crate) fn shared(&self) -> Arc<dyn Kv> {
+        Arc::clone(&self.kv)
     }
 
     /// Appends a record and returns it.

@@ -21,7 +21,7 @@ pub use inventory::{Hold, Seen};
 pub use kv::{
     Event, Expect, Grant, KEY_BYTES_MAX, Kv, Lease, Outcome, Revision, VALUE_BYTES_MAX, Versioned, Watch,
 };
-pub use lease::RunLease;
+pub use lease::{Held, RunLease};
 pub use ledger::{
     Acknowledged, Body, Check, Copied, Immutability, KeyEvent, Made, Notified, Pruned, Pulled, Record,
     Recovery, Repaired, State, Tried, Verification,

@@ -27,6 +27,9 @@ pub struct Run {
     pub boot: String,
     /// … and how many seconds that was ago: a clock that nobody sets.
     pub uptime: f64,
+    /// What tells the plan that it was decided by from another; empty where that isn't known.
+    #[serde(default)]
+    pub plan: String,
     /// How many parts its book has.
     parts: usize,
     /// It has come to its end, not everything is done, and who wants to can still go on with it.
@@ -45,7 +48,18 @@ impl Run {
         boot: String,
         uptime: f64,
     ) -> Self {
-        Self { id, started, systems, wish, boot, uptime, parts: 0, left: false }
+        Self { id, started, systems, wish, boot, uptime, plan: String::new(), parts: 0, left: false }
+    }
+
+    /// Returns under which name it lets nothing be removed from the vaults: the same for every process that carries it on.
+    #[must_use]
+    pub fn hold(&self) -> String {
+        format!("recovery/{}", self.id)
+    }
+
+    /// Returns whether it is about one of these systems.
+    pub fn is_about<'a>(&self, systems: impl IntoIterator<Item = &'a str>) -> bool {
+        systems.into_iter().any(|system| self.systems.iter().any(|name| name == system))
     }
 }
 
@@ -59,20 +73,44 @@ impl State {
         {
             return Ok(Err(other));
         }
-        for left in self.left_recoveries()? {
-            if left.systems.iter().any(|system| run.systems.contains(system)) {
-                self.end_recovery(&left)?;
-            }
-        }
+        let over: Vec<Run> = self
+            .left_recoveries()?
+            .into_iter()
+            .filter(|left| left.is_about(run.systems.iter().map(String::as_str)))
+            .collect();
         let parts: Vec<&[u8]> = book.chunks(VALUE_BYTES_MAX).collect();
         for (at, part) in parts.iter().enumerate() {
             let _ = self.kv().put(&part_key(&run.id, at), part, Expect::Any)?;
         }
         let head = Run { parts: parts.len(), ..run.clone() };
         match self.kv().put(&format!("{HEAD}{}", run.id), &json(NOTE, &head)?, Expect::Absent)? {
-            Outcome::Done(_) => Ok(Ok(())),
-            Outcome::Conflict(_) => Ok(Err(head)),
+            Outcome::Done(_) => {}
+            Outcome::Conflict(_) => return Ok(Err(head)),
         }
+        // No sooner: killed in between, nothing is forgotten that was done.
+        for left in over {
+            self.end_recovery(&left)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// Puts another book in the place of a run's, with the notes that belong to it, all at one instant: its plan was corrected. Returns the run as it is now.
+    pub fn rebook_recovery<N: Serialize>(
+        &self,
+        run: &Run,
+        book: &[u8],
+        notes: &[(String, N)],
+    ) -> Result<Run> {
+        let parts: Vec<&[u8]> = book.chunks(VALUE_BYTES_MAX).collect();
+        let head = Run { parts: parts.len(), left: false, ..run.clone() };
+        let mut values: Vec<_> =
+            parts.iter().enumerate().map(|(at, part)| (part_key(&run.id, at), part.to_vec())).collect();
+        for (name, note) in notes {
+            values.push((note_key(&run.id, name), json(NOTE, note)?));
+        }
+        values.push((format!("{HEAD}{}", run.id), json(NOTE, &head)?));
+        self.kv().put_all(&values)?;
+        Ok(head)
     }
 
     /// Returns the runs that have not come to their end, oldest first.

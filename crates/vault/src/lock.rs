@@ -1,11 +1,11 @@
 //! Lock files, as restic understands them: anyone may share a repository, unless someone has it for himself.
 //!
-//! A lock is refreshed every five minutes. One that was not for half an hour, or whose process is gone from this
-//! machine, is stale: whoever meets it removes it, and the holder, should he come back, sees that he lost it.
+//! A lock is refreshed every five minutes. One whose process is gone is stale, and where that can't be seen one that was not refreshed for half an hour: whoever meets it removes it, and the holder, should he come back, sees that he lost it.
 
 use crate::store::listing;
 use crate::{Error, FileId, FileKind, Kind, Repository, Result};
 use jiff::Timestamp;
+use process::{Life, Process};
 use serde::{Deserialize, Serialize};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -93,15 +93,27 @@ struct WireLock {
     uid: u32,
     #[serde(default)]
     gid: u32,
+    /// Which process exactly, for us alone: restic passes over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    process: Option<String>,
 }
 
 impl WireLock {
     fn is_stale(&self, here: &str, now: Timestamp) -> bool {
+        let us = Process::this();
+        let process = self.process.as_ref().and_then(|process| process.parse::<Process>().ok());
+        match process.map(|process| process.life(us)) {
+            Some(Life::Gone) => return true,
+            // Whatever its clock said, or ours says: it sees by itself when it has lost it.
+            Some(Life::Lives) => return false,
+            Some(Life::Unknown) | None => {}
+        }
         let age = now.duration_since(self.time);
         if age > STALE_AFTER || age < -AHEAD_MAX {
             return true;
         }
-        let on_this_machine = self.hostname == here;
+        // As restic does: a name and a number are all that it has. Ours says more, and what can't be seen from here may live.
+        let on_this_machine = self.process.is_none() && self.hostname == here;
         on_this_machine && self.pid != std::process::id() && !is_alive(self.pid)
     }
 }
@@ -161,6 +173,7 @@ fn write(repository: &Repository, kind: LockKind, holder: &Holder) -> Result<Fil
         pid: std::process::id(),
         uid: rustix::process::getuid().as_raw(),
         gid: rustix::process::getgid().as_raw(),
+        process: Some(Process::this().to_string()),
     };
     repository.write_sealed(FileKind::Lock, &lock)
 }
@@ -187,7 +200,7 @@ fn check_conflicts(
             let _ = repository.store().remove(FileKind::Lock, &listed.name);
         } else if other.exclusive || kind == LockKind::Exclusive {
             let who = format!(
-                "{}@{} (process {}) since {}; it is taken for dead half an hour after its last sign",
+                "{}@{} (process {}) since {}; it is taken for dead when it has ended, and where that can't be seen half an hour after its last sign",
                 other.username, other.hostname, other.pid, other.time
             );
             return Err(Error::new(format!("lock {}", repository.address()), Kind::Locked(who)));
@@ -216,6 +229,31 @@ mod tests {
     fn sleep(lock: &Lock) {
         let hour = jiff::SignedDuration::from_hours(1);
         crate::mutex::lock(&lock.guard.file).1 -= hour;
+    }
+
+    #[test]
+    fn one_is_stale_when_its_process_is_gone_and_never_while_it_lives() {
+        let lock = |process: Option<&str>, pid: u32, hours: i64| WireLock {
+            time: Timestamp::UNIX_EPOCH - jiff::SignedDuration::from_hours(hours),
+            exclusive: true,
+            hostname: "here".into(),
+            username: "me".into(),
+            pid,
+            uid: 0,
+            gid: 0,
+            process: process.map(str::to_owned),
+        };
+        let us = Process::this().to_string();
+        let stale = |lock: WireLock| lock.is_stale("here", Timestamp::UNIX_EPOCH);
+        assert!(!stale(lock(Some(&us), 1, 1000)) && !stale(lock(Some(&us), 1, -1000)), "a clock has jumped");
+        let (before, namespace) = us.rsplit_once('/').unwrap();
+        let earlier = format!("{}/1/{namespace}", before.rsplit_once('/').unwrap().0);
+        assert!(stale(lock(Some(&earlier), std::process::id(), 0)), "the number is another's now");
+        // Another machine, or a container that can't be seen, although it calls itself as we do.
+        assert!(!stale(lock(Some("other/boot/7/8/9"), i32::MAX as u32, 0)));
+        assert!(stale(lock(Some("other/boot/7/8/9"), i32::MAX as u32, 1)));
+        // As restic writes them.
+        assert!(stale(lock(None, i32::MAX as u32, 0)) && !stale(lock(None, 1, 0)) && stale(lock(None, 1, 1)));
     }
 
     #[test]

@@ -4,13 +4,14 @@ use super::{File, Finding};
 use std::path::Path;
 
 /// Crates from below upward, and which of the workspace's each may import.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("plan", &[]),
-    ("vault", &[]),
-    ("state", &[]),
-    ("source", &["vault"]),
-    ("engine", &["plan", "vault", "state", "source"]),
-    ("releve", &["plan", "vault", "state", "source", "engine"]),
+    ("process", &[]),
+    ("vault", &["process"]),
+    ("state", &["process"]),
+    ("source", &["process", "vault"]),
+    ("engine", &["plan", "process", "vault", "state", "source"]),
+    ("releve", &["plan", "process", "vault", "state", "source", "engine"]),
     (TESTKIT, &["vault", "plan"]),
     ("xtask", &[]),
 ];

@@ -470,7 +470,7 @@ fn a_live_view_sees_what_is_open_and_whether_anything_is_new() {
     // One that can't be read is no reason to show nothing.
     let run = world.state.open_recoveries().unwrap().remove(0);
     assert!(look(&world.state, &run).is_err());
-    assert!(carried_out_by(&world.state, &run, "host/boot/1").unwrap().is_none());
+    assert!(carried_out_by(&world.state, &run, process::Process::this()).unwrap().is_none());
     assert!(world.state.records_after(newest).unwrap().is_empty());
     world.note(&id, "new").unwrap();
     assert_eq!(world.state.records_after(newest).unwrap().len(), 1);

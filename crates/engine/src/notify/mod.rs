@@ -47,6 +47,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use plan::Plan;
 use plan::notify::Notify;
+use process::Process;
 use state::State;
 
 /// What telling people takes.
@@ -57,8 +58,8 @@ pub struct Notifier<'a> {
     pub secrets: &'static dyn Secrets,
     /// Where it is remembered.
     pub state: &'a State,
-    /// This run, as `host/boot id/process`: two don't carry on one call at the same time.
-    pub holder: &'a str,
+    /// This process: two don't carry on one call at the same time.
+    pub holder: &'a Process,
     /// The clock.
     pub now: fn() -> Timestamp,
     /// The zone of the times in messages.

@@ -8,6 +8,7 @@ use crate::{Error, Result};
 use jiff::tz::TimeZone;
 use plan::notify::{Notify, Person, Sms};
 use plan::{Period, Plan, Secret, System};
+use process::Process;
 use state::{Body, State};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -57,7 +58,7 @@ fn plan(server: &Receiver, key: &str) -> Plan {
 
 const KEY: &str = "a key of forty characters that nobody knows";
 
-fn notifier<'a>(plan: &'a Plan, state: &'a State, holder: &'a str) -> Notifier<'a> {
+fn notifier<'a>(plan: &'a Plan, state: &'a State, holder: &'a Process) -> Notifier<'a> {
     Notifier { plan, secrets: &Plain, state, holder, now, zone: TimeZone::UTC }
 }
 
@@ -80,8 +81,8 @@ fn begin(notifier: &Notifier<'_>) {
     notifier.begin("one", people, &News::default(), None, &BTreeSet::new()).unwrap();
 }
 
-fn us() -> String {
-    format!("host/boot/{}", std::process::id())
+fn us() -> Process {
+    Process::this().clone()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Puts the data of one system back where they belong: its point, and the log that goes on from it.
 
 use super::{Hands, findings};
+use crate::place::Place;
 use crate::vaults::Opened;
 use crate::{Error, Result, source_of};
 use plan::{Plan, Restore, Runbook, StepKind, SystemName};
@@ -93,8 +94,9 @@ pub(crate) fn put_back(
             (report, put)
         }
         Landing::Staging { near } => {
-            let staging = Staging::new(near.as_deref(), &entry.system)?;
-            let report = restore(&vaults, point.tree, &options(staging.0.clone()), progress)?;
+            let below = near.unwrap_or_else(std::env::temp_dir);
+            let staging = Place::make(hands.folder, &below, &told)?;
+            let report = restore(&vaults, point.tree, &options(staging.path().to_owned()), progress)?;
             arrived(progress);
             if report.damaged_count > 0 || report.skipped_count > 0 {
                 // A database with a hole is not put over the one that stands there.
@@ -107,8 +109,8 @@ pub(crate) fn put_back(
             let replay = match entry.replay.as_ref().zip(source.log()) {
                 Some((replay, log)) => {
                     log.check(&until(&replay.until))?;
-                    let wants = log.wants(&staging.0, None)?;
-                    let folder = log.landing(&staging.0, None);
+                    let wants = log.wants(staging.path(), None)?;
+                    let folder = log.landing(staging.path(), None);
                     bring_log(replay, wants, &folder, &vaults, hands, &entry.system)?;
                     let made = std::fs::create_dir_all(&spool);
                     made.map_err(|error| {
@@ -117,13 +119,13 @@ pub(crate) fn put_back(
                     hands
                         .observer
                         .event(Some(&entry.system), "receiving what the server has still of its log");
-                    log.set_aside(&staging.0, None, &spool)?;
+                    log.set_aside(staging.path(), None, &spool)?;
                     add_spool(&spool, log, &folder)?;
                     Some(source::Replay { log: folder, until: until(&replay.until) })
                 }
                 None => None,
             };
-            let put = source.put_back(&staging.0, to.as_deref(), replay.as_ref(), &told)?;
+            let put = source.put_back(staging.path(), to.as_deref(), replay.as_ref(), &told)?;
             (report, put)
         }
     };
@@ -224,33 +226,4 @@ fn part(kind: &StepKind, system: &plan::System) -> Result<Part> {
     let patterns = Patterns::new(&system.recover.first)?;
     let is_first: IsFirst = Arc::new(move |path| patterns.matches(path));
     Ok(if matches!(kind, StepKind::First) { Part::First(is_first) } else { Part::Rest(is_first) })
-}
-
-/// A folder for data on their way, gone with its owner.
-struct Staging(PathBuf);
-
-impl Staging {
-    fn new(near: Option<&Path>, system: &SystemName) -> Result<Self> {
-        let below = near.map_or_else(std::env::temp_dir, Path::to_owned);
-        let path = below.join(format!(".releve-staging-{system}"));
-        // What a killed run left: half of something.
-        let _ = std::fs::remove_dir_all(&path);
-        // One that somebody else makes in this instant, in a folder for everybody, is refused.
-        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
-            .create(&path)
-            .map_err(|error| Error::new(format!("make the folder {}: {error}", path.display())))?;
-        Ok(Self(path))
-    }
-
-    fn keep(mut self) -> PathBuf {
-        std::mem::take(&mut self.0)
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        if !self.0.as_os_str().is_empty() {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
 }

@@ -4,11 +4,13 @@ use super::{Before, Journal, Live, Noted, Told, Word};
 use crate::{Error, Result};
 use jiff::Timestamp;
 use plan::{
-    Plan, ProcedureStep, Runbook, ScenarioName, Step, StepKind, StepState, SystemName, Verdict, Wanted,
-    after_crash, judge,
+    Corrected, Plan, ProcedureStep, Runbook, ScenarioName, Step, StepKind, StepState, SystemName, Verdict,
+    Wanted, after_crash, judge,
 };
+use process::Process;
 use serde::{Deserialize, Serialize};
-use state::{Run, RunLease, State};
+use sha2::{Digest, Sha256};
+use state::{Held, Run, RunLease, State};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -44,48 +46,96 @@ pub struct Left {
 }
 
 impl<'a> Open<'a> {
-    /// Begins a recovery. An error, if one of its systems has an open one already.
-    pub fn begin(state: &'a State, book: &Runbook, wish: &Wish, holder: &str) -> Result<Self> {
-        let _alone = state.lease_run_within("recoveries", holder, BEGIN_WITHIN, Timestamp::now)?;
+    /// Begins a recovery. `before` is what is known of its steps. The inner error refuses it: one of its systems has an open one already. The outer one says that it can't be noted.
+    pub fn begin(
+        state: &'a State,
+        book: &Runbook,
+        before: &Before,
+        wish: &Wish,
+        plan: &Plan,
+        us: &Process,
+    ) -> Result<std::result::Result<Self, Error>> {
+        let _alone = match state.lease_run_within("recoveries", us, BEGIN_WITHIN, Timestamp::now)? {
+            Ok(alone) => alone,
+            Err(held) => {
+                return Ok(Err(Error::new(format!(
+                    "another recovery has been about to begin for long ({held})"
+                ))
+                .help(format!("stop that process: kill {}", held.by.pid()))));
+            }
+        };
         let id = vault::new_point_id()?;
         let systems = book.systems.iter().map(|entry| entry.system.0.clone()).collect();
         let wish = serde_json::to_string(wish).map_err(|error| Error::new(error.to_string()))?;
-        let run = Run::new(id, Timestamp::now(), systems, wish, boot_of(holder), uptime());
-        let lease = take(state, &run, holder)?;
+        let mut run = Run::new(id, Timestamp::now(), systems, wish, us.boot().to_owned(), uptime());
+        run.plan = fingerprint(plan);
+        let lease = take(state, &run, us)?;
         let json = serde_json::to_vec(book).map_err(|error| Error::new(error.to_string()))?;
+        // Before the run itself is there: it never was without.
+        state.note_recovery(&run.id, &keyed(&before.notes()))?;
         match state.begin_recovery(&run, &json)? {
-            Ok(()) => Ok(Self { state, run, _lease: lease }),
-            Err(other) => Err(Error::new(format!(
-                "a recovery of {} is open since {}",
-                other.systems.join(", "),
-                other.started
-            ))),
+            Ok(()) => Ok(Ok(Self { state, run, _lease: lease })),
+            Err(other) => {
+                let what =
+                    format!("a recovery of {} is open since {}", other.systems.join(", "), other.started);
+                Ok(Err(Error::new(what)
+                    .help("releve recover --show shows it, --resume goes on with it, --anew forgets it")))
+            }
         }
     }
 
-    /// Goes on with one. An error if somebody carries it out, or if the plan no longer says what its steps do.
-    pub fn resume(state: &'a State, run: Run, plan: &Plan, holder: &str) -> Result<(Self, Left)> {
-        idle(state, &run, holder, "wait for it, or stop that process first")?;
-        let lease = take(state, &run, holder)?;
+    /// Goes on with one. An error if somebody carries it out. Whether the plan still says what its steps do is for the caller to see: [`is_of`](Self::is_of).
+    pub fn resume(state: &'a State, run: Run, us: &Process) -> Result<(Self, Left)> {
+        idle(state, &run, us, "wait for it, or stop that process first")?;
+        let lease = take(state, &run, us)?;
         state.leave_recovery(&run, false)?;
         let mut left = look(state, &run)?;
-        for step in &left.book.steps {
-            in_plan(step, plan).map_err(|what| {
-                Error::new(format!("the plan has changed since this recovery began: {what}"))
-                    .help("--anew forgets that recovery and decides by the plan of now")
-            })?;
-        }
-        let machine_started = run.boot != boot_of(holder);
+        let machine_started = run.boot != us.boot();
         left.before.states =
             after_crash(&left.book, std::mem::take(&mut left.before.states), machine_started);
-        left.before.elapsed = elapsed_of(&run, holder);
+        left.before.elapsed = elapsed_of(&run, us);
         Ok((Self { state, run, _lease: lease }, left))
     }
 
     /// Forgets an open recovery. An error if somebody carries it out.
-    pub fn forget(state: &State, run: &Run, holder: &str) -> Result<()> {
-        idle(state, run, holder, "stop that process first")?;
+    pub fn forget(state: &State, run: &Run, us: &Process) -> Result<()> {
+        idle(state, run, us, "stop that process first")?;
         Ok(state.end_recovery(run)?)
+    }
+
+    /// Returns whether it was decided by this plan.
+    #[must_use]
+    pub fn is_of(&self, plan: &Plan) -> bool {
+        self.run.plan == fingerprint(plan)
+    }
+
+    /// Goes on by the book of a plan that was corrected meanwhile.
+    pub fn correct(&mut self, left: Left, corrected: Corrected, plan: &Plan) -> Result<Left> {
+        let Corrected { book, states, places, .. } = corrected;
+        let mut before = Before { told: BTreeMap::new(), states, ..left.before };
+        let mut told = left.before.told;
+        for (at, place) in places.iter().enumerate() {
+            if let Some(told) = place.and_then(|place| told.remove(&place)) {
+                before.told.insert(at, told);
+            }
+        }
+        // Those behind the end take the place of what was noted there, and are passed over.
+        let all = 0..book.steps.len().max(left.book.steps.len());
+        let notes = all.map(|at| {
+            let state = before.states.get(at).cloned().unwrap_or_default();
+            let told = before.told.get(&at).cloned().unwrap_or_default();
+            (step_key(at), Noted { at, state, told })
+        });
+        let json = serde_json::to_vec(&book).map_err(|error| Error::new(error.to_string()))?;
+        self.run.plan = fingerprint(plan);
+        self.run = self.state.rebook_recovery(&self.run, &json, &notes.collect::<Vec<_>>())?;
+        Ok(Left { book, before })
+    }
+
+    /// Returns the recovery.
+    #[must_use]
+    pub fn run(&self) -> &Run {
+        &self.run
     }
 
     /// Takes a person's word on a step.
@@ -111,8 +161,7 @@ impl<'a> Open<'a> {
 
 impl Journal for Open<'_> {
     fn note(&self, notes: &[Noted]) -> Result<()> {
-        let notes: Vec<_> = notes.iter().map(|note| (format!("{:06}", note.at), note)).collect();
-        Ok(self.state.note_recovery(&self.run.id, &notes)?)
+        Ok(self.state.note_recovery(&self.run.id, &keyed(notes))?)
     }
 
     fn words(&self) -> Result<Vec<(String, Word)>> {
@@ -137,15 +186,28 @@ impl Journal for Open<'_> {
     }
 }
 
+impl Left {
+    /// Returns an error unless each step stands in the plan, word for word: nobody brings in a command by the state.
+    pub fn stands_in(&self, plan: &Plan) -> Result<()> {
+        for step in &self.book.steps {
+            in_plan(step, plan).map_err(|what| {
+                Error::new(format!("the plan has changed since this recovery began: {what}"))
+                    .help("--anew forgets that recovery and decides by the plan of now")
+            })?;
+        }
+        Ok(())
+    }
+}
+
 /// Says something to whoever carries out a recovery.
 pub fn say(state: &State, run: &Run, word: &Word) -> Result<()> {
     Ok(state.say_to_recovery(&run.id, word)?)
 }
 
-/// Returns how long ago a recovery began; `us` is how we would be called. While the machine runs, no clock that is set changes that.
+/// Returns how long ago a recovery began. While the machine runs, no clock that is set changes that.
 #[must_use]
-pub fn elapsed_of(run: &Run, us: &str) -> Duration {
-    match run.boot == boot_of(us) {
+pub fn elapsed_of(run: &Run, us: &Process) -> Duration {
+    match run.boot == us.boot() {
         true => Duration::try_from_secs_f64(uptime() - run.uptime).unwrap_or_default(),
         false => Timestamp::now().duration_since(run.started).try_into().unwrap_or_default(),
     }
@@ -185,13 +247,13 @@ pub fn wish_of(run: &Run) -> Option<Wish> {
     serde_json::from_str(&run.wish).ok()
 }
 
-/// Returns who carries out a recovery, unless he is known to be dead; `us` is how we would be called.
-pub fn carried_out_by(state: &State, run: &Run, us: &str) -> Result<Option<String>> {
+/// Returns who carries out a recovery, unless he is known to be dead.
+pub fn carried_out_by(state: &State, run: &Run, us: &Process) -> Result<Option<Held>> {
     Ok(state.who_runs(&lease_name(run), us)?)
 }
 
 /// An error, with this way out, if somebody carries it out.
-fn idle(state: &State, run: &Run, us: &str, help: &str) -> Result<()> {
+fn idle(state: &State, run: &Run, us: &Process, help: &str) -> Result<()> {
     match carried_out_by(state, run, us)? {
         None => Ok(()),
         Some(other) => Err(Error::new(format!(
@@ -206,8 +268,8 @@ fn lease_name(run: &Run) -> String {
     format!("recovery {}", run.id)
 }
 
-fn take<'a>(state: &'a State, run: &Run, holder: &str) -> Result<RunLease<'a>> {
-    let lease = state.lease_run(&lease_name(run), holder, Timestamp::now())?;
+fn take<'a>(state: &'a State, run: &Run, us: &Process) -> Result<RunLease<'a>> {
+    let lease = state.lease_run(&lease_name(run), us, Timestamp::now())?;
     lease.map_err(|other| Error::new(format!("this recovery is being carried out ({other})")))
 }
 
@@ -236,9 +298,20 @@ fn is_written<'a>(step: &Step, mut written: impl Iterator<Item = &'a ProcedureSt
     !acts || written.any(|written| written.kind().as_ref() == Some(&step.kind))
 }
 
-/// Returns the start of the machine that a holder names: `host/boot/process`.
-fn boot_of(holder: &str) -> String {
-    holder.split('/').nth(1).unwrap_or_default().to_owned()
+/// Returns notes with their names.
+fn keyed(notes: &[Noted]) -> Vec<(String, &Noted)> {
+    notes.iter().map(|note| (step_key(note.at), note)).collect()
+}
+
+/// Returns the name of the note of a step.
+fn step_key(at: usize) -> String {
+    format!("{at:06}")
+}
+
+/// Returns what tells a plan from another; of one that can't be written, nothing, so that it is looked at each time.
+fn fingerprint(plan: &Plan) -> String {
+    let Ok(json) = serde_json::to_vec(plan) else { return String::new() };
+    Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns how long the machine has been up, in seconds: no clock that is set changes it.

@@ -127,8 +127,8 @@ fn open(plan: &Plan, absent: Absent) -> Vec<Opened> {
     opening.open(&["near".into()])
 }
 
-fn holder() -> String {
-    format!("{HOST}/boot/{}", std::process::id())
+fn holder() -> process::Process {
+    process::Process::this().clone()
 }
 
 /// Makes the data and a point of each system.
@@ -149,6 +149,7 @@ fn protected(folder: &Path) {
             holder: vault::Holder { hostname: HOST.into(), username: "root".into() },
             now: Timestamp::now(),
             watch: None,
+            doubts: Vec::new(),
         };
         assert!(protect(&job, &vault::Progress::default()).unwrap().is_complete());
     }
@@ -165,7 +166,7 @@ fn recover(folder: &Path, at: Option<(usize, bool)>) {
     let run = state.open_recoveries().unwrap().pop();
     let (open, left) = match run {
         Some(run) => {
-            let (open, mut left) = Open::resume(&state, run, &plan, &holder()).unwrap();
+            let (open, mut left) = Open::resume(&state, run, &holder()).unwrap();
             for step in 0..left.book.steps.len() {
                 if left.before.states[step] == StepState::Doubt {
                     let system = &left.book.steps[step].system.as_ref().unwrap().0;
@@ -195,7 +196,10 @@ fn recover(folder: &Path, at: Option<(usize, bool)>) {
                 available: plan.systems.keys().map(|name| (name.clone(), facts(name))).collect(),
                 vaults: vec![("near".into(), Ok(()))],
             });
-            (Open::begin(&state, &book, &wish, &holder()).unwrap(), Left { book, before: Before::default() })
+            (
+                Open::begin(&state, &book, &Before::default(), &wish, &plan, &holder()).unwrap().unwrap(),
+                Left { book, before: Before::default() },
+            )
         }
     };
     let dying = Dying { inner: &open, notes: AtomicUsize::new(0), at };

@@ -3,11 +3,13 @@
 mod logs;
 pub(super) mod people;
 
-use super::backup;
+use super::backup::{self, Making};
+use super::claim::who;
 use crate::session::{Session, read_plan};
 use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
 use engine::Watch;
+use engine::outage::outage;
 use jiff::Timestamp;
 use logs::Logs;
 use people::People;
@@ -16,6 +18,7 @@ use plan::schedule::{History, due, due_in_step};
 use plan::{SystemName, VaultName, companions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use state::{Body, Record, State};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -58,6 +61,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let mut logs = (!options.once).then(|| Logs::keep(&current, &screen));
     let mut people = (!options.once).then(|| People::keep(&current, &screen));
     let mut doubted = 0;
+    let mut down = Down::default();
     while !stop.load(Relaxed) {
         let now_stamp = stamp_of(&session.plan_path);
         if now_stamp != stamp || reload.swap(false, Relaxed) {
@@ -89,7 +93,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             }
             doubted = now;
         }
-        if let Some(status) = work(&current, &state, &screen, &records, watch.as_ref()) {
+        let at_work = AtWork { session: &current, state: &state, screen: &screen, records: &records };
+        if let Some(status) = at_work.work(watch.as_ref(), &mut down) {
             exit = if status == Exit::Done { exit } else { status };
             // What could not be recorded counts as never tried, and would be due again at once.
             if state.records().is_ok_and(|now| now.len() == records.len()) && !options.once {
@@ -97,7 +102,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 pause(&stop, UNRECORDED_PAUSE);
             }
         } else if options.once {
-            return Ok(exit);
+            return Ok(if down.0.is_empty() { exit } else { exit.worse(Exit::Finding) });
         } else {
             std::thread::park_timeout(LOOK_EVERY);
         }
@@ -159,65 +164,113 @@ fn pause(stop: &AtomicBool, time: Duration) {
     }
 }
 
-/// Does the first thing that is due; `None` if nothing is.
-fn work(
-    session: &Session,
-    state: &State,
-    screen: &Screen,
-    records: &[Record],
-    watch: Option<&Watch>,
-) -> Option<Exit> {
-    let now = Timestamp::now();
-    let mut systems: Vec<(&SystemName, Timestamp)> = session
-        .plan
-        .systems
-        .iter()
-        .filter(|(_, system)| session.plan.runs_on(system, &session.holder.hostname))
-        .map(|(name, system)| {
-            let every = session.plan.policy_of(system).every;
-            // What belongs together and runs on several machines is captured at the same instants everywhere.
-            let due = if companions(&session.plan, name).len() > 1 { due_in_step } else { due };
-            (name, due(history(records, name), every, now))
-        })
-        .collect();
-    systems.sort_by_key(|(_, due)| *due);
-    if let Some((name, _)) = systems.first().filter(|(_, due)| *due <= now) {
-        let group = backup::with_companions(session, vec![(*name).clone()]);
-        let made = backup::together(session, state, screen, &group, watch);
-        return Some(made.into_iter().fold(Exit::Done, |worst, (exit, _)| worst.worse(exit)));
-    }
-    let plan = &session.plan;
-    let machine = &session.holder.hostname;
-    let ours = || plan.vaults.keys().filter(|vault| plan.writes(vault, machine));
-    // Where a machine fetches, its vaults are made by that: before it there is nothing to verify.
-    if let Some(exit) = pull(session, state, screen, records, now) {
-        return Some(exit);
-    }
-    if let Some(verify) = &plan.policy.verify
-        && let Some(vault) =
-            ours().find(|vault| due(runs(records, vault, verification), verify.every, now) <= now)
-    {
-        let share = verify.read_data.map_or(0.0, |share| share.0);
-        let window = super::verify::window(records, vault, share);
-        let exit = super::verify::one(session, state, screen, vault, window).0;
-        // What was found is healed at once, from whoever has it sound.
-        return Some(match exit {
-            Exit::Finding => exit.worse(super::repair::after_finding(session, state, screen, vault, window)),
-            other => other,
+/// The systems of which no point is made for now, and why, as it was said.
+#[derive(Default)]
+struct Down(BTreeMap<SystemName, String>);
+
+/// What the agent decides by.
+#[derive(Clone, Copy)]
+struct AtWork<'a> {
+    session: &'a Session,
+    state: &'a State,
+    screen: &'a Screen,
+    records: &'a [Record],
+}
+
+impl AtWork<'_> {
+    /// Returns whether a system that is due gets no point: it is down, or on its way back, or somebody else does something with it. That is said once, and again when it is over.
+    fn is_down(&self, name: &SystemName, down: &mut Down) -> bool {
+        let why = self.why_not(name).unwrap_or_else(|error| {
+            // What can't be looked at is tried: the run itself says what is wrong.
+            self.screen.line(&format!("{name}: whether it is down can't be told: {error}"));
+            None
         });
+        match why {
+            Some(why) if down.0.get(name) != Some(&why) => {
+                self.screen.line(&format!("{name}: {why}"));
+                down.0.insert(name.clone(), why);
+                true
+            }
+            Some(_) => true,
+            None => {
+                if down.0.remove(name).is_some() {
+                    self.screen.line(&format!("{name}: that is over, points are made again"));
+                }
+                false
+            }
+        }
     }
-    if let Some(prune) = &plan.policy.prune
-        && prune.host.as_ref().is_none_or(|host| plan.machine_name(host) == machine)
-        && matches!(state.held(), Ok(None))
-        && let Some(vault) =
-            ours().find(|vault| due(runs(records, vault, self::prune), prune.every, now) <= now)
-    {
-        return Some(super::prune::scheduled(session, state, screen, vault));
+
+    fn why_not(&self, name: &SystemName) -> engine::Result<Option<String>> {
+        if let Some(held) = self.state.claimed(&name.0, &self.session.run_holder())? {
+            return Ok(Some(format!("no point for now: {}", who(&name.0, &held))));
+        }
+        let outage = outage(self.state, self.records, name)?;
+        Ok(outage.map(|outage| format!("no point is made for now: {}; {}", outage.what, outage.way_out)))
     }
-    let (vault, _) = ours()
-        .filter_map(|name| Some((name, look_every(plan.vaults.get(name)?.immutable_for?))))
-        .find(|(vault, every)| due(runs(records, vault, look), *every, now) <= now)?;
-    Some(super::immutable::one(session, state, screen, vault, false).0)
+
+    /// Does the first thing that is due; `None` if nothing is.
+    fn work(&self, watch: Option<&Watch>, down: &mut Down) -> Option<Exit> {
+        let Self { session, state, screen, records } = *self;
+        let now = Timestamp::now();
+        let mut systems: Vec<(&SystemName, Timestamp)> = session
+            .plan
+            .systems
+            .iter()
+            .filter(|(_, system)| session.plan.runs_on(system, &session.holder.hostname))
+            .map(|(name, system)| {
+                let every = session.plan.policy_of(system).every;
+                // What belongs together and runs on several machines is captured at the same instants everywhere.
+                let due = if companions(&session.plan, name).len() > 1 { due_in_step } else { due };
+                (name, due(history(records, name), every, now))
+            })
+            .collect();
+        systems.sort_by_key(|(_, due)| *due);
+        for (name, _) in systems.iter().filter(|(_, due)| *due <= now) {
+            let mut group = backup::with_companions(session, vec![(*name).clone()]);
+            group.retain(|name| !self.is_down(name, down));
+            if group.is_empty() {
+                continue;
+            }
+            let making = Making { session, state, screen, watch, during_incident: false };
+            let made = making.together(&group);
+            return Some(made.into_iter().fold(Exit::Done, |worst, (exit, _)| worst.worse(exit)));
+        }
+        let plan = &session.plan;
+        let machine = &session.holder.hostname;
+        let ours = || plan.vaults.keys().filter(|vault| plan.writes(vault, machine));
+        // Where a machine fetches, its vaults are made by that: before it there is nothing to verify.
+        if let Some(exit) = pull(session, state, screen, records, now) {
+            return Some(exit);
+        }
+        if let Some(verify) = &plan.policy.verify
+            && let Some(vault) =
+                ours().find(|vault| due(runs(records, vault, verification), verify.every, now) <= now)
+        {
+            let share = verify.read_data.map_or(0.0, |share| share.0);
+            let window = super::verify::window(records, vault, share);
+            let exit = super::verify::one(session, state, screen, vault, window).0;
+            // What was found is healed at once, from whoever has it sound.
+            return Some(match exit {
+                Exit::Finding => {
+                    exit.worse(super::repair::after_finding(session, state, screen, vault, window))
+                }
+                other => other,
+            });
+        }
+        if let Some(prune) = &plan.policy.prune
+            && prune.host.as_ref().is_none_or(|host| plan.machine_name(host) == machine)
+            && matches!(state.held(), Ok(None))
+            && let Some(vault) =
+                ours().find(|vault| due(runs(records, vault, self::prune), prune.every, now) <= now)
+        {
+            return Some(super::prune::scheduled(session, state, screen, vault));
+        }
+        let (vault, _) = ours()
+            .filter_map(|name| Some((name, look_every(plan.vaults.get(name)?.immutable_for?))))
+            .find(|(vault, every)| due(runs(records, vault, look), *every, now) <= now)?;
+        Some(super::immutable::one(session, state, screen, vault, false).0)
+    }
 }
 
 /// Fetches into the first vault of this machine that is due; `None` if none is.

@@ -1,9 +1,11 @@
 //! `releve backup`.
 
+use super::claim::{BACKUP, claim, refusal};
 use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Outcome};
 use engine::Watch;
+use engine::outage::outage;
 use engine::protect::{Job, Made, protect};
 use engine::vaults::Absent;
 use jiff::Timestamp;
@@ -20,12 +22,27 @@ use vault::Progress;
 #[command(
     after_help = "Examples:\n  releve backup              every system of the plan\n  releve backup shop orders  these two\n\n\
     Systems that the plan calls consistent_with each other are captured at the same time; naming one means all of them on this machine.\n    \
+    A system that is down or on its way back (an open recovery or incident) gets no point by itself: what it holds then is not what it is to come back to.\n    \
     A vault that does not exist yet is created. One that was there before and is gone is an error.\n\
     Exit status 1: a point was made and lacks something (it says what); 2: a system has no new point at all."
 )]
 pub(super) struct Options {
     /// The systems; all of them unless named
     systems: Vec<String>,
+    /// Make a point of a system although a recovery or an incident of it is open. It is marked: no recovery takes it by itself
+    #[arg(long)]
+    during_incident: bool,
+}
+
+/// What the points of one run have in common.
+#[derive(Clone, Copy)]
+pub(super) struct Making<'a> {
+    pub(super) session: &'a Session,
+    pub(super) state: &'a State,
+    pub(super) screen: &'a Screen,
+    pub(super) watch: Option<&'a Watch>,
+    /// Also of a system that is down or on its way back.
+    pub(super) during_incident: bool,
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
@@ -33,8 +50,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let state = session.state()?;
     let screen = Screen::new(session.json, false);
     let groups = grouped(&session.plan, &systems).into_iter();
-    let made =
-        groups.flat_map(|group| together(session, &state, &screen, &with_companions(session, group), None));
+    let (state, screen) = (&state, &screen);
+    let making = Making { session, state, screen, watch: None, during_incident: options.during_incident };
+    let made = groups.flat_map(|group| making.together(&with_companions(session, group)));
     Ok(show::all(session.json, "systems", made))
 }
 
@@ -50,124 +68,113 @@ pub(super) fn with_companions(session: &Session, mut group: Vec<SystemName>) -> 
     group
 }
 
-/// Makes a point of each of these systems, all at the same time.
-pub(super) fn together(
-    session: &Session,
-    state: &State,
-    screen: &Screen,
-    names: &[SystemName],
-    watch: Option<&Watch>,
-) -> Vec<(Exit, serde_json::Value)> {
-    let Some((first, others)) = names.split_first() else { return Vec::new() };
-    std::thread::scope(|scope| {
-        let others: Vec<_> =
-            others.iter().map(|name| scope.spawn(move || one(session, state, screen, name, watch))).collect();
-        let mut all = vec![one(session, state, screen, first, watch)];
-        all.extend(
-            others
-                .into_iter()
-                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
-        );
-        all
-    })
-}
+impl Making<'_> {
+    /// Makes a point of each of these systems, all at the same time.
+    pub(super) fn together(&self, names: &[SystemName]) -> Vec<(Exit, serde_json::Value)> {
+        let Some((first, others)) = names.split_first() else { return Vec::new() };
+        std::thread::scope(|scope| {
+            let others: Vec<_> = others.iter().map(|name| scope.spawn(move || self.one(name))).collect();
+            let mut all = vec![self.one(first)];
+            all.extend(
+                others
+                    .into_iter()
+                    .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))),
+            );
+            all
+        })
+    }
 
-/// Makes one point and records what came of it, good or bad.
-fn one(
-    session: &Session,
-    state: &State,
-    screen: &Screen,
-    name: &SystemName,
-    watch: Option<&Watch>,
-) -> (Exit, serde_json::Value) {
-    let now = Timestamp::now();
-    let begun = Instant::now();
-    let result = attempt(session, state, screen, name, now, watch);
-    let mut record = state::Made {
-        system: name.0.clone(),
-        started: now,
-        seconds: begun.elapsed().as_secs_f64(),
-        ..Default::default()
-    };
-    let mut exit = Exit::Done;
-    match &result {
-        Ok(made) => {
-            let failed = |result: &engine::Result<_>| result.as_ref().err().map(ToString::to_string);
-            record.point.clone_from(&made.id);
-            record.complete = made.is_complete();
-            record.unread = made.unread.len() as u64;
-            record.vaults =
-                made.vaults.iter().map(|(vault, result)| (vault.0.clone(), failed(result))).collect();
-            record.files = made.info.files;
-            record.bytes = made.info.bytes;
-            record.by_journal = made.by_journal;
-            if made.vaults.values().all(Result::is_err) {
-                exit = Exit::Failed;
-                record.failure = Some("no vault has the point".into());
-            } else if !record.complete {
-                exit = Exit::Finding;
-            }
-            for (vault, written) in &made.vaults {
-                if let Ok((snapshot, _)) = written {
-                    let point = format!("{} {} {}", made.id, made.tree, made.time);
-                    let noted = state.saw_written(&vault.0, &snapshot.to_string(), &point, Timestamp::now());
-                    if let Err(error) = noted {
-                        screen.line(&format!("{name}: the point could not be noted: {error}"));
+    /// Makes one point and records what came of it, good or bad.
+    fn one(&self, name: &SystemName) -> (Exit, serde_json::Value) {
+        let (state, screen) = (self.state, self.screen);
+        let now = Timestamp::now();
+        let begun = Instant::now();
+        let result = self.attempt(name, now);
+        let mut record = state::Made {
+            system: name.0.clone(),
+            started: now,
+            seconds: begun.elapsed().as_secs_f64(),
+            ..Default::default()
+        };
+        let mut exit = Exit::Done;
+        match &result {
+            Ok(made) => {
+                let failed = |result: &engine::Result<_>| result.as_ref().err().map(ToString::to_string);
+                record.point.clone_from(&made.id);
+                record.complete = made.is_complete();
+                record.unread = made.unread.len() as u64;
+                record.vaults =
+                    made.vaults.iter().map(|(vault, result)| (vault.0.clone(), failed(result))).collect();
+                record.files = made.info.files;
+                record.bytes = made.info.bytes;
+                record.by_journal = made.by_journal;
+                if made.vaults.values().all(Result::is_err) {
+                    exit = Exit::Failed;
+                    record.failure = Some("no vault has the point".into());
+                } else if !record.complete {
+                    exit = Exit::Finding;
+                }
+                for (vault, written) in &made.vaults {
+                    if let Ok((snapshot, _)) = written {
+                        let point = format!("{} {} {}", made.id, made.tree, made.time);
+                        let noted =
+                            state.saw_written(&vault.0, &snapshot.to_string(), &point, Timestamp::now());
+                        if let Err(error) = noted {
+                            screen.line(&format!("{name}: the point could not be noted: {error}"));
+                        }
                     }
                 }
+                say(screen, name, made, record.seconds);
             }
-            say(screen, name, made, record.seconds);
+            Err(error) => {
+                exit = Exit::Failed;
+                record.failure = Some(error.to_string());
+                screen.failed(format_args!("{name}: no restore point"), error);
+            }
         }
-        Err(error) => {
-            exit = Exit::Failed;
-            record.failure = Some(error.to_string());
-            screen.failed(format_args!("{name}: no restore point"), error);
-        }
-    }
-    let document = json!({ "system": name, "record": &record,
+        let document = json!({ "system": name, "record": &record,
         "unread": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.unread.clone()),
+        "doubts": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.doubts.clone()),
         "bytes_new": result.as_ref().map_or(0, |made| made.info.change.bytes_new) });
-    if let Err(error) = state.append(Body::Backup(record), Timestamp::now()) {
-        screen.line(&format!("{name}: what happened could not be recorded: {error}"));
-        exit = exit.worse(Exit::Finding);
+        if let Err(error) = state.append(Body::Backup(record), Timestamp::now()) {
+            screen.line(&format!("{name}: what happened could not be recorded: {error}"));
+            exit = exit.worse(Exit::Finding);
+        }
+        (exit, document)
     }
-    (exit, document)
-}
 
-fn attempt(
-    session: &Session,
-    state: &State,
-    screen: &Screen,
-    name: &SystemName,
-    now: Timestamp,
-    watch: Option<&Watch>,
-) -> engine::Result<Made> {
-    let lease = state.lease_run(&name.0, &session.run_holder(), now)?;
-    let _lease = lease.map_err(|holder| {
-        engine::Error::new(format!("another run of this system is under way ({holder})"))
-            .help("wait for it to end")
-    })?;
-    let system = session.plan.systems.get(name).ok_or_else(|| engine::Error::new("no such system"))?;
-    let mut names = session.plan.policy_of(system).vaults;
-    // What another machine fetches, this one has no way to write.
-    names.retain(|vault| session.plan.writes(vault, &session.holder.hostname));
-    let vaults = session.open(&names, Absent::Create, Some(state));
-    session.say_limits(screen, &names);
-    let progress = Arc::new(Progress::default());
-    screen.bar(&name.0, &progress);
-    stop_on_signal(&progress);
-    let scratch = session.state_dir.join("scratch");
-    let job = Job {
-        plan: &session.plan,
-        name,
-        vaults: &vaults,
-        secrets: session.secrets(),
-        scratch: &scratch,
-        holder: session.holder.clone(),
-        now,
-        watch,
-    };
-    protect(&job, &progress)
+    fn attempt(&self, name: &SystemName, now: Timestamp) -> engine::Result<Made> {
+        let Self { session, state, screen, watch, .. } = *self;
+        // Looked at under the right to do so: who begins a recovery takes that first.
+        let _right = claim(session, state, std::slice::from_ref(&name.0), BACKUP)?
+            .map_err(|(system, held)| refusal(&system, &held))?;
+        let outage = outage(state, &state.records()?, name)?;
+        if let Some(outage) = outage.as_ref().filter(|_| !self.during_incident) {
+            return Err(outage.refusal());
+        }
+        let system = session.plan.systems.get(name).ok_or_else(|| engine::Error::new("no such system"))?;
+        let mut names = session.plan.policy_of(system).vaults;
+        // What another machine fetches, this one has no way to write.
+        names.retain(|vault| session.plan.writes(vault, &session.holder.hostname));
+        let vaults = session.open(&names, Absent::Create, Some(state));
+        session.say_limits(screen, &names);
+        let progress = Arc::new(Progress::default());
+        screen.bar(&name.0, &progress);
+        stop_on_signal(&progress);
+        let scratch = session.state_dir.join("scratch");
+        let job = Job {
+            plan: &session.plan,
+            name,
+            vaults: &vaults,
+            secrets: session.secrets(),
+            scratch: &scratch,
+            holder: session.holder.clone(),
+            now,
+            watch,
+            doubts: outage.into_iter().map(|outage| format!("made although {}", outage.what)).collect(),
+        };
+        protect(&job, &progress)
+    }
 }
 
 /// Lets Ctrl-C and `systemctl stop` end long work at the next safe place; a second one ends it at once.
@@ -217,5 +224,8 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
     }
     if made.unread.len() > SHOWN {
         screen.line(&format!("  and {} more not read (--json names a thousand)", made.unread.len() - SHOWN));
+    }
+    for doubt in &made.info.doubts {
+        screen.line(&format!("  doubtful: {doubt}"));
     }
 }

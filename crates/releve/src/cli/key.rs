@@ -109,7 +109,7 @@ fn generate(global: &Global, options: &Generate) -> Outcome {
 
 fn list(session: &Session, options: &List) -> Outcome {
     let names = vault_names(session, &options.vaults)?;
-    let records = session.state().ok().and_then(|state| state.records().ok()).unwrap_or_default();
+    let records = session.state_if_any().map_or_else(|| Ok(Vec::new()), |state| state.records())?;
     let screen = Screen::new(session.json, false);
     let mut table = show::table(&["vault", "key", "made", "on", "by", "a guess takes", ""]);
     let (mut exit, mut documents, mut remarks) = (Exit::Done, Vec::new(), Vec::new());

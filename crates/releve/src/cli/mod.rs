@@ -5,6 +5,7 @@ mod agent;
 mod answer;
 mod backup;
 mod check;
+mod claim;
 mod immutable;
 mod incident;
 mod init;

@@ -19,7 +19,7 @@ pub(super) struct Options {
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let selected = options.system.clone().into_iter().collect::<Vec<_>>();
     let only = session.systems(&selected)?;
-    let state = session.state().ok();
+    let state = session.state_if_any();
     let vaults = session.open_all(Absent::Refuse, state.as_ref());
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
     let wanted = |surveyed: &&Surveyed| {

@@ -1,5 +1,6 @@
 //! `releve recover`.
 
+mod ground;
 mod incident;
 pub(super) mod open;
 mod shown;
@@ -10,15 +11,18 @@ use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
 use engine::incident::{Incident, Steps};
-use engine::recover::{Before, Hands, Journal, Recovered, Wish, carry_out};
+use engine::recover::{Before, Hands, Journal, Left, Open, Recovered, Wish, carry_out};
 use engine::survey::{Survey, survey};
 use engine::vaults::{Absent, Opened};
 use engine::{Error, room, source_of};
+use ground::Ground;
 use jiff::Timestamp;
+use open::Found;
 use plan::{Available, Runbook, RunbookInput, ScenarioName, Standing, SystemName, Wanted};
 use source::{Landing, Stands};
-use state::{Body, Record, State};
+use state::{Body, Record, Run, State};
 use std::collections::BTreeMap;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 /// What `recover` takes.
@@ -60,6 +64,9 @@ pub(super) struct Options {
     /// With --yes: wait for people all the same, who answer from elsewhere (`releve answer`)
     #[arg(long)]
     wait: bool,
+    /// Go on where the state can't be opened or written to: nothing is noted then, nobody else is kept from beginning, and that is recorded in the report
+    #[arg(long)]
+    without_state: bool,
     /// This machine stands in for the plan's host, although it has another name
     #[arg(long)]
     stand_in: bool,
@@ -76,6 +83,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if options.open.only_watches() {
         return watch::watch(session, &session.systems(&options.systems)?);
     }
+    if options.open.only_forgets() {
+        return open::forget(session, &session.systems(&options.systems)?);
+    }
     if let Some(said) = open::speak(session, options)? {
         return Ok(said);
     }
@@ -86,30 +96,48 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         (None, None, Some(until)) => Some(until_wanted(until)?),
         (point, before, _) => Some(wanted(point.as_deref().unwrap_or("latest"), before.as_deref())?),
     };
-    // Nothing of the dead server is needed: without state, what was verified isn't known, and that is all.
-    let state = session.state().ok();
     let to = options.to.as_ref().map(|to| absolute(to).display().to_string());
     let wish =
         Wish { scenario: scenario.clone(), systems: systems.clone(), wanted: wanted.clone(), to: to.clone() };
+    let mut ground = Ground::open(session, options)?;
+    let records = std::mem::take(&mut ground.records);
+    let Ground { state, mut none, .. } = ground;
     // Beside nothing is stopped or started: it is simply done again.
-    let kept = state.as_ref().filter(|_| options.to.is_none());
+    let in_place = state.as_ref().filter(|_| options.to.is_none());
+    // Before the vaults are opened, which takes long: of two who begin at once, one does.
+    let rights = match in_place.filter(|_| !options.dry_run) {
+        Some(state) => ground::take(session, state, options, &wish)?,
+        None => Ok(Vec::new()),
+    };
+    if let Err(error) = &rights {
+        none = Some(ground::without(options, error)?);
+    }
+    let rights = rights.unwrap_or_default();
+    let mut kept = in_place.filter(|_| none.is_none());
     let left = match kept.filter(|_| !options.dry_run) {
         Some(state) => open::find(session, state, options, &wish)?,
-        None => None,
+        None => Found::Anew(Vec::new()),
     };
-    if left.is_none() {
+    if matches!(left, Found::Anew(_)) {
         needs_a_time(session, &wish)?;
     }
     let vaults = session.open_all(Absent::Refuse, None);
     let survey = survey(&vaults);
-    let records = state.as_ref().and_then(|state| state.records().ok()).unwrap_or_default();
-    let (mut open, book, before) = match left {
-        Some((open, left)) => (Some(open), left.book, left.before),
-        None => {
-            let book = decide(session, options, &records, &wish, &vaults, &survey)?;
-            (None, book, Before::default())
+    let decide = |wish: &Wish| decide(session, options, &records, wish, &vaults, &survey);
+    let mut forgotten = Vec::new();
+    let (mut open, mut left) = match left {
+        Found::Left(mut open, left) => {
+            let left = open::corrected(session, &mut open, *left, decide)?;
+            (Some(open), left)
+        }
+        Found::Anew(before) => {
+            let book = decide(&wish)?;
+            let states = open::remembered(options, &before, &book)?;
+            forgotten = before;
+            (None, Left { book, before: Before { states, ..Before::default() } })
         }
     };
+    let book = left.book.clone();
     if options.dry_run && session.json {
         show::print_json(&book);
     } else if !session.json {
@@ -117,7 +145,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     if !book.blockers.is_empty() {
         if session.json && !options.dry_run {
-            show::print_json(&serde_json::json!({ "runbook": book, "recovered": null }));
+            show::print_json(
+                &serde_json::json!({ "runbook": book, "recovered": null, "state": ground::said(none.as_deref()) }),
+            );
         }
         return Ok(Exit::Failed);
     }
@@ -128,9 +158,32 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         return Ok(exit);
     }
     let screen = Screen::new(session.json, options.yes);
-    if open.is_none() {
-        open = kept.and_then(|state| open::begin(session, state, &screen, &book, &wish));
+    for right in &rights {
+        // A person may have thought for long.
+        if kept.is_some() && !right.is_held()? {
+            let help = "releve recover --show says what was begun";
+            return Err(Error::new("somebody else has begun meanwhile, and nothing was done")
+                .help(help)
+                .into());
+        }
     }
+    if let Some(state) = kept.filter(|_| open.is_none()) {
+        let begin = || {
+            open::let_go(session, state, &forgotten)?;
+            Open::begin(state, &book, &left.before, &wish, &session.plan, &session.run_holder())
+        };
+        match begin() {
+            Ok(begun) => open = Some(begun?),
+            Err(error) => {
+                none = Some(ground::without(options, &error)?);
+                kept = None;
+            }
+        }
+    }
+    if let Some(open) = open.as_ref().filter(|_| !options.yes && std::io::stdin().is_terminal()) {
+        open::ask(open, &mut left)?;
+    }
+    let before = left.before;
     let holder = session.run_holder();
     // Beside nothing is at stake that anybody would have to get up for.
     let tells = kept.filter(|_| session.plan.notify.is_some());
@@ -159,7 +212,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         notifier: notifier.as_ref(),
         patient: options.wait || !options.yes,
     };
-    let hold = Hold::take(kept, is_attack(session, scenario.as_ref()));
+    let hold = Hold::take(kept.zip(open.as_ref().map(Open::run)), is_attack(session, scenario.as_ref()));
     let recovered = carry_out(&book, &hands, before)?;
     if let Some(open) = open {
         open::settle(open, &screen, &recovered);
@@ -176,10 +229,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if session.json {
         let incidents: Vec<_> = incidents.iter().map(|incident| incident.id.as_str()).collect();
         show::print_json(
-            &serde_json::json!({ "runbook": book, "recovered": recovered, "incidents": incidents }),
+            &serde_json::json!({ "runbook": book, "recovered": recovered, "incidents": incidents, "state": ground::said(none.as_deref()) }),
         );
     } else {
         shown::print_recovered(&recovered, book.to.is_some());
+        if let Some(why) = &none {
+            println!("state: none: {why}");
+        }
     }
     if options.to.is_none() {
         say_held(session, &screen);
@@ -253,10 +309,11 @@ struct Hold<'a> {
 }
 
 impl<'a> Hold<'a> {
-    fn take(state: Option<&'a State>, is_attack: bool) -> Self {
-        let who = format!("recovery/{}", std::process::id());
+    /// Every process that carries the same recovery on takes the same one.
+    fn take(kept: Option<(&'a State, &Run)>, is_attack: bool) -> Self {
+        let who = kept.map(|(_, run)| run.hold()).unwrap_or_default();
         // A recovery goes on without: only removals are at stake, and they ask the same state.
-        let taken = state.filter(|state| {
+        let taken = kept.map(|(state, _)| state).filter(|state| {
             state.hold(&who, "a recovery is under way, or was after an attack", Timestamp::now()).is_ok()
         });
         Self { state: taken, who, is_attack }

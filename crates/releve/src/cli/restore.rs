@@ -3,6 +3,7 @@
 mod sql;
 
 use super::backup::stop_on_signal;
+use super::claim::{RESTORE, claim, refusal};
 use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
@@ -13,6 +14,7 @@ use jiff::Timestamp;
 use plan::{SystemName, VaultName, Wanted};
 use serde_json::json;
 use source::Patterns;
+use state::{RunLease, State};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,7 +100,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let Some(to) = &options.to else { return Ok(Exit::Usage) };
     let wanted = wanted(&options.point, options.before.as_deref())?;
     let first = Patterns::new(&options.first).map_err(usage)?;
-    let vaults = open(session, options)?;
+    let state = session.state_if_any();
+    let _right = in_place(session, state.as_ref(), &system, to, options)?;
+    let vaults = open(session, options, state.as_ref())?;
     let survey = survey(&vaults);
     for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
         eprintln!("warning: vault {vault}: {why}");
@@ -232,10 +236,23 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     })
 }
 
+/// Takes the right to write over a system where it lives; beside it nothing is at stake.
+fn in_place<'a>(
+    session: &Session,
+    state: Option<&'a State>,
+    system: &SystemName,
+    to: &Path,
+    options: &Options,
+) -> Result<Vec<RunLease<'a>>, Error> {
+    let is_in_place = std::fs::canonicalize(to).is_ok_and(|to| to == Path::new("/"));
+    let Some(state) = state.filter(|_| is_in_place && !options.dry_run) else { return Ok(Vec::new()) };
+    claim(session, state, std::slice::from_ref(&system.0), RESTORE)?
+        .map_err(|(system, held)| refusal(&system, &held))
+}
+
 /// Opens the vaults, in the order in which they are read.
-fn open(session: &Session, options: &Options) -> Result<Vec<Opened>, Error> {
-    let state = session.state().ok();
-    let mut vaults = session.open_all(Absent::Refuse, state.as_ref());
+fn open(session: &Session, options: &Options, state: Option<&State>) -> Result<Vec<Opened>, Error> {
+    let mut vaults = session.open_all(Absent::Refuse, state);
     if let Some(first) = &options.vault {
         if !vaults.iter().any(|opened| &opened.name.0 == first) {
             return Err(Error::new(format!("there is no vault `{first}`")));

@@ -4,6 +4,7 @@ use crate::session::Session;
 use crate::show::{self, size};
 use crate::{Exit, Failure, Outcome};
 use engine::log::Carrier;
+use engine::place::Place;
 use engine::survey::survey;
 use engine::vaults::Absent;
 use engine::{Error, Result, source_of};
@@ -161,12 +162,11 @@ fn fetch(session: &Session, name: &SystemName, file: &str, path: &Path) -> Outco
         vaults.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let wrong = |error: std::io::Error| Error::new(format!("write {}: {error}", path.display()));
-    let staging = folder.join(format!(".releve-{}", std::process::id()));
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(&staging).map_err(wrong)?;
-    let options = RestoreOptions { only: vec![wanted.path.clone()], ..RestoreOptions::new(&staging) };
+    let staging = Place::make(&session.state_dir, folder, &|_| {})?;
+    let options = RestoreOptions { only: vec![wanted.path.clone()], ..RestoreOptions::new(staging.path()) };
     let restored = restore(&repositories, newest.point.tree, &options, &Arc::new(Progress::default()));
-    let outcome = restored.map_err(Error::from).and_then(|report| {
-        let there = staging.join(&wanted.path);
+    Ok(restored.map_err(Error::from).and_then(|report| {
+        let there = staging.path().join(&wanted.path);
         if !report.is_whole() {
             return Err(Error::new(format!("{file} did not come back whole")));
         }
@@ -174,9 +174,7 @@ fn fetch(session: &Session, name: &SystemName, file: &str, path: &Path) -> Outco
             true => fs::rename(&there, path).map(|()| Exit::Done).map_err(wrong),
             false => Ok(Exit::Finding),
         }
-    });
-    let _ = fs::remove_dir_all(&staging);
-    Ok(outcome?)
+    })?)
 }
 
 fn no_log(name: &SystemName) -> Error {

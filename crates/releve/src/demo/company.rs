@@ -160,7 +160,7 @@ impl Company {
         let mut command =
             vec![text(&program), "demo-shop".into(), verb.into(), "--pid-file".into(), text(&self.pid_file)];
         if verb == "start" {
-            let while_process = std::process::id().to_string();
+            let while_process = process::Process::this().to_string();
             command.extend([
                 "--root".into(),
                 text(&self.disk),

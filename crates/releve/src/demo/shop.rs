@@ -9,7 +9,8 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::get;
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use process::{Life, Process};
+use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -55,20 +56,24 @@ pub(super) fn start(options: &Serving) -> io::Result<()> {
         // Not of the terminal's group: a Ctrl-C for the demo is not one for its shop.
         .process_group(0);
     let child = command.spawn()?;
-    std::fs::write(&options.pid_file, child.id().to_string())
+    // With its start: when it is killed, nobody else of that number is.
+    let child = Process::of(child.id()).ok_or(io::ErrorKind::NotFound)?;
+    std::fs::write(&options.pid_file, child.to_string())
 }
 
 /// Kills the shop, if it runs, and waits until it is gone.
 pub(super) fn stop(pid_file: &Path) {
-    let number = std::fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse().ok());
-    let Some(pid) = number.and_then(Pid::from_raw) else { return };
+    let read = std::fs::read_to_string(pid_file).ok().and_then(|text| text.trim().parse::<Process>().ok());
+    let Some(process) = read else { return };
     let _ = std::fs::remove_file(pid_file);
+    let Some(pid) = i32::try_from(process.pid()).ok().and_then(Pid::from_raw) else { return };
+    if process.life(Process::this()) != Life::Lives {
+        return;
+    }
     let _ = kill_process(pid, Signal::KILL);
     for _ in 0..500 {
         // The one who started it may reap it; a zombie holds no file and no port.
-        let stat =
-            std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
-        if stat.is_empty() || stat.contains(") Z ") {
+        if process.life(Process::this()) != Life::Lives {
             return;
         }
         std::thread::park_timeout(Duration::from_millis(2));
@@ -92,7 +97,7 @@ pub(crate) struct Serving {
     cluster: Option<PathBuf>,
     /// The shop ends when this process does: a killed demo leaves nothing behind
     #[arg(long = "while")]
-    while_process: i32,
+    while_process: Process,
 }
 
 /// Runs the shop until the process that it serves ends.
@@ -113,7 +118,7 @@ pub(super) fn serve(options: &Serving) -> io::Result<()> {
             .with_state(shop);
         tokio::select! {
             result = axum::serve(listener, pages) => result,
-            () = end_of(options.while_process) => {
+            () = end_of(&options.while_process) => {
                 options.cluster.iter().for_each(|data| kill_server(data));
                 Ok(())
             }
@@ -121,9 +126,9 @@ pub(super) fn serve(options: &Serving) -> io::Result<()> {
     })
 }
 
-async fn end_of(process: i32) {
+async fn end_of(process: &Process) {
     let mut clock = tokio::time::interval(Duration::from_millis(200));
-    while Pid::from_raw(process).is_some_and(|pid| test_kill_process(pid).is_ok()) {
+    while process.life(Process::this()) != Life::Gone {
         clock.tick().await;
     }
 }

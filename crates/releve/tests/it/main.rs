@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod alone;
 mod cli;
 mod company;
 mod demo;

@@ -104,7 +104,9 @@ fn one_recovery_of_a_system_is_open_at_a_time_and_does_what_the_plan_says_or_not
     // Somebody has changed what starts it.
     let plan = std::fs::read_to_string(world.path("plan.toml")).unwrap();
     std::fs::write(world.path("plan.toml"), plan.replace("echo start", "echo other")).unwrap();
-    world.run(&["recover", "--yes", "--resume"]).exits(2).says("the plan has changed");
+    let corrected = world.run(&["recover", "--yes", "--resume"]).exits(2).says("The plan has been corrected");
+    corrected.says("is now").says("echo other").says("nobody knows whether this is done: start");
+    assert_eq!(starts(&world), 1, "what was begun by the former plan is for a person to say");
     std::fs::write(world.path("plan.toml"), plan).unwrap();
     let mut other = world.start(&["recover", "--yes", "--again", &number(&world)]);
     assert!(other.wait().unwrap().success());
@@ -112,8 +114,41 @@ fn one_recovery_of_a_system_is_open_at_a_time_and_does_what_the_plan_says_or_not
     world.run(&["recover", "--yes", "--resume"]).exits(2).says("no recovery is open");
     let _ = std::fs::remove_file(world.path("pid"));
     killed_while_it_starts(&world);
-    world.run(&["recover", "--yes", "--anew"]).exits(0).says("is forgotten");
-    assert_eq!(starts(&world), 4);
+    // Anew, and what was begun by the one that is forgotten is known still.
+    let anew = world.run(&["recover", "--yes", "--anew"]).exits(2).says("is forgotten");
+    anew.says("nobody knows whether this is done: start");
+    assert_eq!(starts(&world), 3);
+    world.run(&["recover", "--yes", "--anew", "--again", "99"]).exits(2).says("was not begun");
+    world.run(&["recover", "--yes", "--anew", "--done", &number(&world)]).exits(0);
+    assert_eq!(starts(&world), 3);
+    assert!(steps(&world).is_empty());
+}
+
+#[test]
+fn it_goes_on_by_the_plan_that_was_corrected_meanwhile_and_does_nothing_twice() {
+    let world = World::new();
+    std::fs::write(world.data().join("page"), "page").unwrap();
+    let log = world.path("log");
+    let say = |what: &str| format!("[\"sh\", \"-c\", \"echo {what} >> {}\"]", log.display());
+    let plan = |after: &str| {
+        let steps = format!(
+            "recover.before = [{{ run = {} }}]\nrecover.start = {{ command = {} }}\nrecover.after = [{after}]\n",
+            say("before"),
+            say("start")
+        );
+        world.write_plan(&world.vault("near"), &world.vault("far"), &steps);
+    };
+    plan("{ run = [\"false\"] }");
+    world.run(&["backup"]).exits(0);
+    world.run(&["recover", "--yes"]).exits(2);
+    std::fs::write(world.data().join("page"), "edited since").unwrap();
+    plan(&format!("{{ run = {} }}, {{ run = {} }}", say("right"), say("more")));
+    let went_on = world.run(&["recover", "--yes", "--resume"]).exits(0).says("The plan has been corrected");
+    let went_on = went_on.says("  was      ").says("    is now ").says("  new      ");
+    assert!(!went_on.err.contains("  gone     "), "{}", went_on.err);
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), "before\nstart\nright\nmore\n");
+    assert_eq!(std::fs::read_to_string(world.data().join("page")).unwrap(), "edited since");
+    assert!(steps(&world).is_empty());
 }
 
 #[test]

@@ -184,7 +184,8 @@ impl Server {
     /// Begins a copy, and keeps all WAL from now on for as long as this connection lives. Returns where it begins.
     pub(super) fn start(&mut self, label: &str) -> Result<Lsn> {
         let place = "begin a copy";
-        let slot = format!("releve_copy_{}", std::process::id());
+        // Copies of one server may be made from several machines and containers.
+        let slot = format!("releve_copy_{}", process::Process::this().tag());
         let create = "SELECT pg_create_physical_replication_slot($1, true, true)::text";
         self.client.query_one(create, &[&slot]).map_err(|error| sort(place, &error))?;
         let start = match self.major() {

@@ -59,6 +59,8 @@ pub struct BackupOptions {
     pub parent: Option<(FileId, Snapshot)>,
     /// Threads that hash and compress; as many more read. 0: one for each core.
     pub threads: usize,
+    /// What makes the point doubtful although all was read.
+    pub doubts: Vec<String>,
 }
 
 /// What a backup did.
@@ -133,6 +135,7 @@ pub fn backup_since(
         bytes: captured.bytes,
         unread_count: unread.len() as u64,
         unread: unread.iter().take(UNREAD_REMEMBERED).map(UnreadInfo::from).collect(),
+        doubts: options.doubts.clone(),
         change: captured.change,
         ended: jiff::SignedDuration::try_from(begun.elapsed())
             .ok()

@@ -64,6 +64,9 @@ pub struct PointInfo {
     pub unread_count: u64,
     /// The first thousand of them.
     pub unread: Vec<UnreadInfo>,
+    /// What makes the point doubtful although all was read: it was made while the system was down, or something that should be there isn't. No recovery takes it by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub doubts: Vec<String>,
     /// What changed since the point before.
     pub change: Change,
     /// When the capture ended, by the clock that it began by.

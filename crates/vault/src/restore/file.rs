@@ -6,6 +6,7 @@ use super::links::{self, Inode};
 use super::report::Outcome;
 use crate::mutex::lock;
 use crate::{BlobId, DeviceKind, Node, NodeKind};
+use process::{Life, Process};
 use rustix::fs::{AtFlags, Dir, FallocateFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::collections::HashSet;
@@ -474,7 +475,7 @@ fn temporary_name() -> OsString {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     static PREFIX: OnceLock<String> = OnceLock::new();
-    let prefix = PREFIX.get_or_init(|| format!(".releve-{}-{:08x}-", std::process::id(), run()));
+    let prefix = PREFIX.get_or_init(|| format!(".releve-{}-{:08x}-", Process::this().tag(), run()));
     format!("{prefix}{number}.tmp").into()
 }
 
@@ -489,21 +490,24 @@ fn run() -> u32 {
     })
 }
 
-/// Returns whether a name is a temporary one of a run that has ended.
+/// Returns whether a name is a temporary one of a run that has ended. One that can't be seen, of another machine or container, may still be at work.
 fn is_left_behind(name: &[u8]) -> bool {
     let owner = || {
         let middle = name.strip_prefix(b".releve-")?.strip_suffix(b".tmp")?;
         let mut parts = std::str::from_utf8(middle).ok()?.split('-');
-        let (process, run) =
-            (parts.next()?.parse::<u32>().ok()?, u32::from_str_radix(parts.next()?, 16).ok()?);
+        let (process, its_run) = (parts.next()?, u32::from_str_radix(parts.next()?, 16).ok()?);
         parts.next()?.parse::<u64>().ok()?;
-        Some((process, run))
+        Some((process, its_run))
     };
-    owner().is_some_and(|(process, its_run)| {
-        if process == std::process::id() {
-            return its_run != run();
-        }
-        !std::path::Path::new(&format!("/proc/{process}")).exists()
+    let us = Process::this();
+    owner().is_some_and(|(process, its_run)| match Process::from_tag(process, us) {
+        Some(process) if process == *us => its_run != run(),
+        Some(process) => process.life(us) == Life::Gone,
+        // As older versions called them: by the number alone.
+        None => process.parse::<u32>().is_ok_and(|number| match number == us.pid() {
+            true => its_run != run(),
+            false => !std::path::Path::new(&format!("/proc/{number}")).exists(),
+        }),
     })
 }
 

@@ -106,6 +106,7 @@ fn back_up(vault: &Arc<Repository>, input: &Two) -> Result<BackupReport> {
         holder: Holder { hostname: "here".into(), username: "me".into() },
         parent,
         threads: 2,
+        doubts: Vec::new(),
     };
     backup(input, &[Arc::clone(vault)], &options, &Progress::default())
 }

@@ -220,7 +220,7 @@ fn interrupted(
     name: &VaultName,
     key: FileId,
 ) -> Result<Option<FileId>> {
-    let records = state.and_then(|state| state.records().ok()).unwrap_or_default();
+    let records = state.map_or_else(|| Ok(Vec::new()), State::records)?;
     let last = records.iter().rev().find_map(|record| match &record.body {
         Body::Key(event) if event.vault == name.0 && event.key == key.to_string() => {
             Some((event.what == "rotating", event.replaced.as_ref()?.parse().ok()?))

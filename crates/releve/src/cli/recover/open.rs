@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use plan::{Runbook, StepState, SystemName, Verdict};
 use serde_json::json;
 use state::{Run, State};
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, Write};
 
 /// An older one isn't gone on with unless somebody says so: its restore points may be from before another crash.
 const FRESH: SignedDuration = SignedDuration::from_hours(24);
@@ -22,22 +22,25 @@ pub(in crate::cli) struct OfOpen {
     #[arg(long)]
     show: bool,
     /// Watch the recovery that is under way: what is expected when, who is waited for, what is slow and why
-    #[arg(long, conflicts_with_all = ["show", "resume", "anew", "done", "again", "skip", "pause", "go_on", "abort"])]
+    #[arg(long, conflicts_with_all = ["show", "resume", "anew", "done", "again", "skip", "pause", "go_on", "abort", "forget"])]
     watch: bool,
     /// Go on with the recovery that was begun and not ended, whatever was asked for then
     #[arg(long, conflicts_with = "anew")]
     resume: bool,
-    /// Forget what was begun and not ended, and decide anew
+    /// Forget what was begun and not ended, and decide anew. What must not be done twice and was begun then waits for a person's word: --done, --again or --skip with its number there
     #[arg(long)]
     anew: bool,
+    /// Forget what was begun and not ended, or has ended with something undone, and do nothing else: the systems are at work without it
+    #[arg(long, conflicts_with_all = ["resume", "anew", "done", "again", "skip"])]
+    forget: bool,
     /// Go on; this step, which was under way at the crash, is done
-    #[arg(long, value_name = "STEP", conflicts_with = "anew")]
+    #[arg(long, value_name = "STEP")]
     done: Vec<usize>,
     /// Go on; this step is to be done again
-    #[arg(long, value_name = "STEP", conflicts_with = "anew")]
+    #[arg(long, value_name = "STEP")]
     again: Vec<usize>,
     /// Go on without this step
-    #[arg(long, value_name = "STEP", requires = "because", conflicts_with = "anew")]
+    #[arg(long, value_name = "STEP", requires = "because")]
     skip: Vec<usize>,
     /// Why a step is skipped, or the recovery paused or ended
     #[arg(long, value_name = "TEXT")]
@@ -62,6 +65,16 @@ impl OfOpen {
     /// Returns whether the one under way is only to be watched.
     pub(super) const fn only_watches(&self) -> bool {
         self.watch
+    }
+
+    /// Returns whether what was begun is only to be forgotten.
+    pub(super) const fn only_forgets(&self) -> bool {
+        self.forget
+    }
+
+    /// Returns whether somebody wants to go on with what was begun, or has ended with something undone.
+    pub(super) fn is_asked(&self) -> bool {
+        self.resume || !self.verdicts().is_empty()
     }
 
     fn verdicts(&self) -> Vec<(usize, Verdict)> {
@@ -89,7 +102,7 @@ pub(super) fn speak(session: &Session, options: &Options) -> Result<Option<Exit>
         _ => None,
     };
     let verdicts = of_open.verdicts();
-    if speech.is_none() && verdicts.is_empty() {
+    if speech.is_none() && (verdicts.is_empty() || of_open.anew) {
         return Ok(None);
     }
     let state = session.state()?;
@@ -149,7 +162,7 @@ pub(super) fn show(session: &Session) -> Outcome {
                 .enumerate()
                 .map(|(at, (step, state))| json!({ "step": at, "system": step.system, "what": step.kind.to_string(), "is": state }))
                 .collect();
-            documents.push(json!({ "id": run.id, "started": run.started, "systems": run.systems, "by": by, "ended": is_ended, "steps": steps }));
+            documents.push(json!({ "id": run.id, "started": run.started, "systems": run.systems, "by": by.map(|by| by.to_string()), "ended": is_ended, "steps": steps }));
             continue;
         }
         println!("recovery of {}, begun {}", run.systems.join(", "), show::time(run.started));
@@ -183,28 +196,165 @@ fn said(state: &StepState) -> String {
     }
 }
 
+/// Forgets the recoveries of these systems that were begun and not ended, or have ended with something undone.
+pub(super) fn forget(session: &Session, systems: &[SystemName]) -> Outcome {
+    let state = session.state()?;
+    let names = || systems.iter().map(|system| system.0.as_str());
+    let mut runs = state.open_recoveries()?;
+    runs.extend(state.left_recoveries()?);
+    runs.retain(|run| run.is_about(names()));
+    if runs.is_empty() {
+        tell(session, "no recovery of these systems is open");
+    }
+    let forgotten: Vec<_> = runs.iter().map(|run| run.id.clone()).collect();
+    for run in runs {
+        forget_one(session, &state, &run)?;
+    }
+    if session.json {
+        show::print_json(&json!({ "forgotten": forgotten }));
+    }
+    Ok(Exit::Done)
+}
+
+/// Lets go of recoveries in whose place a new one begins: they are forgotten as soon as that is noted, and no sooner.
+pub(super) fn let_go(session: &Session, state: &State, runs: &[(Run, Option<Left>)]) -> Result<(), Error> {
+    for (run, _) in runs {
+        state.leave_recovery(run, true)?;
+        release(session, state, run)?;
+        tell(session, &format!("the recovery that began {} is forgotten", show::time(run.started)));
+    }
+    Ok(())
+}
+
+fn forget_one(session: &Session, state: &State, run: &Run) -> Result<(), Error> {
+    Open::forget(state, run, &session.run_holder())?;
+    release(session, state, run)?;
+    tell(session, &format!("the recovery that began {} is forgotten", show::time(run.started)));
+    Ok(())
+}
+
+/// Lets removals from the vaults go on that a recovery has kept back; after an attack a person says when.
+fn release(session: &Session, state: &State, run: &Run) -> Result<(), Error> {
+    let scenario = wish_of(run).and_then(|wish| wish.scenario);
+    match super::is_attack(session, scenario.as_ref()) {
+        true => Ok(()),
+        false => Ok(state.release(&run.hold())?),
+    }
+}
+
+/// What was begun before.
+pub(super) enum Found<'a> {
+    /// It is gone on with.
+    Left(Open<'a>, Box<Left>),
+    /// A new one begins; these are forgotten then. What can't be read of one is `None`.
+    Anew(Vec<(Run, Option<Left>)>),
+}
+
+/// Goes on by the plan of now where that was corrected, after saying what is another thing in it.
+pub(super) fn corrected(
+    session: &Session,
+    open: &mut Open<'_>,
+    left: Left,
+    decide: impl FnOnce(&Wish) -> Result<Runbook, Error>,
+) -> Result<Left, Error> {
+    if open.is_of(&session.plan) {
+        return Ok(left);
+    }
+    let now = wish_of(open.run()).map(|wish| decide(&wish)).transpose()?;
+    let Some(now) = now.as_ref().filter(|now| now.blockers.is_empty()) else {
+        let why = now.map(|now| now.blockers.join("; ")).unwrap_or_default();
+        return match left.stands_in(&session.plan) {
+            Ok(()) => Ok(left),
+            Err(error) if why.is_empty() => Err(error),
+            Err(error) => Err(Error::new(format!("{error}; and by the plan of now: {why}"))
+                .help("--anew forgets that recovery and decides by the plan of now")),
+        };
+    };
+    let corrected = plan::correct(&left.book, &left.before.states, now.clone());
+    if !corrected.is_same() {
+        tell(session, "The plan has been corrected since this recovery began:");
+        let step = |book: &Runbook, at: usize| {
+            let step = book.steps.get(at);
+            let system = step.and_then(|step| step.system.as_ref()).map_or("", |system| system.0.as_str());
+            format!("{system:12} {}", step.map_or_else(String::new, |step| step.kind.to_string()))
+        };
+        let is = |at: usize| match corrected.states.get(at) {
+            Some(StepState::Doubt) => {
+                "  (was begun as it was before: a person must say what is to become of it)"
+            }
+            _ => "",
+        };
+        corrected
+            .added
+            .iter()
+            .for_each(|at| tell(session, &format!("  new      {}", step(&corrected.book, *at))));
+        corrected.gone.iter().for_each(|at| tell(session, &format!("  gone     {}", step(&left.book, *at))));
+        for (before, at) in &corrected.changed {
+            tell(session, &format!("  was      {}", step(&left.book, *before)));
+            tell(session, &format!("    is now {}{}", step(&corrected.book, *at), is(*at)));
+        }
+    }
+    open.correct(left, corrected, &session.plan)
+}
+
+/// Returns where the steps of a new recovery are: what must not be done twice and was begun by one that was forgotten is in doubt, unless a person has said what is to become of it.
+pub(super) fn remembered(
+    options: &Options,
+    before: &[(Run, Option<Left>)],
+    book: &Runbook,
+) -> Result<Vec<StepState>, Error> {
+    let mut states = vec![StepState::Waiting; book.steps.len()];
+    let mut places = vec![None; book.steps.len()];
+    for left in before.iter().filter_map(|(_, left)| left.as_ref()) {
+        let known = plan::remember(&left.book, &left.before.states, book);
+        for (at, (state, place)) in known.states.into_iter().zip(known.places).enumerate() {
+            if let (StepState::Doubt, Some(known), Some(of)) =
+                (&state, states.get_mut(at), places.get_mut(at))
+            {
+                (*known, *of) = (state, place);
+            }
+        }
+    }
+    for (step, verdict) in options.open.verdicts() {
+        let found = places.iter().position(|place| *place == Some(step));
+        let at = found.ok_or_else(|| {
+            Error::new(format!(
+                "step {step} of the recovery that is forgotten was not begun, or can be done twice"
+            ))
+            .help("nothing has to be said of it: it is done anew")
+        })?;
+        plan::judge(&mut states, at, &verdict, 0.0).map_err(Error::new)?;
+    }
+    Ok(states)
+}
+
 /// Finds the open recovery that is to be gone on with, if one is.
 pub(super) fn find<'a>(
     session: &Session,
     state: &'a State,
     options: &Options,
     wish: &Wish,
-) -> Result<Option<(Open<'a>, Left)>, Error> {
+) -> Result<Found<'a>, Error> {
     let of_open = &options.open;
     let verdicts = of_open.verdicts();
-    let is_asked = of_open.resume || !verdicts.is_empty();
+    let is_asked = of_open.is_asked();
     let holder = session.run_holder();
     let mut runs = state.open_recoveries()?;
-    if is_asked {
+    if is_asked || of_open.anew {
         runs.extend(state.left_recoveries()?);
     }
-    runs.retain(|run| run.systems.iter().any(|system| wish.systems.iter().any(|name| name.0 == *system)));
+    runs.retain(|run| run.is_about(wish.systems.iter().map(|system| system.0.as_str())));
     if of_open.anew {
-        for run in runs {
-            Open::forget(state, &run, &holder)?;
-            tell(session, &format!("the recovery that began {} is forgotten", show::time(run.started)));
+        if runs.len() > 1 && !verdicts.is_empty() {
+            return Err(Error::new("several recoveries are open")
+                .help("name the systems of one: its steps have the numbers"));
         }
-        return Ok(None);
+        // What can't be read is no reason to keep it.
+        let read = |run: Run| {
+            let left = look(state, &run).ok();
+            (run, left)
+        };
+        return Ok(Found::Anew(runs.into_iter().map(read).collect()));
     }
     let same = runs.iter().position(|run| wish_of(run).as_ref() == Some(wish));
     let run = match (same, is_asked) {
@@ -215,7 +365,7 @@ pub(super) fn find<'a>(
             return Err(Error::new(message).help("releve recover --show shows them; name the systems of one"));
         }
         (None, false) => {
-            let Some(run) = runs.first() else { return Ok(None) };
+            let Some(run) = runs.first() else { return Ok(Found::Anew(Vec::new())) };
             return Err(refused(run, "was begun with another wish and never ended"));
         }
     };
@@ -223,7 +373,7 @@ pub(super) fn find<'a>(
         return Err(refused(&run, "is older than a day and never ended"));
     }
     let began = show::time(run.started);
-    let (open, mut left) = Open::resume(state, run, &session.plan, &holder)?;
+    let (open, mut left) = Open::resume(state, run, &holder)?;
     for (at, verdict) in verdicts {
         open.judge(&mut left, at, &verdict)?;
     }
@@ -236,10 +386,7 @@ pub(super) fn find<'a>(
             left.book.steps.len()
         ),
     );
-    if !options.yes && std::io::stdin().is_terminal() {
-        ask(&open, &mut left)?;
-    }
-    Ok(Some((open, left)))
+    Ok(Found::Left(open, Box::new(left)))
 }
 
 fn refused(run: &Run, what: &str) -> Error {
@@ -255,7 +402,7 @@ fn tell(session: &Session, text: &str) {
 }
 
 /// Asks a person what became of each step in doubt. Without an answer it stays in doubt, and what waits for it waits.
-fn ask(open: &Open<'_>, left: &mut Left) -> Result<(), Error> {
+pub(super) fn ask(open: &Open<'_>, left: &mut Left) -> Result<(), Error> {
     for at in 0..left.book.steps.len() {
         if left.before.states.get(at) != Some(&StepState::Doubt) {
             continue;
@@ -263,7 +410,7 @@ fn ask(open: &Open<'_>, left: &mut Left) -> Result<(), Error> {
         let Some(step) = left.book.steps.get(at) else { continue };
         let system = step.system.as_ref().map_or(String::new(), |system| format!("{system}: "));
         eprint!(
-            "{system}{}\n  was under way at the crash. Is it [d]one, shall it be done [a]gain, or be [s]kipped? ",
+            "{system}{}\n  was begun before. Is it [d]one, shall it be done [a]gain, or be [s]kipped? ",
             step.kind
         );
         let _ = std::io::stderr().flush();
@@ -278,25 +425,6 @@ fn ask(open: &Open<'_>, left: &mut Left) -> Result<(), Error> {
         open.judge(left, at, &verdict)?;
     }
     Ok(())
-}
-
-/// Begins a recovery in the state. One that can't be noted goes on all the same, and that is said.
-pub(super) fn begin<'a>(
-    session: &Session,
-    state: &'a State,
-    screen: &Screen,
-    book: &Runbook,
-    wish: &Wish,
-) -> Option<Open<'a>> {
-    match Open::begin(state, book, wish, &session.run_holder()) {
-        Ok(open) => Some(open),
-        Err(error) => {
-            screen.line(&format!(
-                "warning: it isn't noted how far this gets, so that a crash now would forget it: {error}"
-            ));
-            None
-        }
-    }
 }
 
 /// Ends what is done, and says what to do about the rest.

@@ -124,7 +124,7 @@ pub(in crate::cli) fn watch(session: &Session, systems: &[SystemName]) -> Outcom
     let Some(run) = find(session, &state, systems)? else {
         return Err(Error::new("no recovery is under way").help("releve recover begins one").into());
     };
-    let evidence = evidence(&state.records().unwrap_or_default());
+    let evidence = evidence(&state.records()?);
     let mut view = see(session, &state, &run, &evidence)?;
     if session.json {
         show::print_json(&serde_json::json!({ "recovery": view }));
@@ -243,7 +243,7 @@ fn see(session: &Session, state: &State, run: &Run, evidence: &Evidence) -> engi
         scenario: left.book.scenario.as_ref().map(|scenario| scenario.0.clone()),
         machine: left.book.machine.clone(),
         started: run.started,
-        by,
+        by: by.map(|by| by.to_string()),
         ended,
         elapsed_seconds: elapsed,
         steps: left.book.steps.len(),

@@ -73,7 +73,8 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
         Some(until) => until_wanted(until)?,
         None => super::wanted(&restore.point, restore.before.as_deref())?,
     };
-    let vaults = super::open(session, restore)?;
+    let state = session.state_if_any();
+    let vaults = super::open(session, restore, state.as_ref())?;
     let survey = survey(&vaults);
     for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
         eprintln!("warning: vault {vault}: {why}");
@@ -100,7 +101,7 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
         return Ok(Exit::Done);
     }
     // What a killed run has left there goes first: it may be what takes the room.
-    let room = Room::make(&work, system, &|text| screen.line(text))?;
+    let room = Room::make(&session.state_dir, &work, &|text| screen.line(text))?;
     needs.check(&work)?;
     book.to = Some(room.root().display().to_string());
     let over = Arc::new(Progress::default());

@@ -10,6 +10,7 @@ use crate::error::at;
 use crate::mariadb::client::Client;
 use crate::program::Running;
 use crate::{Error, Kind, Receiver, Result};
+use process::{Life, Process};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -271,15 +272,22 @@ impl Incoming {
     /// Makes it, and removes those of processes that have gone.
     fn make(spool: &Path) -> Result<Self> {
         let wrong = |error| Error::io(at("tidy", spool), error);
-        let ours = std::process::id();
+        let us = Process::this();
         for entry in fs::read_dir(spool).map_err(wrong)?.flatten() {
-            let owner = entry.file_name().to_str().and_then(|name| name.strip_prefix(INCOMING)?.parse().ok());
-            let has_gone = |owner: u32| owner == ours || !Path::new("/proc").join(owner.to_string()).exists();
-            if owner.is_some_and(has_gone) {
+            let name = entry.file_name();
+            let Some(owner) = name.to_str().and_then(|name| name.strip_prefix(INCOMING)) else { continue };
+            // This process has one at a time. As older versions called it: by its number alone.
+            let has_gone = match Process::from_tag(owner, us) {
+                Some(owner) => owner == *us || owner.life(us) == Life::Gone,
+                None => owner
+                    .parse::<u32>()
+                    .is_ok_and(|owner| !Path::new("/proc").join(owner.to_string()).exists()),
+            };
+            if has_gone {
                 fs::remove_dir_all(entry.path()).map_err(wrong)?;
             }
         }
-        let folder = spool.join(format!("{INCOMING}{ours}"));
+        let folder = spool.join(format!("{INCOMING}{}", us.tag()));
         fs::DirBuilder::new().mode(0o700).create(&folder).map_err(wrong)?;
         Ok(Self(folder))
     }

@@ -94,6 +94,7 @@ impl Watched {
             holder: Holder { hostname: "here".into(), username: "me".into() },
             parent: None,
             threads: 2,
+            doubts: Vec::new(),
         }
     }
 

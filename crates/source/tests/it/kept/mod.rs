@@ -148,6 +148,7 @@ impl Life {
             holder: holder(),
             parent: None,
             threads: 0,
+            doubts: Vec::new(),
         };
         let report = backup(capture.input(), vaults, &options, &Progress::default())?;
         let written = report.vaults.into_iter().next().unwrap()?;

@@ -48,6 +48,7 @@ impl Pair {
             holder: Holder { hostname: "here".into(), username: "me".into() },
             parent: None,
             threads: 0,
+            doubts: Vec::new(),
         };
         let report = backup(capture.input(), &vaults, &options, &Progress::default()).unwrap();
         assert!(report.unread.is_empty(), "{:?}", report.unread);
