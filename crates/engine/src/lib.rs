@@ -5,6 +5,7 @@
 //!
 //! Nothing is printed here: what happens is told to an [`Observer`].
 
+pub mod alerts;
 pub mod blast;
 pub mod check;
 mod command;
@@ -25,9 +26,11 @@ pub mod place;
 pub mod protect;
 pub mod prune;
 pub mod quarantine;
+pub mod ready;
 pub mod recover;
 pub mod room;
 mod seed;
+pub mod service;
 mod sources;
 pub mod survey;
 pub mod vaults;

@@ -84,7 +84,7 @@ impl FromStr for Wanted {
                     _ => Until::Transaction(value),
                 }))
             }
-            _ => match text.strip_prefix("before ").map(str::trim).map(instant) {
+            _ => match text.strip_prefix("before ").map(str::trim).map(crate::instant::absolute) {
                 Some(Some(time)) => Ok(Self::Before(time)),
                 Some(None) => {
                     Err(format!("`{text}` names no instant: write before 2026-11-23T12:00:00+01:00"))
@@ -95,11 +95,6 @@ impl FromStr for Wanted {
             },
         }
     }
-}
-
-/// Reads an instant with its zone, as RFC 3339 or with a zone's name in brackets.
-fn instant(text: &str) -> Option<Timestamp> {
-    text.parse().ok().or_else(|| text.parse::<jiff::Zoned>().ok().map(|zoned| zoned.timestamp()))
 }
 
 impl fmt::Display for Wanted {

@@ -11,6 +11,7 @@
 //! assert!(parsed.diagnostics.iter().any(|d| d.help.as_deref() == Some("write `name`")));
 //! ```
 
+pub mod alerts;
 mod amount;
 mod bandwidth;
 mod check;
@@ -21,6 +22,7 @@ mod diagnostic;
 pub mod forecast;
 mod group;
 pub mod immutable;
+pub mod instant;
 pub mod keep;
 mod model;
 mod notes;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub(crate) type Place = (usize, Range<usize>);
 
 /// What was found, and where everything stands.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Notes {
     files: Vec<Arc<NamedSource<String>>>,
     diagnostics: Vec<(Place, Diagnostic)>,
@@ -107,8 +107,8 @@ impl Notes {
     }
 
     /// Returns everything that was found, in the order of the files; at one place, errors first.
-    pub(crate) fn into_diagnostics(self) -> Vec<Diagnostic> {
-        let mut found = self.diagnostics;
+    pub(crate) fn diagnostics(&self) -> Vec<Diagnostic> {
+        let mut found = self.diagnostics.clone();
         // What a syntax error has swallowed isn't missing.
         found.retain(|(_, diagnostic)| !self.lossy || diagnostic.code != "missing-key");
         found.sort_by_key(|(place, diagnostic)| {

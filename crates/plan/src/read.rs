@@ -17,9 +17,23 @@ pub struct Parsed {
     pub plan: Option<Plan>,
     /// Everything that is wrong with it, in the order of the files.
     pub diagnostics: Vec<Diagnostic>,
+    notes: Notes,
 }
 
 impl Parsed {
+    /// Adds what somebody else has found to be wrong with what stands at a path of the plan (`systems.shop.source`), or around it.
+    pub fn warn(
+        &mut self,
+        code: &'static str,
+        path: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let place = self.notes.place(path);
+        self.notes.add(Severity::Warning, code, place, message.into(), Some(help.into()));
+        self.diagnostics = self.notes.diagnostics();
+    }
+
     /// Returns whether the plan can't be used.
     #[must_use]
     pub fn has_errors(&self) -> bool {
@@ -54,7 +68,7 @@ pub fn parse(files: &[SourceFile]) -> Parsed {
     if !notes.is_lossy() {
         check::meaning(&plan, &mut notes);
     }
-    let mut parsed = Parsed { plan: None, diagnostics: notes.into_diagnostics() };
+    let mut parsed = Parsed { plan: None, diagnostics: notes.diagnostics(), notes };
     if !parsed.has_errors() {
         parsed.plan = Some(plan);
     }

@@ -1,7 +1,9 @@
 //! When the next run of something is due.
 
 use crate::Period;
-use jiff::{SignedDuration, Timestamp};
+use jiff::civil::{Date, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use std::time::Duration;
 
 /// The first pause after a failure; it doubles with each further one.
@@ -55,6 +57,20 @@ pub fn due_in_step(history: History, every: Period, now: Timestamp) -> Timestamp
     }
 }
 
+/// Returns the first Monday, at eight in the morning in this zone, after an instant.
+#[must_use]
+pub fn monday_after(time: Timestamp, zone: &TimeZone) -> Timestamp {
+    let day = time.to_zoned(zone.clone()).date();
+    let monday = |day: Date| {
+        let ahead = i64::from(Weekday::Monday.since(day.weekday()));
+        let at = day.checked_add(ahead.days()).ok()?.at(8, 0, 0, 0);
+        Some(at.to_zoned(zone.clone()).ok()?.timestamp())
+    };
+    let this = monday(day).filter(|monday| *monday > time);
+    let next = || day.checked_add(1.day()).ok().and_then(monday);
+    this.or_else(next).unwrap_or(Timestamp::MAX)
+}
+
 fn after(time: Timestamp, pause: Duration) -> Timestamp {
     let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
     time.checked_add(pause).unwrap_or(Timestamp::MAX)
@@ -98,6 +114,18 @@ mod tests {
         assert_eq!(due(history(1), HOUR, at(10_001)), at(10_060));
         assert_eq!(due(history(3), HOUR, at(10_001)), at(10_240));
         assert_eq!(due(history(30), HOUR, at(10_001)), at(13_600));
+    }
+
+    #[test]
+    fn a_summary_comes_on_monday_morning_and_once_a_week() {
+        let paris = TimeZone::get("Europe/Paris").unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        // The clocks are changed on the 29th of March.
+        let monday = at("2026-03-30T08:00+02:00");
+        for before in ["2026-03-23T08:00+01:00", "2026-03-27T12:00+01:00", "2026-03-30T07:59+02:00"] {
+            assert_eq!(monday_after(at(before), &paris), monday, "{before}");
+        }
+        assert_eq!(monday_after(monday, &paris), at("2026-04-06T08:00+02:00"));
     }
 
     #[test]

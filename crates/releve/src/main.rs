@@ -1,12 +1,13 @@
 //! The program: what was typed, what it means, what people are shown. Only here is anything printed, an environment variable
 //! read, an exit status chosen.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the program that people read")]
 #![expect(
     clippy::disallowed_methods,
     reason = "the environment and the exit status are the program's business"
 )]
 
+#[macro_use]
+mod print;
 mod cli;
 #[cfg(feature = "demo")]
 mod demo;
@@ -61,12 +62,12 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     raise_handles();
     survive_limits();
-    end_quietly();
     let arguments = match cli::Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
+            let is_wrong = error.use_stderr();
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Exit::Usage as u8 } else { 0 });
+            return ExitCode::from(if is_wrong { Exit::Usage as u8 } else { 0 });
         }
     };
     let exit = match cli::run(arguments) {
@@ -77,6 +78,7 @@ fn main() -> ExitCode {
             Exit::Failed
         }
     };
+    let exit = if print::has_lost() { exit.worse(Exit::Failed) } else { exit };
     ExitCode::from(exit as u8)
 }
 
@@ -84,21 +86,6 @@ fn main() -> ExitCode {
 fn survive_limits() {
     let ignored = std::sync::Arc::default();
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, ignored);
-}
-
-/// What a shell says of a program that a closed pipe has ended.
-const PIPE_CLOSED: i32 = 128 + 13;
-
-/// Ends without a word when nobody reads what is printed any more: `releve status | head`.
-fn end_quietly() {
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let said = panic.payload_as_str().unwrap_or_default();
-        if said.starts_with("failed printing to stdout") && said.contains("Broken pipe") {
-            std::process::exit(PIPE_CLOSED);
-        }
-        usual(panic);
-    }));
 }
 
 /// Takes as many open files as the system lets us have: it grants fewer by default for the sake of programs from another time.

@@ -2,6 +2,7 @@
 
 use crate::cli::Global;
 use crate::{Exit, Failure, show};
+use engine::alerts::Watchman;
 use engine::keys::{Tried, With};
 use engine::notify::Notifier;
 use engine::vaults::{self, Absent, Opened, Opening, Secrets};
@@ -29,18 +30,23 @@ pub(crate) struct Session {
     /// The plan's files, for what watches them.
     pub(crate) plan_path: PathBuf,
     pub(crate) state_dir: PathBuf,
+    /// The hash of the plan's files, by which a record says which plan it followed.
+    pub(crate) fingerprint: String,
 }
 
 impl Session {
     /// Reads the plan; what is wrong with it is printed and ends the run with 65.
     pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
         let plan_path = plan_path(global)?;
-        let parsed = read_plan(&plan_path)?;
+        let files = plan_files(&plan_path)?;
+        let parsed = plan::parse(&files);
         let Some(plan) = parsed.plan else {
             show::diagnostics(&parsed.diagnostics, global.json);
             return Err(Failure::Said(Exit::Plan));
         };
-        Ok(Self { plan, json: global.json, holder: holder(), plan_path, state_dir: state_dir(global) })
+        let fingerprint = engine::incident::fingerprint(files.iter().map(|file| file.text.as_str()));
+        let (json, state_dir) = (global.json, state_dir(global));
+        Ok(Self { plan, json, holder: holder(), plan_path, state_dir, fingerprint })
     }
 
     /// Opens the state. What is damaged is an error that says what to do: a recovery goes on without.
@@ -84,11 +90,49 @@ impl Session {
                     self.plan.vaults.get(&vault.name).map_or("", |v| v.url.as_str())
                 );
             }
+            if let Some(state) = state {
+                self.note_reach(vault, &seen, state);
+            }
             for damaged in &vault.damaged {
                 eprintln!("warning: vault {}: {damaged}", vault.name);
             }
         }
         opened
+    }
+
+    /// Opens every vault of the plan without its index, side by side, just to see what points there are, and notes whether it answers.
+    pub(crate) fn peek(&self, state: &State) -> Vec<Opened> {
+        let seen = |name: &VaultName| state.vault_seen(&name.0).ok().flatten();
+        let one = |name: &VaultName| {
+            let opened = self.password_of(name).and_then(|password| {
+                self.open_with(name, With::Password(&password), Some(state)).and_then(Tried::opened)
+            });
+            let opened =
+                Opened { name: name.clone(), repository: opened, created: false, damaged: Vec::new() };
+            self.note_reach(&opened, &seen, state);
+            opened
+        };
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = self.plan.vaults.keys().map(|name| scope.spawn(|| one(name))).collect();
+            let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
+            joined.map(|one| one.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        })
+    }
+
+    /// Notes whether a vault could be opened, for the alerts. One that was never there, or that another machine fills, may be out of reach.
+    fn note_reach(&self, vault: &Opened, seen: &dyn Fn(&VaultName) -> Option<String>, state: &State) {
+        let trouble = vault.repository.as_ref().err();
+        if trouble.is_some() && (seen(&vault.name).is_none() || self.check_writes(&vault.name).is_err()) {
+            return;
+        }
+        let trouble = trouble.map(|error| (error.message.as_str(), error.retryable));
+        // Whoever opens a vault has more to do than this.
+        let _ = state.note_sign(&format!("vault/{}", vault.name), trouble, Timestamp::now());
+    }
+
+    /// Returns what tells people by itself. `holder` is [`run_holder`](Self::run_holder).
+    pub(crate) fn watchman<'a>(&'a self, notifier: &'a Notifier<'a>, is_agent: bool) -> Watchman<'a> {
+        Watchman { notifier, machine: &self.holder.hostname, folder: &self.state_dir, is_agent }
     }
 
     /// Waits until no other run on this machine may be making a vault. Whoever waited in vain goes on: the other is stuck, not at work.
@@ -279,6 +323,14 @@ impl Session {
     }
 }
 
+/// Reads an instant that has been, as a person types it here; what is none is wrong usage.
+pub(crate) fn past(text: &str) -> Result<Timestamp, Failure> {
+    plan::instant::past(text, Timestamp::now(), &jiff::tz::TimeZone::system()).map_err(|wrong| {
+        show::error(&Error::new(wrong.message).help(wrong.help));
+        Failure::Said(Exit::Usage)
+    })
+}
+
 /// Returns the time of day here.
 fn time_of_day() -> TimeOfDay {
     let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::system());
@@ -287,13 +339,18 @@ fn time_of_day() -> TimeOfDay {
 
 /// Reads the plan at a path: a file, or a folder of them.
 pub(crate) fn read_plan(path: &Path) -> Result<plan::Parsed> {
+    Ok(plan::parse(&plan_files(path)?))
+}
+
+/// Reads the files of the plan at a path.
+pub(crate) fn plan_files(path: &Path) -> Result<Vec<SourceFile>> {
     let read = |path: &Path| -> Result<SourceFile> {
         let text = std::fs::read_to_string(path)
             .map_err(|error| Error::new(format!("read the plan {}: {error}", path.display())))?;
         Ok(SourceFile { name: path.display().to_string(), text })
     };
     if !path.is_dir() {
-        return Ok(plan::parse(&[read(path)?]));
+        return Ok(vec![read(path)?]);
     }
     let listing = std::fs::read_dir(path)
         .map_err(|error| Error::new(format!("read the plan {}: {error}", path.display())))?;
@@ -303,7 +360,7 @@ pub(crate) fn read_plan(path: &Path) -> Result<plan::Parsed> {
     if files.is_empty() {
         return Err(Error::new(format!("the folder {} holds no .toml file", path.display())));
     }
-    Ok(plan::parse(&files.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?))
+    files.iter().map(|path| read(path)).collect()
 }
 
 /// Returns where the plan is.

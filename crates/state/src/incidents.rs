@@ -59,6 +59,8 @@ pub enum Entry {
     },
     /// A recovery has begun or ended a step.
     Step(StepEntry),
+    /// A person has answered what a step of a recovery asks, or has approved it.
+    Answered(Answered),
     /// The incident is over.
     Closed(Closing),
 }
@@ -131,6 +133,20 @@ pub struct StepEntry {
     pub why: Option<String>,
     /// Seconds from the beginning of the recovery to its end.
     pub seconds: Option<f64>,
+}
+
+/// What a person has answered to a step of a recovery.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answered {
+    /// The recovery, as its calls to people are called.
+    pub recovery: String,
+    /// The step's number in it, from 0.
+    pub step: u64,
+    /// What the step asks.
+    pub what: String,
+    /// The answer; empty where it is that it is done.
+    pub answer: String,
 }
 
 /// What an incident ends with.

@@ -1,6 +1,6 @@
 //! Append-only records, each sealed to the one before it by its hash; and the few facts that must be remembered.
 
-use crate::{Error, Expect, Kv, Moment, Outcome, Result, Sqlite};
+use crate::{Acknowledged, Alerted, Error, Expect, Kv, Moment, Notified, Outcome, Result, Sqlite};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -39,6 +39,8 @@ pub enum Body {
     Acknowledgement(Acknowledged),
     /// Something happened in an incident.
     Incident(Moment),
+    /// People were told of a trouble, or that it is over.
+    Alert(Alerted),
     /// The state was made anew from the vaults: what was before is unknown.
     Rebuilt {
         /// How many points the vaults hold.
@@ -72,6 +74,8 @@ pub struct Made {
     pub by_journal: bool,
     /// Why there is no point.
     pub failure: Option<String>,
+    /// Why the point is suspicious: not chosen by itself.
+    pub suspicious: Option<String>,
 }
 
 /// What a look through a vault found.
@@ -190,6 +194,8 @@ pub struct Recovery {
     pub started: Option<Timestamp>,
     /// The incidents that it belongs to, by their ids.
     pub incidents: Vec<String>,
+    /// The hash of the plan that it followed; older records don't tell.
+    pub plan: Option<String>,
     /// For each system.
     pub systems: Vec<Check>,
 }
@@ -202,6 +208,12 @@ pub struct Check {
     pub system: String,
     /// The point.
     pub point: String,
+    /// When that was made. Of this and the next two older records don't tell.
+    pub point_time: Option<Timestamp>,
+    /// The vaults that it was read from, in this order.
+    pub vaults: Vec<String>,
+    /// When a verification last read it whole, if one did.
+    pub verified: Option<Timestamp>,
     /// Seconds until it was back; `None` if it isn't.
     pub rta_seconds: Option<f64>,
     /// Promised, in seconds. Of this and the next three older records don't tell.
@@ -242,54 +254,6 @@ pub struct KeyEvent {
     pub findings: Vec<String>,
     /// Why it did not work.
     pub failure: Option<String>,
-}
-
-/// What came of telling a person something. Never what signs an acknowledgement, nor an address that is a secret.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Notified {
-    /// Who.
-    pub person: String,
-    /// About what, in a line.
-    pub about: String,
-    /// The call that it belongs to; empty for a test.
-    pub call: String,
-    /// Each try, in order.
-    pub tries: Vec<Tried>,
-    /// Whether any of them was taken.
-    pub reached: bool,
-}
-
-/// One try to tell a person something by one way.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Tried {
-    /// The way, as the plan writes it.
-    pub way: String,
-    /// What carried it, for a person; empty where nothing was tried.
-    pub through: String,
-    /// The message's id; empty where nothing was tried.
-    pub message: String,
-    /// `taken`, `failed`, `late` or `skipped`.
-    pub outcome: String,
-    /// Why it was not taken.
-    pub why: Option<String>,
-    /// How long it took.
-    pub seconds: f64,
-}
-
-/// That a person has acknowledged a message.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Acknowledged {
-    /// The message's id.
-    pub message: String,
-    /// Who.
-    pub person: String,
-    /// About what.
-    pub about: String,
-    /// `link` or `command`.
-    pub by: String,
 }
 
 /// One record.

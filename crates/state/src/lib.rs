@@ -5,6 +5,7 @@
 //!
 //! All of it can be lost: a recovery needs none of it, and the points themselves are in the vaults.
 
+mod alerts;
 mod error;
 mod incidents;
 mod inventory;
@@ -15,17 +16,18 @@ mod messages;
 mod runs;
 mod sqlite;
 
+pub use alerts::{Alerted, Beat, Sign};
 pub use error::{Error, Kind, Result};
-pub use incidents::{Action, Closing, Entry, Moment, Opening, Role, StepEntry};
+pub use incidents::{Action, Answered, Closing, Entry, Moment, Opening, Role, StepEntry};
 pub use inventory::{Hold, Seen};
 pub use kv::{
     Event, Expect, Grant, KEY_BYTES_MAX, Kv, Lease, Outcome, Revision, VALUE_BYTES_MAX, Versioned, Watch,
 };
 pub use lease::{Held, RunLease};
 pub use ledger::{
-    Acknowledged, Body, Check, Copied, Immutability, KeyEvent, Made, Notified, Pruned, Pulled, Record,
-    Recovery, Repaired, State, Tried, Verification,
+    Body, Check, Copied, Immutability, KeyEvent, Made, Pruned, Pulled, Record, Recovery, Repaired, State,
+    Verification,
 };
-pub use messages::{Found, Message};
+pub use messages::{Acknowledged, Found, Message, Notified, Tried};
 pub use runs::Run;
 pub use sqlite::Sqlite;

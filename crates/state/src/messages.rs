@@ -38,6 +38,54 @@ pub struct Found<T> {
     pub revision: Revision,
 }
 
+/// What came of telling a person something. Never what signs an acknowledgement, nor an address that is a secret.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Notified {
+    /// Who.
+    pub person: String,
+    /// About what, in a line.
+    pub about: String,
+    /// The call that it belongs to; empty for a test.
+    pub call: String,
+    /// Each try, in order.
+    pub tries: Vec<Tried>,
+    /// Whether any of them was taken.
+    pub reached: bool,
+}
+
+/// One try to tell a person something by one way.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Tried {
+    /// The way, as the plan writes it.
+    pub way: String,
+    /// What carried it, for a person; empty where nothing was tried.
+    pub through: String,
+    /// The message's id; empty where nothing was tried.
+    pub message: String,
+    /// `taken`, `failed`, `late` or `skipped`.
+    pub outcome: String,
+    /// Why it was not taken.
+    pub why: Option<String>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// That a person has acknowledged a message.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Acknowledged {
+    /// The message's id.
+    pub message: String,
+    /// Who.
+    pub person: String,
+    /// About what.
+    pub about: String,
+    /// `link` or `command`.
+    pub by: String,
+}
+
 impl State {
     /// Returns a message.
     pub fn message(&self, id: &str) -> Result<Option<Found<Message>>> {

@@ -5,9 +5,11 @@ use super::view::{Incident, What};
 use crate::recover::{Journal, Live, Noted, Word};
 use crate::{Observer, Result};
 use jiff::Timestamp;
-use plan::{Runbook, Step, StepState, SystemName};
-use state::{Body, Entry, Moment, State, StepEntry};
+use plan::{Runbook, Step, StepKind, StepState, SystemName};
+use state::{Answered, Body, Entry, Moment, State, StepEntry};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 /// Who enters them.
 const BY: &str = "releve recover";
@@ -21,6 +23,10 @@ pub struct Steps<'a> {
     observer: &'a dyn Observer,
     /// It was said that a timeline can't be written.
     said: AtomicBool,
+    /// Who sits here, for answers that name nobody.
+    here: String,
+    /// The answers that are in a timeline: of which recovery, to which step, by whom, what.
+    entered: Mutex<BTreeSet<(String, u64, String, String)>>,
 }
 
 impl<'a> Steps<'a> {
@@ -33,7 +39,24 @@ impl<'a> Steps<'a> {
         book: &'a Runbook,
         observer: &'a dyn Observer,
     ) -> Self {
-        Self { journal, state, incidents, book, observer, said: AtomicBool::new(false) }
+        let said = |incident: &Incident| {
+            let lines = incident.timeline.iter().filter_map(|line| match &line.what {
+                What::Answered(said) => {
+                    Some((said.recovery.clone(), said.step, line.by.clone(), said.answer.clone()))
+                }
+                _ => None,
+            });
+            lines.collect::<Vec<_>>()
+        };
+        let entered = Mutex::new(incidents.iter().flat_map(said).collect());
+        let (said, here) = (AtomicBool::new(false), BY.to_owned());
+        Self { journal, state, incidents, book, observer, said, here, entered }
+    }
+
+    /// Says who sits here: whoever answers at this terminal and isn't asked for a name.
+    #[must_use]
+    pub fn here(self, here: String) -> Self {
+        Self { here, ..self }
     }
 
     /// Enters what became of steps while no recovery was at work: a person has skipped one, or nobody knows of one.
@@ -49,7 +72,7 @@ impl<'a> Steps<'a> {
                 _ => None,
             });
             if last != Some(&entry.is) {
-                self.enter(incident, entry);
+                self.enter(incident, self.doer(at, step, state), entry);
             }
         }
     }
@@ -66,9 +89,38 @@ impl<'a> Steps<'a> {
         Some((step, incident.or_else(|| self.incidents.first())?))
     }
 
-    fn enter(&self, incident: &Incident, step: StepEntry) {
-        let (incident, by) = (incident.id.clone(), BY.to_owned());
-        let moment = Moment { incident, by, at: None, entry: Entry::Step(step) };
+    /// Enters who has answered what, once.
+    fn hear(&self, word: &Word) {
+        let Word::Answer { step, by, answer } = word else { return };
+        let Some((asked, incident)) = self.place(*step) else { return };
+        let by = by.as_ref().map_or_else(|| self.here.clone(), |by| by.0.clone());
+        let (recovery, number) = (self.name(), *step as u64);
+        let key = (recovery.clone(), number, by.clone(), answer.clone());
+        if self.entered.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+            let answered =
+                Answered { recovery, step: number, what: asked.kind.to_string(), answer: answer.clone() };
+            self.append(incident, by, Entry::Answered(answered));
+        }
+    }
+
+    /// Returns who has done a step that people do: whoever has answered it last. Where several had to approve, each has a line of their own.
+    fn doer(&self, at: usize, step: &Step, state: &StepState) -> String {
+        let asks = matches!(step.kind, StepKind::Ask { .. } | StepKind::Isolate(_) | StepKind::Release(_));
+        if !asks || !matches!(state, StepState::Done { unconfirmed: None, .. }) {
+            return BY.to_owned();
+        }
+        let (recovery, number) = (self.name(), at as u64);
+        let entered = self.entered.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = entered.iter().rfind(|(of, step, ..)| *of == recovery && *step == number);
+        last.map_or_else(|| BY.to_owned(), |(_, _, by, _)| by.clone())
+    }
+
+    fn enter(&self, incident: &Incident, by: String, step: StepEntry) {
+        self.append(incident, by, Entry::Step(step));
+    }
+
+    fn append(&self, incident: &Incident, by: String, entry: Entry) {
+        let moment = Moment { incident: incident.id.clone(), by, at: None, entry };
         if let Err(error) = self.state.append(Body::Incident(moment), Timestamp::now())
             && !self.said.swap(true, Relaxed)
         {
@@ -83,17 +135,21 @@ impl Journal for Steps<'_> {
         let noted = self.journal.map_or(Ok(()), |journal| journal.note(notes));
         for note in notes {
             if let Some((step, incident)) = self.place(note.at) {
-                self.enter(incident, entry(note.at, step, &note.state));
+                let by = self.doer(note.at, step, &note.state);
+                self.enter(incident, by, entry(note.at, step, &note.state));
             }
         }
         noted
     }
 
     fn words(&self) -> Result<Vec<(String, Word)>> {
-        self.journal.map_or(Ok(Vec::new()), Journal::words)
+        let words = self.journal.map_or(Ok(Vec::new()), Journal::words)?;
+        words.iter().for_each(|(_, word)| self.hear(word));
+        Ok(words)
     }
 
     fn say(&self, word: &Word) -> Result<()> {
+        self.hear(word);
         self.journal.map_or(Ok(()), |journal| journal.say(word))
     }
 

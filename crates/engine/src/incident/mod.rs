@@ -20,6 +20,7 @@
 //! ```
 
 mod enter;
+mod grounds;
 mod journal;
 mod report;
 #[cfg(test)]
@@ -28,6 +29,7 @@ mod view;
 mod words;
 
 pub use enter::{Entered, Incidents, Opened, RoleName};
+pub use grounds::{Grounds, fingerprint};
 pub use journal::Steps;
 pub use report::report;
 pub use view::{Action, ActionState, Back, Closed, Incident, Line, Told, What, incidents};

@@ -1,5 +1,6 @@
 //! The post-incident report, in Markdown: what happened, whether the promises were kept, who decided what and why, what was learned, what is left to do.
 
+use super::grounds::Grounds;
 use super::language;
 use super::view::{Action, ActionState, Back, Incident, Told, What};
 use super::words::{length, plain, role_text, say};
@@ -12,9 +13,11 @@ use std::collections::BTreeMap;
 
 /// Writes the report of an incident, closed or not, in the organisation's language; times are of this zone.
 #[must_use]
-pub fn report(incident: &Incident, plan: &Plan, zone: &TimeZone) -> String {
+pub fn report(incident: &Incident, plan: &Plan, grounds: &Grounds<'_>, zone: &TimeZone) -> String {
     let writer = Writer { incident, plan, zone, language: language(plan) };
     let parts = [
+        writer.title(),
+        writer.summary(),
         writer.head(),
         writer.systems(),
         writer.decisions(),
@@ -22,44 +25,50 @@ pub fn report(incident: &Incident, plan: &Plan, zone: &TimeZone) -> String {
         writer.learned(),
         writer.left_open(),
         writer.timeline(),
+        writer.grounds(grounds),
     ];
     parts.concat()
 }
 
-struct Writer<'a> {
-    incident: &'a Incident,
-    plan: &'a Plan,
+pub(super) struct Writer<'a> {
+    pub(super) incident: &'a Incident,
+    pub(super) plan: &'a Plan,
     zone: &'a TimeZone,
     language: Language,
 }
 
 impl Writer<'_> {
-    fn say(&self, english: &'static str, french: &'static str) -> &'static str {
+    pub(super) fn say(&self, english: &'static str, french: &'static str) -> &'static str {
         say(self.language, english, french)
     }
 
-    fn time(&self, time: Timestamp) -> String {
+    pub(super) fn time(&self, time: Timestamp) -> String {
         time.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
     }
 
-    fn length(&self, seconds: f64) -> String {
+    pub(super) fn length(&self, seconds: f64) -> String {
         length(seconds, self.language)
     }
 
     /// Names a person as people do.
-    fn person(&self, name: &str) -> String {
+    pub(super) fn person(&self, name: &str) -> String {
         escaped(self.plan.people.get(name).map_or(name, |person| &person.name))
+    }
+
+    fn title(&self) -> String {
+        format!(
+            "# {}{} {} {}\n\n",
+            escaped(&self.plan.organisation.name),
+            self.say(":", " :"),
+            self.say("report on incident", "rapport de l'incident"),
+            self.incident.id
+        )
     }
 
     fn head(&self) -> String {
         let incident = self.incident;
         let colon = self.say(":", " :");
-        let mut lines = vec![format!(
-            "# {}{colon} {} {}\n",
-            escaped(&self.plan.organisation.name),
-            self.say("report on incident", "rapport de l'incident"),
-            incident.id
-        )];
+        let mut lines = vec![format!("## {}\n", self.say("What happened", "Ce qui s'est passé"))];
         let mut fact = |what: &str, value: String| lines.push(format!("- **{what}{colon}** {value}"));
         if let Some(scenario) = &incident.scenario {
             fact(self.say("Scenario", "Scénario"), escaped(scenario));
@@ -189,6 +198,13 @@ impl Writer<'_> {
                 self.say(":", " :"),
                 escaped(because)
             )),
+            What::Answered(_) => Some(format!(
+                "- {}, {}{} {}",
+                self.time(line.at.unwrap_or(line.time)),
+                self.person(&line.by),
+                self.say(":", " :"),
+                escaped(&line.text(self.language))
+            )),
             _ => None,
         });
         self.list(self.say("Decisions", "Décisions"), decided.collect())
@@ -231,7 +247,14 @@ impl Writer<'_> {
                     (_, Some(at), None) => {
                         format!("{} {}", self.say("answered at", "a répondu à"), self.time(at))
                     }
-                    (true, None, _) => self.say("has not answered", "n'a pas répondu").to_owned(),
+                    (true, None, _) => match &message.answered_by {
+                        Some(by) => format!(
+                            "{} {}",
+                            self.say("not needed any more: answered by", "plus nécessaire : réponse de"),
+                            self.person(by)
+                        ),
+                        None => self.say("has not answered", "n'a pas répondu").to_owned(),
+                    },
                     (false, None, _) => self.say("could not be reached", "n'a pas pu être joint").to_owned(),
                 };
                 lines.push(format!(
@@ -307,7 +330,7 @@ impl Writer<'_> {
 }
 
 /// Makes one line of a text in which nothing means anything to Markdown: no table ends by it, no link or picture begins.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let mut safe = String::new();
     for c in plain(text).chars() {
         if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '!' | '~' | '&') {

@@ -1,13 +1,16 @@
 //! The rules of an incident, with a clock that the test holds and that jumps.
 
-use super::{ActionState, Entered, Incident, Incidents, Opened, RoleName, What, incidents, opening, report};
+use super::{
+    ActionState, Entered, Grounds, Incident, Incidents, Opened, RoleName, What, incidents, opening, report,
+};
 use crate::held_clock::{later, now};
 use crate::recover::{carried_out_by, look};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use plan::{Plan, Scenario, ScenarioName, System, SystemName};
 use state::{
-    Acknowledged, Action, Body, Check, Entry, Notified, Opening, Recovery, Run, State, StepEntry, Tried,
+    Acknowledged, Action, Answered, Body, Check, Entry, Notified, Opening, Recovery, Run, State, StepEntry,
+    Tried,
 };
 
 struct World {
@@ -192,7 +195,9 @@ fn an_empty_plan_gives_an_incident_without_people() {
     world.keeper().open(&opening, "root@server", None).unwrap();
     let incident = world.incident("1");
     assert_eq!((incident.lead(), incident.actions.len(), incident.people().len()), (None, 0, 0));
-    assert!(report(&incident, &world.plan, &TimeZone::UTC).contains("incident lead: NOBODY"));
+    assert!(
+        report(&incident, &world.plan, &Grounds::default(), &TimeZone::UTC).contains("incident lead: NOBODY")
+    );
     let none = Opening { systems: Vec::new(), ..opening };
     assert!(world.keeper().open(&none, "root@server", None).is_err());
 }
@@ -292,7 +297,7 @@ fn the_order_is_that_of_the_records_when_the_clock_jumps() {
     assert_eq!(texts(&incident)[1..], ["first", "second", "third"]);
     later(-200_000);
     world.keeper().close(&id, "hugo", &["clocks".to_owned()], None, false).unwrap();
-    let text = report(&world.incident(&id), &world.plan, &TimeZone::UTC);
+    let text = report(&world.incident(&id), &world.plan, &Grounds::default(), &TimeZone::UTC);
     let places: Vec<_> = ["first", "second", "third"].map(|word| text.find(word).unwrap()).into();
     assert!(places.is_sorted() && text.contains("the clock was set back"), "{text}");
 }
@@ -392,7 +397,7 @@ fn the_report_says_what_was_promised_and_achieved_and_no_text_breaks_it() {
     world.keeper().enter(&id, "claire", None, &decision).unwrap();
     world.keeper().enter(&id, "hugo", None, &Entry::Done { action: 2 }).unwrap();
     world.keeper().close(&id, "claire", &["buy *disks*".to_owned()], Some("an old disk"), false).unwrap();
-    let text = report(&world.incident(&id), &world.plan, &TimeZone::UTC);
+    let text = report(&world.incident(&id), &world.plan, &Grounds::default(), &TimeZone::UTC);
     let row = "| `shop` | 40.0 s | 1 min 00 s | 30.0 s | 20.0 s | 2 min 20 s | more lost than promised |";
     assert!(text.contains(row), "{text}");
     assert!(text.contains("| `orders` | ? | 0.0 s | ? |") && text.contains("no recovery of it"), "{text}");
@@ -410,7 +415,7 @@ fn the_report_of_a_french_organisation_is_french() {
     let mut world = World::new();
     world.plan.organisation.language = Some("fr".into());
     let id = world.open(&["shop"]);
-    let text = report(&world.incident(&id), &world.plan, &TimeZone::UTC);
+    let text = report(&world.incident(&id), &world.plan, &Grounds::default(), &TimeZone::UTC);
     for part in ["rapport de l'incident 1", "NON, il est ouvert", "## Décisions", "Aucun.", "## Chronologie"]
     {
         assert!(text.contains(part), "{part}: {text}");
@@ -474,4 +479,70 @@ fn a_live_view_sees_what_is_open_and_whether_anything_is_new() {
     assert!(world.state.records_after(newest).unwrap().is_empty());
     world.note(&id, "new").unwrap();
     assert_eq!(world.state.records_after(newest).unwrap().len(), 1);
+}
+
+#[test]
+fn who_has_answered_or_approved_a_step_is_named_and_has_answered() {
+    let world = World::new();
+    let id = world.open(&["shop"]);
+    world.tell("hugo", "m1", "recovery r1/3");
+    world.tell("claire", "m2", "recovery r1/3");
+    let answered = |step, what: &str, answer: &str| {
+        let (recovery, what, answer) = ("recovery r1".to_owned(), what.to_owned(), answer.to_owned());
+        Entry::Answered(Answered { recovery, step, what, answer })
+    };
+    later(30);
+    world.keeper().enter(&id, "hugo", None, &answered(3, "call the provider", "")).unwrap();
+    world.keeper().enter(&id, "claire", None, &answered(4, "overwrite shop", "approve")).unwrap();
+    let incident = world.incident(&id);
+    assert_eq!(incident.told[0].answer_seconds, Some(30.0));
+    assert_eq!(incident.told[1].answered_by.as_deref(), Some("hugo"));
+    let text = report(&incident, &world.plan, &Grounds::default(), &TimeZone::UTC);
+    for part in [
+        "Hugo: has done: call the provider \\(step 3\\)",
+        "Claire: has approved: overwrite shop \\(step 4\\)",
+        "answered after 30.0 s",
+        "not needed any more: answered by Hugo",
+        "decisions and approvals by Claire, Hugo",
+    ] {
+        let plain = part.replace("\\(", "(").replace("\\)", ")");
+        assert!(text.contains(part) || text.contains(&plain), "{part}: {text}");
+    }
+    assert!(!text.contains("has not answered"), "{text}");
+}
+
+#[test]
+fn the_report_begins_with_five_lines_and_ends_with_what_it_can_be_held_against() {
+    let world = World::new();
+    let id = world.open(&["shop"]);
+    let check = Check {
+        system: "shop".into(),
+        point: "abcd1234".into(),
+        point_time: Some(now()),
+        vaults: vec!["near".into(), "far".into()],
+        rta_seconds: Some(90.0),
+        rto_seconds: Some(60),
+        rpa_seconds: Some(10),
+        rpo_seconds: Some(20),
+        ..Check::default()
+    };
+    let plan = Some("feed".to_owned());
+    world.append(Body::Recovery(Recovery {
+        systems: vec![check],
+        incidents: vec![id.clone()],
+        plan,
+        ..Recovery::default()
+    }));
+    let grounds = Grounds { plan: Some("beef"), head: Some((7, "cafe")) };
+    let text = report(&world.incident(&id), &world.plan, &grounds, &TimeZone::UTC);
+    let lines: Vec<_> = text.lines().skip(2).take(5).collect();
+    assert!(lines.iter().all(|line| line.starts_with("1. **")), "{text}");
+    assert!(lines[1].ends_with("shop 1 min 30 s / 1 min 00 s, NOT KEPT"), "{}", lines[1]);
+    assert!(lines[2].ends_with("shop 10.0 s / 20.0 s, kept"), "{}", lines[2]);
+    let (_, evidence) = text.split_once("## Evidence").unwrap();
+    for part in
+        ["abcd1234", "from the vaults near, far", "NEVER verified", "feed", "beef", "number 7: `cafe`"]
+    {
+        assert!(evidence.contains(part), "{part}: {evidence}");
+    }
 }

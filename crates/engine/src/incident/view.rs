@@ -6,7 +6,9 @@
 use super::call_prefix;
 use jiff::Timestamp;
 use serde::Serialize;
-use state::{Body, Check, Closing, Entry, Moment, Notified, Opening, Record, Role, StepEntry, Tried};
+use state::{
+    Answered, Body, Check, Closing, Entry, Moment, Notified, Opening, Record, Role, StepEntry, Tried,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An incident as it stands. Names of systems and people are those of the plan at its time.
@@ -97,9 +99,13 @@ pub struct Told {
     pub about: String,
     /// When.
     pub time: Timestamp,
+    /// The call that it was of; empty for one of none.
+    pub call: String,
     /// Whether any way took it.
     pub reached: bool,
-    /// When they answered.
+    /// Who else has answered what it asks, where somebody has.
+    pub answered_by: Option<String>,
+    /// When they answered, by acknowledging it or by answering the step that it asks about.
     pub answered: Option<Timestamp>,
     /// How long that took, in seconds; `None` also where a clock was set back meanwhile.
     pub answer_seconds: Option<f64>,
@@ -164,8 +170,10 @@ pub enum What {
     Message { person: String, about: String, tries: Vec<Tried>, reached: bool },
     /// Somebody has answered.
     Answer { person: String, about: String, by: String, seconds: Option<f64> },
+    /// Somebody has answered a step of a recovery, or has approved it.
+    Answered(Answered),
     /// A recovery has ended.
-    Recovery { systems: Vec<Check> },
+    Recovery { systems: Vec<Check>, plan: Option<String> },
     /// The incident was closed.
     Closed { learned: Vec<String>, cause: Option<String>, although: Option<String> },
 }
@@ -247,6 +255,7 @@ impl Incident {
                 }
                 What::Step(step.clone())
             }
+            Entry::Answered(answered) => What::Answered(answered.clone()),
             Entry::Closed(closing) => {
                 let Closing { learned, cause, although } = closing.clone();
                 self.closed.get_or_insert_with(|| Closed {
@@ -286,8 +295,28 @@ impl Incident {
         self.action(number).map_or_else(String::new, |action| action.what.clone())
     }
 
+    /// Takes what somebody has answered to a step for the answer to the message that asked for it.
+    fn hear(&mut self) {
+        for told in self.told.iter_mut().filter(|told| told.answered.is_none()) {
+            let of_it = self.timeline.iter().filter_map(|line| match &line.what {
+                What::Answered(said) if told.call == format!("{}/{}", said.recovery, said.step) => Some(line),
+                _ => None,
+            });
+            let (own, others): (Vec<_>, Vec<_>) = of_it.partition(|line| line.by == told.person);
+            match own.first() {
+                Some(line) => {
+                    told.answered = Some(line.time);
+                    let seconds = line.time.duration_since(told.time).as_secs_f64();
+                    told.answer_seconds = Some(seconds).filter(|seconds| *seconds >= 0.0);
+                }
+                None => told.answered_by = others.first().map(|line| line.by.clone()),
+            }
+        }
+    }
+
     /// Works out where its actions are, once everything is known.
     fn conclude(&mut self) {
+        self.hear();
         let is_back = |system: &String| {
             self.recovered.iter().any(|back| back.check.system == *system && back.check.rta_seconds.is_some())
         };
@@ -358,7 +387,9 @@ pub fn incidents(records: &[Record]) -> Vec<Incident> {
                         person: person.clone(),
                         about: about.clone(),
                         time: record.time,
+                        call: notified.call.clone(),
                         reached,
+                        answered_by: None,
                         answered: answer.map(|answer| answer.time),
                         answer_seconds: answer.and_then(|answer| seconds_until(record, answer)),
                     });
@@ -386,7 +417,8 @@ pub fn incidents(records: &[Record]) -> Vec<Incident> {
                     if named || (window.holds(record.number) && incident.is_about(&about)) {
                         incident.come_back(recovery);
                         let systems = recovery.systems.clone();
-                        incident.enter(record, "releve recover", None, What::Recovery { systems });
+                        let what = What::Recovery { systems, plan: recovery.plan.clone() };
+                        incident.enter(record, "releve recover", None, what);
                     }
                 }
                 _ => {}

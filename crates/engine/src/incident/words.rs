@@ -1,6 +1,7 @@
 //! What a line of a timeline says, in the organisation's language. What people have written stands as they wrote it, and so does what a step does.
 
 use super::view::{Action, ActionState, Line, What};
+use crate::NOT_DONE;
 use crate::notify::line;
 use plan::notify::Language;
 use state::{Check, StepEntry};
@@ -100,7 +101,17 @@ impl Line {
                 let answered = say("has answered", "a répondu");
                 format!("{} {answered}{after} ({by}){colon} {}", plain(person), plain(about))
             }
-            What::Recovery { systems } => {
+            What::Answered(said) => {
+                let word = match said.answer.as_str() {
+                    "" => say("has done", "a fait").to_owned(),
+                    "approve" => say("has approved", "a approuvé").to_owned(),
+                    "refuse" => say("has refused", "a refusé").to_owned(),
+                    NOT_DONE => say("has NOT done", "n'a PAS fait").to_owned(),
+                    answer => format!("{} \"{}\"", say("has answered", "a répondu"), plain(answer)),
+                };
+                format!("{word}{colon} {} ({} {})", plain(&said.what), say("step", "étape"), said.step)
+            }
+            What::Recovery { systems, .. } => {
                 let all: Vec<_> = systems.iter().map(|check| back_text(check, language)).collect();
                 format!("{}{colon} {}", say("recovery ended", "reprise terminée"), all.join(", "))
             }

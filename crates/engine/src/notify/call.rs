@@ -106,6 +106,19 @@ impl Notifier<'_> {
         Ok(standings)
     }
 
+    /// Returns who was told in a call, and reached; nobody where it is forgotten.
+    pub fn told(&self, name: &str) -> Result<Vec<PersonName>> {
+        let found: Option<Found<Call>> = self.state.call(name)?;
+        let told = found.into_iter().flat_map(|found| {
+            let turns = found.value.told.into_iter().zip(found.value.people);
+            turns
+                .filter(|(turn, _)| turn.reached != Some(false))
+                .map(|(_, person)| person)
+                .collect::<Vec<_>>()
+        });
+        Ok(told.collect())
+    }
+
     /// Forgets a call. What was tried stays in the records.
     pub fn end(&self, name: &str) -> Result<()> {
         Ok(self.state.end_call(name)?)

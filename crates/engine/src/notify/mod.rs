@@ -29,6 +29,7 @@
 mod acknowledge;
 mod call;
 mod carry;
+mod heartbeat;
 mod tell;
 #[cfg(test)]
 mod tests;

@@ -205,7 +205,7 @@ impl AtWork<'_> {
     /// Stops or starts something.
     fn act(&self, action: &Action, verb: &str) -> Result<()> {
         let command: Vec<String> = match (&action.service, &action.command) {
-            (Some(service), _) => vec!["systemctl".into(), verb.into(), "--".into(), service.clone()],
+            (Some(service), _) => crate::service::order(std::path::Path::new("/"), verb, service),
             (None, Some(command)) => command.clone(),
             (None, None) => return Ok(()),
         };

@@ -64,6 +64,7 @@ impl Checker<'_, '_> {
                 format!("write policy.every = \"{}\" for this system, or promise less{log}", system.rpo),
             );
         }
+        self.together(name, system, &path);
         if let Some(mtpd) = system.mtpd
             && mtpd < system.rto
         {
@@ -101,6 +102,39 @@ impl Checker<'_, '_> {
                 );
             }
         }
+    }
+
+    /// What is brought back with others comes back to the instant that the slowest of them has.
+    fn together(&mut self, name: &SystemName, system: &System, path: &str) {
+        let plan = self.plan;
+        let others = crate::companions(plan, name).into_iter().filter(|other| other != name);
+        let slowest = others
+            .filter_map(|other| {
+                let of = plan.systems.get(&other)?;
+                let log = of.source.as_ref().and_then(Source::wal).is_some_and(|wal| wal != Wal::None);
+                (!log).then(|| (plan.policy_of(of).every, other))
+            })
+            .max();
+        let Some((every, other)) = slowest.filter(|(every, _)| *every > system.rpo) else { return };
+        // What it can't keep by itself was said.
+        if system.rpo == crate::Period::default()
+            || plan.policy_of(system).every > system.rpo && !self.has_log(system)
+        {
+            return;
+        }
+        let message = format!(
+            "`{name}` promises to lose at most {}, and comes back together with `{other}`, of which a point is made every {every}",
+            system.rpo
+        );
+        let help = format!(
+            "write policy.every = \"{}\" for `{other}`, promise less for `{name}`, or take them apart (consistent_with)",
+            system.rpo
+        );
+        self.warn("rpo-out-of-reach", &format!("{path}.rpo"), message, help);
+    }
+
+    fn has_log(&self, system: &System) -> bool {
+        system.source.as_ref().and_then(Source::wal).is_some_and(|wal| wal != Wal::None)
     }
 
     pub(super) fn needs(&mut self) {

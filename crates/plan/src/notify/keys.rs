@@ -34,6 +34,29 @@ pub(crate) const NOTIFY: &[Key] = &[
     key("mailboxes", Shape::List(MAILBOX), "Domains whose mailboxes are one of our own systems."),
     key("webhooks", Shape::Named(WEBHOOK), "Chat rooms that take messages."),
     key("sms", Shape::Table(SMS), "What sends short messages: a gateway or a command."),
+    key(
+        "again",
+        Shape::Period,
+        "How long after an alert that nobody has acknowledged it is told again; 1 day unless said.",
+    ),
+    key(
+        "summary",
+        Shape::Flag,
+        "Whether who leads incidents gets a summary each Monday; they do unless said.",
+    ),
+    key(
+        "heartbeat",
+        Shape::Table(HEARTBEAT),
+        "Who is told that the agent is alive, and notices when it isn't.",
+    ),
+];
+const HEARTBEAT: &[Key] = &[
+    must(
+        "url",
+        Shape::Secret(SECRET),
+        "What is posted to while all is well; with /fail behind it while something isn't.",
+    ),
+    key("every", Shape::Period, "How often; 5 minutes unless said."),
 ];
 const RELAY: &[Key] = &[
     must("host", Shape::Text, "Its name, which its certificate must be for."),
@@ -120,6 +143,30 @@ pub struct Notify {
     pub webhooks: BTreeMap<WebhookName, Webhook>,
     /// What sends short messages.
     pub sms: Option<Sms>,
+    /// How long after an alert that nobody has acknowledged it is told again.
+    pub again: Option<Period>,
+    /// Whether those who lead get a weekly summary.
+    pub summary: Option<bool>,
+    /// Who notices when the agent is silent.
+    pub heartbeat: Option<Heartbeat>,
+}
+
+/// Who is told that the agent is alive.
+#[derive(Debug, Clone, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Heartbeat {
+    /// Where to.
+    pub url: Option<Secret>,
+    /// How often.
+    pub every: Option<Period>,
+}
+
+impl Heartbeat {
+    /// Returns how often.
+    #[must_use]
+    pub fn every(&self) -> Duration {
+        self.every.map_or(Duration::from_secs(300), |every| every.0)
+    }
 }
 
 impl Notify {
@@ -142,6 +189,18 @@ impl Notify {
     #[must_use]
     pub fn expire_after(&self) -> Duration {
         self.expire_after.map_or(Duration::from_secs(86_400), |time| time.0)
+    }
+
+    /// Returns how long after an alert that nobody has acknowledged it is told again.
+    #[must_use]
+    pub fn again(&self) -> Duration {
+        self.again.map_or(Duration::from_secs(86_400), |again| again.0)
+    }
+
+    /// Returns whether those who lead get a weekly summary.
+    #[must_use]
+    pub fn summary(&self) -> bool {
+        self.summary.unwrap_or(true)
     }
 
     /// Returns where links are answered.

@@ -9,7 +9,7 @@ mod ways;
 
 pub use chain::{Next, Told, chain, leads, next};
 pub(crate) use keys::NOTIFY;
-pub use keys::{Mailbox, Notify, Person, Relay, Sms, SmsFormat, Tls, Webhook, WebhookKind};
+pub use keys::{Heartbeat, Mailbox, Notify, Person, Relay, Sms, SmsFormat, Tls, Webhook, WebhookKind};
 pub(crate) use ways::is_address;
 pub use ways::{Carrier, Contact, Way, is_loopback, out_of_service, ways};
 

@@ -1,5 +1,6 @@
 //! `releve agent`: the schedule of the plan.
 
+mod alerts;
 mod logs;
 pub(super) mod people;
 
@@ -8,6 +9,7 @@ use super::claim::who;
 use crate::session::{Session, read_plan};
 use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
+use alerts::Alerts;
 use engine::Watch;
 use engine::outage::outage;
 use jiff::Timestamp;
@@ -60,6 +62,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     // One run has no time to receive anything.
     let mut logs = (!options.once).then(|| Logs::keep(&current, &screen));
     let mut people = (!options.once).then(|| People::keep(&current, &screen));
+    let mut alerts = (!options.once).then(|| Alerts::keep(&current, &screen));
     let mut doubted = 0;
     let mut down = Down::default();
     while !stop.load(Relaxed) {
@@ -75,6 +78,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                     }
                     if people.take().is_some() {
                         people = Some(People::keep(&current, &screen));
+                    }
+                    if alerts.take().is_some() {
+                        alerts = Some(Alerts::keep(&current, &screen));
                     }
                 }
                 Ok((None, diagnostics)) => {
@@ -109,6 +115,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     drop(logs);
     drop(people);
+    drop(alerts);
+    if let Err(error) = state.note_beat(&state::Beat { at: Timestamp::now(), stopped: true }) {
+        screen.line(&format!("that the agent was stopped could not be noted: {error}"));
+    }
     screen.line("agent stopped");
     Ok(Exit::Done)
 }

@@ -73,6 +73,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             return wrong("that is no answer to it".into(), format!("one of: {}", answers.join(", ")));
         }
     };
+    // Whoever doesn't say who he is is whoever is logged in: the report names who decided.
+    let by = match by {
+        Some(by) => Some(by),
+        None => Some(PersonName(super::incident::by(session, None)?)),
+    };
     say(&state, &run, &Word::Answer { step: options.step, by: by.clone(), answer: answer.clone() })?;
     if session.json {
         show::print_json(&json!({ "step": options.step, "answer": answer, "by": by }));

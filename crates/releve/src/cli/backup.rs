@@ -53,7 +53,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let (state, screen) = (&state, &screen);
     let making = Making { session, state, screen, watch: None, during_incident: options.during_incident };
     let made = groups.flat_map(|group| making.together(&with_companions(session, group)));
-    Ok(show::all(session.json, "systems", made))
+    let exit = show::all(session.json, "systems", made);
+    super::alerts::round(session, state);
+    Ok(exit)
 }
 
 /// Adds to systems of one group the rest of it that runs on this machine.

@@ -1,16 +1,54 @@
 //! `releve check`.
 
 use super::Global;
-use crate::session::{plan_path, read_plan};
+use crate::session::{holder, plan_path, read_plan};
 use crate::{Exit, Outcome, show};
+use engine::ready::{Machine, lacks};
+use std::path::{Path, PathBuf};
 
 /// What `check` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  releve check\n  releve --plan /etc/releve check --json")]
-pub(super) struct Options {}
+#[command(
+    after_help = "Examples:\n  releve check\n  releve check --offline             only what the plan itself says: for a machine that it isn't about\n  releve --plan /etc/releve check --json\n\n\
+    Looks at this machine as well: secrets, folders, programs and services that the plan counts on here. Nothing is run, and nobody is asked.\n\
+    Exit status 1: something that the plan counts on isn't here; 65: the plan is wrong."
+)]
+pub(super) struct Options {
+    /// Look at the plan alone, not at this machine
+    #[arg(long)]
+    offline: bool,
+}
 
-pub(super) fn run(global: &Global, _: &Options) -> Outcome {
-    let parsed = read_plan(&plan_path(global)?)?;
+pub(super) fn run(global: &Global, options: &Options) -> Outcome {
+    let mut parsed = read_plan(&plan_path(global)?)?;
+    let mut exit = Exit::Done;
+    if let Some(plan) = parsed.plan.clone().filter(|_| !options.offline) {
+        let name = holder().hostname;
+        let search = std::env::var_os("PATH").unwrap_or_default();
+        let search: Vec<PathBuf> = std::env::split_paths(&search).collect();
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let machine = Machine { name: &name, root: Path::new("/"), search, is_set: &is_set };
+        for lack in lacks(&plan, &machine) {
+            exit = Exit::Finding;
+            parsed.warn(lack.code, &lack.path, format!("on {name}: {}", lack.message), lack.help);
+        }
+        if plan.notify.is_none() {
+            let help = "write a [notify] table: docs/notify.md";
+            parsed.warn(
+                "nobody-told",
+                "notify",
+                "nobody is told when something is wrong: the plan has no [notify]",
+                help,
+            );
+        }
+        let here = plan.systems.values().filter(|system| plan.runs_on(system, &name)).count();
+        if here == 0 && !plan.systems.is_empty() {
+            let message = format!(
+                "no system of the plan runs on this machine, {name}: nothing else was looked for here"
+            );
+            parsed.warn("not-here", "hosts", message, "hosts.NAME.name says what a machine calls itself");
+        }
+    }
     show::diagnostics(&parsed.diagnostics, global.json);
-    Ok(if parsed.has_errors() { Exit::Plan } else { Exit::Done })
+    Ok(if parsed.has_errors() { Exit::Plan } else { exit })
 }

@@ -2,6 +2,7 @@
 
 mod ack;
 mod agent;
+mod alerts;
 mod answer;
 mod backup;
 mod check;
@@ -106,6 +107,8 @@ enum Verb {
     Status(status::Options),
     /// Run the schedule of the plan until stopped
     Agent(agent::Options),
+    /// List what is wrong and whom it was told
+    Alerts(alerts::Options),
     /// Tell people what happened and what to do, and see who can be reached
     Notify(notify::Options),
     /// Say that you have a message: what to type stands in it
@@ -134,8 +137,24 @@ enum Verb {
     DemoShop(crate::demo::ShopOptions),
 }
 
+impl Verb {
+    /// Returns whether it does more than show something.
+    fn acts(&self) -> bool {
+        match self {
+            Self::Check(_) | Self::Points(_) | Self::Scenarios(_) | Self::Status(_) => false,
+            Self::Schema | Self::Completions { .. } => false,
+            Self::Recover(options) => !options.only_watches(),
+            Self::Incident(options) => !options.only_watches(),
+            _ => true,
+        }
+    }
+}
+
 pub(crate) fn run(arguments: Arguments) -> Outcome {
     let Arguments { global, verb } = arguments;
+    if verb.acts() {
+        crate::print::go_on();
+    }
     match verb {
         Verb::Init(options) => init::run(&global, &options),
         Verb::Check(options) => check::run(&global, &options),
@@ -147,7 +166,9 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
             Ok(Exit::Done)
         }
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "releve", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "releve", &mut script);
+            crate::print::raw(&script);
             Ok(Exit::Done)
         }
         #[cfg(feature = "demo")]
@@ -171,6 +192,7 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
                 Verb::Undelete(options) => undelete::run(&session, &options),
                 Verb::Status(options) => status::run(&session, &options),
                 Verb::Agent(options) => agent::run(&session, &options),
+                Verb::Alerts(options) => alerts::run(&session, &options),
                 Verb::Notify(options) => notify::run(&session, &options),
                 Verb::Ack(options) => ack::run(&session, &options),
                 Verb::Answer(options) => answer::run(&session, &options),

@@ -49,7 +49,7 @@ pub(super) struct Options {
     /// The point: an id, `latest`, `last verified` or `last clean`; overrides the scenario
     #[arg(long, value_name = "ID", conflicts_with_all = ["before", "until"])]
     point: Option<String>,
-    /// What there was at this instant, with its zone: the newest complete point from before it, and with a log all that was committed by then
+    /// What there was at this instant (14:05, 2026-11-23 14:05, or with a zone 2026-11-23T14:05+01:00): the newest complete point from before it, and with a log all that was committed by then
     #[arg(long, value_name = "TIME", conflicts_with = "until")]
     before: Option<String>,
     /// For a system with a log: up to a position, a named point or right before a transaction: `position 0/16B3748`, `name NAME`, `transaction 4711`
@@ -76,11 +76,18 @@ pub(super) struct Options {
     how: How,
 }
 
+impl Options {
+    /// Returns whether the one under way is only to be watched.
+    pub(super) const fn only_watches(&self) -> bool {
+        self.open.only_watches()
+    }
+}
+
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if options.open.only_shows() {
         return open::show(session);
     }
-    if options.open.only_watches() {
+    if options.only_watches() {
         return watch::watch(session, &session.systems(&options.systems)?);
     }
     if options.open.only_forgets() {
@@ -193,7 +200,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let journal = open.as_ref().map(|open| open as &dyn Journal);
     let steps = kept
         .filter(|_| !incidents.is_empty())
-        .map(|state| Steps::new(journal, state, &incidents, &book, &screen));
+        .map(|state| Steps::new(journal, state, &incidents, &book, &screen))
+        .map(|steps| steps.here(format!("{}@{}", session.holder.username, session.holder.hostname)));
     if let Some(steps) = &steps {
         steps.catch_up(&before.states);
     }
@@ -221,7 +229,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         screen.line(&told);
     }
     if let Some(state) = &state {
-        let record = record(&book, &recovered, &incidents);
+        let record = state::Recovery {
+            plan: Some(session.fingerprint.clone()),
+            ..record(&book, &recovered, &incidents)
+        };
         if let Err(error) = state.append(Body::Recovery(record), Timestamp::now()) {
             screen.line(&format!("warning: what happened could not be recorded: {error}"));
         }
@@ -423,14 +434,18 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 fn record(book: &Runbook, recovered: &Recovered, incidents: &[Incident]) -> state::Recovery {
-    let bytes = |name: &SystemName| {
-        book.systems.iter().find(|entry| &entry.system == name).map_or(0, |entry| entry.choice.point.bytes)
+    let chosen = |name: &SystemName| book.systems.iter().find(|entry| &entry.system == name);
+    let point = |name: &SystemName| chosen(name).map(|entry| &entry.choice.point);
+    let vaults = |name: &SystemName| {
+        let vaults = chosen(name).into_iter().flat_map(|entry| &entry.vaults);
+        vaults.map(|vault| vault.0.clone()).collect()
     };
     state::Recovery {
         scenario: book.scenario.as_ref().map(|name| name.0.clone()),
         beside: book.to.is_some(),
         started: Some(recovered.started),
         incidents: incidents.iter().map(|incident| incident.id.clone()).collect(),
+        plan: None,
         systems: recovered
             .systems
             .iter()
@@ -443,7 +458,10 @@ fn record(book: &Runbook, recovered: &Recovered, incidents: &[Incident]) -> stat
                 measured_loss_seconds: system.measured.as_ref().and_then(|measured| measured.loss_seconds),
                 rpo_seconds: Some(system.rpo_seconds),
                 restore_seconds: system.restore_seconds,
-                bytes: bytes(&system.system),
+                point_time: point(&system.system).map(|point| point.time),
+                vaults: vaults(&system.system),
+                verified: point(&system.system).and_then(|point| point.verified),
+                bytes: point(&system.system).map_or(0, |point| point.bytes),
                 written: Some(system.bytes),
                 checks_passed: system.checks_passed,
                 findings: system.failure.iter().chain(&system.findings).take(100).cloned().collect(),

@@ -43,7 +43,7 @@ pub(super) struct Options {
     /// The point: its id, the beginning of it, or `latest`
     #[arg(long, value_name = "ID", default_value = "latest", conflicts_with = "before")]
     point: String,
-    /// The newest complete point from before this instant, with its zone
+    /// The newest complete point from before this instant: 14:05, 2026-11-23 14:05, or with a zone 2026-11-23T14:05+01:00
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
     /// Only this, and what is below it; may be repeated
@@ -381,8 +381,8 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
 
 /// Returns what was asked for on the command line.
 pub(super) fn wanted(point: &str, before: Option<&str>) -> Result<Wanted, Failure> {
-    let text = match (before, point) {
-        (Some(time), _) => format!("before {time}"),
+    let text = match (before.or(point.strip_prefix("before ")), point) {
+        (Some(time), _) => return Ok(Wanted::Before(crate::session::past(time)?)),
         (None, "latest" | "last verified" | "last clean") => point.to_owned(),
         (None, id) => return Ok(Wanted::Id(id.to_owned())),
     };

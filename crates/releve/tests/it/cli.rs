@@ -59,6 +59,23 @@ fn check_names_all_faults_at_once_with_their_lines() {
 }
 
 #[test]
+fn check_finds_what_the_plan_counts_on_and_this_machine_lacks_with_its_line() {
+    let world = World::new();
+    world.run(&["check", "--offline"]).exits(0);
+    std::fs::remove_file(world.path("near.key")).unwrap();
+    std::fs::remove_dir(world.data()).unwrap();
+    let found = world.run(&["check", "--json"]).exits(1).json();
+    let all = found["diagnostics"].as_array().unwrap();
+    for code in ["missing-secret", "missing-path"] {
+        let one = all.iter().find(|one| one["code"] == code).unwrap_or_else(|| panic!("{code}: {found}"));
+        assert!(one["line"].as_u64().unwrap() > 1 && one["help"].is_string(), "{one}");
+    }
+    assert!(all.iter().any(|one| one["code"] == "nobody-told"), "{found}");
+    let offline = world.run(&["check", "--offline", "--json"]).exits(0).json();
+    assert!(!offline.to_string().contains("missing-"), "{offline}");
+}
+
+#[test]
 fn the_schema_and_the_completions_are_printed() {
     let world = World::new();
     assert!(world.run(&["schema"]).exits(0).json()["$schema"].is_string());
@@ -98,15 +115,79 @@ fn nothing_is_left_beside_the_state_and_the_vaults() {
     assert_eq!(after.len() - own, before, "{after:?}");
 }
 
-#[test]
-fn a_reader_who_has_seen_enough_gets_no_complaint() {
-    let world = World::new();
-    for verb in ["status", "points", "schema"] {
+/// Runs the program with nobody behind its output, and fails the test if it panics; returns its exit status.
+fn unread(world: &World, arguments: &[&str]) -> Option<i32> {
+    let nobody = || {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let run = world.command(&[verb]).stdout(writer).output().unwrap();
-        let said = String::from_utf8_lossy(&run.stderr);
-        assert!(!said.contains("panicked"), "{said}");
-        assert_eq!(run.status.code(), Some(141), "{verb}");
+        writer
+    };
+    let run = world.command(arguments).stdout(nobody()).output().unwrap();
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(!said.contains("panicked"), "{arguments:?}: {said}");
+    let deaf = world.command(arguments).stdout(nobody()).stderr(nobody()).status().unwrap();
+    // A panic ends with 101, whether anybody hears of it or not.
+    assert!(deaf.code().is_some_and(|code| code != 101), "{arguments:?}: {deaf}");
+    run.status.code()
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_gets_no_complaint_from_any_verb() {
+    let world = World::new();
+    let help = world.run(&["help"]).exits(0).out;
+    let (_, verbs) = help.split_once("Commands:").unwrap();
+    let (verbs, _) = verbs.split_once("\n\n").unwrap();
+    let verbs: Vec<_> = verbs.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(verbs.len() > 20, "{help}");
+    for verb in &verbs {
+        unread(&world, &[verb, "--help"]);
     }
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert_eq!(unread(&world, &["completions", shell]), Some(141), "{shell}");
+    }
+    for shows in [&["status"][..], &["points"], &["schema"], &["scenarios"], &["incident", "list", "--json"]]
+    {
+        assert_eq!(unread(&world, shows), Some(141), "{shows:?}");
+    }
+    for more in [
+        &["check"][..],
+        &["--version"],
+        &["nonsense"],
+        &["key", "list"],
+        &["key", "generate"],
+        &["immutable"],
+        &["state", "verify"],
+        &["isolate", "--dry-run"],
+        &["incident", "show"],
+        &["recover", "--dry-run"],
+        &["recover", "--show"],
+        &["answer", "3"],
+        &["prune"],
+        &["sync", "--dry-run"],
+        &["restore", "shop", "--to", "out"],
+        &["notify", "test", "--dry-run"],
+        &["init", "--dir", "plan"],
+    ] {
+        unread(&world, more);
+    }
+}
+
+#[test]
+fn what_is_done_is_done_to_its_end_although_nobody_reads_of_it() {
+    let world = World::new();
+    std::fs::write(world.data().join("a"), "a").unwrap();
+    assert_eq!(unread(&world, &["backup", "--json"]), Some(0));
+    assert_eq!(unread(&world, &["verify", "--read-data", "all", "--json"]), Some(0));
+    std::fs::remove_file(world.data().join("a")).unwrap();
+    assert_eq!(unread(&world, &["recover", "--yes", "--json"]), Some(0));
+    assert!(world.data().join("a").exists());
+}
+
+#[test]
+fn what_a_full_disk_did_not_take_is_said() {
+    let world = World::new();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let run = world.command(&["schema"]).stdout(full).output().unwrap();
+    assert_eq!(run.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&run.stderr).contains("can't be written: No space left"), "{run:?}");
 }

@@ -147,6 +147,12 @@ fn a_name_that_the_plan_does_not_have_is_wrong_usage_and_the_nearest_is_named() 
     world.run(&["incident", "report"]).exits(2).says("there was no incident");
     world.run(&["incident", "log", "x"]).exits(2).says("releve incident open");
     open(&["attack"]).exits(0);
+    world.run(&["incident", "log", "x", "--at", "2999-01-02 03:04"]).exits(64).says("lies ahead");
+    world.run(&["recover", "--yes", "--before", "2999-01-02T03:04Z"]).exits(64).says("lies ahead");
+    world
+        .run(&["restore", "shop", "--to", "x", "--before", "2999-01-02T03:04Z"])
+        .exits(64)
+        .says("lies ahead");
     world.run(&["incident", "assign", "led", "hugo"]).exits(64).says("write `lead`");
     world.run(&["incident", "assign", "lead", "huga"]).exits(64).says("did you mean `hugo`");
     world.run(&["incident", "assign", "9", "hugo"]).exits(64).says("there are: 1, 2, 3");
@@ -316,6 +322,34 @@ fn a_recovery_that_was_killed_goes_on_in_the_same_timeline() {
     assert_eq!(last(&world), "skipped");
     world.run(&["incident", "show"]).exits(0).says("it runs elsewhere");
     world.run(&["incident", "close", "--learned", "x"]).exits(0);
+}
+
+#[test]
+fn whoever_answers_a_step_is_in_the_timeline_and_in_the_report_by_name() {
+    let world = world();
+    write_plan(&world, "recover.before = [{ ask = \"Is the power on?\", who = \"hugo\" }]");
+    world.run(&["backup"]).exits(0);
+    world.run(&["incident", "open", "--scenario", "attack", "shop"]).exits(0);
+    let mut recovery = world.start(&["recover", "shop", "--yes", "--wait"]);
+    let mut number = String::new();
+    let is_asked = wait_until(Duration::from_secs(60), || {
+        let shown = world.run(&["recover", "--show", "--json"]);
+        let shown: Value = serde_json::from_str(&shown.out).unwrap_or_default();
+        let steps = shown["recoveries"][0]["steps"].as_array().cloned().unwrap_or_default();
+        let asked = steps.iter().find(|step| step["what"].as_str().unwrap_or_default().contains("power"));
+        number = asked.map_or_else(String::new, |step| step["step"].to_string());
+        asked.is_some()
+    });
+    assert!(is_asked, "nobody was asked");
+    world.run(&["answer", &number, "--by", "claire"]).exits(0);
+    recovery.wait().unwrap();
+    let timeline = incident(&world)["timeline"].as_array().unwrap().clone();
+    let answered = timeline.iter().find(|line| line["what"]["kind"] == "answered").unwrap();
+    assert_eq!(answered["by"], "claire");
+    let is_hers = |line: &&Value| line["what"]["is"] == "done" && line["by"] == "claire";
+    assert!(timeline.iter().any(|line| is_hers(&line)), "{timeline:?}");
+    let report = world.run(&["incident", "report"]).exits(0);
+    report.says("Claire: has done").says("## Evidence").says("from the vaults");
 }
 
 #[test]

@@ -9,6 +9,7 @@
 )]
 
 mod agent;
+mod alerts;
 mod alone;
 mod cli;
 mod company;

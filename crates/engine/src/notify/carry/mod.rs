@@ -92,6 +92,27 @@ pub(super) fn carry(
     (through, came.unwrap_or(Came::Late))
 }
 
+/// Posts a plain text to an address that is a secret, or to what stands below it for failures.
+pub(super) fn post_plain(
+    url: &Secret,
+    secrets: &'static dyn Secrets,
+    fails: bool,
+    text: String,
+    limit: Duration,
+) -> Result<(), String> {
+    let mut pocket = Pocket { secrets, hidden: Vec::new() };
+    let url = pocket.get(Some(url))?.unwrap_or_default();
+    let mut url = chat::address(&url)?;
+    if fails {
+        url.path_segments_mut().map_err(|()| "its url is no page")?.pop_if_empty().push("fail");
+    }
+    match chat::post(&url, chat::Posted::Plain(text), None, limit) {
+        Came::Taken => Ok(()),
+        Came::Failed(why) => Err(clean(&why, &pocket.hidden)),
+        Came::Late => Err(format!("no answer within {} s", limit.as_secs())),
+    }
+}
+
 /// Does something in a thread of its own, and waits for it as long as this; `None` if it took longer, or broke off.
 pub(super) fn bounded<T: Send + 'static>(
     limit: Duration,

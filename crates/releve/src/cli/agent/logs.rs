@@ -114,11 +114,23 @@ impl Keeper<'_> {
 
     fn tell(&mut self, trouble: Option<String>) {
         if trouble != self.said {
+            self.note(trouble.as_deref(), None);
             match &trouble {
                 Some(trouble) => self.screen.line(&format!("{}: {trouble}", self.name)),
                 None => self.screen.line(&format!("{}: its log is in the vaults again", self.name)),
             }
             self.said = trouble;
+        }
+    }
+
+    /// Notes for the alerts whether the log gets into the vaults, and how far.
+    fn note(&self, trouble: Option<&str>, reached: Option<Timestamp>) {
+        let Ok(state) = self.session.state() else { return };
+        let name = &self.name.0;
+        let noted = state.note_sign(&format!("log/{name}"), trouble.map(|why| (why, true)), Timestamp::now());
+        let noted = noted.and_then(|()| reached.map_or(Ok(()), |until| state.note_reached(name, until)));
+        if let Err(error) = noted {
+            self.screen.line(&format!("{name}: how its log is could not be noted: {error}"));
         }
     }
 
@@ -217,6 +229,9 @@ impl Keeper<'_> {
         });
         let trouble = failures.chain(missing).collect::<Vec<_>>().join("; ");
         self.has_gone_on |= carried.whole > 0;
+        if trouble.is_empty() && !carried.vaults.is_empty() {
+            self.note(None, until);
+        }
         // That what was received before is in the vaults doesn't end the trouble with receiving.
         if self.receives || !trouble.is_empty() {
             self.tell((!trouble.is_empty()).then_some(trouble));

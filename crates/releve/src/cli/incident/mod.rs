@@ -11,9 +11,7 @@ use crate::show::{self as screen, unknown};
 use crate::{Exit, Failure, Outcome};
 use engine::Error;
 use engine::incident::{Entered, Incident, Incidents, incidents};
-use jiff::civil::Time;
-use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan};
+use jiff::Timestamp;
 use serde_json::json;
 use state::State;
 
@@ -29,6 +27,13 @@ use state::State;
 pub(super) struct Options {
     #[command(subcommand)]
     verb: Verb,
+}
+
+impl Options {
+    /// Returns whether nothing is entered.
+    pub(super) const fn only_watches(&self) -> bool {
+        matches!(self.verb, Verb::Watch(_) | Verb::Show(_) | Verb::List)
+    }
 }
 
 #[derive(Debug, clap::Subcommand)]
@@ -119,7 +124,7 @@ fn pick(state: &State, id: Option<&str>) -> Result<Incident, Error> {
 }
 
 /// Returns who says something: a person of the plan, else who is logged in on which machine.
-fn by(session: &Session, named: Option<&str>) -> Result<String, Failure> {
+pub(super) fn by(session: &Session, named: Option<&str>) -> Result<String, Failure> {
     match named {
         Some(named) => person(session, named),
         None => {
@@ -138,24 +143,9 @@ fn person(session: &Session, named: &str) -> Result<String, Failure> {
     Err(unknown("person", named, session.plan.people.keys().map(|name| name.0.as_str())))
 }
 
-/// Reads when something was: an instant with its zone, or a time of day, today or yesterday, by the clock of this machine.
+/// Reads when something was.
 fn at(text: Option<&str>) -> Result<Option<Timestamp>, Failure> {
-    let Some(text) = text else { return Ok(None) };
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(Some(time));
-    }
-    let today = |time: Time| {
-        let now = Timestamp::now().to_zoned(TimeZone::system());
-        let then = now.with().time(time).build().ok()?;
-        let then = if then > now { then.checked_sub(1.day()).ok()? } else { then };
-        Some(then.timestamp())
-    };
-    match text.parse::<Time>().ok().and_then(today) {
-        Some(time) => Ok(Some(time)),
-        None => Err(usage(
-            &Error::new(format!("`{text}` is no time")).help("write 14:05, or 2026-11-23T14:05+01:00"),
-        )),
-    }
+    text.map(crate::session::past).transpose()
 }
 
 /// Says what was typed wrong.

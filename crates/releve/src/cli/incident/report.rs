@@ -5,7 +5,7 @@ use crate::session::Session;
 use crate::show::{self, time};
 use crate::{Exit, Failure, Outcome};
 use engine::Error;
-use engine::incident::{ActionState, Entered, Incident, incidents, report};
+use engine::incident::{ActionState, Entered, Grounds, Incident, incidents, report};
 use jiff::tz::TimeZone;
 use serde_json::json;
 use std::io::{BufRead, IsTerminal, Write};
@@ -39,7 +39,7 @@ pub(super) fn close(session: &Session, options: &Close) -> Outcome {
     let (learned, cause) = lessons(options)?;
     let came = keeper(&state).close(&id, &by, &learned, cause.as_deref(), options.anyway)?;
     let incident = pick(&state, Some(&id))?;
-    let text = report(&incident, &session.plan, &TimeZone::system());
+    let text = written(session, &state, &incident)?;
     let exit = match &came {
         Entered::Noted(_) => Exit::Done,
         Entered::Already { .. } => Exit::Finding,
@@ -61,6 +61,15 @@ pub(super) fn close(session: &Session, options: &Close) -> Outcome {
         }
     }
     Ok(exit)
+}
+
+fn written(session: &Session, state: &state::State, incident: &Incident) -> Result<String, Error> {
+    let records = state.records()?;
+    let grounds = Grounds {
+        plan: Some(&session.fingerprint),
+        head: records.last().map(|record| (record.number, record.hash.as_str())),
+    };
+    Ok(report(incident, &session.plan, &grounds, &TimeZone::system()))
 }
 
 fn say_open(incident: &Incident) {
@@ -122,7 +131,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             .pop()
             .ok_or_else(|| Error::new("there was no incident, as far as this machine's records go back"))?,
     };
-    let text = report(&incident, &session.plan, &TimeZone::system());
+    let text = written(session, &state, &incident)?;
     if let Some(file) = &options.markdown {
         std::fs::write(file, &text)
             .map_err(|error| Error::new(format!("write the report {}: {error}", file.display())))?;

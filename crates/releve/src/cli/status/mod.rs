@@ -2,6 +2,7 @@
 
 mod places;
 
+use super::alerts::{alerts, document};
 use super::isolate::standing;
 use crate::session::Session;
 use crate::show::{self, size, time};
@@ -72,8 +73,11 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let unpruned = unpruned(&records);
     let isolated = look(&session.state_dir);
     let held = quarantine::look(&session.state_dir)?;
+    // After the vaults were asked: whether they answer is noted by that.
+    let alerts = alerts(session, &state)?;
     let holds = |isolated: &Isolated| matches!(isolated.standing, Standing::Holds { .. });
     let fine = unpruned.is_empty()
+        && alerts.is_empty()
         && held.iter().all(|held| held.lapsed.is_none())
         && isolated.as_ref().is_none_or(holds)
         && survey.unreachable.is_empty()
@@ -87,9 +91,13 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
         let places: Vec<_> = places.iter().map(Place::json).collect();
         show::print_json(
             &json!({ "time": now, "fine": fine, "systems": systems, "vaults": places, "unreachable": unreachable,
+                "alerts": alerts.iter().map(|(trouble, open)| document(trouble, open.as_ref())).collect::<Vec<_>>(),
                 "damaged_packs": dying, "prune_failures": unpruned, "isolated": isolated, "held": held }),
         );
     } else {
+        for (trouble, open) in &alerts {
+            super::alerts::print(session, trouble, open.as_ref());
+        }
         for held in &held {
             let by: Vec<_> = held.by.iter().map(|system| system.0.as_str()).collect();
             let lapsed = held.lapsed.as_ref().map_or_else(String::new, |why| format!(", but no more: {why}"));

@@ -1,0 +1,181 @@
+//! What is seen now: by the records, by the signs that others have noted, and by this machine itself.
+
+use super::Watchman;
+use crate::Result;
+use crate::recover::carried_out_by;
+use jiff::{SignedDuration, Timestamp};
+use plan::alerts::{Came, RunSeen, Seen, SystemSeen, VaultSeen};
+use plan::{SystemName, VaultName};
+use state::{Body, Made, Record, State};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// How long the agent may be unseen: it says that it is there twice a minute.
+const UNSEEN_FOR: SignedDuration = SignedDuration::from_mins(5);
+/// A disk is full with less than one part in so many, and never with more than [`ROOM_MOST`] bytes.
+const ROOM_PART: u64 = 50;
+const ROOM_MOST: u64 = 2 << 30;
+
+/// Returns how many bytes are free on the disk of a folder and how many it has, if it can be asked.
+#[must_use]
+pub fn free_room(folder: &Path) -> Option<(u64, u64)> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some((disk.f_bavail.saturating_mul(disk.f_frsize), disk.f_blocks.saturating_mul(disk.f_frsize)))
+}
+
+/// Returns when the agent was last seen on this machine, if there was one and it isn't running any more.
+pub fn absent_agent(state: &State, now: Timestamp) -> Result<Option<state::Beat>> {
+    let beat = state.beat()?;
+    Ok(beat.filter(|beat| beat.stopped || now.duration_since(beat.at) > UNSEEN_FOR))
+}
+
+impl Watchman<'_> {
+    /// Looks at everything that can be known without asking the vaults.
+    pub fn look(&self) -> Result<Seen> {
+        let (plan, state, now) = (self.notifier.plan, self.notifier.state, (self.notifier.now)());
+        let records = state.records()?;
+        let mut systems: BTreeMap<SystemName, SystemSeen> =
+            plan.systems.keys().map(|name| (name.clone(), system(&records, name))).collect();
+        let reached = state.reached()?;
+        let logs = state.signs("log/")?;
+        for (name, system) in &mut systems {
+            system.reached = system.reached.max(reached.get(&name.0).copied());
+            system.log = logs.get(&name.0).map(|sign| (sign.since, sign.why.clone()));
+        }
+        let signs = state.signs("vault/")?;
+        let vaults = plan.vaults.keys().map(|name| {
+            let mut seen = vault(&records, name);
+            let sign = signs.get(&name.0);
+            seen.unreachable = sign.map(|sign| (sign.since, sign.why.clone(), sign.may_pass));
+            (name.clone(), seen)
+        });
+        let vaults = vaults.collect();
+        let mut left = Vec::new();
+        for run in state.open_recoveries()? {
+            if carried_out_by(state, &run, self.notifier.holder)?.is_none() {
+                left.push((run.started, run.systems.join(", ")));
+            }
+        }
+        let agent = match self.is_agent {
+            true => None,
+            false => absent_agent(state, now)?.map(|beat| beat.at),
+        };
+        Ok(Seen {
+            now,
+            watched: state.watched_since(now)?,
+            machine: self.machine.to_owned(),
+            patient: self.is_agent,
+            systems,
+            vaults,
+            full: self.full(),
+            left,
+            agent,
+        })
+    }
+
+    /// Returns the folders of the state and of vaults here whose disk is full.
+    fn full(&self) -> BTreeMap<String, String> {
+        let plan = self.notifier.plan;
+        let vaults = plan.vaults.values().filter_map(|vault| vault::store::local_folder(&vault.url));
+        let folders = std::iter::once(self.folder.to_owned()).chain(vaults);
+        let full = folders.filter_map(|folder| {
+            let (free, all) = free_room(&folder)?;
+            let is_full = free < (all / ROOM_PART).min(ROOM_MOST);
+            let how = format!("{} of {} are left", plan::Size(free), plan::Size(all));
+            is_full.then(|| (folder.display().to_string(), how))
+        });
+        full.collect()
+    }
+}
+
+/// Returns what the records say of a system.
+fn system(records: &[Record], name: &SystemName) -> SystemSeen {
+    let mut seen = SystemSeen::default();
+    for record in records {
+        let Body::Backup(made) = &record.body else { continue };
+        if made.system != name.0 {
+            continue;
+        }
+        let came = came(made);
+        if came == Came::Whole && made.suspicious.is_none() {
+            seen.reached = seen.reached.max(Some(made.started));
+        }
+        let (since, times) = match &seen.last {
+            Some(last)
+                if std::mem::discriminant(&last.came) == std::mem::discriminant(&came)
+                    && last.suspicious.is_some() == made.suspicious.is_some() =>
+            {
+                (last.since, last.times.saturating_add(1))
+            }
+            _ => (made.started, 1),
+        };
+        seen.last = Some(RunSeen { since, times, came, suspicious: made.suspicious.clone() });
+    }
+    seen
+}
+
+fn came(made: &Made) -> Came {
+    if let Some(why) = &made.failure {
+        return Came::Nothing(why.clone());
+    }
+    let missing: Vec<_> =
+        made.vaults.iter().filter_map(|(vault, why)| Some((vault, why.as_ref()?))).collect();
+    if made.complete && missing.is_empty() {
+        return Came::Whole;
+    }
+    let mut lacks: Vec<String> =
+        missing.iter().map(|(vault, why)| format!("not in {vault}: {why}")).collect();
+    if made.unread > 0 {
+        lacks.push(format!("{} things could not be read", made.unread));
+    }
+    if lacks.is_empty() {
+        lacks.push("it is not whole".to_owned());
+    }
+    let only_vaults = made.unread == 0;
+    let vaults = missing.iter().filter(|_| only_vaults).map(|(vault, _)| VaultName::from(vault.as_str()));
+    Came::Lacking(lacks.join("; "), vaults.collect())
+}
+
+/// Returns what the records say of a vault.
+fn vault(records: &[Record], name: &VaultName) -> VaultSeen {
+    let mut seen = VaultSeen::default();
+    for record in records {
+        match &record.body {
+            Body::Verification(found) if found.vault == name.0 => {
+                since(&mut seen.unverified, record.time, found.failure.clone());
+                if found.failure.is_none() {
+                    since(&mut seen.damaged, record.time, several(&found.findings));
+                }
+            }
+            Body::Repair(repaired) if repaired.vault == name.0 && repaired.failure.is_none() => {
+                let lost = (repaired.lost > 0)
+                    .then(|| format!("{} parts of files are sound in no vault", repaired.lost));
+                since(&mut seen.damaged, record.time, lost);
+            }
+            Body::Prune(pruned) if pruned.vault == name.0 => {
+                since(&mut seen.unpruned, record.time, pruned.failure.clone());
+            }
+            Body::Immutability(held) if held.vault == name.0 => {
+                let trouble = several(&held.findings).or_else(|| held.not_proven.clone());
+                since(&mut seen.not_held, record.time, trouble.or_else(|| held.failure.clone()));
+            }
+            _ => {}
+        }
+    }
+    seen
+}
+
+/// Notes a trouble, since when it was there first, or that there is none any more.
+fn since(known: &mut Option<(Timestamp, String)>, time: Timestamp, trouble: Option<String>) {
+    let first = known.as_ref().map_or(time, |(first, _)| *first);
+    *known = trouble.map(|trouble| (first, trouble));
+}
+
+/// Returns the first of several findings, and how many more there are.
+fn several(findings: &[String]) -> Option<String> {
+    let first = findings.first()?;
+    Some(match findings.len() {
+        1 => first.clone(),
+        all => format!("{first}; and {} more", all - 1),
+    })
+}

@@ -1,0 +1,258 @@
+//! Tells people by itself that something is wrong, once, and that it is over: what [`plan::alerts`] decides, from what the state and this machine show.
+//!
+//! Read in this order: [`Watchman::look`] (what is seen now), [`Watchman::round`] (what is told of it), [`Watchman::summarise`] (once a week). The agent goes its rounds
+//! all the time; a backup or a verification without an agent goes one. What is open stands in the state, so that a restart tells nothing twice.
+
+mod look;
+mod summary;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use look::{absent_agent, free_room};
+pub use words::{title, todo};
+
+use crate::notify::{News, Notifier, Standing};
+use crate::{Error, Result};
+use jiff::{SignedDuration, Timestamp};
+use plan::alerts::{Kind, Move, Open, Trouble, moves, troubles};
+use plan::notify::{chain, leads};
+use plan::{PersonName, SystemName};
+use serde::{Deserialize, Serialize};
+use state::{Alerted, Body};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+/// Goes rounds.
+pub struct Watchman<'a> {
+    /// The plan, the state, the clock, and how people are told, if they are.
+    pub notifier: &'a Notifier<'a>,
+    /// What this machine calls itself.
+    pub machine: &'a str,
+    /// The folder of the state.
+    pub folder: &'a Path,
+    /// It is the agent that goes them: again and again.
+    pub is_agent: bool,
+}
+
+/// An alert that is open, as the state keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// What is open.
+    #[serde(flatten)]
+    pub open: Open,
+    /// The calls that people were told by, oldest first.
+    pub calls: Vec<String>,
+}
+
+/// What a round came to.
+#[derive(Debug, Default)]
+pub struct Round {
+    /// What is open now, by its key.
+    pub open: BTreeMap<String, Open>,
+    /// What was begun, told again or ended, a line for each.
+    pub said: Vec<String>,
+}
+
+impl Watchman<'_> {
+    /// Looks, and tells people what is new, what nobody has in hand, and what is over. Where another process goes a round just now, it does so alone.
+    pub fn round(&self) -> Result<Round> {
+        let (state, now) = (self.notifier.state, (self.notifier.now)());
+        let mut round = Round::default();
+        let Ok(_alone) = state.lease_run("alerts", self.notifier.holder, now)? else { return Ok(round) };
+        let seen = self.look()?;
+        let mut known: BTreeMap<String, Kept> = state.alerts()?;
+        for (key, one) in &mut known {
+            self.hear(key, one)?;
+        }
+        let open = known.iter().map(|(key, one)| (key.clone(), one.open.clone())).collect();
+        let again = self.notifier.plan.notify.as_ref().map(plan::notify::Notify::again);
+        let again = again.map_or(SignedDuration::MAX, |again| {
+            SignedDuration::try_from(again).unwrap_or(SignedDuration::MAX)
+        });
+        for next in moves(&troubles(self.notifier.plan, &seen), &open, now, again) {
+            match next {
+                Move::Begin(trouble) => {
+                    let calls = Vec::new();
+                    let open = Open { trouble, begun: now, told: now, times: 1, in_hand: false, away: None };
+                    self.tell("begun", Kept { open, calls }, &mut known, &mut round)?;
+                }
+                Move::Again(trouble) => {
+                    let Some(mut one) = known.get(&trouble.key()).cloned() else { continue };
+                    if let Some(last) = one.calls.last() {
+                        self.notifier.end(last)?;
+                    }
+                    let times = one.open.times.saturating_add(1);
+                    one.open = Open { trouble, told: now, times, ..one.open };
+                    self.tell("again", one, &mut known, &mut round)?;
+                }
+                Move::Keep(open) => {
+                    let key = open.trouble.key();
+                    if let Some(one) = known.get_mut(&key) {
+                        one.open = open;
+                        state.put_alert(&key, one)?;
+                    }
+                }
+                Move::End(open) => {
+                    let key = open.trouble.key();
+                    if let Some(one) = known.remove(&key) {
+                        self.end(&key, &one, &mut round)?;
+                    }
+                }
+            }
+        }
+        round.open = known.into_iter().map(|(key, one)| (key, one.open)).collect();
+        Ok(round)
+    }
+
+    /// Returns what is wrong now. Nobody is told.
+    pub fn troubles(&self) -> Result<Vec<Trouble>> {
+        Ok(troubles(self.notifier.plan, &self.look()?))
+    }
+
+    /// Carries its call on, and hears whether somebody has it in hand.
+    fn hear(&self, key: &str, one: &mut Kept) -> Result<()> {
+        let Some(last) = one.calls.last().filter(|_| !one.open.in_hand) else { return Ok(()) };
+        // A call of long ago was forgotten: nobody has answered.
+        if let Ok(Standing::Answered { .. }) = self.notifier.advance(last) {
+            one.open.in_hand = true;
+            self.notifier.state.put_alert(key, one)?;
+        }
+        Ok(())
+    }
+
+    fn tell(
+        &self,
+        is: &str,
+        mut one: Kept,
+        known: &mut BTreeMap<String, Kept>,
+        round: &mut Round,
+    ) -> Result<()> {
+        let (state, key) = (self.notifier.state, one.open.trouble.key());
+        let people = self.people(&one.open.trouble);
+        let news = words::begun(&one.open.trouble, self.notifier);
+        let call = format!("alert {key} {} {}", one.open.trouble.since.as_second(), one.open.times);
+        if !people.is_empty() {
+            // Under a name that it has again after a crash: begun twice is begun once.
+            if let Err(error) = self.notifier.begin(&call, people.clone(), &news, None, &BTreeSet::new()) {
+                return Err(self.shout(&people, &news, error));
+            }
+            one.calls.push(call.clone());
+        }
+        state.put_alert(&key, &one)?;
+        self.record(is, &one.open.trouble, &people)?;
+        let heard = match people.is_empty() {
+            true => "nobody is told".to_owned(),
+            false => match self.notifier.advance(&call) {
+                Ok(_) => format!(
+                    "told: {}",
+                    self.told(&one)?.iter().map(|p| p.0.as_str()).collect::<Vec<_>>().join(", ")
+                ),
+                Err(error) => format!("nobody could be told: {error}"),
+            },
+        };
+        round.said.push(format!("alert {key} ({is}): {}; {heard}", one.open.trouble.seen));
+        known.insert(key, one);
+        Ok(())
+    }
+
+    /// Tells somebody although it can't be noted that he was: a state that is full is what he must know.
+    fn shout(&self, people: &[PersonName], news: &News, why: Error) -> Error {
+        for person in people {
+            if self.notifier.tell(person, news, &BTreeSet::new()).is_ok_and(|heard| heard.reached) {
+                return Error::new(format!("{why}; {person} was told without it"));
+            }
+        }
+        why
+    }
+
+    fn end(&self, key: &str, one: &Kept, round: &mut Round) -> Result<()> {
+        let told = self.told(one)?;
+        let news = words::over(&one.open, self.notifier);
+        // Forgotten first: that it is over is told once, and at worst not at all.
+        self.notifier.state.end_alert(key)?;
+        self.record("over", &one.open.trouble, &told)?;
+        for call in &one.calls {
+            self.notifier.end(call)?;
+        }
+        for person in &told {
+            self.notifier.tell(person, &news, &BTreeSet::new())?;
+        }
+        round.said.push(format!("alert {key} is over"));
+        Ok(())
+    }
+
+    /// Returns who was told of it.
+    fn told(&self, one: &Kept) -> Result<Vec<PersonName>> {
+        let mut all = Vec::new();
+        for call in &one.calls {
+            for person in self.notifier.told(call)? {
+                if !all.contains(&person) {
+                    all.push(person);
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn record(&self, is: &str, trouble: &Trouble, people: &[PersonName]) -> Result<()> {
+        let body = Alerted {
+            alert: trouble.key(),
+            is: is.to_owned(),
+            since: trouble.since,
+            seen: trouble.seen.clone(),
+            people: people.iter().map(|person| person.0.clone()).collect(),
+        };
+        self.notifier.state.append(Body::Alert(body), (self.notifier.now)())?;
+        Ok(())
+    }
+
+    /// Returns who is told, one after the other: of a system its owner and deputy, of what belongs to none whoever leads; those who own something where nobody does.
+    fn people(&self, trouble: &Trouble) -> Vec<PersonName> {
+        let plan = self.notifier.plan;
+        if plan.notify.is_none() {
+            return Vec::new();
+        }
+        let of = |systems: &mut dyn Iterator<Item = &SystemName>| {
+            let mut people: Vec<PersonName> = Vec::new();
+            for person in systems.flat_map(|name| chain(plan, name)) {
+                if !people.contains(&person) {
+                    people.push(person);
+                }
+            }
+            people
+        };
+        let about = SystemName::from(trouble.about.as_str());
+        match trouble.kind {
+            Kind::Suspicious | Kind::Rpo | Kind::Backup | Kind::Incomplete | Kind::Log => {
+                of(&mut std::iter::once(&about))
+            }
+            Kind::Recovery => {
+                let named: BTreeSet<&str> = trouble.about.split(", ").collect();
+                of(&mut plan.systems.keys().filter(|name| named.contains(name.0.as_str())))
+            }
+            _ => {
+                let leads = leads(plan);
+                if leads.is_empty() { of(&mut plan.systems.keys()) } else { leads }
+            }
+        }
+    }
+}
+
+/// Returns the alerts that are open.
+pub fn open(state: &state::State) -> Result<Vec<Open>> {
+    let known: BTreeMap<String, Kept> = state.alerts()?;
+    Ok(known.into_values().map(|one| one.open).collect())
+}
+
+/// Returns the time between two instants, as people say it.
+pub(crate) fn length(since: Timestamp, now: Timestamp) -> String {
+    let seconds = u64::try_from(now.duration_since(since).as_secs()).unwrap_or(0);
+    // Two units say enough.
+    let rounded = match seconds {
+        0..3_600 => seconds / 60 * 60,
+        3_600..86_400 => seconds / 600 * 600,
+        _ => seconds / 3_600 * 3_600,
+    };
+    plan::Period::seconds(rounded.max(60)).to_string()
+}

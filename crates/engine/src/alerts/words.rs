@@ -1,0 +1,197 @@
+//! What people are told of a trouble: what it is, since when, what it means, what to do.
+
+use super::length;
+use crate::notify::{News, Notifier, Words};
+use plan::alerts::{Kind, Open, Trouble};
+use plan::{Plan, SystemName};
+
+/// How much of what was seen goes into a message, in characters.
+const SEEN_MAX: usize = 200;
+
+/// What is said of one kind: `{}` stands for what it is about.
+struct Said {
+    what: (&'static str, &'static str),
+    means: (&'static str, &'static str),
+    todo: (&'static str, &'static str),
+}
+
+const fn said(kind: Kind) -> Said {
+    match kind {
+        Kind::Suspicious => Said {
+            what: (
+                "The newest restore point of {} looks like an attack or a loss",
+                "Le dernier point de restauration de {} ressemble à une attaque ou à une perte",
+            ),
+            means: ("A recovery won't take it by itself.", "Une reprise ne le prendra pas d'elle-même."),
+            todo: (
+                "Look at the machine now, then: releve status. An attack: releve incident open --scenario ransomware. It was you: releve prune --trust ID",
+                "Regardez la machine maintenant, puis : releve status. Une attaque : releve incident open --scenario ransomware. C'était vous : releve prune --trust ID",
+            ),
+        },
+        Kind::Rpo => Said {
+            what: ("{} is not protected as promised", "{} n'est plus protégé comme promis"),
+            means: ("What changed since is in no vault.", "Ce qui a changé depuis n'est dans aucun coffre."),
+            todo: (
+                "releve backup {name}; it says what is in the way",
+                "releve backup {name} ; il dit ce qui l'empêche",
+            ),
+        },
+        Kind::Backup => Said {
+            what: ("The backup of {} fails", "La sauvegarde de {} échoue"),
+            means: ("It has no new restore point.", "Il n'a pas de nouveau point de restauration."),
+            todo: (
+                "releve backup {name}; it says what is in the way",
+                "releve backup {name} ; il dit ce qui l'empêche",
+            ),
+        },
+        Kind::Incomplete => Said {
+            what: (
+                "The newest restore point of {} lacks something",
+                "Le dernier point de restauration de {} est incomplet",
+            ),
+            means: ("What is missing would not come back.", "Ce qui manque ne reviendrait pas."),
+            todo: (
+                "releve points {name} says what is missing; then releve backup {name}",
+                "releve points {name} dit ce qui manque ; puis releve backup {name}",
+            ),
+        },
+        Kind::Unreachable => Said {
+            what: ("The vault {} can't be reached, or is gone", "Le coffre {} est injoignable, ou a disparu"),
+            means: (
+                "New points lie in the other vaults alone.",
+                "Les nouveaux points ne sont que dans les autres coffres.",
+            ),
+            todo: (
+                "See to its disk, network and password; then releve status",
+                "Vérifiez son disque, le réseau et son mot de passe ; puis releve status",
+            ),
+        },
+        Kind::Damaged => Said {
+            what: ("The vault {} is damaged", "Le coffre {} est endommagé"),
+            means: (
+                "Some points may not come back from it.",
+                "Certains points pourraient ne pas en revenir.",
+            ),
+            todo: (
+                "releve repair {name} takes what is missing from the other vaults",
+                "releve repair {name} reprend ce qui manque dans les autres coffres",
+            ),
+        },
+        Kind::Verification => Said {
+            what: ("The vault {} could not be verified", "Le coffre {} n'a pas pu être vérifié"),
+            means: ("Nobody knows whether it is sound.", "Nul ne sait s'il est sain."),
+            todo: ("releve verify {name}", "releve verify {name}"),
+        },
+        Kind::Prune => Said {
+            what: ("The vault {} could not be pruned", "Le coffre {} n'a pas pu être élagué"),
+            means: ("It fills up.", "Il se remplit."),
+            todo: (
+                "releve prune {name}; it says what is in the way",
+                "releve prune {name} ; il dit ce qui l'empêche",
+            ),
+        },
+        Kind::Immutable => Said {
+            what: (
+                "The vault {} is not as immutable as promised",
+                "Le coffre {} n'est pas immuable comme promis",
+            ),
+            means: ("An intruder may delete what is in it.", "Un intrus pourrait effacer son contenu."),
+            todo: ("releve immutable {name} says why", "releve immutable {name} dit pourquoi"),
+        },
+        Kind::Log => Said {
+            what: (
+                "The log of {} does not get into the vaults",
+                "Le journal de {} n'arrive pas dans les coffres",
+            ),
+            means: ("A recovery goes back to the last point.", "Une reprise revient au dernier point."),
+            todo: (
+                "releve status says why; releve backup {name} closes a gap",
+                "releve status dit pourquoi ; releve backup {name} ferme un trou",
+            ),
+        },
+        Kind::Agent => Said {
+            what: ("The agent on {} is not running", "L'agent sur {} ne tourne pas"),
+            means: (
+                "Nothing is backed up or verified by schedule.",
+                "Rien n'est sauvegardé ni vérifié selon le planning.",
+            ),
+            todo: (
+                "systemctl status releve-agent; it isn't wanted any more: releve alerts --dismiss agent",
+                "systemctl status releve-agent ; s'il n'est plus voulu : releve alerts --dismiss agent",
+            ),
+        },
+        Kind::Full => Said {
+            what: ("The disk of {} is full", "Le disque de {} est plein"),
+            means: (
+                "Backups fail, and people may not be told of it.",
+                "Les sauvegardes échouent, et nul n'en sera peut-être averti.",
+            ),
+            todo: ("Make room: df -h {name}", "Faites de la place : df -h {name}"),
+        },
+        Kind::Recovery => Said {
+            what: ("A recovery of {} is left half-way", "Une reprise de {} est restée à mi-chemin"),
+            means: ("Its systems are not back.", "Ses systèmes ne sont pas rétablis."),
+            todo: (
+                "releve recover --show; releve recover --resume goes on with it",
+                "releve recover --show ; releve recover --resume la continue",
+            ),
+        },
+    }
+}
+
+/// Returns what a trouble is, in a few words, in English.
+#[must_use]
+pub fn title(plan: &Plan, trouble: &Trouble) -> String {
+    said(trouble.kind).what.0.replace("{}", &subject(plan, trouble))
+}
+
+/// Returns what to do about a trouble, in English.
+#[must_use]
+pub fn todo(trouble: &Trouble) -> String {
+    said(trouble.kind).todo.0.replace("{name}", &trouble.about)
+}
+
+/// Names what it is about as people do.
+fn subject(plan: &Plan, trouble: &Trouble) -> String {
+    let name = SystemName::from(trouble.about.as_str());
+    let is_system =
+        matches!(trouble.kind, Kind::Suspicious | Kind::Rpo | Kind::Backup | Kind::Incomplete | Kind::Log);
+    match plan.systems.get(&name).filter(|_| is_system) {
+        Some(system) => system.title(&name).to_owned(),
+        None => trouble.about.clone(),
+    }
+}
+
+/// Returns what people are told while it lasts.
+pub(super) fn begun(trouble: &Trouble, notifier: &Notifier<'_>) -> News {
+    let (said, subject) = (said(trouble.kind), subject(notifier.plan, trouble));
+    let fill = |text: &str| text.replace("{}", &subject).replace("{name}", &trouble.about);
+    let since = trouble.since.to_zoned(notifier.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
+    let seen = crate::notify::line(&trouble.seen, SEEN_MAX);
+    News {
+        about: Words::new(fill(said.what.0), fill(said.what.1)),
+        what: Words::new(
+            format!("{}, since {since}: {seen}. {}", fill(said.what.0), said.means.0),
+            format!("{}, depuis {since} : {seen}. {}", fill(said.what.1), said.means.1),
+        ),
+        todo: Words::new(fill(said.todo.0), fill(said.todo.1)),
+        by: None,
+    }
+}
+
+/// Returns what they are told once it is over.
+pub(super) fn over(open: &Open, notifier: &Notifier<'_>) -> News {
+    let trouble = &open.trouble;
+    let (said, subject) = (said(trouble.kind), subject(notifier.plan, trouble));
+    let fill = |text: &str| text.replace("{}", &subject);
+    let lasted = length(trouble.since, (notifier.now)());
+    News {
+        about: Words::new(format!("Over: {}", fill(said.what.0)), format!("Terminé : {}", fill(said.what.1))),
+        what: Words::new(
+            format!("It is over, after {lasted}: {}.", fill(said.what.0)),
+            format!("C'est terminé, après {lasted} : {}.", fill(said.what.1)),
+        ),
+        todo: Words::new("Nothing.", "Rien."),
+        by: None,
+    }
+}

@@ -1,0 +1,22 @@
+//! Tells somebody elsewhere that the agent is alive, who notices when it isn't: an address like healthchecks.io's, posted to while all is well, and with `/fail` while
+//! something isn't.
+
+use super::Notifier;
+use super::carry::{bounded, post_plain};
+use crate::{Error, Result};
+
+impl Notifier<'_> {
+    /// Posts that all is well, or what isn't. Nothing happens where the plan names no address.
+    pub fn beat(&self, trouble: Option<&str>) -> Result<()> {
+        let notify = self.notify()?;
+        let Some(secret) = notify.heartbeat.as_ref().and_then(|heartbeat| heartbeat.url.clone()) else {
+            return Ok(());
+        };
+        let (secrets, limit) = (self.secrets, notify.try_for());
+        let text = trouble.unwrap_or("all is well").to_owned();
+        let fails = trouble.is_some();
+        bounded(limit, move || post_plain(&secret, secrets, fails, text, limit))
+            .unwrap_or_else(|| Err(format!("no answer within {} s", limit.as_secs())))
+            .map_err(|why| Error::new(format!("the heartbeat was not taken: {why}")))
+    }
+}

@@ -1,0 +1,318 @@
+//! What people are told without asking: from what was seen to what is wrong ([`troubles`]), and from what is wrong to what is said of it now ([`moves`]).
+//!
+//! Both are pure: whoever looks brings the clock and what he has seen, and keeps what is open between two looks, so that each trouble is told once, again at a bounded
+//! rate while nobody has it in hand, and once more when it is over.
+
+mod judge;
+
+pub use judge::troubles;
+
+use crate::{SystemName, VaultName};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What kind of trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// The newest point looks like the work of an attacker, or like a loss.
+    Suspicious,
+    /// More would be lost than was promised.
+    Rpo,
+    /// No point could be made.
+    Backup,
+    /// A point lacks something.
+    Incomplete,
+    /// A vault vanished, or can't be reached.
+    Unreachable,
+    /// A vault holds something that is damaged.
+    Damaged,
+    /// A vault could not be verified.
+    Verification,
+    /// A vault could not be pruned.
+    Prune,
+    /// A vault isn't as immutable as promised.
+    Immutable,
+    /// A log has a gap, or isn't received.
+    Log,
+    /// The agent isn't running.
+    Agent,
+    /// A disk is full.
+    Full,
+    /// A recovery is open, and nobody carries it on.
+    Recovery,
+}
+
+impl Kind {
+    /// Returns whether it comes and goes by itself: then it is over only once it has been away for a while.
+    const fn comes_and_goes(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Full | Self::Log | Self::Agent)
+    }
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// What kind.
+    pub kind: Kind,
+    /// The system, the vault, the machine or the folder that it is about.
+    pub about: String,
+    /// Since when, as far as is known.
+    pub since: Timestamp,
+    /// What was seen, for a person.
+    pub seen: String,
+}
+
+impl Trouble {
+    /// Returns what the same trouble is called at the next look.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let kind = format!("{:?}", self.kind).to_lowercase();
+        format!("{kind}/{}", self.about)
+    }
+}
+
+/// What was seen of a system.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SystemSeen {
+    /// The instant that it would come back to now: of its newest point that is whole and not suspicious, and of its log.
+    pub reached: Option<Timestamp>,
+    /// The newest run, if any is known.
+    pub last: Option<RunSeen>,
+    /// What is wrong with its log, and since when.
+    pub log: Option<(Timestamp, String)>,
+}
+
+/// What was seen of the newest run of a system, and of those before it that went the same way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunSeen {
+    /// When the first of these began.
+    pub since: Timestamp,
+    /// How many they are.
+    pub times: u32,
+    /// What came of them.
+    pub came: Came,
+    /// Why the newest point is suspicious, if it is.
+    pub suspicious: Option<String>,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Came {
+    /// A point that lacks nothing.
+    Whole,
+    /// A point that lacks something: what, and whether that is vaults alone.
+    Lacking(String, BTreeSet<VaultName>),
+    /// No point: why.
+    Nothing(String),
+}
+
+/// What was seen of a vault.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VaultSeen {
+    /// It can't be reached: since when, why, and whether that may pass by itself.
+    pub unreachable: Option<(Timestamp, String, bool)>,
+    /// The last verification, or the last repair, has left something damaged.
+    pub damaged: Option<(Timestamp, String)>,
+    /// The last verification could not be done.
+    pub unverified: Option<(Timestamp, String)>,
+    /// The last prune could not be done, or found something.
+    pub unpruned: Option<(Timestamp, String)>,
+    /// The last look at its immutability was not as promised.
+    pub not_held: Option<(Timestamp, String)>,
+}
+
+/// What was seen at one look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Now.
+    pub now: Timestamp,
+    /// Since when anybody looks: what was promised before that was not watched.
+    pub watched: Timestamp,
+    /// What this machine calls itself.
+    pub machine: String,
+    /// Whoever looks runs again soon, so that what passes by itself within minutes can pass.
+    pub patient: bool,
+    /// For each system that something is known of.
+    pub systems: BTreeMap<SystemName, SystemSeen>,
+    /// For each vault that something is known of.
+    pub vaults: BTreeMap<VaultName, VaultSeen>,
+    /// Folders whose disk is full, and how full.
+    pub full: BTreeMap<String, String>,
+    /// Recoveries that are open without anybody who carries them on: of what, since when.
+    pub left: Vec<(Timestamp, String)>,
+    /// When the agent was last seen, where it should be running and isn't.
+    pub agent: Option<Timestamp>,
+}
+
+/// A trouble that people were told of, and that isn't over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// What is wrong, as it was seen last.
+    pub trouble: Trouble,
+    /// When it was told first.
+    pub begun: Timestamp,
+    /// When it was told last.
+    pub told: Timestamp,
+    /// How often it was told.
+    pub times: u32,
+    /// Somebody has said that he has it.
+    pub in_hand: bool,
+    /// Since when it is not seen any more.
+    pub away: Option<Timestamp>,
+}
+
+/// What is to be done about one trouble now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Move {
+    /// It is new: tell it.
+    Begin(Trouble),
+    /// Nobody has it in hand: tell it again.
+    Again(Trouble),
+    /// It is over: say so.
+    End(Open),
+    /// It is still open, and this is to be remembered of it.
+    Keep(Open),
+}
+
+/// How long what comes and goes must be away to be over.
+const SETTLED: SignedDuration = SignedDuration::from_mins(5);
+
+/// Returns what is to be done at `now`: of these troubles and of what is open, by its key. `again`: how long after it was told last it is told again, while nobody
+/// has it in hand.
+#[must_use]
+pub fn moves(
+    troubles: &[Trouble],
+    open: &BTreeMap<String, Open>,
+    now: Timestamp,
+    again: SignedDuration,
+) -> Vec<Move> {
+    let mut moves = Vec::new();
+    let mut seen = BTreeSet::new();
+    for trouble in troubles {
+        let key = trouble.key();
+        match open.get(&key) {
+            // Two of one name are one trouble.
+            _ if !seen.insert(key.clone()) => {}
+            None => moves.push(Move::Begin(trouble.clone())),
+            // A clock that was set back doesn't keep anybody from being told.
+            Some(known)
+                if !known.in_hand && (now.duration_since(known.told) >= again || known.told > now) =>
+            {
+                moves.push(Move::Again(trouble.clone()));
+            }
+            Some(known) => {
+                let since = known.trouble.since.min(trouble.since);
+                let trouble = Trouble { since, ..trouble.clone() };
+                // How full a disk is changes all the time, and what is written there makes it fuller.
+                let is_news = trouble.kind != Kind::Full && known.trouble != trouble;
+                if known.away.is_some() || is_news {
+                    moves.push(Move::Keep(Open { trouble, away: None, ..known.clone() }));
+                }
+            }
+        }
+    }
+    for known in open.iter().filter(|(key, _)| !seen.contains(*key)).map(|(_, known)| known) {
+        match known.away {
+            _ if !known.trouble.kind.comes_and_goes() => moves.push(Move::End(known.clone())),
+            Some(away) if now.duration_since(away).abs() >= SETTLED => moves.push(Move::End(known.clone())),
+            Some(_) => {}
+            None => moves.push(Move::Keep(Open { away: Some(now), ..known.clone() })),
+        }
+    }
+    moves
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AGAIN: SignedDuration = SignedDuration::from_hours(24);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn trouble(kind: Kind) -> Trouble {
+        Trouble { kind, about: "shop".into(), since: at(0), seen: "seen".into() }
+    }
+
+    /// Carries out moves as an engine does.
+    fn carry(open: &mut BTreeMap<String, Open>, troubles: &[Trouble], now: i64) -> Vec<&'static str> {
+        let mut said = Vec::new();
+        for next in moves(troubles, open, at(now), AGAIN) {
+            match next {
+                Move::Begin(trouble) => {
+                    let now = at(now);
+                    let one = Open { trouble, begun: now, told: now, times: 1, in_hand: false, away: None };
+                    open.insert(one.trouble.key(), one);
+                    said.push("begin");
+                }
+                Move::Again(trouble) => {
+                    let one = open.get_mut(&trouble.key()).unwrap();
+                    (one.told, one.times) = (at(now), one.times + 1);
+                    said.push("again");
+                }
+                Move::End(one) => {
+                    open.remove(&one.trouble.key());
+                    said.push("end");
+                }
+                Move::Keep(one) => {
+                    open.insert(one.trouble.key(), one);
+                }
+            }
+        }
+        said
+    }
+
+    #[test]
+    fn a_trouble_is_told_once_and_again_when_it_is_over() {
+        let mut open = BTreeMap::new();
+        let one = [trouble(Kind::Rpo)];
+        assert_eq!(carry(&mut open, &one, 0), ["begin"]);
+        for now in 1..100 {
+            assert!(carry(&mut open, &one, now).is_empty());
+        }
+        assert_eq!(carry(&mut open, &[], 100), ["end"]);
+        assert!(carry(&mut open, &[], 101).is_empty());
+    }
+
+    #[test]
+    fn it_is_told_again_once_a_day_until_somebody_has_it() {
+        let mut open = BTreeMap::new();
+        let one = [trouble(Kind::Backup)];
+        let told: Vec<_> = (0..72).flat_map(|hour| carry(&mut open, &one, hour * 3600)).collect();
+        assert_eq!(told, ["begin", "again", "again"]);
+        open.values_mut().for_each(|open| open.in_hand = true);
+        assert!((72..200).all(|hour| carry(&mut open, &one, hour * 3600).is_empty()));
+        assert_eq!(carry(&mut open, &[], 200 * 3600), ["end"]);
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_one_trouble() {
+        let mut open = BTreeMap::new();
+        let one = [trouble(Kind::Unreachable)];
+        let mut said = Vec::new();
+        for minute in 0..60 {
+            let seen: &[Trouble] = if minute % 3 == 0 { &one } else { &[] };
+            said.extend(carry(&mut open, seen, minute * 60));
+        }
+        assert_eq!(said, ["begin"]);
+        assert_eq!(carry(&mut open, &[], 3_700), ["end"]);
+    }
+
+    #[test]
+    fn two_troubles_of_one_name_are_one() {
+        assert_eq!(moves(&[trouble(Kind::Log), trouble(Kind::Log)], &BTreeMap::new(), at(0), AGAIN).len(), 1);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_does_not_silence_anything() {
+        let mut open = BTreeMap::new();
+        let one = [trouble(Kind::Backup)];
+        assert_eq!(carry(&mut open, &one, 1_000_000), ["begin"]);
+        assert_eq!(carry(&mut open, &one, 0), ["again"]);
+        assert!(carry(&mut open, &one, 1).is_empty());
+    }
+}

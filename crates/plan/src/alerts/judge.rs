@@ -1,0 +1,263 @@
+//! What is wrong, of what was seen. What may pass by itself within minutes is given them; what was promised and can't be kept is not.
+
+use super::{Came, Kind, RunSeen, Seen, SystemSeen, Trouble, VaultSeen};
+use crate::{Plan, System, SystemName};
+use jiff::{SignedDuration, Timestamp};
+
+/// How long a vault may be out of reach: a night's maintenance is no alarm, a day without a second copy is one.
+const UNREACHABLE_FOR: SignedDuration = SignedDuration::from_hours(1);
+/// How long a run that failed is given: the agent tries again after a minute.
+const RUN_FOR: SignedDuration = SignedDuration::from_mins(5);
+/// How long a log may be in trouble: servers are restarted.
+const LOG_FOR: SignedDuration = SignedDuration::from_mins(2);
+/// How long a recovery may be open without anybody at it.
+const LEFT_FOR: SignedDuration = SignedDuration::from_mins(10);
+/// How late a point may be, at least and at most, beyond what was promised: making it takes its time.
+const LATE: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(2), SignedDuration::from_hours(1));
+/// … and of a system elsewhere, whose own agent tells first.
+const LATE_ELSEWHERE: SignedDuration = SignedDuration::from_mins(90);
+
+/// Returns what is wrong: of each kind and subject one at most.
+#[must_use]
+pub fn troubles(plan: &Plan, seen: &Seen) -> Vec<Trouble> {
+    let mut found = Vec::new();
+    for (name, system) in &plan.systems {
+        of_system(plan, name, system, seen, &mut found);
+    }
+    for (name, vault) in &seen.vaults {
+        if plan.vaults.contains_key(name) {
+            of_vault(&name.0, vault, seen, &mut found);
+        }
+    }
+    for (folder, how) in &seen.full {
+        found.push(trouble(Kind::Full, folder, seen.now, how));
+    }
+    for (since, of) in &seen.left {
+        if seen.now.duration_since(*since) >= LEFT_FOR {
+            let text = format!("the recovery of {of} has not ended, and nobody carries it on");
+            found.push(trouble(Kind::Recovery, of, *since, &text));
+        }
+    }
+    if let Some(last) = seen.agent {
+        found.push(trouble(Kind::Agent, &seen.machine, last, "nothing runs by schedule"));
+    }
+    found
+}
+
+fn trouble(kind: Kind, about: &str, since: Timestamp, seen: &str) -> Trouble {
+    Trouble { kind, about: about.to_owned(), since, seen: seen.to_owned() }
+}
+
+fn of_system(plan: &Plan, name: &SystemName, system: &System, seen: &Seen, found: &mut Vec<Trouble>) {
+    let nothing = SystemSeen::default();
+    let known = seen.systems.get(name).unwrap_or(&nothing);
+    let here = plan.runs_on(system, &seen.machine);
+    let rpo = SignedDuration::try_from(system.rpo.0).unwrap_or(SignedDuration::MAX);
+    let late = if here { (rpo / 10).clamp(LATE.0, LATE.1) } else { (rpo / 2).max(LATE_ELSEWHERE) };
+    let limit = rpo.saturating_add(late);
+    // What nobody has watched for as long as that is not known to be broken.
+    let since = known.reached.map_or(seen.watched, |reached| reached.min(seen.now));
+    let is_late = seen.now.duration_since(since) > limit;
+    if is_late && (here || known.reached.is_some()) {
+        let text = match known.reached {
+            Some(_) => format!("a crash now loses more than {}", system.rpo),
+            None => "it has no restore point that is whole".to_owned(),
+        };
+        found.push(trouble(Kind::Rpo, &name.0, since, &text));
+    }
+    if let Some((since, why)) = &known.log
+        && here
+        && seen.now.duration_since(*since) >= LOG_FOR
+    {
+        found.push(trouble(Kind::Log, &name.0, *since, why));
+    }
+    let Some(last) = known.last.as_ref().filter(|_| here) else { return };
+    if let Some(why) = &last.suspicious {
+        found.push(trouble(Kind::Suspicious, &name.0, last.since, why));
+    }
+    match &last.came {
+        Came::Whole => {}
+        Came::Nothing(why) if has_failed(last, seen) => {
+            found.push(trouble(Kind::Backup, &name.0, last.since, why));
+        }
+        // A vault out of reach is a trouble of its own, and told as that.
+        Came::Lacking(_, vaults)
+            if !vaults.is_empty()
+                && vaults
+                    .iter()
+                    .all(|vault| seen.vaults.get(vault).is_some_and(|vault| vault.unreachable.is_some())) => {
+        }
+        Came::Lacking(what, _) if has_failed(last, seen) => {
+            found.push(trouble(Kind::Incomplete, &name.0, last.since, what));
+        }
+        Came::Nothing(_) | Came::Lacking(..) => {}
+    }
+}
+
+/// Returns whether a run that went wrong won't be made up for within minutes.
+fn has_failed(run: &RunSeen, seen: &Seen) -> bool {
+    !seen.patient || run.times > 1 || seen.now.duration_since(run.since) >= RUN_FOR
+}
+
+fn of_vault(name: &str, vault: &VaultSeen, seen: &Seen, found: &mut Vec<Trouble>) {
+    if let Some((since, why, may_pass)) = &vault.unreachable
+        && (!may_pass || seen.now.duration_since(*since) >= UNREACHABLE_FOR)
+    {
+        found.push(trouble(Kind::Unreachable, name, *since, why));
+    }
+    for (kind, what) in [
+        (Kind::Damaged, &vault.damaged),
+        // Where it can't be reached that is said already.
+        (Kind::Verification, &vault.unverified.clone().filter(|_| vault.unreachable.is_none())),
+        (Kind::Prune, &vault.unpruned.clone().filter(|_| vault.unreachable.is_none())),
+        (Kind::Immutable, &vault.not_held),
+    ] {
+        if let Some((since, why)) = what {
+            found.push(trouble(kind, name, *since, why));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Host, Period, VaultName};
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + minute * 60).unwrap()
+    }
+
+    /// `shop` runs here and `mail` elsewhere; each promises an hour.
+    fn plan() -> Plan {
+        let system = |host: &str| System {
+            host: host.into(),
+            rpo: Period::seconds(3600),
+            rto: Period::seconds(3600),
+            ..System::default()
+        };
+        Plan {
+            hosts: [("here".into(), Host::default()), ("there".into(), Host::default())].into(),
+            systems: [("shop".into(), system("here")), ("mail".into(), system("there"))].into(),
+            vaults: [("near".into(), crate::Vault::default())].into(),
+            ..Plan::default()
+        }
+    }
+
+    fn seen(now: i64) -> Seen {
+        Seen {
+            now: at(now),
+            watched: at(0),
+            machine: "here".into(),
+            patient: true,
+            systems: BTreeMap::new(),
+            vaults: BTreeMap::new(),
+            full: BTreeMap::new(),
+            left: Vec::new(),
+            agent: None,
+        }
+    }
+
+    fn kinds(seen: &Seen) -> Vec<String> {
+        troubles(&plan(), seen).iter().map(Trouble::key).collect()
+    }
+
+    fn with(now: i64, system: &str, known: SystemSeen) -> Seen {
+        Seen { systems: [(system.into(), known)].into(), ..seen(now) }
+    }
+
+    fn run(since: i64, times: u32, came: Came) -> SystemSeen {
+        let last = Some(RunSeen { since: at(since), times, came, suspicious: None });
+        SystemSeen { reached: Some(at(since)), last, log: None }
+    }
+
+    #[test]
+    fn a_promise_is_broken_when_its_time_is_over_and_not_while_the_next_point_is_made() {
+        let reached = |minute| SystemSeen { reached: Some(at(minute)), ..SystemSeen::default() };
+        assert!(kinds(&with(100, "shop", reached(40))).is_empty());
+        assert!(kinds(&with(105, "shop", reached(40))).is_empty());
+        assert_eq!(kinds(&with(107, "shop", reached(40))), ["rpo/shop"]);
+        // Never a point, and watched for long enough.
+        assert!(kinds(&seen(60)).is_empty());
+        assert_eq!(kinds(&seen(67)), ["rpo/shop"]);
+    }
+
+    #[test]
+    fn a_system_elsewhere_whose_points_have_stopped_is_told_from_here_and_later() {
+        let reached = |minute| SystemSeen { reached: Some(at(minute)), ..SystemSeen::default() };
+        let both = |now, minute| Seen {
+            systems: [("shop".into(), reached(now)), ("mail".into(), reached(minute))].into(),
+            ..seen(now)
+        };
+        assert!(kinds(&both(149, 0)).is_empty());
+        assert_eq!(kinds(&both(151, 0)), ["rpo/mail"]);
+        // Nothing is known of it here, so nothing is said.
+        assert_eq!(kinds(&with(5000, "shop", reached(5000))), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_run_that_failed_is_told_once_it_was_tried_again_or_nobody_will() {
+        let failed = || Came::Nothing("no".into());
+        assert!(kinds(&with(1, "shop", run(0, 1, failed()))).is_empty());
+        assert_eq!(kinds(&with(2, "shop", run(0, 2, failed()))), ["backup/shop"]);
+        assert_eq!(kinds(&with(6, "shop", run(0, 1, failed()))), ["backup/shop"]);
+        let by_hand = Seen { patient: false, ..with(0, "shop", run(0, 1, failed())) };
+        assert_eq!(kinds(&by_hand), ["backup/shop"]);
+        let lacks = Came::Lacking("3 files were not read".into(), BTreeSet::new());
+        assert_eq!(kinds(&with(6, "shop", run(0, 1, lacks))), ["incomplete/shop"]);
+        assert!(kinds(&with(6, "shop", run(0, 1, Came::Whole))).is_empty());
+    }
+
+    #[test]
+    fn a_suspicious_point_is_told_at_once() {
+        let mut known = run(0, 1, Came::Whole);
+        known.last.as_mut().unwrap().suspicious = Some("1,008 files became noise".into());
+        assert_eq!(kinds(&with(0, "shop", known)), ["suspicious/shop"]);
+    }
+
+    #[test]
+    fn a_vault_out_of_reach_is_one_trouble_and_after_an_hour_unless_it_vanished() {
+        let out = |may_pass| VaultSeen {
+            unreachable: Some((at(0), "no route".into(), may_pass)),
+            unverified: Some((at(0), "no route".into())),
+            ..VaultSeen::default()
+        };
+        let near = || VaultName::from("near");
+        let lacks = || run(0, 3, Came::Lacking("not in near".into(), [near()].into()));
+        let one =
+            |now, may_pass| Seen { vaults: [(near(), out(may_pass))].into(), ..with(now, "shop", lacks()) };
+        assert!(kinds(&one(59, true)).is_empty());
+        assert_eq!(kinds(&one(60, true)), ["unreachable/near"]);
+        assert_eq!(kinds(&one(1, false)), ["unreachable/near"]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_vault_a_log_a_disk_or_a_recovery_is_told() {
+        let vault = VaultSeen {
+            damaged: Some((at(0), "a pack".into())),
+            unverified: Some((at(0), "x".into())),
+            unpruned: Some((at(0), "x".into())),
+            not_held: Some((at(0), "x".into())),
+            unreachable: None,
+        };
+        let mut all = Seen { vaults: [("near".into(), vault)].into(), ..seen(10) };
+        all.full = [("/var".into(), "1% is left".into())].into();
+        all.left = vec![(at(0), "shop".into())];
+        all.agent = Some(at(0));
+        let log = SystemSeen { log: Some((at(0), "a gap".into())), ..SystemSeen::default() };
+        all.systems = [("shop".into(), log)].into();
+        let found = kinds(&all);
+        for kind in [
+            "log/shop",
+            "damaged/near",
+            "verification/near",
+            "prune/near",
+            "immutable/near",
+            "full//var",
+            "recovery/shop",
+            "agent/here",
+        ] {
+            assert!(found.iter().any(|found| found == kind), "{kind}: {found:?}");
+        }
+    }
+}

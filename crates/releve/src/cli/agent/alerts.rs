@@ -1,0 +1,175 @@
+//! Goes rounds, and tells people what is wrong: a thread of its own, since a backup may take hours. Another one looks into the vaults now and then: one that hangs
+//! mustn't keep anybody from being told so.
+
+use crate::session::Session;
+use crate::show::Screen;
+use engine::Result;
+use engine::survey::survey;
+use jiff::Timestamp;
+use state::{Beat, State};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Between two rounds.
+const ROUND_EVERY: Duration = Duration::from_secs(15);
+/// Between two looks into the vaults, at least and at most.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(3600));
+/// How long the end waits for a message that is on its way.
+const END_WITHIN: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The threads that go rounds. Dropped, they end.
+pub(super) struct Alerts {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Alerts {
+    pub(super) fn keep(session: &Session, screen: &Arc<Screen>) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let keeper = || Keeper {
+            session: session.clone(),
+            screen: Arc::clone(screen),
+            stop: Arc::clone(&stop),
+            said: BTreeMap::new(),
+            beaten: None,
+        };
+        let (rounds, looks) = (keeper(), keeper());
+        // Nobody waits for a vault that hangs.
+        std::thread::spawn(move || looks.look());
+        let thread = Some(std::thread::spawn(move || rounds.go()));
+        Self { stop, thread }
+    }
+}
+
+impl Drop for Alerts {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        let Some(thread) = self.thread.take() else { return };
+        thread.thread().unpark();
+        let until = Instant::now() + END_WITHIN;
+        while !thread.is_finished() && Instant::now() < until {
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
+}
+
+struct Keeper {
+    session: Session,
+    screen: Arc<Screen>,
+    stop: Arc<AtomicBool>,
+    /// What was said last, by what it is about: the same is said once.
+    said: BTreeMap<&'static str, String>,
+    /// When it was told elsewhere last that the agent is alive.
+    beaten: Option<Instant>,
+}
+
+impl Keeper {
+    fn go(mut self) {
+        while !self.stop.load(Relaxed) {
+            match self.round() {
+                Ok(()) => self.say("alerts", String::new()),
+                Err(error) => {
+                    self.say("alerts", format!("alerts: it could not be looked whether all is well: {error}"))
+                }
+            }
+            self.wait(ROUND_EVERY);
+        }
+    }
+
+    fn round(&mut self) -> Result<()> {
+        // Where the state can't be opened no heartbeat is sent either: whoever waits for it notices.
+        let state = self.session.state()?;
+        let noted = state.note_beat(&Beat { at: Timestamp::now(), stopped: false });
+        let (session, holder) = (self.session.clone(), self.session.run_holder());
+        let notifier = session.notifier(&state, &holder);
+        let watchman = session.watchman(&notifier, true);
+        let round = match noted.map_err(engine::Error::from).and_then(|()| watchman.round()) {
+            Ok(round) => round,
+            Err(error) => {
+                self.beat(Some(&error.message), &state);
+                return Err(error);
+            }
+        };
+        for line in &round.said {
+            self.screen.line(line);
+        }
+        let open: Vec<&str> = round.open.keys().map(String::as_str).collect();
+        let trouble = (!open.is_empty()).then(|| open.join("\n"));
+        self.beat(trouble.as_deref(), &state);
+        if let Some(told) = watchman.summarise()? {
+            let names: Vec<_> = told.iter().map(|person| person.0.as_str()).collect();
+            self.screen.line(&format!("the week's summary was sent to: {}", names.join(", ")));
+        }
+        Ok(())
+    }
+
+    /// Tells the plan's address that the agent is alive, if it is time.
+    fn beat(&mut self, trouble: Option<&str>, state: &State) {
+        let heartbeat = self.session.plan.notify.as_ref().and_then(|notify| notify.heartbeat.as_ref());
+        let Some(every) = heartbeat.map(plan::notify::Heartbeat::every) else { return };
+        if self.beaten.is_some_and(|beaten| beaten.elapsed() < every) {
+            return;
+        }
+        self.beaten = Some(Instant::now());
+        let holder = self.session.run_holder();
+        let text = match self.session.notifier(state, &holder).beat(trouble) {
+            Ok(()) => String::new(),
+            Err(error) => error.message,
+        };
+        self.say("heartbeat", text);
+    }
+
+    /// Looks into the vaults now and then: whether they answer, and how far systems of other machines are.
+    fn look(mut self) {
+        let plan = &self.session.plan;
+        let elsewhere =
+            plan.systems.values().filter(|system| !plan.runs_on(system, &self.session.holder.hostname));
+        let every = elsewhere.map(|system| system.rpo.0 / 2).min().unwrap_or(LOOK_EVERY.1);
+        let every = every.clamp(LOOK_EVERY.0, LOOK_EVERY.1);
+        while !self.stop.load(Relaxed) {
+            if let Err(error) = self.look_once() {
+                self.say("vaults", format!("the vaults could not be looked into: {error}"));
+            }
+            self.wait(every);
+        }
+    }
+
+    fn look_once(&self) -> Result<()> {
+        let state = self.session.state()?;
+        let vaults = self.session.peek(&state);
+        let survey = survey(&vaults);
+        let plan = &self.session.plan;
+        for (name, system) in &plan.systems {
+            if plan.runs_on(system, &self.session.holder.hostname) {
+                continue;
+            }
+            let newest = survey.of(name).rev().find(|surveyed| surveyed.point.complete);
+            let point = newest.map(|newest| newest.point.time);
+            let log = survey.log(name).and_then(|log| log.until);
+            if let Some(reached) = point.max(log) {
+                state.note_reached(&name.0, reached)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while !self.stop.load(Relaxed) && Instant::now() < until {
+            std::thread::park_timeout(PAUSE);
+        }
+    }
+
+    fn say(&mut self, about: &'static str, text: String) {
+        if self.said.get(about) != Some(&text) {
+            if !text.is_empty() {
+                self.screen.line(&text);
+            }
+            self.said.insert(about, text);
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What is printed, and what happens when nobody reads it any more: these `println!` and `eprintln!` stand in for the standard ones, which panic.
+//!
+//! A verb that only shows something ends without a word (`releve status | head`). One that does something goes on to its end: a recovery isn't left half-way because
+//! a pager was closed.
+
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+/// What a shell says of a program that a closed pipe has ended.
+const PIPE_CLOSED: i32 = 128 + 13;
+
+/// What is done matters more than who reads of it.
+static GOES_ON: AtomicBool = AtomicBool::new(false);
+/// Something that should have been printed is nowhere, although somebody would read it.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+macro_rules! println {
+    () => { $crate::print::out(format_args!("")) };
+    ($($text:tt)*) => { $crate::print::out(format_args!($($text)*)) };
+}
+macro_rules! eprintln {
+    () => { $crate::print::err(format_args!(""), "\n") };
+    ($($text:tt)*) => { $crate::print::err(format_args!($($text)*), "\n") };
+}
+macro_rules! eprint {
+    ($($text:tt)*) => { $crate::print::err(format_args!($($text)*), "") };
+}
+
+/// Says that this run does something: it goes on when nobody reads what is printed.
+pub(crate) fn go_on() {
+    GOES_ON.store(true, Relaxed);
+}
+
+/// Returns whether something that was printed is lost although somebody would read it: the disk behind it is full, say.
+pub(crate) fn has_lost() -> bool {
+    LOST.load(Relaxed)
+}
+
+/// Prints a line.
+pub(crate) fn out(text: Arguments<'_>) {
+    raw(format!("{text}\n").as_bytes());
+}
+
+/// Prints these bytes.
+pub(crate) fn raw(bytes: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) else { return };
+    if error.kind() == ErrorKind::BrokenPipe {
+        if !GOES_ON.load(Relaxed) {
+            std::process::exit(PIPE_CLOSED);
+        }
+    } else if !LOST.swap(true, Relaxed) {
+        err(format_args!("error: what is printed can't be written: {error}"), "\n");
+    }
+}
+
+/// Says something beside what is printed. Where nobody hears it, that is all.
+pub(crate) fn err(text: Arguments<'_>, end: &str) {
+    let _ = std::io::stderr().write_all(format!("{text}{end}").as_bytes());
+}

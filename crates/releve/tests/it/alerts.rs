@@ -1,0 +1,58 @@
+//! What the program tells people by itself, through a real mail server and a real address for heartbeats.
+
+use crate::notify::{relays, world};
+use serde_json::json;
+use std::time::Duration;
+use testkit::{MailServer, Manner, Receiver, wait_until};
+
+#[test]
+fn a_backup_by_cron_that_fails_is_told_once_and_when_it_is_over() {
+    let server = MailServer::start(Manner::Takes);
+    let world = world(&relays(&[&server]), "");
+    let path = world.path("plan.toml");
+    let good = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = good.split_once("source.files").unwrap();
+    let (_, after) = rest.split_once('\n').unwrap();
+    let of = |dump: &str| {
+        format!("{before}source.command = {{ dump = [\"{dump}\"], load = [\"true\"] }}\n{after}")
+    };
+    std::fs::write(&path, of("false")).unwrap();
+    world.run(&["backup"]).exits(2).says("alert backup/shop");
+    world.run(&["backup"]).exits(2);
+    let told = world.run(&["alerts", "--json"]).exits(1).json();
+    assert_eq!(told["alerts"][0]["alert"], json!("backup/shop"), "{told}");
+    world.run(&["status"]).exits(1).says("ALERT The backup of");
+    let mails = server.wait_for(1);
+    assert!(mails[0]["body"].as_str().unwrap().contains("releve backup shop"), "{}", mails[0]);
+    std::fs::write(&path, of("hostname")).unwrap();
+    world.run(&["backup"]).exits(0);
+    let mails = server.wait_for(2);
+    assert!(mails[1]["body"].as_str().unwrap().contains("It is over"), "{}", mails[1]);
+    world.run(&["backup"]).exits(0);
+    world.run(&["alerts"]).exits(0).says("nothing is wrong");
+    assert_eq!(server.messages().len(), 2);
+}
+
+#[test]
+fn the_agent_is_heard_elsewhere_and_missed_here_once_it_is_gone() {
+    let server = MailServer::start(Manner::Takes);
+    let pings = Receiver::start(200);
+    let heartbeat = format!(
+        "{}\nheartbeat = {{ url = {{ command = [\"echo\", \"{}/ping\"] }}, every = \"1 second\" }}",
+        relays(&[&server]),
+        pings.url()
+    );
+    let world = world(&heartbeat, "");
+    let mut agent = world.start(&["agent"]);
+    assert!(wait_until(Duration::from_secs(30), || !pings.sent().is_empty()));
+    assert_eq!(pings.sent()[0].path, "/ping");
+    // As if it had been killed a while ago.
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    let state = state::State::open(&world.path("state")).unwrap();
+    let long_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1);
+    state.note_beat(&state::Beat { at: long_ago, stopped: false }).unwrap();
+    drop(state);
+    world.run(&["status"]).exits(1).says("ALERT The agent on").says("systemctl status releve-agent");
+    world.run(&["alerts", "--dismiss", "agent"]).exits(0).says("nothing is wrong");
+}
