@@ -41,6 +41,9 @@ const PROGRAMS: [(&str, &str); 27] = [
 const CARGO_TOOLS: [(&str, &str, &str); 2] =
     [("nextest", "cargo-nextest", "0.9.143"), ("deny", "cargo-deny", "0.20.2")];
 
+/// A restic of now, beside Debian's old one: it refuses what that one passes over. From Debian's unstable branch, as one program and nothing else.
+const CURRENT_RESTIC: (&str, &str) = ("restic-current", "/usr/local/bin/restic-current");
+
 /// Parts of the toolchain.
 const COMPONENTS: [(&str, &str); 2] = [("fmt", "rustfmt"), ("clippy", "clippy")];
 
@@ -79,6 +82,7 @@ struct Missing {
     components: Vec<&'static str>,
     tools: Vec<(&'static str, &'static str)>,
     moto: bool,
+    restic: bool,
 }
 
 impl Missing {
@@ -100,6 +104,7 @@ impl Missing {
                 .filter(|(name, ..)| !has(name))
                 .map(|(_, of, version)| (*of, *version))
                 .collect(),
+            restic: find(CURRENT_RESTIC.0).is_none(),
             moto: output(
                 Command::new(moto().join("bin/python3")).args(["-c", "import aiosmtpd, boto3, flask, moto"]),
             )
@@ -117,7 +122,11 @@ impl Missing {
     }
 
     fn is_nothing(&self) -> bool {
-        self.packages.is_empty() && self.components.is_empty() && self.tools.is_empty() && !self.moto
+        self.packages.is_empty()
+            && self.components.is_empty()
+            && self.tools.is_empty()
+            && !self.moto
+            && !self.restic
     }
 
     /// Returns what to type.
@@ -132,6 +141,9 @@ impl Missing {
         }
         lines.extend(self.components.iter().map(|component| format!("rustup component add {component}")));
         lines.extend(self.tools.iter().map(|(of, version)| format!("cargo install --locked {of}@{version}")));
+        if self.restic {
+            lines.push(format!("{}   # a restic of version 0.17 or newer, as a program", CURRENT_RESTIC.1));
+        }
         if self.moto {
             let folder = moto().display().to_string();
             lines
@@ -158,12 +170,46 @@ impl Missing {
         for (of, version) in &self.tools {
             run(&mut cargo(&["install", "--locked", &format!("{of}@{version}")]))?;
         }
+        if self.restic {
+            current_restic()?;
+        }
         if self.moto {
             run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(moto()))?;
             run(Command::new(moto().join("bin/pip")).args(["install", "--quiet"]).args(MOTO))?;
         }
         Ok(())
     }
+}
+
+/// Fetches the package of Debian's unstable branch with settings of its own, so that nothing else of this machine comes from there, and takes the program out.
+fn current_restic() -> Result {
+    let folder = root().join("target/restic-current");
+    let at = |name: &str| folder.join(name);
+    for name in ["lists/partial", "cache/archives/partial", "etc/sources.list.d", "etc/preferences.d"] {
+        std::fs::create_dir_all(at(name)).map_err(|error| Failure::new(format!("{name}: {error}")))?;
+    }
+    let source = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian sid main\n";
+    std::fs::write(at("etc/sources.list"), source).map_err(|error| Failure::new(error.to_string()))?;
+    let setting = |name: &str, value: &str| format!("{name}={}", at(value).display());
+    let settings = [
+        setting("Dir::Etc", "etc"),
+        setting("Dir::Etc::sourcelist", "etc/sources.list"),
+        setting("Dir::Etc::sourceparts", "etc/sources.list.d"),
+        setting("Dir::State::lists", "lists"),
+        setting("Dir::Cache", "cache"),
+        "APT::Sandbox::User=root".to_owned(),
+    ];
+    for verb in [&["update"][..], &["download", "restic"][..]] {
+        let mut command = Command::new("apt-get");
+        settings.iter().for_each(|setting| _ = command.args(["-o", setting]));
+        run(command.args(verb).current_dir(&folder))?;
+    }
+    let listed = std::fs::read_dir(&folder).map_err(|error| Failure::new(error.to_string()))?;
+    let is_package = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
+    let package = listed.flatten().map(|entry| entry.path()).find(is_package);
+    let package = package.ok_or_else(|| Failure::new("Debian's unstable branch has no package restic"))?;
+    run(Command::new("dpkg-deb").arg("-x").arg(package).arg(at("unpacked")))?;
+    run(Command::new("install").arg("-m755").arg(at("unpacked/usr/bin/restic")).arg(CURRENT_RESTIC.1))
 }
 
 /// Returns the folder of the Python of moto and aiosmtpd: nothing is installed into anyone else's.
@@ -186,6 +232,7 @@ mod tests {
             components: vec!["clippy"],
             tools: vec![("cargo-deny", "0.20.2")],
             moto: true,
+            restic: false,
         };
         let expected = [
             "apt-get update && apt-get install -y --no-install-recommends acl restic",
