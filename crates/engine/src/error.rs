@@ -53,13 +53,20 @@ impl From<vault::Error> for Error {
             Kind::NoRepository => Some(
                 "`releve backup` creates a vault that was never there; if it was, something has removed it",
             ),
-            Kind::Full => Some("make room on the vault; nothing that was written before is lost"),
+            Kind::Full => Some(
+                "nothing that was written before is lost; `releve prune --now` gives back at once what no point needs, or let the disk grow",
+            ),
+            Kind::Archived(_) => Some(
+                "`releve verify --json` lists what has to be brought back from the archive (`archived`); ask the store for it, then try again",
+            ),
             Kind::Refused(_) => Some("check the permissions of the folder, or the credentials of the store"),
             Kind::Unreachable(_) => Some("check the network and the server; the next run makes up for it"),
-            Kind::Damaged(_) => {
-                Some("`releve verify` says what is damaged; other vaults of the set still serve")
-            }
-            Kind::Locked(_) => Some("wait for it to end"),
+            Kind::Damaged(_) => Some(
+                "`releve repair` heals it from the other vaults, which serve meanwhile; what it can't heal it names",
+            ),
+            Kind::Locked(_) => Some(
+                "nothing to do if that program is at work: try again when it has ended; if it is dead, its lock counts no more half an hour after its last sign",
+            ),
             _ => None,
         };
         Self { message: error.to_string(), retryable: error.is_retryable(), help: help.map(str::to_owned) }

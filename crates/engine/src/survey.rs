@@ -57,6 +57,15 @@ pub fn survey(vaults: &[Opened]) -> Survey {
 }
 
 impl Survey {
+    /// Says which vaults could not be asked, and why; `None` if all could. What is not found elsewhere may lie there, so nothing is said to be nowhere without it.
+    #[must_use]
+    pub fn unasked(&self) -> Option<String> {
+        let unasked = self.unreachable.iter().chain(&self.unseen);
+        let all: Vec<String> =
+            unasked.map(|(vault, why)| format!("vault {vault} could not be asked ({why})")).collect();
+        (!all.is_empty()).then(|| format!("{}: it may lie there", all.join("; ")))
+    }
+
     /// Returns the point of this id.
     #[must_use]
     pub fn point(&self, id: &str) -> Option<&Surveyed> {

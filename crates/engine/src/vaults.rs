@@ -3,10 +3,10 @@
 use crate::pace::{Clock, limits};
 use crate::{Error, Result};
 use plan::{Plan, Secret, VaultName};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vault::store::{self, Credentials};
-use vault::{Kind, Password, Repository, Store};
+use vault::{Cache, Kind, Password, Repository, Store};
 
 /// Where secrets come from: the binary's business.
 pub trait Secrets: Sync {
@@ -50,6 +50,8 @@ pub struct Opening<'a> {
     pub absent: Absent,
     /// This machine's name.
     pub machine: &'a str,
+    /// Where this machine keeps what never changes in distant vaults; `None`: nowhere.
+    pub cache: Option<&'a Path>,
     /// Now.
     pub now: jiff::Timestamp,
     /// The time of day, for what may be sent at this hour.
@@ -78,7 +80,12 @@ impl Opening<'_> {
         };
         opened.repository = self.repository(name, &mut opened.created).and_then(|repository| {
             let report = repository.load_index()?;
-            opened.damaged = report.damaged.iter().map(ToString::to_string).collect();
+            let lost = repository.lost_config().map(|why| {
+                format!(
+                    "its config can't be read ({why}): all else can; `releve repair {name}` writes it anew"
+                )
+            });
+            opened.damaged = report.damaged.iter().map(ToString::to_string).chain(lost).collect();
             Ok(Arc::new(repository))
         });
         opened
@@ -113,7 +120,7 @@ impl Opening<'_> {
                         .map_err(|e| Error { message: format!("create vault `{name}`: {e}"), ..e })?;
                     let repository = Repository::create(store()?, &password, self.machine, self.now)?;
                     *created = true;
-                    Ok(repository)
+                    self.as_seen(name, repository)
                 }
             },
             Err(error) => Err(error.into()),
@@ -131,8 +138,13 @@ impl Opening<'_> {
     }
 
     /// Returns the repository, unless it is another than the one that was there before.
-    pub(crate) fn as_seen(&self, name: &VaultName, repository: Repository) -> Result<Repository> {
-        match (self.seen)(name) {
+    pub(crate) fn as_seen(&self, name: &VaultName, mut repository: Repository) -> Result<Repository> {
+        let seen = (self.seen)(name);
+        seen.iter().for_each(|id| repository.known_as(id));
+        if let Some(cache) = self.cache.filter(|_| !repository.store().is_local()) {
+            repository.keep_in(Cache::new(cache));
+        }
+        match seen {
             Some(id) if id != repository.id() => Err(Error::new(format!(
                 "vault `{name}` is another repository than before ({} is there, {} was)",
                 repository.id().get(..8).unwrap_or_default(),

@@ -162,7 +162,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                 choice
             }
             Err(why) => {
-                book.blockers.push(format!("`{name}`: {why}"));
+                book.blockers.push(format!("`{name}`: {why}{}", unasked(input)));
                 continue;
             }
         };
@@ -520,6 +520,17 @@ impl Runbook {
         let system = system.cloned();
         self.steps.push(Step { after, system, kind, only_if: None, meanwhile: false, anyway: false });
         self.steps.len() - 1
+    }
+}
+
+/// Says which vaults could not be asked: what is not found in the others may lie there.
+fn unasked(input: &RunbookInput<'_>) -> String {
+    let failed = input.vaults.iter().filter_map(|(vault, state)| Some((vault, state.as_ref().err()?)));
+    let all: Vec<String> = failed.map(|(vault, why)| format!("`{vault}` ({why})")).collect();
+    if all.is_empty() {
+        String::new()
+    } else {
+        format!("; it may lie in a vault that could not be asked: {}", all.join(", "))
     }
 }
 

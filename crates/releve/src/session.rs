@@ -32,6 +32,8 @@ pub(crate) struct Session {
     pub(crate) state_dir: PathBuf,
     /// The hash of the plan's files, by which a record says which plan it followed.
     pub(crate) fingerprint: String,
+    /// Where this machine keeps what never changes in distant vaults.
+    pub(crate) cache_dir: PathBuf,
 }
 
 impl Session {
@@ -46,7 +48,8 @@ impl Session {
         };
         let fingerprint = engine::incident::fingerprint(files.iter().map(|file| file.text.as_str()));
         let (json, state_dir) = (global.json, state_dir(global));
-        Ok(Self { plan, json, holder: holder(), plan_path, state_dir, fingerprint })
+        let cache_dir = state_dir.join("cache");
+        Ok(Self { plan, json, holder: holder(), plan_path, state_dir, fingerprint, cache_dir })
     }
 
     /// Opens the state. What is damaged is an error that says what to do: a recovery goes on without.
@@ -238,6 +241,7 @@ impl Session {
             seen,
             absent,
             machine: &self.holder.hostname,
+            cache: Some(&self.cache_dir),
             now: Timestamp::now(),
             clock: Arc::new(time_of_day),
         }

@@ -94,6 +94,9 @@ pub struct Verification {
     pub bytes_read: u64,
     /// The points that were found sound.
     pub points: Vec<String>,
+    /// The points of which nothing was found damaged, and something could not be looked at: their earlier proof counts on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<String>,
     /// What is damaged; empty is good.
     pub findings: Vec<String>,
     /// Why it could not be done.

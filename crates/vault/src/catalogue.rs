@@ -135,6 +135,11 @@ impl Catalogue {
         self.files.clear();
     }
 
+    /// Returns how many blobs it names.
+    pub(crate) fn len(&self) -> usize {
+        self.data.len() + self.trees.len()
+    }
+
     /// Returns the index files that it was read from.
     pub(crate) fn files(&self) -> &HashSet<FileId> {
         &self.files

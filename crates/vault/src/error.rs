@@ -52,6 +52,9 @@ pub enum Kind {
     /// What was read isn't what was written.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// It lies in an archive, from where somebody has to bring it back before it can be read.
+    #[error("archived: {0}")]
+    Archived(String),
     /// Someone else holds a lock that excludes us.
     #[error("locked by {0}")]
     Locked(String),
@@ -105,6 +108,23 @@ impl Error {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind, Kind::Unreachable(_) | Kind::Locked(_))
+    }
+
+    /// Returns whether it says that there is no room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self.kind, Kind::Full)
+    }
+
+    /// Returns whether what was looked at is bad. If not, it could not be looked at, which says nothing about it.
+    #[must_use]
+    pub fn says_damage(&self) -> bool {
+        match &self.kind {
+            Kind::Damaged(_) | Kind::NotFound => true,
+            // A disk that can't read any more what was written to it.
+            Kind::Io(error) => error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()),
+            _ => false,
+        }
     }
 
     /// Returns whether the file was seen to be absent.

@@ -66,6 +66,8 @@ pub struct UndeleteReport {
     pub hidden: Vec<String>,
     /// Files that were overwritten.
     pub overwritten: Vec<String>,
+    /// Keys and locks that make no sense: current restic refuses a vault that has one. They were put out of sight.
+    pub junk: Vec<String>,
     /// Files that can't come back, and why.
     pub failures: Vec<String>,
 }
@@ -166,6 +168,17 @@ pub fn undelete(store: &dyn Store, options: &UndeleteOptions, progress: &Progres
                 Err(error) if matches!(error.kind, Kind::Interrupted) => return Err(error),
                 Err(error) => report.failures.push(error.to_string()),
             }
+        }
+    }
+    // Where versions are kept, what is removed is out of sight and not gone.
+    for (kind, name) in crate::small::junk(store)? {
+        // What a real run has put right by now.
+        if report.overwritten.contains(&kind.path(&name)) {
+            continue;
+        }
+        match if options.dry_run { Ok(()) } else { store.remove(kind, &name) } {
+            Ok(()) => report.junk.push(kind.path(&name)),
+            Err(error) => report.failures.push(error.to_string()),
         }
     }
     Ok(report)

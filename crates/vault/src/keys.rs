@@ -16,6 +16,7 @@ use crate::repository::in_lanes;
 use crate::store::{Listed, listing, place};
 use crate::{
     BlobKind, Error, FileId, FileKind, Holder, Kind, Lock, LockKind, Password, Repository, Result, Store,
+    mend,
 };
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -162,17 +163,29 @@ pub fn prove(vault: &Repository) -> Result<Proof> {
     Ok(proof)
 }
 
-/// Returns the master key that the password opens, and the file that it was in.
-pub(crate) fn search(store: &dyn Store, password: &Password) -> Result<(Key, FileId)> {
+/// Returns the master key that the password opens, and the file that it was in. Of several that it opens the one that `fits` counts: a killed
+/// creation, or somebody by mistake, leaves others.
+pub(crate) fn search(
+    store: &dyn Store,
+    password: &Password,
+    fits: impl Fn(&Key) -> bool,
+) -> Result<(Key, FileId)> {
     let listed = listing(store, FileKind::Key)?;
     let (files, mut unread) = read_all(store, &listed);
-    if let Some(found) = cheapest_first(files).find_map(|(id, file)| Some((file.unwrap(password)?, id))) {
-        return Ok(found);
+    let mut others = None;
+    for (id, file) in cheapest_first(files) {
+        match file.unwrap(password) {
+            Some(key) if fits(&key) => return Ok((key, id)),
+            Some(key) => _ = others.get_or_insert((key, id)),
+            None => {}
+        }
     }
     // One that could not be read may be the one.
-    Err(unread.pop().unwrap_or_else(|| {
-        Error::new(format!("open {}", store.address()), Kind::WrongPassword { keys: listed.len() })
-    }))
+    others.ok_or_else(|| {
+        unread.pop().unwrap_or_else(|| {
+            Error::new(format!("open {}", store.address()), Kind::WrongPassword { keys: listed.len() })
+        })
+    })
 }
 
 fn add_locked(vault: &Arc<Repository>, password: &Password, maker: &Holder, now: Timestamp) -> Result<Added> {
@@ -254,7 +267,10 @@ fn read_all(store: &dyn Store, listed: &[Listed]) -> (Vec<(FileId, KeyFile)>, Ve
     let (mut files, mut unread) = (Vec::new(), Vec::new());
     for result in in_lanes(store.lanes(), listed, |listed| read_one(store, listed)) {
         match result {
-            Ok(file) => files.push(file),
+            Ok((file, changed)) => {
+                files.push(file);
+                unread.extend(changed);
+            }
             // Removed since the listing.
             Err(error) if error.is_not_found() => {}
             Err(error) => unread.push(error),
@@ -263,13 +279,20 @@ fn read_all(store: &dyn Store, listed: &[Listed]) -> (Vec<(FileId, KeyFile)>, Ve
     (files, unread)
 }
 
-fn read_one(store: &dyn Store, listed: &Listed) -> Result<(FileId, KeyFile)> {
+/// Returns a key, and what is wrong with its file if that can be made up for: one bit that has turned is found by the hash that it is called by.
+fn read_one(store: &dyn Store, listed: &Listed) -> Result<((FileId, KeyFile), Option<Error>)> {
     let damaged = |what: String| Error::damaged(place(store, "read", FileKind::Key, &listed.name), what);
     if listed.size > LENGTH_MAX {
         return Err(damaged(format!("{} bytes are no key", listed.size)));
     }
-    let json = store.read(FileKind::Key, &listed.name)?;
+    let mut json = store.read(FileKind::Key, &listed.name)?;
+    let id: FileId = listed.name.parse().map_err(|_| damaged("not a name of a key".into()))?;
+    let changed = (FileId::of(&json) != id).then(|| damaged("its content doesn't match its name".into()));
+    if changed.is_some()
+        && let Some(right) = mend::one_bit(&json, |bytes| FileId::of(bytes) == id)
+    {
+        json = right;
+    }
     let file = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
-    let id = listed.name.parse().map_err(|_| damaged("not a name of a key".into()))?;
-    Ok((id, file))
+    Ok(((id, file), changed))
 }

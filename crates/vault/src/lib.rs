@@ -26,6 +26,7 @@
 //! Everything here is synchronous, knows no plan, prints nothing and reads no environment.
 
 pub mod backup;
+mod cache;
 mod catalogue;
 pub mod copy;
 mod crypto;
@@ -36,8 +37,10 @@ pub mod immutable;
 mod input;
 pub mod keys;
 mod lock;
+mod mend;
 mod mutex;
 mod node;
+mod open;
 mod packer;
 mod packs;
 pub mod passphrase;
@@ -52,6 +55,7 @@ mod repository;
 pub mod restore;
 mod set;
 mod sink;
+mod small;
 pub mod store;
 mod stretch;
 mod trees;
@@ -60,6 +64,7 @@ pub mod verify;
 #[cfg(feature = "fuzz")]
 pub use format::fuzz;
 
+pub use cache::Cache;
 pub use error::{Error, Kind, Result};
 pub use format::BlobKind;
 pub use format::snapshot::{Change, LogInfo, PointInfo, Snapshot, Stretch, Timeline, UnreadInfo};

@@ -128,7 +128,16 @@ impl Lock {
     /// Takes a lock, after removing stale ones. [`Kind::Locked`] says who is in the way.
     pub fn take(repository: &Arc<Repository>, kind: LockKind, holder: &Holder) -> Result<Self> {
         check_conflicts(repository, kind, holder, None)?;
-        let name = write(repository, kind, holder)?;
+        let name = match write(repository, kind, holder) {
+            // Whoever makes room needs a little of it first.
+            Err(error) if kind == LockKind::Exclusive && error.is_full() => {
+                if !repository.store().use_reserve()? {
+                    return Err(error);
+                }
+                write(repository, kind, holder)?
+            }
+            other => other?,
+        };
         // Two may have looked at the same instant: now that both files are there, both look again, and an exclusive one yields.
         if let Err(error) = check_conflicts(repository, kind, holder, Some(name)) {
             let _ = repository.store().remove(FileKind::Lock, &name.to_string());
@@ -162,6 +171,11 @@ impl Drop for Lock {
             let _ = refresher.join();
         }
     }
+}
+
+/// Returns whether this is what a lock says, once it is opened.
+pub(crate) fn is_lock(json: &[u8]) -> bool {
+    serde_json::from_slice::<WireLock>(json).is_ok()
 }
 
 fn write(repository: &Repository, kind: LockKind, holder: &Holder) -> Result<FileId> {

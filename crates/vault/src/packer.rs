@@ -27,6 +27,8 @@ const TREE_PACK_SIZE: usize = 4 << 20;
 /// Room is asked for beyond what the C library keeps for later (32 MiB): a pack that is gone then gives its memory back at once, and
 /// what is never touched costs nothing.
 const PACK_ROOM: usize = 33 << 20;
+/// A backup changes some folders: their trees are kept here for the prune that follows them. Of a first one the others are read when it comes.
+const TREES_KEPT: u64 = 256;
 /// As many threads as usually add blobs at once.
 const SEALED_SPARE: usize = 2;
 /// A crash costs the upload of what no index names yet: at most this many blobs, or this many packs, or what went over a thin line
@@ -40,6 +42,7 @@ pub(crate) struct PackWriter {
     shared: Arc<Shared>,
     data: Mutex<Pack>,
     trees: Mutex<Pack>,
+    trees_kept: AtomicU64,
     /// For blobs on their way into a pack.
     sealed: Pool,
     queue: Option<Sender<Pack>>,
@@ -98,8 +101,16 @@ impl PackWriter {
                 std::thread::spawn(move || shared.upload_all(&packs))
             })
             .collect();
-        let [data, trees] = Default::default();
-        Self { shared, data, trees, sealed: Pool::new(SEALED_SPARE), queue: Some(queue), uploaders }
+        let ([data, trees], trees_kept) = Default::default();
+        Self {
+            shared,
+            data,
+            trees,
+            trees_kept,
+            sealed: Pool::new(SEALED_SPARE),
+            queue: Some(queue),
+            uploaders,
+        }
     }
 
     /// Returns the vault that is written to.
@@ -129,6 +140,12 @@ impl PackWriter {
         sealed.clear();
         if let Err(error) = self.shared.repository.key().seal_into(stored, &mut sealed) {
             return self.shared.fail(Error::io(self.shared.repository.address(), error));
+        }
+        if kind == BlobKind::Tree
+            && let Some(cache) = self.shared.repository.cache()
+            && self.trees_kept.fetch_add(1, Relaxed) < TREES_KEPT
+        {
+            cache.keep_tree(&id, &sealed);
         }
         let (open, limit) = match kind {
             BlobKind::Data => (&self.data, DATA_PACK_SIZE),

@@ -1,8 +1,10 @@
 //! The packs of a vault, by what its listing, its indexes and their own headers say of them.
 
+use crate::crypto::Key;
 use crate::format::index::IndexedPack;
 use crate::format::pack;
-use crate::{Error, FileId, FileKind, Repository, Result};
+use crate::store::Listed;
+use crate::{Error, FileId, FileKind, Repository, Result, Store};
 use jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 
@@ -93,6 +95,19 @@ impl Packs {
     pub(crate) fn size(&self, id: &FileId) -> u64 {
         self.sizes.get(id).copied().unwrap_or(0)
     }
+}
+
+/// Reads what a pack says of itself, at its end. `None` if that is damaged.
+pub(crate) fn header(store: &dyn Store, key: &Key, listed: &Listed) -> Result<Option<IndexedPack>> {
+    let trailer = pack::TRAILER as u64;
+    let Some(end) = listed.size.checked_sub(trailer) else { return Ok(None) };
+    let bytes = store.read_range(FileKind::Pack, &listed.name, end..listed.size)?;
+    let length = bytes.try_into().ok().and_then(|bytes| pack::header_length(bytes, listed.size));
+    let (Some(length), Ok(id)) = (length, listed.name.parse()) else { return Ok(None) };
+    let Some(start) = end.checked_sub(length) else { return Ok(None) };
+    let mut sealed = store.read_range(FileKind::Pack, &listed.name, start..end)?;
+    let entries = key.open(&mut sealed).ok().and_then(|plain| pack::read_header(plain));
+    Ok(entries.map(|entries| IndexedPack { id, entries }))
 }
 
 /// Two index files may each name a part of one pack.

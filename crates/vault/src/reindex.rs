@@ -2,12 +2,34 @@
 //! not at all. Only under an exclusive lock.
 
 use crate::format::index::{Index, IndexedPack};
+use crate::lock::{Lock, LockKind};
 use crate::packer::INDEX_BLOBS_MAX;
 use crate::packs::merge;
 use crate::store::Listed;
-use crate::{Error, FileId, FileKind, Kind, Repository, Result};
+use crate::{Error, FileId, FileKind, Holder, Kind, Repository, Result, Store};
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// So many index files are worth merging into few: whoever opens the vault reads each of them.
+pub(crate) const INDEXES_MAX: usize = 32;
+
+/// Merges the index files of a vault if there are many small ones and nobody else is in it; otherwise the next run may.
+pub(crate) fn merge_if_many(vault: &Arc<Repository>, holder: &Holder) {
+    let count = vault.catalogue().files().len();
+    let blobs = vault.catalogue().len();
+    if count <= INDEXES_MAX || blobs / INDEX_BLOBS_MAX > count / 2 {
+        return;
+    }
+    let merge = || -> Result<()> {
+        let _lock = Lock::take(vault, LockKind::Exclusive, holder)?;
+        let files = names(vault, FileKind::Index)?;
+        let change = Change { merge: true, ..Change::default() };
+        reindex(vault, &files, change, Timestamp::now(), &mut Vec::new()).map(drop)
+    };
+    // The point is made; what is left undone here costs the next reader some requests.
+    let _ = merge();
+}
 
 /// What changes.
 #[derive(Debug, Default)]
@@ -84,9 +106,9 @@ pub(crate) fn reindex(
     let new: Vec<FileId> = named.keys().copied().collect();
     marked.extend(named.into_iter().map(|(id, pack)| (id, (pack, now))));
     write(vault, packs.into_values().collect(), marked.into_values().collect())?;
-    for file in old {
-        removed(vault, FileKind::Index, &file, findings)?;
-    }
+    let old: Vec<String> = old.iter().map(ToString::to_string).collect();
+    let refused = vault.store().remove_all(FileKind::Index, &old)?;
+    findings.extend(refused.into_iter().map(|(_, error)| error.to_string()));
     vault.load_index()?;
     Ok(new)
 }
@@ -118,12 +140,12 @@ fn write(vault: &Repository, packs: Vec<IndexedPack>, marked: Vec<(IndexedPack, 
 
 /// Removes a file. One that the store protects is a finding, and no reason to stop.
 pub(crate) fn removed(
-    vault: &Repository,
+    store: &dyn Store,
     kind: FileKind,
     id: &FileId,
     findings: &mut Vec<String>,
 ) -> Result<bool> {
-    match vault.store().remove(kind, &id.to_string()) {
+    match store.remove(kind, &id.to_string()) {
         Ok(()) => Ok(true),
         Err(error) if matches!(error.kind, Kind::Refused(_)) => {
             findings.push(error.to_string());

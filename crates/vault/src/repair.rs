@@ -15,6 +15,8 @@ use crate::reindex::{Change, has_changed, names, reindex, removed};
 use crate::repository::in_lanes;
 use crate::set::VaultSet;
 use crate::sink::{Press, Sink};
+use crate::small::{self, Odd, Remedy};
+use crate::store::listing;
 use crate::verify::{Window, look_through};
 use crate::{
     BlobId, BlobKind, Error, FileId, FileKind, Kind, NodeKind, Progress, Repository, Result, Snapshot,
@@ -54,6 +56,10 @@ pub struct RepairPlan {
     pub blobs: u64,
     /// Of these, blobs that no other vault names either.
     pub blobs_nowhere: u64,
+    /// What is wrong with `config`, which is written anew.
+    pub config: Option<String>,
+    /// Keys, locks and snapshots that are put right, or removed where they are junk; they are among the findings.
+    pub small: u64,
     /// Snapshot files that can't be read: they are removed; `sync` brings their points back from other vaults.
     pub snapshots: Vec<FileId>,
     /// Packs that were read.
@@ -72,6 +78,8 @@ impl RepairPlan {
             && self.adopt == 0
             && self.packs == 0
             && self.blobs == 0
+            && self.config.is_none()
+            && self.small == 0
             && self.snapshots.is_empty()
     }
 }
@@ -86,6 +94,7 @@ struct Work {
     there: HashSet<FileId>,
     fetch: Vec<(BlobKind, BlobId)>,
     snapshots: Vec<(FileId, Snapshot)>,
+    odd: Vec<Odd>,
 }
 
 /// What was done.
@@ -113,21 +122,34 @@ pub fn examine(
     progress: &Progress,
 ) -> Result<RepairPlan> {
     vault.check_writable()?;
+    vault.look_afresh();
     let mut plan = RepairPlan::default();
     progress.set_phase("looking at the points");
-    for listed in vault.store().list(FileKind::Snapshot)? {
+    plan.config = vault.lost_config().map(str::to_owned);
+    plan.findings.extend(plan.config.iter().map(|why| format!("config: {why}; it is written anew")));
+    plan.work.odd = small::look(vault)?;
+    for listed in listing(vault.store(), FileKind::Snapshot)? {
         match vault.read_snapshot(&listed.name) {
             Ok(snapshot) => plan.work.snapshots.push(snapshot),
             Err(error) if error.is_not_found() => {}
             Err(error) => {
-                plan.findings.push(error.to_string());
-                match listed.name.parse() {
-                    Ok(id) if is_spoilt(vault, &id)? => plan.snapshots.push(id),
+                plan.findings.push(real(error)?.to_string());
+                match small::look_at(vault, FileKind::Snapshot, &listed.name)? {
+                    Some(odd) if matches!(odd.remedy, Remedy::Mend(_)) => plan.work.odd.push(odd),
+                    Some(odd) => plan.snapshots.extend(odd.name.parse::<FileId>().ok()),
                     // Whole, and written by someone whom we don't understand: not ours to touch.
-                    _ => {}
+                    None => {}
                 }
             }
         }
+    }
+    plan.small = plan.work.odd.len() as u64;
+    plan.findings.extend(plan.work.odd.iter().map(Odd::text));
+    // What is in a point that is put right must not look unneeded meanwhile.
+    for odd in plan.work.odd.iter().filter(|odd| odd.kind == FileKind::Snapshot) {
+        let Remedy::Mend(right) = &odd.remedy else { continue };
+        let snapshot = vault.open_json(right).and_then(|json| serde_json::from_slice(&json).ok());
+        plan.work.snapshots.extend(odd.name.parse().ok().zip(snapshot));
     }
     progress.set_phase("looking at the packs");
     let packs = Packs::list(vault)?;
@@ -155,10 +177,9 @@ fn set(vault: &Arc<Repository>, others: &[Arc<Repository>]) -> VaultSet {
     VaultSet::new(&all, crate::set::PATIENCE)
 }
 
-/// Passes an error on as a finding, unless it is only that the vault can't be reached, or doesn't let us.
+/// Passes an error on as a finding, unless it says nothing about what was looked at: out of reach, not allowed, in an archive.
 fn real(error: Error) -> Result<Error> {
-    let says_nothing = matches!(error.kind, Kind::Interrupted | Kind::Refused(_));
-    if error.is_retryable() || says_nothing { Err(error) } else { Ok(error) }
+    if error.says_damage() { Ok(error) } else { Err(error) }
 }
 
 /// Returns whether a snapshot was read and is not what was written: nobody can read it any more.
@@ -286,6 +307,12 @@ pub fn carry_out(
     if names(vault, FileKind::Index)? != work.indexes {
         return Err(has_changed(vault, "repair"));
     }
+    if plan.config.is_some() {
+        vault.write_config()?;
+    }
+    for odd in &work.odd {
+        small::put_right(vault, odd, &mut report.findings)?;
+    }
     progress.set_phase("healing");
     progress.expect(work.fetch.len() as u64, 0);
     let set = set(vault, others);
@@ -303,7 +330,7 @@ pub fn carry_out(
     reindex(vault, &work.indexes, change, options.now, &mut report.findings)?;
     for snapshot in &plan.snapshots {
         if is_spoilt(vault, snapshot)? {
-            removed(vault, FileKind::Snapshot, snapshot, &mut report.findings)?;
+            removed(vault.store(), FileKind::Snapshot, snapshot, &mut report.findings)?;
         }
     }
     drop(lock);

@@ -3,18 +3,18 @@
 //! Invariants: a blob that is handed out has been checked against its own hash; a file is written once and
 //! under its own hash; nothing is in the catalogue that is not durable in the store.
 
+use crate::cache::Cache;
 use crate::catalogue::{Catalogue, Location};
 use crate::crypto::Key;
 use crate::format::config::Config;
 use crate::format::index::{Index, IndexedPack};
-use crate::format::key::KeyFile;
 use crate::format::pack::{self, Entry};
 use crate::format::{self, BlobKind};
-use crate::keys::{self, MasterKey};
 use crate::store::Listed;
-use crate::{BlobId, Error, FileId, FileKind, Holder, Kind, Node, Result, Snapshot, Store};
+use crate::{BlobId, Error, FileId, FileKind, Kind, Node, Result, Snapshot, Store};
 use serde::Serialize;
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -25,6 +25,9 @@ const BLOB_MAX: usize = 1 << 30;
 /// Index files that are read at once have so many bytes together: their JSON has five times as many. Of small ones that is hundreds.
 const INDEX_BYTES_AT_ONCE: u64 = 8 << 20;
 
+/// How often a listing of indexes is made anew because one of them went while they were read.
+const LISTED_AGAIN: u32 = 3;
+
 /// How much room an inflater keeps for the next blob.
 const KEPT: usize = 16 << 20;
 
@@ -34,6 +37,11 @@ pub struct Repository {
     key: Key,
     key_id: Option<FileId>,
     config: Config,
+    /// Why the config is not the one that was written.
+    lost: Option<String>,
+    cache: Option<Cache>,
+    /// What is kept here is not looked at.
+    afresh: AtomicBool,
     catalogue: RwLock<Catalogue>,
 }
 
@@ -105,65 +113,60 @@ pub struct IndexReport {
 }
 
 impl Repository {
-    /// Creates an empty repository with one key. An existing one is never touched: [`Kind::AlreadyExists`].
-    pub fn create(
+    /// Puts together what was opened. `lost` says why the config is not the one that was written.
+    pub(crate) fn assemble(
         store: Box<dyn Store>,
-        password: &Password,
-        hostname: &str,
-        now: jiff::Timestamp,
-    ) -> Result<Self> {
-        let place = format!("create a repository in {}", store.address());
-        match store.size(FileKind::Config, "config") {
-            Ok(Some(_)) => return Err(Error::new(place, Kind::AlreadyExists)),
-            Ok(None) => {}
-            Err(error) if matches!(error.kind, Kind::NoRepository | Kind::NotFound) => {}
-            Err(error) => return Err(error),
-        }
-        store.create()?;
-        let io = |error| Error::io(&place, error);
-        let key = Key::random().map_err(io)?;
-        let maker = Holder { hostname: hostname.to_owned(), username: String::new() };
-        let file = KeyFile::wrap(&key, password, &maker, now).map_err(io)?;
-        let json = serde_json::to_vec(&file).map_err(|error| io(error.into()))?;
-        let key_id = FileId::of(&json);
-        store.write(FileKind::Key, &key_id.to_string(), &json)?;
-        let config = Config::random().map_err(io)?;
-        let json = serde_json::to_vec(&config).map_err(|error| io(error.into()))?;
-        // Last: a repository without a config doesn't exist, so a crash before this line leaves nothing that counts.
-        store.write(FileKind::Config, "config", &key.seal(&json).map_err(io)?)?;
-        Ok(Self { store, key, key_id: Some(key_id), config, catalogue: RwLock::default() })
-    }
-
-    /// Opens the repository with a password: any of its keys may fit. The index is not loaded yet.
-    pub fn open(store: Box<dyn Store>, password: &Password) -> Result<Self> {
-        let sealed = read_config(&*store)?;
-        let (key, key_id) = keys::search(&*store, password)?;
-        let wrong = || Kind::Damaged("the config file doesn't open with this repository's key".into());
-        Self::unsealed(store, sealed, key, Some(key_id), wrong)
-    }
-
-    /// Opens the repository with its master key, whatever became of its key files. The index is not loaded yet.
-    pub fn open_with_master(store: Box<dyn Store>, master: &MasterKey) -> Result<Self> {
-        let sealed = read_config(&*store)?;
-        Self::unsealed(store, sealed, master.key(), None, || Kind::WrongMasterKey)
-    }
-
-    fn unsealed(
-        store: Box<dyn Store>,
-        mut sealed: Vec<u8>,
         key: Key,
         key_id: Option<FileId>,
-        wrong: impl FnOnce() -> Kind,
-    ) -> Result<Self> {
-        let place = format!("open {}", store.address());
-        let plain = key.open(&mut sealed).map_err(|_| Error::new(&place, wrong()))?;
-        let config: Config = serde_json::from_slice(plain)
-            .map_err(|error| Error::damaged(&place, format!("the config file: {error}")))?;
-        if config.version != 2 && config.version != 1 {
-            let what = format!("repository format {}; 1 and 2 are known", config.version);
-            return Err(Error::new(place, Kind::Unsupported(what)));
+        config: Config,
+        lost: Option<String>,
+    ) -> Self {
+        Self {
+            store,
+            key,
+            key_id,
+            config,
+            lost,
+            cache: None,
+            afresh: AtomicBool::new(false),
+            catalogue: RwLock::default(),
         }
-        Ok(Self { store, key, key_id, config, catalogue: RwLock::default() })
+    }
+
+    /// Keeps what never changes of it on this machine from now on.
+    pub fn keep_in(&mut self, cache: Cache) {
+        self.cache = Some(cache.of(self.id()));
+    }
+
+    pub(crate) fn cache(&self) -> Option<&Cache> {
+        self.cache.as_ref()
+    }
+
+    /// From now on everything is read from the vault itself: for whoever asks whether it is sound there.
+    pub(crate) fn look_afresh(&self) {
+        self.afresh.store(true, Relaxed);
+    }
+
+    fn kept(&self) -> Option<&Cache> {
+        self.cache.as_ref().filter(|_| !self.afresh.load(Relaxed))
+    }
+
+    /// Returns what is wrong with the vault's `config`, if that could not be read: all else can be, and a repair writes it anew.
+    #[must_use]
+    pub fn lost_config(&self) -> Option<&str> {
+        self.lost.as_deref()
+    }
+
+    /// Says under which id it was known before its config was lost. One that has its config keeps its own.
+    pub fn known_as(&mut self, id: &str) {
+        let is_id = id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if self.lost.is_some() && is_id {
+            id.clone_into(&mut self.config.id);
+        }
+    }
+
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Returns the key file that opened it; `None` if it was opened with the master key.
@@ -211,17 +214,40 @@ impl Repository {
     /// Reads every index file, several at a time. What was known before is forgotten. Damaged index files are
     /// reported and passed over; a listing that fails is an error.
     pub fn load_index(&self) -> Result<IndexReport> {
+        for _ in 1..LISTED_AGAIN {
+            if let Some(report) = self.load_listed(false)? {
+                return Ok(report);
+            }
+        }
+        Ok(self.load_listed(true)?.unwrap_or_default())
+    }
+
+    /// Reads the index files as they are listed now. `None` if one went meanwhile, since somebody writes them anew; unless that is to be taken as it is.
+    fn load_listed(&self, gone_is_damaged: bool) -> Result<Option<IndexReport>> {
         let listed = self.store.list(FileKind::Index)?;
+        self.cached_are(FileKind::Index, &listed);
         let (mut catalogue, mut report) = (Catalogue::default(), IndexReport::default());
+        let mut gone = false;
         self.each_index(&listed, |file, index| {
             let index = index.unwrap_or_else(|error| {
+                gone |= error.is_not_found();
                 report.damaged.push(error);
                 Index::default()
             });
             catalogue.add_index(file, &index.packs);
         });
+        if gone && !gone_is_damaged {
+            return Ok(None);
+        }
         *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = catalogue;
-        Ok(report)
+        Ok(Some(report))
+    }
+
+    /// What is kept here of files that the vault doesn't list goes.
+    fn cached_are(&self, kind: FileKind, listed: &[Listed]) {
+        if let Some(cache) = &self.cache {
+            cache.keep_only(kind, listed);
+        }
     }
 
     /// Reads these index files, some at a time: as JSON a blob takes several times what it takes in the catalogue.
@@ -286,6 +312,7 @@ impl Repository {
     /// Returns all snapshots, and the errors of those that could not be read.
     pub fn snapshots(&self) -> Result<Listing> {
         let names = self.store.list(FileKind::Snapshot)?;
+        self.cached_are(FileKind::Snapshot, &names);
         let mut snapshots = Vec::new();
         let mut damaged = Vec::new();
         for result in self.for_each(&names, |listed| self.read_snapshot(&listed.name)) {
@@ -322,20 +349,35 @@ impl Repository {
         let sealed = self.key.seal(&packed).map_err(|error| Error::io(place(), error))?;
         let id = FileId::of(&sealed);
         self.store.write(kind, &id.to_string(), &sealed)?;
+        if let Some(cache) = &self.cache {
+            cache.keep_file(kind, &id.to_string(), &sealed);
+        }
         Ok(id)
     }
 
-    /// Reads a file that isn't a pack: checks its hash and its seal, and returns the JSON.
+    /// Reads a file that isn't a pack: checks its hash and its seal, and returns the JSON. What this machine has kept of it is as good: its name is its hash.
     pub(crate) fn read_sealed(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
-        let mut sealed = self.store.read(kind, name)?;
+        if let Some(json) = self.kept().and_then(|cache| self.open_json(&cache.file(kind, name)?)) {
+            return Ok(json);
+        }
+        let sealed = self.store.read(kind, name)?;
         let damaged =
             |what: &str| Error::damaged(crate::store::place(self.store(), "read", kind, name), what);
         if FileId::of(&sealed).to_string() != name {
             return Err(damaged("its content doesn't match its name"));
         }
-        let plain =
-            self.key.open(&mut sealed).map_err(|_| damaged("it doesn't open with this repository's key"))?;
-        format::unpack_json(plain).ok_or_else(|| damaged("neither JSON nor zstd"))
+        let opened = self.key.open(&mut sealed.clone()).map(|plain| format::unpack_json(plain));
+        let json = opened.map_err(|_| damaged("it doesn't open with this repository's key"))?;
+        let json = json.ok_or_else(|| damaged("neither JSON nor zstd"))?;
+        if let Some(cache) = &self.cache {
+            cache.keep_file(kind, name, &sealed);
+        }
+        Ok(json)
+    }
+
+    /// Opens a file that isn't a pack.
+    pub(crate) fn open_json(&self, sealed: &[u8]) -> Option<Vec<u8>> {
+        format::unpack_json(self.key.open(&mut sealed.to_vec()).ok()?)
     }
 
     pub(crate) fn catalogue(&self) -> RwLockReadGuard<'_, Catalogue> {
@@ -444,15 +486,7 @@ impl Repository {
     }
 
     pub(crate) fn read_header(&self, listed: &Listed) -> Result<Option<IndexedPack>> {
-        let trailer = pack::TRAILER as u64;
-        let Some(end) = listed.size.checked_sub(trailer) else { return Ok(None) };
-        let bytes = self.store.read_range(FileKind::Pack, &listed.name, end..listed.size)?;
-        let length = bytes.try_into().ok().and_then(|bytes| pack::header_length(bytes, listed.size));
-        let (Some(length), Ok(id)) = (length, listed.name.parse()) else { return Ok(None) };
-        let Some(start) = end.checked_sub(length) else { return Ok(None) };
-        let mut sealed = self.store.read_range(FileKind::Pack, &listed.name, start..end)?;
-        let entries = self.key.open(&mut sealed).ok().and_then(|plain| pack::read_header(plain));
-        Ok(entries.map(|entries| IndexedPack { id, entries }))
+        crate::packs::header(self.store(), &self.key, listed)
     }
 
     /// Returns the entries of a directory.
@@ -460,6 +494,35 @@ impl Repository {
         let json = self.blob(BlobKind::Tree, id)?;
         format::tree::read(&json)
             .map_err(|what| Error::damaged(format!("tree {} in {}", id.short(), self.address()), what))
+    }
+
+    /// Returns the entries of a directory, as this machine has kept it or as the vault has it: for what only asks what is in it, not whether it is there.
+    pub(crate) fn known_tree(&self, id: &BlobId) -> Result<Vec<Node>> {
+        let kept = self.kept().and_then(|cache| cache.tree(id));
+        let place = self.catalogue().places(BlobKind::Tree, id).next();
+        if let (Some(mut sealed), Some(place)) = (kept, place) {
+            let mut opener = Opener::default();
+            let opened = self.open_blob(&mut sealed, place.uncompressed, id, &mut opener);
+            if let Some(nodes) = opened.ok().and_then(|json| format::tree::read(json).ok()) {
+                return Ok(nodes);
+            }
+        }
+        let Some((cache, place)) = self.cache.as_ref().zip(place) else { return self.tree(id) };
+        let pack = self.catalogue().pack(place.pack);
+        let Some(pack) = pack else { return self.tree(id) };
+        let Ok(sealed) = self.store.read_range(FileKind::Pack, &pack.to_string(), place.range()) else {
+            return self.tree(id);
+        };
+        let mut opener = Opener::default();
+        let opened =
+            self.open_blob(&mut sealed.clone(), place.uncompressed, id, &mut opener).map(format::tree::read);
+        match opened {
+            Ok(Ok(nodes)) => {
+                cache.keep_tree(id, &sealed);
+                Ok(nodes)
+            }
+            _ => self.tree(id),
+        }
     }
 
     /// Returns what the header of a whole pack says is in it. `None` if it is damaged.
@@ -526,13 +589,4 @@ pub(crate) fn in_lanes<T: Sync, R: Send>(lanes: usize, items: &[T], work: impl F
     });
     indexed.sort_by_key(|(at, _)| *at);
     indexed.into_iter().map(|(_, result)| result).collect()
-}
-
-fn read_config(store: &dyn Store) -> Result<Vec<u8>> {
-    store.read(FileKind::Config, "config").map_err(|error| match error.kind {
-        Kind::NotFound | Kind::NoRepository => {
-            Error::new(format!("open {}", store.address()), Kind::NoRepository)
-        }
-        _ => error,
-    })
 }

@@ -3,7 +3,8 @@
 //! Three looks, each deeper: every pack that the index names is there and as long as it must be; every snapshot's trees can be
 //! read and all that they name is indexed; and a share of the packs, or all, is read and each blob held against its hash.
 //!
-//! What can't be reached is an error, never a finding: a broken network is no damage, and no proof of health either.
+//! Three verdicts: sound, broken, and could not be looked at. A network that is down is an error; a pack that we may not read, or that lies in an archive,
+//! makes what needs it neither sound nor broken. None of this is damage, and none is a proof of health either.
 
 use crate::catalogue::PackContents;
 use crate::format::pack;
@@ -63,6 +64,14 @@ pub struct VerifyReport {
     pub sound: Vec<String>,
     /// Ids of the points that can't come back whole from this vault alone.
     pub unsound: Vec<String>,
+    /// Ids of the points of which nothing was found damaged, and something could not be looked at.
+    pub unknown: Vec<String>,
+    /// What could not be looked at, a line each.
+    pub unread: Vec<String>,
+    /// How many files that is, named or not.
+    pub unread_count: u64,
+    /// Packs that have to be brought back from an archive before they can be read.
+    pub archived: Vec<FileId>,
     /// What is wrong, a line each.
     pub findings: Vec<String>,
     /// How many findings there are, named or not.
@@ -74,6 +83,22 @@ impl VerifyReport {
     #[must_use]
     pub fn read_share(&self) -> f64 {
         if self.packs == 0 { 1.0 } else { self.packs_read as f64 / self.packs as f64 }
+    }
+
+    /// Notes an error as a finding, or as what could not be looked at; returns whether it is damage. A vault out of reach ends it all.
+    fn meet(&mut self, error: Error) -> Result<bool> {
+        if error.is_retryable() || matches!(error.kind, Kind::Interrupted) {
+            return Err(error);
+        }
+        if error.says_damage() {
+            self.find(error.to_string());
+            return Ok(true);
+        }
+        self.unread_count += 1;
+        if self.unread.len() < NAMED_MAX {
+            self.unread.push(error.to_string());
+        }
+        Ok(false)
     }
 
     fn find(&mut self, what: String) {
@@ -91,18 +116,27 @@ pub fn verify(vault: &Arc<Repository>, options: &VerifyOptions, progress: &Progr
         Err(error) if matches!(error.kind, Kind::Refused(_) | Kind::Full) => None,
         other => Some(other?),
     };
+    vault.look_afresh();
     let mut report = VerifyReport::default();
     progress.set_phase("looking at the packs");
     let listed: HashMap<String, u64> =
         vault.store().list(FileKind::Pack)?.into_iter().map(|listed| (listed.name, listed.size)).collect();
     // After the packs: what a backup adds meanwhile is then listed and not indexed, never the other way round.
+    if let Some(why) = vault.lost_config() {
+        report.find(format!("config: {why}; what is in the vault can be read, and `repair` writes it anew"));
+    }
     for error in vault.load_index()?.damaged {
-        report.find(real(error)?.to_string());
+        // What it names is not known: without it everything would look as if it were missing.
+        if !error.says_damage() {
+            return Err(error);
+        }
+        report.find(error.to_string());
     }
     let packs = vault.catalogue().by_pack();
     report.packs = packs.len() as u64;
     report.packs_unused = (listed.len() as u64).saturating_sub(report.packs);
     let (suspect, mut bad) = compare(&packs, &listed, &mut report);
+    let mut unread: HashSet<FileId> = HashSet::new();
     let chosen: Vec<(&PackContents, u64)> = packs
         .iter()
         .filter(|pack| suspect.contains(&pack.id) || options.read.holds(&pack.id))
@@ -132,22 +166,25 @@ pub fn verify(vault: &Arc<Repository>, options: &VerifyOptions, progress: &Progr
                 }
             }
             Err(error) => {
-                report.find(real(error)?.to_string());
-                bad.extend(pack.blobs.iter().map(|(_, blob, _)| (pack.id, *blob)));
+                if matches!(error.kind, Kind::Archived(_)) {
+                    report.archived.push(pack.id);
+                }
+                if report.meet(error)? {
+                    bad.extend(pack.blobs.iter().map(|(_, blob, _)| (pack.id, *blob)));
+                } else {
+                    unread.insert(pack.id);
+                }
             }
         }
     }
     progress.set_phase("following the trees");
-    follow(vault, &bad, progress, &mut report)?;
+    follow(vault, &bad, &unread, progress, &mut report)?;
+    report.archived.sort_unstable_by_key(|pack| pack.0);
+    report.archived.dedup();
     Ok(report)
 }
 
 type Bad = HashSet<(FileId, BlobId)>;
-
-/// Passes an error on as a finding, unless it is only that the vault can't be reached.
-fn real(error: Error) -> Result<Error> {
-    if error.is_retryable() || matches!(error.kind, Kind::Interrupted) { Err(error) } else { Ok(error) }
-}
 
 /// Compares what is there with what the index says. Returns the packs of a wrong length, which want a closer look, and the blobs
 /// of those that are gone.
@@ -214,20 +251,40 @@ pub(crate) fn look_through(vault: &Repository, pack: &PackContents) -> Result<Ve
 /// What one tree needs.
 struct Tree {
     subtrees: Vec<BlobId>,
-    whole: bool,
+    verdict: Verdict,
+}
+
+/// What a look says: the worse, the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Verdict {
+    Sound,
+    /// It could not be looked at.
+    Unknown,
+    Broken,
 }
 
 /// Reads every tree of every snapshot once, and sorts the points into sound and unsound.
-fn follow(vault: &Arc<Repository>, bad: &Bad, progress: &Progress, report: &mut VerifyReport) -> Result<()> {
-    let is_sound = |kind, id: &BlobId| {
+fn follow(
+    vault: &Arc<Repository>,
+    bad: &Bad,
+    unread: &HashSet<FileId>,
+    progress: &Progress,
+    report: &mut VerifyReport,
+) -> Result<()> {
+    // Of several places the best counts.
+    let verdict = |kind, id: &BlobId| {
         let catalogue = vault.catalogue();
-        catalogue.places(kind, id).any(|place| {
-            catalogue.pack(place.pack).is_some_and(|pack| bad.is_empty() || !bad.contains(&(pack, *id)))
-        })
+        let packs = catalogue.places(kind, id).filter_map(|place| catalogue.pack(place.pack));
+        let of = |pack: FileId| match () {
+            () if !bad.is_empty() && bad.contains(&(pack, *id)) => Verdict::Broken,
+            () if unread.contains(&pack) => Verdict::Unknown,
+            () => Verdict::Sound,
+        };
+        packs.map(of).min().unwrap_or(Verdict::Broken)
     };
     let (snapshots, damaged) = vault.snapshots()?;
     for error in damaged {
-        report.find(real(error)?.to_string());
+        report.meet(error)?;
     }
     let mut trees: HashMap<BlobId, Tree> = HashMap::new();
     let mut level: Vec<BlobId> = snapshots.iter().map(|(_, snapshot)| snapshot.tree).collect();
@@ -240,7 +297,7 @@ fn follow(vault: &Arc<Repository>, bad: &Bad, progress: &Progress, report: &mut 
                 return Err(Error::new("verify", Kind::Interrupted));
             }
             let nodes = vault.tree(id)?;
-            let mut tree = Tree { subtrees: Vec::new(), whole: true };
+            let mut tree = Tree { subtrees: Vec::new(), verdict: Verdict::Sound };
             let mut missing = Vec::new();
             for node in nodes {
                 match &node.kind {
@@ -249,7 +306,10 @@ fn follow(vault: &Arc<Repository>, bad: &Bad, progress: &Progress, report: &mut 
                         missing.push(format!("folder {} names no content", shown(&node)));
                     }
                     NodeKind::File { content, .. } => {
-                        if let Some(blob) = content.iter().find(|blob| !is_sound(BlobKind::Data, blob)) {
+                        let blobs = content.iter().map(|blob| (verdict(BlobKind::Data, blob), blob));
+                        let Some((worst, blob)) = blobs.max_by_key(|(verdict, _)| *verdict) else { continue };
+                        tree.verdict = tree.verdict.max(worst);
+                        if worst == Verdict::Broken {
                             missing.push(format!(
                                 "file {}: blob {} is missing or damaged",
                                 shown(&node),
@@ -260,7 +320,9 @@ fn follow(vault: &Arc<Repository>, bad: &Bad, progress: &Progress, report: &mut 
                     _ => {}
                 }
             }
-            tree.whole = missing.is_empty();
+            if !missing.is_empty() {
+                tree.verdict = Verdict::Broken;
+            }
             Ok((tree, missing))
         });
         let mut next = Vec::new();
@@ -271,8 +333,14 @@ fn follow(vault: &Arc<Repository>, bad: &Bad, progress: &Progress, report: &mut 
                     tree
                 }
                 Err(error) => {
-                    report.find(real(error)?.to_string());
-                    Tree { subtrees: Vec::new(), whole: false }
+                    if matches!(error.kind, Kind::Archived(_)) {
+                        let catalogue = vault.catalogue();
+                        let places = catalogue.places(BlobKind::Tree, id);
+                        report.archived.extend(places.filter_map(|place| catalogue.pack(place.pack)));
+                    }
+                    let is_damage = report.meet(error)?;
+                    let verdict = if is_damage { Verdict::Broken } else { Verdict::Unknown };
+                    Tree { subtrees: Vec::new(), verdict }
                 }
             };
             next.extend(tree.subtrees.iter().copied());
@@ -280,7 +348,8 @@ fn follow(vault: &Arc<Repository>, bad: &Bad, progress: &Progress, report: &mut 
         }
         level = next;
     }
-    let unsound = spread(&trees);
+    let unsound = spread(&trees, Verdict::Broken);
+    let unknown = spread(&trees, Verdict::Unknown);
     for (file, snapshot) in snapshots {
         let id = Point::of(0, file, snapshot.clone()).id;
         if unsound.contains(&snapshot.tree) {
@@ -289,6 +358,8 @@ fn follow(vault: &Arc<Repository>, bad: &Bad, progress: &Progress, report: &mut 
                 id, snapshot.time
             ));
             report.unsound.push(id);
+        } else if unknown.contains(&snapshot.tree) {
+            report.unknown.push(id);
         } else {
             report.sound.push(id);
         }
@@ -296,15 +367,16 @@ fn follow(vault: &Arc<Repository>, bad: &Bad, progress: &Progress, report: &mut 
     Ok(())
 }
 
-/// Returns all trees that are not whole or have one below them that isn't.
-fn spread(trees: &HashMap<BlobId, Tree>) -> HashSet<BlobId> {
+/// Returns all trees of which so much, or worse, is to be said, or of one below them.
+fn spread(trees: &HashMap<BlobId, Tree>, least: Verdict) -> HashSet<BlobId> {
     let mut above: HashMap<BlobId, Vec<BlobId>> = HashMap::new();
     for (id, tree) in trees {
         for subtree in &tree.subtrees {
             above.entry(*subtree).or_default().push(*id);
         }
     }
-    let mut stack: Vec<BlobId> = trees.iter().filter(|(_, tree)| !tree.whole).map(|(id, _)| *id).collect();
+    let mut stack: Vec<BlobId> =
+        trees.iter().filter(|(_, tree)| tree.verdict >= least).map(|(id, _)| *id).collect();
     let mut unsound = HashSet::new();
     while let Some(id) = stack.pop() {
         if unsound.insert(id) {

@@ -36,7 +36,7 @@ const SHOWN: usize = 20;
 #[command(
     after_help = "Examples:\n  releve prune --dry-run         which points would go and why, and what room that gives back\n  releve prune                   do it, after a question\n  \
     releve prune cloud --yes       one vault, without a question\n  releve prune --trust 3f9c0a12  a point that looks suspicious is as it should be\n  \
-    releve prune --hold \"under investigation\"   nothing is removed by anyone, until `releve prune --release`\n\n\
+    releve prune --now             the disk is full: what no point needs goes at once, after a question\n  releve prune --hold \"under investigation\"   nothing is removed by anyone, until `releve prune --release`\n\n\
     What the plan's `keep` lets go is taken out. What nothing needs any more stays for the plan's `prune.delay` (3 days), then it is removed by a later prune.\n\
     Points that look suspicious (a sudden change, growth or noise, another machine, a time that can't be) never push others out.\n\
     Exit status 1: something did not go as it should; it is named; 2: a vault could not be pruned."
@@ -50,6 +50,9 @@ pub(super) struct Options {
     /// Don't ask
     #[arg(long)]
     yes: bool,
+    /// The disk is full: what nothing needs goes at once, and not after the plan's delay. Restores and backups that run meanwhile elsewhere would break
+    #[arg(long)]
+    now: bool,
     /// Take out no point: only give back the room of what nothing needs
     #[arg(long)]
     keep_points: bool,
@@ -186,6 +189,7 @@ impl<'a> Run<'a> {
             forget,
             known: retention.known.clone(),
             accept_lost: self.options.accept_lost,
+            at_once: self.options.now,
             delay: delay(&self.session.plan, &records),
             unused: UNUSED,
             repack_max: self.options.repack_max.unwrap_or(u64::MAX),
@@ -209,7 +213,13 @@ impl<'a> Run<'a> {
                     Error::new("nobody is there to say yes").help("--yes for scripts; --dry-run only shows")
                 );
             }
-            if !confirm(&format!("Prune {name}?")) {
+            let question = match self.options.now {
+                true => format!(
+                    "Remove this from {name} at once, for good? Nobody may be restoring from it or backing up to it"
+                ),
+                false => format!("Prune {name}?"),
+            };
+            if !confirm(&question) {
                 return Ok(None);
             }
         }
@@ -243,6 +253,7 @@ impl<'a> Run<'a> {
                 let names = [point.verdict.id.clone(), point.snapshot.to_string()];
                 prefix.len() >= 4 && names.iter().any(|name| name.starts_with(prefix.as_str()))
             };
+            let instead = Self::instead(&retention.points, prefix);
             let mut called: Vec<_> = retention.points.iter_mut().filter(called).collect();
             let [point] = called.as_mut_slice() else {
                 return Err(Error::new(format!(
@@ -256,11 +267,28 @@ impl<'a> Run<'a> {
                     "point {prefix} is the newest complete one of {} here",
                     point.system
                 ))
-                .help("make a new one first: releve backup"));
+                .help(instead));
             }
             point.verdict.kept.clear();
         }
         Ok(())
+    }
+
+    /// Returns what lets the newest complete point of a system go after all.
+    fn instead(points: &[Decided], prefix: &str) -> String {
+        let point = points.iter().find(|point| {
+            [point.verdict.id.clone(), point.snapshot.to_string()].iter().any(|name| name.starts_with(prefix))
+        });
+        let newer = |point: &Decided| {
+            let of = points.iter().filter(|other| other.system == point.system);
+            of.filter(|other| other.verdict.time > point.verdict.time).count()
+        };
+        match point.map_or(0, newer) {
+            0 => "one complete point of a system always stays; once a newer one is here (`releve backup`), this one can go".into(),
+            newer => format!(
+                "one complete point of a system always stays, and the {newer} newer ones are incomplete: `releve points` says what they lack; once one is complete, this one can go"
+            ),
+        }
     }
 
     /// Returns what identifies the points that a person takes for good.
@@ -337,7 +365,13 @@ impl<'a> Run<'a> {
             }
         }
         let sums = [
-            (plan.remove, "removed: nothing has needed them for long enough"),
+            (
+                plan.remove,
+                match self.options.now {
+                    true => "removed at once: nothing needs them",
+                    false => "removed: nothing has needed them for long enough",
+                },
+            ),
             (plan.mark, "no longer needed by anything"),
             (plan.repack, "partly needed: what is needed is written anew"),
             (plan.wait, "already on their way out"),
@@ -348,7 +382,10 @@ impl<'a> Run<'a> {
             self.screen.line(&format!("  {} packs, {}: {what}", sum.packs, size(sum.bytes)));
         }
         if plan.mark.packs + plan.repack.packs > 0 {
-            self.screen.line(&format!("  they are removed by a prune after {}", Period(delay)));
+            self.screen.line(&format!(
+                "  they are removed by a prune after {}; on a full disk at once by `releve prune --now`",
+                Period(delay)
+            ));
         }
     }
 

@@ -11,7 +11,7 @@ use engine::survey::survey;
 use engine::vaults::{Absent, Opened};
 use engine::{Error, recover};
 use jiff::Timestamp;
-use plan::{SystemName, VaultName, Wanted};
+use plan::{SystemName, Wanted};
 use serde_json::json;
 use source::Patterns;
 use state::{RunLease, State};
@@ -408,8 +408,8 @@ fn find<'a>(
             match called.as_slice() {
                 [one] => one.point.id.clone(),
                 [] => {
-                    return Err(Error::new(format!("no point is called `{prefix}`"))
-                        .help("`releve points` lists them"));
+                    let help = survey.unasked().unwrap_or_else(|| "`releve points` lists them".into());
+                    return Err(Error::new(format!("no point is called `{prefix}`")).help(help));
                 }
                 _ => {
                     return Err(Error::new(format!("several points are called `{prefix}`"))
@@ -418,13 +418,13 @@ fn find<'a>(
             }
         }
         (Err(why), _) => {
-            let unreachable: Vec<VaultName> =
-                survey.unreachable.iter().map(|(vault, _)| vault.clone()).collect();
-            let error = Error::new(format!("{system}: {why}"));
-            return Err(if unreachable.is_empty() {
-                error
-            } else {
-                error.help("a vault can't be read; a point may lie there")
+            let error = match survey.unasked() {
+                Some(_) => Error::new(format!("{system}: {why} in the vaults that could be asked")),
+                None => Error::new(format!("{system}: {why}")),
+            };
+            return Err(match survey.unasked() {
+                Some(unasked) => error.help(unasked),
+                None => error,
             });
         }
     };

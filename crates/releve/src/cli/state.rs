@@ -40,7 +40,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             let survey = survey(&vaults);
             if survey.unreachable.len() == vaults.len() {
                 return Err(Error::new("no vault can be read, so nothing was changed")
-                    .help("`releve points` says why")
+                    .help(survey.unasked().unwrap_or_else(|| "the plan has no vault".into()))
                     .into());
             }
             if let Some(kept) = Sqlite::set_aside(&session.state_dir, now)? {

@@ -50,6 +50,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             report.hidden.len(),
             report.overwritten.len()
         ));
+        if !report.junk.is_empty() {
+            let gone = if options.dry_run { "would be put" } else { "were put" };
+            screen.line(&format!(
+                "  {} keys and locks make no sense to anybody, and {gone} out of sight: current restic refuses a vault that has one",
+                report.junk.len()
+            ));
+        }
         report.failures.iter().take(SHOWN).for_each(|failure| screen.line(&format!("  failed: {failure}")));
         if !options.dry_run && report.hidden.len() + report.overwritten.len() > 0 {
             screen.line(&format!("  now see what it is worth: releve verify {name} --read-data all"));
@@ -57,7 +64,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         if session.json {
             show::print_json(
                 &json!({ "vault": name, "hidden": report.hidden, "overwritten": report.overwritten,
-                "failures": report.failures }),
+                "junk": report.junk, "failures": report.failures }),
             );
         }
         if !report.failures.is_empty() {

@@ -22,7 +22,7 @@ const SHOWN: usize = 20;
     after_help = "Examples:\n  releve verify                         everything is there, and can be followed\n  \
     releve verify --read-data 10%         and a tenth of the data, another one each time, is read and sound\n  \
     releve verify cloud --read-data all   all data of one vault is read: the proof that `status` asks for\n\n\
-    From the vault alone. Exit status 1: something is damaged or missing; it is named."
+    From the vault alone. Exit status 1: something is damaged or missing; it is named; 2: something could not be looked at, which says nothing about it."
 )]
 pub(super) struct Options {
     /// The vaults; all of them unless named, but those that another machine pulls
@@ -105,8 +105,14 @@ pub(super) fn one(
             record.bytes_read = report.bytes_read;
             record.points.clone_from(&report.sound);
             record.findings.clone_from(&report.findings);
+            record.unknown.clone_from(&report.unknown);
+            record.failure = unread(report);
             say(screen, name, report);
-            if report.finding_count == 0 { Exit::Done } else { Exit::Finding }
+            match (report.unread_count, report.finding_count) {
+                (0, 0) => Exit::Done,
+                (0, _) => Exit::Finding,
+                _ => Exit::Failed,
+            }
         }
         Err(error) => {
             record.failure = Some(error.to_string());
@@ -121,6 +127,11 @@ pub(super) fn one(
         document.insert("packs_read".into(), report.packs_read.into());
         document.insert("packs_unused".into(), report.packs_unused.into());
         document.insert("unsound".into(), report.unsound.clone().into());
+        document.insert("unknown".into(), report.unknown.clone().into());
+        document.insert("unread".into(), report.unread.clone().into());
+        let archived: Vec<String> =
+            report.archived.iter().map(|pack| vault::FileKind::Pack.path(&pack.to_string())).collect();
+        document.insert("archived".into(), archived.into());
         document.insert("finding_count".into(), report.finding_count.into());
     }
     if let Err(error) = state.append(Body::Verification(record), Timestamp::now()) {
@@ -145,8 +156,30 @@ fn attempt(
     Ok(vault::verify::verify(&repository, &options, &progress)?)
 }
 
+/// Returns why nothing is proven where something could not be looked at.
+fn unread(report: &VerifyReport) -> Option<String> {
+    let first = report.unread.first()?;
+    Some(match report.unread_count {
+        1 => format!("a file could not be looked at: {first}"),
+        count => format!("{count} files could not be looked at; the first: {first}"),
+    })
+}
+
 fn say(screen: &Screen, name: &VaultName, report: &VerifyReport) {
-    let points = report.sound.len() + report.unsound.len();
+    if let Some(why) = unread(report) {
+        screen.line(&format!("{name}: could not be verified: {why}"));
+        if !report.archived.is_empty() {
+            screen.line(&format!(
+                "  {} packs lie in an archive, and can't be read before they are brought back from it; `releve verify {name} --json` lists them (archived)",
+                report.archived.len()
+            ));
+        }
+        screen.line("  what was proven before counts on until it expires");
+        if report.finding_count == 0 {
+            return;
+        }
+    }
+    let points = report.sound.len() + report.unsound.len() + report.unknown.len();
     let read = match report.packs_read {
         0 => "no data read: only that it is there".to_owned(),
         _ => format!("{} read ({:.0}%)", size(report.bytes_read), 100.0 * report.read_share()),

@@ -149,13 +149,15 @@ fn fetch(session: &Session, name: &SystemName, file: &str, path: &Path) -> Outco
     let survey = survey(&vaults);
     let newest = survey.log(name).and_then(|log| survey.point(&log.id));
     let Some(newest) = newest else {
-        let error = Error::new(format!("no log of {name} is in any vault"));
-        return match survey.unreachable.is_empty() {
-            true => {
-                show::error(&error);
+        return match survey.unasked() {
+            None => {
+                show::error(&Error::new(format!("no log of {name} is in any vault")));
                 Ok(Exit::Finding)
             }
-            false => Err(error.help("a vault can't be read; it may lie there").into()),
+            Some(unasked) => {
+                let error = Error::new(format!("no log of {name} is in a vault that could be asked"));
+                Err(error.help(unasked).into())
+            }
         };
     };
     let repositories: Vec<_> =

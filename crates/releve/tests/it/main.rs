@@ -38,6 +38,7 @@ mod recovery;
 mod restore;
 mod sync;
 mod together;
+mod vault_harm;
 mod watch;
 mod went_on;
 mod world;

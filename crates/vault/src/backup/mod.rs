@@ -145,7 +145,12 @@ pub fn backup_since(
     };
     let snapshot = snapshot(options, captured.tree, info.clone());
 
-    let vaults = register(targets, &snapshot, progress);
+    let done = register(targets, &snapshot, progress);
+    for vault in vaults.iter().zip(&done).filter_map(|(vault, done)| done.is_ok().then_some(vault)) {
+        crate::reindex::merge_if_many(vault, &options.holder);
+        vault.store().keep_reserve();
+    }
+    let vaults = done;
     Ok(BackupReport { tree: captured.tree, info, unread, believed, vaults })
 }
 

@@ -27,6 +27,17 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Returns what stands in for a config that is lost. The id is always the same for one key, and says nothing about it; files are cut by another
+    /// polynomial than before, which restic minds only in that it stores anew what it cuts anew.
+    pub(crate) fn instead(key: &crate::crypto::Key, version: u32) -> std::io::Result<Self> {
+        let mut text = zeroize::Zeroizing::new(b"the id of a vault without a config: ".to_vec());
+        text.extend_from_slice(key.to_bytes().as_slice());
+        let id = crate::FileId::of(&text).to_string();
+        Ok(Self { version, id, chunker_polynomial: format!("{:x}", random_polynomial()?) })
+    }
+}
+
 const DEGREE: u32 = 53;
 
 fn random_polynomial() -> std::io::Result<u64> {

@@ -5,7 +5,7 @@ use super::{PruneOptions, PrunePlan, PruneReport, Work};
 use crate::catalogue::PackContents;
 use crate::lock::{Lock, LockKind};
 use crate::packer::PackWriter;
-use crate::reindex::{Change, has_changed, names, reindex, removed};
+use crate::reindex::{Change, has_changed, names, reindex};
 use crate::repository::{Opener, in_lanes};
 use crate::{BlobId, Error, FileId, FileKind, Kind, Progress, Repository, Result};
 use std::collections::HashSet;
@@ -14,6 +14,8 @@ use std::time::Instant;
 
 /// How far apart two blobs of a pack may lie to be read together.
 const GAP_MAX: u64 = 256 << 10;
+/// So many files go between two looks at the lock.
+const REMOVED_AT_ONCE: usize = 1000;
 
 /// Does what `plan` says. [`Kind::Locked`] where someone else is in the vault, or it has changed since it was looked at: look again.
 pub fn carry_out(
@@ -29,6 +31,9 @@ pub fn carry_out(
     let work = &plan.work;
     let lock = Lock::take(vault, LockKind::Exclusive, &options.holder)?;
     check_unchanged(vault, work)?;
+    if options.at_once {
+        check_alone(vault, work)?;
+    }
     progress.set_phase("writing packs anew");
     progress.expect(plan.repack.packs, plan.repack_bytes);
     let rewritten = repack(&lock, work, options, progress, &mut report)?;
@@ -37,23 +42,22 @@ pub fn carry_out(
     }
     progress.set_phase("removing");
     lock.guard().check()?;
-    for id in &plan.forget {
-        // A point that the store doesn't let go still needs what it needs.
-        vault.store().remove(FileKind::Snapshot, &id.to_string())?;
-        report.forgotten.push(*id);
-    }
-    for (id, size) in &work.remove {
+    for some in plan.forget.chunks(REMOVED_AT_ONCE) {
         lock.guard().check()?;
-        if removed(vault, FileKind::Pack, id, &mut report.findings)? {
-            report.removed.add(*size);
+        let names: Vec<String> = some.iter().map(ToString::to_string).collect();
+        // A point that the store doesn't let go still needs what it needs.
+        if let Some((_, error)) = vault.store().remove_all(FileKind::Snapshot, &names)?.into_iter().next() {
+            return Err(error);
         }
+        report.forgotten.extend(some);
     }
+    remove_packs(vault, &lock, &work.remove, &mut report)?;
     progress.set_phase("writing the index");
     let change = Change {
         mark: work.mark.iter().map(|pack| (pack.id, pack.clone())).collect(),
         mark_named: rewritten,
         restore: work.restore.clone(),
-        drop: work.gone.iter().copied().collect(),
+        drop: work.gone.iter().copied().chain(work.let_go.iter().map(|(id, _)| *id)).collect(),
         removed: really_gone(vault, work)?,
         merge: work.merge,
         ..Change::default()
@@ -63,7 +67,29 @@ pub fn carry_out(
     for pack in marked {
         report.marked.add(work.sizes.get(&pack).copied().unwrap_or(0));
     }
+    remove_packs(vault, &lock, &work.let_go, &mut report)?;
+    vault.store().keep_reserve();
     Ok(report)
+}
+
+/// Removes packs that the index doesn't name.
+fn remove_packs(
+    vault: &Repository,
+    lock: &Lock,
+    packs: &[(FileId, u64)],
+    report: &mut PruneReport,
+) -> Result<()> {
+    for some in packs.chunks(REMOVED_AT_ONCE) {
+        lock.guard().check()?;
+        let names: Vec<String> = some.iter().map(|(id, _)| id.to_string()).collect();
+        let refused = vault.store().remove_all(FileKind::Pack, &names)?;
+        let stays: HashSet<&String> = refused.iter().map(|(name, _)| name).collect();
+        for ((_, size), _) in some.iter().zip(&names).filter(|(_, name)| !stays.contains(name)) {
+            report.removed.add(*size);
+        }
+        report.findings.extend(refused.iter().map(|(_, error)| error.to_string()));
+    }
+    Ok(())
 }
 
 /// Compares the vault with what the decision rests on.
@@ -72,6 +98,14 @@ fn check_unchanged(vault: &Repository, work: &Work) -> Result<()> {
         return Ok(());
     }
     Err(has_changed(vault, "prune"))
+}
+
+/// Somebody who writes without a lock shows in packs that weren't there: what he counts on may be what is about to go.
+fn check_alone(vault: &Repository, work: &Work) -> Result<()> {
+    match names(vault, FileKind::Pack)?.iter().all(|id| work.sizes.contains_key(id)) {
+        true => Ok(()),
+        false => Err(has_changed(vault, "prune")),
+    }
 }
 
 /// Returns the removed packs that are gone: a store may protect one.

@@ -6,6 +6,7 @@ use crate::format::index::IndexedPack;
 use crate::format::pack::Entry;
 use crate::packs::Packs;
 use crate::reach::{Reached, reach};
+use crate::reindex::INDEXES_MAX;
 use crate::{BlobId, BlobKind, Error, FileId, Progress, Repository, Result};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{HashMap, HashSet};
@@ -14,8 +15,8 @@ use std::sync::Arc;
 /// Packs smaller than this are worth writing together, once there are so many of them.
 const SMALL: u64 = 2 << 20;
 const SMALL_COUNT: usize = 16;
-/// So many index files are worth merging into few.
-const INDEXES_MAX: usize = 32;
+/// So many of them are read in one run: each is a request, and the next run has its turn too.
+const SMALL_AT_ONCE: usize = 32;
 
 /// Looks at the vault, whose index is read anew, and decides. Fails where something is missing that points need: first repair.
 pub fn plan(vault: &Arc<Repository>, options: &PruneOptions, progress: &Progress) -> Result<PrunePlan> {
@@ -38,7 +39,7 @@ pub fn plan(vault: &Arc<Repository>, options: &PruneOptions, progress: &Progress
     }
     progress.set_phase("following the trees");
     let (needed, mut unread) =
-        reach(vault.store().lanes(), roots.iter().copied(), |id| vault.tree(id), progress)?;
+        reach(vault.store().lanes(), roots.iter().copied(), |id| vault.known_tree(id), progress)?;
     if let Some((_, error)) = unread.pop() {
         return Err(error);
     }
@@ -94,7 +95,7 @@ impl Packs {
         for pack in marked {
             let size = self.size(&pack.id);
             match times.get(&pack.id) {
-                Some(time) if *time <= due => {
+                Some(time) if *time <= due || options.at_once => {
                     plan.remove.add(size);
                     plan.work.remove.push((pack.id, size));
                 }
@@ -107,12 +108,18 @@ impl Packs {
             }
         }
         for pack in unnamed {
-            plan.mark.add(self.size(&pack.id));
+            let size = self.size(&pack.id);
+            if options.at_once {
+                plan.remove.add(size);
+                plan.work.remove.push((pack.id, size));
+                continue;
+            }
+            plan.mark.add(size);
             plan.work.mark.push(pack.clone());
         }
         self.sort_live(vault, &mut plan, &catalogue, needed, options)?;
         plan.work.restore = rescued.into_iter().chain(adopted).cloned().collect();
-        plan.work.merge = self.indexes.len() > INDEXES_MAX;
+        plan.work.merge = self.indexes.len() > INDEXES_MAX && !options.at_once;
         plan.work.gone = self.gone.into_iter().map(|pack| pack.id).collect();
         plan.work.sizes = self.sizes;
         plan.work.indexes = self.indexes.into_iter().collect();
@@ -180,6 +187,11 @@ impl Packs {
             plan.bytes_needed += used;
             let size = self.size(&contents.id);
             let Some(pack) = live.get(&contents.id) else { continue };
+            if contents.blobs.is_empty() && options.at_once {
+                plan.remove.add(size);
+                plan.work.let_go.push((pack.id, size));
+                continue;
+            }
             if contents.blobs.is_empty() {
                 plan.mark.add(size);
                 plan.work.mark.push((*pack).clone());
@@ -196,12 +208,15 @@ impl Packs {
         uses.sort_by(|a, b| {
             (b.unused * a.used.max(1)).cmp(&(a.unused * b.used.max(1))).then(a.size.cmp(&b.size))
         });
-        let mut budget = options.repack_max;
+        let mut budget = if options.at_once { 0 } else { options.repack_max };
+        let mut small_left = SMALL_AT_ONCE;
         for each in uses {
-            let worth = (each.unused > 0 && too_much > 0) || (small && each.is_small());
+            let for_size = small && each.is_small() && small_left > 0;
+            let worth = (each.unused > 0 && too_much > 0) || for_size;
             if !worth || each.used > budget {
                 continue;
             }
+            small_left = small_left.saturating_sub(usize::from(each.is_small()));
             budget -= each.used;
             too_much = too_much.saturating_sub(each.unused);
             plan.repack.add(each.size);

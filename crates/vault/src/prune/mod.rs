@@ -7,6 +7,9 @@
 //! is older than any backup or restore may be, and if still nothing needs it. So a backup that overlooked a lock, a restore that
 //! was under way and a decision that was wrong all have that long.
 //!
+//! When a disk is full there is no time for a delay: [`PruneOptions::at_once`] takes both phases in one run, after the index has let go, under the exclusive
+//! lock, and only if no pack has come that wasn't there when it was looked at.
+//!
 //! Nothing is concluded from absence: a point that was seen before and is not listed, an index that can't be read, a blob that is nowhere
 //! stop it, since what is not seen can't be spared.
 
@@ -35,6 +38,8 @@ pub struct PruneOptions {
     pub accept_lost: bool,
     /// How long a pack that nothing needs stays: longer than any backup takes.
     pub delay: Duration,
+    /// Room is needed now: what nothing needs goes at once, without its delay, and nothing is written anew.
+    pub at_once: bool,
     /// Unneeded bytes that may stay in packs with needed ones, as a share of all.
     pub unused: f64,
     /// How many bytes of packs are written anew at most.
@@ -131,6 +136,8 @@ pub(crate) struct Work {
     /// Rescued and adopted.
     restore: Vec<IndexedPack>,
     remove: Vec<(FileId, u64)>,
+    /// Packs that the index still names, that nothing needs, and that go at once: first out of the index.
+    let_go: Vec<(FileId, u64)>,
     /// Packs that an index names and that are not there; nothing needs them.
     gone: Vec<FileId>,
     /// Lengths of the packs that are there.

@@ -25,6 +25,12 @@ use std::sync::{Mutex, PoisonError};
 /// names the range may be damaged.
 const RANGE_UNCHECKED_MAX: u64 = 64 << 20;
 
+/// Room that is kept for a full disk: whoever makes room has to write a lock and an index before.
+const RESERVE: &str = "releve-reserve";
+const RESERVE_MAX: u64 = 4 << 20;
+/// Less is of no use.
+const RESERVE_MIN: u64 = 256 << 10;
+
 /// A folder that holds a repository.
 #[derive(Debug)]
 pub(super) struct FileStore {
@@ -156,6 +162,26 @@ impl FileStore {
         sync(&File::open(above).map_err(kind_of)?)
     }
 
+    /// Puts a file with nothing in it aside, of which the disk has the blocks.
+    fn reserve(&self) -> Result<(), Kind> {
+        let root = self.open_root()?;
+        if rustix::fs::statat(&root, RESERVE, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            return Ok(());
+        }
+        let room = rustix::fs::fstatvfs(&root).map_err(kind_of)?;
+        let size = (room.f_blocks.saturating_mul(room.f_frsize) / 64).min(RESERVE_MAX);
+        if size < RESERVE_MIN || room.f_bavail.saturating_mul(room.f_frsize) < size * 8 {
+            return Ok(());
+        }
+        let (temporary, file) = new_file(&root)?;
+        let kept = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size)
+            .and_then(|()| rustix::fs::renameat(&root, temporary.as_str(), &root, RESERVE));
+        if kept.is_err() {
+            let _ = rustix::fs::unlinkat(&root, temporary.as_str(), AtFlags::empty());
+        }
+        kept.map_err(kind_of)
+    }
+
     fn list_folder(&self, folder: &Path, found: &mut Vec<Listed>) -> io::Result<()> {
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
@@ -259,6 +285,21 @@ impl Store for FileStore {
             Ok(()) | Err(Kind::NotFound) => Ok(()),
             Err(cause) => Err(self.failed("remove", kind, name, cause)),
         }
+    }
+
+    fn use_reserve(&self) -> Result<bool> {
+        let at = || format!("give up the reserve of {}", self.address());
+        let root = self.open_root().map_err(|cause| Error::new(at(), cause))?;
+        match rustix::fs::unlinkat(&root, RESERVE, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(Error::new(at(), kind_of(error))),
+        }
+    }
+
+    fn keep_reserve(&self) {
+        // For as long as there is room this costs nothing; when there is none it is too late.
+        let _ = self.reserve();
     }
 
     fn lanes(&self) -> usize {

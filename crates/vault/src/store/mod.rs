@@ -124,6 +124,28 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// are freed when the hold ends: by S3 itself, in a folder by [`Versions::free`].
     fn remove(&self, kind: FileKind, name: &str) -> Result<()>;
 
+    /// Removes many files of a kind, as [`remove`](Self::remove) does, in as few requests as it takes. Those that the store refuses to remove come back with the
+    /// reason; any other failure is an error, after which some of them are gone.
+    fn remove_all(&self, kind: FileKind, names: &[String]) -> Result<Vec<(String, Error)>> {
+        let mut refused = Vec::new();
+        for name in names {
+            match self.remove(kind, name) {
+                Ok(()) => {}
+                Err(error) if matches!(error.kind, Kind::Refused(_)) => refused.push((name.clone(), error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(refused)
+    }
+
+    /// Gives up the room that was kept for a full disk, and returns whether there was any: then a lock and an index can be written.
+    fn use_reserve(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Keeps a little room for a day when there is none. Where there is none to spare, or none can be kept, nothing happens.
+    fn keep_reserve(&self) {}
+
     /// Returns how many calls at a time make it fastest: few for a disk, more for a distant store.
     fn lanes(&self) -> usize;
 
@@ -141,11 +163,15 @@ pub trait Store: Send + Sync + fmt::Debug {
 /// config is the repository is there.
 pub(crate) fn listing(store: &dyn Store, kind: FileKind) -> Result<Vec<Listed>> {
     match store.list(kind) {
-        Err(Error { kind: Kind::NoRepository, .. }) if store.size(FileKind::Config, "config")?.is_some() => {
-            Ok(Vec::new())
-        }
+        Err(Error { kind: Kind::NoRepository, .. }) if is_there(store)? => Ok(Vec::new()),
         other => other,
     }
+}
+
+/// A repository may have lost its config, or its folder of keys.
+fn is_there(store: &dyn Store) -> Result<bool> {
+    let has = |kind| store.list(kind).is_ok_and(|listed| !listed.is_empty());
+    Ok(store.size(FileKind::Config, "config")?.is_some() || has(FileKind::Key) || has(FileKind::Snapshot))
 }
 
 /// Returns an error for `verb` on a file of this store.

@@ -15,5 +15,7 @@ mod guarded;
 mod immutable;
 mod keys;
 mod pour;
+mod requests;
 mod sample;
+mod small_files;
 mod stores;

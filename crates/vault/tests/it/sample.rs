@@ -13,14 +13,14 @@ use vault::store::Credentials;
 use vault::verify::{VerifyOptions, Window, verify};
 use vault::{Holder, Password, Progress, Repository, store};
 
-const PASSWORD: &str = "a sample needs no secret";
+pub(crate) const PASSWORD: &str = "a sample needs no secret";
 
-fn holder() -> Holder {
+pub(crate) fn holder() -> Holder {
     Holder { hostname: "here".into(), username: "me".into() }
 }
 
 /// Copies the sample, so that it stays as it was made, and opens the copy.
-fn sample(folder: &Path) -> (PathBuf, Arc<Repository>) {
+pub(crate) fn sample(folder: &Path) -> (PathBuf, Arc<Repository>) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/sample/version-0.1");
     let to = folder.join("vault");
     let status = std::process::Command::new("cp").arg("-a").arg(from).arg(&to).status().unwrap();
@@ -32,7 +32,7 @@ fn sample(folder: &Path) -> (PathBuf, Arc<Repository>) {
     (to, Arc::new(vault))
 }
 
-fn comes_back(vault: &Arc<Repository>, to: &Path) {
+pub(crate) fn comes_back(vault: &Arc<Repository>, to: &Path) {
     let (snapshots, damaged) = vault.snapshots().unwrap();
     assert!(damaged.is_empty());
     let (_, snapshot) = snapshots.last().unwrap();
@@ -75,6 +75,7 @@ fn what_version_0_1_marked_is_removed_and_the_rest_stays() {
         forget: Vec::new(),
         known: Vec::new(),
         accept_lost: false,
+        at_once: false,
         delay: Duration::from_secs(3 * 24 * 3600),
         unused: 0.0,
         repack_max: u64::MAX,

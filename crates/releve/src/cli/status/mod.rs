@@ -292,7 +292,15 @@ pub(super) fn verified(records: &[Record], id: &str) -> Option<Timestamp> {
     let mut unsound: BTreeSet<&str> = BTreeSet::new();
     records.iter().rev().find_map(|record| {
         let Body::Verification(seen) = &record.body else { return None };
-        if seen.failure.is_some() || unsound.contains(seen.vault.as_str()) {
+        if unsound.contains(seen.vault.as_str()) {
+            return None;
+        }
+        if seen.failure.is_some() {
+            // What could not be looked at says nothing; what was found broken all the same does.
+            let named = |points: &[String]| points.iter().any(|point| point == id);
+            if !seen.findings.is_empty() && !named(&seen.points) && !named(&seen.unknown) {
+                unsound.insert(&seen.vault);
+            }
             return None;
         }
         if !seen.points.iter().any(|point| point == id) {
@@ -480,6 +488,22 @@ mod tests {
         assert_eq!(verified(&nine, "point"), None);
         let ten: Vec<_> = (3..13).map(tenth).collect();
         assert_eq!(verified(&ten, "point"), Some(ten[0].time));
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_leaves_the_earlier_proof_and_what_is_broken_ends_it() {
+        let mut later = record(2, 0.0, 1.0, &[]);
+        let Body::Verification(seen) = &mut later.body else { unreachable!() };
+        seen.failure = Some("3 files could not be read".into());
+        seen.unknown = vec!["point".into()];
+        seen.findings = vec!["something else is broken".into()];
+        let records = [record(1, 0.0, 1.0, &["point"]), later];
+        assert_eq!(verified(&records, "point"), Some(records[0].time));
+        assert_eq!(verified(&records, "another"), None);
+        let mut broken = records.clone();
+        let Body::Verification(seen) = &mut broken[1].body else { unreachable!() };
+        seen.unknown.clear();
+        assert_eq!(verified(&broken, "point"), None);
     }
 
     #[test]

@@ -164,6 +164,7 @@ impl Life {
             forget: forget.to_vec(),
             known: self.points.keys().copied().collect(),
             accept_lost: false,
+            at_once: false,
             delay: DELAY,
             unused: 0.0,
             repack_max: u64::MAX,

@@ -24,6 +24,9 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::timeout;
 
+/// S3 takes no more names in one request.
+const REMOVED_AT_ONCE: usize = 1000;
+
 /// A bucket, or a part of one, that holds a repository.
 pub(super) struct S3Store {
     shown: String,
@@ -267,6 +270,34 @@ impl Store for S3Store {
         )
     }
 
+    fn remove_all(&self, kind: FileKind, names: &[String]) -> Result<Vec<(String, Error)>> {
+        let mut refused = Vec::new();
+        for names in names.chunks(REMOVED_AT_ONCE) {
+            let paths: Vec<String> = names.iter().map(|name| kind.path(name)).collect();
+            let at = || format!("remove {} files of {} in {}", names.len(), kind.folder(), self.shown);
+            let within = self.limits.stall * 4;
+            let done =
+                self.call(at, async |_| self.within(within, self.operator.delete_iter(paths.clone())).await);
+            match done {
+                Ok(()) => {}
+                Err(error) if error.is_retryable() => return Err(error),
+                // One of them is refused, or the store doesn't know how to remove several: then each by itself.
+                Err(_) => {
+                    for name in names {
+                        match self.remove(kind, name) {
+                            Ok(()) => {}
+                            Err(error) if matches!(error.kind, Kind::Refused(_)) => {
+                                refused.push((name.clone(), error));
+                            }
+                            Err(error) => return Err(error),
+                        }
+                    }
+                }
+            }
+        }
+        Ok(refused)
+    }
+
     fn lanes(&self) -> usize {
         8
     }
@@ -313,6 +344,7 @@ fn failure(error: &opendal::Error) -> Failure {
 fn judge(kind: ErrorKind, code: &str, text: String) -> Failure {
     Failure::Final(match (kind, code) {
         (_, "NoSuchBucket") => Kind::NoRepository,
+        (_, "InvalidObjectState") => Kind::Archived(text),
         (_, "RequestTimeTooSkewed") => Kind::Refused(format!("{text}; set this machine's clock")),
         (_, "InvalidRequest") if text.contains("ObjectLock") || text.contains("Object Lock") => {
             Kind::Refused(format!("{text}; create the bucket with Object Lock, or take immutable_for out"))

@@ -1,0 +1,101 @@
+//! What becomes of a vault that is full, that lost its config, that may not be read, or that can't be asked.
+
+use crate::world::World;
+use std::fs;
+use std::io::Write;
+use testkit::{Fault, FaultyProxy, Random, S3Server, SmallDisk, When};
+
+const ROUND: usize = 8 << 20;
+
+#[test]
+fn a_full_vault_gives_back_room_at_once_and_takes_the_next_point() {
+    let world = World::new();
+    let disk = SmallDisk::mount(32 << 20);
+    let near = format!("file://{}", disk.path().join("near").display());
+    world.write_plan(&near, &world.vault("far"), "");
+    for round in 1..=2 {
+        fs::write(world.data().join("large"), Random::new(round).bytes(ROUND)).unwrap();
+        world.run(&["backup"]).exits(0);
+    }
+    let first = world.points()[0]["id"].as_str().unwrap().to_owned();
+    // Somebody else takes all that is left.
+    let mut filler = fs::File::create(disk.path().join("filler")).unwrap();
+    while filler.write_all(&[7; 4096]).is_ok() {}
+    fs::write(world.data().join("large"), Random::new(3).bytes(ROUND)).unwrap();
+    world.run(&["backup"]).exits(1).says("no space left").says("releve prune --now");
+    world.run(&["status"]).says("THE DISK IS FULL").says("releve prune near --now");
+
+    world.run(&["prune", "near", "--forget", &first, "--now", "--dry-run"]).exits(0).says("at once");
+    world.run(&["prune", "near", "--forget", &first, "--now"]).exits(2).says("nobody is there to say yes");
+    world.run(&["prune", "near", "--forget", &first, "--now", "--yes"]).exits(0).says("given back");
+    world.run(&["backup"]).exits(0);
+    world.run(&["verify", "near", "--read-data", "all"]).exits(0);
+    world.restores_whole("out");
+    let restic = testkit::Restic::new(disk.path().join("near").display().to_string(), crate::world::PASSWORD);
+    restic.must(&["check", "--read-data"]);
+}
+
+#[test]
+fn a_vault_without_its_config_serves_says_so_and_is_repaired() {
+    let world = World::new();
+    fs::write(world.data().join("file"), "content").unwrap();
+    world.run(&["backup"]).exits(0);
+    fs::remove_dir_all(world.path("far")).unwrap();
+    fs::remove_file(world.path("near/config")).unwrap();
+    world.run(&["points"]).says("its config can't be read (it is gone)").says("releve repair near");
+    world.restores_whole("out");
+    world.run(&["repair", "near", "--yes"]).says("config");
+    world.run(&["repair", "near", "--dry-run"]).says("nothing to repair");
+    world.restic("near").must(&["check", "--read-data"]);
+    // It is the vault that it was.
+    world.run(&["verify", "near", "--read-data", "all"]).exits(0);
+}
+
+#[test]
+fn what_may_not_be_read_is_not_called_damaged_and_keeps_its_proof() {
+    let server = S3Server::start();
+    let proxy = FaultyProxy::before(server.port());
+    let world = World::new();
+    fs::write(world.path("access"), S3Server::ACCESS_KEY).unwrap();
+    fs::write(world.path("secret"), S3Server::SECRET_KEY).unwrap();
+    world.write_plan(&world.vault("near"), &server.address_at(proxy.port(), "far"), "");
+    let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
+    let keys = format!(
+        "[vaults.far]\naccess_key = {{ file = {:?} }}\nsecret_key = {{ file = {:?} }}",
+        world.path("access"),
+        world.path("secret")
+    );
+    fs::write(world.path("plan.toml"), plan.replace("[vaults.far]", &keys)).unwrap();
+    fs::write(world.data().join("file"), Random::new(1).bytes(200_000)).unwrap();
+    world.run(&["backup"]).exits(0);
+    world.run(&["verify", "far", "--read-data", "all"]).exits(0);
+    let proof = || world.run(&["status", "--json"]).json()["systems"][0]["verified"].clone();
+    let before = proof();
+    assert!(before.is_string(), "{before}");
+    proxy.plan(When::request("GET", "/data/"), Fault::Status(403));
+    let run = world.run(&["verify", "far", "--read-data", "all"]).exits(2);
+    let run = run.says("could not be verified").says("what was proven before counts on");
+    assert!(!run.err.contains("DAMAGED") && !run.out.contains("DAMAGED"), "{}", run.err);
+    let told = world.run(&["verify", "far", "--read-data", "all", "--json"]).exits(2).json();
+    let told = &told["vaults"][0];
+    assert_eq!((&told["unknown"].as_array().unwrap().len(), &told["unsound"]), (&1, &serde_json::json!([])));
+    assert_eq!(proof(), before);
+}
+
+#[test]
+fn no_point_is_said_to_be_nowhere_while_a_vault_could_not_be_asked() {
+    let world = World::new();
+    fs::write(world.data().join("file"), "content").unwrap();
+    world.run(&["backup"]).exits(0);
+    fs::rename(world.path("near"), world.path("away")).unwrap();
+    for snapshot in crate::world::files(&world.path("far/snapshots")) {
+        fs::remove_file(snapshot).unwrap();
+    }
+    world
+        .run(&["restore", "shop", "--to", "out"])
+        .exits(2)
+        .says("in the vaults that could be asked")
+        .says("vault near could not be asked");
+    world.run(&["restore", "shop", "--to", "out", "--point", "abcdef"]).exits(2).says("vault near could not");
+    world.run(&["recover", "shop", "--yes"]).says("could not be asked: `near`");
+}

@@ -1,0 +1,147 @@
+//! What never changes in a vault, kept on this machine as it is stored there: sealed, so that nothing is told to whoever finds it.
+//!
+//! Snapshots and indexes are called by their hash, trees by that of their plain text, so whatever is read here is held against its name: a file that is
+//! wrong or gone costs a request, and nothing else. It is never asked whether something *is* in the vault: that only the vault knows.
+
+use crate::store::Listed;
+use crate::{BlobId, FileId, FileKind};
+use std::collections::HashSet;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Larger files are few, and a request for each is nothing.
+const FILE_MAX: usize = 16 << 20;
+const TREE_MAX: usize = 1 << 20;
+/// So many trees of one vault are kept: those of a hundred thousand folders are read in long stretches anyway.
+const TREES_MAX: usize = 4096;
+
+/// A folder with what was kept of one vault, or of none yet.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    folder: PathBuf,
+    /// How many trees lie there; counted when the first is kept.
+    trees: Arc<AtomicUsize>,
+}
+
+impl Cache {
+    /// Returns the cache in this folder, which holds one for each vault. Nothing is made before something is kept.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), trees: Arc::new(AtomicUsize::new(usize::MAX)) }
+    }
+
+    /// Returns the cache of one repository.
+    pub(crate) fn of(&self, id: &str) -> Self {
+        Self::new(&self.folder.join(id.get(..16).unwrap_or(id)))
+    }
+
+    /// Returns a file as the vault has it, if it was kept and is what its name says.
+    pub(crate) fn file(&self, kind: FileKind, name: &str) -> Option<Vec<u8>> {
+        if !is_kept(kind) {
+            return None;
+        }
+        let bytes = fs::read(self.folder.join(kind.folder()).join(name)).ok()?;
+        (FileId::of(&bytes).to_string() == name).then_some(bytes)
+    }
+
+    /// Keeps a file. What can't be kept is asked for again.
+    pub(crate) fn keep_file(&self, kind: FileKind, name: &str, sealed: &[u8]) {
+        if is_kept(kind) && sealed.len() <= FILE_MAX {
+            self.keep(&self.folder.join(kind.folder()), name, sealed);
+        }
+    }
+
+    /// What the vault doesn't list any more goes: so there is never more here than there.
+    pub(crate) fn keep_only(&self, kind: FileKind, listed: &[Listed]) {
+        let Ok(entries) = fs::read_dir(self.folder.join(kind.folder())) else { return };
+        let listed: HashSet<&str> = listed.iter().map(|listed| listed.name.as_str()).collect();
+        for entry in entries.flatten() {
+            if entry.file_name().to_str().is_none_or(|name| !listed.contains(name)) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+
+    /// Returns a tree as a pack has it, sealed; whoever opens it holds it against its name.
+    pub(crate) fn tree(&self, id: &BlobId) -> Option<Vec<u8>> {
+        fs::read(self.trees_folder().join(id.to_string())).ok()
+    }
+
+    /// Keeps a tree. When there are too many, all go, and those that are needed come again.
+    pub(crate) fn keep_tree(&self, id: &BlobId, sealed: &[u8]) {
+        if sealed.len() > TREE_MAX {
+            return;
+        }
+        let folder = self.trees_folder();
+        let mut count = self.trees.load(Relaxed);
+        if count == usize::MAX {
+            count = fs::read_dir(&folder).map_or(0, Iterator::count);
+        }
+        if count >= TREES_MAX {
+            let _ = fs::remove_dir_all(&folder);
+            count = 0;
+        }
+        self.trees.store(count + 1, Relaxed);
+        self.keep(&folder, &id.to_string(), sealed);
+    }
+
+    fn trees_folder(&self) -> PathBuf {
+        self.folder.join("trees")
+    }
+
+    fn keep(&self, folder: &Path, name: &str, bytes: &[u8]) {
+        let write = || -> std::io::Result<()> {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+            let temporary = folder.join(format!("{name}.{}", std::process::id()));
+            let mut options = fs::OpenOptions::new();
+            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            let written = file.write_all(bytes).and_then(|()| fs::rename(&temporary, folder.join(name)));
+            if written.is_err() {
+                let _ = fs::remove_file(&temporary);
+            }
+            written
+        };
+        // A full disk here is no fault of the vault's: it only costs time.
+        let _ = write();
+    }
+}
+
+fn is_kept(kind: FileKind) -> bool {
+    matches!(kind, FileKind::Snapshot | FileKind::Index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_held_against_its_name_and_goes_with_the_listing() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path()).of("0123456789abcdef0123");
+        let name = FileId::of(b"sealed").to_string();
+        cache.keep_file(FileKind::Snapshot, &name, b"sealed");
+        assert_eq!(cache.file(FileKind::Snapshot, &name).unwrap(), b"sealed");
+        let path = folder.path().join("0123456789abcdef/snapshots").join(&name);
+        fs::write(&path, b"tampered").unwrap();
+        assert_eq!(cache.file(FileKind::Snapshot, &name), None);
+        cache.keep_file(FileKind::Snapshot, &name, b"sealed");
+        cache.keep_only(FileKind::Snapshot, &[]);
+        assert!(!path.exists());
+        cache.keep_file(FileKind::Lock, &name, b"sealed");
+        assert_eq!(cache.file(FileKind::Lock, &name), None);
+    }
+
+    #[test]
+    fn trees_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        for number in 0..=TREES_MAX {
+            cache.keep_tree(&BlobId::of(&number.to_be_bytes()), b"x");
+        }
+        assert_eq!(fs::read_dir(folder.path().join("trees")).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,213 @@
+//! How often a distant vault is asked, and that what is kept of it here is only ever a matter of speed.
+
+use jiff::Timestamp;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tempfile::TempDir;
+use testkit::{FaultyProxy, Restic, S3Server};
+use vault::backup::{BackupOptions, backup};
+use vault::keys::MasterKey;
+use vault::prune::{PruneOptions, carry_out, plan};
+use vault::store::{Credentials, in_folder, open};
+use vault::verify::{VerifyOptions, Window, verify};
+use vault::{
+    Cache, Content, FileId, FileKind, Holder, Input, Meta, Node, NodeKind, Password, Progress, Repository,
+    Result, Unread,
+};
+
+const PASSWORD: &str = "a password as long as they come, and random enough";
+
+/// One file, whose content is its number.
+struct One(u32);
+
+impl Input for One {
+    fn list(&self, _dir: &Path, _unread: &mut Vec<Unread>) -> io::Result<Vec<Node>> {
+        let kind = NodeKind::File { size: 4, content: Vec::new(), sparse: false };
+        let meta = Meta { mode: 0o600, links: 1, inode: u64::from(self.0) + 1, ..Meta::default() };
+        Ok(vec![Node { name: b"file".to_vec(), meta, kind }])
+    }
+
+    fn describe(&self, _path: &Path, _node: &mut Node) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn open(&self, _path: &Path, _node: &Node) -> io::Result<Box<dyn Content>> {
+        Ok(Box::new(Bytes(io::Cursor::new(self.0.to_be_bytes().to_vec()))))
+    }
+}
+
+struct Bytes(io::Cursor<Vec<u8>>);
+
+impl io::Read for Bytes {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Content for Bytes {
+    fn unchanged(&mut self, _bytes_read: u64) -> io::Result<bool> {
+        Ok(true)
+    }
+}
+
+fn holder() -> Holder {
+    Holder { hostname: "here".into(), username: "me".into() }
+}
+
+fn point(vault: &Arc<Repository>, number: u32) -> FileId {
+    let (snapshots, _) = vault.snapshots().unwrap();
+    let options = BackupOptions {
+        point: format!("{number:012x}"),
+        system: "shop".into(),
+        source: "files".into(),
+        time: Timestamp::from_second(1_700_000_000 + i64::from(number) * 3600).unwrap(),
+        paths: vec!["/file".into()],
+        excludes: Vec::new(),
+        holder: holder(),
+        parent: snapshots.into_iter().next_back(),
+        threads: 1,
+    };
+    let report = backup(&One(number), std::slice::from_ref(vault), &options, &Progress::default()).unwrap();
+    report.vaults.into_iter().next().unwrap().unwrap().snapshot
+}
+
+/// A bucket with many small points, seen through something that counts.
+struct Far {
+    server: S3Server,
+    proxy: FaultyProxy,
+    cache: TempDir,
+    master: MasterKey,
+}
+
+impl Far {
+    fn with(points: u32) -> Self {
+        let server = S3Server::start();
+        let proxy = FaultyProxy::before(server.port());
+        // Made in the folder behind the server: that is not what is counted.
+        let folder = server.folder().join("vault");
+        let vault =
+            Repository::create(in_folder(&folder), &Password::new(PASSWORD.into()), "here", Timestamp::now());
+        let vault = Arc::new(vault.unwrap());
+        (0..points).for_each(|number| _ = point(&vault, number));
+        let master = MasterKey::of(&vault);
+        let _ = fs::remove_file(folder.join("releve-reserve"));
+        Self { server, proxy, cache: tempfile::tempdir().unwrap(), master }
+    }
+
+    /// Opens the vault as a run of the program does.
+    fn open(&self) -> Arc<Repository> {
+        let keys = Credentials {
+            access_key: Some(S3Server::ACCESS_KEY.into()),
+            secret_key: Some(S3Server::SECRET_KEY.into()),
+            session_token: None,
+        };
+        let place = open(&self.server.address_at(self.proxy.port(), "vault"), &keys).unwrap();
+        let mut vault = Repository::open_with_master(place, &self.master).unwrap();
+        vault.keep_in(Cache::new(self.cache.path()));
+        vault.load_index().unwrap();
+        Arc::new(vault)
+    }
+
+    fn counted<T>(&self, work: impl FnOnce() -> T) -> (usize, T) {
+        let before = self.proxy.seen().len();
+        let done = work();
+        (self.proxy.seen().len() - before, done)
+    }
+
+    fn kept(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.cache.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap().flatten() {
+                match entry.path() {
+                    path if path.is_dir() => folders.push(path),
+                    path => found.push(path),
+                }
+            }
+        }
+        found
+    }
+
+    fn requests(&self, from: usize) -> Vec<String> {
+        self.proxy.seen().iter().skip(from).map(|seen| format!("{} {}", seen.method, seen.path)).collect()
+    }
+}
+
+#[test]
+fn many_points_cost_few_requests_once_they_are_known() {
+    let far = Far::with(123);
+    let cold = far.counted(|| far.open().snapshots().unwrap()).0;
+    let (look, (snapshots, damaged)) = far.counted(|| far.open().snapshots().unwrap());
+    assert_eq!((snapshots.len(), damaged.len()), (123, 0));
+    assert!(look <= 6 && look < cold, "{look} requests, {cold} the first time");
+
+    let before = far.proxy.seen().len();
+    let (made, ()) = far.counted(|| _ = point(&far.open(), 1000));
+    assert!(made <= 15, "{made} requests: {:#?}", far.requests(before));
+
+    // What no rule keeps goes, and small packs are written together.
+    let vault = far.open();
+    let forget: Vec<FileId> = snapshots.iter().take(100).map(|(id, _)| *id).collect();
+    let options = PruneOptions {
+        forget,
+        known: Vec::new(),
+        accept_lost: false,
+        at_once: false,
+        delay: Duration::from_secs(3 * 24 * 3600),
+        unused: 0.05,
+        repack_max: u64::MAX,
+        repack_within: Duration::from_secs(3600),
+        now: Timestamp::now(),
+        holder: holder(),
+    };
+    let before = far.proxy.seen().len();
+    let (asked, report) = far.counted(|| {
+        let planned = plan(&vault, &options, &Progress::default()).unwrap();
+        carry_out(&vault, &planned, &options, &Progress::default()).unwrap()
+    });
+    assert_eq!(report.forgotten.len(), 100);
+    assert!(asked < 100, "{asked} requests: {:#?}", far.requests(before));
+    let folder = far.server.folder().join("vault");
+    Restic::new(folder.display().to_string(), PASSWORD).must(&["check", "--read-data"]);
+}
+
+#[test]
+fn what_is_kept_here_tells_nothing_and_a_wrong_or_missing_part_only_costs_time() {
+    let far = Far::with(3);
+    let points = |vault: &Repository| -> Result<usize> { Ok(vault.snapshots()?.0.len()) };
+    assert_eq!(points(&far.open()).unwrap(), 3);
+    assert!(!far.kept().is_empty());
+    for path in far.kept() {
+        let bytes = fs::read(&path).unwrap();
+        assert!(!bytes.windows(8).any(|part| part == b"hostname"), "{path:?} can be read");
+        // One is damaged, another gone, another not to be had.
+        fs::write(&path, b"damaged").unwrap();
+    }
+    assert_eq!(points(&far.open()).unwrap(), 3);
+    for path in far.kept() {
+        fs::remove_file(path).unwrap();
+    }
+    assert_eq!(points(&far.open()).unwrap(), 3);
+    fs::remove_dir_all(far.cache.path()).unwrap();
+    fs::write(far.cache.path(), b"no folder").unwrap();
+    assert_eq!(points(&far.open()).unwrap(), 3);
+    fs::remove_file(far.cache.path()).unwrap();
+    fs::create_dir(far.cache.path()).unwrap();
+
+    // Whether something is there, and sound, only the vault knows.
+    let vault = far.open();
+    assert_eq!(points(&vault).unwrap(), 3);
+    let gone = vault.store().list(FileKind::Snapshot).unwrap().remove(0);
+    let gone = far.server.folder().join("vault/snapshots").join(&gone.name);
+    let whole = fs::read(&gone).unwrap();
+    fs::write(&gone, b"damaged").unwrap();
+    let look = VerifyOptions { read: Window::default(), holder: holder() };
+    let report = verify(&far.open(), &look, &Progress::default()).unwrap();
+    assert_eq!((report.finding_count, report.sound.len()), (1, 2), "{report:?}");
+    fs::write(&gone, whole).unwrap();
+    fs::remove_file(&gone).unwrap();
+    assert_eq!(points(&far.open()).unwrap(), 2);
+}
