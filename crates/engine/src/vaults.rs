@@ -142,7 +142,7 @@ impl Opening<'_> {
         let seen = (self.seen)(name);
         seen.iter().for_each(|id| repository.known_as(id));
         if let Some(cache) = self.cache.filter(|_| !repository.store().is_local()) {
-            repository.keep_in(Cache::new(cache));
+            repository.keep_in(&Cache::new(cache));
         }
         match seen {
             Some(id) if id != repository.id() => Err(Error::new(format!(

@@ -134,7 +134,7 @@ impl Repository {
     }
 
     /// Keeps what never changes of it on this machine from now on.
-    pub fn keep_in(&mut self, cache: Cache) {
+    pub fn keep_in(&mut self, cache: &Cache) {
         self.cache = Some(cache.of(self.id()));
     }
 

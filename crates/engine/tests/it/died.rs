@@ -121,6 +121,7 @@ fn open(plan: &Plan, absent: Absent) -> Vec<Opened> {
         seen: &|_| None,
         absent,
         machine: HOST,
+        cache: None,
         now: Timestamp::now(),
         clock: Arc::new(|| TimeOfDay::minute(0)),
     };

@@ -106,7 +106,7 @@ impl Far {
         };
         let place = open(&self.server.address_at(self.proxy.port(), "vault"), &keys).unwrap();
         let mut vault = Repository::open_with_master(place, &self.master).unwrap();
-        vault.keep_in(Cache::new(self.cache.path()));
+        vault.keep_in(&Cache::new(self.cache.path()));
         vault.load_index().unwrap();
         Arc::new(vault)
     }
