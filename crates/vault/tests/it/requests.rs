@@ -69,6 +69,7 @@ fn point(vault: &Arc<Repository>, number: u32) -> FileId {
         holder: holder(),
         parent: snapshots.into_iter().next_back(),
         threads: 1,
+        doubts: Vec::new(),
     };
     let report = backup(&One(number), std::slice::from_ref(vault), &options, &Progress::default()).unwrap();
     report.vaults.into_iter().next().unwrap().unwrap().snapshot
