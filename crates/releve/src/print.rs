@@ -1,4 +1,4 @@
-//! What is printed, and what happens when nobody reads it any more: these `println!` and `eprintln!` stand in for the standard ones, which panic.
+//! What is printed, and what happens when nobody reads it any more: these `print!`, `println!` and `eprintln!` stand in for the standard ones, which panic.
 //!
 //! A verb that only shows something ends without a word (`releve status | head`). One that does something goes on to its end: a recovery isn't left half-way because
 //! a pager was closed.
@@ -18,6 +18,9 @@ static LOST: AtomicBool = AtomicBool::new(false);
 macro_rules! println {
     () => { $crate::print::out(format_args!("")) };
     ($($text:tt)*) => { $crate::print::out(format_args!($($text)*)) };
+}
+macro_rules! print {
+    ($($text:tt)*) => { $crate::print::raw(format!($($text)*).as_bytes()) };
 }
 macro_rules! eprintln {
     () => { $crate::print::err(format_args!(""), "\n") };

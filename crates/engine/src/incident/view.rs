@@ -298,9 +298,9 @@ impl Incident {
     /// Takes what somebody has answered to a step for the answer to the message that asked for it.
     fn hear(&mut self) {
         for told in self.told.iter_mut().filter(|told| told.answered.is_none()) {
-            let of_it = self.timeline.iter().filter_map(|line| match &line.what {
-                What::Answered(said) if told.call == format!("{}/{}", said.recovery, said.step) => Some(line),
-                _ => None,
+            let of_it = self.timeline.iter().filter(|line| match &line.what {
+                What::Answered(said) => told.call == format!("{}/{}", said.recovery, said.step),
+                _ => false,
             });
             let (own, others): (Vec<_>, Vec<_>) = of_it.partition(|line| line.by == told.person);
             match own.first() {

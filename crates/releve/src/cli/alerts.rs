@@ -97,7 +97,7 @@ pub(super) fn round(session: &Session, state: &State) {
         Ok(round) if !session.json => round.said.iter().for_each(|line| eprintln!("{line}")),
         Ok(_) => {}
         Err(error) if !session.json => {
-            eprintln!("warning: it could not be looked whether all is well: {error}")
+            eprintln!("warning: it could not be looked whether all is well: {error}");
         }
         Err(_) => {}
     }

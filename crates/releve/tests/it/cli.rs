@@ -159,6 +159,7 @@ fn a_reader_who_has_seen_enough_gets_no_complaint_from_any_verb() {
         &["state", "verify"],
         &["isolate", "--dry-run"],
         &["incident", "show"],
+        &["scenarios", "show", "ransomware"],
         &["recover", "--dry-run"],
         &["recover", "--show"],
         &["answer", "3"],

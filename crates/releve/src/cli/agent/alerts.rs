@@ -73,7 +73,10 @@ impl Keeper {
             match self.round() {
                 Ok(()) => self.say("alerts", String::new()),
                 Err(error) => {
-                    self.say("alerts", format!("alerts: it could not be looked whether all is well: {error}"))
+                    self.say(
+                        "alerts",
+                        format!("alerts: it could not be looked whether all is well: {error}"),
+                    );
                 }
             }
             self.wait(ROUND_EVERY);
