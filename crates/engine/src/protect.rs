@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use vault::backup::{BackupOptions, backup_since};
-use vault::{BlobId, FileId, Holder, PointInfo, Progress, Repository, Snapshot, Unread};
+use vault::{BlobId, FileId, Holder, PointInfo, Progress, Repository, Snapshot, Unread, UnreadInfo};
 
 /// What is needed to make a point.
 pub struct Job<'a> {
@@ -47,6 +47,10 @@ pub struct Made {
     pub info: PointInfo,
     /// Everything that could not be read or trusted.
     pub unread: Vec<Unread>,
+    /// Everything that lacks something besides its content: an attribute that could not be read.
+    pub details: Vec<Unread>,
+    /// What was left out as no part of the system, and was not in the point before.
+    pub left_out: Vec<UnreadInfo>,
     /// Whether only what the change journal named was looked at.
     pub by_journal: bool,
     /// For each vault, the snapshot and the bytes written, or why it doesn't have the point.
@@ -116,6 +120,7 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
     let report = backup_since(capture.input(), &repositories, &options, &parents, progress)?;
     if let Some(watch) = job.watch
         && report.unread.is_empty()
+        && report.details.is_empty()
     {
         let written = open.iter().zip(&report.vaults);
         let snapshots = written
@@ -139,11 +144,20 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         id: options.point,
         time: job.now,
         tree: report.tree,
+        left_out: newly_left_out(&report.info, options.parent.as_ref()),
         info: report.info,
         unread: report.unread,
+        details: report.details,
         by_journal: report.believed,
         vaults,
     })
+}
+
+/// Returns what was left out this time and not the time before: it is told once.
+fn newly_left_out(info: &PointInfo, parent: Option<&(FileId, Snapshot)>) -> Vec<UnreadInfo> {
+    let before = parent.and_then(|(_, snapshot)| snapshot.releve.as_ref());
+    let known = |new: &UnreadInfo| before.is_some_and(|before| before.left_out.contains(new));
+    info.left_out.iter().filter(|new| !known(new)).cloned().collect()
 }
 
 /// Returns an instant as vaults write it.

@@ -98,6 +98,18 @@ impl Input for Capture {
         self.input.position()
     }
 
+    fn mounted(&self, before: &[String]) -> Vec<String> {
+        self.input.mounted(before)
+    }
+
+    fn doubts(&self, before: &[String]) -> Vec<String> {
+        self.input.doubts(before)
+    }
+
+    fn left_out(&self) -> Vec<Unread> {
+        self.input.left_out()
+    }
+
     fn finish(&self) -> Vec<Unread> {
         let mut unread = self.input.finish();
         unread.extend(self.close());

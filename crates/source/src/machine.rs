@@ -62,15 +62,32 @@ fn timestamp(stamp: StatxTimestamp) -> Timestamp {
     Timestamp { seconds: stamp.tv_sec, nanos: stamp.tv_nsec }
 }
 
-/// Returns the extended attributes of the entry at `path` itself (a link is not followed), sorted by name.
-pub(crate) fn xattrs(path: &[u8]) -> io::Result<Vec<Xattr>> {
+/// How many attributes of one entry that can't be read are named; the others are counted.
+const NAMED_MAX: usize = 3;
+
+/// Fills in the extended attributes of the entry at `path` itself (a link is not followed), sorted by name, and names those that can't be read.
+pub(crate) fn fill_xattrs(path: &[u8], meta: &mut Meta) {
+    let (xattrs, mut unread) = xattrs(path);
+    if unread.len() > NAMED_MAX {
+        let more = unread.split_off(NAMED_MAX).len();
+        unread.push(format!("and {more} more attributes"));
+    }
+    meta.xattrs = xattrs;
+    meta.unread.append(&mut unread);
+}
+
+/// Returns the extended attributes of the entry at `path` itself, and of those that can't be read, why.
+pub(crate) fn xattrs(path: &[u8]) -> (Vec<Xattr>, Vec<String>) {
     let names = match grow(|buffer| rustix::fs::llistxattr(path, buffer)) {
         Ok(names) => names,
         // The file system keeps none.
-        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        Err(error) => return Err(error.into()),
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => return (Vec::new(), Vec::new()),
+        Err(error) => {
+            let why = format!("its attributes could not be listed: {}", io::Error::from(error));
+            return (Vec::new(), vec![why]);
+        }
     };
-    let mut xattrs = Vec::new();
+    let (mut xattrs, mut unread) = (Vec::new(), Vec::new());
     for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
         match grow(|buffer| rustix::fs::lgetxattr(path, name, buffer)) {
             Ok(value) => xattrs.push(Xattr { name: name.to_owned(), value }),
@@ -78,13 +95,12 @@ pub(crate) fn xattrs(path: &[u8]) -> io::Result<Vec<Xattr>> {
             Err(Errno::NODATA) => {}
             Err(error) => {
                 let name = String::from_utf8_lossy(name);
-                let error = io::Error::from(error);
-                return Err(io::Error::new(error.kind(), format!("attribute {name}: {error}")));
+                unread.push(format!("attribute {name}: {}", io::Error::from(error)));
             }
         }
     }
     xattrs.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-    Ok(xattrs)
+    (xattrs, unread)
 }
 
 /// Calls `read` with ever larger buffers until what it has to say fits. Linux keeps 64 KiB per attribute and per list at most.

@@ -38,7 +38,7 @@ pub trait Input: Send + Sync {
     fn list(&self, dir: &Path, unread: &mut Vec<Unread>) -> io::Result<Vec<Node>>;
 
     /// Completes the entry with what `list` left out. Called only for what is new or changed since the last point.
-    /// An attribute that can't be read is an error, never left out.
+    /// An attribute that can't be read is named in [`Meta::unread`](crate::Meta::unread): it costs neither the content nor the others.
     fn describe(&self, path: &Path, node: &mut Node) -> io::Result<()>;
 
     /// Hands over what comes by itself, in an order that nobody can choose. Called once, before anything is listed; an error ends the backup
@@ -75,6 +75,25 @@ pub trait Input: Send + Sync {
         None
     }
 
+    /// Returns which of the captured roots have a file system of their own, not the machine's first. `before` are those that had one when
+    /// the point before was made: such a root that is empty now, and has none, is returned as well.
+    /// Asked after [`finish`](Input::finish).
+    fn mounted(&self, _before: &[String]) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Returns what speaks against taking this capture for the system's own state, for a person: a disk that is not mounted, say. `before` is
+    /// what [`mounted`](Input::mounted) said when the point before was made. Asked after [`finish`](Input::finish).
+    fn doubts(&self, _before: &[String]) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Returns what is no part of the system although it lies below what was named, and why: it makes no point incomplete.
+    /// Asked after [`finish`](Input::finish).
+    fn left_out(&self) -> Vec<Unread> {
+        Vec::new()
+    }
+
     /// Called once, after everything was read: what went wrong as a whole (a command that exited with an error, a hook that
     /// failed). The default says that all is well.
     fn finish(&self) -> Vec<Unread> {
@@ -96,4 +115,14 @@ pub trait Content: Read + Send {
     /// Called after the last byte was read: returns whether what was read is one consistent content, that is: the file is
     /// the one that was listed and did not change meanwhile. Called with the number of bytes that were read.
     fn unchanged(&mut self, bytes_read: u64) -> io::Result<bool>;
+
+    /// Returns how many zero bytes come next of which the disk holds nothing; 0 where there are none, or nobody knows.
+    fn hole(&mut self) -> u64 {
+        0
+    }
+
+    /// Goes on so many bytes later, within what [`hole`](Content::hole) has just said.
+    fn skip(&mut self, _bytes: u64) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }

@@ -47,6 +47,8 @@ pub struct Meta {
     pub links: u64,
     /// Extended attributes, sorted by name.
     pub xattrs: Vec<Xattr>,
+    /// What of all this could not be read or kept, each with why: `attribute user.x: Permission denied`. Nearly always empty.
+    pub unread: Vec<String>,
 }
 
 /// A character or block device.

@@ -113,7 +113,7 @@ impl Making<'_> {
                 if made.vaults.values().all(Result::is_err) {
                     exit = Exit::Failed;
                     record.failure = Some("no vault has the point".into());
-                } else if !record.complete {
+                } else if !record.complete || !made.details.is_empty() {
                     exit = Exit::Finding;
                 }
                 for (vault, written) in &made.vaults {
@@ -136,6 +136,9 @@ impl Making<'_> {
         }
         let document = json!({ "system": name, "record": &record,
         "unread": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.unread.clone()),
+        "details": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.details.clone()),
+        "details_count": result.as_ref().map_or(0, |made| made.info.details_count),
+        "left_out": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.left_out.clone()),
         "doubts": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.doubts.clone()),
         "bytes_new": result.as_ref().map_or(0, |made| made.info.change.bytes_new) });
         if let Err(error) = state.append(Body::Backup(record), Timestamp::now()) {
@@ -226,6 +229,16 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
     }
     if made.unread.len() > SHOWN {
         screen.line(&format!("  and {} more not read (--json names a thousand)", made.unread.len() - SHOWN));
+    }
+    for detail in made.details.iter().take(SHOWN) {
+        screen.line(&format!("  kept without a detail: {}: {}", detail.path.display(), detail.why));
+    }
+    if made.details.len() > SHOWN {
+        let more = made.details.len() - SHOWN;
+        screen.line(&format!("  and {more} more kept without a detail (--json names a thousand)"));
+    }
+    for left_out in &made.left_out {
+        screen.line(&format!("  left out: {}: {}", left_out.path, left_out.why));
     }
     for doubt in &made.info.doubts {
         screen.line(&format!("  doubtful: {doubt}"));

@@ -114,18 +114,14 @@ impl Holes {
             return Ok(false);
         }
         let data = match seek(file, SeekFrom::Data(self.position)) {
-            Ok(data) => data,
+            Ok(data) => data.min(size),
             Err(Errno::NXIO) => size,
-            // A file system that can't tell: all is data.
-            Err(Errno::INVAL | Errno::OPNOTSUPP) => {
-                (self.in_data, self.until) = (true, size);
-                return Ok(true);
-            }
-            Err(error) => return Err(error.into()),
+            // A file system that can't tell, for whatever reason: all is data. Where the holes are is a detail.
+            Err(_) => self.position,
         };
         self.in_data = data == self.position;
         self.until = match self.in_data {
-            true => seek(file, SeekFrom::Hole(self.position))?,
+            true => seek(file, SeekFrom::Hole(self.position)).unwrap_or(size).clamp(self.position + 1, size),
             false => data,
         };
         Ok(true)
@@ -136,5 +132,21 @@ impl Content for FileContent {
     fn unchanged(&mut self, bytes_read: u64) -> io::Result<bool> {
         let now = Identity::of(&stat_open(self.file.as_fd())?);
         Ok(now == self.opened && now == self.listed && now.size == bytes_read)
+    }
+
+    fn hole(&mut self) -> u64 {
+        let Some(holes) = &mut self.holes else { return 0 };
+        let here = holes.position < holes.until || holes.next(&self.file).unwrap_or(false);
+        if here && !holes.in_data { holes.until - holes.position } else { 0 }
+    }
+
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        match &mut self.holes {
+            Some(holes) if !holes.in_data && bytes <= holes.until - holes.position => {
+                holes.position += bytes;
+                Ok(())
+            }
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 }

@@ -219,7 +219,8 @@ impl Input for Tree {
             }
             _ => {}
         }
-        node.meta.xattrs = machine::xattrs(named.path.as_os_str().as_bytes())?;
+        node.meta.unread.clear();
+        machine::fill_xattrs(named.path.as_os_str().as_bytes(), &mut node.meta);
         self.owners.fill(&mut node.meta);
         Ok(())
     }

@@ -88,9 +88,9 @@ impl Source for Sqlite {
         restored: &Path,
         to: Option<&Path>,
         _replay: Option<&Replay>,
-        _told: &dyn Fn(&str),
+        told: &dyn Fn(&str),
     ) -> Result<PutBack> {
-        replace::replace(restored, machine::inside(&self.path), &under(to, &self.path))
+        replace::replace(restored, machine::inside(&self.path), &under(to, &self.path), told)
     }
 
     fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>> {
@@ -140,7 +140,7 @@ fn chain(path: &Path) -> Result<Vec<Node>> {
             .map_err(|error| wrong(error.into()))?;
         let name = part.file_name().unwrap_or_default().as_bytes().to_owned();
         let mut node = machine::node(name, &stat);
-        node.meta.xattrs = machine::xattrs(real.as_os_str().as_bytes()).map_err(wrong)?;
+        machine::fill_xattrs(real.as_os_str().as_bytes(), &mut node.meta);
         names.fill(&mut node.meta);
         if part == path && !matches!(node.kind, NodeKind::File { .. }) {
             return Err(Error::new(at("copy", path), Kind::NotADatabase));

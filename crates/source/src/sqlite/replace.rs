@@ -26,7 +26,12 @@ const WHOLE_CHECK_MAX_BYTES: u64 = 1 << 30;
 const NAMED_MAX: usize = 5;
 
 /// Puts `restored/inside` in the place of `target`.
-pub(super) fn replace(restored: &Path, inside: &Path, target: &Path) -> Result<PutBack> {
+pub(super) fn replace(
+    restored: &Path,
+    inside: &Path,
+    target: &Path,
+    told: &dyn Fn(&str),
+) -> Result<PutBack> {
     let new = restored.join(inside);
     let bytes = match fs::symlink_metadata(&new) {
         Ok(found) if found.is_file() => found.len(),
@@ -54,7 +59,7 @@ pub(super) fn replace(restored: &Path, inside: &Path, target: &Path) -> Result<P
     make_folder(folder, inside, restored)?;
 
     let ready = beside(&target, ".releve-new");
-    bring(&new, &ready)?;
+    bring(&new, &ready, told)?;
     for leftover in &leftovers {
         match fs::remove_file(leftover) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -76,7 +81,7 @@ pub(super) fn replace(restored: &Path, inside: &Path, target: &Path) -> Result<P
 }
 
 /// Makes `new` lie at `ready`, whole and durable.
-fn bring(new: &Path, ready: &Path) -> Result<()> {
+fn bring(new: &Path, ready: &Path, told: &dyn Fn(&str)) -> Result<()> {
     let wrong = |error| Error::io(at("write", ready), error);
     match fs::remove_file(ready) {
         // What an earlier try left.
@@ -86,32 +91,43 @@ fn bring(new: &Path, ready: &Path) -> Result<()> {
     match fs::hard_link(new, ready) {
         Ok(()) => {}
         // On another file system, or one without links.
-        Err(_) => copy_whole(new, ready).map_err(wrong)?,
+        Err(_) => copy_whole(new, ready, told).map_err(wrong)?,
     }
     sync(ready)
 }
 
-/// Copies content, mode, owner, attributes and times.
-fn copy_whole(from: &Path, to: &Path) -> io::Result<()> {
+/// Copies content, mode, owner, attributes and times. What can't be set besides the content is told, and costs nobody the database.
+fn copy_whole(from: &Path, to: &Path, told: &dyn Fn(&str)) -> io::Result<()> {
     use rustix::fs::{Timespec, Timestamps, XattrFlags, setxattr, utimensat};
     use std::os::unix::ffi::OsStrExt;
     fs::copy(from, to)?;
     let found = fs::metadata(from)?;
+    let noted = |what: &str, set: io::Result<()>| {
+        if let Err(error) = set {
+            told(&format!("{what} of {} could not be set: {error}", to.display()));
+        }
+    };
     match std::os::unix::fs::chown(to, Some(found.uid()), Some(found.gid())) {
         // Only root gives files away, and the vault could not either.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-        other => other?,
+        other => noted("the owner", other),
     }
-    for xattr in crate::machine::xattrs(from.as_os_str().as_bytes())? {
-        setxattr(to, &*xattr.name, &xattr.value, XattrFlags::empty())?;
+    let (xattrs, unread) = crate::machine::xattrs(from.as_os_str().as_bytes());
+    unread.iter().for_each(|why| told(&format!("{}: {why}", from.display())));
+    for xattr in xattrs {
+        let name = format!("the attribute {}", String::from_utf8_lossy(&xattr.name));
+        let set = setxattr(to, &*xattr.name, &xattr.value, XattrFlags::empty());
+        noted(&name, set.map_err(io::Error::from));
     }
-    fs::set_permissions(to, found.permissions())?;
+    noted("the mode", fs::set_permissions(to, found.permissions()));
     let stamp = |seconds, nanos| Timespec { tv_sec: seconds, tv_nsec: nanos };
     let times = Timestamps {
         last_access: stamp(found.atime(), found.atime_nsec()),
         last_modification: stamp(found.mtime(), found.mtime_nsec()),
     };
-    Ok(utimensat(rustix::fs::CWD, to, &times, rustix::fs::AtFlags::empty())?)
+    let set = utimensat(rustix::fs::CWD, to, &times, rustix::fs::AtFlags::empty());
+    noted("the times", set.map_err(io::Error::from));
+    Ok(())
 }
 
 /// Makes the folder of the database where it is missing, with the owners and modes that the point has for it.

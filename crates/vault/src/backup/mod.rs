@@ -72,6 +72,8 @@ pub struct BackupReport {
     pub info: PointInfo,
     /// Everything that could not be read or trusted.
     pub unread: Vec<Unread>,
+    /// Everything that lacks something besides its content.
+    pub details: Vec<Unread>,
     /// Whether the input's word was taken for what did not change. If not, everything was looked at.
     pub believed: bool,
     /// For each vault, in the order given: the snapshot and the bytes written, or why it doesn't have the point.
@@ -129,13 +131,20 @@ pub fn backup_since(
 
     let mut unread = captured.unread;
     unread.extend(input.finish());
+    let details = captured.details;
+    let parent = options.parent.as_ref().and_then(|(_, snapshot)| snapshot.releve.as_ref());
+    let mounted = parent.map(|info| info.mounted.as_slice()).unwrap_or_default();
     let info = PointInfo {
         source: options.source.clone(),
         files: captured.files,
         bytes: captured.bytes,
         unread_count: unread.len() as u64,
         unread: unread.iter().take(UNREAD_REMEMBERED).map(UnreadInfo::from).collect(),
-        doubts: options.doubts.clone(),
+        details_count: details.len() as u64,
+        details: details.iter().take(UNREAD_REMEMBERED).map(UnreadInfo::from).collect(),
+        left_out: input.left_out().iter().map(UnreadInfo::from).collect(),
+        doubts: options.doubts.iter().cloned().chain(input.doubts(mounted)).collect(),
+        mounted: input.mounted(mounted),
         change: captured.change,
         ended: jiff::SignedDuration::try_from(begun.elapsed())
             .ok()
@@ -151,7 +160,7 @@ pub fn backup_since(
         vault.store().keep_reserve();
     }
     let vaults = done;
-    Ok(BackupReport { tree: captured.tree, info, unread, believed, vaults })
+    Ok(BackupReport { tree: captured.tree, info, unread, details, believed, vaults })
 }
 
 /// A vault that is written to, under its lock.
@@ -209,7 +218,7 @@ fn holds_parent(
     parents: &[FileId],
 ) -> bool {
     let Some((_, parent)) = &options.parent else { return false };
-    let whole = parent.releve.as_ref().is_some_and(|info| info.unread_count == 0);
+    let whole = parent.releve.as_ref().is_some_and(|info| info.unread_count == 0 && info.details_count == 0);
     whole
         && parents.len() == vaults.len()
         && vaults.iter().zip(targets).zip(parents).all(|((vault, target), file)| {
@@ -257,4 +266,5 @@ struct Captured {
     bytes: u64,
     change: Change,
     unread: Vec<Unread>,
+    details: Vec<Unread>,
 }

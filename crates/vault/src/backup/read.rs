@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 const PIECE_MIN: usize = 512 << 10;
 const PIECE_AVERAGE: usize = 1 << 20;
 pub(super) const PIECE_MAX: usize = 4 << 20;
+const ZEROS: [u8; 4096] = [0; 4096];
 /// A file that changes while it is read is read again, if that is cheap: up to this many bytes, this often.
 const REREAD_MAX: u64 = 64 << 20;
 const TRIES: u32 = 3;
@@ -50,6 +51,8 @@ pub(super) struct Reader<'a, 's> {
     pub(super) sink: &'s Sink<'a>,
     pub(super) pieces: Sender<Piece<'a>>,
     pub(super) press: Press,
+    /// The piece that holes are made of, once there was one.
+    pub(super) zeros: Option<BlobId>,
     pub(super) buffer: Vec<u8>,
     /// For large files.
     pub(super) buffers: &'s Pool,
@@ -119,7 +122,8 @@ impl<'a> Reader<'a, '_> {
         } else {
             self.large(&mut *content, filled)?
         };
-        let steady = content.unchanged(total)?;
+        // What can't be looked at any more is as good as changed; what was read of it is kept.
+        let steady = content.unchanged(total).unwrap_or(false);
         Ok((read, steady))
     }
 
@@ -132,6 +136,21 @@ impl<'a> Reader<'a, '_> {
         let mut filled = 0;
         let mut buffer = self.next_buffer(self.buffer.get(..begun).unwrap_or_default(), &mut filled);
         loop {
+            // Bytes that are zeros are cut where they are longest, so of a hole all pieces are the same one.
+            let pieces = whole_pieces(content.hole(), buffer.get(..filled).unwrap_or_default());
+            if pieces > 0 {
+                let bytes = pieces as u64 * PIECE_MAX as u64;
+                content.skip(bytes - filled as u64)?;
+                if self.zeros.is_none() {
+                    buffer.fill(0);
+                    self.zeros = Some(self.sink.put(BlobKind::Data, &buffer, &mut self.press));
+                }
+                cutting.known(number, self.zeros, pieces);
+                (total, number, filled) = (total + bytes, number + pieces, 0);
+                if self.progress.is_stopped() || self.sink.is_lost() {
+                    return Err(io::ErrorKind::Interrupted.into());
+                }
+            }
             filled = fill(content, &mut buffer, filled, PIECE_MAX)?;
             let at_end = filled < PIECE_MAX;
             let full = Arc::new(buffer);
@@ -166,6 +185,14 @@ impl<'a> Reader<'a, '_> {
         *filled = begin.len();
         buffer
     }
+}
+
+/// Returns how many of the longest pieces begin with these bytes, which were not cut yet, and end within the hole behind them.
+fn whole_pieces(hole: u64, begun: &[u8]) -> usize {
+    let pieces = hole.saturating_add(begun.len() as u64) / PIECE_MAX as u64;
+    let all_zero = || begun.chunks(ZEROS.len()).all(|part| ZEROS.get(..part.len()) == Some(part));
+    let pieces = usize::try_from(pieces).unwrap_or(usize::MAX);
+    if hole > 0 && pieces > 0 && begun.len() < PIECE_MAX && all_zero() { pieces } else { 0 }
 }
 
 /// Keeps a buffer for the next, if this was the last who read in it.
@@ -211,15 +238,7 @@ impl Piece<'_> {
     pub(super) fn store(self, sink: &Sink<'_>, press: &mut Press, buffers: &Pool) {
         let id = sink.put(BlobKind::Data, self.buffer.get(self.range).unwrap_or_default(), press);
         give_back(buffers, self.buffer);
-        {
-            let mut ids = self.file.ids.lock().unwrap_or_else(PoisonError::into_inner);
-            if ids.len() <= self.number {
-                ids.resize(self.number + 1, None);
-            }
-            if let Some(place) = ids.get_mut(self.number) {
-                *place = Some(id);
-            }
-        }
+        self.file.known(self.number, Some(id), 1);
         self.file.close_one();
     }
 }
@@ -239,6 +258,15 @@ impl<'a> Cutting<'a> {
     ) -> Piece<'a> {
         self.open.fetch_add(1, AcqRel);
         Piece { file: Arc::clone(self), number, buffer: Arc::clone(buffer), range }
+    }
+
+    /// Notes which blob so many pieces are, from this number on.
+    fn known(&self, number: usize, id: Option<BlobId>, pieces: usize) {
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        if ids.len() < number + pieces {
+            ids.resize(number + pieces, None);
+        }
+        ids.iter_mut().skip(number).take(pieces).for_each(|place| *place = id);
     }
 
     /// Says where it belongs, when all pieces were cut. If it turns out to be what it was `before`, it is counted as unchanged.

@@ -1,9 +1,12 @@
 //! Places of entries in directories under way: whoever fills or gives up the last one writes the directory's tree.
 
 use super::walk::{Shared, lock};
+use crate::format::{holdable, write_time};
 use crate::sink::Press;
 use crate::{BlobKind, Node, NodeKind, Unread, format};
-use std::path::Path;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::AcqRel, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -31,10 +34,21 @@ impl Slot<'_> {
             shared.files.fetch_add(1, Relaxed);
             shared.bytes.fetch_add(node.size(), Relaxed);
         }
+        self.place(node);
+        close(self.dir);
+    }
+
+    /// Puts an entry in its place; what it lacks besides its content is told.
+    fn place(&self, mut node: Node) {
+        keep_holdable(&mut node);
+        if !node.meta.unread.is_empty() {
+            let path = self.dir.path().join(OsStr::from_bytes(&node.name));
+            let why = node.meta.unread.join("; ");
+            lock(&self.dir.shared.details).push(Unread { path, why });
+        }
         if let Some(place) = lock(&self.dir.nodes).get_mut(self.at) {
             *place = Some(node);
         }
-        close(self.dir);
     }
 
     /// Counts a file that has come by itself as one that is what it was.
@@ -59,6 +73,32 @@ impl Slot<'_> {
     }
 }
 
+impl Dir<'_> {
+    /// Returns where it lies. Asked only where there is something to tell: no directory need remember its path.
+    fn path(&self) -> PathBuf {
+        let mut names = Vec::new();
+        let mut above = lock(&self.own).as_ref().map(|(node, slot)| (node.name.clone(), Arc::clone(&slot.dir)));
+        while let Some((name, dir)) = above {
+            names.push(OsString::from_vec(name));
+            above = lock(&dir.own).as_ref().map(|(node, slot)| (node.name.clone(), Arc::clone(&slot.dir)));
+        }
+        names.iter().rev().collect()
+    }
+}
+
+/// Gives an entry a time that the vault can hold, and says so.
+fn keep_holdable(node: &mut Node) {
+    let meta = &mut node.meta;
+    let kept = holdable(meta.mtime);
+    if kept != meta.mtime {
+        let (was, kept) = (meta.mtime.seconds, write_time(kept));
+        meta.unread.push(format!("time: no vault holds {was} seconds since 1970; {kept} is kept for it"));
+    }
+    meta.mtime = kept;
+    meta.atime = holdable(meta.atime);
+    meta.ctime = holdable(meta.ctime);
+}
+
 /// Counts one entry as done; the last one writes the tree, and so on upwards. A loop and no recursion: paths can be deep.
 pub(super) fn close(mut dir: Arc<Dir<'_>>) {
     while dir.open.fetch_sub(1, AcqRel) == 1 {
@@ -74,9 +114,7 @@ pub(super) fn close(mut dir: Arc<Dir<'_>>) {
             return;
         };
         node.kind = NodeKind::Dir { subtree: Some(tree) };
-        if let Some(place) = lock(&slot.dir.nodes).get_mut(slot.at) {
-            *place = Some(node);
-        }
+        slot.place(node);
         dir = slot.dir;
     }
 }

@@ -8,6 +8,7 @@ use super::read::{Piece, Reader};
 use super::slot::{Dir, Slot, close};
 use super::{BackupOptions, Captured};
 use crate::packer::PackWriter;
+use crate::format::holdable;
 use crate::pool::Pool;
 use crate::sink::{Press, Sink};
 use crate::{
@@ -37,6 +38,8 @@ pub(super) struct Shared<'a> {
     pub(super) sink: Sink<'a>,
     pub(super) progress: &'a Progress,
     pub(super) unread: Mutex<Vec<Unread>>,
+    /// What lacks something besides its content.
+    pub(super) details: Mutex<Vec<Unread>>,
     pub(super) presses: Mutex<Vec<Press>>,
     /// For pieces of large files.
     buffers: Pool,
@@ -95,6 +98,7 @@ pub(super) fn capture(
         sink: Sink::new(writers),
         progress,
         unread: Mutex::default(),
+        details: Mutex::default(),
         presses: Mutex::default(),
         buffers: Pool::new(PIECES),
         root: Mutex::default(),
@@ -140,6 +144,7 @@ pub(super) fn capture(
         bytes: shared.bytes.load(Relaxed) + rest.bytes,
         change: Change { bytes_new, incompressible, ..change },
         unread: std::mem::take(&mut *lock(&shared.unread)),
+        details: std::mem::take(&mut *lock(&shared.details)),
     }))
 }
 
@@ -153,6 +158,7 @@ fn read_all<'a>(shared: &'a Shared<'a>, todo: Receiver<Job<'a>>, pieces: Sender<
         sink: &shared.sink,
         pieces,
         press: Press::new(),
+        zeros: None,
         buffer: Vec::new(),
         buffers: &shared.buffers,
         progress: shared.progress,
@@ -452,6 +458,7 @@ impl<'a> Walker<'a> {
             if self.shared.sink.everywhere(content) {
                 self.change.files_unchanged += 1;
                 self.shared.progress.add(1, old.size());
+                let old = self.described_again(&path, old);
                 return slot.fill(carried_over(old, &node));
             }
         } else if !matches!(node.kind, NodeKind::File { .. }) {
@@ -475,7 +482,7 @@ impl<'a> Walker<'a> {
             _ => None,
         });
         match old {
-            Some(old) if self.is_unchanged(&old, node) => {
+            Some(old) if old.meta.unread.is_empty() && self.is_unchanged(&old, node) => {
                 node.meta.xattrs = old.meta.xattrs;
                 node.meta.user = old.meta.user;
                 node.meta.group = old.meta.group;
@@ -497,10 +504,23 @@ impl<'a> Walker<'a> {
         let settled = self.before.is_some_and(|before| new.meta.ctime < before && new.meta.mtime < before);
         settled
             && std::mem::discriminant(&old.kind) == std::mem::discriminant(&new.kind)
-            && old.meta.ctime == new.meta.ctime
-            && old.meta.mtime == new.meta.mtime
+            && old.meta.ctime == holdable(new.meta.ctime)
+            && old.meta.mtime == holdable(new.meta.mtime)
             && old.meta.inode == new.meta.inode
             && old.size() == new.size()
+    }
+
+    /// Looks once more for what an unchanged file lacked in the point before: it may be readable by now, and if not, it is told again.
+    fn described_again(&self, path: &Path, mut old: Node) -> Node {
+        if old.meta.unread.is_empty() {
+            return old;
+        }
+        let mut now = old.clone();
+        if self.shared.input.describe(path, &mut now).is_ok() && self.is_unchanged(&old, &now) {
+            now.meta.atime = old.meta.atime;
+            old.meta = now.meta;
+        }
+        old
     }
 
     /// Returns the tree of the point before; empty where it can't be read, which costs reading again and loses nothing.

@@ -64,9 +64,22 @@ pub struct PointInfo {
     pub unread_count: u64,
     /// The first thousand of them.
     pub unread: Vec<UnreadInfo>,
+    /// How many entries lack something besides their content: an attribute that could not be read, a time that no vault can hold.
+    /// The point is whole all the same.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub details_count: u64,
+    /// The first thousand of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<UnreadInfo>,
+    /// What lies below the named paths and was taken for no part of the system: somebody's own mount.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<UnreadInfo>,
     /// What makes the point doubtful although all was read: it was made while the system was down, or something that should be there isn't. No recovery takes it by itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
+    /// The captured roots that had a file system of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mounted: Vec<String>,
     /// What changed since the point before.
     pub change: Change,
     /// When the capture ended, by the clock that it began by.
@@ -172,6 +185,11 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 mod go_time {

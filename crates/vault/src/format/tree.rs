@@ -59,6 +59,9 @@ struct WireNode<'a> {
     /// Ours: the file had holes. restic passes over it.
     #[serde(default, skip_serializing_if = "is_false")]
     releve_sparse: bool,
+    /// Ours: what besides the content could not be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    releve_unread: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -173,6 +176,7 @@ fn to_wire(node: &Node) -> WireNode<'_> {
         content: None,
         subtree: None,
         releve_sparse: false,
+        releve_unread: meta.unread.clone(),
     };
     match &node.kind {
         NodeKind::File { content, sparse, .. } => {
@@ -195,13 +199,18 @@ fn to_wire(node: &Node) -> WireNode<'_> {
 fn from_wire(wire: WireNode<'_>) -> Result<Node, String> {
     let name = unquote(&wire.name).ok_or_else(|| format!("malformed name {:?}", wire.name))?;
     let bad = |what: &str| format!("malformed {what} of {:?}", wire.name);
-    let time = |text: &str, what: &str| -> Result<Timestamp, String> {
-        if text.is_empty() {
-            Ok(Timestamp::default())
-        } else {
-            format::read_time(text).ok_or_else(|| bad(what))
+    // A detail that makes no sense is named, and costs nobody the content.
+    let mut unread = wire.releve_unread.clone();
+    let mut time = |text: &str, what: &str| -> Option<Timestamp> {
+        let read = if text.is_empty() { Some(Timestamp::default()) } else { format::read_time(text) };
+        if read.is_none() {
+            unread.push(format!("{what}: the vault has {text:?}, which is no time"));
         }
+        read
     };
+    let mtime = time(&wire.mtime, "time of change").unwrap_or_default();
+    let atime = time(&wire.atime, "time of access").unwrap_or(mtime);
+    let ctime = format::read_time(&wire.ctime).unwrap_or_default();
     let kind = match &*wire.kind {
         "file" => NodeKind::File {
             size: wire.size,
@@ -224,10 +233,10 @@ fn from_wire(wire: WireNode<'_>) -> Result<Node, String> {
     let mut xattrs = Vec::with_capacity(wire.extended_attributes.len());
     for xattr in &wire.extended_attributes {
         let value = xattr.value.as_deref().unwrap_or_default();
-        xattrs.push(Xattr {
-            name: unquote_xattr(&xattr.name),
-            value: BASE64.decode(value.as_bytes()).map_err(|_| bad("attribute"))?,
-        });
+        match BASE64.decode(value.as_bytes()) {
+            Ok(value) => xattrs.push(Xattr { name: unquote_xattr(&xattr.name), value }),
+            Err(_) => unread.push(format!("attribute {}: its value in the vault makes no sense", xattr.name)),
+        }
     }
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let meta = Meta {
@@ -236,13 +245,15 @@ fn from_wire(wire: WireNode<'_>) -> Result<Node, String> {
         gid: wire.gid,
         user: text(&wire.user),
         group: text(&wire.group),
-        mtime: time(&wire.mtime, "mtime")?,
-        atime: time(&wire.atime, "atime")?,
-        ctime: time(&wire.ctime, "ctime")?,
+        mtime,
+        atime,
+        // It can't be set, and what it is compared with is never this: then the entry is read again.
+        ctime,
         inode: wire.inode,
         device: wire.device_id,
         links: wire.links,
         xattrs,
+        unread,
     };
     Ok(Node { name, meta, kind })
 }
@@ -353,7 +364,7 @@ mod tests {
         #[test]
         fn any_node_survives(
             name in bytes(1..40), target in bytes(0..40), value in bytes(0..40), mode in 0..0o10000u32,
-            seconds in -60_000_000_000i64..200_000_000_000, nanos in 0..1_000_000_000u32, which in 0..7u8,
+            seconds in format::EARLIEST.seconds..=format::LATEST.seconds, nanos in 0..1_000_000_000u32, which in 0..7u8,
         ) {
             let time = Timestamp { seconds, nanos };
             let kind = match which {
@@ -372,6 +383,7 @@ mod tests {
             let meta = Meta {
                 mode, uid: 1, gid: 2, user: Some("u".into()), group: None, mtime: time, atime: time, ctime: time,
                 inode: 7, device: 8, links: 1, xattrs,
+                unread: if mode % 3 == 0 { vec!["attribute user.y: no".into()] } else { Vec::new() },
             };
             let node = Node { name, meta, kind };
             prop_assert_eq!(read(&write(std::slice::from_mut(&mut node.clone()))).unwrap(), vec![node]);

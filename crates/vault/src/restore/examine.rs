@@ -8,7 +8,8 @@ use super::folder::{Entered, Folder};
 use super::links::Inode;
 use super::report::Outcome;
 use crate::{BlobId, Node, NodeKind};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, SeekFrom, Stat};
+use rustix::io::Errno;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -97,11 +98,11 @@ impl<'a> Item<'a> {
             let job = FileJob::new(self.folder, self.node, self.inode, &pieces);
             return Some((job, pieces.placed));
         };
-        let mut there = There { file, plain: Vec::new() };
+        let mut there = There { file, plain: Vec::new(), zeros: None };
         let all_right = u64::try_from(stat.st_size) == Ok(pieces.size())
             && pieces.lost.is_empty()
             && keeps_its_names(&self.node, &stat)
-            && pieces.placed.iter().all(|piece| there.has(piece));
+            && pieces.placed.iter().all(|piece| there.has(piece).is_some());
         if all_right {
             self.keep();
             return None;
@@ -110,12 +111,14 @@ impl<'a> Item<'a> {
         let mut to_read = pieces.placed;
         // Looked at anew: only what was hashed in this instant is written.
         to_read.retain(|piece| {
-            let right = there.has(piece);
-            if right {
-                job.write(piece.at, &there.plain);
-                job.piece_done();
+            match there.has(piece) {
+                Some(Standing::Hole) if job.has_holes() => job.leave_hole(piece.length),
+                Some(Standing::Hole) => job.write(piece.at, &zeros(piece)),
+                Some(Standing::Bytes) => job.write(piece.at, &there.plain),
+                None => return true,
             }
-            !right
+            job.piece_done();
+            false
         });
         Some((job, to_read))
     }
@@ -125,20 +128,52 @@ impl<'a> Item<'a> {
 struct There {
     file: File,
     plain: Vec<u8>,
+    /// The hash of so many zeros, once a hole of that length was met.
+    zeros: Option<(u64, BlobId)>,
+}
+
+/// How a piece that is right stands there.
+enum Standing {
+    /// In the buffer.
+    Bytes,
+    /// As a hole, which nobody need read.
+    Hole,
 }
 
 impl There {
-    fn has(&mut self, piece: &Piece) -> bool {
+    fn has(&mut self, piece: &Piece) -> Option<Standing> {
         // An index may claim any length: no memory is taken for what can't be there.
         let within =
             self.file.metadata().is_ok_and(|meta| piece.at.saturating_add(piece.length) <= meta.len());
-        let Ok(length) = usize::try_from(piece.length) else { return false };
+        let length = usize::try_from(piece.length).ok()?;
         if !within {
-            return false;
+            return None;
+        }
+        if length > 0 && self.is_hole(piece) {
+            let zeros = match self.zeros {
+                Some((known, id)) if known == piece.length => id,
+                _ => BlobId::of(&vec![0; length]),
+            };
+            self.zeros = Some((piece.length, zeros));
+            return (zeros == piece.id).then_some(Standing::Hole);
         }
         self.plain.resize(length, 0);
-        self.file.read_exact_at(&mut self.plain, piece.at).is_ok() && BlobId::of(&self.plain) == piece.id
+        let right =
+            self.file.read_exact_at(&mut self.plain, piece.at).is_ok() && BlobId::of(&self.plain) == piece.id;
+        right.then_some(Standing::Bytes)
     }
+
+    fn is_hole(&self, piece: &Piece) -> bool {
+        match rustix::fs::seek(&self.file, SeekFrom::Data(piece.at)) {
+            Ok(data) => data >= piece.at.saturating_add(piece.length),
+            Err(error) => error == Errno::NXIO,
+        }
+    }
+}
+
+/// Returns the bytes of a piece that is a hole; one that doesn't fit into memory was not found to be one.
+fn zeros(piece: &Piece) -> Vec<u8> {
+    usize::try_from(piece.length).map_or_else(|_| Vec::new(), |length| vec![0; length])
 }
 
 fn stat(dir: &OwnedFd, node: &Node) -> Option<Stat> {

@@ -159,6 +159,16 @@ impl<'a> FileJob<'a> {
         }
     }
 
+    /// Returns whether zeros are put back as holes.
+    pub(super) fn has_holes(&self) -> bool {
+        self.sparse
+    }
+
+    /// Leaves a piece that is all zeros to the file system: nothing is written.
+    pub(super) fn leave_hole(&self, length: u64) {
+        self.folder.target().progress.add(0, length);
+    }
+
     /// The file can't be written.
     pub(super) fn fail(&self, why: String) {
         let _ = self.failed.set(why);
@@ -412,6 +422,11 @@ fn rename_over(at: Place<'_>, temporary: &OsStr, name: &OsStr) -> io::Result<()>
 
 fn remove(dir: &OwnedFd, name: &OsStr) {
     let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
+}
+
+/// Returns whether all of these are zeros, and they are no fewer than a hole needs.
+pub(super) fn is_zero(plain: &[u8]) -> bool {
+    plain.len() >= BLOCK && plain.chunks(BLOCK).all(|block| ZEROS.get(..block.len()) == Some(block))
 }
 
 fn write_with_holes(file: &File, plain: &[u8], at: u64) -> io::Result<()> {

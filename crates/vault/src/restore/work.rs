@@ -216,13 +216,16 @@ impl Worker<'_> {
 }
 
 fn deliver(want: Want<'_>, plain: &[u8]) {
+    let is_zero = file::is_zero(plain);
     // By value: a file is closed as soon as it is finished, however many want the same.
     for (file, at) in want.targets {
         // The places of all pieces behind it rest on its length, and that is only what an index said.
-        if plain.len() as u64 == want.length {
-            file.write(at, plain);
-        } else {
+        if plain.len() as u64 != want.length {
             file.fail(format!("the index of a vault is wrong about the length of blob {}", want.id.short()));
+        } else if is_zero && file.has_holes() {
+            file.leave_hole(want.length);
+        } else {
+            file.write(at, plain);
         }
         file.piece_done();
     }

@@ -10,6 +10,7 @@
 
 mod contract;
 mod copy;
+mod details;
 mod faulty_store;
 mod guarded;
 mod immutable;

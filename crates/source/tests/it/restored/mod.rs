@@ -2,6 +2,7 @@
 
 mod damage;
 mod faults;
+mod holes;
 mod standing;
 
 use source::{Files, Source};
