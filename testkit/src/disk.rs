@@ -41,6 +41,72 @@ impl SmallDisk {
     }
 }
 
+/// A disk in a file, with a file system of one's choice, unmounted when dropped. Takes root and a loop device.
+#[derive(Debug)]
+pub struct FormattedDisk {
+    folder: TempDir,
+}
+
+impl FormattedDisk {
+    /// Makes one of so many bytes, with the program that formats it and its arguments: `["mkfs.ext4", "-I", "128"]`.
+    #[must_use]
+    pub fn mount(bytes: u64, format: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (image, place) = (folder.path().join("image"), folder.path().join("mounted"));
+        std::fs::create_dir(&place).unwrap();
+        std::fs::File::create(&image).unwrap().set_len(bytes).unwrap();
+        let run = |command: &mut std::process::Command| {
+            let said = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+            assert!(said.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said.stderr));
+        };
+        let (program, arguments) = format.split_first().unwrap();
+        run(std::process::Command::new(program).args(arguments).arg(&image));
+        run(std::process::Command::new("mount").args(["-o", "loop"]).args([&image, &place]));
+        Self { folder }
+    }
+
+    /// Returns where it is mounted.
+    #[must_use]
+    pub fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("mounted")
+    }
+}
+
+impl Drop for FormattedDisk {
+    fn drop(&mut self) {
+        // Detached, as above; the loop device goes with it.
+        let _ = rustix::mount::unmount(self.path(), UnmountFlags::DETACH);
+    }
+}
+
+/// A file system of a program (FUSE) that never answers: whoever looks at it waits. Aborted when dropped.
+#[derive(Debug)]
+pub struct SilentMount {
+    place: std::path::PathBuf,
+    // The kernel lets everybody go who waits as soon as this is closed.
+    _program: std::fs::File,
+}
+
+impl SilentMount {
+    /// Mounts one on a folder that exists, for this user (0: root) alone.
+    #[must_use]
+    pub fn over(place: &Path, user: u32) -> Self {
+        use std::os::fd::AsRawFd;
+        let program = std::fs::File::options().read(true).write(true).open("/dev/fuse").unwrap();
+        let options = format!("fd={},rootmode=40000,user_id={user},group_id={user}", program.as_raw_fd());
+        let options = CString::new(options).unwrap();
+        rustix::mount::mount("silent", place, "fuse", MountFlags::empty(), options.as_c_str())
+            .expect("mount a FUSE file system (in a container: --cap-add SYS_ADMIN --device /dev/fuse)");
+        Self { place: place.to_owned(), _program: program }
+    }
+}
+
+impl Drop for SilentMount {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.place, UnmountFlags::DETACH);
+    }
+}
+
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Detached: a file that some process still holds open must not keep the mount alive.

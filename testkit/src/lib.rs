@@ -50,7 +50,7 @@ mod ssh;
 mod systemd;
 pub mod tree;
 
-pub use disk::SmallDisk;
+pub use disk::{FormattedDisk, SilentMount, SmallDisk};
 pub use flags::Flags;
 pub use locked::LockedBucket;
 pub use machines::Switch;

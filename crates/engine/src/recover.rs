@@ -12,6 +12,7 @@ mod measure;
 mod open;
 mod people;
 mod step;
+mod taken;
 mod talk;
 
 use crate::notify::Notifier;
@@ -32,6 +33,7 @@ pub use carry::carry_out;
 pub use measure::Measured;
 pub use open::{Left, Open, Wish, carried_out_by, elapsed_of, live_of, look, say, wish_of};
 pub use step::Told;
+pub use taken::warn_of_what_goes;
 pub use talk::Word;
 
 /// What carrying out needs besides the runbook.
@@ -293,7 +295,10 @@ impl SystemRecovered {
     }
 }
 
-/// Returns what a restore could not do, a line each.
+/// From how many entries on one reason is told once for all of them.
+const SUMMED_FROM: u64 = 3;
+
+/// Returns what a restore could not do, losses first: a line each, and a line for all that lack the same for one reason.
 #[must_use]
 pub fn findings(report: &RestoreReport) -> Vec<String> {
     let damaged = report.damaged.iter().map(|damaged| {
@@ -302,10 +307,46 @@ pub fn findings(report: &RestoreReport) -> Vec<String> {
         format!("{}: bytes {} are in no vault", damaged.path.display(), ranges.join(", "))
     });
     let skipped = report.skipped.iter().map(|trouble| format!("{}: {}", trouble.path.display(), trouble.why));
-    let not_set =
-        report.not_set.iter().map(|trouble| format!("{}: not set: {}", trouble.path.display(), trouble.why));
-    let named = report.damaged.len() + report.skipped.len() + report.not_set.len();
+    // What has one reason in many places is one line, so that it doesn't hide what is lost.
+    let many = |why: &str| report.not_set_reasons.get(why).copied().filter(|count| *count > SUMMED_FROM);
+    let summed =
+        report.not_set_reasons.iter().filter(|(_, count)| **count > SUMMED_FROM).map(|(why, count)| {
+            let first = report.not_set.iter().find(|trouble| &trouble.why == why);
+            let first =
+                first.map(|trouble| format!(", {} the first", trouble.path.display())).unwrap_or_default();
+            format!("{count} entries{first}: not set: {why}")
+        });
+    let alone = report.not_set.iter().filter(|trouble| many(&trouble.why).is_none());
+    let alone: Vec<_> =
+        alone.map(|trouble| format!("{}: not set: {}", trouble.path.display(), trouble.why)).collect();
+    let not_set = alone.iter().cloned().chain(summed);
+    let summed: u64 = report.not_set_reasons.values().filter(|count| **count > SUMMED_FROM).sum();
+    let named = report.damaged.len() + report.skipped.len() + alone.len();
     let all = report.damaged_count + report.skipped_count + report.not_set_count;
-    let more = all.saturating_sub(named as u64);
+    let more = all.saturating_sub(named as u64 + summed);
     damaged.chain(skipped).chain(not_set).chain((more > 0).then(|| format!("and {more} more"))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vault::restore::Trouble;
+
+    #[test]
+    fn one_loss_is_not_drowned_in_a_thousand_owners() {
+        let trouble = |path: String, why: &str| Trouble { path: path.into(), why: why.into() };
+        let why = "owner: only root can give files away";
+        let report = RestoreReport {
+            skipped: vec![trouble("lost".into(), "no room")],
+            skipped_count: 1,
+            not_set: (0..1000).map(|number| trouble(format!("a/{number}"), why)).collect(),
+            not_set_count: 1201,
+            not_set_reasons: [(why.to_owned(), 1200), ("mode: no".to_owned(), 1)].into(),
+            ..RestoreReport::default()
+        };
+        assert_eq!(
+            findings(&report),
+            ["lost: no room", &format!("1200 entries, a/0 the first: not set: {why}"), "and 1 more"]
+        );
+    }
 }

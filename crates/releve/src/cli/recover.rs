@@ -11,7 +11,7 @@ use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
 use engine::incident::{Incident, Steps};
-use engine::recover::{Before, Hands, Journal, Left, Open, Recovered, Wish, carry_out};
+use engine::recover::{Before, Hands, Journal, Left, Open, Recovered, Wish, carry_out, warn_of_what_goes};
 use engine::survey::{Survey, survey};
 use engine::vaults::{Absent, Opened};
 use engine::{Error, room, source_of};
@@ -280,7 +280,7 @@ fn decide(
         (found.points, found.log) = (survey.facts(name, &verified), survey.log(name));
         available.insert(name.clone(), found);
     }
-    Ok(plan::runbook(&RunbookInput {
+    let mut book = plan::runbook(&RunbookInput {
         plan: &session.plan,
         scenario: wish.scenario.clone(),
         systems: wish.systems.clone(),
@@ -296,7 +296,9 @@ fn decide(
                 (opened.name.clone(), opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string))
             })
             .collect(),
-    }))
+    });
+    warn_of_what_goes(&mut book, &session.plan, session.secrets(), vaults, survey)?;
+    Ok(book)
 }
 
 /// Reads `--until`.

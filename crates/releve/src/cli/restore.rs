@@ -19,7 +19,9 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use vault::restore::{Extras, IsFirst, Names, Part, RestoreOptions, RestoreReport, Trouble, restore};
+use vault::restore::{
+    Extras, IsFirst, Names, Part, RestoreOptions, RestoreReport, Trouble, replaced, restore,
+};
 use vault::{Progress, Repository};
 
 /// What `restore` takes.
@@ -138,7 +140,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         false => None,
     };
     if options.dry_run {
-        return Ok(dry_run(session, &id, point, extras.as_ref()));
+        let goes = replaced(&repositories, point.point.tree, &restoring, &progress)?;
+        return Ok(dry_run(session, &id, point, extras.as_ref(), &goes));
     }
     if let Some(extras) = extras.as_ref().filter(|extras| !extras.paths.is_empty())
         && !options.yes
@@ -325,19 +328,27 @@ fn excluded_below(excluded: &Patterns, there: &Path, path: &Path) -> Option<Path
     names.into_iter().find_map(|name| excluded_below(excluded, &there.join(&name), &path.join(&name)))
 }
 
-fn dry_run(session: &Session, id: &str, point: &engine::survey::Surveyed, extras: Option<&Extras>) -> Exit {
+fn dry_run(
+    session: &Session,
+    id: &str,
+    point: &engine::survey::Surveyed,
+    extras: Option<&Extras>,
+    goes: &[Trouble],
+) -> Exit {
     let info = point.point.info.clone().unwrap_or_default();
     let remove: Vec<_> =
         extras.iter().flat_map(|extras| &extras.paths).map(|path| path.to_string_lossy()).collect();
     if session.json {
         show::print_json(&json!({ "point": id, "files": info.files, "bytes": info.bytes,
-            "complete": point.point.complete, "remove": remove }));
+            "complete": point.point.complete, "remove": remove,
+            "taken_away": goes.iter().map(|goes| json!({ "path": goes.path.to_string_lossy(), "why": goes.why })).collect::<Vec<_>>() }));
     } else {
         let vaults: Vec<_> = point.vaults.iter().map(|vault| vault.0.as_str()).collect();
         eprintln!("{} files ({}), from {}", info.files, size(info.bytes), vaults.join(", "));
         if extras.is_some() {
             eprintln!("{} entries would be removed", remove.len());
         }
+        goes.iter().for_each(|goes| eprintln!("  {}: {}", goes.path.display(), goes.why));
     }
     Exit::Done
 }

@@ -179,3 +179,19 @@ fn a_system_starts_before_its_archives_are_back() {
     assert_eq!(system["checks_passed"], 1);
     same(&world.path("what-it-was"), &world.data());
 }
+
+#[test]
+fn a_dry_run_shows_what_would_be_taken_away_and_what_stays_in_the_way() {
+    let world = world();
+    world.run(&["restore", "shop", "--to", "out"]).exits(0);
+    let app = world.restored("out").join("app");
+    fs::remove_dir_all(&app).unwrap();
+    std::os::unix::fs::symlink("/etc", &app).unwrap();
+    let run = world.run(&["restore", "shop", "--to", "out", "--dry-run"]).exits(0);
+    run.says("app: a link to /etc goes: the point has a folder here");
+    let run = world.run(&["restore", "shop", "--to", "out", "--dry-run", "--json"]).exits(0).json();
+    assert_eq!(run["taken_away"].as_array().unwrap().len(), 1, "{run}");
+    let run = world.run(&["recover", "shop", "--to", "out", "--dry-run"]).exits(0);
+    run.says("a link to /etc goes: the point has a folder here");
+    assert!(app.is_symlink());
+}

@@ -77,7 +77,8 @@ impl Dir<'_> {
     /// Returns where it lies. Asked only where there is something to tell: no directory need remember its path.
     fn path(&self) -> PathBuf {
         let mut names = Vec::new();
-        let mut above = lock(&self.own).as_ref().map(|(node, slot)| (node.name.clone(), Arc::clone(&slot.dir)));
+        let mut above =
+            lock(&self.own).as_ref().map(|(node, slot)| (node.name.clone(), Arc::clone(&slot.dir)));
         while let Some((name, dir)) = above {
             names.push(OsString::from_vec(name));
             above = lock(&dir.own).as_ref().map(|(node, slot)| (node.name.clone(), Arc::clone(&slot.dir)));

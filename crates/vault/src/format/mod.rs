@@ -64,8 +64,7 @@ pub(crate) fn inflate(compressed: &[u8], limit: usize) -> Option<Vec<u8>> {
 
 /// The first and the last instant that RFC 3339 has, and with it restic: the years 0 to 9999.
 pub(crate) const EARLIEST: crate::Timestamp = crate::Timestamp { seconds: -62_167_219_200, nanos: 0 };
-pub(crate) const LATEST: crate::Timestamp =
-    crate::Timestamp { seconds: 253_402_300_799, nanos: 999_999_999 };
+pub(crate) const LATEST: crate::Timestamp = crate::Timestamp { seconds: 253_402_300_799, nanos: 999_999_999 };
 
 /// Returns the instant nearest to `time` that a tree can hold.
 pub(crate) fn holdable(time: crate::Timestamp) -> crate::Timestamp {

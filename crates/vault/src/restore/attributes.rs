@@ -4,9 +4,10 @@
 //! the mode lets him write, so they come before the mode. So does an ACL: the mode's group bits are its mask, which without it would be the
 //! group's rights. Capabilities come after the mode, times last.
 
-use super::RestoreOptions;
-use crate::{Meta, Node, NodeKind, Timestamp, Xattr};
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use super::clock::{Clock, both, differs};
+use super::folder::Target;
+use crate::{Meta, Node, NodeKind, Xattr};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -21,6 +22,7 @@ pub(super) const CAPABILITY: &[u8] = b"security.capability";
 /// What there is to set on one entry, after the options have had their say.
 pub(super) struct Wanted<'a> {
     meta: &'a Meta,
+    clock: &'a Clock,
     uid: u32,
     gid: u32,
     mode: u32,
@@ -37,8 +39,8 @@ pub(super) enum Before<'a> {
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn new(node: &'a Node, options: &RestoreOptions) -> Self {
-        let meta = &node.meta;
+    pub(super) fn new(node: &'a Node, target: &'a Target<'_>) -> Self {
+        let (meta, clock, options) = (&node.meta, &target.clock, target.options);
         let names = options.names.as_deref();
         let by_name =
             |name: &Option<String>, look: &dyn Fn(&str) -> Option<u32>| name.as_deref().and_then(look);
@@ -47,9 +49,9 @@ impl<'a> Wanted<'a> {
         let special = meta.mode & SETUID_SETGID != 0 && !node.is_dir();
         if special && options.no_setuid {
             let mode = meta.mode & !SETUID_SETGID;
-            return Self { meta, uid, gid, mode, refused: Some("setuid and setgid were refused") };
+            return Self { meta, clock, uid, gid, mode, refused: Some("setuid and setgid were refused") };
         }
-        Self { meta, uid, gid, mode: meta.mode, refused: None }
+        Self { meta, clock, uid, gid, mode: meta.mode, refused: None }
     }
 
     pub(super) fn uid(&self) -> u32 {
@@ -81,6 +83,7 @@ impl<'a> Wanted<'a> {
         done.mode(before, |mode| rustix::fs::fchmod(file, mode));
         done.xattrs(|name| name == CAPABILITY, set);
         done.noted("times", rustix::fs::futimens(file, &self.times()));
+        done.not_set.extend(rustix::fs::fstat(file).ok().and_then(|stat| differs(self.meta.mtime, &stat)));
         done.not_set
     }
 
@@ -101,6 +104,8 @@ impl<'a> Wanted<'a> {
         }
         let times = rustix::fs::utimensat(dir, name, &self.times(), AtFlags::SYMLINK_NOFOLLOW);
         done.noted("times", times);
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok();
+        done.not_set.extend(stat.and_then(|stat| differs(self.meta.mtime, &stat)));
         done.not_set
     }
 
@@ -108,9 +113,7 @@ impl<'a> Wanted<'a> {
     pub(super) fn is_on(&self, dir: &OwnedFd, name: &OsStr, stat: &Stat, kind: &NodeKind) -> bool {
         let mode = matches!(kind, NodeKind::Symlink { .. }) || stat.st_mode & 0o7777 == self.mode;
         let owner = (stat.st_uid, stat.st_gid) == (self.uid, self.gid);
-        let time = (stat.st_mtime, u64::from(self.meta.mtime.nanos))
-            == (self.meta.mtime.seconds, stat.st_mtime_nsec);
-        if !(mode && owner && time) {
+        if !(mode && owner && self.clock.is_at(dir, stat, self.meta.mtime)) {
             return false;
         }
         let path = proc_path(dir, name);
@@ -125,9 +128,13 @@ impl<'a> Wanted<'a> {
             })
     }
 
+    /// Returns what an entry that has all of this still lacks: what the capture could not read, and what the target can't hold.
+    pub(super) fn lacks(&self, stat: &Stat) -> Vec<String> {
+        self.meta.unread.iter().cloned().chain(differs(self.meta.mtime, stat)).collect()
+    }
+
     fn times(&self) -> Timestamps {
-        let spec = |time: Timestamp| Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanos) };
-        Timestamps { last_access: spec(self.meta.atime), last_modification: spec(self.meta.mtime) }
+        both(self.meta.atime, self.meta.mtime)
     }
 }
 
@@ -141,7 +148,8 @@ struct Done<'w> {
 
 impl<'w> Done<'w> {
     fn new(wanted: &'w Wanted<'w>) -> Self {
-        let not_set = wanted.refused.map(str::to_owned).into_iter().collect();
+        let refused = wanted.refused.map(str::to_owned).into_iter();
+        let not_set = refused.chain(wanted.meta.unread.iter().cloned()).collect();
         Self { wanted, mode: wanted.mode, owner_changed: false, not_set }
     }
 
@@ -176,7 +184,12 @@ impl<'w> Done<'w> {
             self.mode &= !SETUID_SETGID;
             self.not_set.push("setuid and setgid, since the owner is another".into());
         }
-        self.noted("owner", result);
+        match result {
+            Err(Errno::PERM) if !rustix::process::geteuid().is_root() => {
+                self.not_set.push("owner: only root can give files away".into());
+            }
+            result => self.noted("owner", result),
+        }
     }
 
     fn mode(&mut self, before: Before<'_>, set: impl FnOnce(Mode) -> rustix::io::Result<()>) {

@@ -3,6 +3,7 @@
 //! A piece of a file that is right where it stands is copied from there: its hash tells, and no vault need be asked.
 
 use super::attributes::{CAPABILITY, Wanted};
+use super::clock::Clock;
 use super::file::{self, FileJob, Piece, Pieces, keeps_its_names, looks_the_same};
 use super::folder::{Entered, Folder};
 use super::links::Inode;
@@ -39,13 +40,13 @@ pub(super) enum Look {
 }
 
 /// Takes a first look.
-pub(super) fn look(entered: &Entered, node: &Node, wanted: &Wanted<'_>, verify: bool) -> Look {
+pub(super) fn look(entered: &Entered, node: &Node, wanted: &Wanted<'_>, verify: bool, clock: &Clock) -> Look {
     let NodeKind::File { content, .. } = &node.kind else { return Look::Write };
     if !entered.standing {
         return Look::Write;
     }
     let Some(stat) = stat(&entered.handle, node) else { return Look::Write };
-    match looks_the_same(node, &stat) {
+    match looks_the_same(node, &stat, &entered.handle, clock) {
         // Size and time are easily given to another file: not one that runs as somebody else, nor one of another owner.
         true if !verify && !is_privileged(node) && stat.st_uid == wanted.uid() => Look::Same,
         true => Look::Compare,
@@ -75,7 +76,7 @@ impl<'a> Item<'a> {
     }
 
     fn refreshed(&self, entered: &Entered) -> Outcome {
-        let wanted = Wanted::new(&self.node, self.folder.target().options);
+        let wanted = Wanted::new(&self.node, self.folder.target());
         match stat(&entered.handle, &self.node) {
             Some(stat) => Outcome::unchanged(file::refresh(&entered.handle, &self.node, &stat, &wanted)),
             None => Outcome::skipped("it went away while it was looked at"),

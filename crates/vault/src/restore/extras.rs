@@ -1,8 +1,8 @@
 //! What lies in the target and not in the point: shown first, then removed as it was shown.
 
 use super::RestoreOptions;
-use super::folder::open_below;
 use super::report::Trouble;
+use super::through::open_through;
 use super::walk::{Wish, check_name, relative, wish};
 use crate::set::VaultSet;
 use crate::trees::Trees;
@@ -21,6 +21,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extras {
     target: PathBuf,
+    roots: Vec<PathBuf>,
     /// Below the target. A directory stands for all that is in it. May be taken out by the caller, not added to.
     pub paths: BTreeSet<PathBuf>,
     /// Directories of which it can't be said what is too much, since they can't be read, here or in the vaults.
@@ -37,14 +38,19 @@ pub fn extras(
 ) -> Result<Extras> {
     let set = VaultSet::new(vaults, options.patience);
     let mut trees = Trees::new(&set);
-    let mut found = Extras { target: options.target.clone(), paths: BTreeSet::new(), unknown: Vec::new() };
+    let (only, roots) = (relative(&options.only), relative(&options.roots));
+    let mut found = Extras {
+        target: options.target.clone(),
+        roots: roots.clone(),
+        paths: BTreeSet::new(),
+        unknown: Vec::new(),
+    };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = match rustix::fs::open(&options.target, flags, Mode::empty()) {
         Ok(root) => root,
         Err(Errno::NOENT) => return Ok(found),
         Err(error) => return Err(Error::io(format!("look at {}", options.target.display()), error.into())),
     };
-    let (only, roots) = (relative(&options.only), relative(&options.roots));
     let wished = |path: &Path| (wish(&roots, path), wish(&only, path));
     // With the file system of the folder above, where that is inside of what was captured.
     let mut stack = vec![(PathBuf::new(), tree, None)];
@@ -69,8 +75,8 @@ pub fn extras(
         let names: HashSet<&[u8]> = nodes.iter().map(|node| node.name.as_slice()).collect();
         let mut device = above;
         if wished(&path) == (Wish::Asked, Wish::Asked) {
-            let listed =
-                open_below(&root, &path).and_then(|dir| Ok((rustix::fs::fstat(&dir)?.st_dev, list(&dir)?)));
+            let listed = open_through(&root, &path, &roots)
+                .and_then(|dir| Ok((rustix::fs::fstat(&dir)?.st_dev, list(&dir)?)));
             match listed {
                 // Something else is mounted here: the point holds an empty folder, and what is in it is nobody's leftover.
                 Ok((own, _)) if above.is_some_and(|above| above != own) => continue,
@@ -117,7 +123,7 @@ impl Extras {
         };
         for path in &self.paths {
             let (Some(name), Some(above)) = (path.file_name(), path.parent()) else { continue };
-            let gone = open_below(&root, above).and_then(|dir| remove(&dir, name));
+            let gone = open_through(&root, above, &self.roots).and_then(|dir| remove(&dir, name));
             match gone {
                 Ok(()) => removed += 1,
                 // The restore itself has taken it away: a damaged file that came back whole, say.

@@ -1,6 +1,7 @@
 //! One file on its way back: written beside its name piece by piece, by whoever has a piece, and renamed when the last one is in place.
 
 use super::attributes::{Before, Wanted, chmod};
+use super::clock::Clock;
 use super::folder::{Entered, Folder, Me};
 use super::links::{self, Inode};
 use super::report::Outcome;
@@ -192,7 +193,7 @@ impl<'a> FileJob<'a> {
     }
 
     fn wanted(&self) -> Wanted<'_> {
-        Wanted::new(&self.node, self.folder.target().options)
+        Wanted::new(&self.node, self.folder.target())
     }
 
     fn create(&self) -> Result<Out, String> {
@@ -319,7 +320,7 @@ fn made(folder: &Arc<Folder<'_>>, node: &Node) -> Result<Outcome, String> {
     };
     let name = OsStr::from_bytes(&node.name);
     let entered = folder.enter()?;
-    let wanted = Wanted::new(node, options);
+    let wanted = Wanted::new(node, folder.target());
     let at = Place { dir: &entered.handle, standing: entered.standing };
     if entered.standing
         && let Some(stat) = standing(at.dir, name, node, kind, number)
@@ -327,7 +328,7 @@ fn made(folder: &Arc<Folder<'_>>, node: &Node) -> Result<Outcome, String> {
         if !wanted.is_on(at.dir, name, &stat, &node.kind) {
             return Ok(Outcome::unchanged(wanted.set_by_name(at.dir, name, &node.kind)));
         }
-        return Ok(Outcome::unchanged(Vec::new()));
+        return Ok(Outcome::unchanged(wanted.lacks(&stat)));
     }
     let mut not_set = Vec::new();
     let put = put(at, name, |temporary| {
@@ -353,14 +354,15 @@ fn standing(dir: &OwnedFd, name: &OsStr, node: &Node, kind: FileType, number: u6
         NodeKind::Device { .. } => stat.st_rdev == number,
         _ => true,
     };
-    (FileType::from_raw_mode(stat.st_mode) == kind && same).then_some(stat)
+    // One with names that the point doesn't give it would be changed under them too.
+    (FileType::from_raw_mode(stat.st_mode) == kind && same && keeps_its_names(node, &stat)).then_some(stat)
 }
 
 /// Sets what may differ on a file whose content is right. Returns what could not be set.
 pub(super) fn refresh(dir: &OwnedFd, node: &Node, stat: &Stat, wanted: &Wanted<'_>) -> Vec<String> {
     let name = OsStr::from_bytes(&node.name);
     if wanted.is_on(dir, name, stat, &node.kind) {
-        return Vec::new();
+        return wanted.lacks(stat);
     }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let open = || rustix::fs::openat(dir, name, flags, Mode::empty());
@@ -429,7 +431,7 @@ pub(super) fn is_zero(plain: &[u8]) -> bool {
     plain.len() >= BLOCK && plain.chunks(BLOCK).all(|block| ZEROS.get(..block.len()) == Some(block))
 }
 
-fn write_with_holes(file: &File, plain: &[u8], at: u64) -> io::Result<()> {
+pub(super) fn write_with_holes(file: &File, plain: &[u8], at: u64) -> io::Result<()> {
     // Cut where the file system's blocks are, not where the piece begins.
     let first = (BLOCK - (at % BLOCK as u64) as usize).min(plain.len());
     let (head, rest) = plain.split_at_checked(first).unwrap_or((plain, &[]));
@@ -486,7 +488,7 @@ pub(super) fn is_damaged_name(name: &OsStr) -> bool {
 }
 
 /// Returns a name that nobody else uses; it says whose it is.
-fn temporary_name() -> OsString {
+pub(super) fn temporary_name() -> OsString {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     static PREFIX: OnceLock<String> = OnceLock::new();
@@ -550,11 +552,11 @@ fn is_the_same(a: &Stat, b: &Stat) -> bool {
 }
 
 /// Returns whether a file that stands there is to be taken for the one in the point: same size and time.
-pub(super) fn looks_the_same(node: &Node, stat: &Stat) -> bool {
+pub(super) fn looks_the_same(node: &Node, stat: &Stat, dir: &OwnedFd, clock: &Clock) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
         && u64::try_from(stat.st_size) == Ok(node.size())
-        && (stat.st_mtime, stat.st_mtime_nsec) == (node.meta.mtime.seconds, u64::from(node.meta.mtime.nanos))
         && keeps_its_names(node, stat)
+        && clock.is_at(dir, stat, node.meta.mtime)
 }
 
 /// Returns whether the inode that stands there has no other names that the point doesn't give it: they would be changed too.

@@ -7,8 +7,11 @@
 //! following no link.
 
 use super::attributes::{Before, Wanted, chmod, xattr_names};
+use super::clock::Clock;
 use super::links::Links;
 use super::report::{Outcome, RestoreReport};
+use super::through::{follow, is_above, obstacle, open_through};
+use super::walk::relative;
 use super::{RestoreOptions, file};
 use crate::mutex::lock;
 use crate::{Error, Node, Progress, Result};
@@ -30,6 +33,10 @@ pub(super) struct Target<'a> {
     pub(super) options: &'a RestoreOptions,
     pub(super) progress: &'a Progress,
     pub(super) links: Links<'a>,
+    pub(super) clock: Clock,
+    /// What was captured, below the target.
+    roots: Vec<PathBuf>,
+    root: OnceLock<Arc<OwnedFd>>,
     /// What new files of this process have.
     pub(super) me: Me,
     report: Mutex<RestoreReport>,
@@ -77,6 +84,8 @@ struct Made {
     inherits: bool,
     /// Its own attributes are to be set in the end.
     dress: bool,
+    /// It was reached through a link that stands in its place.
+    through: bool,
     /// Names of damaged files that an earlier restore left here.
     damaged: HashSet<OsString>,
 }
@@ -97,6 +106,9 @@ impl<'a> Target<'a> {
             options,
             progress,
             links: Links::default(),
+            clock: Clock::default(),
+            roots: relative(&options.roots),
+            root: OnceLock::new(),
             me: Me::now(),
             report: Mutex::default(),
             open: Mutex::default(),
@@ -110,12 +122,14 @@ impl<'a> Target<'a> {
         let place = || format!("restore to {}", self.options.target.display());
         let stat = rustix::fs::fstat(&*handle).map_err(|error| Error::io(place(), error.into()))?;
         self.note_device(&handle, &stat);
+        let _ = self.root.set(Arc::clone(&handle));
         let made = Made {
             damaged: file::tidy(&handle),
             inherits: self.me.differs(&stat) || inherits(&handle, &stat),
             handle: Some(handle),
             before: Some(stat),
             dress: false,
+            through: false,
         };
         Ok(Arc::new(Folder {
             target: Arc::clone(self),
@@ -129,6 +143,16 @@ impl<'a> Target<'a> {
 
     pub(super) fn report(&self) -> MutexGuard<'_, RestoreReport> {
         lock(&self.report)
+    }
+
+    /// Opens a folder of the target by its path.
+    pub(super) fn open(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        open_through(self.root.get().ok_or(Errno::BADF)?, path, &self.roots)
+    }
+
+    /// Opens the folder that a link above what was captured leads to.
+    fn follow(&self, path: &Path) -> Result<OwnedFd, String> {
+        follow(self.root.get().ok_or("it has no target")?, path)
     }
 
     /// Waits until everything is on the disk. The kernel tells of an error once, and it is told from then on.
@@ -268,7 +292,7 @@ impl<'a> Folder<'a> {
                 State::Impossible(why) => return Err(why.clone()),
                 State::Made(made) => {
                     if made.handle.is_none() {
-                        made.handle = Some(Arc::new(self.open_again(parent)?));
+                        made.handle = Some(Arc::new(self.open_again(parent, made.through)?));
                     }
                     return made.entered().ok_or_else(|| "it has no handle".into());
                 }
@@ -303,9 +327,13 @@ impl<'a> Folder<'a> {
     fn make(&self, parent: &Entered) -> Result<Made, String> {
         let node = self.node.as_ref().ok_or("it has no name")?;
         let name = OsStr::from_bytes(&node.name);
+        if self.above
+            && let Some(what) = obstacle(&parent.handle, name)
+        {
+            return self.walk_through(what);
+        }
         // One above is others' way to what they have beside, and is not closed to them for as long as this takes.
-        let open_to =
-            if self.above { Wanted::new(node, self.target.options).passable() } else { Mode::empty() };
+        let open_to = if self.above { Wanted::new(node, &self.target).passable() } else { Mode::empty() };
         let made = make(&parent.handle, name, self.target.me.uid, open_to)
             .map_err(|error| io::Error::from(error).to_string())?;
         let (handle, before) = made;
@@ -314,10 +342,10 @@ impl<'a> Folder<'a> {
             let stat = rustix::fs::fstat(&handle).map_err(|error| io::Error::from(error).to_string())?;
             let inherits = self.target.me.differs(&stat) || (!parent.plain && inherits(&handle, &stat));
             let (handle, damaged) = (Some(Arc::new(handle)), HashSet::new());
-            return Ok(Made { handle, before: None, inherits, dress: true, damaged });
+            return Ok(Made { handle, before: None, inherits, dress: true, through: false, damaged });
         };
         self.target.note_device(&handle, &stat);
-        let wanted = Wanted::new(node, self.target.options);
+        let wanted = Wanted::new(node, &self.target);
         // One above that looks as in the point was made by this restore, or by its first part.
         let dress = !self.above || wanted.is_on(&parent.handle, name, &stat, &node.kind);
         Ok(Made {
@@ -326,10 +354,40 @@ impl<'a> Folder<'a> {
             handle: Some(Arc::new(handle)),
             before: Some(stat),
             dress,
+            through: false,
         })
     }
 
-    fn open_again(&self, parent: &Entered) -> Result<OwnedFd, String> {
+    /// Goes on behind what stands in the place of a folder above what is restored, if that leads to one. It stays as it is in any case.
+    fn walk_through(&self, what: &str) -> Result<Made, String> {
+        let path = self.path();
+        let stays =
+            |why: &str| format!("the {what} in its place stays, and nothing is restored below it: {why}");
+        if what != "link" {
+            return Err(stays("it is no part of what was asked for"));
+        }
+        if !is_above(&self.target.roots, &path) {
+            return Err(stays(
+                "where it leads was not captured; move it away, or restore what it stands for itself",
+            ));
+        }
+        let handle = self.target.follow(&path).map_err(|why| stays(&format!("{why}; move it away")))?;
+        let stat = rustix::fs::fstat(&handle).map_err(|error| io::Error::from(error).to_string())?;
+        self.target.note_device(&handle, &stat);
+        Ok(Made {
+            damaged: file::tidy(&handle),
+            inherits: self.target.me.differs(&stat) || inherits(&handle, &stat),
+            handle: Some(Arc::new(handle)),
+            before: Some(stat),
+            dress: false,
+            through: true,
+        })
+    }
+
+    fn open_again(&self, parent: &Entered, through: bool) -> Result<OwnedFd, String> {
+        if through {
+            return self.target.follow(&self.path());
+        }
         let node = self.node.as_ref().ok_or("it has no name")?;
         let opened = open(&parent.handle, OsStr::from_bytes(&node.name));
         opened.map_err(|error| format!("its folder can't be opened again: {}", io::Error::from(error)))
@@ -343,7 +401,10 @@ impl<'a> Folder<'a> {
             Some(handle) => Ok(handle),
             None => {
                 let parent = self.parent.as_ref().ok_or_else(|| "it has no parent".to_owned());
-                parent.and_then(Folder::enter).and_then(|parent| self.open_again(&parent)).map(Arc::new)
+                parent
+                    .and_then(Folder::enter)
+                    .and_then(|parent| self.open_again(&parent, made.through))
+                    .map(Arc::new)
             }
         };
         let outcome = match handle {
@@ -357,7 +418,7 @@ impl<'a> Folder<'a> {
                     // Its mode is always set: it was made for us alone.
                     None => Before::New { uid, gid, mode: u32::MAX },
                 };
-                let not_set = Wanted::new(node, self.target.options).set(handle.as_fd(), before);
+                let not_set = Wanted::new(node, &self.target).set(handle.as_fd(), before);
                 Outcome { not_set, ..Outcome::default() }
             }
             Ok(handle) => {
@@ -408,7 +469,7 @@ fn inherits(folder: &OwnedFd, stat: &Stat) -> bool {
 }
 
 /// Opens a directory below another; follows no link.
-fn open(dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open(dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match rustix::fs::openat(dir, name, OFlags::RDONLY | flags, Mode::empty()) {
         // One that may be passed and not be listed: a folder of homes, say.

@@ -1,19 +1,28 @@
 //! Hard links: the first name of an inode is written, the others are linked to it as soon as it stands.
+//!
+//! Where a file system makes no more links to it, or none at all, a name becomes a file of its own, to which the next ones are linked; that is told.
 
+use super::attributes::{Before, Wanted};
 use super::file::{self, Place};
-use super::folder::{Folder, open_below};
+use super::folder::{Entered, Folder, Target};
 use super::report::Outcome;
 use crate::mutex::lock;
-use crate::{BlobId, Node, NodeKind};
-use rustix::fs::{AtFlags, FileType};
+use crate::{BlobId, DeviceKind, Node, NodeKind};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+
+/// How much of a file is copied at a time where it can't be linked.
+const COPIED_AT_ONCE: usize = 1 << 20;
 
 /// An inode of the machine that was captured: its file system and its number.
 pub(super) type Inode = (u64, u64);
@@ -27,6 +36,8 @@ struct Group<'a> {
     missing: u64,
     /// The hash of what its content is made of.
     content: BlobId,
+    /// What all of its names are, without the content.
+    node: Arc<Node>,
     state: State<'a>,
 }
 
@@ -43,10 +54,16 @@ pub(super) struct Name<'a> {
     pub(super) name: OsString,
 }
 
+/// Where a name stands: its folder and itself.
+#[derive(Clone, PartialEq, Eq)]
+struct Stands(PathBuf, OsString);
+
 /// The name that stands.
 pub(super) struct First {
-    folder: PathBuf,
-    name: OsString,
+    at: Stands,
+    node: Arc<Node>,
+    /// A file of its own that took the place of another name, since that could not be linked: others are linked to it.
+    copy: Mutex<Option<Stands>>,
     /// Parts of it are in no vault: then its other names are damaged as well.
     missing: Vec<Range<u64>>,
 }
@@ -66,14 +83,29 @@ pub(super) enum Met {
 }
 
 fn content(node: &Node) -> BlobId {
-    let NodeKind::File { content, .. } = &node.kind else { return BlobId::of(b"") };
-    BlobId::of(&content.iter().flat_map(|id| id.0).collect::<Vec<u8>>())
+    match &node.kind {
+        NodeKind::File { content, .. } => {
+            BlobId::of(&content.iter().flat_map(|id| id.0).collect::<Vec<u8>>())
+        }
+        NodeKind::Symlink { target } => BlobId::of(target),
+        NodeKind::Device { number, .. } => BlobId::of(&number.to_be_bytes()),
+        NodeKind::Dir { .. } | NodeKind::Fifo | NodeKind::Socket => BlobId::of(b""),
+    }
 }
 
-/// Returns the inode of a file that has several names.
+fn without_content(node: &Node) -> Arc<Node> {
+    let mut node = node.clone();
+    if let NodeKind::File { content, .. } = &mut node.kind {
+        *content = Vec::new();
+    }
+    Arc::new(node)
+}
+
+/// Returns the inode of an entry that has several names: not of a folder, nor of a socket, which nobody makes.
 pub(super) fn inode(node: &Node) -> Option<Inode> {
     let linked = node.meta.links > 1 && node.meta.inode != 0;
-    (linked && matches!(node.kind, NodeKind::File { .. })).then_some((node.meta.device, node.meta.inode))
+    (linked && !matches!(node.kind, NodeKind::Dir { .. } | NodeKind::Socket))
+        .then_some((node.meta.device, node.meta.inode))
 }
 
 impl<'a> Links<'a> {
@@ -83,11 +115,12 @@ impl<'a> Links<'a> {
         let mut groups = lock(&self.0);
         let Some(group) = groups.get_mut(&inode) else {
             let state = State::Waiting(Vec::new());
-            groups.insert(inode, Group { missing: node.meta.links.saturating_sub(1), content, state });
+            let missing = node.meta.links.saturating_sub(1);
+            groups.insert(inode, Group { missing, content, node: without_content(node), state });
             return Met::First;
         };
         // A number may be given to another file while the capture runs, and not every snapshot says on which file system it was.
-        if group.content != content {
+        if group.content != content || kind(&group.node) != kind(node) {
             return Met::Another;
         }
         group.missing = group.missing.saturating_sub(1);
@@ -113,6 +146,7 @@ impl<'a> Links<'a> {
         let group = groups.entry(inode).or_insert_with(|| Group {
             missing: node.meta.links,
             content,
+            node: without_content(node),
             state: State::Waiting(Vec::new()),
         });
         if group.content != content {
@@ -136,10 +170,13 @@ impl<'a> Links<'a> {
             (None, Some((damaged, missing))) => Ok((damaged.clone(), missing.clone())),
             (None, None) => Ok((name.to_owned(), Vec::new())),
         };
-        let result = result.map(|(name, missing)| Arc::new(First { folder: folder.path(), name, missing }));
-        let waiting = {
+        let (result, waiting) = {
             let mut groups = lock(&self.0);
             let Some(group) = groups.get_mut(&inode) else { return };
+            let result = result.map(|(name, missing)| {
+                let at = Stands(folder.path(), name);
+                Arc::new(First { at, node: Arc::clone(&group.node), copy: Mutex::default(), missing })
+            });
             let state = match &result {
                 Ok(first) => State::Stands(Arc::clone(first)),
                 Err(why) => State::Failed(why.clone()),
@@ -149,19 +186,15 @@ impl<'a> Links<'a> {
                 groups.remove(&inode);
             }
             match before {
-                State::Waiting(names) => names,
-                State::Stands(_) | State::Failed(_) => Vec::new(),
+                State::Waiting(names) => (result, names),
+                State::Stands(_) | State::Failed(_) => (result, Vec::new()),
             }
         };
         for waiting in waiting {
-            let outcome = match &result {
-                Ok(first) => match folder.enter() {
-                    Ok(entered) => link(&entered.handle, first, &waiting),
-                    Err(why) => Outcome::skipped(why),
-                },
-                Err(why) => Outcome::skipped(why.clone()),
-            };
-            waiting.note(outcome);
+            match &result {
+                Ok(first) => waiting.link_to(first),
+                Err(why) => waiting.note(Outcome::skipped(why.clone())),
+            }
         }
     }
 
@@ -173,22 +206,32 @@ impl<'a> Links<'a> {
     }
 }
 
-/// Returns a file that stands below `root`, for other names to be linked to.
-pub(super) fn standing(root: &OwnedFd, folder: PathBuf, name: &OsStr) -> Option<Arc<First>> {
-    let dir = open_below(root, &folder).ok()?;
+/// Returns what stands in a folder of the target, for other names to be linked to.
+pub(super) fn standing(target: &Target<'_>, folder: PathBuf, node: &Node) -> Option<Arc<First>> {
+    let name = OsStr::from_bytes(&node.name);
+    let dir = target.open(&folder).ok()?;
     let stat = rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
-    let first = First { folder, name: name.to_owned(), missing: Vec::new() };
-    (FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile).then(|| Arc::new(first))
+    let at = Stands(folder, name.to_owned());
+    let first = First { at, node: without_content(node), copy: Mutex::default(), missing: Vec::new() };
+    (FileType::from_raw_mode(stat.st_mode) == kind(node)).then(|| Arc::new(first))
+}
+
+fn kind(node: &Node) -> FileType {
+    match &node.kind {
+        NodeKind::File { .. } => FileType::RegularFile,
+        NodeKind::Dir { .. } => FileType::Directory,
+        NodeKind::Symlink { .. } => FileType::Symlink,
+        NodeKind::Fifo => FileType::Fifo,
+        NodeKind::Socket => FileType::Socket,
+        NodeKind::Device { kind: DeviceKind::Block, .. } => FileType::BlockDevice,
+        NodeKind::Device { kind: DeviceKind::Character, .. } => FileType::CharacterDevice,
+    }
 }
 
 impl Name<'_> {
-    /// Links this name to the one that stands, by its path below `root`.
-    pub(super) fn link_to(&self, first: &First, root: &OwnedFd) {
-        let outcome = match open_below(root, &first.folder) {
-            Ok(folder) => link(&folder, first, self),
-            Err(error) => Outcome::skipped(io::Error::from(error).to_string()),
-        };
-        self.note(outcome);
+    /// Links this name to the one that stands.
+    pub(super) fn link_to(&self, first: &First) {
+        self.note(link(first, self));
     }
 
     pub(super) fn note(&self, outcome: Outcome) {
@@ -198,23 +241,120 @@ impl Name<'_> {
     }
 }
 
-fn link(first_folder: &OwnedFd, first: &First, name: &Name<'_>) -> Outcome {
+fn link(first: &First, name: &Name<'_>) -> Outcome {
     let entered = match name.folder.enter() {
         Ok(entered) => entered,
         Err(why) => return Outcome::skipped(why),
     };
     let at = Place { dir: &entered.handle, standing: entered.standing };
     let own = if first.missing.is_empty() { name.name.clone() } else { file::damaged_name(&name.name) };
-    if entered.standing && is_same(first_folder, &first.name, at.dir, &own) {
-        return Outcome::unchanged(Vec::new());
+    let whole = |outcome: Outcome| match first.missing.is_empty() {
+        true => outcome,
+        false => Outcome {
+            restored: false,
+            unchanged: false,
+            damaged: Some((own.clone(), first.missing.clone())),
+            ..outcome
+        },
+    };
+    let mut refused = None;
+    let mut tried = None;
+    loop {
+        let copy = lock(&first.copy).clone();
+        for stands in std::iter::once(&first.at).filter(|_| tried.is_none()).chain(&copy) {
+            let dir = match name.folder.target().open(&stands.0) {
+                Ok(dir) => dir,
+                Err(error) => return Outcome::skipped(io::Error::from(error).to_string()),
+            };
+            if entered.standing && is_same(&dir, &stands.1, at.dir, &own) {
+                let note = (stands != &first.at).then(|| of_its_own(refused.as_ref()));
+                return whole(Outcome::unchanged(note.into_iter().collect()));
+            }
+            let linked = file::put(at, &own, |temporary| {
+                rustix::fs::linkat(&dir, &stands.1, at.dir, temporary, AtFlags::empty())
+            });
+            match linked {
+                Ok(()) => {
+                    let note = (stands != &first.at).then(|| of_its_own(refused.as_ref()));
+                    let not_set = note.into_iter().collect();
+                    return whole(Outcome { restored: true, not_set, ..Outcome::default() });
+                }
+                Err(error) => _ = refused.get_or_insert(error),
+            }
+        }
+        let mut held = lock(&first.copy);
+        // Somebody else has made one meanwhile.
+        if *held != copy && tried != Some(held.clone()) {
+            tried = Some(held.clone());
+            continue;
+        }
+        let mut outcome = copied(first, name, &entered, &own);
+        if outcome.skipped.is_none() {
+            *held = Some(Stands(name.folder.path(), own.clone()));
+            outcome.not_set.insert(0, of_its_own(refused.as_ref()));
+        }
+        return whole(outcome);
     }
-    let linked = file::put(at, &own, |temporary| {
-        rustix::fs::linkat(first_folder, &first.name, at.dir, temporary, AtFlags::empty())
+}
+
+fn of_its_own(refused: Option<&io::Error>) -> String {
+    match refused {
+        Some(error) => format!("it is no hard link but a file of its own: {error}"),
+        None => "it is no hard link but a file of its own".into(),
+    }
+}
+
+/// Makes a name a file of its own, with the content of the one that it can't be linked to; one that is right is left as it is.
+fn copied(first: &First, name: &Name<'_>, entered: &Entered, own: &OsStr) -> Outcome {
+    let mut node = (*first.node).clone();
+    node.name = own.as_bytes().to_vec();
+    let target = name.folder.target();
+    let NodeKind::File { size, sparse, .. } = node.kind else { return file::make(&name.folder, &node) };
+    let at = Place { dir: &entered.handle, standing: entered.standing };
+    let source = || -> io::Result<File> {
+        let dir = target.open(&first.at.0)?;
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        Ok(File::from(rustix::fs::openat(&dir, &first.at.1, flags, Mode::empty())?))
+    };
+    let wanted = Wanted::new(&node, target);
+    if entered.standing
+        && !target.options.verify
+        && first.missing.is_empty()
+        && let Ok(stat) = rustix::fs::statat(at.dir, own, AtFlags::SYMLINK_NOFOLLOW)
+        && file::looks_the_same(&node, &stat, at.dir, &target.clock)
+    {
+        return Outcome::unchanged(file::refresh(at.dir, &node, &stat, &wanted));
+    }
+    let mut not_set = Vec::new();
+    let put = source().and_then(|source| {
+        file::put(at, own, |temporary| {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let copy = File::from(rustix::fs::openat(at.dir, temporary, flags, Mode::RUSR | Mode::WUSR)?);
+            copy_content(&source, &copy, sparse)
+                .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+            let stat = rustix::fs::fstat(&copy)?;
+            not_set = wanted.set(copy.as_fd(), Before::Standing(&stat));
+            Ok(())
+        })
     });
-    match linked {
-        Ok(()) if first.missing.is_empty() => Outcome { restored: true, ..Outcome::default() },
-        Ok(()) => Outcome { damaged: Some((own, first.missing.clone())), ..Outcome::default() },
+    match put {
+        Ok(()) => Outcome { restored: true, bytes: size, not_set, ..Outcome::default() },
         Err(error) => Outcome::skipped(error.to_string()),
+    }
+}
+
+fn copy_content(from: &File, to: &File, sparse: bool) -> io::Result<()> {
+    let mut buffer = vec![0; COPIED_AT_ONCE];
+    let mut at = 0;
+    loop {
+        let read = from.read_at(&mut buffer, at)?;
+        let bytes = buffer.get(..read).unwrap_or_default();
+        match (bytes.is_empty(), sparse) {
+            (true, _) => return to.set_len(at),
+            (false, true) => file::write_with_holes(to, bytes, at)?,
+            (false, false) => to.write_all_at(bytes, at)?,
+        }
+        at += read as u64;
     }
 }
 

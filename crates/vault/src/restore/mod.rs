@@ -11,7 +11,10 @@
 //! file is written as `NAME.releve-damaged`. Nothing here stops at the first error.
 //!
 //! Names from a vault are hostile until looked at. Every step down goes through a directory handle and follows no link,
-//! so a link that someone plants in the target is an obstacle, and never a way out.
+//! so a link that someone plants in the target is an obstacle, and never a way out. Only above what was captured a link that leads to a folder
+//! is walked through (`through.rs`): what lies there belongs to the machine.
+//!
+//! What the target can't do (links beyond its limit, times before its first) is done in a lesser way, and told.
 //!
 //! Memory: stretches on their way ([`RestoreOptions::memory`]), the trees read around the one in hand, one batch of names, and the
 //! entries of one directory at a time; the vaults' indexes come on top.
@@ -21,19 +24,24 @@
 
 mod attributes;
 mod batch;
+mod clock;
 mod examine;
 mod extras;
 mod file;
 mod folder;
+mod folding;
 mod links;
 mod mark;
+mod replaced;
 mod report;
 #[cfg(test)]
 mod tests;
+mod through;
 mod walk;
 mod work;
 
 pub use extras::{Extras, extras};
+pub use replaced::replaced;
 pub use report::{Damaged, RestoreReport, Trouble};
 
 use crate::set::VaultSet;

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 /// How many of each kind of trouble a report names; all are counted.
 const NAMED_MAX: usize = 1000;
+/// How many attributes of one entry are named, and how many reasons are counted.
+const ATTRIBUTES_MAX: usize = 3;
+const REASONS_MAX: usize = 100;
 
 /// What a restore did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct RestoreReport {
     pub skipped_count: u64,
     /// See `damaged_count`.
     pub not_set_count: u64,
+    /// How often each reason is among the attributes that could not be set, named or not; of the first hundred reasons.
+    pub not_set_reasons: BTreeMap<String, u64>,
     /// For each vault, by address, the first thing that was wrong with it: it wants a repair.
     pub vault_faults: BTreeMap<String, String>,
     /// Something of what was asked for ([`only`](super::RestoreOptions::only)) is in the point.
@@ -75,6 +80,9 @@ impl RestoreReport {
         self.damaged_count += other.damaged_count;
         self.skipped_count += other.skipped_count;
         self.not_set_count += other.not_set_count;
+        for (why, count) in other.not_set_reasons {
+            self.count_reason(why, count);
+        }
         self.damaged.extend(other.damaged);
         self.skipped.extend(other.skipped);
         self.not_set.extend(other.not_set);
@@ -102,9 +110,22 @@ impl RestoreReport {
         }
         if !outcome.not_set.is_empty() {
             self.not_set_count += 1;
-            if self.not_set.len() < NAMED_MAX {
-                self.not_set.push(Trouble { path: path(), why: outcome.not_set.join("; ") });
+            let mut all = outcome.not_set;
+            if all.len() > ATTRIBUTES_MAX + 1 {
+                let more = all.split_off(ATTRIBUTES_MAX).len();
+                all.push(format!("and {more} more of it"));
             }
+            let why = all.join("; ");
+            if self.not_set.len() < NAMED_MAX {
+                self.not_set.push(Trouble { path: path(), why: why.clone() });
+            }
+            self.count_reason(why, 1);
+        }
+    }
+
+    fn count_reason(&mut self, why: String, count: u64) {
+        if self.not_set_reasons.len() < REASONS_MAX || self.not_set_reasons.contains_key(&why) {
+            *self.not_set_reasons.entry(why).or_default() += count;
         }
     }
 

@@ -5,6 +5,7 @@ use super::batch::Batch;
 use super::examine::{Item, Look, look};
 use super::file::{FileJob, Pieces, is_damaged_name};
 use super::folder::{Folder, Target};
+use super::folding::Folding;
 use super::links::{self, Inode, Met, Name};
 use super::work::{Limits, Task, Work};
 use super::{IsFirst, Part};
@@ -115,6 +116,7 @@ impl<'s, 'a> Walk<'s, 'a> {
         let path = folder.path();
         let filtered = !self.only.is_empty() || !matches!(self.target.options.part, Part::All);
         let mut seen = HashSet::new();
+        let mut folding = Folding::of(&nodes, folder);
         let first_child = stack.len();
         let own = nodes.iter().flatten().map(|node| OsStr::from_bytes(&node.name));
         folder.has_names(own.filter(|name| is_damaged_name(name)).map(OsStr::to_owned).collect());
@@ -133,6 +135,13 @@ impl<'s, 'a> Walk<'s, 'a> {
             if !seen.insert(node.name.clone()) {
                 let child = path.join(OsStr::from_bytes(&node.name));
                 self.target.report().skip(&child, "a second entry of this name is not restored");
+                continue;
+            }
+            if let Some(other) = folding.as_mut().and_then(|folding| folding.taken(&node)) {
+                let why = format!(
+                    "it is not restored: this folder takes its name for that of {other}; restore it elsewhere"
+                );
+                self.target.report().skip(&path.join(OsStr::from_bytes(&node.name)), why);
                 continue;
             }
             let mut first = first;
@@ -184,12 +193,7 @@ impl<'s, 'a> Walk<'s, 'a> {
                 Met::Another => inode = None,
                 Met::Later => return,
                 Met::Failed(why) => return name().note(super::report::Outcome::skipped(why)),
-                Met::Now(first) => {
-                    if let Ok(entered) = self.root.enter() {
-                        name().link_to(&first, &entered.handle);
-                    }
-                    return;
-                }
+                Met::Now(first) => return name().link_to(&first),
             }
         }
         self.item(Item { folder: Arc::clone(folder), node, inode });
@@ -198,15 +202,12 @@ impl<'s, 'a> Walk<'s, 'a> {
     /// A file of the first part: if it has other names, they become links to what stands there.
     fn came_first(&mut self, folder: &Arc<Folder<'a>>, node: &Node) {
         let Some(number) = links::inode(node) else { return };
-        let Ok(root) = self.root.enter() else { return };
-        let Some(first) = links::standing(&root.handle, folder.path(), OsStr::from_bytes(&node.name)) else {
-            return;
-        };
+        let Some(first) = links::standing(&self.target, folder.path(), node) else { return };
         let Some(waiting) = self.target.links.stands(number, node, &first) else { return };
         let held = self.held.remove(&number);
         let held = held
             .map(|item| Name { name: OsStr::from_bytes(&item.node.name).to_owned(), folder: item.folder });
-        held.into_iter().chain(waiting).for_each(|name| name.link_to(&first, &root.handle));
+        held.into_iter().chain(waiting).for_each(|name| name.link_to(&first));
     }
 
     fn item(&mut self, item: Item<'a>) {
@@ -216,7 +217,13 @@ impl<'s, 'a> Walk<'s, 'a> {
         let looked = match item.folder.enter() {
             Ok(entered) => {
                 let options = self.target.options;
-                look(&entered, &item.node, &Wanted::new(&item.node, options), options.verify)
+                look(
+                    &entered,
+                    &item.node,
+                    &Wanted::new(&item.node, &self.target),
+                    options.verify,
+                    &self.target.clock,
+                )
             }
             Err(why) => return item.tell(super::report::Outcome::skipped(why)),
         };

@@ -112,7 +112,8 @@ fn an_attribute_that_cannot_be_read_costs_no_content_and_is_told_until_it_can() 
     }
     let root = back_up(&vault, &input).tree;
     let out = folder.path().join("out");
-    let report = restore(&[Arc::clone(&vault)], root, &RestoreOptions::new(&out), &Progress::default()).unwrap();
+    let report =
+        restore(&[Arc::clone(&vault)], root, &RestoreOptions::new(&out), &Progress::default()).unwrap();
     assert_eq!((report.skipped_count, report.not_set_count), (0, 1), "{report:?}");
     assert_eq!(std::fs::read(out.join("folder/file")).unwrap(), b"12345");
     input.refuses.store(false, Ordering::Relaxed);

@@ -3,7 +3,9 @@
 mod damage;
 mod faults;
 mod holes;
+mod lesser;
 mod standing;
+mod through;
 
 use source::{Files, Source};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,58 @@
+//! What a recovery takes away that stands in the place of something else, or leaves there: said before anybody agrees to it.
+
+use crate::Result;
+use crate::sources::source_of;
+use crate::survey::Survey;
+use crate::vaults::{Opened, Secrets};
+use plan::{Plan, Runbook};
+use source::Landing;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vault::restore::{RestoreOptions, replaced};
+use vault::{Progress, Repository};
+
+/// How many are named of each system; nobody reads more.
+const NAMED_MAX: usize = 20;
+
+/// Adds to the warnings of a runbook what of the target goes, as it is of another kind than what the point has there, and what stays in the way.
+pub fn warn_of_what_goes(
+    book: &mut Runbook,
+    plan: &Plan,
+    secrets: &dyn Secrets,
+    vaults: &[Opened],
+    survey: &Survey,
+) -> Result<()> {
+    let repositories: Vec<Arc<Repository>> =
+        vaults.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();
+    let to = book.to.clone();
+    let mut warnings = Vec::new();
+    for entry in &book.systems {
+        let Some(system) = plan.systems.get(&entry.system) else { continue };
+        let Some(point) = survey.point(&entry.choice.point.id) else { continue };
+        let Landing::Final(target) = source_of(plan, system, secrets)?.landing(to.as_deref().map(Path::new))
+        else {
+            continue;
+        };
+        let options = RestoreOptions {
+            roots: point.point.snapshot.paths.iter().map(PathBuf::from).collect(),
+            ..RestoreOptions::new(target.clone())
+        };
+        match replaced(&repositories, point.point.tree, &options, &Progress::default()) {
+            Ok(found) => {
+                let shown = found.iter().take(NAMED_MAX);
+                warnings.extend(
+                    shown.map(|trouble| format!("{}: {}", target.join(&trouble.path).display(), trouble.why)),
+                );
+                if found.len() > NAMED_MAX {
+                    let more = found.len() - NAMED_MAX;
+                    warnings.push(format!("{}: and {more} more that are of another kind", entry.system));
+                }
+            }
+            Err(error) => {
+                warnings.push(format!("{}: what goes could not be looked at: {error}", entry.system))
+            }
+        }
+    }
+    book.warnings.append(&mut warnings);
+    Ok(())
+}

@@ -1,0 +1,136 @@
+//! What a restore takes away that stands in its target: shown beforehand.
+
+use super::RestoreOptions;
+use super::report::Trouble;
+use super::through::{follow, is_above, open_through};
+use super::walk::{Wish, check_name, relative, wish};
+use crate::set::VaultSet;
+use crate::trees::Trees;
+use crate::{BlobId, Error, Kind, Node, NodeKind, Progress, Repository, Result};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How many are named: nobody reads more.
+const NAMED_MAX: usize = 1000;
+
+/// Finds what stands in the target where the point has something of another kind: what goes for it, and what stays, so that the point's own is
+/// not restored. A file in the place of a file is no such thing. At most a thousand are named.
+pub fn replaced(
+    vaults: &[Arc<Repository>],
+    tree: BlobId,
+    options: &RestoreOptions,
+    progress: &Progress,
+) -> Result<Vec<Trouble>> {
+    let set = VaultSet::new(vaults, options.patience);
+    let mut trees = Trees::new(&set);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let place = || format!("look at {}", options.target.display());
+    let root = match rustix::fs::open(&options.target, flags, Mode::empty()) {
+        Ok(root) => root,
+        Err(Errno::NOENT) => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io(place(), error.into())),
+    };
+    let (only, roots) = (relative(&options.only), relative(&options.roots));
+    let mut found = Vec::new();
+    let mut stack = vec![(PathBuf::new(), tree)];
+    while let Some((path, tree)) = stack.pop() {
+        if progress.is_stopped() {
+            return Err(Error::new(place(), Kind::Interrupted));
+        }
+        // What isn't there yet has nothing in the way; what can't be entered is told by the restore.
+        let Ok(dir) = open_through(&root, &path, &roots) else { continue };
+        // So is what is in no vault.
+        let Ok(nodes) = trees.read(&tree) else { continue };
+        for node in nodes.into_iter().flatten().filter(|node| check_name(&node.name).is_ok()) {
+            let child = path.join(OsStr::from_bytes(&node.name));
+            let wished = wish(&only, &child);
+            if wished == Wish::No || (wished == Wish::OnTheWay && !node.is_dir()) {
+                continue;
+            }
+            if let Some(why) = judge(&root, &dir, &node, &child, &roots, &only) {
+                found.push(Trouble { path: child, why });
+                if found.len() >= NAMED_MAX {
+                    return Ok(found);
+                }
+            } else if let NodeKind::Dir { subtree: Some(subtree) } = node.kind {
+                stack.push((child, subtree));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Returns what becomes of what stands in the place of an entry, if it is of another kind.
+fn judge(
+    root: &OwnedFd,
+    dir: &OwnedFd,
+    node: &Node,
+    path: &Path,
+    roots: &[PathBuf],
+    only: &[PathBuf],
+) -> Option<String> {
+    let name = OsStr::from_bytes(&node.name);
+    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let link = || match rustix::fs::readlinkat(dir, name, Vec::new()) {
+        Ok(target) => format!("a link to {}", String::from_utf8_lossy(target.as_bytes())),
+        Err(_) => "a link".to_owned(),
+    };
+    let standing = FileType::from_raw_mode(stat.st_mode);
+    let what = match standing {
+        FileType::Symlink => link(),
+        FileType::RegularFile => "a file".to_owned(),
+        FileType::Directory => "a folder".to_owned(),
+        FileType::Fifo => "a pipe".to_owned(),
+        FileType::Socket => "a socket".to_owned(),
+        _ => "a device".to_owned(),
+    };
+    let kind = match &node.kind {
+        NodeKind::Dir { .. } if standing == FileType::Directory => return None,
+        NodeKind::Dir { .. } if is_above(roots, path) && standing == FileType::Symlink => {
+            let why = follow(root, path).err()?;
+            return Some(format!("{what} stays, and nothing is restored below it: {why}"));
+        }
+        NodeKind::Dir { .. } if is_above(roots, path) || is_above(only, path) => {
+            return Some(format!(
+                "{what} stays, and nothing is restored below it: the point has a folder here"
+            ));
+        }
+        NodeKind::Dir { .. } => "a folder",
+        NodeKind::File { .. } if standing == FileType::RegularFile => return None,
+        NodeKind::File { .. } => "a file",
+        NodeKind::Symlink { target } if standing == FileType::Symlink => {
+            let same = rustix::fs::readlinkat(dir, name, Vec::new());
+            if same.is_ok_and(|there| there.as_bytes() == target.as_slice()) {
+                return None;
+            }
+            "another link"
+        }
+        NodeKind::Symlink { .. } => "a link",
+        NodeKind::Fifo if standing == FileType::Fifo => return None,
+        NodeKind::Fifo => "a pipe",
+        NodeKind::Device { .. } if matches!(standing, FileType::BlockDevice | FileType::CharacterDevice) => {
+            return None;
+        }
+        NodeKind::Device { .. } => "a device",
+        // None is made.
+        NodeKind::Socket => return None,
+    };
+    if standing == FileType::Directory && !is_empty(dir, name) {
+        return Some(format!("{what} that isn't empty stays: {kind} of the point is not restored here"));
+    }
+    Some(format!("{what} goes: the point has {kind} here"))
+}
+
+fn is_empty(dir: &OwnedFd, name: &OsStr) -> bool {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let opened = rustix::fs::openat(dir, name, flags, Mode::empty());
+    let entries = opened.and_then(|opened| Dir::read_from(&opened));
+    entries.is_ok_and(|entries| {
+        entries.flatten().all(|entry| matches!(entry.file_name().to_bytes(), b"." | b".."))
+    })
+}
