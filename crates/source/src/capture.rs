@@ -98,6 +98,10 @@ impl Input for Capture {
         self.input.position()
     }
 
+    fn stop(&self) {
+        self.input.stop();
+    }
+
     fn mounted(&self, before: &[String]) -> Vec<String> {
         self.input.mounted(before)
     }

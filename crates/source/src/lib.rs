@@ -45,7 +45,7 @@ pub use capture::Capture;
 pub use command::Command;
 pub use error::{Error, Kind, Result};
 pub use excerpt::{Cutting, Excerpt, Excerpts};
-pub use files::{Files, Journal, Patterns};
+pub use files::{Files, Journal, MountTables, Patterns};
 pub use mariadb::{Mariadb, MariadbCopy};
 pub use postgres::{PgDump, Postgres};
 pub use program::Program;

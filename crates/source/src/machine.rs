@@ -150,6 +150,11 @@ fn known(
     name
 }
 
+/// Locks, also after somebody panicked while he held it.
+pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Returns the absolute path inside the restore point: without its leading slash.
 pub(crate) fn inside(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)

@@ -94,6 +94,9 @@ pub trait Input: Send + Sync {
         Vec::new()
     }
 
+    /// Says that nobody waits for it any longer: what can't be hurried is to be given up. May be called often, from any thread.
+    fn stop(&self) {}
+
     /// Called once, after everything was read: what went wrong as a whole (a command that exited with an error, a hook that
     /// failed). The default says that all is well.
     fn finish(&self) -> Vec<Unread> {

@@ -1,12 +1,17 @@
 //! Files and folders, as they lie on this machine.
 
 mod content;
+mod doubt;
 mod exclude;
+mod guard;
 mod journal;
+mod listing;
+mod mountinfo;
 mod reach;
 mod roots;
 mod tree;
 
+pub use doubt::MountTables;
 pub use journal::Journal;
 pub(crate) use journal::Run;
 pub(crate) use tree::Tree;
@@ -20,6 +25,7 @@ use roots::Roots;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use vault::{Timestamp, Unread};
 
 /// Files and folders.
@@ -29,6 +35,8 @@ use vault::{Timestamp, Unread};
 /// - A path that doesn't exist makes the point incomplete. So does one that is a symbolic link, or goes through one, unless what it leads to is
 ///   captured as well: links are kept as links, and nothing is captured by following one.
 /// - A path that is named is captured even where a pattern, or the border of a file system, would leave it out.
+/// - Another user's own FUSE mount, which not even root may enter, is no part of it: left out and named. What is mounted from elsewhere and doesn't
+///   answer is given up after a while, and makes the point incomplete.
 /// - What the kernel makes up (`/proc`, `/sys`, cgroups…) is left out, unless a path names something in it.
 ///
 /// # Patterns
@@ -48,6 +56,8 @@ pub struct Files {
     before: Vec<Program>,
     after: Vec<Program>,
     journal: Option<(Journal, String)>,
+    tables: MountTables,
+    patience: Option<Duration>,
 }
 
 impl Files {
@@ -93,6 +103,20 @@ impl Files {
         self
     }
 
+    /// Where it is written down what is to be mounted where; the machine's own tables unless said otherwise.
+    #[must_use]
+    pub fn mount_tables(mut self, tables: MountTables) -> Self {
+        self.tables = tables;
+        self
+    }
+
+    /// How long what is mounted from elsewhere may take for one answer before it is given up; a minute unless said otherwise.
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
     /// Lets the journal keep account, under this name, of what changes between two captures.
     #[must_use]
     pub fn journal(mut self, journal: &Journal, name: impl Into<String>) -> Self {
@@ -124,7 +148,8 @@ impl Source for Files {
         let mut excludes = self.excludes.clone();
         excludes.resolve_folders();
         let run = self.accompany(&roots, &excludes);
-        let opened = tree::Tree::open(roots, excludes, self.one_file_system, run.clone());
+        let opened = tree::Tree::open(roots, excludes, self.one_file_system, run.clone(), self.patience);
+        let opened = opened.map(|tree| tree.with_tables(self.tables.clone()));
         let tree = match opened {
             Ok(tree) => tree,
             Err(error) => {
@@ -179,7 +204,7 @@ impl Source for Files {
 /// Opens a view of these paths, of which nothing is left out.
 pub(crate) fn open_tree(paths: &[PathBuf]) -> Result<Tree> {
     let roots = Roots::new(paths)?;
-    Tree::open(roots, Excludes::default(), false, None).map_err(|error| Error::io("open /", error))
+    Tree::open(roots, Excludes::default(), false, None, None).map_err(|error| Error::io("open /", error))
 }
 
 /// Patterns as [`Files::exclude`] takes them, for other purposes.

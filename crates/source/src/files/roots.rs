@@ -57,6 +57,21 @@ impl Roots {
         self.top.below(Path::new("/"))
     }
 
+    /// Returns the named path that is nearest above the absolute `path`, or is it.
+    pub(super) fn nearest(&self, path: &Path) -> Option<PathBuf> {
+        let (mut branch, mut here) = (&self.top, PathBuf::from("/"));
+        let mut nearest = branch.is_root.then(|| here.clone());
+        for part in names(path) {
+            let Some(child) = branch.children.get(part) else { break };
+            here.push(part);
+            branch = child;
+            if branch.is_root {
+                nearest = Some(here.clone());
+            }
+        }
+        nearest
+    }
+
     /// Returns whether the absolute `path` is a named path or lies in one.
     pub(super) fn cover(&self, path: &Path) -> bool {
         let mut branch = &self.top;

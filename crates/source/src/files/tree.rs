@@ -4,24 +4,24 @@
 //! is looked at once, by its name in the open directory. With a [`journal`](super::journal) it costs only what changed.
 
 use super::content::FileContent;
+use super::doubt::{MountTables, unmounted};
 use super::exclude::Excludes;
+use super::guard::{Guard, Guarded, PATIENCE};
 use super::journal::Run;
+use super::listing::{Listing, extend, list_whole};
+use super::mountinfo::Mounts;
 use super::reach::{Reach, stat_open};
 use super::roots::{Branch, Roots, names};
-use crate::machine::{self, Names};
-use rustix::fs::{CWD, OFlags, RawDir, StatxFlags, fstatfs, readlinkat_raw, statx};
-use rustix::io::Errno;
-use std::collections::{BTreeSet, HashMap};
-use std::ffi::{CStr, OsStr, OsString};
+use crate::machine::{self, Names, lock};
+use rustix::fs::{CWD, OFlags, fstatfs, readlinkat_raw};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
 use vault::{Content, Input, Node, NodeKind, Since, Unread};
-
-/// What the kernel fills of a directory in one call: some 500 names of usual length.
-const LISTING_BYTES: usize = 32 * 1024;
 
 /// File systems that the kernel makes up: proc, sysfs, cgroup, cgroup2, devpts, debugfs, tracefs, securityfs, pstore, bpf,
 /// configfs, mqueue, hugetlbfs, binfmt_misc, fusectl, efivarfs, nsfs, rpc_pipefs, selinuxfs, smackfs.
@@ -33,15 +33,32 @@ const MADE_UP: [u64; 20] = [
 
 /// The files below the named paths.
 pub(crate) struct Tree {
-    reach: Reach,
+    reach: Arc<Reach>,
     roots: Roots,
-    excludes: Excludes,
+    pub(super) excludes: Excludes,
     one_file_system: bool,
-    owners: Names,
+    owners: Arc<Names>,
+    pub(super) mounts: Mounts,
+    /// Something that may not answer is mounted at, above or below a named path.
+    any_distant: bool,
+    guard: Arc<Guard>,
+    tables: MountTables,
+    /// Other users' own mounts, which were met.
+    closed: Mutex<BTreeMap<PathBuf, String>>,
     /// Which file systems are made up by the kernel, by their number.
     made_up: RwLock<HashMap<u64, bool>>,
     /// What changed since the last capture, where that is known.
     journal: Option<Arc<Run>>,
+}
+
+/// How what lies at a path is looked at.
+pub(super) enum Stand {
+    /// Like anything else.
+    Plain,
+    /// It lies on the mount at this place, which may not answer.
+    Distant(PathBuf),
+    /// It lies on a mount that is left out: not at all.
+    LeftOut,
 }
 
 /// Where in the tree of named paths a directory is.
@@ -59,23 +76,107 @@ impl Tree {
         excludes: Excludes,
         one_file_system: bool,
         journal: Option<Arc<Run>>,
+        patience: Option<Duration>,
     ) -> io::Result<Self> {
-        let reach = Reach::new()?;
-        for (path, branch) in root_branches(roots.top(), PathBuf::new()) {
-            // One that isn't there is reported when its directory is listed.
-            if let Ok(stat) = reach.stat(&path) {
-                let _ = branch.device.set(machine::device_of(&stat));
-            }
-        }
-        Ok(Self {
-            reach,
+        let mounts = Mounts::read()?;
+        let any_distant = mounts.any_distant(&roots.paths());
+        let tree = Self {
+            reach: Arc::new(Reach::new()?),
             roots,
             excludes,
             one_file_system,
-            owners: Names::default(),
+            owners: Arc::default(),
+            mounts,
+            any_distant,
+            guard: Guard::new(patience.unwrap_or(PATIENCE)),
+            tables: MountTables::default(),
+            closed: Mutex::default(),
             made_up: RwLock::default(),
             journal,
-        })
+        };
+        for (path, branch) in root_branches(tree.roots.top(), PathBuf::new()) {
+            // One that isn't there is reported when its directory is listed.
+            if let Ok(node) = tree.look(&path) {
+                let _ = branch.device.set(node.meta.device);
+            }
+        }
+        Ok(tree)
+    }
+
+    pub(super) fn with_tables(mut self, tables: MountTables) -> Self {
+        self.tables = tables;
+        self
+    }
+
+    /// Returns how what lies at `path` (relative to the root) is looked at. Nothing is touched to find out.
+    pub(super) fn stand(&self, path: &Path) -> Stand {
+        if !self.any_distant {
+            return Stand::Plain;
+        }
+        let path = Path::new("/").join(path);
+        let Some(mount) = self.mounts.under(&path).filter(|mount| mount.is_distant()) else {
+            return Stand::Plain;
+        };
+        let Some(root) = self.roots.nearest(&path).filter(|root| !root.starts_with(&mount.place)) else {
+            return Stand::Distant(mount.place.clone());
+        };
+        if let Some(owner) = mount.closed_by(rustix::process::geteuid().as_raw()) {
+            let why = format!(
+                "only user {owner} may look into what is mounted here ({}): it is taken for no part of the system",
+                mount.kind
+            );
+            lock(&self.closed).insert(mount.place.clone(), why);
+            return Stand::LeftOut;
+        }
+        let roots = root_branches(self.roots.top(), PathBuf::from("/"));
+        let device = roots.iter().find(|(path, _)| *path == root).and_then(|(_, branch)| branch.device.get());
+        match self.one_file_system && device != Some(&mount.device) {
+            true => Stand::LeftOut,
+            false => Stand::Distant(mount.place.clone()),
+        }
+    }
+
+    /// Returns the named paths that lie on a file system of their own, or on the machine's first one.
+    fn roots_mounted(&self, own: bool) -> Vec<PathBuf> {
+        let first = self.mounts.at(Path::new("/")).map(|mount| mount.device);
+        let roots = root_branches(self.roots.top(), PathBuf::from("/")).into_iter();
+        let known = roots.filter_map(|(path, branch)| Some((path, *branch.device.get()?)));
+        known.filter(|(_, device)| (Some(*device) != first) == own).map(|(path, _)| path).collect()
+    }
+
+    /// Returns whether what is mounted at `place` would be captured.
+    fn would_capture(&self, place: &Path) -> bool {
+        let Some(root) = self.roots.nearest(place) else { return false };
+        let left_out = |path: &Path| {
+            let path = path.as_os_str().as_bytes();
+            self.excludes.matches(path) || self.excludes.matches_dir(path)
+        };
+        root == place
+            || !self.one_file_system && !place.ancestors().take_while(|above| *above != root).any(left_out)
+    }
+
+    /// Lists a directory of a mount that may not answer.
+    fn list_distant(&self, dir: &Path, place: &Path, unread: &mut Vec<Unread>) -> io::Result<Vec<Node>> {
+        let spot = self.spot(dir);
+        let path = Path::new("/").join(dir);
+        let mut listing = Listing {
+            tree: self,
+            fd: None,
+            has_mounts: self.mounts.any_below(&path),
+            path: path.clone().into_os_string().into_encoded_bytes(),
+            branch: spot.branch,
+            nodes: Vec::new(),
+            unread,
+        };
+        if spot.inside.is_none() {
+            listing.only_named();
+            return Ok(listing.nodes);
+        }
+        let (reach, inside) = (Arc::clone(&self.reach), dir.to_owned());
+        let mounted: BTreeSet<Vec<u8>> = self.mounts.names_in(&path);
+        let listed = self.guard.ask(place, move || list_whole(&reach, &inside, &mounted))?;
+        listing.each(listed);
+        Ok(listing.nodes)
     }
 
     pub(super) fn root_paths(&self) -> Vec<PathBuf> {
@@ -107,19 +208,20 @@ impl Tree {
         spot
     }
 
-    fn is_made_up(&self, device: u64, fd: BorrowedFd<'_>) -> io::Result<bool> {
+    fn is_made_up(&self, device: u64, fd: BorrowedFd<'_>) -> bool {
         if let Some(known) = self.made_up.read().unwrap_or_else(PoisonError::into_inner).get(&device) {
-            return Ok(*known);
+            return *known;
         }
         #[expect(clippy::cast_sign_loss, reason = "the numbers are bit patterns of 32 bits")]
-        let magic = fstatfs(fd)?.f_type as u64 & 0xFFFF_FFFF;
-        let made_up = MADE_UP.contains(&magic);
+        let magic = fstatfs(fd).map(|stat| stat.f_type as u64 & 0xFFFF_FFFF);
+        // Refused: its files tell what it is worth.
+        let made_up = magic.is_ok_and(|magic| MADE_UP.contains(&magic));
         self.made_up.write().unwrap_or_else(PoisonError::into_inner).insert(device, made_up);
-        Ok(made_up)
+        made_up
     }
 
     /// Reports what keeps the named paths at and below `branch` from being captured, given what stands there.
-    fn check_named(&self, path: &Path, branch: &Branch, node: &Node, unread: &mut Vec<Unread>) {
+    pub(super) fn check_named(&self, path: &Path, branch: &Branch, node: &Node, unread: &mut Vec<Unread>) {
         let broken: Vec<(PathBuf, String)> = match node.kind {
             NodeKind::Symlink { .. } => branch
                 .below(path)
@@ -129,7 +231,8 @@ impl Tree {
                         true => "is a symbolic link".to_owned(),
                         false => format!("goes through the symbolic link {}", path.display()),
                     };
-                    let why = match named.canonicalize() {
+                    let followed = named.clone();
+                    let why = match self.guard.ask(&named, move || followed.canonicalize()) {
                         Ok(real) if self.roots.cover(&real) => return None,
                         Ok(real) => format!(
                             "{through} to {real}: name {real} in the paths too",
@@ -157,6 +260,11 @@ impl Tree {
 
 impl Input for Tree {
     fn list(&self, dir: &Path, unread: &mut Vec<Unread>) -> io::Result<Vec<Node>> {
+        match self.stand(dir) {
+            Stand::Plain => {}
+            Stand::LeftOut => return Ok(Vec::new()),
+            Stand::Distant(place) => return self.list_distant(dir, &place, unread),
+        }
         let spot = self.spot(dir);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOATIME | OFlags::NONBLOCK;
         let fd = self.reach.open(dir, flags)?;
@@ -164,21 +272,21 @@ impl Input for Tree {
         let here = machine::device_of(&stat);
         let wanted = match spot.inside {
             None => false,
-            Some(Some(root)) if root != here => {
-                !self.one_file_system && !self.is_made_up(here, fd.as_fd())?
-            }
+            Some(Some(root)) if root != here => !self.one_file_system && !self.is_made_up(here, fd.as_fd()),
             Some(_) => true,
         };
+        let path = Path::new("/").join(dir);
         let mut listing = Listing {
             tree: self,
-            fd: fd.as_fd(),
-            path: Path::new("/").join(dir).into_os_string().into_encoded_bytes(),
+            fd: Some(fd.as_fd()),
+            has_mounts: self.any_distant && self.mounts.any_below(&path),
+            path: path.into_os_string().into_encoded_bytes(),
             branch: spot.branch,
             nodes: Vec::new(),
             unread,
         };
         if wanted {
-            listing.everything()?;
+            listing.everything(fd.as_fd())?;
         } else {
             listing.only_named();
         }
@@ -201,175 +309,110 @@ impl Input for Tree {
 
     fn look(&self, path: &Path) -> io::Result<Node> {
         let name = path.file_name().unwrap_or_default().as_bytes().to_owned();
-        Ok(machine::node(name, &self.reach.stat(path)?))
+        let stat = match self.stand(path) {
+            Stand::Plain | Stand::LeftOut => self.reach.stat(path)?,
+            Stand::Distant(place) => {
+                let (reach, path) = (Arc::clone(&self.reach), path.to_owned());
+                self.guard.ask(&place, move || reach.stat(&path))?
+            }
+        };
+        Ok(machine::node(name, &stat))
+    }
+
+    fn mounted(&self, before: &[String]) -> Vec<String> {
+        let is_empty =
+            |path: &PathBuf| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+        let lost = self.roots_mounted(false).into_iter();
+        let lost = lost.filter(|path| before.contains(&text(path)) && is_empty(path));
+        self.roots_mounted(true).into_iter().chain(lost).map(|path| text(&path)).collect()
+    }
+
+    fn doubts(&self, before: &[String]) -> Vec<String> {
+        let roots = self.roots.paths();
+        let mut doubts = unmounted(&self.tables, &self.mounts, &roots, |place| self.would_capture(place));
+        let lost = self.roots_mounted(false).into_iter().map(|path| text(&path));
+        doubts.extend(lost.filter(|path| before.contains(path)).map(|path| {
+            format!("{path} had a file system of its own at the last point, and has none now: is its disk mounted?")
+        }));
+        doubts
+    }
+
+    fn left_out(&self) -> Vec<Unread> {
+        let closed = lock(&self.closed);
+        closed.iter().map(|(path, why)| Unread { path: path.clone(), why: why.clone() }).collect()
+    }
+
+    fn stop(&self) {
+        self.guard.stop();
     }
 
     /// A file is looked at once more, so that one which changed since it was listed can be read whole at a second attempt.
     fn describe(&self, path: &Path, node: &mut Node) -> io::Result<()> {
-        let named = self.reach.name(path)?;
-        match &mut node.kind {
-            NodeKind::Symlink { target } => *target = read_link(&named.path)?,
-            NodeKind::File { .. } => {
-                let stat = machine::look(&named.path)?;
-                let now = machine::node(Vec::new(), &stat);
-                if !matches!(now.kind, NodeKind::File { .. }) {
-                    return Err(io::Error::other("is no longer a regular file"));
-                }
-                (node.meta, node.kind) = (now.meta, now.kind);
+        match self.stand(path) {
+            Stand::Plain => describe(&self.reach, &self.owners, path, node),
+            Stand::LeftOut => Ok(()),
+            Stand::Distant(place) => {
+                let (reach, owners) = (Arc::clone(&self.reach), Arc::clone(&self.owners));
+                let (path, mut described) = (path.to_owned(), node.clone());
+                *node = self.guard.ask(&place, move || {
+                    describe(&reach, &owners, &path, &mut described)?;
+                    Ok(described)
+                })?;
+                Ok(())
             }
-            _ => {}
         }
-        node.meta.unread.clear();
-        machine::fill_xattrs(named.path.as_os_str().as_bytes(), &mut node.meta);
-        self.owners.fill(&mut node.meta);
-        Ok(())
     }
 
     fn open(&self, path: &Path, node: &Node) -> io::Result<Box<dyn Content>> {
-        let flags = OFlags::RDONLY | OFlags::NOATIME | OFlags::NOCTTY;
-        // A pipe that took the file's place must not hold us up.
-        let fd = match self.reach.open(path, flags | OFlags::NONBLOCK) {
-            // A file server holds a lease on the file and must be given the time to hand it back.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.reach.open(path, flags),
-            other => other,
-        }?;
-        Ok(Box::new(FileContent::new(fd, node)?))
+        let Stand::Distant(place) = self.stand(path) else {
+            return Ok(Box::new(open(&self.reach, path, node)?));
+        };
+        let (reach, path, node) = (Arc::clone(&self.reach), path.to_owned(), node.clone());
+        let content = self.guard.ask(&place, move || open(&reach, &path, &node))?;
+        Ok(Box::new(Guarded::new(&self.guard, &place, content)))
     }
 }
 
-/// One directory while it is read.
-struct Listing<'a> {
-    tree: &'a Tree,
-    fd: BorrowedFd<'a>,
-    /// Its absolute path.
-    path: Vec<u8>,
-    branch: Option<&'a Branch>,
-    nodes: Vec<Node>,
-    unread: &'a mut Vec<Unread>,
+fn describe(reach: &Reach, owners: &Names, path: &Path, node: &mut Node) -> io::Result<()> {
+    let named = reach.name(path)?;
+    match &mut node.kind {
+        NodeKind::Symlink { target } => *target = read_link(&named.path)?,
+        NodeKind::File { .. } => {
+            let stat = machine::look(&named.path)?;
+            let now = machine::node(Vec::new(), &stat);
+            if !matches!(now.kind, NodeKind::File { .. }) {
+                return Err(io::Error::other("is no longer a regular file"));
+            }
+            (node.meta, node.kind) = (now.meta, now.kind);
+        }
+        _ => {}
+    }
+    node.meta.unread.clear();
+    machine::fill_xattrs(named.path.as_os_str().as_bytes(), &mut node.meta);
+    owners.fill(&mut node.meta);
+    Ok(())
 }
 
-impl<'a> Listing<'a> {
-    /// Lists all that is there and not left out.
-    fn everything(&mut self) -> io::Result<()> {
-        let mut buffer = Vec::with_capacity(LISTING_BYTES);
-        let mut entries = RawDir::new(self.fd, buffer.spare_capacity_mut());
-        let mut found = BTreeSet::new();
-        let length = self.path.len();
-        let look_up = !self.tree.excludes.is_empty();
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let name = entry.file_name();
-            let bytes = name.to_bytes();
-            if matches!(bytes, b"." | b"..") {
-                continue;
-            }
-            let child = self.branch.and_then(|branch| branch.children.get(OsStr::from_bytes(bytes)));
-            if child.is_some() {
-                found.insert(bytes.to_owned());
-            }
-            if look_up {
-                self.path.truncate(length);
-                extend(&mut self.path, bytes);
-            }
-            if child.is_none() && look_up && self.tree.excludes.matches(&self.path) {
-                continue;
-            }
-            if let Some(node) = self.look(name, length) {
-                let left_out = look_up && node.is_dir() && self.tree.excludes.matches_dir(&self.path);
-                match child {
-                    Some(child) => self.push_named(node, child, length),
-                    None if left_out => {}
-                    None => self.nodes.push(node),
-                }
-            }
-        }
-        self.path.truncate(length);
-        for (name, child) in self.named() {
-            if !found.contains(name.as_bytes()) {
-                self.missing(name.as_bytes(), child);
-            }
-        }
-        Ok(())
-    }
+fn open(reach: &Reach, path: &Path, node: &Node) -> io::Result<FileContent> {
+    let flags = OFlags::RDONLY | OFlags::NOATIME | OFlags::NOCTTY;
+    // A pipe that took the file's place must not hold us up.
+    let fd = match reach.open(path, flags | OFlags::NONBLOCK) {
+        // A file server holds a lease on the file and must be given the time to hand it back.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => reach.open(path, flags),
+        other => other,
+    }?;
+    FileContent::new(fd, node)
+}
 
-    /// Lists only what leads to a named path.
-    fn only_named(&mut self) {
-        let length = self.path.len();
-        for (name, child) in self.named() {
-            let Ok(c_name) = std::ffi::CString::new(name.as_bytes()) else { continue };
-            match self.stat(&c_name) {
-                Ok(node) => self.push_named(node, child, length),
-                Err(Errno::NOENT) => self.missing(name.as_bytes(), child),
-                Err(error) => self.unreadable(name.as_bytes(), length, error),
-            }
-        }
-    }
-
-    /// Returns what leads to named paths from here.
-    fn named(&self) -> impl Iterator<Item = (&'a OsString, &'a Branch)> + use<'a> {
-        self.branch.into_iter().flat_map(|branch| &branch.children)
-    }
-
-    /// Looks at one entry. One that can't be looked at is reported; one that vanished meanwhile is not: it isn't there.
-    fn look(&mut self, name: &CStr, length: usize) -> Option<Node> {
-        match self.stat(name) {
-            Ok(node) => Some(node),
-            Err(Errno::NOENT) => None,
-            Err(error) => {
-                self.unreadable(name.to_bytes(), length, error);
-                None
-            }
-        }
-    }
-
-    fn stat(&self, name: &CStr) -> Result<Node, Errno> {
-        let stat = statx(self.fd, name, machine::LOOK, StatxFlags::BASIC_STATS)?;
-        Ok(machine::node(name.to_bytes().to_owned(), &stat))
-    }
-
-    fn push_named(&mut self, node: Node, child: &Branch, length: usize) {
-        let path = self.join(&node.name, length);
-        if self.tree.excludes.is_in_folder(&path) {
-            let left_out = |path| Unread {
-                path,
-                why: "left out: a vault lies here, and would be backed up into itself".to_owned(),
-            };
-            self.unread.extend(child.below(&path).into_iter().map(left_out));
-            return;
-        }
-        self.tree.check_named(&path, child, &node, self.unread);
-        self.nodes.push(node);
-    }
-
-    fn missing(&mut self, name: &[u8], child: &Branch) {
-        let path = self.join(name, self.path.len());
-        let gone = |path| Unread { path, why: "does not exist".to_owned() };
-        self.unread.extend(child.below(&path).into_iter().map(gone));
-    }
-
-    fn unreadable(&mut self, name: &[u8], length: usize, error: Errno) {
-        let path = self.join(name, length);
-        self.unread.push(Unread { path, why: io::Error::from(error).to_string() });
-    }
-
-    fn join(&self, name: &[u8], length: usize) -> PathBuf {
-        let dir = self.path.get(..length).unwrap_or_default();
-        Path::new(OsStr::from_bytes(dir)).join(OsStr::from_bytes(name))
-    }
+/// Returns a path as a point notes it.
+fn text(path: &Path) -> String {
+    path.display().to_string()
 }
 
 fn root_branches(branch: &Branch, path: PathBuf) -> Vec<(PathBuf, &Branch)> {
     let deeper: Vec<_> =
         branch.children.iter().flat_map(|(name, child)| root_branches(child, path.join(name))).collect();
     branch.is_root.then_some((path, branch)).into_iter().chain(deeper).collect()
-}
-
-/// Appends a name to an absolute path.
-fn extend(path: &mut Vec<u8>, name: &[u8]) {
-    if path.last() != Some(&b'/') {
-        path.push(b'/');
-    }
-    path.extend_from_slice(name);
 }
 
 fn read_link(path: &Path) -> io::Result<Vec<u8>> {

@@ -257,7 +257,12 @@ impl Server {
     pub(super) fn segment_bytes(&mut self) -> Result<u64> {
         let query = "SELECT setting::int8 FROM pg_settings WHERE name = 'wal_segment_size'";
         let row = self.client.query_one(query, &[]).map_err(|error| sort("ask the server", &error))?;
-        Ok(u64::try_from(row.get::<_, i64>(0)).unwrap_or_default())
+        let bytes: i64 = row.get(0);
+        let why = || Kind::Refused(format!("it says that a segment of its WAL has {bytes} bytes"));
+        u64::try_from(bytes)
+            .ok()
+            .filter(|bytes| *bytes > 0)
+            .ok_or_else(|| Error::new("ask the server", why()))
     }
 
     /// Returns whether slots keep WAL without end, until the disk is full.

@@ -26,12 +26,7 @@ const WHOLE_CHECK_MAX_BYTES: u64 = 1 << 30;
 const NAMED_MAX: usize = 5;
 
 /// Puts `restored/inside` in the place of `target`.
-pub(super) fn replace(
-    restored: &Path,
-    inside: &Path,
-    target: &Path,
-    told: &dyn Fn(&str),
-) -> Result<PutBack> {
+pub(super) fn replace(restored: &Path, inside: &Path, target: &Path, told: &dyn Fn(&str)) -> Result<PutBack> {
     let new = restored.join(inside);
     let bytes = match fs::symlink_metadata(&new) {
         Ok(found) if found.is_file() => found.len(),

@@ -14,6 +14,7 @@ mod kept;
 mod limits;
 mod machine;
 mod mariadb;
+mod mounts;
 mod restored;
 mod sqlite;
 mod walk;

@@ -21,6 +21,7 @@ mod append;
 mod pour;
 mod read;
 mod slot;
+mod waiting;
 mod walk;
 
 pub use append::{Addition, append, files_of};

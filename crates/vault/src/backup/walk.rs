@@ -6,9 +6,10 @@
 use super::pour::Poured;
 use super::read::{Piece, Reader};
 use super::slot::{Dir, Slot, close};
+use super::waiting::Watched;
 use super::{BackupOptions, Captured};
-use crate::packer::PackWriter;
 use crate::format::holdable;
+use crate::packer::PackWriter;
 use crate::pool::Pool;
 use crate::sink::{Press, Sink};
 use crate::{
@@ -93,8 +94,9 @@ pub(super) fn capture(
     believed: bool,
     progress: &Progress,
 ) -> Result<Option<Captured>> {
+    let watched = Watched::new(input);
     let shared = Shared {
-        input,
+        input: &watched,
         sink: Sink::new(writers),
         progress,
         unread: Mutex::default(),
@@ -114,7 +116,11 @@ pub(super) fn capture(
     };
     let (jobs, todo) = bounded(JOBS);
     let (pieces, cut) = bounded(PIECES);
+    let (ends, ended) = bounded::<()>(0);
     let walked = std::thread::scope(|scope| {
+        // Dropped on every way out: then nobody waits any longer.
+        let _ends = ends;
+        scope.spawn(|| watched.watch(progress, &ended));
         for _ in 0..threads.clamp(1, 8) {
             let (todo, pieces, cut) = (todo.clone(), pieces.clone(), cut.clone());
             scope.spawn(|| read_all(&shared, todo, pieces));
@@ -458,7 +464,7 @@ impl<'a> Walker<'a> {
             if self.shared.sink.everywhere(content) {
                 self.change.files_unchanged += 1;
                 self.shared.progress.add(1, old.size());
-                let old = self.described_again(&path, old);
+                let old = self.described_again(&path, old, &node);
                 return slot.fill(carried_over(old, &node));
             }
         } else if !matches!(node.kind, NodeKind::File { .. }) {
@@ -511,11 +517,11 @@ impl<'a> Walker<'a> {
     }
 
     /// Looks once more for what an unchanged file lacked in the point before: it may be readable by now, and if not, it is told again.
-    fn described_again(&self, path: &Path, mut old: Node) -> Node {
+    fn described_again(&self, path: &Path, mut old: Node, new: &Node) -> Node {
         if old.meta.unread.is_empty() {
             return old;
         }
-        let mut now = old.clone();
+        let mut now = new.clone();
         if self.shared.input.describe(path, &mut now).is_ok() && self.is_unchanged(&old, &now) {
             now.meta.atime = old.meta.atime;
             old.meta = now.meta;

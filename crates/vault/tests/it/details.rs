@@ -134,7 +134,8 @@ fn times_beyond_what_a_vault_can_hold_become_the_nearest_and_are_told() {
         // The folder and the file.
         assert_eq!(report.details.len(), 2, "{report:?}");
         assert!(report.details[0].why.contains("no vault holds"), "{report:?}");
-        let listed = restic.must(&["ls", "--json", "latest"]);
+        let snapshot = report.vaults[0].as_ref().unwrap().snapshot.to_string();
+        let listed = restic.must(&["ls", "--json", &snapshot]);
         let year = if seconds < 0 { "0000-01-01T00:00:00Z" } else { "9999-12-31T23:59:59" };
         assert_eq!(listed.matches(&format!("\"mtime\":\"{year}")).count(), 2, "{listed}");
         let again = back_up(&vault, &input);
@@ -149,8 +150,9 @@ fn a_point_keeps_what_speaks_against_it() {
     let vault = vault(&folder.path().join("vault"));
     let input = odd(Timestamp::default());
     assert_eq!(back_up(&vault, &input).info.doubts, Vec::<String>::new());
-    back_up(&vault, &input);
-    let (_, snapshot) = vault.snapshots().unwrap().0.pop().unwrap();
+    let written = back_up(&vault, &input).vaults.remove(0).unwrap().snapshot;
+    let (snapshots, _) = vault.snapshots().unwrap();
+    let (_, snapshot) = snapshots.into_iter().find(|(id, _)| *id == written).unwrap();
     let info = snapshot.releve.unwrap();
     assert_eq!(info.doubts, ["/folder is gone"]);
     assert_eq!(info.mounted, ["/folder"]);

@@ -2,13 +2,12 @@
 
 use super::Key;
 use super::group::{Group, Layout};
+use crate::files::mountinfo;
 use crate::machine::{device_of, look};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{FileType, Statx, makedev};
-use std::ffi::OsStr;
+use rustix::fs::{FileType, Statx};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 /// The mounts that the named paths lie on, and those within them.
@@ -25,6 +24,8 @@ pub(super) struct Mount {
     place: PathBuf,
     device: u64,
     kind: String,
+    /// It may not answer: nobody looks at it here.
+    is_distant: bool,
     /// What stands there: a line says which directory was bound there by its name only.
     stands: Option<Key>,
     is_dir: bool,
@@ -39,7 +40,18 @@ impl Mounts {
         list.read_to_end(&mut text)?;
         let mut all = Vec::new();
         for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-            let mount = Mount::parse(line).ok_or_else(|| io::Error::other("mountinfo makes no sense"))?;
+            let known = mountinfo::Mount::parse(line);
+            let known = known.ok_or_else(|| io::Error::other("mountinfo makes no sense"))?;
+            let mount = Mount {
+                line: line.to_owned(),
+                is_distant: known.is_distant(),
+                place: known.place,
+                device: known.device,
+                kind: known.kind,
+                stands: None,
+                is_dir: true,
+                holds: false,
+            };
             if paths.iter().any(|path| path.starts_with(&mount.place) || mount.place.starts_with(path)) {
                 all.push(mount);
             }
@@ -52,7 +64,7 @@ impl Mounts {
             }
             all.iter_mut().filter(|mount| mount.place.starts_with(path)).for_each(|mount| mount.holds = true);
         }
-        for mount in &mut all {
+        for mount in all.iter_mut().filter(|mount| !mount.is_distant) {
             if let Ok(stat) = look(&mount.place) {
                 mount.stands = Some(key(&stat));
                 mount.is_dir = FileType::from_raw_mode(stat.stx_mode.into()).is_dir();
@@ -84,45 +96,6 @@ impl Mounts {
         let files = self.all.iter().filter(|mount| mount.holds && !mount.is_dir);
         files.filter_map(|mount| Some(key(&look(mount.place.parent()?).ok()?))).collect()
     }
-}
-
-impl Mount {
-    fn parse(line: &[u8]) -> Option<Self> {
-        let mut fields = line.split(|&byte| byte == b' ');
-        let device = std::str::from_utf8(fields.nth(2)?).ok()?;
-        let (major, minor) = device.split_once(':')?;
-        let place = unescape(fields.nth(1)?);
-        let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-        Some(Self {
-            line: line.to_owned(),
-            place: PathBuf::from(std::ffi::OsString::from_vec(place)),
-            device: makedev(major.parse().ok()?, minor.parse().ok()?),
-            kind: OsStr::from_bytes(kind).to_string_lossy().into_owned(),
-            stands: None,
-            is_dir: true,
-            holds: false,
-        })
-    }
-}
-
-/// Space, tab, newline and backslash stand as three octal digits.
-fn unescape(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&byte, tail)) = rest.split_first() {
-        let code = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
-        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(code) if byte == b'\\' => {
-                plain.push(code);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            _ => {
-                plain.push(byte);
-                rest = tail;
-            }
-        }
-    }
-    plain
 }
 
 pub(super) fn key(stat: &Statx) -> Key {

@@ -1,0 +1,157 @@
+//! What is mounted where, as the kernel lists it: known without a look at any of it, which a dead server would hold up.
+
+use rustix::fs::makedev;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// File systems with a server or a program behind them, which may not answer.
+const DISTANT: [&str; 13] = [
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "ceph",
+    "afs",
+    "lustre",
+    "beegfs",
+    "glusterfs",
+    "virtiofs",
+    "autofs",
+];
+
+/// All mounts of this process, by their places; of several at one place the last, which lies over the others.
+#[derive(Debug, Default)]
+pub(super) struct Mounts(BTreeMap<PathBuf, Mount>);
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mount {
+    pub(super) place: PathBuf,
+    pub(super) device: u64,
+    pub(super) kind: String,
+    options: String,
+}
+
+impl Mounts {
+    pub(super) fn read() -> io::Result<Self> {
+        let text = std::fs::read("/proc/self/mountinfo")?;
+        let mut mounts = BTreeMap::new();
+        for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
+            let mount = Mount::parse(line).ok_or_else(|| io::Error::other("mountinfo makes no sense"))?;
+            mounts.insert(mount.place.clone(), mount);
+        }
+        Ok(Self(mounts))
+    }
+
+    /// Returns what is mounted at this very path.
+    pub(super) fn at(&self, path: &Path) -> Option<&Mount> {
+        self.0.get(path)
+    }
+
+    /// Returns the mount that the absolute `path` lies on.
+    pub(super) fn under(&self, path: &Path) -> Option<&Mount> {
+        path.ancestors().find_map(|above| self.0.get(above))
+    }
+
+    /// Returns whether something that may not answer is mounted at, above or below one of these paths.
+    pub(super) fn any_distant(&self, paths: &[PathBuf]) -> bool {
+        let mut distant = self.0.values().filter(|mount| mount.is_distant());
+        distant.any(|mount| {
+            paths.iter().any(|path| path.starts_with(&mount.place) || mount.place.starts_with(path))
+        })
+    }
+
+    /// Returns the names in a folder on which something is mounted.
+    pub(super) fn names_in(&self, folder: &Path) -> std::collections::BTreeSet<Vec<u8>> {
+        let inside = self.0.keys().filter(|place| place.parent() == Some(folder));
+        inside.filter_map(|place| Some(place.file_name()?.as_bytes().to_vec())).collect()
+    }
+
+    /// Returns whether anything is mounted below this path.
+    pub(super) fn any_below(&self, path: &Path) -> bool {
+        let mut behind =
+            self.0.range::<Path, _>((std::ops::Bound::Excluded(path), std::ops::Bound::Unbounded));
+        // Places sort as their names do, one by one: what lies below comes right behind.
+        behind.next().is_some_and(|(place, _)| place.starts_with(path))
+    }
+}
+
+impl Mount {
+    /// Reads a line of `mountinfo`.
+    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+        let mut fields = line.split(|&byte| byte == b' ');
+        let device = std::str::from_utf8(fields.nth(2)?).ok()?;
+        let (major, minor) = device.split_once(':')?;
+        let place = unescape(fields.nth(1)?);
+        let mut behind = fields.skip_while(|field| *field != b"-").skip(1);
+        let text = |field: &[u8]| OsStr::from_bytes(field).to_string_lossy().into_owned();
+        Some(Self {
+            place: PathBuf::from(OsString::from_vec(place)),
+            device: makedev(major.parse().ok()?, minor.parse().ok()?),
+            kind: text(behind.next()?),
+            options: text(behind.nth(1).unwrap_or(b"")),
+        })
+    }
+
+    /// Returns whether somebody else has to answer for whoever looks at it. If the machine's own root doesn't, nothing runs here either.
+    pub(super) fn is_distant(&self) -> bool {
+        self.place != Path::new("/") && (self.is_fuse() || DISTANT.contains(&self.kind.as_str()))
+    }
+
+    /// Returns the user who alone may look at it, if that isn't `user`: not even root may.
+    pub(super) fn closed_by(&self, user: u32) -> Option<u32> {
+        if !self.is_fuse() || self.options.split(',').any(|option| option == "allow_other") {
+            return None;
+        }
+        let owner = self.options.split(',').find_map(|option| option.strip_prefix("user_id="));
+        owner.and_then(|owner| owner.parse().ok()).filter(|owner| *owner != user)
+    }
+
+    fn is_fuse(&self) -> bool {
+        self.kind == "fuse" || self.kind == "fuseblk" || self.kind.starts_with("fuse.")
+    }
+}
+
+/// Space, tab, newline and backslash stand as three octal digits.
+pub(super) fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&byte, tail)) = rest.split_first() {
+        let code = tail.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(code) if byte == b'\\' => {
+                plain.push(code);
+                rest = tail.get(3..).unwrap_or_default();
+            }
+            _ => {
+                plain.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_what_is_mounted_and_who_may_look() {
+        let line = br"36 35 0:61 / /home/u/my\040drive rw,nosuid shared:7 - fuse.gvfsd-fuse gvfsd rw,user_id=1000,group_id=1000";
+        let mount = Mount::parse(line).unwrap();
+        assert_eq!((mount.place.as_path(), mount.device), (Path::new("/home/u/my drive"), makedev(0, 61)));
+        assert!(mount.is_distant());
+        assert_eq!((mount.closed_by(0), mount.closed_by(1000)), (Some(1000), None));
+        let open = [line.as_slice(), b",allow_other"].concat();
+        assert_eq!(Mount::parse(&open).unwrap().closed_by(0), None);
+        let disk = Mount::parse(b"36 35 8:1 / /srv rw - ext4 /dev/sda1 rw,user_id=5").unwrap();
+        assert!(!disk.is_distant() && disk.closed_by(0).is_none());
+        assert_eq!(Mount::parse(b"36 35 8 /"), None);
+    }
+}
