@@ -141,7 +141,13 @@ impl Session {
     /// Waits until no other run on this machine may be making a vault. Whoever waited in vain goes on: the other is stuck, not at work.
     fn alone<'a>(&self, state: &'a State) -> Option<state::RunLease<'a>> {
         let (name, holder) = ("new vaults", self.run_holder());
-        state.lease_run_within(name, &holder, CREATE_WITHIN, Timestamp::now).ok()?.ok()
+        let why = match state.lease_run_within(name, &holder, CREATE_WITHIN, Timestamp::now) {
+            Ok(Ok(alone)) => return Some(alone),
+            Ok(Err(held)) => format!("another run has been about to make one for a minute ({held})"),
+            Err(error) => error.to_string(),
+        };
+        eprintln!("warning: nothing keeps another run from making the same vault now: {why}");
+        None
     }
 
     /// Opens one vault that has to be there.

@@ -135,7 +135,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let (mut open, mut left) = match left {
         Found::Left(mut open, left) => {
             let left = open::corrected(session, &mut open, *left, decide)?;
-            (Some(open), left)
+            (Some(*open), left)
         }
         Found::Anew(before) => {
             let book = decide(&wish)?;
@@ -346,7 +346,11 @@ impl<'a> Hold<'a> {
 
 /// Says what is still held back on this machine, and whether it is still cut off.
 fn say_held(session: &Session, screen: &Screen) {
-    for held in engine::quarantine::look(&session.state_dir).unwrap_or_default() {
+    let held = engine::quarantine::look(&session.state_dir).unwrap_or_else(|error| {
+        screen.line(&format!("warning: what is held back on this machine can't be told: {error}"));
+        Vec::new()
+    });
+    for held in held {
         let by: Vec<_> = held.by.iter().map(|system| system.0.as_str()).collect();
         screen.line(&format!("still held back: {}: releve release {}", held.what, by.join(" ")));
     }

@@ -53,7 +53,7 @@ fn two_runs_of_one_system_never_go_at_once() {
     world.write_plan_of(&world.vault("near"), &world.vault("far"), source, "");
     let mut first = world.start(&["backup"]);
     testkit::pause(Duration::from_secs(2));
-    world.run(&["backup"]).exits(2).says("another run");
+    world.run(&["backup"]).exits(2).says("a backup of shop is under way");
     assert!(first.wait().unwrap().success());
     world.run(&["backup"]).exits(0);
 }

@@ -213,7 +213,7 @@ fn killed_it_leaves_no_server_and_the_next_run_removes_what_lies_there() {
     let mut killed = stuck(&cluster, &world);
     killed.kill().unwrap();
     killed.wait().unwrap();
-    assert!(left(&cluster).iter().any(|name| name.contains("releve-sql-shop-")));
+    assert!(left(&cluster).iter().any(|name| name.contains("/.releve-")));
     restore(&cluster, &world, &["--table", "t"]).exits(0).says("which a run that was killed has left");
 
     // Ctrl-C takes its time to tidy up.

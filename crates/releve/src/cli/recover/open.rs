@@ -245,7 +245,7 @@ fn release(session: &Session, state: &State, run: &Run) -> Result<(), Error> {
 /// What was begun before.
 pub(super) enum Found<'a> {
     /// It is gone on with.
-    Left(Open<'a>, Box<Left>),
+    Left(Box<Open<'a>>, Box<Left>),
     /// A new one begins; these are forgotten then. What can't be read of one is `None`.
     Anew(Vec<(Run, Option<Left>)>),
 }
@@ -386,7 +386,7 @@ pub(super) fn find<'a>(
             left.book.steps.len()
         ),
     );
-    Ok(Found::Left(open, Box::new(left)))
+    Ok(Found::Left(Box::new(open), Box::new(left)))
 }
 
 fn refused(run: &Run, what: &str) -> Error {
