@@ -57,7 +57,7 @@ impl From<vault::Error> for Error {
                 "nothing that was written before is lost; `releve prune --now` gives back at once what no point needs, or let the disk grow",
             ),
             Kind::Archived(_) => Some(
-                "`releve verify --json` lists what has to be brought back from the archive (`archived`); ask the store for it, then try again",
+                "`releve restore SYSTEM --to DIR --thaw` asks the archive for what the point needs; `releve verify --json` lists it (`archived`)",
             ),
             Kind::Refused(_) => Some("check the permissions of the folder, or the credentials of the store"),
             Kind::Unreachable(_) => Some("check the network and the server; the next run makes up for it"),

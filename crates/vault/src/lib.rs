@@ -58,6 +58,7 @@ mod sink;
 mod small;
 pub mod store;
 mod stretch;
+pub mod thaw;
 mod trees;
 pub mod verify;
 

@@ -1,4 +1,4 @@
-"""What someone with the credentials can do to a bucket, with Amazon's own client: client.py URL BUCKET attack|audit"""
+"""What someone with the credentials can do to a bucket, with Amazon's own client: client.py URL BUCKET attack|audit|freeze"""
 
 import json
 import sys
@@ -65,4 +65,11 @@ def audit():
     return held
 
 
-print(json.dumps(attack() if verb == "attack" else audit()))
+def freeze():
+    keys = {version["Key"] for version in versions(("Versions",)) if "/data/" in version["Key"]}
+    for key in keys:
+        s3.copy_object(Bucket=bucket, Key=key, CopySource={"Bucket": bucket, "Key": key}, StorageClass="GLACIER")
+    return len(keys)
+
+
+print(json.dumps({"attack": attack, "audit": audit, "freeze": freeze}[verb]()))

@@ -75,6 +75,12 @@ impl MotoServer {
         client(&self.url(), "attack")
     }
 
+    /// Moves all packs into an archive, and returns how many there are.
+    #[must_use]
+    pub fn freeze(&self) -> u64 {
+        client(&self.url(), "freeze").trim().parse().unwrap()
+    }
+
     /// Returns as JSON for each key the mode and the end of its retention.
     #[must_use]
     pub fn audit(&self) -> String {

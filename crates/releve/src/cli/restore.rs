@@ -60,6 +60,9 @@ pub(super) struct Options {
     /// Remove what is in DIR and not in the point, inside of what was captured; it is shown first. What the plan excludes stays
     #[arg(long)]
     delete: bool,
+    /// Packs that lie in an archive (Glacier and its like) are asked for, to be readable for so many days; while some are on their way nothing is restored: type the same again later
+    #[arg(long, value_name = "DAYS", num_args = 0..=1, default_missing_value = "7", value_parser = clap::value_parser!(u32).range(1..=365))]
+    thaw: Option<u32>,
     /// Show what would be done, and stop
     #[arg(long)]
     dry_run: bool,
@@ -139,6 +142,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         true => Some(extras(session, &system, &repositories, point.point.tree, &restoring, &screen)?),
         false => None,
     };
+    if let Some(days) = options.thaw.filter(|_| !options.dry_run)
+        && thaw(&repositories, point.point.tree, days, &screen)?
+    {
+        return Ok(Exit::Finding);
+    }
     if options.dry_run {
         let goes = replaced(&repositories, point.point.tree, &restoring, &progress)?;
         return Ok(dry_run(session, &id, point, extras.as_ref(), &goes));
@@ -401,6 +409,42 @@ pub(super) fn wanted(point: &str, before: Option<&str>) -> Result<Wanted, Failur
         show::error(&Error::new(why));
         Failure::Said(Exit::Usage)
     })
+}
+
+/// Asks the archives for what the point needs, and returns whether something has to be waited for.
+fn thaw(
+    repositories: &[Arc<Repository>],
+    tree: vault::BlobId,
+    days: u32,
+    screen: &Screen,
+) -> Result<bool, Error> {
+    let mut waiting = false;
+    for repository in repositories.iter().filter(|repository| !repository.store().is_local()) {
+        let report = match vault::thaw::thaw(repository, tree, days, &Progress::default()) {
+            Err(error) if matches!(error.kind, vault::Kind::Unsupported(_)) => continue,
+            other => other?,
+        };
+        let address = repository.address();
+        report.findings.iter().for_each(|finding| screen.line(&format!("  {finding}")));
+        if report.is_waiting() {
+            waiting = true;
+            screen.line(&format!(
+                "{address}: {} packs were asked for, {} are on their way, {} can be read{}",
+                report.asked,
+                report.under_way,
+                report.there,
+                if report.more_to_follow {
+                    "; what is in the folders is asked for once these can be read"
+                } else {
+                    ""
+                }
+            ));
+        }
+    }
+    if waiting {
+        screen.line("an archive takes hours: type the same again then; what was asked for stays readable for so many days");
+    }
+    Ok(waiting)
 }
 
 /// Finds the point: among the system's own, or any snapshot by its name, for repositories that restic wrote.

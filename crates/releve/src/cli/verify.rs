@@ -170,7 +170,7 @@ fn say(screen: &Screen, name: &VaultName, report: &VerifyReport) {
         screen.line(&format!("{name}: could not be verified: {why}"));
         if !report.archived.is_empty() {
             screen.line(&format!(
-                "  {} packs lie in an archive, and can't be read before they are brought back from it; `releve verify {name} --json` lists them (archived)",
+                "  {} packs lie in an archive, and can't be read before they are brought back from it: `releve verify {name} --json` lists them (archived), `releve restore SYSTEM --to DIR --thaw` asks for what a point needs",
                 report.archived.len()
             ));
         }

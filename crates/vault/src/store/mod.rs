@@ -75,6 +75,17 @@ pub struct Listed {
     pub size: u64,
 }
 
+/// What an archive answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thaw {
+    /// It was asked for now.
+    Asked,
+    /// It was asked for before, and is on its way.
+    UnderWay,
+    /// It can be read.
+    There,
+}
+
 /// Where the files of one repository lie.
 ///
 /// The contract, which `tests/it/contract.rs` holds every implementation to:
@@ -136,6 +147,11 @@ pub trait Store: Send + Sync + fmt::Debug {
             }
         }
         Ok(refused)
+    }
+
+    /// Asks for a file that lies in an archive, to be readable for so many days. [`Kind::Unsupported`] for a store that has none.
+    fn thaw(&self, _kind: FileKind, _name: &str, _days: u32) -> Result<Thaw> {
+        Err(Error::new(self.address(), Kind::Unsupported("this kind of store has no archive".into())))
     }
 
     /// Gives up the room that was kept for a full disk, and returns whether there was any: then a lock and an index can be written.

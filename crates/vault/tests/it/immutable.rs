@@ -70,6 +70,32 @@ fn every_kind_of_file_is_held_from_the_start_and_locks_are_not() {
 }
 
 #[test]
+fn what_lies_in_an_archive_is_asked_for_once_and_is_there_later() {
+    let server = MotoServer::start(Bucket::Locked);
+    let vault = vault(&server);
+    crate::requests::point(&vault, 1);
+    let packs = server.freeze();
+    assert!(packs >= 2, "{packs}");
+    vault.load_index().unwrap();
+    let tree = vault.snapshots().unwrap().0.pop().unwrap().1.tree;
+    let ask = || vault::thaw::thaw(&vault, tree, 7, &Progress::default()).unwrap();
+    let first = ask();
+    assert_eq!((first.asked, first.findings.len()), (packs, 0), "{first:?}");
+    assert!(first.is_waiting());
+    // moto's archive is quick.
+    let second = ask();
+    assert_eq!((second.asked, second.under_way + second.there), (0, packs), "{second:?}");
+}
+
+#[test]
+fn a_folder_has_no_archive() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = vault::store::in_folder(folder.path());
+    let error = place.thaw(FileKind::Pack, &"0".repeat(64), 7).unwrap_err();
+    assert!(matches!(error.kind, Kind::Unsupported(_)), "{error}");
+}
+
+#[test]
 fn what_is_held_is_sent_at_the_rate_that_was_set() {
     let server = MotoServer::start(Bucket::Locked);
     // 200 kB at 100 kB/s take longer than a store may be silent.

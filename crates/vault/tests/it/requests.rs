@@ -57,7 +57,7 @@ fn holder() -> Holder {
     Holder { hostname: "here".into(), username: "me".into() }
 }
 
-fn point(vault: &Arc<Repository>, number: u32) -> FileId {
+pub(crate) fn point(vault: &Arc<Repository>, number: u32) -> FileId {
     let (snapshots, _) = vault.snapshots().unwrap();
     let options = BackupOptions {
         point: format!("{number:012x}"),

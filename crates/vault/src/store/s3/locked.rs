@@ -79,7 +79,7 @@ impl S3Store {
         self.uploaded(bytes.len(), self.signed.send(&ask, body)).await?
     }
 
-    fn key(&self, path: &str) -> String {
+    pub(super) fn key(&self, path: &str) -> String {
         if self.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", self.prefix) }
     }
 
@@ -313,6 +313,6 @@ fn date(time: Timestamp) -> String {
 }
 
 /// Object Lock asks for a checksum, and this is the one that every dialect knows.
-fn md5_of(bytes: &[u8]) -> String {
+pub(super) fn md5_of(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(Md5::digest(bytes))
 }

@@ -3,13 +3,14 @@
 //! S3 itself shows an object only when it is whole and stored, so a write is one request. Keys come from the
 //! caller alone: neither the environment, nor `~/.aws`, nor a cloud's metadata service is asked.
 
+mod archive;
 mod locked;
 mod signed;
 
 use super::limits::Failure;
 use super::paced::Paced;
 use super::{
-    Credentials, FileKind, Limits, Listed, Store, Versions, address::S3Address, is_name, place, wire,
+    Credentials, FileKind, Limits, Listed, Store, Thaw, Versions, address::S3Address, is_name, place, wire,
 };
 use crate::{Error, Kind, Result};
 use futures_util::StreamExt;
@@ -268,6 +269,10 @@ impl Store for S3Store {
                 other => other,
             },
         )
+    }
+
+    fn thaw(&self, kind: FileKind, name: &str, days: u32) -> Result<Thaw> {
+        self.ask_back(kind, name, days)
     }
 
     fn remove_all(&self, kind: FileKind, names: &[String]) -> Result<Vec<(String, Error)>> {

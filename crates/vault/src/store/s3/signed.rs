@@ -43,6 +43,7 @@ pub(super) struct Ask<'a> {
 
 /// What a server answered, when it did what it was asked.
 pub(super) struct Answer {
+    pub(super) status: u16,
     headers: reqwest::header::HeaderMap,
     pub(super) body: Vec<u8>,
 }
@@ -128,7 +129,11 @@ impl Signed {
         let answer = self.client.execute(request).await.map_err(|error| lost(&error))?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         let body = answer.bytes().await.map_err(|error| lost(&error))?.to_vec();
-        if status.is_success() { Ok(Answer { headers, body }) } else { Err(refused(status, &body)) }
+        if status.is_success() {
+            Ok(Answer { status: status.as_u16(), headers, body })
+        } else {
+            Err(refused(status, &body))
+        }
     }
 }
 
