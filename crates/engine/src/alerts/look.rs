@@ -143,7 +143,8 @@ fn vault(records: &[Record], name: &VaultName) -> VaultSeen {
         match &record.body {
             Body::Verification(found) if found.vault == name.0 => {
                 since(&mut seen.unverified, record.time, found.failure.clone());
-                if found.failure.is_none() {
+                // What could not be looked at says nothing of the rest, and what was found is found.
+                if found.failure.is_none() || !found.findings.is_empty() {
                     since(&mut seen.damaged, record.time, several(&found.findings));
                 }
             }
