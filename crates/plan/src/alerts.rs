@@ -82,6 +82,8 @@ pub struct SystemSeen {
     pub last: Option<RunSeen>,
     /// What is wrong with its log, and since when.
     pub log: Option<(Timestamp, String)>,
+    /// It is down or on its way back, and people know: no points are made of it.
+    pub down: bool,
 }
 
 /// What was seen of the newest run of a system, and of those before it that went the same way.
@@ -299,7 +301,7 @@ mod tests {
             said.extend(carry(&mut open, seen, minute * 60));
         }
         assert_eq!(said, ["begin"]);
-        assert_eq!(carry(&mut open, &[], 3_700), ["end"]);
+        assert_eq!(carry(&mut open, &[], 3_800), ["end"]);
     }
 
     #[test]

@@ -74,6 +74,8 @@ pub struct Made {
     pub by_journal: bool,
     /// Why there is no point.
     pub failure: Option<String>,
+    /// It was not begun, since something else went first: another run, or a recovery. That is no fault.
+    pub refused: bool,
     /// Why the point is suspicious: not chosen by itself.
     pub suspicious: Option<String>,
 }

@@ -2,6 +2,7 @@
 
 use super::Watchman;
 use crate::Result;
+use crate::outage::outage;
 use crate::recover::carried_out_by;
 use jiff::{SignedDuration, Timestamp};
 use plan::alerts::{Came, RunSeen, Seen, SystemSeen, VaultSeen};
@@ -40,6 +41,7 @@ impl Watchman<'_> {
         let logs = state.signs("log/")?;
         for (name, system) in &mut systems {
             system.reached = system.reached.max(reached.get(&name.0).copied());
+            system.down = outage(state, &records, name)?.is_some();
             system.log = logs.get(&name.0).map(|sign| (sign.since, sign.why.clone()));
         }
         let signs = state.signs("vault/")?;
@@ -93,7 +95,7 @@ fn system(records: &[Record], name: &SystemName) -> SystemSeen {
     let mut seen = SystemSeen::default();
     for record in records {
         let Body::Backup(made) = &record.body else { continue };
-        if made.system != name.0 {
+        if made.system != name.0 || made.refused {
             continue;
         }
         let came = came(made);
@@ -125,8 +127,10 @@ fn came(made: &Made) -> Came {
     }
     let mut lacks: Vec<String> =
         missing.iter().map(|(vault, why)| format!("not in {vault}: {why}")).collect();
-    if made.unread > 0 {
-        lacks.push(format!("{} things could not be read", made.unread));
+    match made.unread {
+        0 => {}
+        1 => lacks.push("one thing could not be read".to_owned()),
+        many => lacks.push(format!("{many} things could not be read")),
     }
     if lacks.is_empty() {
         lacks.push("it is not whole".to_owned());

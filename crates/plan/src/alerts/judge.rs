@@ -58,7 +58,7 @@ fn of_system(plan: &Plan, name: &SystemName, system: &System, seen: &Seen, found
     // What nobody has watched for as long as that is not known to be broken.
     let since = known.reached.map_or(seen.watched, |reached| reached.min(seen.now));
     let is_late = seen.now.duration_since(since) > limit;
-    if is_late && (here || known.reached.is_some()) {
+    if is_late && !known.down && (here || known.reached.is_some()) {
         let text = match known.reached {
             Some(_) => format!("a crash now loses more than {}", system.rpo),
             None => "it has no restore point that is whole".to_owned(),
@@ -168,7 +168,7 @@ mod tests {
 
     fn run(since: i64, times: u32, came: Came) -> SystemSeen {
         let last = Some(RunSeen { since: at(since), times, came, suspicious: None });
-        SystemSeen { reached: Some(at(since)), last, log: None }
+        SystemSeen { reached: Some(at(since)), last, ..SystemSeen::default() }
     }
 
     #[test]
@@ -177,6 +177,8 @@ mod tests {
         assert!(kinds(&with(100, "shop", reached(40))).is_empty());
         assert!(kinds(&with(105, "shop", reached(40))).is_empty());
         assert_eq!(kinds(&with(107, "shop", reached(40))), ["rpo/shop"]);
+        // Who brings it back knows that no points are made of it.
+        assert!(kinds(&with(500, "shop", SystemSeen { down: true, ..reached(40) })).is_empty());
         // Never a point, and watched for long enough.
         assert!(kinds(&seen(60)).is_empty());
         assert_eq!(kinds(&seen(67)), ["rpo/shop"]);

@@ -5,13 +5,13 @@ use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Outcome};
 use engine::Watch;
-use engine::outage::outage;
+use engine::outage::{Outage, outage};
 use engine::protect::{Job, Made, protect};
 use engine::vaults::Absent;
 use jiff::Timestamp;
 use plan::{SystemName, companions, grouped};
 use serde_json::json;
-use state::{Body, State};
+use state::{Body, RunLease, State};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,6 +33,9 @@ pub(super) struct Options {
     #[arg(long)]
     during_incident: bool,
 }
+
+/// The right to make a point, with what is known of an outage; or what goes first.
+type Admitted<'a> = Result<(Vec<RunLease<'a>>, Option<Outage>), engine::Error>;
 
 /// What the points of one run have in common.
 #[derive(Clone, Copy)]
@@ -91,11 +94,17 @@ impl Making<'_> {
         let (state, screen) = (self.state, self.screen);
         let now = Timestamp::now();
         let begun = Instant::now();
-        let result = self.attempt(name, now);
+        let admitted = self.admitted(name);
+        let refused = matches!(admitted, Ok(Err(_)));
+        let result = match admitted {
+            Ok(Ok((_right, outage))) => self.attempt(name, now, outage),
+            Ok(Err(error)) | Err(error) => Err(error),
+        };
         let mut record = state::Made {
             system: name.0.clone(),
             started: now,
             seconds: begun.elapsed().as_secs_f64(),
+            refused,
             ..Default::default()
         };
         let mut exit = Exit::Done;
@@ -148,15 +157,22 @@ impl Making<'_> {
         (exit, document)
     }
 
-    fn attempt(&self, name: &SystemName, now: Timestamp) -> engine::Result<Made> {
-        let Self { session, state, screen, watch, .. } = *self;
+    /// Takes the right to make a point, and looks whether the system is down; `Err` inside says what goes first.
+    fn admitted(&self, name: &SystemName) -> engine::Result<Admitted<'_>> {
         // Looked at under the right to do so: who begins a recovery takes that first.
-        let _right = claim(session, state, std::slice::from_ref(&name.0), BACKUP)?
-            .map_err(|(system, held)| refusal(&system, &held))?;
-        let outage = outage(state, &state.records()?, name)?;
-        if let Some(outage) = outage.as_ref().filter(|_| !self.during_incident) {
-            return Err(outage.refusal());
-        }
+        let right = match claim(self.session, self.state, std::slice::from_ref(&name.0), BACKUP)? {
+            Ok(right) => right,
+            Err((system, held)) => return Ok(Err(refusal(&system, &held))),
+        };
+        let outage = outage(self.state, &self.state.records()?, name)?;
+        Ok(match outage.as_ref().filter(|_| !self.during_incident) {
+            Some(outage) => Err(outage.refusal()),
+            None => Ok((right, outage)),
+        })
+    }
+
+    fn attempt(&self, name: &SystemName, now: Timestamp, outage: Option<Outage>) -> engine::Result<Made> {
+        let Self { session, state, screen, watch, .. } = *self;
         let system = session.plan.systems.get(name).ok_or_else(|| engine::Error::new("no such system"))?;
         let mut names = session.plan.policy_of(system).vaults;
         // What another machine fetches, this one has no way to write.

@@ -6,25 +6,26 @@ use std::time::Duration;
 use testkit::{MailServer, Manner, Receiver, wait_until};
 
 #[test]
-fn a_backup_by_cron_that_fails_is_told_once_and_when_it_is_over() {
+fn a_backup_by_cron_that_lacks_something_is_told_once_and_when_it_is_over() {
     let server = MailServer::start(Manner::Takes);
     let world = world(&relays(&[&server]), "");
     let path = world.path("plan.toml");
     let good = std::fs::read_to_string(&path).unwrap();
     let (before, rest) = good.split_once("source.files").unwrap();
     let (_, after) = rest.split_once('\n').unwrap();
-    let of = |dump: &str| {
-        format!("{before}source.command = {{ dump = [\"{dump}\"], load = [\"true\"] }}\n{after}")
+    let of = |script: &str| {
+        let dump = format!("[\"sh\", \"-c\", \"{script}\"]");
+        format!("{before}source.command = {{ dump = {dump}, load = [\"cat\"] }}\n{after}")
     };
-    std::fs::write(&path, of("false")).unwrap();
-    world.run(&["backup"]).exits(2).says("alert backup/shop");
-    world.run(&["backup"]).exits(2);
+    std::fs::write(&path, of("echo the first half; exit 1")).unwrap();
+    world.run(&["backup"]).exits(1).says("alert incomplete/shop");
+    world.run(&["backup"]).exits(1);
     let told = world.run(&["alerts", "--json"]).exits(1).json();
-    assert_eq!(told["alerts"][0]["alert"], json!("backup/shop"), "{told}");
-    world.run(&["status"]).exits(1).says("ALERT The backup of");
+    assert_eq!(told["alerts"][0]["alert"], json!("incomplete/shop"), "{told}");
+    world.run(&["status"]).exits(1).says("ALERT The newest restore point of").says("releve backup shop");
     let mails = server.wait_for(1);
     assert!(mails[0]["body"].as_str().unwrap().contains("releve backup shop"), "{}", mails[0]);
-    std::fs::write(&path, of("hostname")).unwrap();
+    std::fs::write(&path, of("echo the first half; echo and the second")).unwrap();
     world.run(&["backup"]).exits(0);
     let mails = server.wait_for(2);
     assert!(mails[1]["body"].as_str().unwrap().contains("It is over"), "{}", mails[1]);
@@ -55,4 +56,16 @@ fn the_agent_is_heard_elsewhere_and_missed_here_once_it_is_gone() {
     drop(state);
     world.run(&["status"]).exits(1).says("ALERT The agent on").says("systemctl status releve-agent");
     world.run(&["alerts", "--dismiss", "agent"]).exits(0).says("nothing is wrong");
+}
+
+#[test]
+fn a_backup_that_gives_way_to_another_is_no_alarm() {
+    let server = MailServer::start(Manner::Takes);
+    let world = world(&relays(&[&server]), "");
+    std::fs::write(world.data().join("page"), "x").unwrap();
+    world.run(&["backup"]).exits(0);
+    world.run(&["incident", "open", "--scenario", "hardware-failure", "shop", "--quiet"]).exits(0);
+    world.run(&["backup"]).exits(2);
+    world.run(&["alerts"]).exits(0).says("nothing is wrong");
+    assert!(server.messages().is_empty());
 }
