@@ -35,7 +35,7 @@ pub enum Kind {
         keys: usize,
     },
     /// The master key is not the one of this repository.
-    #[error("this master key does not open it: it is another repository's, or the config file is damaged")]
+    #[error("this master key does not open it: it is another repository's")]
     WrongMasterKey,
     /// A key is not added or not removed: the reason.
     #[error("{0}")]

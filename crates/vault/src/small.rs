@@ -61,7 +61,8 @@ pub(crate) fn look_at(vault: &Repository, kind: FileKind, name: &str) -> Result<
         let makes_sense = match kind {
             FileKind::Key => is_key(&bytes),
             FileKind::Lock => vault.open_json(&bytes).is_some_and(|json| is_lock(&json)),
-            _ => true,
+            // Sealed with another key it is no point of this vault, and nobody can ever read it here.
+            _ => vault.key().open(&mut bytes.clone()).is_ok(),
         };
         return Ok((!makes_sense).then(|| Odd { kind, name: name.to_owned(), remedy: Remedy::Remove }));
     }

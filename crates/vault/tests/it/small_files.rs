@@ -193,6 +193,23 @@ fn a_damaged_snapshot_is_put_right_or_goes() {
 }
 
 #[test]
+fn a_snapshot_that_another_key_sealed_is_no_point_of_this_vault_and_goes() {
+    let place = Place::new();
+    let strange = testkit::Random::new(3).bytes(300);
+    let name = vault::FileId::of(&strange).to_string();
+    fs::write(place.path.join("snapshots").join(&name), strange).unwrap();
+    let look = || {
+        let options = VerifyOptions { read: Window::default(), holder: holder() };
+        verify(&place.open(SECOND).unwrap(), &options, &Progress::default()).unwrap()
+    };
+    assert_eq!((look().finding_count, look().sound.len()), (1, 1));
+    // What `verify` sends people to does help.
+    place.repair();
+    assert_eq!((look().finding_count, look().sound.len()), (0, 1));
+    place.is_accepted();
+}
+
+#[test]
 fn a_lost_index_is_made_anew_from_the_packs() {
     for harm in ALL {
         let place = Place::new();

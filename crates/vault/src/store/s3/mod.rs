@@ -416,3 +416,14 @@ fn tls_error(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_in_an_archive_is_neither_refused_nor_damaged() {
+        let said = judge(ErrorKind::PermissionDenied, "InvalidObjectState", "InvalidObjectState: no".into());
+        assert!(matches!(said, Failure::Final(Kind::Archived(_))));
+    }
+}
