@@ -18,6 +18,10 @@ use std::time::Duration;
 pub enum Fault {
     /// The proxy answers with this status; the server never hears of the request.
     Status(u16),
+    /// As [`Status`](Self::Status), with this code in the answer's body.
+    Code(u16, &'static str),
+    /// The proxy answers 503, and asks to be left alone for so many seconds.
+    Busy(u64),
     /// The server does what it was asked to do, and the connection is cut before its answer.
     LoseAnswer,
     /// The connection is cut after so many bytes of the request's body.
@@ -261,7 +265,16 @@ fn serve(shared: &Shared, client: TcpStream) -> io::Result<()> {
     match fault {
         Some(Fault::Status(status)) => {
             copy_body(shared, &mut client, &mut io::sink(), &request, None)?;
-            return answer.write_all(&refusal(status, request.method == "HEAD"));
+            return answer.write_all(&refusal(status, code_of(status), "", request.method == "HEAD"));
+        }
+        Some(Fault::Code(status, code)) => {
+            copy_body(shared, &mut client, &mut io::sink(), &request, None)?;
+            return answer.write_all(&refusal(status, code, "", request.method == "HEAD"));
+        }
+        Some(Fault::Busy(seconds)) => {
+            copy_body(shared, &mut client, &mut io::sink(), &request, None)?;
+            let after = format!("Retry-After: {seconds}\r\n");
+            return answer.write_all(&refusal(503, code_of(503), &after, request.method == "HEAD"));
         }
         Some(Fault::Delay(time)) => shared.rest(time),
         _ => {}
@@ -411,21 +424,25 @@ fn pass_answer(
 }
 
 // What S3 would say; other clients look at the status alone.
-fn refusal(status: u16, head_only: bool) -> Vec<u8> {
-    let code = match status {
+fn code_of(status: u16) -> &'static str {
+    match status {
+        307 => "TemporaryRedirect",
         403 => "AccessDenied",
         404 => "NoSuchKey",
         429 | 503 => "SlowDown",
         507 => "InsufficientStorage",
         500..=599 => "InternalError",
         _ => "InvalidRequest",
-    };
+    }
+}
+
+fn refusal(status: u16, code: &str, headers: &str, head_only: bool) -> Vec<u8> {
     let body = format!(
         "<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>planned by the test</Message></Error>"
     );
     let body_sent = if head_only { "" } else { &body };
     format!(
-        "HTTP/1.1 {status} Planned\r\nContent-Type: application/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body_sent}",
+        "HTTP/1.1 {status} Planned\r\n{headers}Content-Type: application/xml\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body_sent}",
         body.len()
     )
     .into_bytes()

@@ -67,6 +67,9 @@ impl From<vault::Error> for Error {
             Kind::Locked(_) => Some(
                 "nothing to do if that program is at work: try again when it has ended; if it is dead, its lock counts no more half an hour after its last sign",
             ),
+            Kind::BadAddress(_) => {
+                Some("correct the vault's url in the plan; docs/plan.md shows how it is written")
+            }
             _ => None,
         };
         Self { message: error.to_string(), retryable: error.is_retryable(), help: help.map(str::to_owned) }

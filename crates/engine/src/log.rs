@@ -13,10 +13,10 @@ use source::{Log, LogFile, LogKind, Sentinel};
 use state::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vault::backup::{Addition, BackupOptions, append, files_of};
-use vault::{BlobId, FileId, FileKind, Holder, LogInfo, Progress, Repository, Snapshot, Stretch, Timeline};
+use vault::{FileId, FileKind, Holder, LogInfo, Progress, Repository, Snapshot, Stretch, Timeline};
 
 /// How long another run that carries the same log is waited for.
 const OTHER_WITHIN: Duration = Duration::from_secs(60);
@@ -37,9 +37,10 @@ pub struct Carrier<'a> {
     holder: Holder,
     /// This process.
     run: Process,
-    seen: BTreeMap<VaultName, Seen>,
+    /// What is known of vaults into which nothing is being carried right now.
+    seen: Mutex<BTreeMap<VaultName, Seen>>,
     /// The newest sentinel that was committed, as a log says it.
-    sentinel: Option<(u32, u64)>,
+    sentinel: Mutex<Option<(u32, u64)>>,
 }
 
 /// What is known of the log in one vault.
@@ -83,19 +84,52 @@ impl<'a> Carrier<'a> {
     /// Returns a carrier of the log of a system, of which its source says what a `log` says, that hasn't looked anywhere yet. Files wait in
     /// `spool`; `run` is this process.
     pub fn new(name: SystemName, log: &'a dyn Log, spool: PathBuf, holder: Holder, run: Process) -> Self {
-        Self { name, log, spool, holder, run, seen: BTreeMap::new(), sentinel: None }
+        Self { name, log, spool, holder, run, seen: Mutex::default(), sentinel: Mutex::default() }
     }
 
     /// Takes note of a sentinel that was committed: whatever `until` is said from now on, it was before.
-    pub fn note_sentinel(&mut self, sentinel: Sentinel) {
-        self.sentinel = Some((sentinel.history, sentinel.number));
+    pub fn note_sentinel(&self, sentinel: Sentinel) {
+        *lock(&self.sentinel) = Some((sentinel.history, sentinel.number));
     }
 
-    /// Carries what is in the spool into these vaults. Everything that was committed by `until` is in it, as far as anybody could tell; the
-    /// first of it, if nothing ever came, will be `from`.
+    /// Carries what is in the spool into these vaults, side by side. Everything that was committed by `until` is in it, as far as anybody
+    /// could tell; the first of it, if nothing ever came, will be `from`.
     pub fn carry(
-        &mut self,
+        &self,
         vaults: &[Opened],
+        state: &State,
+        until: Option<Timestamp>,
+        from: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Carried> {
+        let names: Vec<VaultName> = vaults.iter().map(|opened| opened.name.clone()).collect();
+        let all: Vec<Result<Carried>> = std::thread::scope(|scope| {
+            let carry = |vault| self.carry_into(vault, &names, state, until, from, now);
+            let threads: Vec<_> = vaults.iter().map(|vault| scope.spawn(move || carry(vault))).collect();
+            let joined = threads.into_iter().map(|thread| thread.join());
+            joined.map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        let mut carried = Carried { waiting: u64::MAX, ..Carried::default() };
+        for one in all {
+            let one = one?;
+            carried.files = carried.files.max(one.files);
+            carried.whole = carried.whole.max(one.whole);
+            carried.bytes += one.bytes;
+            carried.vaults.extend(one.vaults);
+            carried.failures.extend(one.failures);
+            carried.missing = carried.missing.or(one.missing);
+            // The last of them has let most of it go.
+            carried.waiting = carried.waiting.min(one.waiting);
+        }
+        Ok(carried)
+    }
+
+    /// Carries what is in the spool into one vault, whatever becomes of the others: may be called for several at a time. What all of
+    /// `names` hold leaves the spool.
+    pub fn carry_into(
+        &self,
+        vault: &Opened,
+        names: &[VaultName],
         state: &State,
         until: Option<Timestamp>,
         from: Option<&str>,
@@ -103,28 +137,27 @@ impl<'a> Carrier<'a> {
     ) -> Result<Carried> {
         let mut carried = Carried::default();
         // Two at once would each take the place of the same log, and one of them lose what the other has added.
-        let alone = state.lease_run_within(&self.name.log(), &self.run, OTHER_WITHIN, Timestamp::now)?;
+        let alone = format!("{}@{}", self.name.log(), vault.name);
+        let alone = state.lease_run_within(&alone, &self.run, OTHER_WITHIN, Timestamp::now)?;
         let _alone = alone.map_err(|other| Error::new(format!("its log is being carried by {other}")))?;
         let waiting = self.waiting()?;
-        let mut groups: BTreeMap<Option<BlobId>, Vec<(VaultName, Arc<Repository>)>> = BTreeMap::new();
-        for opened in vaults {
-            let looked = opened.repository.clone().and_then(|vault| {
-                self.look(&opened.name, &vault)?;
-                Ok(vault)
-            });
-            match looked {
-                Ok(vault) => {
-                    let newest = self.seen.get(&opened.name).and_then(|seen| seen.newest.as_ref());
-                    let tree = newest.map(|(_, snapshot)| snapshot.tree);
-                    groups.entry(tree).or_default().push((opened.name.clone(), vault));
-                }
-                Err(error) => carried.failures.push((opened.name.clone(), error)),
+        // Out of the others' sight meanwhile: what isn't known to be in this vault stays where it is.
+        let known = lock(&self.seen).remove(&vault.name);
+        let carrying = Carrying { until, from, now, state };
+        let done = vault.repository.clone().and_then(|repository| {
+            let mut seen = self.look(known, &repository)?;
+            self.append_to(&vault.name, &repository, &mut seen, &waiting, &carrying, &mut carried)?;
+            Ok(seen)
+        });
+        match done {
+            Ok(seen) => {
+                lock(&self.seen).insert(vault.name.clone(), seen);
+                carried.vaults.push(vault.name.clone());
             }
+            // What it holds now is for the next look to find out.
+            Err(error) => carried.failures.push((vault.name.clone(), error)),
         }
-        for group in groups.into_values() {
-            self.carry_into(&group, &waiting, &Carrying { until, from, now, state }, &mut carried);
-        }
-        self.let_go(&waiting, vaults, &mut carried);
+        self.let_go(&waiting, names, &mut carried);
         Ok(carried)
     }
 
@@ -140,7 +173,7 @@ impl<'a> Carrier<'a> {
             let needed = || seen.oldest.clone().map(|oldest| (oldest.clone(), oldest));
             positions.max().or_else(needed)
         };
-        self.seen.values().filter_map(held).min().map(|(_, name)| name)
+        lock(&self.seen).values().filter_map(held).min().map(|(_, name)| name)
     }
 
     /// Returns what the file at a path is to the log: its name says it, wherever it lies.
@@ -159,15 +192,18 @@ impl<'a> Carrier<'a> {
             let Ok(meta) = entry.metadata() else { continue };
             waiting.push(Waiting { file, path: entry.path(), bytes: meta.len() });
         }
+        // A listing is no set.
+        waiting.sort_by(|a, b| a.path.cmp(&b.path));
+        waiting.dedup_by(|a, b| a.path == b.path);
         Ok(waiting)
     }
 
     /// Makes sure that it is known what a vault holds.
-    fn look(&mut self, name: &VaultName, vault: &Repository) -> Result<()> {
+    fn look(&self, known: Option<Seen>, vault: &Repository) -> Result<Seen> {
         let listed = vault.store().list(FileKind::Snapshot)?;
         let listed: BTreeSet<String> = listed.into_iter().map(|listed| listed.name).collect();
-        if self.seen.get(name).is_some_and(|seen| seen.snapshots == listed) {
-            return Ok(());
+        if let Some(known) = known.filter(|known| known.snapshots == listed) {
+            return Ok(known);
         }
         // Whoever wrote them may have come after this vault was opened.
         vault.refresh_index()?;
@@ -186,22 +222,22 @@ impl<'a> Carrier<'a> {
             }
             None => BTreeMap::new(),
         };
-        self.seen.insert(name.clone(), Seen { snapshots: listed, newest, files, oldest });
-        Ok(())
+        Ok(Seen { snapshots: listed, newest, files, oldest })
     }
 
-    /// Carries into vaults that all hold the same so far.
-    fn carry_into(
-        &mut self,
-        group: &[(VaultName, Arc<Repository>)],
+    /// Adds to the log in a vault what it lacks.
+    fn append_to(
+        &self,
+        name: &VaultName,
+        vault: &Arc<Repository>,
+        seen: &mut Seen,
         waiting: &[Waiting],
         carrying: &Carrying<'_>,
         carried: &mut Carried,
-    ) {
-        let Some(first) = group.first().and_then(|(name, _)| self.seen.get(name)) else { return };
-        // What any of these vaults can need stays in all of them.
-        let oldest = group.iter().map(|(name, _)| self.seen.get(name)?.oldest.as_ref()).min().flatten();
-        let had = &first.files;
+    ) -> Result<()> {
+        // What the vault can need stays in it.
+        let oldest = seen.oldest.as_ref();
+        let had = &seen.files;
         let mut whole: BTreeSet<&str> = BTreeSet::new();
         let there: Vec<LogFile> = had.keys().filter_map(|path| self.file_at(path)).collect();
         for file in there.iter().chain(waiting.iter().map(|waiting| &waiting.file)) {
@@ -226,7 +262,7 @@ impl<'a> Carrier<'a> {
         let mut files: BTreeMap<PathBuf, u64> =
             had.iter().filter(|(path, _)| keeps(path)).map(|(path, bytes)| (path.clone(), *bytes)).collect();
         files.extend(additions.iter().map(|waiting| (waiting.file.path.clone(), waiting.bytes)));
-        let before = first.newest.as_ref().and_then(|(_, snapshot)| snapshot.releve.as_ref()?.log.as_ref());
+        let before = seen.newest.as_ref().and_then(|(_, snapshot)| snapshot.releve.as_ref()?.log.as_ref());
         // As long as nothing has come, only this says where it begins.
         let known = before.map(|before| before.from.as_str()).filter(|from| *from != NOWHERE);
         let begins = known.or(carrying.from).filter(|_| had.is_empty());
@@ -234,7 +270,7 @@ impl<'a> Carrier<'a> {
         let begins = begins.map(|from| oldest.map_or(from, |oldest| from.max(oldest.as_str())));
         let mut info = self.info(&files, begins);
         info.until = carrying.until.max(before.and_then(|before| before.until));
-        let promised = carrying.until.and(self.sentinel);
+        let promised = carrying.until.and(*lock(&self.sentinel));
         info.sentinel = promised.max(before.and_then(|before| before.sentinel));
         info.timelines = self.timelines(waiting, before, &files);
         for stretch in &mut info.earlier {
@@ -250,50 +286,34 @@ impl<'a> Carrier<'a> {
             None => begins.is_none(),
         };
         if additions.is_empty() && says_nothing {
-            carried.vaults.extend(group.iter().map(|(name, _)| name.clone()));
-            return;
+            return Ok(());
         }
-        let parent = first.newest.as_ref().map(|(_, snapshot)| snapshot.clone());
+        let parent = seen.newest.as_ref().map(|(_, snapshot)| snapshot.clone());
         let added: Vec<Addition> = additions
             .iter()
             .map(|waiting| Addition { path: waiting.file.path.clone(), file: waiting.path.clone() })
             .collect();
-        let repositories: Vec<Arc<Repository>> = group.iter().map(|(_, vault)| Arc::clone(vault)).collect();
-        let appended = self.options(carrying.now).and_then(|options| {
-            Ok(append(&repositories, parent.as_ref(), &keeps, &added, &options, info, &Progress::default())?)
-        });
-        let (snapshot, written) = match appended {
-            Ok(appended) => appended,
-            Err(error) => {
-                carried.failures.extend(group.iter().map(|(name, _)| (name.clone(), error.clone())));
-                return;
-            }
-        };
+        let whole = additions.iter().filter(|waiting| matches!(waiting.file.kind, LogKind::Whole(_)));
+        let whole = whole.count() as u64;
+        let options = self.options(carrying.now)?;
+        let progress = Progress::default();
+        let vaults = std::slice::from_ref(vault);
+        let (snapshot, written) = append(vaults, parent.as_ref(), &keeps, &added, &options, info, &progress)?;
         carried.files += added.len() as u64;
-        let is_whole = |waiting: &&&Waiting| matches!(waiting.file.kind, LogKind::Whole(_));
-        carried.whole += additions.iter().filter(is_whole).count() as u64;
-        for ((name, vault), written) in group.iter().zip(written) {
-            match written {
-                Ok(written) => {
-                    carried.bytes += written.bytes;
-                    carried.vaults.push(name.clone());
-                    carrying.note(name, written.snapshot, &snapshot);
-                    let Some(seen) = self.seen.get_mut(name) else { continue };
-                    seen.files.clone_from(&files);
-                    seen.snapshots.insert(written.snapshot.to_string());
-                    if let Some((before, _)) = seen.newest.replace((written.snapshot, snapshot.clone()))
-                        && carrying.remove(name, vault, before)
-                    {
-                        seen.snapshots.remove(&before.to_string());
-                    }
-                }
-                Err(error) => {
-                    // What it holds now is for the next look to find out.
-                    self.seen.remove(name);
-                    carried.failures.push((name.clone(), error.into()));
-                }
+        carried.whole += whole;
+        for written in written {
+            let written = written?;
+            carried.bytes += written.bytes;
+            carrying.note(name, written.snapshot, &snapshot);
+            seen.files.clone_from(&files);
+            seen.snapshots.insert(written.snapshot.to_string());
+            if let Some((before, _)) = seen.newest.replace((written.snapshot, snapshot.clone()))
+                && carrying.remove(name, vault, before)
+            {
+                seen.snapshots.remove(&before.to_string());
             }
         }
+        Ok(())
     }
 
     fn options(&self, now: Timestamp) -> Result<BackupOptions> {
@@ -368,7 +388,7 @@ impl<'a> Carrier<'a> {
     }
 
     /// Lets go of what every vault has. What was received last stays: from there it goes on.
-    fn let_go(&self, waiting: &[Waiting], vaults: &[Opened], carried: &mut Carried) {
+    fn let_go(&self, waiting: &[Waiting], names: &[VaultName], carried: &mut Carried) {
         let newest = waiting.iter().filter_map(|waiting| waiting.position()).max();
         let has = |seen: &Seen, file: &Waiting| {
             let passed = seen
@@ -378,7 +398,8 @@ impl<'a> Carrier<'a> {
                 .is_some_and(|(oldest, position)| position < oldest);
             passed || seen.files.get(&file.file.path) == Some(&file.bytes)
         };
-        let seen = || vaults.iter().map(|opened| self.seen.get(&opened.name));
+        let known = lock(&self.seen);
+        let seen = || names.iter().map(|name| known.get(name));
         let mut stays: Vec<&Waiting> = Vec::new();
         for file in waiting {
             let is_last = file.position().is_none_or(|position| Some(position) == newest);
@@ -416,6 +437,11 @@ impl Waiting {
             LogKind::Always => None,
         }
     }
+}
+
+/// What is behind our mutexes is right between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What one run carries besides the files.

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use vault::backup::{BackupOptions, backup_since};
-use vault::{BlobId, FileId, Holder, PointInfo, Progress, Repository, Snapshot, Unread, UnreadInfo};
+use vault::{
+    BlobId, FileId, Holder, Lock, LockKind, PointInfo, Progress, Repository, Snapshot, Unread, UnreadInfo,
+};
 
 /// What is needed to make a point.
 pub struct Job<'a> {
@@ -105,6 +107,13 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         threads: 0,
         doubts: job.doubts.clone(),
     };
+    // Before anything is made to stand still: whoever is in a vault's way may need minutes. One that stays locked says so below.
+    let holder = &job.holder;
+    std::thread::scope(|scope| {
+        for repository in &repositories {
+            scope.spawn(move || Lock::await_free(repository, LockKind::Shared, holder));
+        }
+    });
     let scratch = Place::make(job.scratch, job.scratch, &|_| {})?;
     let journal = job.watch.map(|watch| (watch.journal(), job.name));
     let source = watched_source_of(job.plan, system, job.secrets, journal)?;

@@ -8,7 +8,7 @@ use plan::keep::{Verdict, Witnessed, retain};
 use plan::{Plan, SystemName, VaultName};
 use serde::Serialize;
 use state::{Seen, State};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use vault::FileId;
 
@@ -44,9 +44,16 @@ pub struct Decided {
 }
 
 impl Retention {
-    /// Returns those that go.
+    /// Returns those that go: never a file of which anything says that it stays, however often it is named.
     pub fn going(&self) -> impl Iterator<Item = &Decided> {
-        self.points.iter().filter(|point| point.verdict.kept.is_empty())
+        let kept: HashSet<FileId> = self.kept().collect();
+        let goes = move |point: &&Decided| point.verdict.kept.is_empty() && !kept.contains(&point.snapshot);
+        self.points.iter().filter(goes)
+    }
+
+    /// Returns the snapshots that stay.
+    pub fn kept(&self) -> impl Iterator<Item = FileId> {
+        self.points.iter().filter(|point| !point.verdict.kept.is_empty()).map(|point| point.snapshot)
     }
 }
 
@@ -69,7 +76,7 @@ pub fn witness(state: &State, survey: &Survey, vaults: &[VaultName], now: Timest
         let there: Vec<(String, String)> = survey
             .points
             .iter()
-            .flat_map(|point| copies(point, vault).map(|file| (file.to_string(), identity(point))))
+            .flat_map(|point| point.files_in(vault).map(|file| (file.to_string(), identity(point))))
             .collect();
         state.see(&vault.0, &there, now)?;
     }
@@ -102,10 +109,10 @@ pub fn retention(
     for point in &survey.points {
         let of_log = point.point.system.as_deref().and_then(SystemName::of_log);
         if let Some(system) = of_log.filter(|system| plan.systems.contains_key(system)) {
-            logs.entry(system).or_default().extend(copies(point, vault).map(|file| (point, file)));
+            logs.entry(system).or_default().extend(point.files_in(vault).map(|file| (point, file)));
             continue;
         }
-        for (nth, file) in copies(point, vault).enumerate() {
+        for (nth, file) in point.files_in(vault).enumerate() {
             let Some((name, _)) =
                 point.point.system.as_deref().and_then(|name| plan.systems.get_key_value(name))
             else {
@@ -179,11 +186,6 @@ pub fn delay(plan: &Plan, records: &[state::Record]) -> Duration {
     said.0.max(longest.saturating_mul(LONGEST_BACKUPS))
 }
 
-fn copies<'a>(point: &'a Surveyed, vault: &'a VaultName) -> impl Iterator<Item = FileId> + 'a {
-    let of = point.vaults.iter().zip(&point.point.copies);
-    of.filter(move |(name, _)| *name == vault).map(|(_, (_, file))| *file)
-}
-
 /// What makes a point the same in every vault: its content and its time as well, since an id can be copied.
 #[must_use]
 pub fn identity(point: &Surveyed) -> String {
@@ -208,6 +210,25 @@ fn earliest(plan: &Plan, state: &State) -> Result<HashMap<String, Seen>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_file_goes_that_a_kept_verdict_names() {
+        let decided = |file: u8, kept: &[&str]| Decided {
+            system: "shop".into(),
+            snapshot: FileId::of(&[file]),
+            verdict: Verdict {
+                id: "aaaaaaaaaaaa".into(),
+                time: Timestamp::UNIX_EPOCH,
+                kept: kept.iter().map(ToString::to_string).collect(),
+                suspicious: None,
+            },
+        };
+        // A file system that lists a name twice had the second of them taken for another copy.
+        let points = vec![decided(1, &["last"]), decided(1, &[]), decided(2, &[])];
+        let retention = Retention { points, foreign: 0, known: Vec::new() };
+        let going: Vec<FileId> = retention.going().map(|point| point.snapshot).collect();
+        assert_eq!(going, [FileId::of(&[2])]);
+    }
 
     #[test]
     fn a_clock_that_runs_behind_what_it_showed_before_decides_nothing() {

@@ -4,7 +4,7 @@ use crate::vaults::Opened;
 use jiff::Timestamp;
 use plan::{Facts, LogFacts, Plan, SystemName, VaultName};
 use std::sync::Arc;
-use vault::{Change, Point, Repository};
+use vault::{Change, FileId, Point, Repository};
 
 /// A look at the vaults.
 #[derive(Debug, Default)]
@@ -27,8 +27,10 @@ const LOG_BEHIND: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
 pub struct Surveyed {
     /// The point.
     pub point: Point,
-    /// Where it lies.
+    /// Where it lies, each vault once.
     pub vaults: Vec<VaultName>,
+    /// The files that hold it: one vault may hold it twice.
+    files: Vec<(VaultName, FileId)>,
 }
 
 /// Asks every vault that is open.
@@ -51,7 +53,16 @@ pub fn survey(vaults: &[Opened]) -> Survey {
     survey.points = found
         .points
         .into_iter()
-        .map(|point| Surveyed { vaults: point.copies.iter().map(|(at, _)| name(*at)).collect(), point })
+        .map(|point| {
+            let files: Vec<_> = point.copies.iter().map(|(at, file)| (name(*at), *file)).collect();
+            let mut vaults: Vec<VaultName> = Vec::new();
+            for (vault, _) in &files {
+                if !vaults.contains(vault) {
+                    vaults.push(vault.clone());
+                }
+            }
+            Surveyed { point, vaults, files }
+        })
         .collect();
     survey
 }
@@ -133,6 +144,11 @@ impl Survey {
 }
 
 impl Surveyed {
+    /// Returns the files that hold it in one vault, each once.
+    pub fn files_in<'a>(&'a self, vault: &'a VaultName) -> impl Iterator<Item = FileId> + 'a {
+        self.files.iter().filter(move |(name, _)| name == vault).map(|(_, file)| *file)
+    }
+
     /// Returns the vaults of its system's policy that lack the point; none for a point that no system of the plan made.
     #[must_use]
     pub fn lacks(&self, plan: &Plan) -> Vec<VaultName> {

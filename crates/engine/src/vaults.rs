@@ -5,8 +5,9 @@ use crate::{Error, Result};
 use plan::{Plan, Secret, VaultName};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vault::store::{self, Credentials};
-use vault::{Cache, Kind, Password, Repository, Store};
+use std::time::Duration;
+use vault::store::{self, Asking, Credentials, Renew};
+use vault::{Cache, Kind, Password, Repository, Store, Wait};
 
 /// Where secrets come from: the binary's business.
 pub trait Secrets: Sync {
@@ -14,6 +15,10 @@ pub trait Secrets: Sync {
     fn get(&self, secret: &Secret) -> Result<Vec<u8>>;
     /// Returns the S3 keys of the environment, for vaults that name none.
     fn s3_keys(&self) -> Credentials;
+    /// Returns what asks for the S3 keys of a vault once more, where what the plan names may say something else by then.
+    fn renew(&self, _vault: &plan::Vault) -> Option<Renew> {
+        None
+    }
 }
 
 /// What is to be done about a vault that isn't there.
@@ -36,6 +41,16 @@ pub struct Opened {
     pub created: bool,
     /// Index files that could not be read.
     pub damaged: Vec<String>,
+    /// It did not answer: not now, which says nothing about the next time.
+    pub silent: bool,
+    asking: Asking,
+}
+
+impl Opened {
+    /// From now on it is worked with, and has all the time that work takes; until then it was only asked.
+    pub fn work(&self) {
+        self.asking.end();
+    }
 }
 
 /// How vaults are opened.
@@ -56,14 +71,31 @@ pub struct Opening<'a> {
     pub now: jiff::Timestamp,
     /// The time of day, for what may be sent at this hour.
     pub clock: Clock,
+    /// How long a vault may be silent when it is only asked; `None` for one that is worked with.
+    pub asks: &'a (dyn Fn(&VaultName) -> Option<Duration> + Sync),
+    /// How long what fails is tried again, where that isn't as long as usual.
+    pub patience: Option<Duration>,
+    /// How long locks of others are waited for.
+    pub wait: Option<Wait>,
 }
 
 impl Opening<'_> {
     /// Opens these vaults and loads their indexes. The result is in the order of `names`.
     #[must_use]
     pub fn open(&self, names: &[VaultName]) -> Vec<Opened> {
+        self.each(names, true)
+    }
+
+    /// Opens these vaults without their indexes, as [`open`](Self::open) does: enough to see which points there are.
+    #[must_use]
+    pub fn peek(&self, names: &[VaultName]) -> Vec<Opened> {
+        self.each(names, false)
+    }
+
+    fn each(&self, names: &[VaultName], with_index: bool) -> Vec<Opened> {
         std::thread::scope(|scope| {
-            let threads: Vec<_> = names.iter().map(|name| scope.spawn(move || self.open_one(name))).collect();
+            let threads: Vec<_> =
+                names.iter().map(|name| scope.spawn(move || self.open_one(name, with_index))).collect();
             threads
                 .into_iter()
                 .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -71,14 +103,23 @@ impl Opening<'_> {
         })
     }
 
-    fn open_one(&self, name: &VaultName) -> Opened {
+    fn open_one(&self, name: &VaultName, with_index: bool) -> Opened {
         let mut opened = Opened {
             name: name.clone(),
             repository: Err(Error::new("")),
             created: false,
             damaged: Vec::new(),
+            silent: false,
+            asking: (self.asks)(name).map_or_else(Asking::default, Asking::within),
         };
-        opened.repository = self.repository(name, &mut opened.created).and_then(|repository| {
+        let repository = self.repository(name, &opened.asking, &mut opened.created);
+        opened.repository = repository.and_then(|repository| {
+            if let Some(wait) = &self.wait {
+                repository.wait_for_locks(wait.clone());
+            }
+            if !with_index {
+                return Ok(Arc::new(repository));
+            }
             let report = repository.load_index()?;
             let lost = repository.lost_config().map(|why| {
                 format!(
@@ -86,29 +127,45 @@ impl Opening<'_> {
                 )
             });
             opened.damaged = report.damaged.iter().map(ToString::to_string).chain(lost).collect();
-            Ok(Arc::new(repository))
+            // What is silent is silent for every file; the first of them tells enough.
+            match report.damaged.into_iter().find(vault::Error::is_retryable) {
+                Some(silent) => Err(silent.into()),
+                None => Ok(Arc::new(repository)),
+            }
         });
+        opened.silent = opened.repository.as_ref().is_err_and(|error| error.retryable);
         opened
     }
 
     /// Opens the place where a vault lies, and not what is in it. There is no other way to one: what is written there keeps to the
     /// plan's rate, and is held for as long as the plan says.
     pub(crate) fn store(&self, name: &VaultName, credentials: &Credentials) -> Result<Box<dyn Store>> {
+        self.store_asked(name, credentials, &Asking::default())
+    }
+
+    fn store_asked(
+        &self,
+        name: &VaultName,
+        credentials: &Credentials,
+        asking: &Asking,
+    ) -> Result<Box<dyn Store>> {
         let vault = self.vault(name)?;
         let period = vault.immutable_for.map(|period| jiff::SignedDuration::try_from(period.0)).transpose();
         let period =
             period.map_err(|error| Error::new(format!("immutable_for of vault `{name}`: {error}")))?;
-        Ok(store::open_held(&vault.url, credentials, &limits(vault, &self.clock), period)?)
+        let mut limits = store::Limits { asking: asking.clone(), ..limits(vault, &self.clock) };
+        limits.patience = self.patience.unwrap_or(limits.patience);
+        Ok(store::open_held(&vault.url, credentials, &limits, period)?)
     }
 
     pub(crate) fn vault(&self, name: &VaultName) -> Result<&plan::Vault> {
         self.plan.vaults.get(name).ok_or_else(|| no_vault(name))
     }
 
-    fn repository(&self, name: &VaultName, created: &mut bool) -> Result<Repository> {
+    fn repository(&self, name: &VaultName, asking: &Asking, created: &mut bool) -> Result<Repository> {
         let vault = self.vault(name)?;
         let password = self.password(name)?;
-        let store = || self.store(name, &self.credentials(vault)?);
+        let store = || self.store_asked(name, &self.credentials(vault)?, asking);
         match Repository::open(store()?, &password) {
             Ok(repository) => self.as_seen(name, repository),
             Err(error) if matches!(error.kind, Kind::NoRepository) => match ((self.seen)(name), self.absent) {
@@ -156,23 +213,29 @@ impl Opening<'_> {
     }
 
     pub(crate) fn credentials(&self, vault: &plan::Vault) -> Result<Credentials> {
-        if !vault.url.starts_with("s3://") {
-            return Ok(Credentials::default());
-        }
-        let text = |secret: &Option<Secret>| -> Result<Option<String>> {
-            let Some(secret) = secret else { return Ok(None) };
-            let bytes = self.secrets.get(secret)?;
-            String::from_utf8(bytes).map(Some).map_err(|_| Error::new("an S3 key is not a text"))
-        };
-        if vault.access_key.is_none() {
-            return Ok(self.secrets.s3_keys());
-        }
-        Ok(Credentials {
-            access_key: text(&vault.access_key)?,
-            secret_key: text(&vault.secret_key)?,
-            session_token: text(&vault.session_token)?,
-        })
+        Ok(Credentials { renew: self.secrets.renew(vault), ..keys_of(vault, self.secrets)? })
     }
+}
+
+/// Returns the S3 keys that the plan has for a vault; none for any other store.
+pub fn keys_of(vault: &plan::Vault, secrets: &(impl Secrets + ?Sized)) -> Result<Credentials> {
+    if !vault.url.starts_with("s3://") {
+        return Ok(Credentials::default());
+    }
+    let text = |secret: &Option<Secret>| -> Result<Option<String>> {
+        let Some(secret) = secret else { return Ok(None) };
+        let bytes = secrets.get(secret)?;
+        String::from_utf8(bytes).map(Some).map_err(|_| Error::new("an S3 key is not a text"))
+    };
+    if vault.access_key.is_none() {
+        return Ok(secrets.s3_keys());
+    }
+    Ok(Credentials {
+        access_key: text(&vault.access_key)?,
+        secret_key: text(&vault.secret_key)?,
+        session_token: text(&vault.session_token)?,
+        renew: None,
+    })
 }
 
 /// Returns one of the vaults, or why it could not be opened.

@@ -210,7 +210,11 @@ fn sign(point: &Witnessed, before: &[&Witnessed]) -> Option<String> {
 fn apply(points: &mut [&mut Judged<'_>], keep: &Keep, zone: &TimeZone) {
     type Bucket = fn(&Zoned) -> (i16, i16, i16);
     let rules: [(&str, Option<u32>, Bucket); 5] = [
-        ("hourly", keep.hourly, |time| (time.year(), time.day_of_year(), i16::from(time.hour()))),
+        ("hourly", keep.hourly, |time| {
+            // When the clocks go back an hour comes twice: the same label with another offset is another hour.
+            let offset = i16::try_from(time.offset().seconds() / 900).unwrap_or(0);
+            (time.year(), time.day_of_year(), i16::from(time.hour()) * 256 + offset)
+        }),
         ("daily", keep.daily, |time| (time.year(), time.day_of_year(), 0)),
         ("weekly", keep.weekly, |time| {
             let week = time.date().iso_week_date();
@@ -281,6 +285,18 @@ mod tests {
         assert_eq!(kept(&hours(50), &keep), [23, 47, 48, 49][1..].to_vec());
         let keep = Keep { daily: Some(3), ..Keep::default() };
         assert_eq!(kept(&hours(50), &keep), [23, 47, 49]);
+    }
+
+    #[test]
+    fn the_hour_that_comes_twice_in_autumn_is_two_hours() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        // 01:30 and 02:30 in summer time, 02:30 and 03:30 in winter time.
+        let begun: Timestamp = "2026-10-24T23:30:00Z".parse().unwrap();
+        let points: Vec<_> = (0..4).map(|n| point(n, begun.as_second() + i64::from(n) * HOUR)).collect();
+        let keep = Keep { hourly: Some(4), ..Keep::default() };
+        let now = begun + SignedDuration::from_hours(5);
+        let verdicts = retain(&points, Some(&keep), Period::seconds(3600), now, &zone);
+        assert!(verdicts.iter().all(|verdict| verdict.kept.contains(&"hourly".to_owned())), "{verdicts:?}");
     }
 
     #[test]

@@ -13,13 +13,21 @@ use process::Process;
 use state::State;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use vault::store::Credentials;
-use vault::{Holder, Password, Repository, Store};
+use vault::store::{Credentials, Renew};
+use vault::{Holder, Password, Repository, Store, Wait};
 
 /// How long making a vault may take others.
 const CREATE_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a vault may be silent that is only asked, and one that was silent at the last look.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
+const ASK_AGAIN_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long somebody else's lock is waited for: a prune of restic's, a check. Then the vault is told as locked, and the others go on.
+const LOCK_WITHIN: Duration = Duration::from_secs(10 * 60);
+const LOCK_EVERY: Duration = Duration::from_secs(3);
 
 /// What a verb works with.
 #[derive(Clone)]
@@ -34,6 +42,8 @@ pub(crate) struct Session {
     pub(crate) fingerprint: String,
     /// Where this machine keeps what never changes in distant vaults.
     pub(crate) cache_dir: PathBuf,
+    /// How long locks of others are waited for.
+    pub(crate) lock_within: Duration,
 }
 
 impl Session {
@@ -49,7 +59,16 @@ impl Session {
         let fingerprint = engine::incident::fingerprint(files.iter().map(|file| file.text.as_str()));
         let (json, state_dir) = (global.json, state_dir(global));
         let cache_dir = state_dir.join("cache");
-        Ok(Self { plan, json, holder: holder(), plan_path, state_dir, fingerprint, cache_dir })
+        Ok(Self {
+            plan,
+            json,
+            holder: holder(),
+            plan_path,
+            state_dir,
+            fingerprint,
+            cache_dir,
+            lock_within: LOCK_WITHIN,
+        })
     }
 
     /// Opens the state. What is damaged is an error that says what to do: a recovery goes on without.
@@ -60,8 +79,38 @@ impl Session {
         })
     }
 
-    /// Opens these vaults, with what the state knows of them, and remembers what it saw.
+    /// Opens these vaults to work with them, with what the state knows of them, and remembers what it saw. One among several that was
+    /// silent a moment ago isn't waited for long again.
     pub(crate) fn open(&self, names: &[VaultName], absent: Absent, state: Option<&State>) -> Vec<Opened> {
+        let silent = |name: &VaultName| state?.vault_silent_since(&name.0).ok().flatten();
+        let asks = |name: &VaultName| silent(name).filter(|_| names.len() > 1).map(|_| ASK_WITHIN);
+        let opened = self.open_asking(names, absent, state, state, &asks);
+        opened.iter().for_each(Opened::work);
+        opened
+    }
+
+    /// Opens every vault of the plan, nearest first, to ask it something: none is waited for longer than a few seconds. Whoever goes on to
+    /// work with them says so ([`Opened::work`]). `state` notes who is silent; `seen` knows which repositories were there before.
+    pub(crate) fn ask_all(&self, state: Option<&State>, seen: Option<&State>) -> Vec<Opened> {
+        let silent = |name: &VaultName| state?.vault_silent_since(&name.0).ok().flatten();
+        let asks = |name: &VaultName| Some(silent(name).map_or(ASK_WITHIN, |_| ASK_AGAIN_WITHIN));
+        self.open_asking(&self.vaults_nearest_first(), Absent::Refuse, seen, state, &asks)
+    }
+
+    /// Opens a vault that is written to again and again, and never waited for longer than so long a silence.
+    pub(crate) fn open_within(&self, name: &VaultName, within: Duration, state: &State) -> Option<Opened> {
+        let (names, seen) = (std::slice::from_ref(name), Some(state));
+        self.open_asking(names, Absent::Refuse, seen, seen, &|_| Some(within)).pop()
+    }
+
+    fn open_asking(
+        &self,
+        names: &[VaultName],
+        absent: Absent,
+        state: Option<&State>,
+        notes: Option<&State>,
+        asks: &(dyn Fn(&VaultName) -> Option<Duration> + Sync),
+    ) -> Vec<Opened> {
         let mut known = std::collections::BTreeMap::new();
         let mut absent = absent;
         for (name, state) in names.iter().filter_map(|name| Some((name, state?))) {
@@ -79,7 +128,17 @@ impl Session {
         // Two that make the same vault at once would each have a key of their own for it.
         let is_new = absent == Absent::Create && names.iter().any(|name| seen(name).is_none());
         let _alone = state.filter(|_| is_new).and_then(|state| self.alone(state));
-        let opened = self.opening(absent, &seen).open(names);
+        let mut opened = Opening { asks, ..self.opening(absent, &seen) }.open(names);
+        for vault in &mut opened {
+            if let Some(notes) = notes.filter(|_| vault.silent || vault.repository.is_ok()) {
+                // Only how long the next command waits is at stake.
+                let since = notes.vault_silent_since(&vault.name.0).ok().flatten();
+                let _ = notes.note_answer(&vault.name.0, !vault.silent, Timestamp::now());
+                if let (Err(error), Some(since)) = (&mut vault.repository, since) {
+                    error.message = format!("{}; silent since {}", error.message, show::time(since));
+                }
+            }
+        }
         for vault in &opened {
             if let (Ok(repository), Some(state)) = (&vault.repository, state)
                 && let Err(error) = state.remember_vault(&vault.name.0, repository.id())
@@ -106,20 +165,15 @@ impl Session {
     /// Opens every vault of the plan without its index, side by side, just to see what points there are, and notes whether it answers.
     pub(crate) fn peek(&self, state: &State) -> Vec<Opened> {
         let seen = |name: &VaultName| state.vault_seen(&name.0).ok().flatten();
-        let one = |name: &VaultName| {
-            let opened = self.password_of(name).and_then(|password| {
-                self.open_with(name, With::Password(&password), Some(state)).and_then(Tried::opened)
-            });
-            let opened =
-                Opened { name: name.clone(), repository: opened, created: false, damaged: Vec::new() };
-            self.note_reach(&opened, &seen, state);
-            opened
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = self.plan.vaults.keys().map(|name| scope.spawn(|| one(name))).collect();
-            let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
-            joined.map(|one| one.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-        })
+        let asks = |_: &VaultName| Some(ASK_WITHIN);
+        let opening = Opening { asks: &asks, ..self.opening(Absent::Refuse, &seen) };
+        let opened = opening.peek(&self.vaults_nearest_first());
+        for vault in &opened {
+            // Only how long the next command waits is at stake.
+            let _ = state.note_answer(&vault.name.0, !vault.silent, Timestamp::now());
+            self.note_reach(vault, &seen, state);
+        }
+        opened
     }
 
     /// Notes whether a vault could be opened, for the alerts. One that was never there, or that another machine fills, may be out of reach.
@@ -250,6 +304,9 @@ impl Session {
             cache: Some(&self.cache_dir),
             now: Timestamp::now(),
             clock: Arc::new(time_of_day),
+            asks: &|_| None,
+            patience: patience(),
+            wait: Some(lock_wait(self.lock_within)),
         }
     }
 
@@ -269,9 +326,13 @@ impl Session {
 
     /// Opens every vault of the plan, nearest first.
     pub(crate) fn open_all(&self, absent: Absent, state: Option<&State>) -> Vec<Opened> {
+        self.open(&self.vaults_nearest_first(), absent, state)
+    }
+
+    fn vaults_nearest_first(&self) -> Vec<VaultName> {
         let mut names: Vec<VaultName> = self.plan.vaults.keys().cloned().collect();
         names.sort_by_key(|name| !self.is_near(name));
-        self.open(&names, absent, state)
+        names
     }
 
     fn is_near(&self, name: &VaultName) -> bool {
@@ -339,6 +400,29 @@ pub(crate) fn past(text: &str) -> Result<Timestamp, Failure> {
         show::error(&Error::new(wrong.message).help(wrong.help));
         Failure::Said(Exit::Usage)
     })
+}
+
+/// Returns how many seconds somebody who has no time lets us wait for others, instead of the minute and the minutes that we would.
+fn patience() -> Option<Duration> {
+    std::env::var("RELEVE_PATIENCE").ok()?.parse().ok().map(Duration::from_secs)
+}
+
+/// Waits for locks of others, and says so: once who it is, and then each minute.
+fn lock_wait(within: Duration) -> Wait {
+    let within = patience().map_or(within, |patience| patience.min(within));
+    let every = LOCK_EVERY.min(within / 4);
+    let said = Mutex::new((String::new(), 0));
+    let tell = move |who: &str, waited: Duration| {
+        let minutes = waited.as_secs() / 60;
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != (who.to_owned(), minutes) {
+            *said = (who.to_owned(), minutes);
+            let left = within.saturating_sub(waited).as_secs().div_ceil(60);
+            eprintln!("waiting for a lock, {left} minutes at most: it is held by {who}");
+        }
+        !crate::cli::is_stopped()
+    };
+    Wait { within, every, tell: Arc::new(tell) }
 }
 
 /// Returns the time of day here.
@@ -454,6 +538,15 @@ impl Secrets for Environment {
             access_key: get("AWS_ACCESS_KEY_ID"),
             secret_key: get("AWS_SECRET_ACCESS_KEY"),
             session_token: get("AWS_SESSION_TOKEN"),
+            renew: None,
         }
+    }
+
+    fn renew(&self, vault: &plan::Vault) -> Option<Renew> {
+        let keys = [&vault.access_key, &vault.secret_key, &vault.session_token];
+        let may_change = |key: &&&Option<Secret>| matches!(key, Some(Secret::Command(_) | Secret::File(_)));
+        keys.iter().find(may_change)?;
+        let vault = vault.clone();
+        Some(Arc::new(move || vaults::keys_of(&vault, &Environment).map_err(|error| error.to_string())))
     }
 }

@@ -146,7 +146,7 @@ pub struct Replay {
 }
 
 /// What a source says of its log: files that it writes one after another, each of which is finished some time.
-pub trait Log {
+pub trait Log: Sync {
     /// Returns the folder into which those are restored that [`wants`](Self::wants) asks for; they stay until the system serves. `restored` is where
     /// the point comes back.
     fn landing(&self, restored: &Path, to: Option<&Path>) -> PathBuf;

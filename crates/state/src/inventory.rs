@@ -85,6 +85,23 @@ impl State {
         Ok(())
     }
 
+    /// Returns since when a vault doesn't answer, as far as this machine knows.
+    pub fn vault_silent_since(&self, vault: &str) -> Result<Option<Timestamp>> {
+        let found = self.kv().get(&format!("silent/{vault}"))?;
+        Ok(found.and_then(|versioned| String::from_utf8_lossy(&versioned.value).parse().ok()))
+    }
+
+    /// Notes whether a vault has answered: the next command needn't find out anew.
+    pub fn note_answer(&self, vault: &str, has_answered: bool, now: Timestamp) -> Result<()> {
+        let key = format!("silent/{vault}");
+        match (has_answered, self.vault_silent_since(vault)?) {
+            (true, Some(_)) => _ = self.kv().delete(&key, Expect::Any)?,
+            (false, None) => _ = self.kv().put(&key, now.to_string().as_bytes(), Expect::Any)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Notes that a person takes a point for good, whatever it looks like.
     pub fn trust(&self, point: &str, now: Timestamp) -> Result<()> {
         let _ = self.kv().put(&format!("trusted/{point}"), now.to_string().as_bytes(), Expect::Any)?;

@@ -71,7 +71,7 @@ pub use format::BlobKind;
 pub use format::snapshot::{Change, LogInfo, PointInfo, Snapshot, Stretch, Timeline, UnreadInfo};
 pub use id::{BlobId, FileId, Id};
 pub use input::{Content, Input, Since, Unread, Vessel};
-pub use lock::{Holder, Lock, LockKind};
+pub use lock::{Holder, Lock, LockKind, Wait};
 pub use node::{DeviceKind, Meta, Node, NodeKind, Timestamp, Xattr};
 pub use points::{Found, Point, new_point_id, points};
 pub use progress::Progress;

@@ -7,10 +7,12 @@ use crate::{Error, FileId, FileKind, Kind, Repository, Result};
 use jiff::Timestamp;
 use process::{Life, Process};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::fmt;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// As restic: a live holder refreshes six times before anyone may think him dead.
 const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
@@ -36,6 +38,33 @@ pub struct Holder {
     pub hostname: String,
     /// Who runs us.
     pub username: String,
+}
+
+/// How long a lock that is in the way is waited for, and who hears of it.
+#[derive(Clone)]
+pub struct Wait {
+    /// In all.
+    pub within: Duration,
+    /// Between two looks, about.
+    pub every: Duration,
+    /// Is told at each look who is in the way, and for how long it has been waited. `false` ends the waiting.
+    pub tell: Arc<dyn Fn(&str, Duration) -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wait({:?})", self.within)
+    }
+}
+
+/// What this process knows of the locks of a vault.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Locks that are in nobody's way and stay there: they aren't read again.
+    passed: HashSet<String>,
+    /// What the store said when it refused to remove one.
+    pub(crate) refused: Option<String>,
+    pub(crate) wait: Option<Wait>,
 }
 
 /// A held lock. Dropping it removes the file.
@@ -76,7 +105,7 @@ impl Guard {
             return Err(Error::new(format!("lock {}", self.repository.address()), Kind::Locked(what.into())));
         }
         let (new, now) = (write(&self.repository, self.kind, &self.holder)?, Timestamp::now());
-        let _ = store.remove(FileKind::Lock, &file.0.to_string());
+        remove(&self.repository, &file.0.to_string());
         *file = (new, now);
         Ok(())
     }
@@ -125,8 +154,19 @@ fn is_alive(pid: u32) -> bool {
 }
 
 impl Lock {
-    /// Takes a lock, after removing stale ones. [`Kind::Locked`] says who is in the way.
+    /// Takes a lock, after removing stale ones. Who is in the way is waited for as long as
+    /// [`Repository::wait_for_locks`] has it; then [`Kind::Locked`] says who it is.
     pub fn take(repository: &Arc<Repository>, kind: LockKind, holder: &Holder) -> Result<Self> {
+        waiting(repository, || Self::take_at_once(repository, kind, holder))
+    }
+
+    /// Waits, as [`take`](Self::take) does, until nobody is in the way of such a lock, and takes none: for what is better waited for
+    /// before something else is held up.
+    pub fn await_free(repository: &Repository, kind: LockKind, holder: &Holder) -> Result<()> {
+        waiting(repository, || check_conflicts(repository, kind, holder, None))
+    }
+
+    fn take_at_once(repository: &Arc<Repository>, kind: LockKind, holder: &Holder) -> Result<Self> {
         check_conflicts(repository, kind, holder, None)?;
         let name = match write(repository, kind, holder) {
             // Whoever makes room needs a little of it first.
@@ -140,7 +180,7 @@ impl Lock {
         };
         // Two may have looked at the same instant: now that both files are there, both look again, and an exclusive one yields.
         if let Err(error) = check_conflicts(repository, kind, holder, Some(name)) {
-            let _ = repository.store().remove(FileKind::Lock, &name.to_string());
+            remove(repository, &name.to_string());
             return Err(error);
         }
         let file = Arc::new(Mutex::new((name, Timestamp::now())));
@@ -153,7 +193,7 @@ impl Lock {
                 let _ = refreshed.refresh();
             }
             let name = crate::mutex::lock(&refreshed.file).0;
-            let _ = refreshed.repository.store().remove(FileKind::Lock, &name.to_string());
+            remove(&refreshed.repository, &name.to_string());
         });
         Ok(Self { guard, stop: Some(stop), refresher: Some(refresher) })
     }
@@ -192,6 +232,42 @@ fn write(repository: &Repository, kind: LockKind, holder: &Holder) -> Result<Fil
     repository.write_sealed(FileKind::Lock, &lock)
 }
 
+fn waiting<T>(repository: &Repository, attempt: impl Fn() -> Result<T>) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        let (place, who) = match attempt() {
+            Err(Error { place, kind: Kind::Locked(who) }) => (place, who),
+            other => return other,
+        };
+        let waited = begun.elapsed();
+        let wait = crate::mutex::lock(&repository.locks).wait.clone();
+        match wait.filter(|wait| waited < wait.within && (wait.tell)(&who, waited)) {
+            // Two that wait for each other must not come in step.
+            Some(wait) => std::thread::sleep(wait.every / 2 + wait.every.mul_f64(chance())),
+            None if waited.as_secs() > 0 => {
+                let who = format!("{who}; waited for {} s", waited.as_secs());
+                return Err(Error::new(place, Kind::Locked(who)));
+            }
+            None => return Err(Error::new(place, Kind::Locked(who))),
+        }
+    }
+}
+
+fn chance() -> f64 {
+    let mut byte = [0u8];
+    let _ = crate::crypto::random(&mut byte);
+    f64::from(byte[0]) / 255.0
+}
+
+/// Removes a lock. A store that refuses is remembered: its credentials may have no right to, and nobody's data is at stake.
+fn remove(repository: &Repository, name: &str) -> bool {
+    let removed = repository.store().remove(FileKind::Lock, name);
+    if let Err(Error { kind: Kind::Refused(why), .. }) = &removed {
+        crate::mutex::lock(&repository.locks).refused.get_or_insert_with(|| why.clone());
+    }
+    removed.is_ok()
+}
+
 fn check_conflicts(
     repository: &Repository,
     kind: LockKind,
@@ -199,19 +275,31 @@ fn check_conflicts(
     own: Option<FileId>,
 ) -> Result<()> {
     for listed in listing(repository.store(), FileKind::Lock)? {
-        if own.is_some_and(|own| own.to_string() == listed.name) {
+        let is_own = own.is_some_and(|own| own.to_string() == listed.name);
+        if is_own || crate::mutex::lock(&repository.locks).passed.contains(&listed.name) {
             continue;
         }
+        let pass = || _ = crate::mutex::lock(&repository.locks).passed.insert(listed.name.clone());
         let json = match repository.read_sealed(FileKind::Lock, &listed.name) {
             Ok(json) => json,
             Err(error) if error.is_not_found() => continue,
             // A lock that makes no sense excludes nobody; one that we may not read may exclude us.
-            Err(error) if matches!(error.kind, Kind::Damaged(_)) => continue,
+            Err(error) if matches!(error.kind, Kind::Damaged(_)) => {
+                pass();
+                continue;
+            }
             Err(error) => return Err(error),
         };
-        let Ok(other) = serde_json::from_slice::<WireLock>(&json) else { continue };
+        let Ok(other) = serde_json::from_slice::<WireLock>(&json) else {
+            pass();
+            continue;
+        };
         if other.is_stale(&holder.hostname, Timestamp::now()) {
-            let _ = repository.store().remove(FileKind::Lock, &listed.name);
+            // One refusal is enough: the others would be refused as well, now and at the next look.
+            let is_refused = crate::mutex::lock(&repository.locks).refused.is_some();
+            if is_refused || !remove(repository, &listed.name) {
+                pass();
+            }
         } else if other.exclusive || kind == LockKind::Exclusive {
             let who = format!(
                 "{}@{} (process {}) since {}; it is taken for dead when it has ended, and where that can't be seen half an hour after its last sign",
@@ -243,6 +331,118 @@ mod tests {
     fn sleep(lock: &Lock) {
         let hour = jiff::SignedDuration::from_hours(1);
         crate::mutex::lock(&lock.guard.file).1 -= hour;
+    }
+
+    fn holder() -> Holder {
+        Holder { hostname: "here".into(), username: "me".into() }
+    }
+
+    fn patient(within: Duration, told: &Arc<Mutex<Vec<String>>>) -> Wait {
+        let told = Arc::clone(told);
+        let tell = move |who: &str, _| {
+            crate::mutex::lock(&told).push(who.to_owned());
+            true
+        };
+        Wait { within, every: Duration::from_millis(5), tell: Arc::new(tell) }
+    }
+
+    #[test]
+    fn a_lock_that_is_in_the_way_is_waited_for_and_its_holder_is_named() {
+        let (_folder, vault, lock) = held();
+        let told = Arc::default();
+        vault.wait_for_locks(patient(Duration::from_secs(60), &told));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while crate::mutex::lock(&told).len() < 2 {
+                    std::thread::yield_now();
+                }
+                drop(lock);
+            });
+            Lock::take(&vault, LockKind::Exclusive, &holder()).unwrap();
+        });
+        assert!(crate::mutex::lock(&told).first().is_some_and(|who| who.contains("me@here")));
+    }
+
+    /// A store whose credentials may add and read, and not delete.
+    #[derive(Debug)]
+    struct AddOnly(Box<dyn crate::Store>, Arc<Mutex<u32>>);
+
+    impl crate::Store for AddOnly {
+        fn address(&self) -> String {
+            self.0.address()
+        }
+        fn create(&self) -> Result<()> {
+            self.0.create()
+        }
+        fn entries(&self, kind: FileKind) -> Result<Vec<crate::store::Listed>> {
+            self.0.entries(kind)
+        }
+        fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
+            self.0.read(kind, name)
+        }
+        fn read_range(&self, kind: FileKind, name: &str, range: std::ops::Range<u64>) -> Result<Vec<u8>> {
+            self.0.read_range(kind, name, range)
+        }
+        fn size(&self, kind: FileKind, name: &str) -> Result<Option<u64>> {
+            self.0.size(kind, name)
+        }
+        fn write(&self, kind: FileKind, name: &str, bytes: &[u8]) -> Result<()> {
+            self.0.write(kind, name, bytes)
+        }
+        fn remove(&self, _: FileKind, _: &str) -> Result<()> {
+            *crate::mutex::lock(&self.1) += 1;
+            Err(Error::new("remove", Kind::Refused("AccessDenied".into())))
+        }
+        fn lanes(&self) -> usize {
+            1
+        }
+        fn is_local(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn without_the_right_to_delete_old_locks_are_tried_once_and_it_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = store::in_folder(&folder.path().join("vault"));
+        let removals = Arc::default();
+        let place = Box::new(AddOnly(place, Arc::clone(&removals)));
+        let vault = Repository::create(place, &Password::new(b"x".to_vec()), "here", Timestamp::UNIX_EPOCH);
+        let vault = Arc::new(vault.unwrap());
+        for hour in 1..=5 {
+            let old = WireLock {
+                time: Timestamp::now() - jiff::SignedDuration::from_hours(hour),
+                exclusive: true,
+                hostname: "elsewhere".into(),
+                username: "me".into(),
+                pid: 1,
+                uid: 0,
+                gid: 0,
+                process: None,
+            };
+            vault.write_sealed(FileKind::Lock, &old).unwrap();
+        }
+        assert_eq!(vault.refuses_removal(), None);
+        drop(Lock::take(&vault, LockKind::Shared, &holder()).unwrap());
+        assert_eq!(*crate::mutex::lock(&removals), 2, "one old lock, and our own");
+        assert_eq!(vault.refuses_removal().as_deref(), Some("AccessDenied"));
+        drop(Lock::take(&vault, LockKind::Shared, &holder()).unwrap());
+        assert_eq!(*crate::mutex::lock(&removals), 3, "our own");
+    }
+
+    #[test]
+    fn waiting_for_a_lock_ends_when_its_time_is_over_or_nobody_wants_it() {
+        let (_folder, vault, _lock) = held();
+        let told = Arc::default();
+        vault.wait_for_locks(patient(Duration::from_millis(30), &told));
+        let error = Lock::take(&vault, LockKind::Exclusive, &holder()).unwrap_err();
+        assert!(matches!(error.kind, Kind::Locked(_)) && !crate::mutex::lock(&told).is_empty(), "{error}");
+        let every = Duration::from_secs(60);
+        vault.wait_for_locks(Wait { within: every, every, tell: Arc::new(|_, _| false) });
+        let begun = Instant::now();
+        Lock::await_free(&vault, LockKind::Exclusive, &holder()).unwrap_err();
+        assert!(begun.elapsed() < every / 2);
+        Lock::await_free(&vault, LockKind::Shared, &holder()).unwrap();
     }
 
     #[test]

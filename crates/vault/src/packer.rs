@@ -184,10 +184,8 @@ impl PackWriter {
         }
         self.join();
         let rest = lock(&self.shared.to_index).take();
-        // What is durable is worth an index, whatever became of the rest; a vault out of reach is not asked once more.
-        if lock(&self.shared.failure).as_ref().is_none_or(|error| !error.is_retryable()) {
-            self.shared.write_index(rest);
-        }
+        // What is durable is worth an index, whatever became of the rest: the next backup goes on from there.
+        self.shared.write_index(rest);
         match lock(&self.shared.failure).take() {
             Some(error) => Err(error),
             None => Ok(self.shared.bytes_written.load(Relaxed)),

@@ -58,7 +58,11 @@ pub fn points<R: AsRef<Repository> + Sync>(vaults: &[R]) -> Found {
                     // A point is its id *and* all that is said of it: someone who forges one in a vault makes a second point, not a copy.
                     let key = format!("{} {} {} {}", new.id, new.tree, new.time, new.complete);
                     match known.get(&key).and_then(|&at| found.points.get_mut(at)) {
-                        Some(point) => point.copies.extend(new.copies),
+                        Some(point) => {
+                            let copies = new.copies.into_iter().filter(|copy| !point.copies.contains(copy));
+                            let copies: Vec<_> = copies.collect();
+                            point.copies.extend(copies);
+                        }
                         None => {
                             known.insert(key, found.points.len());
                             found.points.push(new);

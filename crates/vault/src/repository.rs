@@ -10,12 +10,13 @@ use crate::format::config::Config;
 use crate::format::index::{Index, IndexedPack};
 use crate::format::pack::{self, Entry};
 use crate::format::{self, BlobKind};
+use crate::lock::Wait;
 use crate::store::Listed;
 use crate::{BlobId, Error, FileId, FileKind, Kind, Node, Result, Snapshot, Store};
 use serde::Serialize;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -43,6 +44,7 @@ pub struct Repository {
     /// What is kept here is not looked at.
     afresh: AtomicBool,
     catalogue: RwLock<Catalogue>,
+    pub(crate) locks: Mutex<crate::lock::Known>,
 }
 
 impl std::fmt::Debug for Repository {
@@ -130,6 +132,7 @@ impl Repository {
             cache: None,
             afresh: AtomicBool::new(false),
             catalogue: RwLock::default(),
+            locks: Mutex::default(),
         }
     }
 
@@ -191,6 +194,17 @@ impl Repository {
     #[must_use]
     pub fn store(&self) -> &dyn Store {
         &*self.store
+    }
+
+    /// Sets how long whoever wants a lock here waits for those who are in his way; unless it is set, not at all.
+    pub fn wait_for_locks(&self, wait: Wait) {
+        crate::mutex::lock(&self.locks).wait = Some(wait);
+    }
+
+    /// Returns what the store said when it refused to remove a lock, if it did: these credentials have no right to delete.
+    #[must_use]
+    pub fn refuses_removal(&self) -> Option<String> {
+        crate::mutex::lock(&self.locks).refused.clone()
     }
 
     pub(crate) fn key(&self) -> &Key {

@@ -124,6 +124,9 @@ fn open(plan: &Plan, absent: Absent) -> Vec<Opened> {
         cache: None,
         now: Timestamp::now(),
         clock: Arc::new(|| TimeOfDay::minute(0)),
+        asks: &|_| None,
+        patience: None,
+        wait: None,
     };
     opening.open(&["near".into()])
 }

@@ -1,6 +1,7 @@
 //! `releve agent`: the schedule of the plan.
 
 mod alerts;
+mod lanes;
 mod logs;
 pub(super) mod people;
 
@@ -26,6 +27,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, SystemTime};
 
+/// How long a lock of somebody else is waited for: the agent comes back, and others wait for it meanwhile.
+const LOCK_WITHIN: Duration = Duration::from_secs(60);
 /// How often the agent looks at the clock and at the plan.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -49,6 +52,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
+    let session = &Session { lock_within: LOCK_WITHIN, ..session.clone() };
     let stop = super::raised_by(&[SIGINT, SIGTERM])?;
     let reload = super::raised_by(&[SIGHUP])?;
     let state = session.state()?;

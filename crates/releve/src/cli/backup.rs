@@ -14,6 +14,7 @@ use serde_json::json;
 use state::{Body, RunLease, State};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 use vault::Progress;
 
@@ -194,8 +195,25 @@ impl Making<'_> {
             watch,
             doubts: outage.into_iter().map(|outage| format!("made although {}", outage.what)).collect(),
         };
-        protect(&job, &progress)
+        let made = protect(&job, &progress)?;
+        for opened in &vaults {
+            if let Some(why) = opened.repository.as_ref().ok().and_then(|vault| vault.refuses_removal()) {
+                screen.line(&format!(
+                    "  {}: its credentials have no right to delete ({why}): locks stay there, which harms nothing; a prune needs others",
+                    opened.name
+                ));
+            }
+        }
+        Ok(made)
     }
+}
+
+/// Somebody wants this process to end.
+static STOPPED: AtomicBool = AtomicBool::new(false);
+
+/// Returns whether somebody wants this process to end: whoever only waits needn't go on.
+pub(crate) fn is_stopped() -> bool {
+    STOPPED.load(Relaxed)
 }
 
 /// Lets Ctrl-C and `systemctl stop` end long work at the next safe place; a second one ends it at once.
@@ -214,6 +232,7 @@ pub(super) fn stop_on_signal(progress: &Arc<Progress>) {
                 if count > 0 {
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
                 }
+                STOPPED.store(true, Relaxed);
                 running().iter().filter_map(Weak::upgrade).for_each(|progress| progress.stop());
             }
         });

@@ -28,6 +28,8 @@ mod undelete;
 mod verify;
 mod wal;
 
+pub(crate) use backup::is_stopped;
+
 use crate::session::Session;
 use crate::{Exit, Outcome};
 use clap::{Args, CommandFactory, Parser, Subcommand};

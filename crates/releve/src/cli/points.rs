@@ -4,7 +4,6 @@ use crate::session::Session;
 use crate::show::{self, size, time};
 use crate::{Exit, Outcome};
 use engine::survey::{Surveyed, survey};
-use engine::vaults::Absent;
 use serde_json::json;
 
 /// What `points` takes.
@@ -20,7 +19,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let selected = options.system.clone().into_iter().collect::<Vec<_>>();
     let only = session.systems(&selected)?;
     let state = session.state_if_any();
-    let vaults = session.open_all(Absent::Refuse, state.as_ref());
+    let vaults = session.ask_all(state.as_ref(), state.as_ref());
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
     let wanted = |surveyed: &&Surveyed| {
         options.system.is_none()

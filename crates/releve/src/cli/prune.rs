@@ -17,7 +17,7 @@ use state::{Body, Pruned, State};
 use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use vault::Progress;
 use vault::prune::{PruneOptions, PrunePlan, PruneReport, carry_out, plan};
 
@@ -28,6 +28,7 @@ const WITHIN: Duration = Duration::from_secs(3600);
 /// How often a vault is tried that someone else is in, and how long after.
 const TRIES: u32 = 3;
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
+const TRY_AGAIN_WITHIN: Duration = Duration::from_secs(60);
 /// How many points are named one by one that go for the same reason.
 const SHOWN: usize = 20;
 
@@ -127,6 +128,8 @@ struct Run<'a> {
     now: Timestamp,
     plan: Option<PrunePlan>,
     points: Vec<Decided>,
+    /// What was shown last: after a wait for somebody else it is the same again, most of the time.
+    shown: Option<String>,
 }
 
 impl<'a> Run<'a> {
@@ -137,7 +140,7 @@ impl<'a> Run<'a> {
         options: &'a Options,
         now: Timestamp,
     ) -> Self {
-        Self { session, state, screen, options, now, plan: None, points: Vec::new() }
+        Self { session, state, screen, options, now, plan: None, points: Vec::new(), shown: None }
     }
 
     fn one(&mut self, name: &VaultName) -> (Exit, Value) {
@@ -147,9 +150,12 @@ impl<'a> Run<'a> {
 
     /// Tries again where someone was in the vault, or changed it since it was looked at; with nobody there to say yes again, not.
     fn patiently(&mut self, name: &VaultName) -> Result<Option<PruneReport>> {
+        let begun = Instant::now();
         let mut result = self.attempt(name);
         for _ in 1..TRIES {
-            if !self.options.yes || !matches!(&result, Err(error) if error.retryable) {
+            // Whoever was waited for in vain stays for longer.
+            let is_worth = begun.elapsed() < TRY_AGAIN_WITHIN && self.options.yes;
+            if !is_worth || !matches!(&result, Err(error) if error.retryable) {
                 break;
             }
             std::thread::sleep(TRY_AGAIN_AFTER);
@@ -187,6 +193,7 @@ impl<'a> Run<'a> {
         let how = self.session.plan.policy.prune.clone().unwrap_or_default();
         let mut options = PruneOptions {
             forget,
+            keep: retention.kept().collect(),
             known: retention.known.clone(),
             accept_lost: self.options.accept_lost,
             at_once: self.options.now,
@@ -312,9 +319,7 @@ impl<'a> Run<'a> {
         let there: HashSet<String> = survey
             .points
             .iter()
-            .flat_map(|point| point.vaults.iter().zip(&point.point.copies))
-            .filter(|(vault, _)| *vault == name)
-            .map(|(_, (_, file))| file.to_string())
+            .flat_map(|point| point.files_in(name).map(|file| file.to_string()))
             .collect();
         self.state.settle_going(&name.0, |snapshot| there.contains(snapshot))?;
         let seen = self.state.seen(&name.0)?;
@@ -333,7 +338,14 @@ impl<'a> Run<'a> {
         Ok(missing.into_iter().map(|(file, _)| file.clone()).collect())
     }
 
-    fn show(&self, name: &VaultName, retention: &Retention, plan: &PrunePlan, delay: Duration) {
+    fn show(&mut self, name: &VaultName, retention: &Retention, plan: &PrunePlan, delay: Duration) {
+        let what = format!("{name} {} {:?}", json!(plan), retention.points);
+        if self.shown.as_ref() == Some(&what) {
+            return;
+        }
+        if self.shown.replace(what).is_some() {
+            self.screen.line(&format!("{name} has changed meanwhile, and was looked at again:"));
+        }
         let going: Vec<_> = retention.going().collect();
         let would = if self.options.dry_run { "would go" } else { "go" };
         if self.options.keep_points {

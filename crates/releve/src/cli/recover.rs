@@ -13,7 +13,7 @@ use crate::{Exit, Failure, Outcome};
 use engine::incident::{Incident, Steps};
 use engine::recover::{Before, Hands, Journal, Left, Open, Recovered, Wish, carry_out, warn_of_what_goes};
 use engine::survey::{Survey, survey};
-use engine::vaults::{Absent, Opened};
+use engine::vaults::Opened;
 use engine::{Error, room, source_of};
 use ground::Ground;
 use jiff::Timestamp;
@@ -24,6 +24,7 @@ use state::{Body, Record, Run, State};
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// What `recover` takes.
 #[derive(Debug, clap::Args)]
@@ -128,8 +129,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if matches!(left, Found::Anew(_)) {
         needs_a_time(session, &wish)?;
     }
-    let vaults = session.open_all(Absent::Refuse, None);
+    let asked = Instant::now();
+    let vaults = session.ask_all(state.as_ref(), None);
     let survey = survey(&vaults);
+    vaults.iter().for_each(Opened::work);
+    let waited = asked.elapsed();
     let decide = |wish: &Wish| decide(session, options, &records, wish, &vaults, &survey);
     let mut forgotten = Vec::new();
     let (mut open, mut left) = match left {
@@ -141,7 +145,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             let book = decide(&wish)?;
             let states = open::remembered(options, &before, &book)?;
             forgotten = before;
-            (None, Left { book, before: Before { states, ..Before::default() } })
+            (None, Left { book, before: Before { states, elapsed: waited, ..Before::default() } })
         }
     };
     let book = left.book.clone();
@@ -165,6 +169,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         return Ok(exit);
     }
     let screen = Screen::new(session.json, options.yes);
+    say_silent(&screen, &vaults, waited);
     for right in &rights {
         // A person may have thought for long.
         if kept.is_some() && !right.is_held()? {
@@ -259,6 +264,19 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     } else {
         Exit::Finding
     })
+}
+
+/// Says which vaults don't answer, and what waiting for them took.
+fn say_silent(screen: &Screen, vaults: &[Opened], waited: Duration) {
+    let silent: Vec<_> =
+        vaults.iter().filter(|vault| vault.silent).map(|vault| vault.name.0.as_str()).collect();
+    if !silent.is_empty() {
+        screen.line(&format!(
+            "going on without {}, which did not answer: {:.1} s were waited for the vaults, and count in the time to recover",
+            silent.join(", "),
+            waited.as_secs_f64()
+        ));
+    }
 }
 
 /// Decides what the recovery will do.

@@ -8,7 +8,7 @@ use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
 use engine::survey::survey;
-use engine::vaults::{Absent, Opened};
+use engine::vaults::Opened;
 use engine::{Error, recover};
 use jiff::Timestamp;
 use plan::{SystemName, Wanted};
@@ -263,7 +263,8 @@ fn in_place<'a>(
 
 /// Opens the vaults, in the order in which they are read.
 fn open(session: &Session, options: &Options, state: Option<&State>) -> Result<Vec<Opened>, Error> {
-    let mut vaults = session.open_all(Absent::Refuse, state);
+    let mut vaults = session.ask_all(state, state);
+    vaults.iter().for_each(Opened::work);
     if let Some(first) = &options.vault {
         if !vaults.iter().any(|opened| &opened.name.0 == first) {
             return Err(Error::new(format!("there is no vault `{first}`")));

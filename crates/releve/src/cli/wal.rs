@@ -6,7 +6,7 @@ use crate::{Exit, Failure, Outcome};
 use engine::log::Carrier;
 use engine::place::Place;
 use engine::survey::survey;
-use engine::vaults::Absent;
+use engine::vaults::{Absent, Opened};
 use engine::{Error, Result, source_of};
 use jiff::Timestamp;
 use plan::{SystemName, VaultName};
@@ -100,7 +100,7 @@ fn push(session: &Session, name: &SystemName, path: &Path) -> Outcome {
     let state = session.state()?;
     // Another push, or the agent, may be carrying; what is in the spool comes along with theirs or with the next.
     let vaults = session.open(&policy_vaults(session, name), Absent::Create, Some(&state));
-    let mut carrier = Carrier::new(name.clone(), log, spool, session.holder.clone(), session.run_holder());
+    let carrier = Carrier::new(name.clone(), log, spool, session.holder.clone(), session.run_holder());
     let until = Timestamp::try_from(written).ok();
     let carried = carrier.carry(&vaults, &state, until, None, Timestamp::now())?;
     for (vault, error) in &carried.failures {
@@ -145,8 +145,9 @@ fn fetch(session: &Session, name: &SystemName, file: &str, path: &Path) -> Outco
         show::error(&Error::new(format!("{file}: that is no name of a segment of WAL")));
         return Ok(Exit::Finding);
     };
-    let vaults = session.open_all(Absent::Refuse, None);
+    let vaults = session.ask_all(session.state_if_any().as_ref(), None);
     let survey = survey(&vaults);
+    vaults.iter().for_each(Opened::work);
     let newest = survey.log(name).and_then(|log| survey.point(&log.id));
     let Some(newest) = newest else {
         return match survey.unasked() {

@@ -39,6 +39,7 @@ mod restore;
 mod sync;
 mod together;
 mod vault_harm;
+mod waits;
 mod watch;
 mod went_on;
 mod world;

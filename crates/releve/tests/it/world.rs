@@ -131,6 +131,8 @@ source.{source}
             .env_remove("AWS_ACCESS_KEY_ID")
             // Worlds side by side all have a system of this name.
             .env("TMPDIR", self.path("tmp"))
+            // Nobody has a minute for each server that is down on purpose.
+            .env("RELEVE_PATIENCE", "2")
             .env("TZ", "UTC");
         command
     }

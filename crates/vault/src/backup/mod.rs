@@ -28,6 +28,7 @@ pub use append::{Addition, append, files_of};
 
 use crate::lock::{Holder, Lock, LockKind};
 use crate::packer::PackWriter;
+use crate::repository::in_lanes;
 use crate::{
     BlobId, Change, Error, FileId, Input, Kind, PointInfo, Progress, Repository, Result, Snapshot, Unread,
     UnreadInfo,
@@ -176,7 +177,8 @@ fn targets(vaults: &[Arc<Repository>], options: &BackupOptions) -> Result<Vec<Re
         let writer = PackWriter::new(&lock);
         Ok((lock, writer))
     };
-    let mut targets: Vec<Result<Target>> = vaults.iter().map(target).collect();
+    // Side by side: one that waits for somebody's lock must not keep the others.
+    let mut targets: Vec<Result<Target>> = in_lanes(vaults.len(), vaults, target);
     if targets.iter().any(Result::is_ok) {
         return Ok(targets);
     }

@@ -317,6 +317,8 @@ impl<'a> Walker<'a> {
             }
         };
         nodes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        // A listing is no set: union mounts and network disks give a name twice, and a tree that did could not be restored.
+        nodes.dedup_by(|a, b| a.name == b.name);
         let before = self.tree_before(before);
         before.iter().for_each(|old| self.meet(old));
         let mut before = before.into_iter().peekable();

@@ -28,7 +28,8 @@ pub fn plan(vault: &Arc<Repository>, options: &PruneOptions, progress: &Progress
     }
     let listed: HashSet<FileId> = snapshots.iter().map(|(id, _)| *id).collect();
     check_shrunk(vault, options, &listed)?;
-    let forget: HashSet<FileId> = options.forget.iter().copied().collect();
+    let goes = |id: &FileId| listed.contains(id) && !options.keep.contains(id);
+    let forget: HashSet<FileId> = options.forget.iter().copied().filter(goes).collect();
     let roots: Vec<BlobId> =
         snapshots.iter().filter(|(id, _)| !forget.contains(id)).map(|(_, snapshot)| snapshot.tree).collect();
 
@@ -45,7 +46,8 @@ pub fn plan(vault: &Arc<Repository>, options: &PruneOptions, progress: &Progress
     }
     let mut plan = packs.decide(vault, &needed, options)?;
     plan.points_kept = roots.len() as u64;
-    plan.forget = options.forget.iter().copied().filter(|id| listed.contains(id)).collect();
+    plan.forget = forget.into_iter().collect();
+    plan.forget.sort_unstable();
     plan.work.snapshots = listed.into_iter().collect();
     Ok(plan)
 }

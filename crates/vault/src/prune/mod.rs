@@ -32,6 +32,8 @@ use std::time::Duration;
 pub struct PruneOptions {
     /// The snapshots of the points to take out.
     pub forget: Vec<FileId>,
+    /// Snapshots that stay, whatever else names them: the last word.
+    pub keep: Vec<FileId>,
     /// All snapshots that are known to be in the vault, from earlier looks: one of them missing stops the prune.
     pub known: Vec<FileId>,
     /// Pieces of files that no vault has any more are known to be lost, and don't stop the prune.

@@ -146,6 +146,9 @@ fn list(dir: &OwnedFd) -> rustix::io::Result<Vec<OsString>> {
             names.push(name);
         }
     }
+    // A listing is no set, and what was removed once isn't there a second time.
+    names.sort_unstable();
+    names.dedup();
     Ok(names)
 }
 

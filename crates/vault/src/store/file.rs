@@ -6,6 +6,7 @@
 
 mod guarded;
 
+use super::listing::Course;
 use super::pace::SMALL;
 use super::{FileKind, Limits, Listed, Pace, Store, Versions, is_name, place, temporary};
 use crate::{Error, Kind, Result};
@@ -30,6 +31,8 @@ const RESERVE: &str = "releve-reserve";
 const RESERVE_MAX: u64 = 4 << 20;
 /// Less is of no use.
 const RESERVE_MIN: u64 = 256 << 10;
+/// So many entries of a folder are looked at before it is asked whether its listing gets on.
+const PAGE: u64 = 1000;
 
 /// A folder that holds a repository.
 #[derive(Debug)]
@@ -157,9 +160,12 @@ impl FileStore {
             sync(&folder)?;
         }
         sync(&root)?;
-        // The root's own name has to survive a power cut too.
+        // The root's own name has to survive a power cut too. Where we may not look, somebody else has made it.
         let above = self.root.parent().unwrap_or(Path::new("/"));
-        sync(&File::open(above).map_err(kind_of)?)
+        match File::open(above) {
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+            above => sync(&above.map_err(kind_of)?),
+        }
     }
 
     /// Puts a file with nothing in it aside, of which the disk has the blocks.
@@ -186,11 +192,15 @@ impl FileStore {
         kept.map_err(kind_of)
     }
 
-    fn list_folder(&self, folder: &Path, found: &mut Vec<Listed>) -> io::Result<()> {
-        for entry in std::fs::read_dir(folder)? {
-            let entry = entry?;
+    fn list_folder(&self, folder: &Path, found: &mut Vec<Listed>) -> Result<(), Kind> {
+        let mut course = Course::default();
+        for (nth, entry) in (1..).zip(std::fs::read_dir(folder).map_err(kind_of)?) {
+            let entry = entry.map_err(kind_of)?;
+            if nth % PAGE == 0 {
+                course.page()?;
+            }
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if !is_name(&name) {
+            if !course.saw(&name) || !is_name(&name) {
                 continue;
             }
             match std::fs::metadata(entry.path()) {
@@ -198,24 +208,27 @@ impl FileStore {
                 Ok(_) => {}
                 // Removed since the folder was read.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(kind_of(error)),
             }
         }
         Ok(())
     }
 
     fn list_packs(&self, data: &Path, found: &mut Vec<Listed>) -> Result<(), Kind> {
-        for entry in std::fs::read_dir(data).map_err(kind_of)? {
+        let mut course = Course::default();
+        for (nth, entry) in (1..).zip(std::fs::read_dir(data).map_err(kind_of)?) {
             let entry = entry.map_err(kind_of)?;
+            if nth % PAGE == 0 {
+                course.page()?;
+            }
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if name.len() != 2 || !name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            let is_digits = name.len() == 2 && name.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            if !course.saw(&name) || !is_digits {
                 continue;
             }
-            self.list_folder(&entry.path(), found).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => {
-                    Kind::Damaged(format!("data/{name} went away while it was listed"))
-                }
-                _ => kind_of(error),
+            self.list_folder(&entry.path(), found).map_err(|kind| match kind {
+                Kind::NotFound => Kind::Damaged(format!("data/{name} went away while it was listed")),
+                kind => kind,
             })?;
         }
         Ok(())
@@ -246,13 +259,13 @@ impl Store for FileStore {
         self.make().map_err(|cause| Error::new(format!("create {}", self.address()), cause))
     }
 
-    fn list(&self, kind: FileKind) -> Result<Vec<Listed>> {
+    fn entries(&self, kind: FileKind) -> Result<Vec<Listed>> {
         let folder = self.root.join(kind.folder());
         let mut found = Vec::new();
         let listed = match kind {
             FileKind::Config => return Ok(found),
             FileKind::Pack => self.list_packs(&folder, &mut found),
-            _ => self.list_folder(&folder, &mut found).map_err(kind_of),
+            _ => self.list_folder(&folder, &mut found),
         };
         match listed {
             Ok(()) => Ok(found),

@@ -1,8 +1,11 @@
 //! Where the files of a repository lie: a directory, an S3 bucket, an SFTP server, all behind one contract.
 
 mod address;
+mod asking;
+mod busy;
 mod file;
 mod limits;
+mod listing;
 mod pace;
 mod paced;
 mod s3;
@@ -11,6 +14,7 @@ mod temporary;
 mod versions;
 mod wire;
 
+pub use asking::Asking;
 pub use limits::Limits;
 pub use pace::Pace;
 pub use versions::{Canary, Version, Versions};
@@ -19,6 +23,7 @@ use crate::{Error, Kind, Result};
 use jiff::SignedDuration;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// The kinds of files in a repository, as restic's layout has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,11 +101,14 @@ pub enum Thaw {
 /// - **Names are written once.** All files but `config` are named by their content, so writing one that is there
 ///   already is harmless and may do nothing, provided that its length is right.
 /// - **A listing is complete or an error.** No page that was lost, no folder that could not be opened, no refused request ever gives a
-///   shorter list. A folder that is not there is an error too (`NoRepository`), except on S3, which has no folders.
+///   shorter list. A folder that is not there is an error too (`NoRepository`), except on S3, which has no folders. A listing that
+///   doesn't get on, or never ends, is an error.
+/// - **A listing is a set.** Whatever lies below gives a name twice, whoever asks sees it once: listings are had from
+///   `list` alone, which no store can replace.
 /// - **Absence is observed.** `NotFound` means that the store answered and the file was not there. No answer is `Unreachable`.
 /// - **Reading gives exactly the range**, or an error: a shorter answer is `Damaged`.
 /// - **Retries live here.** An implementation repeats what is worth repeating (a dropped connection, a 500, a 503) a bounded number of times, within a
-///   bounded time, and then gives up with a retryable error. Callers don't repeat.
+///   bounded time, and then gives up with a retryable error. What a store says of when to come back is obeyed. Callers don't repeat.
 /// - Calls come from several threads at once.
 pub trait Store: Send + Sync + fmt::Debug {
     /// Returns the address as people may see it: no password, no key.
@@ -109,8 +117,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Creates the folders of an empty repository. Fails if the place can't be written. Harmless where they are there already.
     fn create(&self) -> Result<()>;
 
-    /// Returns all files of a kind.
-    fn list(&self, kind: FileKind) -> Result<Vec<Listed>>;
+    /// Returns all files of a kind, as they come: a name may come twice. Only `list` calls it, and wrappers.
+    fn entries(&self, kind: FileKind) -> Result<Vec<Listed>>;
 
     /// Returns the whole file.
     fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>>;
@@ -215,7 +223,12 @@ pub struct Credentials {
     pub secret_key: Option<String>,
     /// S3 session token, for temporary keys.
     pub session_token: Option<String>,
+    /// Asks for them once more, when the store doesn't take them any longer: temporary keys end in the middle of long work.
+    pub renew: Option<Renew>,
 }
+
+/// Returns new credentials, or why there are none.
+pub type Renew = Arc<dyn Fn() -> Result<Credentials, String> + Send + Sync>;
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -292,7 +305,11 @@ pub fn open_held(
             Err(Error::new(address::without_secrets(address), Kind::Unsupported(what.into())))
         }
         Some("file") => {
-            Ok(Box::new(file::FileStore::new(address::file(address).map_err(bad)?, limits, period)))
+            let store = file::FileStore::new(address::file(address).map_err(bad)?, limits, period);
+            match limits.asking.bound() {
+                Some(_) => Ok(Box::new(asking::Asked::new(Arc::new(store), limits.asking.clone()))),
+                None => Ok(Box::new(store)),
+            }
         }
         Some("s3") => {
             let address = address::s3(address).map_err(bad)?;

@@ -1,6 +1,7 @@
-//! The HTTP of an S3 store whose uploads are held to a rate: their bodies are sent piece by piece.
+//! The HTTP of an S3 store: uploads that are held to a rate are sent piece by piece, and what a server says beside its answers is heard.
 
 use super::Pace;
+use super::busy::{Busy, elsewhere};
 use super::pace::SMALL;
 use futures_util::stream;
 use http::{Request, Response};
@@ -11,17 +12,18 @@ use opendal_http_transport_reqwest::ReqwestTransport;
 pub(super) struct Paced {
     inner: ReqwestTransport,
     client: reqwest::Client,
-    pace: Pace,
+    pace: Option<Pace>,
+    busy: Busy,
 }
 
 impl Paced {
-    pub(super) fn new(client: reqwest::Client, pace: Pace) -> Self {
-        Self { inner: ReqwestTransport::new(client.clone()), client, pace }
+    pub(super) fn new(client: reqwest::Client, pace: Option<Pace>, busy: Busy) -> Self {
+        Self { inner: ReqwestTransport::new(client.clone()), client, pace, busy }
     }
 
-    async fn send(&self, request: Request<Buffer>) -> reqwest::Result<Response<Buffer>> {
+    async fn send(&self, request: Request<Buffer>, pace: Pace) -> reqwest::Result<Response<Buffer>> {
         let (parts, body) = request.into_parts();
-        let body = pieces(body, self.pace.clone());
+        let body = pieces(body, pace);
         // The length is in the headers: the store has signed it.
         let answer = self
             .client
@@ -63,13 +65,13 @@ fn pieces(bytes: Buffer, pace: Pace) -> reqwest::Body {
     }))
 }
 
-impl HttpTransport for Paced {
-    async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
-        if request.body().len() < SMALL {
+impl Paced {
+    async fn exchange(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
+        let Some(pace) = self.pace.clone().filter(|_| request.body().len() >= SMALL) else {
             return self.inner.fetch(request).await;
-        }
+        };
         let uri = request.uri().clone();
-        let answer = self.send(request).await.map_err(|error| {
+        let answer = self.send(request, pace).await.map_err(|error| {
             let passing = error.is_request() || error.is_body() || error.is_decode();
             Error::new(ErrorKind::Unexpected, "send http request")
                 .with_operation("paced::send")
@@ -81,5 +83,22 @@ impl HttpTransport for Paced {
         parts.extensions.insert(uri);
         let length = body.len() as u64;
         Ok(Response::from_parts(parts, HttpBody::new(stream::iter([Ok(body)]), Some(length))))
+    }
+}
+
+impl HttpTransport for Paced {
+    async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
+        let is_head = request.method() == http::Method::HEAD;
+        let answer = self.exchange(request).await?;
+        let status = answer.status();
+        self.busy.hear(status, answer.headers());
+        if let Some(what) = elsewhere(status, answer.headers()) {
+            return Err(Error::new(ErrorKind::ConfigInvalid, what));
+        }
+        // Keys that have expired are refused so, and where there is no body it isn't said in words.
+        if is_head && status == http::StatusCode::BAD_REQUEST {
+            return Err(Error::new(ErrorKind::PermissionDenied, ""));
+        }
+        Ok(answer)
     }
 }

@@ -39,8 +39,10 @@ struct Plan {
 #[derive(Debug, Clone, Copy)]
 enum Effect {
     Fail(fn() -> Kind),
-    /// What was read has one bit turned.
+    /// What was read has one bit turned; what was listed comes twice.
     Damage,
+    /// What was listed comes twice, and the first time a byte shorter.
+    Shorten,
 }
 
 impl Faults {
@@ -58,6 +60,20 @@ impl Faults {
             times,
             effect: Effect::Damage,
         });
+    }
+
+    /// Listings of files of this kind give each name twice, as union mounts and network disks do.
+    pub(crate) fn list_twice(&self, kind: FileKind) {
+        let (skip, times) = (0, usize::MAX);
+        let plan = Plan { call: Call::List, kind, skip, times, effect: Effect::Damage };
+        self.0.lock().unwrap().plans.push(plan);
+    }
+
+    /// As [`list_twice`](Self::list_twice), and one of the two has another length.
+    pub(crate) fn list_shorter(&self, kind: FileKind) {
+        let (skip, times) = (0, usize::MAX);
+        let plan = Plan { call: Call::List, kind, skip, times, effect: Effect::Shorten };
+        self.0.lock().unwrap().plans.push(plan);
     }
 
     /// Forgets all plans.
@@ -98,12 +114,15 @@ impl FaultyStore {
     }
 
     fn check(&self, call: Call, kind: FileKind) -> Result<bool> {
+        Ok(self.effect(call, kind)?.is_some())
+    }
+
+    fn effect(&self, call: Call, kind: FileKind) -> Result<Option<Effect>> {
         match self.faults.meet(call, kind) {
-            None => Ok(false),
-            Some(Effect::Damage) => Ok(true),
             Some(Effect::Fail(why)) => {
                 Err(Error::new(format!("{call:?} {kind:?} in {}", self.address()), why()))
             }
+            effect => Ok(effect),
         }
     }
 
@@ -128,9 +147,17 @@ impl Store for FaultyStore {
         self.inner.create()
     }
 
-    fn list(&self, kind: FileKind) -> Result<Vec<Listed>> {
-        self.check(Call::List, kind)?;
-        self.inner.list(kind)
+    fn entries(&self, kind: FileKind) -> Result<Vec<Listed>> {
+        let effect = self.effect(Call::List, kind)?;
+        let mut listed = self.inner.entries(kind)?;
+        if effect.is_some() {
+            let mut twice = listed.clone();
+            if matches!(effect, Some(Effect::Shorten)) {
+                twice.iter_mut().for_each(|file| file.size -= 1);
+            }
+            listed.splice(0..0, twice);
+        }
+        Ok(listed)
     }
 
     fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {

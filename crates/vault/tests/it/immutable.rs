@@ -16,6 +16,7 @@ fn keys() -> Credentials {
         access_key: Some(S3Server::ACCESS_KEY.into()),
         secret_key: Some(S3Server::SECRET_KEY.into()),
         session_token: None,
+        renew: None,
     }
 }
 

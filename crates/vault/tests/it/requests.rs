@@ -104,6 +104,7 @@ impl Far {
             access_key: Some(S3Server::ACCESS_KEY.into()),
             secret_key: Some(S3Server::SECRET_KEY.into()),
             session_token: None,
+            renew: None,
         };
         let place = open(&self.server.address_at(self.proxy.port(), "vault"), &keys).unwrap();
         let mut vault = Repository::open_with_master(place, &self.master).unwrap();
@@ -154,6 +155,7 @@ fn many_points_cost_few_requests_once_they_are_known() {
     let forget: Vec<FileId> = snapshots.iter().take(100).map(|(id, _)| *id).collect();
     let options = PruneOptions {
         forget,
+        keep: Vec::new(),
         known: Vec::new(),
         accept_lost: false,
         at_once: false,

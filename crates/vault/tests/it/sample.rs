@@ -73,6 +73,7 @@ fn what_version_0_1_marked_is_removed_and_the_rest_stays() {
     let (path, vault) = sample(folder.path());
     let options = PruneOptions {
         forget: Vec::new(),
+        keep: Vec::new(),
         known: Vec::new(),
         accept_lost: false,
         at_once: false,

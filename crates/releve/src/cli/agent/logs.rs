@@ -1,18 +1,20 @@
 //! Keeps the logs of the systems on this machine: receives them as they are written, and carries them into the vaults. A thread for each,
 //! since a backup may take hours and a log can't wait that long.
 
+use super::lanes::{Lane, Load, Loads, Report};
 use crate::cli::wal::{policy_vaults, spool_of};
 use crate::session::Session;
 use crate::show::Screen;
 use engine::log::Carrier;
-use engine::vaults::{Absent, Opened};
 use engine::{Error, Result, source_of};
 use jiff::Timestamp;
-use plan::{SystemName, Wal};
+use plan::{SystemName, VaultName, Wal};
 use source::Log;
-use state::State;
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,8 @@ use std::time::{Duration, Instant};
 const EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How long the newest of a log is waited for.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
+/// How long the vaults may take to say what they hold, before receiving begins without their word.
+const LOOK_WITHIN: Duration = Duration::from_secs(15);
 /// How long nothing is tried after a failure: from, and up to.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(60));
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -54,6 +58,10 @@ impl Logs {
                     stop: &stop,
                     screen: &screen,
                     said: None,
+                    troubles: BTreeMap::new(),
+                    missing: BTreeMap::new(),
+                    reached: BTreeMap::new(),
+                    lanes: 0,
                     said_sentinel: None,
                     marked: None,
                     receives: false,
@@ -84,6 +92,14 @@ struct Keeper<'a> {
     screen: &'a Screen,
     /// What was said last: the same trouble is told once.
     said: Option<String>,
+    /// Why the log isn't in a vault.
+    troubles: BTreeMap<VaultName, String>,
+    /// What is missing of the log in a vault.
+    missing: BTreeMap<VaultName, String>,
+    /// How far the log is known to be in each vault.
+    reached: BTreeMap<VaultName, Timestamp>,
+    /// How many vaults it goes to.
+    lanes: usize,
     /// What was said last of the sentinel: `Some(None)` that it is written.
     said_sentinel: Option<Option<String>>,
     /// When it was tried last.
@@ -100,14 +116,12 @@ impl Keeper<'_> {
     fn keep(mut self) {
         let mut pause = PAUSE.0;
         while !self.stop.load(Relaxed) {
-            let begun = Instant::now();
-            match self.receive() {
+            let session = self.session.clone();
+            match self.keep_with(&session) {
                 Ok(()) => return,
                 Err(error) => self.tell(Some(format!("its log is not received: {error}"))),
             }
-            // One that went well for a while begins anew, and so does one that has got on: it may be catching up through a small disk.
-            let is_anew = begun.elapsed() > PAUSE.1 || self.has_gone_on;
-            pause = if is_anew { PAUSE.0 } else { (pause * 2).min(PAUSE.1) };
+            pause = (pause * 2).min(PAUSE.1);
             self.wait(pause);
         }
     }
@@ -141,22 +155,58 @@ impl Keeper<'_> {
         }
     }
 
-    /// Receives and carries until told to stop.
-    fn receive(&mut self) -> Result<()> {
-        let session = self.session.clone();
+    /// Receives and carries until told to stop. What fails with one vault, or with receiving, holds up nothing else.
+    fn keep_with(&mut self, session: &Session) -> Result<()> {
         let system = session.plan.systems.get(&self.name).ok_or_else(|| Error::new("no such system"))?;
         let source = source_of(&session.plan, system, session.secrets())?;
         let log = source.log().ok_or_else(|| Error::new("its source has no log"))?;
-        let spool = spool_of(&session, &self.name)?;
+        let spool = spool_of(session, &self.name)?;
         let state = session.state()?;
+        let names = policy_vaults(session, &self.name);
+        self.lanes = names.len();
+        let (holder, run) = (session.holder.clone(), session.run_holder());
+        let carrier = Carrier::new(self.name.clone(), log, spool.clone(), holder, run);
+        let (loads, (report, reports)) = (Loads::default(), channel());
         let every = (system.rpo.0 / 3).clamp(EVERY.0, EVERY.1);
+        std::thread::scope(|scope| {
+            for name in &names {
+                let (state, carrier, names) = (&state, &carrier, names.as_slice());
+                let lane = Lane { session, state, carrier, names, name, vault: None };
+                let (loads, report) = (&loads, report.clone());
+                scope.spawn(move || lane.run(loads, &report));
+            }
+            // What the vaults hold says where receiving goes on; one that doesn't answer says nothing.
+            loads.put(Load::default());
+            let until = Instant::now() + LOOK_WITHIN;
+            for _ in &names {
+                let left = until.saturating_duration_since(Instant::now());
+                let Ok(report) = reports.recv_timeout(left) else { break };
+                self.hear(report);
+            }
+            let mut pause = PAUSE.0;
+            while !self.stop.load(Relaxed) {
+                let begun = Instant::now();
+                let room =
+                    Room { log, spool: &spool, carrier: &carrier, loads: &loads, reports: &reports, every };
+                if let Err(error) = self.receive(&room) {
+                    self.receives = false;
+                    self.tell(Some(format!("its log is not received: {error}")));
+                    // One that went well for a while begins anew, and so does one that has got on: it may be catching up through a small disk.
+                    let is_anew = begun.elapsed() > PAUSE.1 || self.has_gone_on;
+                    pause = if is_anew { PAUSE.0 } else { (pause * 2).min(PAUSE.1) };
+                    self.wait(pause);
+                }
+            }
+            loads.end();
+        });
+        Ok(())
+    }
+
+    /// Receives until told to stop, and tells the lanes.
+    fn receive(&mut self, room: &Room<'_>) -> Result<()> {
         (self.receives, self.has_gone_on) = (false, false);
-        let mut carrier =
-            Carrier::new(self.name.clone(), log, spool.clone(), session.holder.clone(), session.run_holder());
-        let mut vaults = Vec::new();
-        self.carry(&mut carrier, &mut vaults, &state, None, None)?;
         let mut receiver = match self.wal {
-            Wal::Stream => Some(log.receive(&spool, carrier.held().as_deref())?),
+            Wal::Stream => Some(room.log.receive(room.spool, room.carrier.held().as_deref())?),
             Wal::Archive | Wal::None => None,
         };
         let warning = receiver.as_ref().and_then(|receiver| receiver.warning());
@@ -164,22 +214,25 @@ impl Keeper<'_> {
             self.screen.line(&format!("{}: warning: {warning}", self.name));
         }
         while !self.stop.load(Relaxed) {
-            self.mark(log, &mut carrier);
+            self.mark(room.log, room.carrier);
             let now = Timestamp::now();
             let caught_up = receiver.as_mut().map(|receiver| receiver.catch_up(CATCH_UP_WITHIN));
             let until = matches!(caught_up, Some(Ok(true))).then_some(now);
             self.receives = !matches!(caught_up, Some(Err(_)));
             let from = receiver.as_ref().and_then(|receiver| receiver.position());
-            self.carry(&mut carrier, &mut vaults, &state, until, from.as_deref())?;
-            // The last that came before it ended is carried by now.
+            // The last that came before it ended is carried too.
+            room.loads.put(Load { until, from });
             caught_up.transpose()?;
-            self.wait(every);
+            self.wait(room.every);
+            while let Ok(report) = room.reports.try_recv() {
+                self.hear(report);
+            }
         }
         Ok(())
     }
 
     /// Writes the sentinel, if it is time. That it can't be written is said, and the log goes on.
-    fn mark(&mut self, log: &dyn Log, carrier: &mut Carrier<'_>) {
+    fn mark(&mut self, log: &dyn Log, carrier: &Carrier<'_>) {
         let rpo = self.session.plan.systems.get(&self.name).map_or(SENTINEL_EVERY.1, |system| system.rpo.0);
         let every = (rpo / 3).clamp(SENTINEL_EVERY.0, SENTINEL_EVERY.1);
         if self.marked.is_some_and(|marked| marked.elapsed() < every) {
@@ -203,39 +256,50 @@ impl Keeper<'_> {
         }
     }
 
-    /// Carries what there is into the vaults, which stay open as long as all goes well with them.
-    fn carry(
-        &mut self,
-        carrier: &mut Carrier<'_>,
-        vaults: &mut Vec<Opened>,
-        state: &State,
-        until: Option<Timestamp>,
-        from: Option<&str>,
-    ) -> Result<()> {
-        if vaults.is_empty() {
-            // The first point makes them: before it there is nothing to roll forward.
-            *vaults =
-                self.session.open(&policy_vaults(&self.session, &self.name), Absent::Refuse, Some(state));
+    /// Takes note of what became of the log in one vault, and says what is new in it.
+    fn hear(&mut self, Report { vault, until, carried }: Report) {
+        let is_in_vain = !carried.as_ref().is_ok_and(|carried| !carried.vaults.is_empty());
+        let trouble = match carried {
+            Ok(carried) => {
+                self.has_gone_on |= carried.whole > 0;
+                match carried.missing {
+                    Some(missing) => _ = self.missing.insert(vault.clone(), missing),
+                    None => _ = self.missing.remove(&vault),
+                }
+                carried.failures.into_iter().next().map(|(_, error)| error)
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(until) = until.filter(|_| trouble.is_none()) {
+            self.reached.insert(vault.clone(), until);
         }
-        let carried = carrier.carry(vaults, state, until, from, Timestamp::now())?;
-        if !carried.failures.is_empty() {
-            // Opened anew: one may have been gone, or another be there.
-            vaults.clear();
+        match trouble {
+            Some(error) => _ = self.troubles.insert(vault, error.to_string()),
+            None => _ = self.troubles.remove(&vault),
         }
         let failures =
-            carried.failures.iter().map(|(vault, error)| format!("its log is not in {vault}: {error}"));
-        let missing = carried.missing.iter().map(|missing| {
+            self.troubles.iter().map(|(vault, error)| format!("its log is not in {vault}: {error}"));
+        let missing = self.missing.values().take(1).map(|missing| {
             format!("A GAP in its log: {missing} is missing. Points before it can't be rolled forward; the next backup closes it")
         });
         let trouble = failures.chain(missing).collect::<Vec<_>>().join("; ");
-        self.has_gone_on |= carried.whole > 0;
-        if trouble.is_empty() && !carried.vaults.is_empty() {
-            self.note(None, until);
+        if trouble.is_empty() && !is_in_vain {
+            let reached = self.reached.values().min().filter(|_| self.reached.len() == self.lanes);
+            self.note(None, reached.copied());
         }
         // That what was received before is in the vaults doesn't end the trouble with receiving.
         if self.receives || !trouble.is_empty() {
             self.tell((!trouble.is_empty()).then_some(trouble));
         }
-        Ok(())
     }
+}
+
+/// What receiving works with.
+struct Room<'a> {
+    log: &'a dyn Log,
+    spool: &'a Path,
+    carrier: &'a Carrier<'a>,
+    loads: &'a Loads,
+    reports: &'a Receiver<Report>,
+    every: Duration,
 }

@@ -10,7 +10,6 @@ use crate::{Exit, Outcome};
 use engine::isolate::{Isolated, Standing, look};
 use engine::quarantine;
 use engine::survey::{Survey, Surveyed, survey};
-use engine::vaults::Absent;
 use jiff::Timestamp;
 use places::{Place, places};
 use plan::forecast::{self, Measured, Predicted};
@@ -56,7 +55,7 @@ struct Log {
 
 pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let state = session.state()?;
-    let vaults = session.open_all(Absent::Refuse, Some(&state));
+    let vaults = session.ask_all(Some(&state), Some(&state));
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
     let records = state.records()?;
     // After the vaults were asked: what they hold was made before.

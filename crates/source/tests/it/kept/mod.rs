@@ -162,6 +162,7 @@ impl Life {
     fn options(&self, forget: &[FileId]) -> PruneOptions {
         PruneOptions {
             forget: forget.to_vec(),
+            keep: Vec::new(),
             known: self.points.keys().copied().collect(),
             accept_lost: false,
             at_once: false,
@@ -289,7 +290,7 @@ impl Store for Mortal {
     fn create(&self) -> Result<()> {
         self.store.create()
     }
-    fn list(&self, kind: FileKind) -> Result<Vec<Listed>> {
+    fn entries(&self, kind: FileKind) -> Result<Vec<Listed>> {
         self.alive(0)?;
         let mut listed = self.store.list(kind)?;
         match &self.lists {

@@ -63,7 +63,7 @@ impl Store for Failing {
     fn create(&self) -> Result<()> {
         self.inner.create()
     }
-    fn list(&self, kind: FileKind) -> Result<Vec<Listed>> {
+    fn entries(&self, kind: FileKind) -> Result<Vec<Listed>> {
         self.inner.list(kind)
     }
     fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
@@ -139,9 +139,8 @@ fn distant() -> Distant {
     let folder = server.folder().join("far");
     copy(&pair.path("far"), &folder);
     let limits = Limits {
-        tries: 2,
         pause: Duration::from_millis(5),
-        patience: Duration::from_secs(2),
+        patience: Duration::from_millis(350),
         stall: Duration::from_millis(300),
         ..Limits::default()
     };
@@ -149,6 +148,7 @@ fn distant() -> Distant {
         access_key: Some(S3Server::ACCESS_KEY.into()),
         secret_key: Some(S3Server::SECRET_KEY.into()),
         session_token: None,
+        renew: None,
     };
     let store = open_with(&server.address_at(proxy.port(), "far"), &credentials, &limits).unwrap();
     let repository = Repository::open(store, &password()).unwrap();

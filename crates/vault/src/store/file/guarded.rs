@@ -133,7 +133,7 @@ impl FileStore {
     fn versions_in_sight(&self, kind: FileKind) -> Result<Vec<Version>> {
         let listed = match kind {
             FileKind::Config => vec![Listed { name: "config".into(), size: 0 }],
-            _ => self.list(kind)?,
+            _ => (self as &dyn Store).list(kind)?,
         };
         let mut found = Vec::new();
         for Listed { name, .. } in listed {
@@ -232,6 +232,8 @@ impl Versions for FileStore {
         })?;
         found.extend(hidden);
         found.sort_by(|a, b| (&a.name, a.written, &a.id).cmp(&(&b.name, b.written, &b.id)));
+        // A file system may list a name twice.
+        found.dedup_by(|a, b| a.name == b.name && a.id == b.id);
         // What is out of sight altogether has a mark: the one that uncovers the newest.
         let mut marks = Vec::new();
         for versions in found.chunk_by(|a, b| a.name == b.name) {

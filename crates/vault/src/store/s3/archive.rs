@@ -23,9 +23,9 @@ impl S3Store {
                     key: &path,
                     query: &[("restore", "")],
                     headers: &[("content-md5", &sum)],
-                    within: self.limits.stall,
+                    within: self.limits.stall(),
                 };
-                match self.signed.send(&ask, body.clone()).await {
+                match self.line().signed.send(&ask, body.clone()).await {
                     Ok(answer) if answer.status == 200 => Ok(Thaw::There),
                     Ok(_) => Ok(Thaw::Asked),
                     Err(Failure::Final(Kind::Refused(said)))

@@ -3,7 +3,7 @@
 
 use super::super::{Canary, Version, Versions, paced};
 use super::signed::{Answer, Ask, read};
-use super::{Failure, FileKind, S3Store, is_name, place, wire};
+use super::{Course, Failure, FileKind, S3Store, is_name, place};
 use crate::{Error, Kind, Result};
 use base64::Engine as _;
 use jiff::{SignedDuration, Timestamp};
@@ -76,7 +76,7 @@ impl S3Store {
             within: Duration::MAX,
         };
         let body = paced::body(bytes.clone(), self.limits.pace.as_ref());
-        self.uploaded(bytes.len(), self.signed.send(&ask, body)).await?
+        self.uploaded(bytes.len(), self.line().signed.send(&ask, body)).await?
     }
 
     pub(super) fn key(&self, path: &str) -> String {
@@ -92,8 +92,8 @@ impl S3Store {
     ) -> Result<Answer, Failure> {
         let key = self.key(path);
         let query = [("versionId", id)];
-        let ask = Ask { method, key: &key, query: &query, headers, within: self.limits.stall };
-        self.signed.send(&ask, Vec::new()).await
+        let ask = Ask { method, key: &key, query: &query, headers, within: self.limits.stall() };
+        self.line().signed.send(&ask, Vec::new()).await
     }
 
     async fn retention(&self, path: &str, id: &str) -> Result<Option<Timestamp>, Failure> {
@@ -121,9 +121,9 @@ impl S3Store {
             key: &self.key(path),
             query: &[("retention", ""), ("versionId", id)],
             headers: &headers,
-            within: self.limits.stall,
+            within: self.limits.stall(),
         };
-        self.signed.send(&ask, body).await.map(drop)
+        self.line().signed.send(&ask, body).await.map(drop)
     }
 
     /// Lists the versions of all objects whose path in the vault begins so: the newest content of a key first.
@@ -131,19 +131,27 @@ impl S3Store {
         let prefix = self.key(prefix);
         let vault = self.key("");
         let (mut key, mut version) = (String::new(), String::new());
-        let mut found = Vec::new();
+        let (mut found, mut course) = (Vec::new(), Course::default());
         loop {
             let mut query = vec![("prefix", prefix.as_str()), ("versions", "")];
             if !key.is_empty() {
                 query.extend([("key-marker", key.as_str()), ("version-id-marker", version.as_str())]);
             }
             query.retain(|(name, value)| !value.is_empty() || *name == "versions");
-            let ask =
-                Ask { method: Method::GET, key: "", query: &query, headers: &[], within: self.limits.stall };
-            let page: Page = read(&self.signed.send(&ask, Vec::new()).await?.body)?;
+            let ask = Ask {
+                method: Method::GET,
+                key: "",
+                query: &query,
+                headers: &[],
+                within: self.limits.stall(),
+            };
+            let page: Page = read(&self.line().signed.send(&ask, Vec::new()).await?.body)?;
             let versions = page.version.into_iter().map(|listed| (listed, false));
             for (listed, is_mark) in versions.chain(page.delete_marker.into_iter().map(|mark| (mark, true))) {
                 let Some(path) = listed.key.strip_prefix(&vault) else { continue };
+                if !course.saw(&format!("{path} {} {is_mark}", listed.version_id)) {
+                    continue;
+                }
                 let version = Version {
                     name: path.rsplit('/').next().unwrap_or(path).to_owned(),
                     id: listed.version_id,
@@ -154,16 +162,15 @@ impl S3Store {
                 };
                 found.push((path.to_owned(), version));
             }
-            match (page.is_truncated, page.next_key_marker) {
-                (false, _) => return Ok(found),
-                // The same place again would go on for ever.
-                (true, Some(next))
-                    if (&next, page.next_version_id_marker.as_ref()) != (&key, Some(&version)) =>
-                {
-                    (key, version) = (next, page.next_version_id_marker.unwrap_or_default());
-                }
-                (true, _) => return Err(Failure::Passing("a listing without an end".into())),
+            if !page.is_truncated {
+                return Ok(found);
             }
+            // Both together say where it goes on.
+            let next = page.next_key_marker.filter(|next| !next.is_empty());
+            let next_version = page.next_version_id_marker.unwrap_or_default();
+            let turn = next.as_ref().map(|next| format!("{next} {next_version}"));
+            course.turn(turn).map_err(Failure::Final)?;
+            (key, version) = (next.unwrap_or_default(), next_version);
         }
     }
 
@@ -236,7 +243,7 @@ impl Versions for S3Store {
             || place(self, "read an older version of", kind, &version.name),
             async |_| {
                 let ask = Ask { method: Method::GET, key: &key, query: &query, headers: &[], within };
-                Ok(self.signed.send(&ask, Vec::new()).await?.body)
+                Ok(self.line().signed.send(&ask, Vec::new()).await?.body)
             },
         )
     }
@@ -271,7 +278,7 @@ impl Versions for S3Store {
 
     fn bring_back(&self, kind: FileKind, version: &Version) -> Result<()> {
         let key = self.key(&kind.path(&version.name));
-        let source = self.signed.source(&key, &version.id);
+        let source = self.line().signed.source(&key, &version.id);
         let within = self.limits.allowance(usize::try_from(version.size).unwrap_or(usize::MAX));
         self.call(
             || place(self, "bring back", kind, &version.name),
@@ -287,7 +294,7 @@ impl Versions for S3Store {
                     ]);
                 }
                 let ask = Ask { method: Method::PUT, key: &key, query: &[], headers: &headers, within };
-                self.signed.send(&ask, Vec::new()).await.map(drop)
+                self.line().signed.send(&ask, Vec::new()).await.map(drop)
             },
         )
     }
@@ -300,11 +307,7 @@ impl Versions for S3Store {
         let until = Timestamp::now()
             .checked_add(period)
             .map_err(|error| Error::new(place(), Kind::Unsupported(error.to_string())))?;
-        match wire::wait(self.limits.persist(async |_| self.canary(until).await)) {
-            Ok(Ok(canary)) => Ok(canary),
-            Ok(Err(kind)) => Err(Error::new(place(), kind)),
-            Err(error) => Err(Error::io(place(), error)),
-        }
+        self.call(place, async |_| self.canary(until).await)
     }
 }
 

@@ -7,21 +7,26 @@ mod archive;
 mod locked;
 mod signed;
 
+use super::address::S3Address;
+use super::busy::Busy;
 use super::limits::Failure;
+use super::listing::Course;
 use super::paced::Paced;
-use super::{
-    Credentials, FileKind, Limits, Listed, Store, Thaw, Versions, address::S3Address, is_name, place, wire,
-};
+use super::{Credentials, FileKind, Limits, Listed, Renew, Store, Thaw, Versions, is_name, place, wire};
+use crate::mutex::lock;
 use crate::{Error, Kind, Result};
 use futures_util::StreamExt;
 use jiff::SignedDuration;
-use opendal::{Buffer, BytesRange, EntryMode, ErrorKind, HttpTransporter, OperationContext, Operator};
-use opendal_http_transport_reqwest::ReqwestTransport;
+use opendal::{Buffer, BytesRange, ErrorKind, HttpTransporter, OperationContext, Operator};
+use reqwest::Method;
+use serde::Deserialize;
+use signed::Ask;
 use std::error::Error as _;
 use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -31,27 +36,38 @@ const REMOVED_AT_ONCE: usize = 1000;
 /// A bucket, or a part of one, that holds a repository.
 pub(super) struct S3Store {
     shown: String,
-    operator: Operator,
+    address: S3Address,
     limits: Limits,
-    signed: signed::Signed,
+    line: RwLock<Arc<Line>>,
+    /// Where other keys come from when these have expired; one asks at a time.
+    renew: Option<Mutex<Renew>>,
+    client: reqwest::Client,
+    busy: Busy,
     prefix: String,
     /// For how long what is written is held.
     period: Option<SignedDuration>,
 }
 
-impl S3Store {
-    pub(super) fn new(
-        address: S3Address,
+/// The way to the bucket, with the keys that it takes.
+struct Line {
+    operator: Operator,
+    signed: signed::Signed,
+    keys: (String, String, Option<String>),
+}
+
+impl Line {
+    fn new(
+        address: &S3Address,
         credentials: &Credentials,
+        client: &reqwest::Client,
         limits: &Limits,
-        period: Option<SignedDuration>,
-    ) -> Result<Self> {
-        let failed = |kind| Error::new(format!("open {}", address.shown), kind);
+        busy: &Busy,
+    ) -> Result<Self, Kind> {
         let given = |key: &Option<String>| key.clone().filter(|key| !key.is_empty());
         let (Some(access), Some(secret)) = (given(&credentials.access_key), given(&credentials.secret_key))
         else {
             let what = "S3 takes an access key and a secret key, and they were not handed over";
-            return Err(failed(Kind::Refused(what.into())));
+            return Err(Kind::Refused(what.into()));
         };
         let mut builder = opendal::services::S3::default()
             .bucket(&address.bucket)
@@ -74,28 +90,88 @@ impl S3Store {
             builder = builder.enable_virtual_host_style();
         }
         let operator =
-            Operator::new(builder).map_err(|error| failed(Kind::BadAddress(error.message().to_owned())))?;
+            Operator::new(builder).map_err(|error| Kind::BadAddress(error.message().to_owned()))?;
+        let transport = HttpTransporter::new(Paced::new(client.clone(), limits.pace.clone(), busy.clone()));
+        let operator = operator.with_context(OperationContext::new().with_http_transport(transport));
+        let keys = (access, secret, token);
+        let signed = signed::Signed::new(client.clone(), busy.clone(), address, &keys);
+        Ok(Self { operator, signed, keys })
+    }
+}
+
+impl S3Store {
+    pub(super) fn new(
+        address: S3Address,
+        credentials: &Credentials,
+        limits: &Limits,
+        period: Option<SignedDuration>,
+    ) -> Result<Self> {
+        let failed = |kind| Error::new(format!("open {}", address.shown), kind);
         let client =
             client(address.loopback, limits).map_err(|error| failed(Kind::Io(io::Error::other(error))))?;
-        let signed = signed::Signed::new(client.clone(), &address, (&access, &secret, token.as_deref()));
-        let transport = match &limits.pace {
-            Some(pace) => HttpTransporter::new(Paced::new(client, pace.clone())),
-            None => HttpTransporter::new(ReqwestTransport::new(client)),
-        };
-        let operator = operator.with_context(OperationContext::new().with_http_transport(transport));
-        let S3Address { shown, prefix, .. } = address;
-        Ok(Self { shown, operator, limits: limits.clone(), signed, prefix, period })
+        let busy = Busy::default();
+        let line = Line::new(&address, credentials, &client, limits, &busy).map_err(failed)?;
+        Ok(Self {
+            shown: address.shown.clone(),
+            prefix: address.prefix.clone(),
+            address,
+            limits: limits.clone(),
+            line: RwLock::new(Arc::new(line)),
+            renew: credentials.renew.clone().map(Mutex::new),
+            client,
+            busy,
+            period,
+        })
+    }
+
+    fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn call<T>(
         &self,
         place: impl FnOnce() -> String,
-        attempt: impl AsyncFnMut(u32) -> Result<T, Failure>,
+        mut attempt: impl AsyncFnMut(u32) -> Result<T, Failure>,
     ) -> Result<T> {
-        match wire::wait(self.limits.persist(attempt)) {
-            Ok(Ok(done)) => Ok(done),
-            Ok(Err(kind)) => Err(Error::new(place(), kind)),
-            Err(error) => Err(Error::io(place(), error)),
+        let mut is_renewed = false;
+        loop {
+            let used = self.line();
+            let mut has_expired = false;
+            let done = wire::wait(self.limits.persist(async |tried| match attempt(tried).await {
+                Err(Failure::Expired(kind)) => {
+                    has_expired = true;
+                    Err(Failure::Final(kind))
+                }
+                Err(Failure::Passing(what)) => Err(match self.busy.left() {
+                    Some(left) => Failure::Busy(what, left),
+                    None => Failure::Passing(what),
+                }),
+                other => other,
+            }));
+            match done {
+                Ok(Ok(done)) => return Ok(done),
+                Ok(Err(_)) if has_expired && !is_renewed && self.renew(&used) => is_renewed = true,
+                Ok(Err(kind)) => return Err(Error::new(place(), kind)),
+                Err(error) => return Err(Error::io(place(), error)),
+            }
+        }
+    }
+
+    /// Asks for other keys than those that were just refused, and returns whether there are any.
+    fn renew(&self, used: &Arc<Line>) -> bool {
+        let Some(renew) = &self.renew else { return false };
+        let renew = lock(renew);
+        if !Arc::ptr_eq(used, &self.line()) {
+            // Somebody else has asked meanwhile.
+            return true;
+        }
+        let Ok(credentials) = (renew)() else { return false };
+        match Line::new(&self.address, &credentials, &self.client, &self.limits, &self.busy) {
+            Ok(line) if line.keys != used.keys => {
+                *self.line.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(line);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -113,7 +189,7 @@ impl S3Store {
     }
 
     async fn stat(&self, path: &str) -> Result<Option<u64>, Failure> {
-        match self.within(self.limits.stall, self.operator.stat(path)).await {
+        match self.within(self.limits.stall(), self.line().operator.stat(path)).await {
             Ok(meta) => Ok(Some(meta.content_length())),
             Err(Failure::Final(Kind::NotFound)) => Ok(None),
             Err(failure) => Err(failure),
@@ -121,8 +197,8 @@ impl S3Store {
     }
 
     async fn get(&self, path: &str, range: BytesRange) -> Result<Vec<u8>, Failure> {
-        let stall = self.limits.stall;
-        let reader = self.within(stall, self.operator.reader(path)).await?;
+        let stall = self.limits.stall();
+        let reader = self.within(stall, self.line().operator.reader(path)).await?;
         let mut stream = self.within(stall, reader.into_stream(range)).await?;
         let mut bytes = Vec::new();
         loop {
@@ -144,7 +220,8 @@ impl S3Store {
         if let Some(until) = self.hold_for(kind) {
             return self.put_held(path, buffer, until).await.map(drop);
         }
-        let written = self.uploaded(buffer.len(), self.operator.write(path, buffer.clone()).into_future());
+        let line = self.line();
+        let written = self.uploaded(buffer.len(), line.operator.write(path, buffer.clone()).into_future());
         written.await?.map(drop).map_err(|error| failure(&error))
     }
 
@@ -158,28 +235,61 @@ impl S3Store {
                 Ok(done) => return Ok(done),
                 // As long as somebody was held back meanwhile, that may have been us.
                 Err(_) if self.limits.held() > held => {
-                    allowance = self.limits.held() - held + self.limits.stall;
+                    allowance = self.limits.held() - held + self.limits.stall();
                 }
                 Err(_) => return Err(silence(allowance)),
             }
         }
     }
 
+    /// Lists page by page. After an error the next listing begins anew: a page is never skipped.
     async fn list_all(&self, kind: FileKind) -> Result<Vec<Listed>, Failure> {
-        let stall = self.limits.stall;
-        let folder = format!("{}/", kind.folder());
-        // After an error the next listing begins anew: a page is never skipped.
-        let mut lister = self.within(stall, self.operator.lister_with(&folder).recursive(true)).await?;
-        let mut found = Vec::new();
-        while let Some(entry) = self.within(stall, async { lister.next().await.transpose() }).await? {
-            let name = entry.name();
-            if entry.metadata().mode() == EntryMode::FILE && is_name(name) && entry.path() == kind.path(name)
-            {
-                found.push(Listed { name: name.to_owned(), size: entry.metadata().content_length() });
+        let (vault, folder) = (self.key(""), self.key(&format!("{}/", kind.folder())));
+        let (mut found, mut course, mut token) = (Vec::new(), Course::default(), String::new());
+        loop {
+            let mut query = vec![("list-type", "2"), ("prefix", folder.as_str())];
+            if !token.is_empty() {
+                query.push(("continuation-token", &token));
             }
+            let ask = Ask {
+                method: Method::GET,
+                key: "",
+                query: &query,
+                headers: &[],
+                within: self.limits.stall(),
+            };
+            let page: Page = signed::read(&self.line().signed.send(&ask, Vec::new()).await?.body)?;
+            for Object { key, size } in page.contents {
+                let Some(path) = key.strip_prefix(&vault).filter(|path| course.saw(path)) else { continue };
+                let name = path.rsplit('/').next().unwrap_or(path);
+                if is_name(name) && path == kind.path(name) {
+                    found.push(Listed { name: name.to_owned(), size });
+                }
+            }
+            if !page.is_truncated {
+                return Ok(found);
+            }
+            token = course.turn(page.next_continuation_token).map_err(Failure::Final)?;
         }
-        Ok(found)
     }
+}
+
+/// A page of a listing.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Page {
+    #[serde(default)]
+    is_truncated: bool,
+    next_continuation_token: Option<String>,
+    #[serde(default)]
+    contents: Vec<Object>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Object {
+    key: String,
+    size: u64,
 }
 
 impl Store for S3Store {
@@ -193,8 +303,8 @@ impl Store for S3Store {
         self.call(
             || format!("create {}", self.shown),
             async |_| {
-                let stall = self.limits.stall;
-                let mut lister = self.within(stall, self.operator.lister_with("").limit(1)).await?;
+                let stall = self.limits.stall();
+                let mut lister = self.within(stall, self.line().operator.lister_with("").limit(1)).await?;
                 match self.within(stall, async { lister.next().await.transpose() }).await {
                     Err(Failure::Final(Kind::NoRepository)) => {
                         Err(Failure::Final(Kind::Refused("there is no such bucket; create it first".into())))
@@ -205,10 +315,7 @@ impl Store for S3Store {
         )
     }
 
-    fn list(&self, kind: FileKind) -> Result<Vec<Listed>> {
-        if kind == FileKind::Config {
-            return Ok(Vec::new());
-        }
+    fn entries(&self, kind: FileKind) -> Result<Vec<Listed>> {
         self.call(|| format!("list {} in {}", kind.folder(), self.shown), async |_| self.list_all(kind).await)
     }
 
@@ -264,7 +371,7 @@ impl Store for S3Store {
         let path = kind.path(name);
         self.call(
             || place(self, "remove", kind, name),
-            async |_| match self.within(self.limits.stall, self.operator.delete(&path)).await {
+            async |_| match self.within(self.limits.stall(), self.line().operator.delete(&path)).await {
                 Err(Failure::Final(Kind::NotFound)) => Ok(()),
                 other => other,
             },
@@ -280,9 +387,10 @@ impl Store for S3Store {
         for names in names.chunks(REMOVED_AT_ONCE) {
             let paths: Vec<String> = names.iter().map(|name| kind.path(name)).collect();
             let at = || format!("remove {} files of {} in {}", names.len(), kind.folder(), self.shown);
-            let within = self.limits.stall * 4;
-            let done =
-                self.call(at, async |_| self.within(within, self.operator.delete_iter(paths.clone())).await);
+            let within = self.limits.stall() * 4;
+            let done = self.call(at, async |_| {
+                self.within(within, self.line().operator.delete_iter(paths.clone())).await
+            });
             match done {
                 Ok(()) => {}
                 Err(error) if error.is_retryable() => return Err(error),
@@ -325,7 +433,9 @@ impl fmt::Debug for S3Store {
 fn client(loopback: bool, limits: &Limits) -> reqwest::Result<reqwest::Client> {
     // A setting of the process: whoever chose another TLS provider before us keeps it.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let builder = reqwest::Client::builder().connect_timeout(limits.stall);
+    // A signature is good for one server: whoever sends us to another is not followed, and it is said.
+    let redirects = reqwest::redirect::Policy::none();
+    let builder = reqwest::Client::builder().connect_timeout(limits.stall).redirect(redirects);
     // The way out of a company's network is this machine's business, but no proxy leads to this machine.
     if loopback { builder.no_proxy() } else { builder }.build()
 }
@@ -347,7 +457,20 @@ fn failure(error: &opendal::Error) -> Failure {
 
 /// Sorts what a server said no with.
 fn judge(kind: ErrorKind, code: &str, text: String) -> Failure {
+    match (kind, code) {
+        (_, "ExpiredToken" | "TokenRefreshRequired" | "InvalidToken" | "InvalidAccessKeyId") => {
+            return Failure::Expired(Kind::Refused(format!(
+                "{text}; these keys have expired or were withdrawn: give the plan new ones, or a command that prints them"
+            )));
+        }
+        // What was asked for the head alone is refused without a word.
+        (ErrorKind::PermissionDenied, "") => {
+            return Failure::Expired(Kind::Refused("access denied, the server doesn't say why".into()));
+        }
+        _ => {}
+    }
     Failure::Final(match (kind, code) {
+        (ErrorKind::ConfigInvalid, "") => Kind::BadAddress(text),
         (_, "NoSuchBucket") => Kind::NoRepository,
         (_, "InvalidObjectState") => Kind::Archived(text),
         (_, "RequestTimeTooSkewed") => Kind::Refused(format!("{text}; set this machine's clock")),
@@ -356,14 +479,11 @@ fn judge(kind: ErrorKind, code: &str, text: String) -> Failure {
         }
         (_, code) if code.contains("QuotaExceeded") || code.contains("StorageFull") => Kind::Full,
         (_, "InsufficientStorage") => Kind::Full,
-        (_, "PermanentRedirect" | "AuthorizationHeaderMalformed") => {
-            Kind::BadAddress(format!("{text}; name the bucket's own region with region=…"))
-        }
+        (_, "PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed") => Kind::BadAddress(
+            format!("{text}; name the bucket's own region and endpoint: region=…, endpoint=…"),
+        ),
         (ErrorKind::NotFound, _) => Kind::NotFound,
         (ErrorKind::RangeNotSatisfied, _) => Kind::Damaged(text),
-        (ErrorKind::PermissionDenied, "") => {
-            Kind::Refused("access denied, the server doesn't say why".into())
-        }
         (ErrorKind::PermissionDenied, _) => Kind::Refused(text),
         (_, "") => Kind::Io(io::Error::other(text)),
         _ => Kind::Refused(text),

@@ -1,6 +1,7 @@
 //! Requests that opendal has no words for (Object Lock, versions), signed with the signer that it uses itself.
 
 use super::super::address::S3Address;
+use super::super::busy::{Busy, elsewhere};
 use super::super::limits::Failure;
 use super::judge;
 use crate::Kind;
@@ -27,6 +28,7 @@ pub(super) struct Signed {
     /// The bucket's URL, without a slash at its end.
     bucket_url: String,
     bucket: String,
+    busy: Busy,
 }
 
 /// One request.
@@ -65,8 +67,9 @@ struct Refusal {
 impl Signed {
     pub(super) fn new(
         client: reqwest::Client,
+        busy: Busy,
         address: &S3Address,
-        (access, secret, token): (&str, &str, Option<&str>),
+        (access, secret, token): &(String, String, Option<String>),
     ) -> Self {
         let (bucket, region) = (&address.bucket, &address.region);
         let server = address.endpoint.clone().unwrap_or_else(|| format!("https://s3.{region}.amazonaws.com"));
@@ -79,7 +82,7 @@ impl Signed {
             keys = keys.with_session_token(token);
         }
         let signer = Signer::new(Context::new(), keys, RequestSigner::new("s3", region));
-        Self { client, signer, bucket_url, bucket: bucket.clone() }
+        Self { client, signer, bucket_url, bucket: bucket.clone(), busy }
     }
 
     /// Returns how a request to copy names a version of an object.
@@ -128,6 +131,10 @@ impl Signed {
             .map_err(|error| odd(error.to_string()))?;
         let answer = self.client.execute(request).await.map_err(|error| lost(&error))?;
         let (status, headers) = (answer.status(), answer.headers().clone());
+        self.busy.hear(status, &headers);
+        if let Some(what) = elsewhere(status, &headers) {
+            return Err(Failure::Final(Kind::BadAddress(what)));
+        }
         let body = answer.bytes().await.map_err(|error| lost(&error))?.to_vec();
         if status.is_success() {
             Ok(Answer { status: status.as_u16(), headers, body })
@@ -152,6 +159,8 @@ fn refused(status: StatusCode, body: &[u8]) -> Failure {
     }
     let kind = match status.as_u16() {
         403 => ErrorKind::PermissionDenied,
+        // Expired keys, asked for the head alone.
+        400 if body.is_empty() => ErrorKind::PermissionDenied,
         404 => ErrorKind::NotFound,
         416 => ErrorKind::RangeNotSatisfied,
         _ => ErrorKind::Unexpected,

@@ -55,13 +55,13 @@ pub(super) async fn connect(address: &SftpAddress, limits: &Limits) -> Result<Se
     tokio::spawn(listen(stderr, ssh.words.clone()));
     let config = Config { request_timeout_secs: REQUEST_SECONDS_MAX, ..Config::default() };
     let raw = RawSftpSession::new_with_config(tokio::io::join(stdout, stdin), config);
-    match timeout(limits.stall, raw.init()).await {
+    match timeout(limits.stall(), raw.init()).await {
         Ok(Ok(version)) => Ok(Session::new(raw, ssh, version.extensions, limits)),
         Ok(Err(error)) => {
             let words = ssh.last_words().await.unwrap_or_else(|| error.to_string());
             Err(refusal(&words, address))
         }
-        Err(_) => Err(Failure::Passing(format!("no answer for {} s", limits.stall.as_secs_f32()))),
+        Err(_) => Err(Failure::Passing(format!("no answer for {} s", limits.stall().as_secs_f32()))),
     }
 }
 
@@ -70,7 +70,7 @@ fn command(address: &SftpAddress, limits: &Limits) -> Command {
     // No terminal, no forwarded screen, no forwarded agent, and no question that nobody would answer.
     command.args(["-T", "-x", "-a", "-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes"]);
     command.args(["-o", "RemoteCommand=none", "-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]);
-    command.args(["-o", &format!("ConnectTimeout={}", limits.stall.as_secs().max(1))]);
+    command.args(["-o", &format!("ConnectTimeout={}", limits.stall().as_secs().max(1))]);
     if let Some(identity) = &address.identity {
         command.args(["-o", "IdentitiesOnly=yes", "-i", &identity.replace('%', "%%")]);
     }

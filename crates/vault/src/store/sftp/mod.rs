@@ -152,10 +152,7 @@ impl Store for SftpStore {
         )
     }
 
-    fn list(&self, kind: FileKind) -> Result<Vec<Listed>> {
-        if kind == FileKind::Config {
-            return Ok(Vec::new());
-        }
+    fn entries(&self, kind: FileKind) -> Result<Vec<Listed>> {
         let folder = format!("{}/{}", self.address.path, kind.folder());
         self.call(
             || format!("list {} in {}", kind.folder(), self.address.shown),

@@ -4,8 +4,9 @@
 //! that moves is told from one that is dead.
 
 use super::super::limits::{Failure, Limits};
+use super::super::listing::Course;
 use super::super::pace::SMALL;
-use super::super::{Listed, Pace, is_name, temporary};
+use super::super::{Listed, is_name, temporary};
 use super::connect::Ssh;
 use crate::Kind;
 use futures_util::{Stream, StreamExt, stream};
@@ -17,7 +18,6 @@ use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::pin::pin;
-use std::time::Duration;
 use tokio::time::timeout;
 
 /// What every server takes in one piece.
@@ -41,8 +41,7 @@ pub(super) struct Session {
     raw: RawSftpSession,
     ssh: Ssh,
     extensions: HashMap<String, String>,
-    stall: Duration,
-    pace: Option<Pace>,
+    limits: Limits,
 }
 
 impl Session {
@@ -52,7 +51,7 @@ impl Session {
         extensions: HashMap<String, String>,
         limits: &Limits,
     ) -> Self {
-        Self { raw, ssh, extensions, stall: limits.stall, pace: limits.pace.clone() }
+        Self { raw, ssh, extensions, limits: limits.clone() }
     }
 
     /// Returns why the connection was lost: what ssh says about it, or else `what`.
@@ -194,14 +193,22 @@ impl Session {
         }
     }
 
-    /// Makes the folder and those above it.
+    /// Makes the folder and those above it that are missing. Where it is there, those above may be none of our business: a server
+    /// may not even let us look at them.
     pub(super) async fn make_folders(&self, path: &str) -> Result<(), Failure> {
         let ends = path.char_indices().filter(|(at, c)| *c == '/' && *at > 0).map(|(at, _)| at);
-        for end in ends.chain([path.len()]) {
+        let mut missing = Vec::new();
+        for end in ends.chain([path.len()]).collect::<Vec<_>>().into_iter().rev() {
             let folder = path.get(..end).unwrap_or(path);
-            if !self.exists(folder).await? {
-                self.make_folder(folder).await?;
+            match self.exists(folder).await {
+                Ok(false) => missing.push(folder),
+                // What is not shown may be there all the same: whether it is shows when the next one is made.
+                Ok(true) | Err(Failure::Final(_)) => break,
+                Err(failure) => return Err(failure),
             }
+        }
+        for folder in missing.into_iter().rev() {
+            self.make_folder(folder).await?;
         }
         Ok(())
     }
@@ -262,7 +269,7 @@ impl Session {
     }
 
     async fn write_open(&self, handle: &str, bytes: &[u8]) -> Result<(), Failure> {
-        let pace = self.pace.as_ref().filter(|_| bytes.len() >= SMALL);
+        let pace = self.limits.pace.as_ref().filter(|_| bytes.len() >= SMALL);
         let length = pace.map_or(PIECE as usize, |pace| pace.piece().min(PIECE as usize));
         let pieces = bytes.chunks(length).zip((0u64..).step_by(length));
         // One turn at a time for each file: who booked many would keep the others waiting until they look dead.
@@ -345,10 +352,13 @@ impl Session {
 
     async fn entries(&self, folder: &str) -> Result<Vec<File>, Failure> {
         let handle = self.within(self.raw.opendir(folder)).await?.handle;
-        let mut entries = Vec::new();
+        let (mut entries, mut course) = (Vec::new(), Course::default());
         loop {
-            match timeout(self.stall, self.raw.readdir(handle.as_str())).await {
-                Ok(Ok(page)) => entries.extend(page.files),
+            match timeout(self.limits.stall(), self.raw.readdir(handle.as_str())).await {
+                Ok(Ok(page)) => {
+                    entries.extend(page.files.into_iter().filter(|file| course.saw(&file.filename)));
+                    course.page().map_err(Failure::Final)?;
+                }
                 Ok(Err(SftpError::Status(status))) if status.status_code == StatusCode::Eof => break,
                 Ok(Err(error)) => return Err(failure(error)),
                 Err(_) => return Err(self.silence()),
@@ -359,18 +369,18 @@ impl Session {
     }
 
     async fn within<T>(&self, request: impl Future<Output = SftpResult<T>>) -> Result<T, Failure> {
-        match timeout(self.stall, request).await {
+        match timeout(self.limits.stall(), request).await {
             Ok(answer) => answer.map_err(failure),
             Err(_) => Err(self.silence()),
         }
     }
 
     async fn progress<S: Stream + Unpin>(&self, stream: &mut S) -> Result<Option<S::Item>, Failure> {
-        timeout(self.stall, stream.next()).await.map_err(|_| self.silence())
+        timeout(self.limits.stall(), stream.next()).await.map_err(|_| self.silence())
     }
 
     fn silence(&self) -> Failure {
-        Failure::Passing(format!("no answer for {} s", self.stall.as_secs_f32()))
+        Failure::Passing(format!("no answer for {} s", self.limits.stall().as_secs_f32()))
     }
 }
 

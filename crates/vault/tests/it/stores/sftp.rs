@@ -11,7 +11,7 @@ use vault::{FileKind, Kind, Store};
 
 fn limits() -> Limits {
     // A login takes its time on a busy machine.
-    Limits { stall: Duration::from_secs(10), ..quick() }
+    Limits { stall: Duration::from_secs(10), patience: Duration::from_secs(12), ..quick() }
 }
 
 fn at(address: &str) -> Box<dyn Store> {
@@ -69,7 +69,9 @@ fn a_connection_that_drops_in_the_middle_of_a_write_is_survived() {
 #[test]
 fn a_server_that_is_down_is_out_of_reach_and_found_again() {
     let mut server = SshServer::start();
-    let store = created(&server);
+    created(&server);
+    let limits = Limits { patience: Duration::from_secs(1), ..limits() };
+    let store = open_with(&server.address("vault"), &Credentials::default(), &limits).unwrap();
     server.kill();
     let start = Instant::now();
     for error in [
@@ -91,7 +93,7 @@ fn a_server_that_is_down_is_out_of_reach_and_found_again() {
 fn silence_behind_ssh_is_given_up() {
     let server = SshServer::start();
     created(&server);
-    let limits = Limits { tries: 2, stall: Duration::from_secs(1), ..quick() };
+    let limits = Limits { patience: Duration::from_millis(1500), stall: Duration::from_secs(1), ..quick() };
     let store = open_with(&server.address("vault"), &Credentials::default(), &limits).unwrap();
     store.read(FileKind::Config, "config").unwrap();
     server.freeze();

@@ -1,0 +1,186 @@
+//! Vaults that hang, are busy, or may only be added to: what others have to do with it.
+
+use crate::oracle::s3_world;
+use crate::world::{World, finish};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use testkit::tree::grow;
+use testkit::{Fault, FaultyProxy, S3Server, When};
+use vault::{Holder, Lock, LockKind, Password, Repository};
+
+/// Returns a world whose vault `far` is a bucket behind a proxy, with a point in both vaults.
+fn behind(server: &S3Server) -> (World, FaultyProxy) {
+    let proxy = FaultyProxy::before(server.port());
+    let world = s3_world(server);
+    let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
+    let through =
+        plan.replace(&format!("127.0.0.1:{}", server.port()), &format!("127.0.0.1:{}", proxy.port()));
+    fs::write(world.path("plan.toml"), through).unwrap();
+    grow(&world.data(), 3, 20);
+    world.run(&["backup"]).exits(0);
+    (world, proxy)
+}
+
+#[test]
+fn a_vault_that_hangs_costs_the_others_seconds_and_the_next_command_knows_of_it() {
+    let server = S3Server::start();
+    let (world, proxy) = behind(&server);
+    proxy.plan(When::any(), Fault::StallAnswer(0));
+    let timed = |arguments: &[&str]| {
+        let begun = Instant::now();
+        (world.run(arguments), begun.elapsed())
+    };
+    let (run, took) = timed(&["points"]);
+    run.exits(1).says("no answer for 5 s");
+    assert!(took < Duration::from_secs(9), "{took:?}");
+    // From now on it is only looked at on the way.
+    let (run, took) = timed(&["status"]);
+    run.exits(1).says("silent since");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    fs::remove_dir_all(world.data()).unwrap();
+    let (run, took) = timed(&["recover", "--yes", "--json"]);
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    let recovered = run.json()["recovered"]["systems"][0].clone();
+    let rta = recovered["rta_seconds"].as_f64().unwrap();
+    assert!(rta >= 2.0, "what was waited for the vault counts: {recovered}");
+    // It answers again, and nothing is held against it.
+    proxy.heal();
+    world.run(&["points"]).exits(0);
+    world.run(&["backup"]).exits(0);
+}
+
+#[test]
+fn a_backup_waits_for_an_exclusive_lock_and_says_whose_it_is() {
+    let world = World::new();
+    grow(&world.data(), 4, 10);
+    world.run(&["backup"]).exits(0);
+    let place = vault::store::open(&world.vault("near"), &vault::store::Credentials::default()).unwrap();
+    let near = Repository::open(place, &Password::new(crate::world::PASSWORD.into())).unwrap();
+    let restic = Holder { hostname: "elsewhere".into(), username: "restic".into() };
+    let lock = Lock::take(&Arc::new(near), LockKind::Exclusive, &restic).unwrap();
+    for verb in ["backup", "verify"] {
+        // As long as it is held, for a limited time.
+        world.run(&[verb]).says("restic@elsewhere").says("waited for 2 s");
+    }
+    let mut command = world.command(&["backup"]);
+    let mut backup = command.env("RELEVE_PATIENCE", "60").stderr(Stdio::piped()).spawn().unwrap();
+    let said = BufReader::new(backup.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let mut said = said.inspect(|line| eprintln!("{line}"));
+    assert!(said.any(|line| line.contains("waiting for a lock") && line.contains("restic@elsewhere")));
+    drop(lock);
+    assert_eq!(said.filter(|line| line.contains("not in near")).count(), 0);
+    assert!(backup.wait().unwrap().success());
+    world.restic("near").must(&["check"]);
+}
+
+#[test]
+fn a_prune_that_waits_for_somebody_shows_its_plan_once() {
+    let world = World::new();
+    world.write_plan(&world.vault("near"), &world.vault("far"), "[policy.keep]\nlast = 1\n");
+    for number in 0..3 {
+        fs::write(world.data().join("file"), format!("content {number}")).unwrap();
+        world.run(&["backup"]).exits(0);
+    }
+    let place = vault::store::open(&world.vault("near"), &vault::store::Credentials::default()).unwrap();
+    let near = Repository::open(place, &Password::new(crate::world::PASSWORD.into())).unwrap();
+    let other = Holder { hostname: "elsewhere".into(), username: "somebody".into() };
+    let mut lock = Some(Lock::take(&Arc::new(near), LockKind::Shared, &other).unwrap());
+    let mut command = world.command(&["prune", "near", "--yes"]);
+    let mut prune = command.env("RELEVE_PATIENCE", "60").stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = Vec::new();
+    for line in BufReader::new(prune.stderr.take().unwrap()).lines().map_while(Result::ok) {
+        if line.contains("waiting for a lock") {
+            drop(lock.take());
+        }
+        said.push(line);
+    }
+    assert!(prune.wait().unwrap().success(), "{said:#?}");
+    assert_eq!(said.iter().filter(|line| line.contains("points stay")).count(), 1, "{said:#?}");
+}
+
+/// Speaks SFTP for `ssh`, and lets nobody look at the folders above `VAULT`.
+const BLIND_SSH: &str = r#"#!/usr/bin/env python3
+import os, struct, subprocess, sys, threading
+vault = os.environ["VAULT"]
+server = subprocess.Popen(["/usr/lib/openssh/sftp-server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+out = threading.Lock()
+def take(stream, length):
+    data = b""
+    while len(data) < length:
+        piece = stream.read(length - len(data))
+        if not piece: os._exit(0)
+        data += piece
+    return data
+def packet(stream): return take(stream, struct.unpack(">I", take(stream, 4))[0])
+def put(stream, data): stream.write(struct.pack(">I", len(data)) + data); stream.flush()
+def answers():
+    while True:
+        data = packet(server.stdout)
+        with out: put(sys.stdout.buffer, data)
+threading.Thread(target=answers, daemon=True).start()
+while True:
+    data = packet(sys.stdin.buffer)
+    if data[0] in (7, 17):
+        path = data[9:9 + struct.unpack(">I", data[5:9])[0]].decode()
+        if not path.startswith(vault):
+            with out: put(sys.stdout.buffer, b"\x65" + data[1:5] + struct.pack(">I", 3) + struct.pack(">I", 2) + b"no" + struct.pack(">I", 0))
+            continue
+    put(server.stdin, data)
+"#;
+
+#[test]
+fn a_vault_behind_ssh_is_made_where_the_folders_above_may_not_be_looked_at() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::new();
+    grow(&world.data(), 5, 5);
+    let (programs, vault) = (world.path("programs"), world.path("above/between/vault"));
+    fs::create_dir_all(&programs).unwrap();
+    fs::create_dir_all(&vault).unwrap();
+    fs::write(programs.join("ssh"), BLIND_SSH).unwrap();
+    fs::set_permissions(programs.join("ssh"), fs::Permissions::from_mode(0o755)).unwrap();
+    world.write_plan(&world.vault("near"), &format!("sftp://server/{}", vault.display()), "");
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
+    finish(world.command(&["backup"]).env("PATH", path).env("VAULT", &vault)).exits(0);
+    world.restic("above/between/vault").must(&["check", "--read-data"]);
+}
+
+#[test]
+fn the_log_in_a_healthy_vault_is_not_late_because_another_hangs() {
+    let server = S3Server::start();
+    let proxy = FaultyProxy::before(server.port());
+    let cluster = testkit::Postgres::start("");
+    let world = crate::postgres::world(&cluster, "", "3 seconds", "");
+    fs::write(world.path("access"), S3Server::ACCESS_KEY).unwrap();
+    fs::write(world.path("secret"), S3Server::SECRET_KEY).unwrap();
+    let keys = format!(
+        "[vaults.far]\naccess_key = {{ file = {:?} }}\nsecret_key = {{ file = {:?} }}",
+        world.path("access"),
+        world.path("secret")
+    );
+    let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
+    let plan = plan.replace(&world.vault("far"), &server.address_at(proxy.port(), "far"));
+    fs::write(world.path("plan.toml"), plan.replace("[vaults.far]", &keys)).unwrap();
+    world.run(&["backup"]).exits(0);
+    let place = vault::store::open(&world.vault("near"), &vault::store::Credentials::default()).unwrap();
+    let near = Repository::open(place, &Password::new(crate::world::PASSWORD.into())).unwrap();
+    let reaches = |instant: jiff::Timestamp| {
+        let (snapshots, _) = near.snapshots().unwrap();
+        let logs = snapshots.into_iter().filter_map(|(_, snapshot)| snapshot.releve?.log?.until);
+        logs.max().is_some_and(|until| until > instant)
+    };
+    let _agent = crate::postgres::Agent::begin(&world);
+    let begun = jiff::Timestamp::now();
+    assert!(testkit::wait_until(Duration::from_secs(60), || reaches(begun)));
+    // In the middle of whatever is under way.
+    proxy.plan(When::any(), Fault::StallAnswer(0));
+    cluster.tell("create table t (n int)");
+    let hung = jiff::Timestamp::now();
+    let in_time = testkit::wait_until(Duration::from_secs(20), || reaches(hung));
+    assert!(in_time, "{}", fs::read_to_string(world.path("agent.log")).unwrap_or_default());
+    // And again, while the other is being tried.
+    let later = jiff::Timestamp::now();
+    assert!(testkit::wait_until(Duration::from_secs(20), || reaches(later)));
+}
