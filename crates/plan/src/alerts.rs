@@ -82,6 +82,8 @@ pub struct SystemSeen {
     pub last: Option<RunSeen>,
     /// What is wrong with its log, and since when.
     pub log: Option<(Timestamp, String)>,
+    /// How long making its last whole point took.
+    pub takes: SignedDuration,
     /// It is down or on its way back, and people know: no points are made of it.
     pub down: bool,
 }

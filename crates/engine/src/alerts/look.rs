@@ -101,6 +101,7 @@ fn system(records: &[Record], name: &SystemName) -> SystemSeen {
         let came = came(made);
         if came == Came::Whole && made.suspicious.is_none() {
             seen.reached = seen.reached.max(Some(made.started));
+            seen.takes = SignedDuration::try_from_secs_f64(made.seconds).unwrap_or_default();
         }
         let (since, times) = match &seen.last {
             Some(last)

@@ -53,7 +53,8 @@ fn of_system(plan: &Plan, name: &SystemName, system: &System, seen: &Seen, found
     let known = seen.systems.get(name).unwrap_or(&nothing);
     let here = plan.runs_on(system, &seen.machine);
     let rpo = SignedDuration::try_from(system.rpo.0).unwrap_or(SignedDuration::MAX);
-    let late = if here { (rpo / 10).clamp(LATE.0, LATE.1) } else { (rpo / 2).max(LATE_ELSEWHERE) };
+    let late =
+        if here { (rpo / 10).clamp(LATE.0, LATE.1).max(known.takes) } else { (rpo / 2).max(LATE_ELSEWHERE) };
     let limit = rpo.saturating_add(late);
     // What nobody has watched for as long as that is not known to be broken.
     let since = known.reached.map_or(seen.watched, |reached| reached.min(seen.now));
@@ -177,6 +178,13 @@ mod tests {
         assert!(kinds(&with(100, "shop", reached(40))).is_empty());
         assert!(kinds(&with(105, "shop", reached(40))).is_empty());
         assert_eq!(kinds(&with(107, "shop", reached(40))), ["rpo/shop"]);
+        // Making a point takes its time, and the next one is on its way.
+        let slow = |now| {
+            let takes = SignedDuration::from_mins(20);
+            kinds(&with(now, "shop", SystemSeen { takes, ..reached(40) }))
+        };
+        assert!(slow(119).is_empty());
+        assert_eq!(slow(121), ["rpo/shop"]);
         // Who brings it back knows that no points are made of it.
         assert!(kinds(&with(500, "shop", SystemSeen { down: true, ..reached(40) })).is_empty());
         // Never a point, and watched for long enough.
