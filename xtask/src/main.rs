@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask setup`, `test`, `tidy`, `bench`, `kills`, `fuzz`.
+//! Developer commands: `cargo xtask setup`, `test`, `tidy`, `bench`, `kills`, `corpus`, `fuzz`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for a terminal")]
 
@@ -41,6 +41,8 @@ enum Verb {
     },
     /// Kill a server and an agent at random instants under load, again and again, and recover: nothing that was promised may be lost
     Kills(suite::Kills),
+    /// Run all labelled histories of files, attacks and none, and say which are told
+    Corpus(suite::Corpus),
     /// Feed a parser with garbage that learns; without a target, list them
     Fuzz(fuzz::Options),
 }
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Verb::Bench { what: BenchVerb::Recovery(options) } => bench::recovery::run(&options),
         Verb::Bench { what: BenchVerb::Measure(options) } => bench::measure::run(&options),
         Verb::Kills(options) => suite::kill(&options),
+        Verb::Corpus(options) => suite::corpus(&options),
         Verb::Fuzz(options) => fuzz::run_target(&options),
     };
     match result {

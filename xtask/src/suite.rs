@@ -56,6 +56,34 @@ pub(crate) fn kill(options: &Kills) -> Result {
     run(trial.env("KILL_ROUNDS", options.rounds.to_string()).env("KILL_SEED", seed.to_string()))
 }
 
+/// What `corpus` takes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Corpus {
+    /// Write the table into docs/tampering.md
+    #[arg(long)]
+    write: bool,
+}
+
+/// Runs the histories of which every change runs only a share.
+pub(crate) fn corpus(options: &Corpus) -> Result {
+    let words = [
+        "nextest",
+        "run",
+        "--package",
+        "engine",
+        "--run-ignored",
+        "only",
+        "--no-capture",
+        "-E",
+        "test(all_labelled_histories)",
+    ];
+    let mut trial = cargo(&words);
+    if options.write {
+        trial.env("CORPUS_PAGE", root().join("docs/tampering.md"));
+    }
+    run(&mut trial)
+}
+
 fn stage(name: &str, work: impl FnOnce() -> Result) -> Result {
     println!("== {name}");
     let begun = Instant::now();

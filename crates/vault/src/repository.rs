@@ -422,6 +422,13 @@ impl Repository {
         Some(u64::from(self.catalogue().places(kind, id).next()?.plain_length()))
     }
 
+    /// Returns how long a blob is as it is stored, and how long its plain text, as the index has it.
+    pub(crate) fn lengths(&self, kind: BlobKind, id: &BlobId) -> Option<(u64, u64)> {
+        let place = self.catalogue().places(kind, id).next()?;
+        let stored = u64::from(place.length).saturating_sub(crate::crypto::OVERHEAD as u64);
+        Some((stored, u64::from(place.plain_length())))
+    }
+
     /// Returns the plain text of a blob, checked against its hash. Every pack of this vault that has it is tried.
     pub fn blob(&self, kind: BlobKind, id: &BlobId) -> Result<Vec<u8>> {
         let places: Vec<_> = {

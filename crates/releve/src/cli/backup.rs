@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
-use vault::Progress;
+use vault::{Change, PointInfo, Progress};
 
 /// What `backup` takes.
 #[derive(Debug, clap::Args)]
@@ -239,19 +239,54 @@ pub(super) fn stop_on_signal(progress: &Arc<Progress>) {
     });
 }
 
+/// Says how many there are of what: `1710 files`, `695 files, 1015 links`.
+fn kinds(info: &PointInfo) -> String {
+    let files = info.files.saturating_sub(info.links + info.specials);
+    let more = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
+    let one = |count: u64, one: &'static str, many: &'static str| if count == 1 { one } else { many };
+    format!(
+        "{files} {}{}{}",
+        one(files, "file", "files"),
+        more(info.links, one(info.links, "link", "links")),
+        more(info.specials, one(info.specials, "device or pipe", "devices or pipes")),
+    )
+}
+
+/// Says what became of the files since the point before: `3 new, 2 changed, 60 touched, 4 gone, 2 moved`.
+fn changes(change: &Change) -> String {
+    if change.files_changed + change.files_unchanged + change.files_removed == 0 {
+        return "all new".into();
+    }
+    let moved = change.files_moved;
+    let mut text =
+        format!("{} new, {} changed", change.files_new.saturating_sub(moved), change.files_changed);
+    let rest = [
+        (change.files_touched, "touched"),
+        (change.files_removed.saturating_sub(moved), "gone"),
+        (moved, "moved"),
+        (change.files_scrambled, "turned into noise"),
+    ];
+    let there: Vec<String> = rest
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!(", {count} {what}"))
+        .collect();
+    text.push_str(&there.concat());
+    text
+}
+
 fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
     let there: Vec<_> =
         made.vaults.iter().filter(|(_, result)| result.is_ok()).map(|(vault, _)| vault.0.as_str()).collect();
     let change = &made.info.change;
     screen.line(&format!(
-        "{name}: point {}{} in {}: {} files, {}; {} new, {} changed, {} of new content; {seconds:.1} s{}",
+        "{name}: point {}{} in {}: {}, {}; {}, {} of new content; {seconds:.1} s{}",
         made.id.get(..8).unwrap_or(&made.id),
         if made.is_complete() { "" } else { " INCOMPLETE" },
         if there.is_empty() { "no vault".to_owned() } else { there.join(", ") },
-        made.info.files,
+        kinds(&made.info),
         size(made.info.bytes),
-        change.files_new,
-        change.files_changed,
+        changes(change),
         size(change.bytes_new),
         if made.by_journal { ", by the change journal" } else { "" },
     ));

@@ -1,5 +1,6 @@
 //! An open file, read from its start: holes without reading the disk, and a look back at the end.
 
+use super::grew::Beginning;
 use super::reach::stat_open;
 use crate::machine;
 use rustix::fs::{Advice, FileType, SeekFrom, Statx, fadvise, seek};
@@ -19,6 +20,8 @@ pub(super) struct FileContent {
     listed: Identity,
     opened: Identity,
     holes: Option<Holes>,
+    /// What is read: no more than was there when it was opened. Where the kernel makes content up it has no length, and all is read.
+    beginning: Option<Beginning>,
 }
 
 /// What tells one content of one file from another.
@@ -62,6 +65,7 @@ impl FileContent {
                 ctime: node.meta.ctime,
             },
             opened,
+            beginning: (opened.size > 0).then(|| Beginning::of(opened.size)),
             holes: sparse.then_some(Holes { position: 0, until: 0, in_data: true }),
         })
     }
@@ -82,10 +86,17 @@ impl Identity {
 
 impl Read for FileContent {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &mut self.holes {
-            None => self.file.read(buffer),
-            Some(holes) => holes.read(&self.file, buffer),
+        let left = self.beginning.as_ref().map_or(u64::MAX, Beginning::left);
+        let room = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let buffer = buffer.get_mut(..room).unwrap_or_default();
+        let read = match &mut self.holes {
+            None => self.file.read(buffer)?,
+            Some(holes) => holes.read(&self.file, buffer)?,
+        };
+        if let Some(beginning) = &mut self.beginning {
+            beginning.pass(buffer.get(..read).unwrap_or_default());
         }
+        Ok(read)
     }
 }
 
@@ -131,19 +142,35 @@ impl Holes {
 impl Content for FileContent {
     fn unchanged(&mut self, bytes_read: u64) -> io::Result<bool> {
         let now = Identity::of(&stat_open(self.file.as_fd())?);
-        Ok(now == self.opened && now == self.listed && now.size == bytes_read)
+        if now == self.opened && now == self.listed && now.size == bytes_read {
+            return Ok(true);
+        }
+        let same = |one: &Identity| (one.device, one.inode) == (now.device, now.inode);
+        let grew = same(&self.listed)
+            && same(&self.opened)
+            && self.listed.size <= self.opened.size
+            && self.opened.size <= now.size
+            && self.listed.size < now.size;
+        match &self.beginning {
+            Some(beginning) if grew && bytes_read == self.opened.size => beginning.stands_in(&self.file),
+            _ => Ok(false),
+        }
     }
 
     fn hole(&mut self) -> u64 {
         let Some(holes) = &mut self.holes else { return 0 };
         let here = holes.position < holes.until || holes.next(&self.file).unwrap_or(false);
-        if here && !holes.in_data { holes.until - holes.position } else { 0 }
+        let hole = if here && !holes.in_data { holes.until - holes.position } else { 0 };
+        hole.min(self.beginning.as_ref().map_or(u64::MAX, Beginning::left))
     }
 
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         match &mut self.holes {
             Some(holes) if !holes.in_data && bytes <= holes.until - holes.position => {
                 holes.position += bytes;
+                if let Some(beginning) = &mut self.beginning {
+                    beginning.skip(bytes);
+                }
                 Ok(())
             }
             _ => Err(io::ErrorKind::Unsupported.into()),

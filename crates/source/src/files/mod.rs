@@ -3,6 +3,7 @@
 mod content;
 mod doubt;
 mod exclude;
+mod grew;
 mod guard;
 mod journal;
 mod listing;

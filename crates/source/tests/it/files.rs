@@ -289,7 +289,12 @@ fn a_file_that_changes_is_noticed() {
     let input = capture.input();
     type Change = fn(&Path);
     let changes: [(&str, Change); 4] = [
-        ("grows", |path| fs::OpenOptions::new().append(true).open(path).unwrap().write_all(b"x").unwrap()),
+        ("is written, and grows", |path| {
+            let mut bytes = fs::read(path).unwrap();
+            bytes[50_000] = 2;
+            bytes.push(1);
+            fs::OpenOptions::new().write(true).open(path).unwrap().write_all(&bytes).unwrap();
+        }),
         ("shrinks", |path| fs::OpenOptions::new().write(true).open(path).unwrap().set_len(10).unwrap()),
         ("is written, and its time put back", |path| {
             let before = fs::metadata(path).unwrap();
@@ -308,7 +313,8 @@ fn a_file_that_changes_is_noticed() {
         assert_eq!(read(input, inside(&path), &node).unwrap().len(), 100_000);
         // Between the listing and the opening.
         change(&path);
-        assert!(read(input, inside(&path), &node).is_err(), "{what} before");
+        let before = read(input, inside(&path), &node);
+        assert!(before.is_err() || what == "is written, and grows", "{what} before");
         // A second attempt begins with another look, and reads it whole.
         let mut node = node;
         input.describe(inside(&path), &mut node).unwrap();
@@ -322,6 +328,30 @@ fn a_file_that_changes_is_noticed() {
         change(&path);
         let rest = content.read_to_end(&mut bytes).unwrap() as u64;
         assert!(!content.unchanged(10 + rest).unwrap(), "{what} during");
+    }
+}
+
+#[test]
+fn what_only_grew_is_whole_up_to_its_length_when_it_was_opened() {
+    let folder = Folder::new();
+    for (length, written) in
+        [(100_000, None), (70 << 20, None), (70 << 20, Some(30)), (70 << 20, Some(69 << 20))]
+    {
+        let path = folder.write("a.log", (0..length).map(|n| (n / 100) as u8).collect::<Vec<_>>());
+        let capture = capture(&Files::new([&folder.path]));
+        let input = capture.input();
+        let node = entry(input, &path);
+        let mut content = input.open(inside(&path), &node).unwrap();
+        let mut bytes = vec![0; 90_000];
+        content.read_exact(&mut bytes).unwrap();
+        fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(&[9; 5000]).unwrap();
+        let rest = content.read_to_end(&mut bytes).unwrap() as u64;
+        assert_eq!(90_000 + rest, length, "no more than was there");
+        if let Some(at) = written {
+            let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, b"x", at).unwrap();
+        }
+        assert_eq!(content.unchanged(length).unwrap(), written.is_none(), "{length} {written:?}");
     }
 }
 

@@ -5,8 +5,8 @@ use super::{BackupOptions, Written, register, snapshot, targets};
 use crate::packer::PackWriter;
 use crate::sink::{Press, Sink};
 use crate::{
-    BlobId, BlobKind, Error, Kind, LogInfo, Meta, Node, NodeKind, PointInfo, Progress, Repository, Result,
-    Snapshot, Timestamp, format,
+    BlobId, BlobKind, COUNTED, Error, Kind, LogInfo, Meta, Node, NodeKind, PointInfo, Progress, Repository,
+    Result, Snapshot, Timestamp, format,
 };
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -49,6 +49,7 @@ pub fn append(
     let root = tree.write(Path::new(""), parent.map(|parent| parent.tree), &wanted)?;
     let root = root.unwrap_or_else(|| tree.put(Vec::new()));
     let mut info = PointInfo { source: options.source.clone(), log: Some(log), ..tree.info };
+    info.change.counted = COUNTED;
     (info.change.bytes_new, info.change.incompressible) = sink.counted();
     drop(writers);
     let snapshot = snapshot(options, root, info);

@@ -18,9 +18,13 @@
 //! changing, named; consistency across files is the source's business.
 
 mod append;
+mod kinds;
+mod look;
 mod pour;
 mod read;
+mod scrambled;
 mod slot;
+mod tally;
 mod waiting;
 mod walk;
 
@@ -140,6 +144,8 @@ pub fn backup_since(
         source: options.source.clone(),
         files: captured.files,
         bytes: captured.bytes,
+        links: captured.links,
+        specials: captured.specials,
         unread_count: unread.len() as u64,
         unread: unread.iter().take(UNREAD_REMEMBERED).map(UnreadInfo::from).collect(),
         details_count: details.len() as u64,
@@ -266,6 +272,8 @@ impl From<&Unread> for UnreadInfo {
 struct Captured {
     tree: BlobId,
     files: u64,
+    links: u64,
+    specials: u64,
     bytes: u64,
     change: Change,
     unread: Vec<Unread>,

@@ -1,9 +1,9 @@
 //! Takes what comes by itself: cuts each file as it comes, and keeps what it was cut into until the walker meets it.
 
 use super::read::{Cutting, PIECE_MAX, Piece, next_cut};
-use super::slot::Slot;
+use super::slot::{Entry, Slot};
 use super::walk::Shared;
-use crate::{Node, NodeKind, Vessel};
+use crate::{Node, Vessel};
 use crossbeam_channel::Sender;
 use std::collections::HashMap;
 use std::io;
@@ -30,15 +30,11 @@ impl<'a> Poured<'a> {
         }
     }
 
-    /// Puts a file that came by itself into its place. `before` is what was there in the point before.
-    pub(super) fn place(&mut self, path: &Path, node: Node, slot: Slot<'a>, before: Option<Node>) {
-        let before = before.and_then(|before| match before.kind {
-            NodeKind::File { content, .. } => Some(content),
-            _ => None,
-        });
+    /// Puts a file that came by itself into its place.
+    pub(super) fn place(&mut self, path: &Path, node: Node, slot: Slot<'a>, entry: Entry) {
         match self.0.remove(path) {
-            Some(whole) => whole.cutting.hand_over(whole.bytes, node, slot, before),
-            None => slot.leave_out(),
+            Some(whole) => whole.cutting.hand_over(whole.bytes, node, slot, entry),
+            None => slot.vanish(&entry),
         }
     }
 
@@ -65,8 +61,8 @@ struct Coming<'a> {
 }
 
 impl<'a> Coming<'a> {
-    fn begin() -> Self {
-        Self { cutting: Cutting::begin(), number: 0, bytes: 0, rest: Vec::new() }
+    fn begin(looks: bool) -> Self {
+        Self { cutting: Cutting::begin(looks), number: 0, bytes: 0, rest: Vec::new() }
     }
 
     fn cut(&mut self, pieces: &Sender<Piece<'a>>, at_end: bool) -> io::Result<()> {
@@ -90,7 +86,7 @@ impl Vessel for Pouring<'_> {
             return Err(io::ErrorKind::Interrupted.into());
         }
         if !self.coming.contains_key(path) {
-            self.coming.insert(path.to_owned(), Coming::begin());
+            self.coming.insert(path.to_owned(), Coming::begin(self.shared.looks));
         }
         let Some(coming) = self.coming.get_mut(path) else { return Ok(()) };
         self.shared.progress.add(0, bytes.len() as u64);
@@ -108,7 +104,7 @@ impl Vessel for Pouring<'_> {
     }
 
     fn end(&mut self, path: &Path) -> io::Result<()> {
-        let mut coming = self.coming.remove(path).unwrap_or_else(Coming::begin);
+        let mut coming = self.coming.remove(path).unwrap_or_else(|| Coming::begin(self.shared.looks));
         coming.cut(&self.pieces, true)?;
         self.shared.progress.add(1, 0);
         let whole = Whole { cutting: coming.cutting, bytes: coming.bytes };

@@ -1,6 +1,7 @@
 //! Reads files and cuts them into pieces.
 
-use super::slot::Slot;
+use super::look::Look;
+use super::slot::{Entry, Slot};
 use crate::pool::Pool;
 use crate::sink::{Press, Sink};
 use crate::{BlobId, BlobKind, Content, Input, Node, NodeKind, Progress};
@@ -34,15 +35,17 @@ pub(super) struct Piece<'a> {
 pub(super) struct Cutting<'a> {
     slot: Mutex<Option<Destination<'a>>>,
     ids: Mutex<Vec<Option<BlobId>>>,
+    /// What its pieces look like; `None` where nobody asks.
+    look: Option<Mutex<Look>>,
     /// Pieces under way, and 1 for the reader.
     open: AtomicUsize,
 }
 
-/// Where a file belongs, and what it was in the point before, if that is to be compared.
+/// Where a file belongs, and what it was in the point before.
 struct Destination<'a> {
     slot: Slot<'a>,
     node: Node,
-    before: Option<Vec<BlobId>>,
+    entry: Entry,
 }
 
 /// What a reader thread keeps from file to file.
@@ -57,6 +60,8 @@ pub(super) struct Reader<'a, 's> {
     /// For large files.
     pub(super) buffers: &'s Pool,
     pub(super) progress: &'a Progress,
+    /// Contents are looked at: there is a point before.
+    pub(super) looks: bool,
 }
 
 /// What became of one attempt at a file.
@@ -68,7 +73,7 @@ type BlobOrEmpty = Option<BlobId>;
 
 impl<'a> Reader<'a, '_> {
     /// Captures one file into its slot; what goes wrong is the slot's to tell.
-    pub(super) fn file(&mut self, path: &Path, mut node: Node, slot: Slot<'a>) {
+    pub(super) fn file(&mut self, path: &Path, mut node: Node, slot: Slot<'a>, entry: Entry) {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -76,7 +81,7 @@ impl<'a> Reader<'a, '_> {
                 return slot.leave_out();
             }
             match self.attempt(path, &mut node) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return slot.leave_out(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return slot.vanish(&entry),
                 Err(error) => return slot.fail(path, &error.to_string()),
                 Ok((read, steady)) => {
                     let size = match read {
@@ -89,22 +94,25 @@ impl<'a> Reader<'a, '_> {
                         slot.note(path, "changed while it was read: what was stored may mix old and new");
                     }
                     self.progress.add(1, size);
-                    return Self::hand_over(read, node, slot);
+                    return self.hand_over(read, node, slot, entry);
                 }
             }
         }
     }
 
-    fn hand_over(read: Read1<'a>, mut node: Node, slot: Slot<'a>) {
+    fn hand_over(&self, read: Read1<'a>, mut node: Node, slot: Slot<'a>, entry: Entry) {
         match read {
             Read1::Small(blob, bytes) => {
                 if let NodeKind::File { size, content, .. } = &mut node.kind {
                     *size = bytes;
                     *content = blob.into_iter().collect();
                 }
-                slot.fill(node);
+                // It is still there: what is small is read in one piece.
+                let content = usize::try_from(bytes).ok().and_then(|bytes| self.buffer.get(..bytes));
+                let look = content.filter(|_| self.looks).map(|content| Look::at(content, true));
+                slot.complete(&entry, node, look);
             }
-            Read1::Large(cutting, bytes) => cutting.hand_over(bytes, node, slot, None),
+            Read1::Large(cutting, bytes) => cutting.hand_over(bytes, node, slot, entry),
         }
     }
 
@@ -131,7 +139,7 @@ impl<'a> Reader<'a, '_> {
     ///
     /// Hashers read the pieces where they were read to; only what is left behind the last cut is copied, into the next buffer.
     fn large(&mut self, content: &mut dyn Content, begun: usize) -> io::Result<(Read1<'a>, u64)> {
-        let cutting = Cutting::begin();
+        let cutting = Cutting::begin(self.looks);
         let (mut total, mut number) = (0u64, 0);
         let mut filled = 0;
         let mut buffer = self.next_buffer(self.buffer.get(..begun).unwrap_or_default(), &mut filled);
@@ -236,7 +244,12 @@ pub(super) fn next_cut(bytes: &[u8], at_end: bool) -> Option<usize> {
 impl Piece<'_> {
     /// Hashes and stores the piece, and completes the file if it was the last.
     pub(super) fn store(self, sink: &Sink<'_>, press: &mut Press, buffers: &Pool) {
-        let id = sink.put(BlobKind::Data, self.buffer.get(self.range).unwrap_or_default(), press);
+        let bytes = self.buffer.get(self.range).unwrap_or_default();
+        let id = sink.put(BlobKind::Data, bytes, press);
+        if let Some(look) = &self.file.look {
+            let seen = Look::at(bytes, self.number == 0);
+            look.lock().unwrap_or_else(PoisonError::into_inner).add(&seen);
+        }
         give_back(buffers, self.buffer);
         self.file.known(self.number, Some(id), 1);
         self.file.close_one();
@@ -245,8 +258,13 @@ impl Piece<'_> {
 
 impl<'a> Cutting<'a> {
     /// Returns one that is open until it is handed over.
-    pub(super) fn begin() -> Arc<Self> {
-        Arc::new(Self { slot: Mutex::new(None), ids: Mutex::default(), open: AtomicUsize::new(1) })
+    pub(super) fn begin(looks: bool) -> Arc<Self> {
+        Arc::new(Self {
+            slot: Mutex::new(None),
+            ids: Mutex::default(),
+            look: looks.then(Mutex::default),
+            open: AtomicUsize::new(1),
+        })
     }
 
     /// Returns a piece of it, which is to be stored.
@@ -269,12 +287,12 @@ impl<'a> Cutting<'a> {
         ids.iter_mut().skip(number).take(pieces).for_each(|place| *place = id);
     }
 
-    /// Says where it belongs, when all pieces were cut. If it turns out to be what it was `before`, it is counted as unchanged.
-    pub(super) fn hand_over(&self, bytes: u64, mut node: Node, slot: Slot<'a>, before: Option<Vec<BlobId>>) {
+    /// Says where it belongs, when all pieces were cut.
+    pub(super) fn hand_over(&self, bytes: u64, mut node: Node, slot: Slot<'a>, entry: Entry) {
         if let NodeKind::File { size, .. } = &mut node.kind {
             *size = bytes;
         }
-        let destination = Destination { slot, node, before };
+        let destination = Destination { slot, node, entry };
         *self.slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(destination);
         self.close_one();
     }
@@ -285,16 +303,15 @@ impl<'a> Cutting<'a> {
         }
         // Without a slot the attempt was given up, and its pieces are nobody's.
         let destination = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(Destination { slot, mut node, before }) = destination else { return };
+        let Some(Destination { slot, mut node, entry }) = destination else { return };
         let ids = std::mem::take(&mut *self.ids.lock().unwrap_or_else(PoisonError::into_inner));
         let ids: Vec<BlobId> = ids.into_iter().flatten().collect();
-        if before.is_some_and(|before| before == ids) {
-            slot.count_same();
-        }
         if let NodeKind::File { content, .. } = &mut node.kind {
             *content = ids;
         }
-        slot.fill(node);
+        let look = self.look.as_ref();
+        let look = look.map(|look| std::mem::take(&mut *look.lock().unwrap_or_else(PoisonError::into_inner)));
+        slot.complete(&entry, node, look);
     }
 }
 

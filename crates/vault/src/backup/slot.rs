@@ -1,5 +1,6 @@
 //! Places of entries in directories under way: whoever fills or gives up the last one writes the directory's tree.
 
+use super::look::Look;
 use super::walk::{Shared, lock};
 use crate::format::{holdable, write_time};
 use crate::sink::Press;
@@ -14,6 +15,14 @@ use std::sync::{Arc, Mutex};
 pub(super) struct Slot<'a> {
     pub(super) dir: Arc<Dir<'a>>,
     pub(super) at: usize,
+}
+
+/// What is known of a file whose content is not known yet.
+pub(super) struct Entry {
+    /// Its folder, as [`tally`](super::tally) holds folders against each other.
+    pub(super) folder: u64,
+    /// What had its name in the point before.
+    pub(super) before: Option<Box<Node>>,
 }
 
 /// A directory whose entries are being captured.
@@ -33,6 +42,13 @@ impl Slot<'_> {
         if !node.is_dir() {
             shared.files.fetch_add(1, Relaxed);
             shared.bytes.fetch_add(node.size(), Relaxed);
+            match node.kind {
+                NodeKind::File { .. } | NodeKind::Dir { .. } => {}
+                NodeKind::Symlink { .. } => _ = shared.links.fetch_add(1, Relaxed),
+                NodeKind::Fifo | NodeKind::Socket | NodeKind::Device { .. } => {
+                    shared.specials.fetch_add(1, Relaxed);
+                }
+            }
         }
         self.place(node);
         close(self.dir);
@@ -51,9 +67,18 @@ impl Slot<'_> {
         }
     }
 
-    /// Counts a file that has come by itself as one that is what it was.
-    pub(super) fn count_same(&self) {
-        self.dir.shared.same.fetch_add(1, Relaxed);
+    /// Puts a file in its place whose content is known now, and counts what became of it.
+    pub(super) fn complete(self, entry: &Entry, node: Node, look: Option<Look>) {
+        self.dir.shared.tally.file(entry.folder, entry.before.as_deref(), &node, look);
+        self.fill(node);
+    }
+
+    /// Leaves a file out that was listed and has vanished since.
+    pub(super) fn vanish(self, entry: &Entry) {
+        if let Some(before) = &entry.before {
+            self.dir.shared.tally.gone(entry.folder, before);
+        }
+        self.leave_out();
     }
 
     /// Leaves the entry out: it has vanished.

@@ -3,9 +3,12 @@
 //! Where the input is believed, directories in which nothing changed are taken over unlisted. Their files are counted as what is
 //! left of the point before when all that was met of it elsewhere is taken away.
 
+mod before;
+
 use super::pour::Poured;
 use super::read::{Piece, Reader};
-use super::slot::{Dir, Slot, close};
+use super::slot::{Dir, Entry, Slot, close};
+use super::tally::{self, Tally};
 use super::waiting::Watched;
 use super::{BackupOptions, Captured};
 use crate::format::holdable;
@@ -16,6 +19,7 @@ use crate::{
     BlobId, Change, Error, Input, Kind, Node, NodeKind, Progress, Repository, Result, Since, Timestamp,
     Unread,
 };
+use before::Counts;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::ffi::OsStr;
 use std::io;
@@ -47,8 +51,11 @@ pub(super) struct Shared<'a> {
     pub(super) root: Mutex<Option<BlobId>>,
     pub(super) files: AtomicU64,
     pub(super) bytes: AtomicU64,
-    /// Files that came by themselves, were there before, and turned out to be the same.
-    pub(super) same: AtomicU64,
+    pub(super) links: AtomicU64,
+    pub(super) specials: AtomicU64,
+    pub(super) tally: Tally,
+    /// Contents are looked at: there is a point before.
+    pub(super) looks: bool,
     /// Files that are being read, or wait for it.
     reading: Mutex<usize>,
     all_read: Condvar,
@@ -56,7 +63,7 @@ pub(super) struct Shared<'a> {
 
 #[expect(clippy::large_enum_variant, reason = "nearly every job is a file")]
 enum Job<'a> {
-    File { path: PathBuf, node: Node, slot: Slot<'a> },
+    File { path: PathBuf, node: Node, slot: Slot<'a>, entry: Entry },
     Finish(Arc<Dir<'a>>),
 }
 
@@ -75,14 +82,6 @@ struct Late<'a> {
     node: Node,
     old: Option<Node>,
     slot: Slot<'a>,
-}
-
-/// Counts of entries of the point before.
-#[derive(Default)]
-struct Counts {
-    files: u64,
-    regular: u64,
-    bytes: u64,
 }
 
 /// Captures the input. `None`: it was believed, and a tree of the point before can't be read, without which the totals are not
@@ -106,7 +105,10 @@ pub(super) fn capture(
         root: Mutex::default(),
         files: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
-        same: AtomicU64::new(0),
+        links: AtomicU64::new(0),
+        specials: AtomicU64::new(0),
+        tally: Tally::default(),
+        looks: options.parent.is_some(),
         reading: Mutex::default(),
         all_read: Condvar::new(),
     };
@@ -136,10 +138,8 @@ pub(super) fn capture(
     if progress.is_stopped() {
         return Err(Error::new("backup", Kind::Interrupted));
     }
-    let Some((mut change, rest)) = walked else { return Ok(None) };
-    let same = shared.same.load(Relaxed);
-    change.files_changed = change.files_changed.saturating_sub(same);
-    change.files_unchanged += same;
+    let Some(rest) = walked else { return Ok(None) };
+    let change = shared.tally.conclude(&nearest(writers));
     let Some(tree) = *lock(&shared.root) else {
         return Err(Error::io("backup", io::Error::other("the root of the point was never completed")));
     };
@@ -147,6 +147,8 @@ pub(super) fn capture(
     Ok(Some(Captured {
         tree,
         files: shared.files.load(Relaxed) + rest.files,
+        links: shared.links.load(Relaxed) + rest.links,
+        specials: shared.specials.load(Relaxed) + rest.specials,
         bytes: shared.bytes.load(Relaxed) + rest.bytes,
         change: Change { bytes_new, incompressible, ..change },
         unread: std::mem::take(&mut *lock(&shared.unread)),
@@ -168,11 +170,12 @@ fn read_all<'a>(shared: &'a Shared<'a>, todo: Receiver<Job<'a>>, pieces: Sender<
         buffer: Vec::new(),
         buffers: &shared.buffers,
         progress: shared.progress,
+        looks: shared.looks,
     };
     for job in &todo {
         match job {
-            Job::File { path, node, slot } => {
-                reader.file(&path, node, slot);
+            Job::File { path, node, slot, entry } => {
+                reader.file(&path, node, slot, entry);
                 let mut reading = lock(&shared.reading);
                 *reading -= 1;
                 if *reading == 0 {
@@ -184,15 +187,10 @@ fn read_all<'a>(shared: &'a Shared<'a>, todo: Receiver<Job<'a>>, pieces: Sender<
     }
 }
 
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "a thread owns its ends of the channels, so that they close with it"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "as above")]
 fn hash_all<'a>(shared: &'a Shared<'a>, cut: Receiver<Piece<'a>>) {
     let mut press = Press::new();
-    for piece in &cut {
-        piece.store(&shared.sink, &mut press, &shared.buffers);
-    }
+    cut.iter().for_each(|piece| piece.store(&shared.sink, &mut press, &shared.buffers));
 }
 
 struct Walker<'a> {
@@ -210,7 +208,6 @@ struct Walker<'a> {
     /// A tree of the point before could not be read.
     lost: bool,
     late: Vec<Late<'a>>,
-    change: Change,
     poured: Poured<'a>,
 }
 
@@ -223,8 +220,7 @@ impl<'a> Walker<'a> {
         jobs: Sender<Job<'a>>,
         poured: Poured<'a>,
     ) -> Self {
-        let mut vaults: Vec<_> = writers.iter().map(|writer| Arc::clone(writer.repository())).collect();
-        vaults.sort_by_key(|vault| !vault.store().is_local());
+        let vaults = nearest(writers);
         let before = options.parent.as_ref().map(|(_, snapshot)| {
             let nanos = snapshot.time.as_nanosecond() - SETTLED_AFTER.as_nanos() as i128;
             Timestamp {
@@ -232,12 +228,12 @@ impl<'a> Walker<'a> {
                 nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
             }
         });
-        let (met, change, late) = (Counts::default(), Change::default(), Vec::new());
-        Self { shared, options, jobs, vaults, before, believed, met, lost: false, late, change, poured }
+        let (met, late) = (Counts::default(), Vec::new());
+        Self { shared, options, jobs, vaults, before, believed, met, lost: false, late, poured }
     }
 
-    /// Returns what changed, and what was taken over unlisted.
-    fn walk(mut self) -> Result<Option<(Change, Counts)>> {
+    /// Returns what was taken over unlisted.
+    fn walk(mut self) -> Result<Option<Counts>> {
         let root = Arc::new(Dir {
             shared: self.shared,
             nodes: Mutex::default(),
@@ -268,25 +264,9 @@ impl<'a> Walker<'a> {
             }
         }
         let rest = self.rest();
-        self.change.files_unchanged += rest.regular;
+        self.shared.tally.unchanged(rest.files.saturating_sub(rest.links + rest.specials));
         self.shared.progress.add(rest.files, rest.bytes);
-        Ok(Some((self.change, rest)))
-    }
-
-    /// Returns what is left of the point before when what was met of it is taken away.
-    fn rest(&self) -> Counts {
-        let parent = self.options.parent.as_ref().and_then(|(_, snapshot)| snapshot.releve.as_ref());
-        match parent {
-            Some(info) if self.believed => {
-                let Change { files_new, files_changed, files_unchanged, .. } = info.change;
-                Counts {
-                    files: info.files.saturating_sub(self.met.files),
-                    regular: (files_new + files_changed + files_unchanged).saturating_sub(self.met.regular),
-                    bytes: info.bytes.saturating_sub(self.met.bytes),
-                }
-            }
-            _ => Counts::default(),
-        }
+        Ok(Some(rest))
     }
 
     fn directory(&mut self, next: ToWalk<'a>, stack: &mut Vec<ToWalk<'a>>) -> Result<()> {
@@ -306,7 +286,7 @@ impl<'a> Walker<'a> {
                 let slot = lock(&dir.own).take();
                 if let Some((node, slot)) = slot {
                     if error.kind() == io::ErrorKind::NotFound {
-                        self.count_removed(before);
+                        self.count_removed(&path, before);
                         slot.leave_out();
                         return Ok(());
                     }
@@ -324,10 +304,11 @@ impl<'a> Walker<'a> {
         let mut before = before.into_iter().peekable();
         lock(&dir.nodes).resize(nodes.len(), None);
         dir.open.fetch_add(nodes.len(), AcqRel);
+        let folder = tally::folder(&path);
         let first_child = stack.len();
         for (at, mut node) in nodes.into_iter().enumerate() {
             while let Some(gone) = before.next_if(|old| old.name < node.name) {
-                self.removed(&gone);
+                self.removed(&path, folder, &gone);
             }
             let old = before.next_if(|old| old.name == node.name);
             let slot = Slot { dir: Arc::clone(&dir), at };
@@ -339,7 +320,7 @@ impl<'a> Walker<'a> {
                 false => self.visit(child, node, old, slot, stack),
             }
         }
-        before.for_each(|gone| self.removed(&gone));
+        before.for_each(|gone| self.removed(&path, folder, &gone));
         self.leave(dir, first_child, stack);
         Ok(())
     }
@@ -354,12 +335,16 @@ impl<'a> Walker<'a> {
         stack: &mut Vec<ToWalk<'a>>,
     ) {
         if node.is_dir() {
+            if let Some(old) = &old {
+                let folder = tally::folder(path.parent().unwrap_or(&path));
+                self.shared.tally.gone(folder, old);
+            }
             let since = self.since(&path, &node, old.as_ref());
             let subtree = self.take_over_dir(&path, &mut node, old);
             self.descend(path, node, slot, subtree, since, stack);
         } else {
             if let Some(Node { kind: NodeKind::Dir { subtree }, .. }) = old {
-                self.count_removed(subtree);
+                self.count_removed(&path, subtree);
             }
             self.entry(path, node, old, slot);
         }
@@ -451,25 +436,17 @@ impl<'a> Walker<'a> {
     }
 
     fn entry(&mut self, path: PathBuf, mut node: Node, old: Option<Node>, slot: Slot<'a>) {
-        let had = old.is_some();
+        let folder = tally::folder(path.parent().unwrap_or(&path));
         if self.poured.holds(&path) {
-            *(if had { &mut self.change.files_changed } else { &mut self.change.files_new }) += 1;
             return match self.shared.input.describe(&path, &mut node) {
-                Ok(()) => self.poured.place(&path, node, slot, old),
+                Ok(()) => self.poured.place(&path, node, slot, Entry { folder, before: old.map(Box::new) }),
                 Err(error) => slot.fail(&path, &error.to_string()),
             };
         }
-        let same = old.filter(|old| self.is_unchanged(old, &node));
-        if let Some(old) = same
-            && let NodeKind::File { content, .. } = &old.kind
-        {
-            if self.shared.sink.everywhere(content) {
-                self.change.files_unchanged += 1;
-                self.shared.progress.add(1, old.size());
-                let old = self.described_again(&path, old, &node);
-                return slot.fill(carried_over(old, &node));
+        if !matches!(node.kind, NodeKind::File { .. }) {
+            if let Some(old) = &old {
+                self.shared.tally.gone(folder, old);
             }
-        } else if !matches!(node.kind, NodeKind::File { .. }) {
             self.shared.progress.add(1, 0);
             return match self.shared.input.describe(&path, &mut node) {
                 Ok(()) => slot.fill(node),
@@ -477,10 +454,19 @@ impl<'a> Walker<'a> {
                 Err(error) => slot.fail(&path, &error.to_string()),
             };
         }
-        *(if had { &mut self.change.files_changed } else { &mut self.change.files_new }) += 1;
+        if let Some(same) = old.as_ref().filter(|old| self.is_unchanged(old, &node))
+            && let NodeKind::File { content, .. } = &same.kind
+            && self.shared.sink.everywhere(content)
+        {
+            self.shared.tally.unchanged(1);
+            self.shared.progress.add(1, same.size());
+            let same = self.described_again(&path, same.clone(), &node);
+            return slot.fill(carried_over(same, &node));
+        }
         *lock(&self.shared.reading) += 1;
+        let entry = Entry { folder, before: old.map(Box::new) };
         // The receivers live as long as the walker sends.
-        let _ = self.jobs.send(Job::File { path, node, slot });
+        let _ = self.jobs.send(Job::File { path, node, slot, entry });
     }
 
     /// Completes the node of a directory, from the point before where it says the same, and returns the tree that it had there.
@@ -531,48 +517,16 @@ impl<'a> Walker<'a> {
         old
     }
 
-    /// Returns the tree of the point before; empty where it can't be read, which costs reading again and loses nothing.
-    fn tree_before(&mut self, tree: Option<BlobId>) -> Vec<Node> {
-        let Some(tree) = tree else { return Vec::new() };
-        let found = self.vaults.iter().find_map(|vault| vault.tree(&tree).ok());
-        self.lost |= found.is_none();
-        found.unwrap_or_default()
-    }
-
-    /// Counts what was in the point before and is looked at by itself.
-    fn meet(&mut self, old: &Node) {
-        if !old.is_dir() {
-            self.met.files += 1;
-            self.met.regular += u64::from(matches!(old.kind, NodeKind::File { .. }));
-            self.met.bytes += old.size();
-        }
-    }
-
-    /// Counts an entry of a directory that was met and that is gone from it.
-    fn removed(&mut self, gone: &Node) {
-        match gone.kind {
-            NodeKind::Dir { subtree } => self.count_removed(subtree),
-            _ => self.change.files_removed += 1,
-        }
-    }
-
-    /// Counts what was in a directory that is gone.
-    fn count_removed(&mut self, tree: Option<BlobId>) {
-        let mut stack = vec![tree];
-        while let Some(tree) = stack.pop() {
-            for node in self.tree_before(tree) {
-                self.meet(&node);
-                match node.kind {
-                    NodeKind::Dir { subtree } => stack.push(subtree),
-                    _ => self.change.files_removed += 1,
-                }
-            }
-        }
-    }
-
     fn note(&self, path: &Path, why: String) {
         lock(&self.shared.unread).push(Unread { path: path.to_owned(), why });
     }
+}
+
+/// Returns the vaults that are written to, nearest first.
+fn nearest(writers: &[&PackWriter]) -> Vec<Arc<Repository>> {
+    let mut vaults: Vec<_> = writers.iter().map(|writer| Arc::clone(writer.repository())).collect();
+    vaults.sort_by_key(|vault| !vault.store().is_local());
+    vaults
 }
 
 /// Returns the old node under the numbers that the inode has now: a file system's own number may change at a reboot.

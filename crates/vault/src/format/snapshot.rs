@@ -56,8 +56,12 @@ pub struct Snapshot {
 pub struct PointInfo {
     /// How the system was captured: `files`, `sqlite`, `command`.
     pub source: String,
-    /// Files in it (everything but directories).
+    /// Files in it: everything but directories.
     pub files: u64,
+    /// Of those, symbolic links.
+    pub links: u64,
+    /// Of those, named pipes, sockets and devices.
+    pub specials: u64,
     /// Bytes in them.
     pub bytes: u64,
     /// How many things could not be read or trusted. More than 0: the point is incomplete.
@@ -148,22 +152,46 @@ pub struct UnreadInfo {
     pub why: String,
 }
 
-/// What changed between the point before (of the same system) and this one.
+/// What changed between the point before (of the same system) and this one. Only regular files are counted; an older program
+/// (`counted` 0) calls changed what it read again, whatever came out, and counts links among the removed.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Change {
-    /// Files that were not there before.
+    /// How it was counted; 0: by an older program, which had fewer of these numbers.
+    #[serde(skip_serializing_if = "is_old")]
+    pub counted: u8,
+    /// Files that were not there before. All of them, in a first point.
     pub files_new: u64,
-    /// Files whose content was read because it may have changed.
+    /// Files whose content is another than before.
     pub files_changed: u64,
-    /// Files that were taken over unread.
+    /// Files whose content is what it was.
     pub files_unchanged: u64,
+    /// Of those, files that something else changed of: their times, their owner, their inode.
+    pub files_touched: u64,
     /// Files that were there before and aren't now.
     pub files_removed: u64,
+    /// New files whose whole content a file had that was removed: they were moved or renamed.
+    pub files_moved: u64,
+    /// Bytes in the files that were removed.
+    pub bytes_removed: u64,
+    /// Files that had structure before, and whose content is noise now: under their name or another.
+    pub files_scrambled: u64,
+    /// Bytes in them.
+    pub bytes_scrambled: u64,
+    /// Files whose content was of a kind that is recognised (a picture, an archive, a document), and is of none or another now.
+    pub types_changed: u64,
     /// Bytes of content that no vault had yet.
     pub bytes_new: u64,
     /// Share of `bytes_new` that didn't compress, 0 to 1. Encrypted files don't; most others do.
     pub incompressible: f64,
+}
+
+/// How [`Change`] is counted by this program.
+pub const COUNTED: u8 = 1;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_old(counted: &u8) -> bool {
+    *counted == 0
 }
 
 impl Snapshot {

@@ -1,0 +1,320 @@
+//! Which files had structure before, and are noise now: in place, or gone while noise came under another name.
+//!
+//! What a file was is mostly known without reading: the index knows how well its blobs compressed, and a name promises a kind. Where
+//! that doesn't say, a few beginnings are read back, within bounds, and speak for the others. Nothing that goes wrong here is an error.
+
+use super::kinds;
+use super::look::Look;
+use crate::{BlobId, BlobKind, Repository};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// So many beginnings are read back, so many bytes, and for so long.
+const READS: usize = 64;
+const READ_BYTES: u64 = 32 << 20;
+const READ_FOR: Duration = Duration::from_secs(5);
+/// What was stored in less than this share of its length had structure.
+const COMPRESSED: f64 = 0.85;
+/// Shorter content compresses too badly to tell.
+const RATIO_MIN: u64 = 512;
+/// From this share of noise on all of it is.
+const ALL: f64 = 0.9;
+/// So much more noise than before is a sign in a content whose beginning is what it was, in text and in anything else.
+const MORE_IN_TEXT: f64 = 0.15;
+const MORE: f64 = 0.35;
+/// Encryption makes a file longer by no more than this, and each by the same.
+const LONGER: u64 = 4096;
+/// So many files of like lengths are no chance, and so many times what chance makes of the pairs that are compared.
+const LIKE: usize = 3;
+const BEYOND_CHANCE: usize = 4;
+/// Pairs of lengths that are compared.
+const PAIRS: usize = 2_000_000;
+/// At least so many files gone, and so large a share of what changed, with as much noise in their place.
+const MASS: usize = 20;
+
+/// A file whose content is another, and looks like noise.
+pub(super) struct Suspect {
+    pub(super) name: Vec<u8>,
+    /// The first blobs of what it was.
+    pub(super) before: Vec<BlobId>,
+    pub(super) size_before: u64,
+    pub(super) size: u64,
+    /// Nothing of what it was is in it.
+    pub(super) all_new: bool,
+    pub(super) look: Look,
+}
+
+/// A new file that looks like noise.
+pub(super) struct News {
+    pub(super) folder: u64,
+    pub(super) name: Vec<u8>,
+    pub(super) size: u64,
+}
+
+/// A file that is gone.
+pub(super) struct Gone {
+    pub(super) folder: u64,
+    pub(super) name: Vec<u8>,
+    pub(super) size: u64,
+    pub(super) key: u64,
+    pub(super) content: Vec<BlobId>,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) files: u64,
+    pub(super) bytes: u64,
+    pub(super) types: u64,
+}
+
+/// What is seen of one file.
+#[derive(Clone, Copy)]
+struct Seen {
+    is_scrambled: bool,
+    has_lost_its_kind: bool,
+}
+
+/// Looks for them. `touched` is how many files changed or went in all.
+pub(super) fn find(
+    suspects: Vec<Suspect>,
+    news: Vec<News>,
+    gone: Vec<Gone>,
+    vaults: &[Arc<Repository>],
+    touched: u64,
+) -> Found {
+    let mut past = Past { vaults, reads: READS, bytes: READ_BYTES, until: Instant::now() + READ_FOR };
+    let mut found = Found::default();
+    let looked: Vec<_> =
+        spread(suspects).map(|suspect| (suspect.size, in_place(&suspect, &mut past))).collect();
+    found.add(looked);
+    let pairs = pair(news, gone, touched);
+    let looked: Vec<_> = spread(pairs).map(|(gone, size)| (size, replaced(&gone, &mut past))).collect();
+    found.add(looked);
+    found
+}
+
+/// Yields all, but such that the first of them are from everywhere.
+fn spread<T>(all: Vec<T>) -> impl Iterator<Item = T> {
+    let stride = (all.len() / READS).max(1);
+    let mut lanes: Vec<Vec<T>> = std::iter::repeat_with(Vec::new).take(stride).collect();
+    for (at, one) in all.into_iter().enumerate() {
+        if let Some(lane) = lanes.get_mut(at % stride) {
+            lane.push(one);
+        }
+    }
+    lanes.into_iter().flatten()
+}
+
+impl Found {
+    /// Adds what was seen of each; what nobody could look into is as the others are, on average.
+    fn add(&mut self, looked: Vec<(u64, Option<(Seen, bool)>)>) {
+        let (mut read, mut scrambled, mut types) = (0u64, 0u64, 0u64);
+        let mut unknown = (0u64, 0u64);
+        for (size, seen) in looked {
+            let Some((seen, was_read)) = seen else {
+                unknown = (unknown.0 + 1, unknown.1 + size);
+                continue;
+            };
+            let (is_scrambled, lost) = (u64::from(seen.is_scrambled), u64::from(seen.has_lost_its_kind));
+            self.files += is_scrambled;
+            self.bytes += is_scrambled * size;
+            self.types += lost;
+            if was_read {
+                (read, scrambled, types) = (read + 1, scrambled + is_scrambled, types + lost);
+            }
+        }
+        if read > 0 {
+            let share = |of: u64, part: u64| (of as f64 * part as f64 / read as f64).round() as u64;
+            self.files += share(unknown.0, scrambled);
+            self.bytes += share(unknown.1, scrambled);
+            self.types += share(unknown.0, types);
+        }
+    }
+}
+
+/// Says what became of a file in its place, and whether its beginning was read back for it. `None`: nobody knows.
+fn in_place(suspect: &Suspect, past: &mut Past<'_>) -> Option<(Seen, bool)> {
+    let promised = kinds::promised(&suspect.name);
+    let noise = suspect.look.noise();
+    let head = suspect.look.head?;
+    let is_head = head.is_noise || head.kind.is_some();
+    if is_head && noise >= ALL && past.had_structure(&suspect.before, suspect.size_before) {
+        return Some((Seen { is_scrambled: true, has_lost_its_kind: promised.is_some() }, false));
+    }
+    if !is_head && !head.is_text && !suspect.all_new {
+        // Something was added to what nobody knows: a database may do that.
+        return Some((Seen { is_scrambled: false, has_lost_its_kind: false }, false));
+    }
+    let Some(was) = past.look(&suspect.before) else {
+        let has_lost_its_kind = is_head && promised.is_some();
+        return has_lost_its_kind.then_some((Seen { is_scrambled: true, has_lost_its_kind }, false));
+    };
+    let had_kind = was.kind();
+    let has_lost_its_kind = had_kind.is_some_and(|had| head.kind != Some(had));
+    let is_scrambled = match is_head {
+        true => has_lost_its_kind || had_kind.is_none() && was.head.is_some_and(|was| was.is_structured),
+        false => noise >= was.noise() + if head.is_text { MORE_IN_TEXT } else { MORE },
+    };
+    Some((Seen { is_scrambled, has_lost_its_kind }, true))
+}
+
+/// Says what was lost with a file in whose place noise came under another name.
+fn replaced(gone: &Gone, past: &mut Past<'_>) -> Option<(Seen, bool)> {
+    let has_lost_its_kind = kinds::promised(&gone.name).is_some();
+    if has_lost_its_kind || past.had_structure(&gone.content, gone.size) {
+        return Some((Seen { is_scrambled: true, has_lost_its_kind }, false));
+    }
+    let was = past.look(&gone.content)?;
+    let has_lost_its_kind = was.kind().is_some();
+    let is_scrambled = has_lost_its_kind || was.head.is_some_and(|head| head.is_structured);
+    Some((Seen { is_scrambled, has_lost_its_kind }, true))
+}
+
+/// Finds for what is gone the noise that came in its place, and returns it with the length of that.
+fn pair(news: Vec<News>, gone: Vec<Gone>, touched: u64) -> Vec<(Gone, u64)> {
+    if news.is_empty() || gone.is_empty() {
+        return Vec::new();
+    }
+    let mut pairs = Vec::new();
+    let mut by_name: BTreeMap<(u64, Vec<u8>), Gone> =
+        gone.into_iter().map(|gone| ((gone.folder, gone.name.clone()), gone)).collect();
+    let mut by_stem: HashMap<(u64, Vec<u8>), Vec<u8>> = HashMap::new();
+    for (folder, name) in by_name.keys() {
+        by_stem.insert((*folder, stem(name).to_vec()), name.clone());
+    }
+    let mut left = Vec::new();
+    for new in news {
+        let name = named_like(&new, &by_name, &by_stem);
+        match name.and_then(|name| by_name.remove(&(new.folder, name))) {
+            Some(gone) => pairs.push((gone, new.size)),
+            None => left.push(new.size),
+        }
+    }
+    let gone: Vec<Gone> = by_name.into_values().collect();
+    by_length(left, gone, touched, &mut pairs);
+    pairs
+}
+
+/// Returns the name of what is gone from the same folder that a new name goes back to: `a.doc` for `a.doc.locked`, `a.locked`, `!a.doc`.
+fn named_like(
+    new: &News,
+    gone: &BTreeMap<(u64, Vec<u8>), Gone>,
+    by_stem: &HashMap<(u64, Vec<u8>), Vec<u8>>,
+) -> Option<Vec<u8>> {
+    let there = |name: &[u8]| gone.contains_key(&(new.folder, name.to_vec())).then(|| name.to_vec());
+    let dots =
+        new.name.iter().enumerate().filter(|(_, byte)| !byte.is_ascii_alphanumeric()).map(|(at, _)| at);
+    let dots: Vec<usize> = dots.collect();
+    let begins = dots.iter().rev().find_map(|at| there(new.name.get(..*at)?));
+    let ends = || dots.iter().find_map(|at| there(new.name.get(at + 1..)?));
+    let stemmed = || {
+        let name = by_stem.get(&(new.folder, stem(&new.name).to_vec()))?;
+        there(name)
+    };
+    let longer = || {
+        let last = gone.range(..=(new.folder, new.name.clone())).next_back()?;
+        let (folder, name) = last.0;
+        (*folder == new.folder && !name.is_empty() && new.name.starts_with(name)).then(|| name.clone())
+    };
+    begins.or_else(ends).or_else(stemmed).or_else(longer)
+}
+
+/// Returns a name without its ending.
+fn stem(name: &[u8]) -> &[u8] {
+    match name.iter().rposition(|byte| *byte == b'.') {
+        Some(at) if at > 0 => name.get(..at).unwrap_or(name),
+        _ => name,
+    }
+}
+
+/// Pairs what has no like name: by lengths, each longer by the same, and where there is very much of it by number alone.
+fn by_length(mut news: Vec<u64>, mut gone: Vec<Gone>, touched: u64, pairs: &mut Vec<(Gone, u64)>) {
+    gone.sort_by_key(|gone| gone.size);
+    if let Some(longer) = usual_difference(&news, &gone) {
+        let mut left = Vec::new();
+        for new in news {
+            let size = |difference: u64| new.checked_sub(difference);
+            let found = (longer..longer + 32).find_map(|difference| {
+                let size = size(difference)?;
+                gone.binary_search_by_key(&size, |gone| gone.size).ok()
+            });
+            match found {
+                Some(at) => pairs.push((gone.remove(at), new)),
+                None => left.push(new),
+            }
+        }
+        news = left;
+    }
+    let is_mass = gone.len() >= MASS && gone.len() as u64 * 2 >= touched && news.len() * 2 >= gone.len();
+    if is_mass {
+        pairs.extend(gone.into_iter().zip(news));
+    }
+}
+
+/// Returns by how much most new files are longer than some file that is gone, where that can't be chance.
+fn usual_difference(news: &[u64], gone: &[Gone]) -> Option<u64> {
+    let mut votes: HashMap<u64, usize> = HashMap::new();
+    let mut compared = 0;
+    for new in news {
+        let from = gone.partition_point(|gone| gone.size.saturating_add(LONGER) < *new);
+        let fitting = gone.iter().skip(from).take_while(|gone| gone.size <= *new);
+        let mut last = None;
+        for gone in fitting {
+            compared += 1;
+            let difference = (new - gone.size) / 16;
+            if last != Some(difference) {
+                *votes.entry(difference).or_default() += 1;
+            }
+            last = Some(difference);
+        }
+        if compared > PAIRS {
+            break;
+        }
+    }
+    // Padding makes it vary within a block: two neighbours count as one.
+    let both = |at: &u64| votes.get(at).copied().unwrap_or(0) + votes.get(&(at + 1)).copied().unwrap_or(0);
+    let best = votes.keys().max_by_key(|at| (both(at), std::cmp::Reverse(**at)))?;
+    // Of differences up to 4096, one in 128 lies within the same two blocks of 16.
+    let least = LIKE + BEYOND_CHANCE * compared / 128;
+    (both(best) >= least && both(best) * 2 >= news.len()).then_some(best * 16)
+}
+
+/// What the vaults know of the point before.
+struct Past<'a> {
+    vaults: &'a [Arc<Repository>],
+    reads: usize,
+    bytes: u64,
+    until: Instant,
+}
+
+impl Past<'_> {
+    /// Returns whether the index says that a content compressed.
+    fn had_structure(&self, content: &[BlobId], size: u64) -> bool {
+        let length = |vault: &Arc<Repository>| {
+            let (mut stored, mut plain) = (0, 0);
+            for id in content {
+                let (one, of) = vault.lengths(BlobKind::Data, id)?;
+                (stored, plain) = (stored + one, plain + of);
+            }
+            Some((stored, plain))
+        };
+        let lengths = self.vaults.iter().find_map(length);
+        size >= RATIO_MIN
+            && lengths.is_some_and(|(stored, plain)| (stored as f64) < plain as f64 * COMPRESSED)
+    }
+
+    /// Reads the beginning of a content back and looks at it; `None` where that would take too long, or can't be done.
+    fn look(&mut self, content: &[BlobId]) -> Option<Look> {
+        let first = content.first()?;
+        if self.reads == 0 || Instant::now() >= self.until {
+            return None;
+        }
+        let length = self.vaults.iter().find_map(|vault| vault.lengths(BlobKind::Data, first))?.1;
+        self.bytes = self.bytes.checked_sub(length)?;
+        self.reads -= 1;
+        let bytes = self.vaults.iter().find_map(|vault| vault.blob(BlobKind::Data, first).ok())?;
+        Some(Look::at(&bytes, true))
+    }
+}

@@ -1,0 +1,164 @@
+//! Counts what became of each file since the point before, and remembers those of which the content became noise.
+//!
+//! A file is what its content is: one that was read again and came out the same is unchanged, whatever its times, owner or inode.
+
+use super::kinds::Class;
+use super::look::Look;
+use super::scrambled::{self, Gone, News, Suspect};
+use super::walk::lock;
+use crate::{BlobId, COUNTED, Change, Node, NodeKind, Repository};
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+/// So many files of each sort are remembered at most: 100 bytes or so each.
+const REMEMBERED: usize = 100_000;
+/// So many blobs of what a file was are remembered: enough to tell whether it compressed.
+const BLOBS: usize = 16;
+/// From this share of noise on a content that begins as anything else is looked into.
+const NOISE_WITHIN: f64 = 0.15;
+/// Fewer samples than this have no share.
+const SAMPLES: u32 = 4;
+
+/// What became of the files of one backup.
+#[derive(Default)]
+pub(super) struct Tally {
+    counts: Mutex<Counted>,
+}
+
+#[derive(Default)]
+struct Counted {
+    change: Change,
+    /// How many new files have a content.
+    contents: HashMap<u64, u32>,
+    suspects: Vec<Suspect>,
+    news: Vec<News>,
+    gone: Vec<Gone>,
+}
+
+impl Tally {
+    /// Counts a file whose content is known now. `before` is what had its name in the point before, `look` what its content looks like.
+    pub(super) fn file(&self, folder: u64, before: Option<&Node>, node: &Node, look: Option<Look>) {
+        let NodeKind::File { content, size, .. } = &node.kind else { return };
+        let was = before.and_then(|before| match &before.kind {
+            NodeKind::File { content, .. } => Some((before, content)),
+            _ => None,
+        });
+        let counts = &mut *lock(&self.counts);
+        let Some((before, was)) = was else {
+            counts.change.files_new += 1;
+            return counts.add(folder, node, content, *size, look);
+        };
+        if was == content {
+            counts.change.files_unchanged += 1;
+            counts.change.files_touched += u64::from(is_touched(before, node));
+            return;
+        }
+        counts.change.files_changed += 1;
+        if let Some(look) = look.filter(is_suspect)
+            && counts.suspects.len() < REMEMBERED
+        {
+            let known: HashSet<&BlobId> = was.iter().collect();
+            counts.suspects.push(Suspect {
+                name: node.name.clone(),
+                before: was.iter().take(BLOBS).copied().collect(),
+                size_before: before.size(),
+                size: *size,
+                all_new: !content.iter().any(|id| known.contains(id)),
+                look,
+            });
+        }
+    }
+
+    /// Counts files that were taken over unread.
+    pub(super) fn unchanged(&self, files: u64) {
+        lock(&self.counts).change.files_unchanged += files;
+    }
+
+    /// Counts a file that is gone from this folder.
+    pub(super) fn gone(&self, folder: u64, node: &Node) {
+        let NodeKind::File { content, size, .. } = &node.kind else { return };
+        let counts = &mut *lock(&self.counts);
+        counts.change.files_removed += 1;
+        counts.change.bytes_removed += size;
+        if counts.gone.len() < REMEMBERED {
+            counts.gone.push(Gone {
+                folder,
+                name: node.name.clone(),
+                size: *size,
+                key: key(content),
+                content: content.iter().take(BLOBS).copied().collect(),
+            });
+        }
+    }
+
+    /// Sums up. `vaults` hold the point before, nearest first.
+    pub(super) fn conclude(&self, vaults: &[Arc<Repository>]) -> Change {
+        let counts = std::mem::take(&mut *lock(&self.counts));
+        let Counted { mut change, mut contents, suspects, news, gone } = counts;
+        change.counted = COUNTED;
+        let mut left = Vec::new();
+        for gone in gone {
+            match contents.get_mut(&gone.key).filter(|there| gone.size > 0 && **there > 0) {
+                Some(there) => {
+                    *there -= 1;
+                    change.files_moved += 1;
+                }
+                None => left.push(gone),
+            }
+        }
+        let found =
+            scrambled::find(suspects, news, left, vaults, change.files_changed + change.files_removed);
+        change.files_scrambled = found.files;
+        change.bytes_scrambled = found.bytes;
+        change.types_changed = found.types;
+        change
+    }
+}
+
+impl Counted {
+    fn add(&mut self, folder: u64, node: &Node, content: &[BlobId], size: u64, look: Option<Look>) {
+        let Some(look) = look else { return };
+        if self.contents.len() < REMEMBERED * 10 && !content.is_empty() {
+            *self.contents.entry(key(content)).or_default() += 1;
+        }
+        let begins = look.head.is_some_and(|head| head.is_noise || head.kind.is_some());
+        if is_suspect(&look) && (begins || look.noise() > 0.5) && self.news.len() < REMEMBERED {
+            self.news.push(News { folder, name: node.name.clone(), size });
+        }
+    }
+}
+
+/// Returns what stands for a folder where files that came and files that went are held against each other.
+pub(super) fn folder(path: &Path) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    path.as_os_str().as_bytes().hash(&mut hasher);
+    hasher.finish()
+}
+
+fn key(content: &[BlobId]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Returns whether anything but the content differs that is not the kernel's own business: when it was last read, which number its
+/// file system has since the last boot, how many other names it has.
+fn is_touched(before: &Node, now: &Node) -> bool {
+    let (before, now) = (&before.meta, &now.meta);
+    (before.mode, before.uid, before.gid) != (now.mode, now.uid, now.gid)
+        || (before.mtime, before.ctime, before.inode) != (now.mtime, now.ctime, now.inode)
+        || before.xattrs != now.xattrs
+}
+
+/// Returns whether a content looks as if it had been encrypted, all of it or in part. What is compressed by nature and says so doesn't.
+fn is_suspect(look: &Look) -> bool {
+    let Some(head) = look.head else { return false };
+    match head.kind.map(|kind| kind.class) {
+        Some(Class::Sealed) => true,
+        Some(Class::Packed | Class::Open) => false,
+        None => head.is_noise || look.samples >= SAMPLES && look.noise() >= NOISE_WITHIN,
+    }
+}

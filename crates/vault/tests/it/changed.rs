@@ -1,0 +1,316 @@
+//! What is counted as changed since the point before: the content decides.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use testkit::Random;
+use vault::backup::{BackupOptions, backup};
+use vault::store::in_folder;
+use vault::{
+    Change, Content, Holder, Input, Meta, Node, NodeKind, Password, PointInfo, Progress, Repository,
+    Timestamp, Unread,
+};
+
+/// Files in folders, as they are at one time.
+#[derive(Clone, Default)]
+struct Tree {
+    files: BTreeMap<PathBuf, Vec<u8>>,
+    links: Vec<&'static str>,
+    /// Times, owner and inodes are all others than before.
+    visit: u64,
+}
+
+impl Tree {
+    fn put(&mut self, path: impl AsRef<Path>, bytes: Vec<u8>) {
+        self.files.insert(path.as_ref().to_owned(), bytes);
+    }
+
+    fn meta(&self) -> Meta {
+        let time = Timestamp { seconds: 1_000 + i64::try_from(self.visit).unwrap(), nanos: 0 };
+        Meta {
+            mode: 0o600,
+            links: 1,
+            mtime: time,
+            ctime: time,
+            inode: 7 + self.visit,
+            uid: self.visit as u32,
+            ..Meta::default()
+        }
+    }
+}
+
+impl Input for Tree {
+    fn list(&self, dir: &Path, _unread: &mut Vec<Unread>) -> io::Result<Vec<Node>> {
+        let mut nodes = BTreeMap::new();
+        for (path, bytes) in &self.files {
+            let Ok(below) = path.strip_prefix(dir) else { continue };
+            let mut parts = below.iter();
+            let name = parts.next().unwrap().to_str().unwrap().as_bytes().to_vec();
+            let kind = match parts.next() {
+                Some(_) => NodeKind::Dir { subtree: None },
+                None => NodeKind::File { size: bytes.len() as u64, content: Vec::new(), sparse: false },
+            };
+            nodes.insert(name.clone(), Node { name, meta: self.meta(), kind });
+        }
+        for name in self.links.iter().filter(|_| dir.as_os_str().is_empty()) {
+            let name = name.as_bytes().to_vec();
+            let kind = NodeKind::Symlink { target: b"elsewhere".to_vec() };
+            nodes.insert(name.clone(), Node { name, meta: self.meta(), kind });
+        }
+        Ok(nodes.into_values().collect())
+    }
+
+    fn describe(&self, _path: &Path, _node: &mut Node) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn open(&self, path: &Path, _node: &Node) -> io::Result<Box<dyn Content>> {
+        Ok(Box::new(Bytes(io::Cursor::new(self.files[path].clone()))))
+    }
+}
+
+struct Bytes(io::Cursor<Vec<u8>>);
+
+impl io::Read for Bytes {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Content for Bytes {
+    fn unchanged(&mut self, _bytes_read: u64) -> io::Result<bool> {
+        Ok(true)
+    }
+}
+
+struct Vault {
+    _folder: tempfile::TempDir,
+    vault: Arc<Repository>,
+}
+
+impl Vault {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let password = Password::new(b"correct horse battery staple".to_vec());
+        let place = folder.path().join("vault");
+        Repository::create(in_folder(&place), &password, "shop-1", jiff::Timestamp::UNIX_EPOCH).unwrap();
+        let vault = Repository::open(in_folder(&place), &password).unwrap();
+        vault.load_index().unwrap();
+        Self { _folder: folder, vault: Arc::new(vault) }
+    }
+
+    /// Backs up after the point before.
+    fn back_up(&self, tree: &Tree) -> PointInfo {
+        let parent = self.vault.snapshots().unwrap().0.into_iter().max_by_key(|(_, snapshot)| snapshot.time);
+        let time = parent.as_ref().map_or(jiff::Timestamp::UNIX_EPOCH, |(_, snapshot)| snapshot.time);
+        let options = BackupOptions {
+            point: vault::new_point_id().unwrap(),
+            system: "share".into(),
+            source: "files".into(),
+            time: time + jiff::SignedDuration::from_hours(1),
+            paths: vec!["/share".into()],
+            excludes: Vec::new(),
+            holder: Holder { hostname: "here".into(), username: "me".into() },
+            parent,
+            threads: 2,
+            doubts: Vec::new(),
+        };
+        backup(tree, &[Arc::clone(&self.vault)], &options, &Progress::default()).unwrap().info
+    }
+
+    fn change(&self, tree: &Tree) -> Change {
+        self.back_up(tree).change
+    }
+}
+
+fn text(n: u64, length: usize) -> Vec<u8> {
+    let mut random = Random::new(n);
+    let words = ["invoice", "order", "pays", "late", "net", "thirty", "days", "due", "tax", "sum"];
+    let mut text = Vec::new();
+    while text.len() < length {
+        text.extend(words[random.below(words.len())].as_bytes());
+        text.extend(format!(" {} ", random.below(1000)).as_bytes());
+    }
+    text.truncate(length);
+    text
+}
+
+fn picture(n: u64, length: usize) -> Vec<u8> {
+    let mut picture = b"\xff\xd8\xff\xe0\0\x10JFIF\0".to_vec();
+    picture.extend(Random::new(n).bytes(length));
+    picture
+}
+
+fn noise(n: u64, length: usize) -> Vec<u8> {
+    Random::new(1_000_000 + n).bytes(length)
+}
+
+/// 40 texts, 20 pictures, and one large text.
+fn share() -> Tree {
+    let mut tree = Tree::default();
+    for n in 0..40 {
+        tree.put(format!("docs/{n}.txt"), text(n, 300 + 400 * n as usize));
+    }
+    for n in 0..20 {
+        tree.put(format!("photos/{n}.jpg"), picture(n, 20_000 + 1000 * n as usize));
+    }
+    tree.put("large.log", text(99, 3 << 20));
+    tree
+}
+
+#[test]
+fn what_is_read_again_and_is_the_same_is_unchanged_whatever_its_times_owner_or_inode() {
+    let vault = Vault::new();
+    let mut tree = share();
+    let first = vault.change(&tree);
+    assert_eq!((first.files_new, first.files_changed, first.files_unchanged), (61, 0, 0));
+    tree.visit = 1;
+    let change = vault.change(&tree);
+    assert_eq!((change.files_new, change.files_changed, change.files_unchanged), (0, 0, 61), "{change:?}");
+    assert_eq!((change.files_touched, change.counted), (61, vault::COUNTED));
+    let again = vault.change(&tree);
+    assert_eq!((again.files_unchanged, again.files_touched), (61, 0), "{again:?}");
+}
+
+#[test]
+fn links_are_no_files() {
+    let vault = Vault::new();
+    let mut tree = share();
+    tree.links = vec!["a", "b", "c"];
+    let info = vault.back_up(&tree);
+    assert_eq!((info.files, info.links, info.specials, info.change.files_new), (64, 3, 0, 61));
+    tree.links = vec!["a"];
+    let info = vault.back_up(&tree);
+    assert_eq!((info.links, info.change.files_removed), (1, 0), "{info:?}");
+}
+
+#[test]
+fn a_moved_folder_is_moved_and_nothing_of_it_is_lost() {
+    let vault = Vault::new();
+    let tree = share();
+    vault.change(&tree);
+    let mut moved = Tree { visit: 1, ..Tree::default() };
+    for (path, bytes) in &tree.files {
+        moved.put(Path::new("archive").join(path), bytes.clone());
+    }
+    let change = vault.change(&moved);
+    assert_eq!((change.files_new, change.files_removed, change.files_moved), (61, 61, 61), "{change:?}");
+    assert_eq!(change.files_scrambled, 0);
+}
+
+#[test]
+fn what_is_edited_added_and_deleted_is_counted_and_no_sign() {
+    let vault = Vault::new();
+    let mut tree = share();
+    vault.change(&tree);
+    tree.visit = 1;
+    for n in 0..10 {
+        tree.put(format!("docs/{n}.txt"), text(500 + n, 700));
+        tree.put(format!("photos/{n}.jpg"), picture(500 + n, 22_000));
+    }
+    tree.files.remove(Path::new("docs/20.txt"));
+    tree.put("new.zip", [b"PK\x03\x04".to_vec(), noise(1, 50_000)].concat());
+    tree.put("secret.bin", noise(2, 50_000));
+    let change = vault.change(&tree);
+    assert_eq!((change.files_new, change.files_changed, change.files_removed), (2, 20, 1), "{change:?}");
+    assert_eq!((change.files_unchanged, change.bytes_removed), (40, 8300));
+    assert_eq!((change.files_scrambled, change.types_changed), (0, 0));
+}
+
+#[test]
+fn what_becomes_noise_in_its_place_is_scrambled() {
+    type Attack = fn(u64, &[u8]) -> Vec<u8>;
+    let all: Attack = |n, bytes| noise(n, bytes.len() + 16);
+    let beginning: Attack = |n, bytes| {
+        let mut bytes = bytes.to_vec();
+        let end = bytes.len().min(4096);
+        bytes[..end].copy_from_slice(&noise(n, end));
+        bytes
+    };
+    let every_other: Attack = |n, bytes| {
+        let mut bytes = bytes.to_vec();
+        for (at, part) in bytes.chunks_mut(16 << 10).enumerate().filter(|(at, _)| at % 2 == 0) {
+            part.copy_from_slice(&noise(n * 1000 + at as u64, part.len()));
+        }
+        bytes
+    };
+    for (what, attack) in [("all", all), ("the beginning", beginning), ("every other 16 kB", every_other)] {
+        let vault = Vault::new();
+        let mut tree = share();
+        vault.change(&tree);
+        tree.visit = 1;
+        for (n, (path, bytes)) in (0..).zip(tree.files.iter_mut()) {
+            if path.starts_with("photos") || n % 2 == 0 {
+                *bytes = attack(n, bytes);
+            }
+        }
+        let change = vault.change(&tree);
+        assert!((39..=42).contains(&change.files_scrambled), "{what}: {change:?}");
+        assert!(change.types_changed >= 19, "{what}: {change:?}");
+        // And again, held against a point in which it was so already: it is as it was.
+        tree.visit = 2;
+        assert_eq!(vault.change(&tree).files_scrambled, 0, "{what}");
+    }
+}
+
+#[test]
+fn what_becomes_noise_under_another_name_is_scrambled() {
+    type Rename = fn(u64, &Path) -> PathBuf;
+    let renames: [(&str, Rename); 4] = [
+        ("an ending more", |_, path| path.with_extension("txt.locked")),
+        ("another ending", |_, path| path.with_extension("enc")),
+        ("a random name", |n, path| path.with_file_name(format!("{:016x}", Random::new(n).next_u64()))),
+        ("all in one folder", |n, _| PathBuf::from(format!("ransom/{:016x}", Random::new(n).next_u64()))),
+    ];
+    for (what, rename) in renames {
+        let vault = Vault::new();
+        let tree = share();
+        vault.change(&tree);
+        let mut attacked = Tree { visit: 1, ..Tree::default() };
+        for (n, (path, bytes)) in (0..).zip(tree.files) {
+            match n % 2 {
+                0 => attacked.put(rename(n, &path), noise(n, bytes.len() + 40)),
+                _ => attacked.put(path, bytes),
+            }
+        }
+        let change = vault.change(&attacked);
+        assert!((29..=31).contains(&change.files_scrambled), "{what}: {change:?}");
+    }
+}
+
+#[test]
+fn logs_that_are_packed_and_pictures_that_are_coded_anew_are_not_scrambled() {
+    let vault = Vault::new();
+    let mut tree = share();
+    vault.change(&tree);
+    tree.visit = 1;
+    let docs: Vec<PathBuf> = tree.files.keys().filter(|path| path.starts_with("docs")).cloned().collect();
+    for (n, path) in (0..).zip(docs) {
+        let bytes = tree.files.remove(&path).unwrap();
+        let packed = [b"\x1f\x8b\x08\0".to_vec(), noise(n, bytes.len() / 3)].concat();
+        tree.put(path.with_extension("txt.gz"), packed);
+    }
+    for n in 0..20 {
+        tree.put(format!("photos/{n}.jpg"), picture(700 + n, 15_000));
+    }
+    let change = vault.change(&tree);
+    assert_eq!((change.files_scrambled, change.types_changed), (0, 0), "{change:?}");
+    assert_eq!((change.files_new, change.files_removed, change.files_changed), (40, 40, 20));
+}
+
+#[test]
+fn keys_and_other_noise_of_no_kind_that_are_made_anew_are_not_scrambled() {
+    let vault = Vault::new();
+    let mut tree = share();
+    for n in 0..30 {
+        tree.put(format!("keys/{n}.key"), noise(n, 256 + 100 * n as usize));
+    }
+    vault.change(&tree);
+    tree.visit = 1;
+    for n in 0..30 {
+        tree.put(format!("keys/{n}.key"), noise(200 + n, 256 + 100 * n as usize));
+    }
+    let change = vault.change(&tree);
+    assert_eq!((change.files_changed, change.files_scrambled), (30, 0), "{change:?}");
+}
