@@ -84,8 +84,10 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         .iter()
         .filter_map(|opened| Some((&opened.name, Arc::clone(opened.repository.as_ref().ok()?))))
         .collect();
+    let (open, locked) = unlocked(open, &job.holder);
     if open.is_empty() {
-        let why = job.vaults.iter().find_map(|opened| opened.repository.as_ref().err());
+        let closed = job.vaults.iter().find_map(|opened| opened.repository.as_ref().err());
+        let why = locked.first().map(|(_, error)| error).or(closed);
         let message = match why {
             Some(why) => format!("no vault of `{}` can be written: {why}", job.name),
             None => format!("`{}` has no vault", job.name),
@@ -107,13 +109,6 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         threads: 0,
         doubts: job.doubts.clone(),
     };
-    // Before anything is made to stand still: whoever is in a vault's way may need minutes. One that stays locked says so below.
-    let holder = &job.holder;
-    std::thread::scope(|scope| {
-        for repository in &repositories {
-            scope.spawn(move || Lock::await_free(repository, LockKind::Shared, holder));
-        }
-    });
     let scratch = Place::make(job.scratch, job.scratch, &|_| {})?;
     let journal = job.watch.map(|watch| (watch.journal(), job.name));
     let source = watched_source_of(job.plan, system, job.secrets, journal)?;
@@ -144,6 +139,7 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
             written.map(|written| (written.snapshot, written.bytes)).map_err(Into::into),
         );
     }
+    vaults.extend(locked.into_iter().map(|(name, error)| (name.clone(), Err(error))));
     for opened in job.vaults {
         if let Err(error) = &opened.repository {
             vaults.insert(opened.name.clone(), Err(error.clone()));
@@ -167,6 +163,32 @@ fn newly_left_out(info: &PointInfo, parent: Option<&(FileId, Snapshot)>) -> Vec<
     let before = parent.and_then(|(_, snapshot)| snapshot.releve.as_ref());
     let known = |new: &UnreadInfo| before.is_some_and(|before| before.left_out.contains(new));
     info.left_out.iter().filter(|new| !known(new)).cloned().collect()
+}
+
+/// A vault that is open, with its name.
+type Named<'a> = (&'a VaultName, Arc<Repository>);
+
+/// Waits until nobody is in the way in these vaults, before anything is made to stand still, and sets aside those that stay locked.
+fn unlocked<'a>(
+    open: Vec<Named<'a>>,
+    holder: &Holder,
+) -> (Vec<Named<'a>>, Vec<(&'a VaultName, crate::Error)>) {
+    let waited: Vec<Result<(), vault::Error>> = std::thread::scope(|scope| {
+        let wait = |repository| Lock::await_free(repository, LockKind::Shared, holder);
+        let threads: Vec<_> =
+            open.iter().map(|(_, repository)| scope.spawn(move || wait(repository))).collect();
+        let joined = threads.into_iter().map(|thread| thread.join());
+        joined.map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    let (mut free, mut locked) = (Vec::new(), Vec::new());
+    for ((name, repository), waited) in open.into_iter().zip(waited) {
+        match waited {
+            Err(error) if matches!(error.kind, vault::Kind::Locked(_)) => locked.push((name, error.into())),
+            // Whatever else is wrong shows when it is written to.
+            _ => free.push((name, repository)),
+        }
+    }
+    (free, locked)
 }
 
 /// Returns an instant as vaults write it.

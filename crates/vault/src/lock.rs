@@ -67,6 +67,19 @@ pub(crate) struct Known {
     pub(crate) wait: Option<Wait>,
 }
 
+impl Repository {
+    /// Sets how long whoever wants a lock here waits for those who are in his way; unless it is set, not at all.
+    pub fn wait_for_locks(&self, wait: Wait) {
+        crate::mutex::lock(&self.locks).wait = Some(wait);
+    }
+
+    /// Returns what the store said when it refused to remove a lock, if it did: these credentials have no right to delete.
+    #[must_use]
+    pub fn refuses_removal(&self) -> Option<String> {
+        crate::mutex::lock(&self.locks).refused.clone()
+    }
+}
+
 /// A held lock. Dropping it removes the file.
 #[derive(Debug)]
 pub struct Lock {

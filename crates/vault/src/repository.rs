@@ -10,7 +10,6 @@ use crate::format::config::Config;
 use crate::format::index::{Index, IndexedPack};
 use crate::format::pack::{self, Entry};
 use crate::format::{self, BlobKind};
-use crate::lock::Wait;
 use crate::store::Listed;
 use crate::{BlobId, Error, FileId, FileKind, Kind, Node, Result, Snapshot, Store};
 use serde::Serialize;
@@ -194,17 +193,6 @@ impl Repository {
     #[must_use]
     pub fn store(&self) -> &dyn Store {
         &*self.store
-    }
-
-    /// Sets how long whoever wants a lock here waits for those who are in his way; unless it is set, not at all.
-    pub fn wait_for_locks(&self, wait: Wait) {
-        crate::mutex::lock(&self.locks).wait = Some(wait);
-    }
-
-    /// Returns what the store said when it refused to remove a lock, if it did: these credentials have no right to delete.
-    #[must_use]
-    pub fn refuses_removal(&self) -> Option<String> {
-        crate::mutex::lock(&self.locks).refused.clone()
     }
 
     pub(crate) fn key(&self) -> &Key {

@@ -98,6 +98,7 @@ fn a_prune_that_waits_for_somebody_shows_its_plan_once() {
         said.push(line);
     }
     assert!(prune.wait().unwrap().success(), "{said:#?}");
+    assert!(lock.is_none(), "nobody waited: {said:#?}");
     assert_eq!(said.iter().filter(|line| line.contains("points stay")).count(), 1, "{said:#?}");
 }
 

@@ -92,9 +92,10 @@ impl Course {
     }
 }
 
-/// Not tried again: the answer would be the same, and what it leaves out isn't known.
+/// Not tried again: the answer would be the same. Nor is the vault damaged: it could not be looked at.
 fn endless(why: &str) -> Kind {
-    Kind::Damaged(format!("the store's listing doesn't come to its end: {why}; its operator has to look"))
+    let what = format!("the store's listing doesn't come to its end: {why}; its operator has to look");
+    Kind::Io(std::io::Error::other(what))
 }
 
 #[cfg(test)]
