@@ -6,7 +6,7 @@ use crate::recover::{Hands, put_back};
 use crate::{Error, Result, source_of};
 use plan::{Runbook, StepKind};
 use rustix::process::geteuid;
-use source::{Cutting, Excerpt};
+use source::{Cut, Cutting, Excerpt};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,7 +32,7 @@ impl Room {
     }
 }
 
-/// Restores what the runbook says into the room and writes what is wanted of it. Returns what that is, for a person. After an error `out` may
+/// Restores what the runbook says into the room and writes what is wanted of it. Returns what that is, and what it lacks. After an error `out` may
 /// have got a part. `is_over` tells that nobody waits any more.
 pub fn excerpt(
     book: &Runbook,
@@ -41,7 +41,7 @@ pub fn excerpt(
     wanted: &Excerpt,
     out: &mut dyn Write,
     is_over: &(dyn Fn() -> bool + Sync),
-) -> Result<String> {
+) -> Result<Cut> {
     if let Some(blocker) = book.blockers.first() {
         return Err(Error::new(blocker.clone()));
     }
@@ -64,10 +64,9 @@ pub fn excerpt(
     };
     restore(&vaults, point.tree, &probe, &Arc::new(Progress::default()))?;
     cutter.check(&to)?;
-    let (report, _, _) =
-        put_back(entry, system, &StepKind::Restore, book, hands, &Arc::new(Progress::default()))?;
-    if !report.is_whole() {
-        let why = crate::recover::findings(&report).join("; ");
+    let back = put_back(entry, system, &StepKind::Restore, book, hands, &Arc::new(Progress::default()))?;
+    if !back.report.is_whole() {
+        let why = crate::recover::findings(&back.report).join("; ");
         return Err(Error::new(format!("the point did not come back whole: {why}"))
             .help("take another one: --point ID"));
     }
@@ -76,5 +75,7 @@ pub fn excerpt(
     }
     let told = |text: &str| hands.observer.event(Some(name), text);
     let cutting = Cutting { to: &to, room: &room.0.path().join("s"), wanted, told: &told, is_over };
-    Ok(cutter.write(&cutting, out)?)
+    let mut cut = cutter.write(&cutting, out)?;
+    cut.not_held.extend(back.lacking);
+    Ok(cut)
 }

@@ -1,5 +1,6 @@
 //! Which points of a vault go: what the plan says, held against what this machine itself has seen.
 
+use crate::proof::Verified;
 use crate::survey::{Survey, Surveyed};
 use crate::{Error, Result};
 use jiff::Timestamp;
@@ -85,8 +86,8 @@ pub fn witness(state: &State, survey: &Survey, vaults: &[VaultName], now: Timest
 
 /// What is known of points beyond what they say.
 pub struct Sure<'a> {
-    /// When a point was last verified.
-    pub verified: &'a dyn Fn(&str) -> Option<Timestamp>,
+    /// Which points are proven.
+    pub verified: &'a Verified,
     /// Points that a person takes for good from now on, by what [`identity`] says of them.
     pub trusted: &'a [String],
 }
@@ -122,7 +123,7 @@ pub fn retention(
             let own = seen.get(&file.to_string());
             let first = earliest.get(&identity(point)).or(own);
             let witnessed = Witnessed {
-                facts: point.facts((sure.verified)(&point.point.id)),
+                facts: point.facts(sure.verified.since(&point.point.id)),
                 host: point.point.snapshot.hostname.clone(),
                 first_seen: first.map_or(now, |seen| seen.first),
                 unseen_at: first.and_then(|seen| seen.unseen_at),

@@ -22,7 +22,7 @@ use crate::{Observer, Result};
 pub(crate) use back::put_back;
 use jiff::Timestamp;
 use plan::outlook::{Evidence, Restoring};
-use plan::{Plan, Restore, Runbook, StepKind, StepState, SystemName};
+use plan::{Crash, Plan, Restore, Runbook, StepKind, StepState, SystemName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,7 +31,7 @@ use vault::restore::RestoreReport;
 
 pub use carry::carry_out;
 pub use measure::Measured;
-pub use open::{Left, Open, Wish, carried_out_by, elapsed_of, live_of, look, say, wish_of};
+pub use open::{Left, Open, Wish, carried_out_by, elapsed_of, live_of, look, look_now, say, wish_of};
 pub use step::Told;
 pub use taken::warn_of_what_goes;
 pub use talk::Word;
@@ -143,8 +143,10 @@ pub struct SystemRecovered {
     pub rta_seconds: Option<f64>,
     /// Promised, in seconds.
     pub rto_seconds: u64,
-    /// Seconds between the point and the beginning of the recovery: what was lost.
+    /// Seconds from what is back to the crash: what was lost.
     pub rpa_seconds: u64,
+    /// When it crashed, and what says so; `null` in a recovery that was begun by a program that didn't know.
+    pub crash: Option<Crash>,
     /// Promised, in seconds.
     pub rpo_seconds: u64,
     /// Seconds from the beginning until all of its data was back, which a system that starts earlier doesn't wait for; `None` if it isn't.
@@ -220,6 +222,7 @@ impl SystemRecovered {
             complete_seconds: None,
             rto_seconds: entry.rto.0.as_secs(),
             rpa_seconds: entry.choice.loss.0.as_secs(),
+            crash: entry.crash.clone(),
             rpo_seconds: entry.rpo.0.as_secs(),
             restore_seconds: 0.0,
             restored: 0,

@@ -1,5 +1,6 @@
 //! Which restore points there are, as the vaults themselves say.
 
+use crate::proof::Verified;
 use crate::vaults::Opened;
 use jiff::Timestamp;
 use plan::{Facts, LogFacts, Plan, SystemName, VaultName};
@@ -138,8 +139,8 @@ impl Survey {
 
     /// Returns what a choice needs to know of a system's points.
     #[must_use]
-    pub fn facts(&self, system: &SystemName, verified: &dyn Fn(&str) -> Option<Timestamp>) -> Vec<Facts> {
-        self.of(system).map(|surveyed| surveyed.facts(verified(&surveyed.point.id))).collect()
+    pub fn facts(&self, system: &SystemName, verified: &Verified) -> Vec<Facts> {
+        self.of(system).map(|surveyed| surveyed.facts(verified.since(&surveyed.point.id))).collect()
     }
 }
 

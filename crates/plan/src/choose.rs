@@ -36,6 +36,14 @@ pub enum Until {
     Time(Timestamp),
     /// A position, as the server writes it.
     Position(String),
+    /// A position, a name or a transaction in one of the histories of a log that recoveries, or somebody who began it anew, have given several: by its
+    /// number.
+    On {
+        /// Where in that history.
+        place: Box<Self>,
+        /// The number.
+        timeline: u32,
+    },
     /// A point that somebody gave a name in the server.
     Name(String),
     /// Right before this transaction.
@@ -43,6 +51,24 @@ pub enum Until {
 }
 
 impl Until {
+    /// Returns it as a person types it, where that can be: so that it can be read back.
+    fn typed(&self) -> String {
+        match self {
+            Self::Name(name) => format!("name {name}"),
+            Self::Transaction(number) => format!("transaction {number}"),
+            Self::On { place, timeline } => format!("{} on timeline {timeline}", place.typed()),
+            other => other.to_string(),
+        }
+    }
+
+    /// Returns the history that it names, if it names one.
+    pub(crate) const fn timeline(&self) -> Option<u32> {
+        match self {
+            Self::On { timeline, .. } => Some(*timeline),
+            _ => None,
+        }
+    }
+
     /// Returns the time that it names, if it is one.
     pub(crate) const fn time(&self) -> Option<Timestamp> {
         match self {
@@ -58,6 +84,7 @@ impl fmt::Display for Until {
             Self::Newest => f.write_str("the end of the log"),
             Self::Time(time) => write!(f, "{time}"),
             Self::Position(position) => write!(f, "position {position}"),
+            Self::On { place, timeline } => write!(f, "{place} on timeline {timeline}"),
             Self::Name(name) => write!(f, "the point named {name}"),
             Self::Transaction(number) => write!(f, "right before transaction {number}"),
         }
@@ -77,12 +104,28 @@ impl FromStr for Wanted {
                 || text.starts_with("transaction ") =>
             {
                 let (kind, value) = text.split_once(' ').unwrap_or_default();
+                let (value, timeline) = match value.rsplit_once(" on timeline ") {
+                    Some((value, number)) => {
+                        let number = number.trim().parse::<u32>();
+                        let wrong =
+                            |_| format!("`{text}` names no timeline: write {kind} WHERE on timeline 2");
+                        (value, Some(number.map_err(wrong)?))
+                    }
+                    None => (value, None),
+                };
                 let value = value.trim().to_owned();
-                Ok(Self::Until(match kind {
+                let place = match kind {
                     "position" => Until::Position(value),
                     "name" => Until::Name(value),
                     _ => Until::Transaction(value),
+                };
+                Ok(Self::Until(match timeline {
+                    Some(timeline) => Until::On { place: Box::new(place), timeline },
+                    None => place,
                 }))
+            }
+            _ if text.starts_with("point ") => {
+                Ok(Self::Id(text.trim_start_matches("point ").trim().to_owned()))
             }
             _ => match text.strip_prefix("before ").map(str::trim).map(crate::instant::absolute) {
                 Some(Some(time)) => Ok(Self::Before(time)),
@@ -112,7 +155,10 @@ impl fmt::Display for Wanted {
 }
 impl Serialize for Wanted {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self {
+            Self::Until(until) => serializer.collect_str(&until.typed()),
+            other => serializer.collect_str(other),
+        }
     }
 }
 impl<'de> Deserialize<'de> for Wanted {
@@ -196,6 +242,22 @@ pub struct Timeline {
     pub path: Vec<(u32, String)>,
 }
 
+impl Timeline {
+    /// Returns whether it goes on from a position in the history of this number, or is that history.
+    fn comes_from(&self, position: &str, number: u32) -> bool {
+        self.number == number
+            || self.path.iter().any(|(before, left)| *before == number && position <= left.as_str())
+    }
+}
+
+impl Facts {
+    /// Returns where it lies in the log of its system, and in which history of that, if it says so.
+    fn place(&self) -> Option<(&str, u32)> {
+        let (position, own) = self.position.as_ref()?.split_once('@')?;
+        Some((position, own.parse().ok()?))
+    }
+}
+
 impl LogFacts {
     /// Returns whether nothing is missing in it from a point on.
     #[must_use]
@@ -214,21 +276,23 @@ impl LogFacts {
     /// left its own doesn't.
     #[must_use]
     pub fn leads(&self, point: &Facts, time: Option<Timestamp>) -> bool {
-        let place = point.position.as_ref().and_then(|position| position.split_once('@'));
-        let Some((position, own)) = place.and_then(|(at, own)| Some((at, own.parse::<u32>().ok()?))) else {
-            return true;
-        };
+        let Some((position, own)) = point.place() else { return true };
         let had_begun = |timeline: &&Timeline| match (timeline.begun, time) {
             (Some(begun), Some(time)) => begun <= time,
             _ => true,
         };
         match self.timelines.iter().filter(had_begun).max_by_key(|timeline| timeline.number) {
-            Some(aim) => {
-                aim.number == own
-                    || aim.path.iter().any(|(number, left)| *number == own && position <= left.as_str())
-            }
+            Some(aim) => aim.comes_from(position, own),
             None => self.timelines.iter().all(|timeline| timeline.number != own),
         }
+    }
+
+    /// Returns whether a point leads into the history of this number.
+    #[must_use]
+    pub fn leads_to(&self, point: &Facts, number: u32) -> bool {
+        let Some((position, own)) = point.place() else { return true };
+        let aim = self.timelines.iter().find(|timeline| timeline.number == number);
+        own == number || aim.is_some_and(|aim| aim.comes_from(position, own))
     }
 }
 
@@ -302,7 +366,9 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
     let Some(point) = newest_complete.or(candidates.last()) else {
         let count = points.len();
         return Err(NoChoice(match wanted {
-            Wanted::LastVerified => format!("none of the {count} points was verified yet: releve verify"),
+            Wanted::LastVerified => format!(
+                "none of the {count} points was verified yet, all of its data read: releve verify --read-data all"
+            ),
             Wanted::LastClean => format!("every point shows signs of tampering ({})", reasons.join("; ")),
             Wanted::Before(time) => format!("none of the {count} points is from before {time}"),
             Wanted::BeforeNamed => "which point depends on when it happened: say --before TIME".into(),
@@ -453,6 +519,27 @@ pub(crate) mod tests {
         let error =
             choose(&[point("ab12", 1), point("ab34", 2)], &Wanted::Id("ab".into()), now()).unwrap_err();
         assert_eq!(error.to_string(), "`ab` may be ab12 or ab34");
+    }
+
+    #[test]
+    fn what_was_asked_for_is_read_back_as_it_was_noted() {
+        let place = |kind: &str| kind.parse::<Wanted>().unwrap();
+        for wanted in [
+            Wanted::Latest,
+            Wanted::LastVerified,
+            Wanted::LastClean,
+            Wanted::BeforeNamed,
+            Wanted::Before(now()),
+            Wanted::Id("ab12".into()),
+            place("position 0/16B3748"),
+            place("position mariadb-bin.000042:1234 on timeline 17"),
+            place("name before-migration"),
+            place("transaction 4711 on timeline 2"),
+        ] {
+            let noted = serde_json::to_string(&wanted).unwrap();
+            assert_eq!(serde_json::from_str::<Wanted>(&noted).ok(), Some(wanted), "{noted}");
+        }
+        assert!("position 0/1 on timeline two".parse::<Wanted>().is_err());
     }
 
     #[test]

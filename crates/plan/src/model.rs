@@ -254,6 +254,8 @@ pub struct Recover {
     pub start: Option<Action>,
     /// What it needs to start: patterns. The rest of its files comes back while it runs.
     pub first: Vec<String>,
+    /// Its data comes back before what it needs is back, or only then; by its source unless said.
+    pub early: Option<bool>,
     /// Steps before all that follows from its source.
     pub before: Vec<ProcedureStep>,
     /// Steps after it, once the checks have passed.
@@ -266,6 +268,15 @@ pub struct Recover {
     pub hold: Vec<Hold>,
     /// Who must say that it may go on, where the checks alone don't decide it.
     pub released_by: Option<PersonName>,
+}
+
+impl System {
+    /// Returns whether its data may come back before what it needs is back: plain files may. What a program or a server takes in waits, since that may be
+    /// what it needs.
+    #[must_use]
+    pub fn comes_early(&self) -> bool {
+        self.recover.early.unwrap_or_else(|| self.source.as_ref().is_none_or(Source::is_plain))
+    }
 }
 
 /// Something that is done to a system. Exactly one of `service` and `command`.

@@ -6,7 +6,7 @@ mod procedure;
 use crate::choose::Tampering;
 use crate::group::{self, Aligned, Member, companions, grouped};
 use crate::room::{Load, Room, judge};
-use crate::{Choice, Facts, Period, Plan, ScenarioName, Source, System, SystemName, VaultName, Wanted};
+use crate::{Choice, Crash, Facts, Plan, ScenarioName, Source, System, SystemName, VaultName, Wanted};
 use crate::{LogFacts, Ordered, Until, choose, recovery_order};
 pub use book::{OnlyIf, Replay, Restore, Runbook, Standing, Step, StepKind};
 use jiff::Timestamp;
@@ -53,6 +53,8 @@ pub struct Available {
     pub log_room: Option<Room>,
     /// The files of its log: their positions and bytes.
     pub log_files: Vec<(String, u64)>,
+    /// When it crashed; right now, where nobody knows.
+    pub crash: Option<Crash>,
 }
 
 impl Available {
@@ -166,7 +168,9 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                 continue;
             }
         };
-        let replay = match roll_forward(&name, log, wanted, &mut choice, input.now) {
+        let crash = available.crash.clone().unwrap_or_else(|| Crash::unknown(input.now));
+        choice.loss = crash.lost_since(choice.point.time);
+        let replay = match roll_forward(&name, log, wanted, &mut choice, &crash) {
             Ok(replay) => {
                 let log = log.filter(|_| replay.is_some());
                 if let Some(log) = log.filter(|log| log.stretch_of(&choice.point).is_some()) {
@@ -174,6 +178,13 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                     book.warnings.push(format!(
                         "`{name}`: behind point {} its log breaks off ({missing} is missing): what came after that can't come back",
                         choice.point.id
+                    ));
+                } else if let Some(until) = log.and_then(|log| log.until)
+                    && let Some(Replay { until: Until::Time(time), .. }) = &replay
+                    && until < *time
+                {
+                    book.warnings.push(format!(
+                        "`{name}`: its log is known to be whole up to {until} only: what was committed from then to {time} comes back if its server or this machine has it still"
                     ));
                 }
                 replay
@@ -203,15 +214,18 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             book.blockers
                 .push(format!("`{name}`: no vault that holds point {} can be read", choice.point.id));
         }
-        // Started only after what it needs is started, but its data comes back at once: independent systems side by side.
+        // Started only after what it needs is started. Plain data comes back at once: independent systems side by side.
         // Nobody may hold its files open meanwhile: neither it nor what uses it.
         let users = stops
             .iter()
             .filter(|(user, _)| **user == name || leans_on(plan, user, &name))
             .map(|(_, stop)| *stop);
-        let before: Vec<usize> = ready.get(&name).into_iter().flatten().copied().chain(users).collect();
+        let mut before: Vec<usize> = ready.get(&name).into_iter().flatten().copied().chain(users).collect();
         let running: Vec<usize> =
             ordered.after.iter().flat_map(|need| last_of.get(need).cloned().unwrap_or_default()).collect();
+        if !beside && !system.comes_early() {
+            before.extend(&running);
+        }
         let before = match system.recover.hold.is_empty() || beside {
             true => before,
             // What comes back brings its own jobs with it.
@@ -237,6 +251,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             replay,
             vaults,
             standing: available.standing,
+            crash: Some(crash),
             rto: system.rto,
             rpo: system.rpo,
         });
@@ -276,12 +291,20 @@ fn candidates(input: &RunbookInput<'_>, wanted: &Wanted, name: &SystemName) -> (
     }
     if let Some((log, aim)) = available.log.as_ref().zip(aim(wanted)) {
         // After a recovery to an earlier instant the newest point may lie in a history that was left then.
-        let leads = |point: &Facts| log.leads(point, aim.time());
+        let leads = |point: &Facts| leads(log, point, &aim);
         if available.points.iter().any(leads) {
             available.points.retain(leads);
         }
     }
     (available, elsewhere)
+}
+
+/// Returns whether a point leads into the history in which `aim` lies.
+fn leads(log: &LogFacts, point: &Facts, aim: &Until) -> bool {
+    match aim.timeline() {
+        Some(number) => log.leads_to(point, number),
+        None => log.leads(point, aim.time()),
+    }
 }
 
 /// Returns how far what is wanted is to be rolled forward. Where a point itself is asked for, behind it lies what it was chosen to avoid.
@@ -300,7 +323,7 @@ fn roll_forward(
     log: Option<&LogFacts>,
     wanted: &Wanted,
     choice: &mut Choice,
-    now: Timestamp,
+    crash: &Crash,
 ) -> Result<Option<Replay>, String> {
     let Some(until) = aim(wanted) else { return Ok(None) };
     let Some(log) = log else {
@@ -323,7 +346,13 @@ fn roll_forward(
             log.missing.as_ref().map_or_else(String::new, |missing| format!(": {missing} is missing"));
         return Err(format!("`{name}`: its log does not go on from point {}{missing}", choice.point.id));
     }
-    if !log.leads(&choice.point, until.time()) {
+    if let Some(number) = until.timeline().filter(|number| !log.leads_to(&choice.point, *number)) {
+        return Err(format!(
+            "`{name}`: no point leads into timeline {number} of its log; point {} does not",
+            choice.point.id
+        ));
+    }
+    if !leads(log, &choice.point, &until) {
         return Err(format!(
             "`{name}`: point {} lies in a history that a recovery has left, and its log goes on in another: make a backup",
             choice.point.id
@@ -338,7 +367,7 @@ fn roll_forward(
         _ => None,
     };
     if let Some(reached) = reached.filter(|reached| *reached > choice.point.time) {
-        choice.loss = Period(now.duration_since(reached).unsigned_abs());
+        choice.loss = crash.lost_since(reached);
     }
     choice.reasons.push(match &until {
         Until::Newest => {

@@ -240,6 +240,11 @@ const RECOVER: &[Key] = &[
     key("stop", Table(ACTION), "Before anything is overwritten."),
     key("start", Table(ACTION), "After everything is back, or what comes first."),
     key("first", Texts, "What it needs to start, as globs: the rest of its files comes back while it runs."),
+    key(
+        "early",
+        Flag,
+        "Its data comes back before what it needs is back; false: only then. Unless said, plain files come early, and what a program or a server takes in waits.",
+    ),
     key("before", List(STEP), "Steps before all that follows from its source, one after the other."),
     key("after", List(STEP), "Steps once its checks have passed: it counts as back after them."),
     key(

@@ -5,6 +5,7 @@ use crate::{Exit, Failure, show};
 use engine::alerts::Watchman;
 use engine::keys::{Tried, With};
 use engine::notify::Notifier;
+use engine::proof::Verified;
 use engine::vaults::{self, Absent, Opened, Opening, Secrets};
 use engine::{Error, Result};
 use jiff::Timestamp;
@@ -77,6 +78,17 @@ impl Session {
             let help = "`releve state rebuild` sets a damaged state aside and reads the rest from the vaults; --state names another folder";
             Error::new(error.to_string()).help(help)
         })
+    }
+
+    /// Returns which points are proven, as far as this machine's state tells. That it can't be read is said: then none is.
+    pub(crate) fn verified(&self) -> Verified {
+        match self.state().and_then(|state| Ok(state.records()?)) {
+            Ok(records) => Verified::of(&records),
+            Err(error) => {
+                eprintln!("warning: no point counts as verified, since the state can't be read: {error}");
+                Verified::default()
+            }
+        }
     }
 
     /// Opens these vaults to work with them, with what the state knows of them, and remembers what it saw. One among several that was

@@ -35,7 +35,15 @@ pub trait Excerpts {
     /// Returns an error if this machine can't do it, once the probe was restored below `to` and before all the rest is.
     fn check(&self, to: &Path) -> Result<()>;
 
-    /// Writes it, and returns what it is of, for a person. An error may come after a part was written. Nothing runs any more when it
-    /// returns.
-    fn write(&self, cutting: &Cutting<'_>, out: &mut dyn Write) -> Result<String>;
+    /// Writes it, and returns what it is of. An error may come after a part was written. Nothing runs any more when it returns.
+    fn write(&self, cutting: &Cutting<'_>, out: &mut dyn Write) -> Result<Cut>;
+}
+
+/// What was written of a system.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cut {
+    /// What it is, for a person.
+    pub what: String,
+    /// What of it comes out empty, since no point holds it, and why.
+    pub not_held: Vec<String>,
 }

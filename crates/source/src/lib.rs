@@ -44,7 +44,7 @@ mod standing;
 pub use capture::Capture;
 pub use command::Command;
 pub use error::{Error, Kind, Result};
-pub use excerpt::{Cutting, Excerpt, Excerpts};
+pub use excerpt::{Cut, Cutting, Excerpt, Excerpts};
 pub use files::{Files, Journal, MountTables, Patterns};
 pub use mariadb::{Mariadb, MariadbCopy};
 pub use postgres::{PgDump, Postgres};
@@ -143,6 +143,10 @@ pub struct Replay {
     pub log: PathBuf,
     /// How far it is put to use.
     pub until: Until,
+    /// All that was committed by then is known to be in it.
+    pub whole_until: Option<Timestamp>,
+    /// Nothing was overwritten yet: where it isn't known to go as far as a time that is asked for, that is an error.
+    pub must_reach: bool,
 }
 
 /// What a source says of its log: files that it writes one after another, each of which is finished some time.
@@ -191,12 +195,38 @@ pub trait Log: Sync {
     /// Returns an error if this is no instant that the system knows.
     fn check(&self, until: &Until) -> Result<()>;
 
+    /// Returns an error if an instant means several places in a log, of which `files` are all files and their lengths, and `histories` is a folder with
+    /// those of them that are needed always: it names the choices. Nothing is touched before.
+    fn check_place(&self, _until: &Until, _files: &[(String, u64)], _histories: &Path) -> Result<()> {
+        Ok(())
+    }
+
     /// Keeps what stands there of the log, and was written after the last of it came into a vault, in `landing` or in `spool`: it is about to be
     /// overwritten.
-    fn set_aside(&self, restored: &Path, to: Option<&Path>, spool: &Path) -> Result<()>;
+    fn set_aside(&self, restored: &Path, to: Option<&Path>, spool: &Path) -> Result<Kept>;
 
     /// Returns which files of the log, by their names, are needed to go on from the point that was restored into `restored`.
     fn wants(&self, restored: &Path, to: Option<&Path>) -> Result<Wants>;
+}
+
+/// What there was of a log where the system is put back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing, or nobody knows how far it goes.
+    Unknown,
+    /// All that was committed by then: the running server itself has said so.
+    Until(Timestamp),
+    /// All that its server, which has ended, has written, up to this position.
+    Whole(String),
+}
+
+/// How far a log goes, where it was asked for an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reach {
+    /// The last transaction of it by then, if there is one.
+    pub last: Option<Timestamp>,
+    /// One from after the instant is there, so that none before is missing.
+    pub is_passed: bool,
 }
 
 /// What a file is to a log.
@@ -269,6 +299,13 @@ pub enum Until {
     Time(Timestamp),
     /// A position in it, as the server writes it: `0/16B3748`.
     Position(String),
+    /// Something of these in one of several histories, by its number.
+    On {
+        /// What.
+        place: Box<Self>,
+        /// The number.
+        timeline: u32,
+    },
     /// A point that somebody gave a name in the server.
     Name(String),
     /// Right before this transaction.
@@ -315,4 +352,6 @@ pub struct PutBack {
     pub bytes: u64,
     /// What the source names and the point did not hold. Only for sources of several parts; one of which nothing is there is an error.
     pub missing: Vec<PathBuf>,
+    /// How far the log went, where an instant was asked for.
+    pub reach: Option<Reach>,
 }

@@ -223,8 +223,13 @@ pub struct Check {
     pub rta_seconds: Option<f64>,
     /// Promised, in seconds. Of this and the next three older records don't tell.
     pub rto_seconds: Option<u64>,
-    /// Seconds between what came back and the beginning of the recovery.
+    /// Seconds between what came back and the crash; in older records, the beginning of the recovery.
     pub rpa_seconds: Option<u64>,
+    /// When it crashed, as far as was known.
+    pub crashed: Option<Timestamp>,
+    /// What said so: `said` (a person), `incident`, `tried` (the first recovery that failed began then), `log` and `sentinel` (the last sign of life), `unknown` (the
+    /// beginning of the recovery).
+    pub crash_basis: Option<String>,
     /// The same, as it was measured in the data.
     pub measured_loss_seconds: Option<u64>,
     /// Promised, in seconds.

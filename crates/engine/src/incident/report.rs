@@ -136,7 +136,43 @@ impl Writer<'_> {
             "RTA counts from the beginning of the recovery, the time down from that of the incident. RTO and RPO are what was promised.",
             "Le RTA compte depuis le début de la reprise, l'arrêt depuis celui de l'incident. RTO et RPO sont ce qui était promis.",
         );
-        format!("## {title}\n\n{}\n\n{note}\n\n", rows.join("\n"))
+        let crashes = self.crashes();
+        format!("## {title}\n\n{}\n\n{note}\n\n{crashes}", rows.join("\n"))
+    }
+
+    /// Says up to when it was counted what is lost, and why up to then.
+    fn crashes(&self) -> String {
+        let line = |back: &Back| {
+            let (at, basis) = (back.check.crashed?, back.check.crash_basis.as_deref()?);
+            let why = match basis {
+                "said" => self.say(
+                    "the crash was then, as a person has said",
+                    "l'incident date d'alors, selon une personne",
+                ),
+                "incident" => self.say("the incident was opened then", "l'incident a été ouvert alors"),
+                "tried" => self.say(
+                    "the first recovery that failed began then",
+                    "la première reprise, qui a échoué, a commencé alors",
+                ),
+                "log" => self.say(
+                    "the next sign of life in its log was due then, and did not come",
+                    "le signe de vie suivant de son journal était attendu alors, et n'est pas venu",
+                ),
+                "sentinel" => self.say(
+                    "the agent's last row in its data is of then",
+                    "la dernière ligne de l'agent dans ses données date d'alors",
+                ),
+                _ => self.say(
+                    "the recovery began then, and nothing says when it crashed",
+                    "la reprise a commencé alors, et rien ne dit quand la panne a eu lieu",
+                ),
+            };
+            let counted = self.say("what is lost is counted up to", "la perte est comptée jusqu'au");
+            let colon = self.say(":", " :");
+            Some(format!("- `{}`{colon} {counted} {}{colon} {why}\n", back.check.system, self.time(at)))
+        };
+        let lines: String = self.incident.recovered.iter().filter_map(line).collect();
+        if lines.is_empty() { lines } else { format!("{lines}\n") }
     }
 
     fn row(&self, name: &str) -> String {

@@ -4,6 +4,7 @@ use super::{Hands, findings};
 use crate::place::Place;
 use crate::vaults::Opened;
 use crate::{Error, Result, source_of};
+use jiff::Timestamp;
 use plan::{Plan, Restore, Runbook, StepKind, SystemName};
 use source::{Landing, Patterns, PutBack};
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ pub(crate) fn put_back(
     book: &Runbook,
     hands: &Hands<'_>,
     progress: &Arc<Progress>,
-) -> Result<(RestoreReport, Vec<PathBuf>, f64)> {
+) -> Result<Back> {
     let begun = Instant::now();
     let id = &entry.choice.point.id;
     let point = &hands.survey.point(id).ok_or_else(|| Error::new(format!("point {id} has vanished")))?.point;
@@ -56,13 +57,20 @@ pub(crate) fn put_back(
     let spool = hands.spools.join(&entry.system.0);
     let told = |text: &str| hands.observer.event(Some(&entry.system), text);
     source.ready(to.as_deref())?;
-    let (report, put) = match source.landing(to.as_deref()) {
+    let bringing = entry.replay.as_ref().zip(source.log());
+    if let Some((replay, log)) = bringing {
+        log.check(&until(&replay.until))?;
+        check_place(replay, log, &vaults, hands, &entry.system)?;
+    }
+    let (report, put, whole_until) = match source.landing(to.as_deref()) {
         Landing::Final(target) => {
-            let rolled = entry.replay.as_ref().zip(source.log());
-            if let Some((replay, log)) = rolled {
-                log.check(&until(&replay.until))?;
-                log.set_aside(&target, to.as_deref(), &spool)?;
-            }
+            let rolled = match bringing {
+                Some((replay, log)) => {
+                    let kept = log.set_aside(&target, to.as_deref(), &spool)?;
+                    Some((replay, log, whole_until(kept, replay, log, &vaults, hands, &entry.system)))
+                }
+                None => None,
+            };
             let options = options(target.clone());
             let report = restore(&vaults, point.tree, &options, progress)?;
             arrived(progress);
@@ -77,12 +85,13 @@ pub(crate) fn put_back(
                 clean(&vaults, point.tree, &options, &exact, hands.plan)?;
             }
             let replay = match rolled {
-                Some((replay, log)) => {
+                Some((replay, log, whole_until)) => {
                     let wants = log.wants(&target, to.as_deref())?;
                     let folder = log.landing(&target, to.as_deref());
                     bring_log(replay, wants, &folder, &vaults, hands, &entry.system)?;
                     add_spool(&spool, log, &folder)?;
-                    Some(source::Replay { log: folder, until: until(&replay.until) })
+                    let until = until(&replay.until);
+                    Some(source::Replay { log: folder, until, whole_until, must_reach: false })
                 }
                 None => None,
             };
@@ -91,7 +100,7 @@ pub(crate) fn put_back(
                 StepKind::First => PutBack::default(),
                 _ => source.put_back(&target, to.as_deref(), replay.as_ref(), &told)?,
             };
-            (report, put)
+            (report, put, replay.and_then(|replay| replay.whole_until))
         }
         Landing::Staging { near } => {
             let below = near.unwrap_or_else(std::env::temp_dir);
@@ -106,9 +115,8 @@ pub(crate) fn put_back(
                     kept.display()
                 )));
             }
-            let replay = match entry.replay.as_ref().zip(source.log()) {
+            let replay = match bringing {
                 Some((replay, log)) => {
-                    log.check(&until(&replay.until))?;
                     let wants = log.wants(staging.path(), None)?;
                     let folder = log.landing(staging.path(), None);
                     bring_log(replay, wants, &folder, &vaults, hands, &entry.system)?;
@@ -119,25 +127,141 @@ pub(crate) fn put_back(
                     hands
                         .observer
                         .event(Some(&entry.system), "receiving what the server has still of its log");
-                    log.set_aside(staging.path(), None, &spool)?;
+                    let kept = log.set_aside(staging.path(), None, &spool)?;
+                    let whole_until = whole_until(kept, replay, log, &vaults, hands, &entry.system);
                     add_spool(&spool, log, &folder)?;
-                    Some(source::Replay { log: folder, until: until(&replay.until) })
+                    let until = until(&replay.until);
+                    Some(source::Replay { log: folder, until, whole_until, must_reach: true })
                 }
                 None => None,
             };
-            let put = source.put_back(staging.path(), to.as_deref(), replay.as_ref(), &told)?;
-            (report, put)
+            let put = source
+                .put_back(staging.path(), to.as_deref(), replay.as_ref(), &told)
+                .map_err(|error| more_may_be_away(error, hands))?;
+            (report, put, replay.and_then(|replay| replay.whole_until))
         }
     };
+    let short = entry.replay.as_ref().and_then(|replay| short(replay, put.reach, whole_until, hands));
     for (vault, fault) in &report.vault_faults {
         hands.observer.event(Some(&entry.system), &format!("something is wrong with {vault}: {fault}"));
     }
-    Ok((report, put.missing, begun.elapsed().as_secs_f64()))
+    let lacking = put.missing.iter().map(|path| format!("{}: the point does not hold it", path.display()));
+    let lacking = lacking.chain(short).collect();
+    Ok(Back { report, lacking, seconds: begun.elapsed().as_secs_f64() })
+}
+
+/// How the data of a system came back.
+pub(crate) struct Back {
+    pub(crate) report: RestoreReport,
+    /// What is not there that was asked for.
+    pub(crate) lacking: Vec<String>,
+    pub(crate) seconds: f64,
 }
 
 /// What has come is all that comes, whatever was expected: from here on the data is put in its place.
 fn arrived(progress: &Progress) {
     progress.expect(progress.files.load(Relaxed), progress.bytes.load(Relaxed));
+}
+
+/// Makes sure that what is asked for is one place in the log, before anything is touched.
+fn check_place(
+    replay: &plan::Replay,
+    log: &dyn source::Log,
+    vaults: &[Arc<Repository>],
+    hands: &Hands<'_>,
+    system: &SystemName,
+) -> Result<()> {
+    if matches!(replay.until, plan::Until::Newest | plan::Until::Time(_)) {
+        return Ok(());
+    }
+    let told = |text: &str| hands.observer.event(Some(system), text);
+    let folder = Place::make(hands.folder, &std::env::temp_dir(), &told)?;
+    let is_history = |name: &str| log.file(name).is_some_and(|file| file.kind == source::LogKind::Always);
+    let mut files = names_of_log(replay, vaults, hands);
+    let names: Vec<String> =
+        files.iter().filter(|(name, _)| is_history(name)).map(|(name, _)| name.clone()).collect();
+    if !names.is_empty() {
+        let wants: source::Wants = Box::new(move |name| names.iter().any(|known| known == name));
+        bring_log(replay, wants, folder.path(), vaults, hands, system)?;
+    }
+    for entry in std::fs::read_dir(hands.spools.join(&system.0)).into_iter().flatten().flatten() {
+        let bytes = entry.metadata().map_or(0, |meta| meta.len());
+        files.extend(entry.file_name().into_string().ok().map(|name| (name, bytes)));
+    }
+    Ok(log.check_place(&until(&replay.until), &files, folder.path())?)
+}
+
+/// Returns the names and lengths of the files of a log in the vaults.
+fn names_of_log(replay: &plan::Replay, vaults: &[Arc<Repository>], hands: &Hands<'_>) -> Vec<(String, u64)> {
+    let Some(point) = hands.survey.point(&replay.log) else { return Vec::new() };
+    let found = vaults.iter().find_map(|vault| vault::backup::files_of(vault, &point.point.tree).ok());
+    let name = |path: &Path| path.file_name()?.to_str().map(str::to_owned);
+    found.into_iter().flatten().filter_map(|(path, node)| Some((name(&path)?, node.size()))).collect()
+}
+
+/// Returns until when all that was committed is known to be in a log, with what there was of it where it comes back.
+fn whole_until(
+    kept: source::Kept,
+    replay: &plan::Replay,
+    log: &dyn source::Log,
+    vaults: &[Arc<Repository>],
+    hands: &Hands<'_>,
+    system: &SystemName,
+) -> Option<vault::Timestamp> {
+    let carried = hands.survey.log(system).and_then(|log| log.until).map(crate::protect::instant);
+    let here = match kept {
+        source::Kept::Unknown => None,
+        source::Kept::Until(time) => Some(time),
+        // What its server has written last is here, if that goes on from what the vaults have.
+        source::Kept::Whole(position) => {
+            let position_of = |name: &str| match log.file(name)?.kind {
+                source::LogKind::Whole(position) | source::LogKind::Partial(position) => Some(position),
+                source::LogKind::Always => None,
+            };
+            let carried = names_of_log(replay, vaults, hands);
+            let newest = carried.iter().filter_map(|(name, _)| position_of(name)).max();
+            newest.is_none_or(|newest| newest <= position).then(|| crate::protect::instant(Timestamp::now()))
+        }
+    };
+    carried.max(here)
+}
+
+/// Says what may help where a log that was asked for isn't there: it may be in a vault that can't be read.
+fn more_may_be_away(error: source::Error, hands: &Hands<'_>) -> Error {
+    let is_of_log = error.place == "roll forward";
+    let error = Error::from(error);
+    let away: Vec<_> = hands.survey.unreachable.iter().map(|(vault, _)| format!("`{vault}`")).collect();
+    match is_of_log && !away.is_empty() {
+        true => error.help(format!("{} can't be read and may have more of the log", away.join(", "))),
+        false => error,
+    }
+}
+
+/// Says that a log went less far than was asked for, as far as anybody can tell.
+fn short(
+    replay: &plan::Replay,
+    reach: Option<source::Reach>,
+    whole_until: Option<vault::Timestamp>,
+    hands: &Hands<'_>,
+) -> Option<String> {
+    let (plan::Until::Time(time), Some(reach)) = (&replay.until, reach) else { return None };
+    if reach.is_passed || whole_until.is_some_and(|known| known >= crate::protect::instant(*time)) {
+        return None;
+    }
+    let shown = |time: vault::Timestamp| Timestamp::from_second(time.seconds).unwrap_or_default();
+    let known = whole_until.map_or_else(
+        || "nobody knows how far its log is whole".to_owned(),
+        |known| format!("its log is known to be whole up to {} only", shown(known)),
+    );
+    let last = reach
+        .last
+        .map_or_else(String::new, |last| format!(", the last transaction in it is of {}", shown(last)));
+    let away: Vec<_> = hands.survey.unreachable.iter().map(|(vault, _)| format!("`{vault}`")).collect();
+    let away = match away.is_empty() {
+        true => String::new(),
+        false => format!("; {} can't be read and may have more", away.join(", ")),
+    };
+    Some(format!("{time} was asked for, and {known}{last}: what was committed in between is missing{away}"))
 }
 
 /// Restores what a system needs of its log into a folder. A hole in it would end the recovery there, and nobody would know.
@@ -188,6 +312,9 @@ fn until(until: &plan::Until) -> source::Until {
         plan::Until::Newest => Until::Newest,
         plan::Until::Time(time) => Until::Time(crate::protect::instant(*time)),
         plan::Until::Position(position) => Until::Position(position.clone()),
+        plan::Until::On { place, timeline } => {
+            Until::On { place: Box::new(self::until(place)), timeline: *timeline }
+        }
         plan::Until::Name(name) => Until::Name(name.clone()),
         plan::Until::Transaction(number) => Until::Transaction(number.clone()),
     }

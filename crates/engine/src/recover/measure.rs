@@ -10,7 +10,7 @@ use source::Sentinel;
 pub struct Measured {
     /// When it was written, by the server's own clock.
     pub at: Timestamp,
-    /// Seconds from then to the instant that was asked for, or to the beginning of the recovery: at most that much is lost. `None` if it was
+    /// Seconds from then to the instant that was asked for, or to the crash: at most that much is lost. `None` if it was
     /// written later than that, by a clock that was set back since.
     pub loss_seconds: Option<u64>,
     /// The history in which it was written.
@@ -27,7 +27,9 @@ pub(super) fn measure(entry: &Restore, begun: Timestamp, sentinel: &Sentinel) ->
         Some(Until::Time(time)) => Some(*time),
         _ => None,
     };
-    let loss = asked.unwrap_or(begun).duration_since(at);
+    // A row from after the presumed crash shows that it lived still.
+    let crash = entry.crash.clone().map_or(begun, |crash| crash.lived(at).at);
+    let loss = asked.unwrap_or(crash).duration_since(at);
     let measured = Measured {
         at,
         loss_seconds: u64::try_from(loss.as_secs()).ok().filter(|_| !loss.is_negative()),
@@ -84,6 +86,7 @@ mod tests {
             replay: Some(Replay { log: "cd".into(), until, sentinel }),
             vaults: vec![],
             standing: vec![],
+            crash: None,
             rto: Period::seconds(60),
             rpo: Period::seconds(60),
         }

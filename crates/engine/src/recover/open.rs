@@ -241,6 +241,18 @@ pub fn look(state: &State, run: &Run) -> Result<Left> {
     Ok(Left { book, before })
 }
 
+/// Reads a recovery as it is now, and who carries it out. Where nobody does any more, what was under way is what the next one will find: in doubt, or to be begun
+/// again.
+pub fn look_now(state: &State, run: &Run, us: &Process) -> Result<(Left, Option<Held>)> {
+    let by = carried_out_by(state, run, us)?;
+    let mut left = look(state, run)?;
+    if by.is_none() {
+        let states = std::mem::take(&mut left.before.states);
+        left.before.states = after_crash(&left.book, states, run.boot != us.boot());
+    }
+    Ok((left, by))
+}
+
 /// Returns what was asked for when a run began, if that can be read.
 #[must_use]
 pub fn wish_of(run: &Run) -> Option<Wish> {

@@ -1,5 +1,6 @@
 //! Carries out one step.
 
+use super::back::Back;
 use super::lookout::Restores;
 use super::measure::{Measured, measure, missed};
 use super::talk::Talk;
@@ -139,12 +140,9 @@ impl AtWork<'_> {
                     return Err(Error::new("a step without a system"));
                 };
                 let (progress, _counted) = self.restores.begin(self.at);
-                let (report, lacking, seconds) = put_back(entry, system, &step.kind, book, hands, &progress)?;
-                told.notes = lacking
-                    .iter()
-                    .map(|path| format!("{}: the point does not hold it", path.display()))
-                    .chain(findings(&report))
-                    .collect();
+                let back = put_back(entry, system, &step.kind, book, hands, &progress)?;
+                let Back { report, lacking, seconds } = back;
+                told.notes = lacking.into_iter().chain(findings(&report)).collect();
                 told.restore_seconds = seconds;
                 (told.restored, told.unchanged, told.bytes) =
                     (report.restored, report.unchanged, report.bytes);

@@ -1,5 +1,6 @@
 //! A recovery whose program is killed, for real, at every transition of every step: this test's own binary runs as that program.
 
+use engine::proof::Verified;
 use engine::protect::{Job, protect};
 use engine::recover::{Before, Hands, Journal, Left, Noted, Open, Wish, Word, carry_out};
 use engine::survey::survey;
@@ -185,7 +186,7 @@ fn recover(folder: &Path, at: Option<(usize, bool)>) {
         }
         None => {
             let facts = |name: &SystemName| Available {
-                points: survey.facts(name, &|_| None),
+                points: survey.facts(name, &Verified::default()),
                 ..Available::default()
             };
             let book = plan::runbook(&RunbookInput {

@@ -60,6 +60,12 @@ impl Source {
         matches!(self, Self::Postgres(_)) || self.is_copy_of_mariadb()
     }
 
+    /// Returns whether putting it back only writes files: no program of the machine and no server takes part.
+    #[must_use]
+    pub const fn is_plain(&self) -> bool {
+        matches!(self, Self::Files(_) | Self::Sqlite(_) | Self::Postgres(_))
+    }
+
     const fn is_copy_of_mariadb(&self) -> bool {
         matches!(self, Self::Mariadb(MariadbSource { copy: Copied::Physical, .. }))
     }

@@ -2,8 +2,8 @@
 
 use crate::group::Group;
 use crate::{
-    Action, Check, Choice, Hold, HostName, Period, PersonName, Run, ScenarioName, ServiceAction, SystemName,
-    Until, VaultName,
+    Action, Check, Choice, Crash, Hold, HostName, Period, PersonName, Run, ScenarioName, ServiceAction,
+    SystemName, Until, VaultName,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,19 @@ pub struct Runbook {
     pub blockers: Vec<String>,
 }
 
+impl Runbook {
+    /// Returns for each step whether it comes after something of a system, however far behind: at the end, and not first.
+    #[must_use]
+    pub fn at_end(&self) -> Vec<bool> {
+        let mut late: Vec<bool> = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            let follows = |at: &usize| late.get(*at) == Some(&true);
+            late.push(step.system.is_some() || step.after.iter().any(follows));
+        }
+        late
+    }
+}
+
 /// How one system comes back.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Restore {
@@ -53,6 +66,9 @@ pub struct Restore {
     pub vaults: Vec<VaultName>,
     /// What stands there now and is overwritten.
     pub standing: Vec<Standing>,
+    /// When it crashed: up to then counts what is lost.
+    #[serde(default)]
+    pub crash: Option<Crash>,
     /// Promised time to recover.
     pub rto: Period,
     /// Promised bound on lost data.

@@ -215,3 +215,45 @@ fn a_sign_of_tampering_in_one_system_counts_for_all_on_its_machine() {
     let reasons = &book.systems.iter().find(|entry| entry.system.0 == "orders").unwrap().choice.reasons;
     assert!(reasons.iter().any(|reason| reason.contains("in `shop`")), "{reasons:?}");
 }
+
+#[test]
+fn what_a_program_or_a_server_takes_in_waits_for_what_it_needs_unless_the_plan_says_otherwise() {
+    let restore_waits = |source: &str, more: &str| {
+        let shop = "[systems.index]\nhost = \"shop-1\"\nneeds = [\"shop\"]\nrto = \"1 day\"\nrpo = \"1 hour\"\nowner = \"hugo\"\ndeputy = \"claire\"\n";
+        let plan = read(&format!("{SOUND}{shop}source.{source}\n{more}\n")).plan.unwrap();
+        let all = || Available { points: vec![point()], ..Available::default() };
+        let book = decide(|input| {
+            input.plan = Box::leak(Box::new(plan));
+            input.available = BTreeMap::from([("shop".into(), all()), ("index".into(), all())]);
+        });
+        assert_eq!(book.blockers, Vec::<String>::new());
+        let of = |system: &str| {
+            let is_of = |step: &&plan::Step| step.system == Some(system.into()) && step.kind.puts_back();
+            book.steps.iter().find(is_of).unwrap().clone()
+        };
+        let needed: Vec<usize> = book
+            .steps
+            .iter()
+            .enumerate()
+            .filter(|(_, step)| step.system == Some("shop".into()))
+            .map(|(at, _)| at)
+            .collect();
+        of("index").after.iter().any(|at| needed.contains(at))
+    };
+    for source in [
+        "command = { dump = [\"a\"], load = [\"b\"] }",
+        "mariadb = { url = { env = \"URL\" } }",
+        "pg_dump = { url = { env = \"URL\" } }",
+    ] {
+        assert!(restore_waits(source, ""), "{source}");
+        assert!(!restore_waits(source, "recover.early = true"), "{source}");
+    }
+    for source in [
+        "files = { paths = [\"/srv/index\"] }",
+        "sqlite = { path = \"/srv/index.db\" }",
+        "postgres = { data_directory = \"/srv/pg\", url = { env = \"URL\" } }",
+    ] {
+        assert!(!restore_waits(source, ""), "{source}");
+        assert!(restore_waits(source, "recover.early = false"), "{source}");
+    }
+}

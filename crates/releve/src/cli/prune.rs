@@ -6,6 +6,7 @@ use super::verify::own_vault_names;
 use crate::session::Session;
 use crate::show::{self, Screen, confirm, size, time};
 use crate::{Exit, Outcome};
+use engine::proof::Verified;
 use engine::prune::{Decided, Retention, Sure, check_clock, delay, identity, retention, witness};
 use engine::survey::{Survey, survey};
 use engine::vaults::{Absent, repository};
@@ -181,7 +182,7 @@ impl<'a> Run<'a> {
         check_clock(self.state, self.now)?;
         witness(self.state, &survey, std::slice::from_ref(name), self.now)?;
         let records = self.state.records()?;
-        let verified = |id: &str| super::status::verified(&records, id);
+        let verified = Verified::of(&records);
         let sure = Sure { verified: &verified, trusted: &trusted };
         let mut retention = retention(&self.session.plan, self.state, &survey, name, &sure, self.now)?;
         retention.known.retain(|id| !missing.contains(&id.to_string()));

@@ -1,5 +1,6 @@
 //! `releve recover`.
 
+mod crash;
 mod ground;
 mod incident;
 pub(super) mod open;
@@ -11,6 +12,7 @@ use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
 use engine::incident::{Incident, Steps};
+use engine::proof::Verified;
 use engine::recover::{Before, Hands, Journal, Left, Open, Recovered, Wish, carry_out, warn_of_what_goes};
 use engine::survey::{Survey, survey};
 use engine::vaults::Opened;
@@ -56,6 +58,9 @@ pub(super) struct Options {
     /// For a system with a log: up to a position, a named point or right before a transaction: `position 0/16B3748`, `name NAME`, `transaction 4711`
     #[arg(long, value_name = "WHAT")]
     until: Option<String>,
+    /// When it crashed, with its zone: up to then counts what is lost. Unless said: by the incident, recoveries that failed, the last sign of life in its log
+    #[arg(long, value_name = "TIME")]
+    crashed_at: Option<String>,
     /// Show what would happen, and stop
     #[arg(long)]
     dry_run: bool,
@@ -98,6 +103,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         return Ok(said);
     }
     let systems = session.systems(&options.systems)?;
+    let crashed = crash::said(options.crashed_at.as_deref())?;
     let scenario = scenario(session, options.scenario.as_deref())?;
     let wanted = match (&options.point, &options.before, &options.until) {
         (None, None, None) => None,
@@ -134,7 +140,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let survey = survey(&vaults);
     vaults.iter().for_each(Opened::work);
     let waited = asked.elapsed();
-    let decide = |wish: &Wish| decide(session, options, &records, wish, &vaults, &survey);
+    let decide = |wish: &Wish| decide(session, (options, crashed), &records, wish, &vaults, &survey);
     let mut forgotten = Vec::new();
     let (mut open, mut left) = match left {
         Found::Left(mut open, left) => {
@@ -282,20 +288,21 @@ fn say_silent(screen: &Screen, vaults: &[Opened], waited: Duration) {
 /// Decides what the recovery will do.
 fn decide(
     session: &Session,
-    options: &Options,
+    (options, crashed): (&Options, Option<Timestamp>),
     records: &[Record],
     wish: &Wish,
     vaults: &[Opened],
     survey: &Survey,
 ) -> Result<Runbook, Error> {
-    let verified = |id: &str| super::status::verified(records, id);
-    let mut available = BTreeMap::new();
+    let verified = Verified::of(records);
+    let (now, mut available) = (Timestamp::now(), BTreeMap::new());
     for name in session.plan.systems.keys() {
         let mut found = match wish.systems.contains(name) {
             true => place(session, name, survey, vaults, options.to.as_deref())?,
             false => Available::default(),
         };
         (found.points, found.log) = (survey.facts(name, &verified), survey.log(name));
+        found.crash = Some(crash::crash(session, name, crashed, records, survey, now));
         available.insert(name.clone(), found);
     }
     let mut book = plan::runbook(&RunbookInput {
@@ -306,7 +313,7 @@ fn decide(
         to: wish.to.clone(),
         machine: session.holder.hostname.clone(),
         stands_in: options.stand_in,
-        now: Timestamp::now(),
+        now,
         available,
         vaults: vaults
             .iter()
@@ -325,7 +332,7 @@ pub(super) fn until_wanted(text: &str) -> Result<Wanted, Failure> {
         Ok(wanted @ Wanted::Until(_)) => Ok(wanted),
         _ => {
             let help = "write --until 'position 0/16B3748', 'name before-migration' or 'transaction 4711', for MariaDB 'position mariadb-bin.000042:1234' or \
-                'transaction 0-1-4711'; for a time, --before";
+                'transaction 0-1-4711'; where there are several, '… on timeline 2'; for a time, --before";
             show::error(&Error::new(format!("`{text}` names no place in a log")).help(help));
             Err(Failure::Said(Exit::Usage))
         }
@@ -479,6 +486,8 @@ fn record(book: &Runbook, recovered: &Recovered, incidents: &[Incident]) -> stat
                 rta_seconds: system.rta_seconds,
                 rto_seconds: Some(system.rto_seconds),
                 rpa_seconds: Some(system.rpa_seconds),
+                crashed: system.crash.as_ref().map(|crash| crash.at),
+                crash_basis: system.crash.as_ref().map(|crash| crash.basis.word().to_owned()),
                 measured_loss_seconds: system.measured.as_ref().and_then(|measured| measured.loss_seconds),
                 rpo_seconds: Some(system.rpo_seconds),
                 restore_seconds: system.restore_seconds,

@@ -42,7 +42,7 @@ pub(super) struct Options {
     /// The folder to restore into; made if it isn't there
     #[arg(long, value_name = "DIR", required_unless_present = "as_sql")]
     to: Option<PathBuf>,
-    /// The point: its id, the beginning of it, or `latest`
+    /// The point: its id, the beginning of it, `latest`, `last verified` or `last clean`
     #[arg(long, value_name = "ID", default_value = "latest", conflicts_with = "before")]
     point: String,
     /// The newest complete point from before this instant: 14:05, 2026-11-23 14:05, or with a zone 2026-11-23T14:05+01:00
@@ -112,17 +112,18 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
         eprintln!("warning: vault {vault}: {why}");
     }
-    let (id, point) = find(&survey, &system, &wanted)?;
+    let (id, point, reasons) = find(session, &survey, &system, &wanted)?;
     // A vault that lacks the point may still hold most of its blobs.
     let repositories: Vec<Arc<Repository>> =
         vaults.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();
     let screen = Screen::new(session.json, true);
     let begun = Instant::now();
     screen.line(&format!(
-        "{} point {id} of {} into {}",
+        "{} point {id} of {} into {}: {}",
         if options.dry_run { "would restore" } else { "restoring" },
         show::time(point.point.time),
-        to.display()
+        to.display(),
+        reasons.join("; ")
     ));
     let mut restoring = RestoreOptions {
         only: options.path.clone(),
@@ -149,7 +150,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     if options.dry_run {
         let goes = replaced(&repositories, point.point.tree, &restoring, &progress)?;
-        return Ok(dry_run(session, &id, point, extras.as_ref(), &goes));
+        return Ok(dry_run(session, &id, point, &reasons, extras.as_ref(), &goes));
     }
     if let Some(extras) = extras.as_ref().filter(|extras| !extras.paths.is_empty())
         && !options.yes
@@ -205,7 +206,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             })
             .collect();
         show::print_json(&json!({
-            "point": id, "system": system, "restored": report.restored, "unchanged": report.unchanged, "bytes": report.bytes,
+            "point": id, "reasons": reasons, "system": system, "restored": report.restored, "unchanged": report.unchanged, "bytes": report.bytes,
             "damaged": report.damaged_count, "skipped": report.skipped_count, "not_set": report.not_set_count,
             "damaged_files": damaged, "skipped_entries": trouble(&report.skipped), "not_set_entries": trouble(&report.not_set),
             "findings": findings, "vault_faults": report.vault_faults, "whole": report.is_whole(),
@@ -341,6 +342,7 @@ fn dry_run(
     session: &Session,
     id: &str,
     point: &engine::survey::Surveyed,
+    reasons: &[String],
     extras: Option<&Extras>,
     goes: &[Trouble],
 ) -> Exit {
@@ -348,7 +350,7 @@ fn dry_run(
     let remove: Vec<_> =
         extras.iter().flat_map(|extras| &extras.paths).map(|path| path.to_string_lossy()).collect();
     if session.json {
-        show::print_json(&json!({ "point": id, "files": info.files, "bytes": info.bytes,
+        show::print_json(&json!({ "point": id, "reasons": reasons, "files": info.files, "bytes": info.bytes,
             "complete": point.point.complete, "remove": remove,
             "taken_away": goes.iter().map(|goes| json!({ "path": goes.path.to_string_lossy(), "why": goes.why })).collect::<Vec<_>>() }));
     } else {
@@ -448,21 +450,22 @@ fn thaw(
     Ok(waiting)
 }
 
-/// Finds the point: among the system's own, or any snapshot by its name, for repositories that restic wrote.
+/// Finds the point, and why it is that one: among the system's own, or any snapshot by its name, for repositories that restic wrote.
 fn find<'a>(
+    session: &Session,
     survey: &'a engine::survey::Survey,
     system: &SystemName,
     wanted: &Wanted,
-) -> Result<(String, &'a engine::survey::Surveyed), Error> {
-    let facts = survey.facts(system, &|_| None);
+) -> Result<(String, &'a engine::survey::Surveyed, Vec<String>), Error> {
+    let facts = survey.facts(system, &session.verified());
     let chosen = plan::choose(&facts, wanted, Timestamp::now());
-    let id = match (&chosen, wanted) {
-        (Ok(choice), _) => choice.point.id.clone(),
+    let (id, reasons) = match (&chosen, wanted) {
+        (Ok(choice), _) => (choice.point.id.clone(), choice.reasons.clone()),
         (Err(_), Wanted::Id(prefix)) => {
             let called: Vec<_> =
                 survey.points.iter().filter(|surveyed| surveyed.point.is_called(prefix)).collect();
             match called.as_slice() {
-                [one] => one.point.id.clone(),
+                [one] => (one.point.id.clone(), vec!["asked for by its name".to_owned()]),
                 [] => {
                     let help = survey.unasked().unwrap_or_else(|| "`releve points` lists them".into());
                     return Err(Error::new(format!("no point is called `{prefix}`")).help(help));
@@ -484,5 +487,5 @@ fn find<'a>(
             });
         }
     };
-    survey.point(&id).map(|point| (id, point)).ok_or_else(|| Error::new("the point has vanished"))
+    survey.point(&id).map(|point| (id, point, reasons)).ok_or_else(|| Error::new("the point has vanished"))
 }

@@ -34,6 +34,7 @@ mod pg_dump;
 mod postgres;
 mod procedure;
 mod proof;
+mod reached;
 mod recovery;
 mod restore;
 mod sync;

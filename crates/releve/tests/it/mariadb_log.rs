@@ -20,7 +20,7 @@ fn plan(world: &World, url: &str, log: &str) {
 }
 
 /// A server with a table `shop.t` of numbers and one for a writer, of which a first point was made; and its world.
-fn protected(options: &[&str]) -> (MariadbServer, World) {
+pub(crate) fn protected(options: &[&str]) -> (MariadbServer, World) {
     let server = MariadbServer::start_with(&[&WITH_LOG, options].concat());
     let world = World::new();
     plan(&world, &server.url(), "stream");

@@ -376,3 +376,51 @@ fn a_clock_that_jumps_by_an_hour_changes_nothing_of_how_long_it_took() {
         assert!((1.0..=most).contains(&rta), "{jump}: {rta} of {most}");
     }
 }
+
+#[test]
+fn what_is_loaded_waits_for_what_it_needs_and_plain_files_come_back_at_once() {
+    let world = World::new();
+    std::fs::write(world.data().join("page"), "page").unwrap();
+    let page = world.data().join("page");
+    let more = |early: &str| {
+        format!(
+            "[systems.directory]\nhost = \"server\"\nrto = \"1 hour\"\nrpo = \"1 hour\"\nowner = \"hugo\"\nneeds = [\"shop\"]\n\
+             source.command = {{ dump = [\"cat\", {page:?}], load = [\"sh\", \"-c\", \"cat {} && cat >/dev/null\"] }}\n{early}\n",
+            page.display()
+        )
+    };
+    world.write_plan(&world.vault("near"), &world.vault("far"), &more(""));
+    world.run(&["backup"]).exits(0);
+    let again = |code: i32| {
+        std::fs::remove_file(&page).unwrap();
+        let run = world.run(&["recover", "--yes", "--anew"]).exits(code);
+        assert!(page.exists(), "{}", run.err);
+    };
+    again(0);
+    // Whoever says so gets the other order.
+    let book = |early: &str| {
+        world.write_plan(&world.vault("near"), &world.vault("far"), &more(early));
+        let book = world.run(&["recover", "--dry-run", "--json"]).exits(0).json();
+        let steps = book["steps"].as_array().unwrap().clone();
+        let load = steps.into_iter().find(|step| step["system"] == "directory").unwrap();
+        load["after"].as_array().unwrap().len()
+    };
+    assert_eq!((book(""), book("recover.early = true")), (1, 0));
+}
+
+#[test]
+fn the_dry_run_lists_what_is_stopped_and_what_people_do_at_the_end_stands_at_the_end() {
+    let world = world(|world| {
+        format!(
+            "recover.stop = {{ command = [\"true\", \"stopped\"] }}\n\
+             [scenarios.fire]\ncause = \"site loss\"\nbefore = [{{ ask = \"Is it out?\" }}]\n\
+             after = [{{ {} }}, {{ ask = \"Call the insurance\" }}]\n",
+            log(world, "after")
+        )
+    });
+    let run =
+        world.run(&["recover", "--dry-run", "--scenario", "fire"]).exits(0).says("stops     true stopped");
+    let (first, end) = run.err.split_once("at the end").unwrap();
+    assert!(first.contains("Is it out?") && !first.contains("Call the insurance"), "{}", run.err);
+    assert!(end.contains("Call the insurance"), "{}", run.err);
+}

@@ -163,3 +163,12 @@ fn nobody_goes_on_with_a_recovery_that_another_process_carries_out() {
     let _ = std::process::Command::new("kill").arg(pid.trim()).status();
     recovery.wait().unwrap();
 }
+
+#[test]
+fn a_step_that_nobody_knows_the_end_of_is_shown_in_doubt_as_soon_as_nobody_carries_it_out() {
+    let world = world();
+    killed_while_it_starts(&world);
+    let start = steps(&world).into_iter().find(|step| step["what"].as_str().unwrap().starts_with("start"));
+    assert_eq!(start.unwrap()["is"]["state"], "doubt");
+    world.run(&["recover", "--show"]).exits(0).says("doubt: done or not?");
+}

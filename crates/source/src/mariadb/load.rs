@@ -90,7 +90,7 @@ pub(super) struct Loading<'a> {
 pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Result<PutBack> {
     let of = dump.series()?;
     let replay = match loading.replay {
-        Some(replay) => Some(Replay::prepare(&replay.log, &dump.span()?, &replay.until)?),
+        Some(replay) => Some(Replay::prepare(replay, &dump.span()?)?),
         None => None,
     };
     let rows = client
@@ -123,10 +123,11 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         let _ = client.ask(&after);
     }
     let bytes = loaded?;
+    let reach = replay.as_ref().and_then(|replay| replay.reach);
     if replay.is_some() && said(3) == "OFF" {
         (loading.told)("the event scheduler was off before, and stays off");
     }
-    Ok(PutBack { into: vec![client.address.to_string().into()], bytes, ..PutBack::default() })
+    Ok(PutBack { into: vec![client.address.to_string().into()], bytes, reach, ..PutBack::default() })
 }
 
 /// Loads and replays, and says `after` at the end.

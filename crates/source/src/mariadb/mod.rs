@@ -15,15 +15,15 @@ use crate::files::under;
 use crate::lone::Lone;
 use crate::standing::{Standing, Stands, look as look_at};
 use crate::{
-    Capture, Error, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay, Result, Source, Until, Wants,
-    is_true,
+    Capture, Error, Kept, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay, Result, Source, Until,
+    Wants, is_true,
 };
 use address::Address;
 use binlog::piece::{self, Place};
 use binlog::receive::Stream;
 use client::Client;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vault::Timestamp;
 
 /// What the dump is called in a point.
@@ -113,12 +113,13 @@ impl Source for Mariadb {
         match (to, replay) {
             (Some(_), None) => Ok(PutBack { into: vec![dump.path], ..PutBack::default() }),
             (Some(to), Some(replay)) => {
-                let made = binlog::replay::Replay::prepare(&replay.log, &dump.span()?, &replay.until)?;
+                let made = binlog::replay::Replay::prepare(replay, &dump.span()?)?;
+                let reach = made.reach;
                 let statements = to.join(REPLAY);
                 made.write(&client()?, &statements)?;
                 std::fs::remove_dir_all(&replay.log)
                     .map_err(|error| Error::io(format!("remove {}", replay.log.display()), error))?;
-                Ok(PutBack { into: vec![dump.path, statements], ..PutBack::default() })
+                Ok(PutBack { into: vec![dump.path, statements], reach, ..PutBack::default() })
             }
             (None, replay) => {
                 load::load(&client()?, dump, &load::Loading { replay, has_log: self.has_log, told })
@@ -198,21 +199,32 @@ impl Log for Mariadb {
     }
 
     /// Receives what the server has still, where it is the one whose log is kept.
-    fn set_aside(&self, restored: &Path, to: Option<&Path>, spool: &Path) -> Result<()> {
+    fn set_aside(&self, restored: &Path, to: Option<&Path>, spool: &Path) -> Result<Kept> {
+        if to.is_some() {
+            return Ok(Kept::Unknown);
+        }
         let client = self.client()?;
-        if to.is_some() || !binlog::is_kept(&client)? {
-            return Ok(());
+        if !binlog::is_kept(&client)? {
+            return Ok(Kept::Unknown);
         }
         let held = Log::landing(self, restored, to);
         // A fresh server has nothing of it.
-        let Some(mut stream) = Stream::resume(client, spool, &held)? else { return Ok(()) };
+        let Some(mut stream) = Stream::resume(client, spool, &held)? else { return Ok(Kept::Unknown) };
+        let asked = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         match stream.catch_up(CATCH_UP_WITHIN)? {
-            true => Ok(()),
+            true => Ok(Kept::Until(Timestamp {
+                seconds: i64::try_from(asked.as_secs()).unwrap_or_default(),
+                nanos: asked.subsec_nanos(),
+            })),
             false => {
                 let why = "the newest of its log did not come in time: try again".to_owned();
                 Err(Error::new(self.address.to_string(), Kind::Program(why)))
             }
         }
+    }
+
+    fn check_place(&self, until: &Until, files: &[(String, u64)], _histories: &Path) -> Result<()> {
+        binlog::places::check(until, files)
     }
 
     fn wants(&self, restored: &Path, _to: Option<&Path>) -> Result<Wants> {

@@ -3,7 +3,7 @@
 use super::aside::{Aside, Start, with};
 use super::dumped::carry;
 use super::server::sort;
-use crate::{Cutting, Error, Excerpt, Kind, Result};
+use crate::{Cut, Cutting, Error, Excerpt, Kind, Result};
 use postgres::Client;
 use std::io::Write;
 use std::path::Path;
@@ -15,7 +15,12 @@ const RELATIONS: &str = "SELECT n.nspname::text, c.relname::text, c.oid FROM pg_
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' ORDER BY 1, 2";
 /// A table and what it is made of: partitions, or tables that inherit from it.
 const PARTS: &str = "WITH RECURSIVE part(oid) AS (SELECT $1::oid UNION SELECT inhrelid FROM pg_inherits JOIN part ON inhparent = part.oid) \
-    SELECT n.nspname::text, c.relname::text FROM part JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace";
+    SELECT n.nspname::text, c.relname::text, c.oid FROM part JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace";
+
+/// What no copy of a cluster holds, of these relations, or of all where none is named: tables that the log leaves out, and rows that lie on another server.
+const NOT_HELD: &str = "SELECT n.nspname::text, c.relname::text, c.relkind = 'f' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE (c.relkind = 'f' OR c.relpersistence = 'u' AND c.relkind IN ('r', 'S')) AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
+    AND (cardinality($1::oid[]) = 0 OR c.oid = ANY ($1)) ORDER BY 1, 2";
 
 /// A relation: its schema, its name, its number in the catalogue.
 type Relation = (String, String, u32);
@@ -28,7 +33,7 @@ pub(super) fn write(
     programs: Option<&Path>,
     cutting: &Cutting<'_>,
     out: &mut dyn Write,
-) -> Result<String> {
+) -> Result<Cut> {
     let (told, is_over) = (cutting.told, cutting.is_over);
     told("starting a server on it that nobody else reaches");
     let start = Start { data, room: cutting.room, users, programs, told, is_over };
@@ -43,14 +48,29 @@ pub(super) fn write(
                 Kind::Invalid(format!("{said}; --database names one")),
             ));
         }
-        let (arguments, what) = match wanted.tables.is_empty() {
-            true => (Vec::new(), format!("database {database}")),
+        let (arguments, oids, what) = match wanted.tables.is_empty() {
+            true => (Vec::new(), Vec::new(), format!("database {database}")),
             false => tables(server, database, &databases, wanted)?,
         };
+        let not_held = not_held(server, database, &oids)?;
         told(&format!("recovered; dumping {what}"));
         carry(&server.pg_dump(database, arguments)?, out)?;
-        Ok(what)
+        Ok(Cut { what, not_held })
     })
+}
+
+/// Returns what of a database comes out empty, whatever was in it, and why.
+fn not_held(server: &Aside, database: &str, oids: &[u32]) -> Result<Vec<String>> {
+    let mut client = server.connect(database)?;
+    let rows = client.query(NOT_HELD, &[&oids]).map_err(|error| sort("look at the tables", &error))?;
+    let said = |row: &postgres::Row| {
+        let why = match row.get(2) {
+            true => "a foreign table: its rows lie on another server",
+            false => "unlogged: no point and no log holds what is in it",
+        };
+        format!("{}.{} comes out empty: it is {why}", row.get::<_, String>(0), row.get::<_, String>(1))
+    };
+    Ok(rows.iter().map(said).collect())
 }
 
 fn databases(server: &Aside) -> Result<Vec<String>> {
@@ -61,17 +81,17 @@ fn databases(server: &Aside) -> Result<Vec<String>> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Returns the arguments that choose the tables, and what they are.
+/// Returns the arguments that choose the tables, their numbers in the catalogue, and what they are.
 fn tables(
     server: &Aside,
     database: &str,
     databases: &[String],
     wanted: &Excerpt,
-) -> Result<(Vec<String>, String)> {
+) -> Result<(Vec<String>, Vec<u32>, String)> {
     let mut client = server.connect(database)?;
     let there = relations(&mut client)?;
     let mut arguments = vec!["--strict-names".to_owned()];
-    let mut names = Vec::new();
+    let (mut names, mut oids) = (Vec::new(), Vec::new());
     for table in &wanted.tables {
         let wrong = |why: String| Error::new("find what is wanted", Kind::Invalid(why));
         let (schema, name, oid) = match find(&there, table).as_slice() {
@@ -88,6 +108,7 @@ fn tables(
             }
         };
         let rows = client.query(PARTS, &[&oid]).map_err(|error| sort("look at a table", &error))?;
+        oids.extend(rows.iter().map(|row| row.get::<_, u32>(2)));
         arguments.extend(rows.iter().map(|row| {
             let quoted = |column: usize| format!("\"{}\"", row.get::<_, String>(column).replace('"', "\"\""));
             format!("--table={}.{}", quoted(0), quoted(1))
@@ -98,7 +119,7 @@ fn tables(
         };
         names.push(format!("{schema}.{name}{parts}"));
     }
-    Ok((arguments, format!("{} of database {database}", names.join(", "))))
+    Ok((arguments, oids, format!("{} of database {database}", names.join(", "))))
 }
 
 fn relations(client: &mut Client) -> Result<Vec<Relation>> {

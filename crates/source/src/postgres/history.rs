@@ -6,9 +6,9 @@
 use super::programs::{program, version_of};
 use super::wal::WalFile;
 use crate::error::at;
-use crate::{Error, Kind, Program, Result, Until};
+use crate::{Error, Kind, Program, Reach, Result, Until};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -21,8 +21,22 @@ pub(super) struct History {
     dump: PathBuf,
 }
 
-/// The timeline to follow, and the setting of where to stop, if it is not the end.
-type Way = (String, Option<(&'static str, String)>);
+/// How to get to an instant.
+#[derive(Debug)]
+pub(super) struct Way {
+    /// The timeline to follow, as the configuration calls it.
+    pub(super) timeline: String,
+    /// The setting of where to stop, if it is not the end.
+    pub(super) target: Option<(&'static str, String)>,
+    /// How far the log goes, where a time was asked for.
+    pub(super) reach: Option<Reach>,
+}
+
+impl Way {
+    fn to(timeline: String, target: Option<(&'static str, String)>) -> Self {
+        Self { timeline, target, reach: None }
+    }
+}
 
 impl History {
     pub(super) fn read(log: &Path, data: &Path, programs: Option<&Path>) -> Result<Self> {
@@ -53,19 +67,24 @@ impl History {
     pub(super) fn way_to(&self, until: &Until) -> Result<Way> {
         let latest = || self.newest().map_or_else(|| "latest".to_owned(), |newest| newest.to_string());
         Ok(match until {
-            Until::Newest => (latest(), None),
+            Until::Newest => Way::to(latest(), None),
+            Until::On { place, timeline } => Way::to(timeline.to_string(), target_of(place)),
             Until::Time(time) => {
                 let time = timestamp(time);
                 let (timeline, name) = self.living_at(time);
-                let target = self.is_passed(time, timeline)?.then(|| ("_time", instant(time)));
-                (name, target)
+                let last = self.last_commit(timeline)?;
+                let is_passed = last.is_some_and(|last| last > time);
+                let target = is_passed.then(|| ("_time", instant(time)));
+                let reach = Reach { last: last.map(as_seconds), is_passed };
+                Way { timeline: name, target, reach: Some(reach) }
             }
-            Until::Position(lsn) => (latest(), Some(("_lsn", lsn.clone()))),
+            Until::Position(_) => Way::to(latest(), target_of(until)),
             Until::Name(name) => {
                 let is_it = |line: &str| {
                     line.split_once("RESTORE_POINT ").is_some_and(|(_, rest)| rest.trim() == name)
                 };
-                (self.timeline_of("XLOG", is_it)?.unwrap_or_else(latest), Some(("_name", name.clone())))
+                let timeline = self.timeline_of("XLOG", is_it, &format!("name {name}"))?;
+                Way::to(timeline.unwrap_or_else(latest), target_of(until))
             }
             Until::Transaction(number) => {
                 let is_it = |line: &str| {
@@ -73,10 +92,8 @@ impl History {
                     let is_end = line.contains("desc: COMMIT") || line.contains("desc: ABORT");
                     is_end && said.is_some_and(|(said, _)| said.trim() == number)
                 };
-                (
-                    self.timeline_of("Transaction", is_it)?.unwrap_or_else(latest),
-                    Some(("_xid", number.clone())),
-                )
+                let timeline = self.timeline_of("Transaction", is_it, &format!("transaction {number}"))?;
+                Way::to(timeline.unwrap_or_else(latest), target_of(until))
             }
         })
     }
@@ -105,29 +122,38 @@ impl History {
             .map(|timeline| format!("{timeline:08X}.history"))
     }
 
-    /// Returns the newest timeline that has such a record, where there are several.
-    fn timeline_of(&self, manager: &str, is_it: impl Fn(&str) -> bool) -> Result<Option<String>> {
-        let mut found: Option<u32> = None;
+    /// Returns the timeline that has such a record, if one has; the newest, where one has taken it over from another. Several that were made apart are an
+    /// error that names the choices: `what`, on each.
+    fn timeline_of(&self, manager: &str, is_it: impl Fn(&str) -> bool, what: &str) -> Result<Option<String>> {
+        // By where they lie: a timeline begins with a copy of the segment in which it has left another.
+        let mut places: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
         for (_, timeline, segment) in &self.segments {
-            if found.is_none_or(|found| found < *timeline)
-                && self.records(manager, segment)?.lines().any(&is_it)
-            {
-                found = Some(*timeline);
+            for line in self.records(manager, segment)?.lines().filter(|line| is_it(line)) {
+                let place = line.split_once("lsn: ").and_then(|(_, rest)| rest.split(',').next());
+                places.entry(place.unwrap_or_default().to_owned()).or_default().insert(*timeline);
             }
         }
+        let first: BTreeSet<u32> = places.values().filter_map(|on| on.first().copied()).collect();
+        if first.len() > 1 {
+            let all: Vec<String> =
+                first.iter().map(|number| format!("'{what} on timeline {number}'")).collect();
+            let why = format!("{what} is on {} timelines: write {}", first.len(), all.join(" or "));
+            return Err(Error::new("roll forward", Kind::Invalid(why)));
+        }
+        let found = places.into_values().flatten().max();
         let is_known = |found: &u32| self.begun.iter().any(|(timeline, _)| *found == 1 || timeline == found);
         Ok(found.filter(is_known).map(|found| found.to_string()))
     }
 
-    /// Returns whether a transaction was committed after `time`. Where none was, the end is where we want to get to, and a server that was
-    /// told the time would stop there and complain that it never came.
-    fn is_passed(&self, time: Timestamp, timeline: u32) -> Result<bool> {
+    /// Returns when the last transaction was committed. Where none was after the time that is asked for, the end is where we want to get to, and a server
+    /// that was told the time would stop there and complain that it never came.
+    fn last_commit(&self, timeline: u32) -> Result<Option<Timestamp>> {
         for (_, _, segment) in self.segments.iter().rev().filter(|(_, of, _)| *of <= timeline) {
             if let Some(last) = self.records("Transaction", segment)?.lines().filter_map(committed).max() {
-                return Ok(last > time);
+                return Ok(Some(last));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Returns the records of one kind, as text. The end of a segment may be no record: what was read until there counts.
@@ -137,6 +163,17 @@ impl History {
         let printed = dump.environment(vec![("TZ", "UTC".into())]).printed(usize::MAX);
         let (text, _) = printed.map_err(|why| Error::new(at("look into", segment), Kind::Program(why)))?;
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// Returns the setting of where to stop for what has no time.
+fn target_of(until: &Until) -> Option<(&'static str, String)> {
+    match until {
+        Until::Position(lsn) => Some(("_lsn", lsn.clone())),
+        Until::Name(name) => Some(("_name", name.clone())),
+        Until::Transaction(number) => Some(("_xid", number.clone())),
+        Until::On { place, .. } => target_of(place),
+        Until::Newest | Until::Time(_) => None,
     }
 }
 
@@ -151,6 +188,11 @@ fn committed(line: &str) -> Option<Timestamp> {
 fn timestamp(time: &vault::Timestamp) -> Timestamp {
     let nanos = i32::try_from(time.nanos).unwrap_or_default();
     Timestamp::new(time.seconds, nanos).unwrap_or(Timestamp::MAX)
+}
+
+fn as_seconds(time: Timestamp) -> vault::Timestamp {
+    let nanos = u32::try_from(time.subsec_nanosecond()).unwrap_or_default();
+    vault::Timestamp { seconds: time.as_second(), nanos }
 }
 
 /// Returns an instant as PostgreSQL reads it, to the microsecond.

@@ -12,6 +12,7 @@ mod history;
 mod layout;
 mod logical;
 mod page;
+mod places;
 mod programs;
 mod receive;
 mod restore;
@@ -25,8 +26,8 @@ pub use logical::PgDump;
 use crate::files::{open_tree, under};
 use crate::standing::{Standing, look};
 use crate::{
-    Capture, Cutting, Error, Excerpts, Inspection, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay,
-    Result, Sentinel, Source, Until, Wants, is_true,
+    Capture, Cut, Cutting, Error, Excerpts, Inspection, Kept, Kind, Landing, Log, LogFile, PutBack, Receiver,
+    Replay, Result, Sentinel, Source, Until, Wants, is_true,
 };
 use copy::Copy;
 use server::Address;
@@ -224,6 +225,7 @@ impl Log for Postgres {
 
     fn check(&self, until: &Until) -> Result<()> {
         let wrong = match until {
+            Until::On { place, .. } => return Log::check(self, place),
             Until::Position(lsn) if lsn.parse::<wal::Lsn>().is_err() => {
                 format!("`{lsn}` is no position: write 0/16B3748")
             }
@@ -236,7 +238,11 @@ impl Log for Postgres {
         Err(Error::new("roll forward", Kind::Invalid(wrong)))
     }
 
-    fn set_aside(&self, _restored: &Path, to: Option<&Path>, _spool: &Path) -> Result<()> {
+    fn check_place(&self, until: &Until, files: &[(String, u64)], histories: &Path) -> Result<()> {
+        places::check(until, files, histories, &self.data)
+    }
+
+    fn set_aside(&self, _restored: &Path, to: Option<&Path>, _spool: &Path) -> Result<Kept> {
         restore::set_aside(&under(to, &self.data), &self.landing_of_wal(to))
     }
 
@@ -265,7 +271,7 @@ impl Excerpts for Postgres {
         aside::owner(&data).map(drop)
     }
 
-    fn write(&self, cutting: &Cutting<'_>, out: &mut dyn Write) -> Result<String> {
+    fn write(&self, cutting: &Cutting<'_>, out: &mut dyn Write) -> Result<Cut> {
         let data = under(Some(cutting.to), &self.data);
         let (user, usual) = self.address.names();
         // Whose name the first user of a cluster bears isn't written anywhere that can be read before one is let in.

@@ -1,11 +1,11 @@
 //! Makes a cluster out of the files of a point: one that recovers when it is started.
 
 use super::copy::first_segment;
-use super::history::History;
+use super::history::{History, Way};
 use super::wal::WalFile;
 use crate::error::at;
 use crate::files::under;
-use crate::{Error, Kind, PutBack, Replay, Result, Until, Wants};
+use crate::{Error, Kept, Kind, PutBack, Replay, Result, Until, Wants};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
@@ -39,21 +39,18 @@ pub(super) fn prepare(
     let mut settings =
         vec!["# releve: what follows leads the recovery, and is taken out when it has ended".to_owned()];
     let mut set = |name: &str, value: &str| settings.push(format!("{name} = '{}'", quoted(value)));
-    let (mut timeline, mut target) = ("latest".to_owned(), None);
+    let (mut timeline, mut target, mut reach) = ("latest".to_owned(), None, None);
     match replay {
         Some(replay) => {
             flatten(&replay.log, owner, segment_bytes(data)?)?;
             set("restore_command", &copy_command(&replay.log));
             let log = History::read(&replay.log, data, programs)?;
-            (timeline, target) = log.way_to(&replay.until)?;
+            Way { timeline, target, reach } = log.way_to(&replay.until)?;
             for name in log.left_out() {
                 let file = replay.log.join(name);
                 write(&file, b"", owner).map_err(|error| Error::io(at("write", &file), error))?;
             }
-            set(
-                "recovery_target_inclusive",
-                if matches!(replay.until, Until::Transaction(_)) { "off" } else { "on" },
-            );
+            set("recovery_target_inclusive", if is_before(&replay.until) { "off" } else { "on" });
         }
         // All that the point needs is in it.
         None => set("restore_command", "false"),
@@ -76,15 +73,23 @@ pub(super) fn prepare(
     configure(data, owner, &settings)?;
     let signal = data.join("recovery.signal");
     write(&signal, b"", owner).map_err(|error| Error::io(at("write", &signal), error))?;
-    Ok(PutBack { into: vec![data.to_owned()], ..PutBack::default() })
+    Ok(PutBack { into: vec![data.to_owned()], reach, ..PutBack::default() })
+}
+
+/// Returns whether what is named is itself left out.
+fn is_before(until: &Until) -> bool {
+    match until {
+        Until::On { place, .. } => is_before(place),
+        until => matches!(until, Until::Transaction(_)),
+    }
 }
 
 /// Keeps the WAL that stands in `data`: its end may be in no vault yet.
-pub(super) fn set_aside(data: &Path, log: &Path) -> Result<()> {
+pub(super) fn set_aside(data: &Path, log: &Path) -> Result<Kept> {
     let folder = data.join("pg_wal");
     let entries = match fs::read_dir(&folder) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(());
+            return Ok(Kept::Unknown);
         }
         other => other.map_err(|error| Error::io(at("read", &folder), error))?,
     };
@@ -107,7 +112,12 @@ pub(super) fn set_aside(data: &Path, log: &Path) -> Result<()> {
             other => other.map_err(|error| Error::io(at("keep", &from), error))?,
         }
     }
-    Ok(())
+    // What was set aside before, by a recovery that was killed then, counts too.
+    let kept = fs::read_dir(&aside).map_err(|error| Error::io(at("read", &aside), error))?;
+    let kept = kept.flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let newest =
+        kept.filter(|name| name.len() == 24).filter_map(|name| Some(name.get(8..)?.to_owned())).max();
+    Ok(newest.map_or(Kept::Unknown, Kept::Whole))
 }
 
 /// Takes out what led the recovery: it has ended.

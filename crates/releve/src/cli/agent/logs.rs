@@ -18,8 +18,6 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often a log is carried at most, and at least.
-const EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How long the newest of a log is waited for.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
 /// How long the vaults may take to say what they hold, before receiving begins without their word.
@@ -167,7 +165,7 @@ impl Keeper<'_> {
         let (holder, run) = (session.holder.clone(), session.run_holder());
         let carrier = Carrier::new(self.name.clone(), log, spool.clone(), holder, run);
         let (loads, (report, reports)) = (Loads::default(), channel());
-        let every = (system.rpo.0 / 3).clamp(EVERY.0, EVERY.1);
+        let every = plan::crash::log_every(system.rpo);
         std::thread::scope(|scope| {
             for name in &names {
                 let (state, carrier, names) = (&state, &carrier, names.as_slice());

@@ -51,8 +51,10 @@ pub(super) fn propose(facts: &Facts, privileged: bool) -> Vec<Proposed> {
             // What needs it starts the service: before that one's files are back it could not run.
             system.start = None;
         }
-        if system.start.is_some() {
-            // The unit and its settings come first.
+        let is_fed =
+            ["{ mariadb", "{ pg_dump", "{ command"].iter().any(|kind| system.source.starts_with(kind));
+        if system.start.is_some() || is_fed {
+            // The unit and its settings come first, and those of the server that takes it in.
             system.needs.insert(0, CONFIGURATION.to_owned());
         }
     }

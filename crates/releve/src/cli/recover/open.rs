@@ -5,7 +5,7 @@ use crate::session::Session;
 use crate::show::{self, Screen};
 use crate::{Exit, Failure, Outcome};
 use engine::Error;
-use engine::recover::{Left, Open, Recovered, Wish, Word, carried_out_by, look, say, wish_of};
+use engine::recover::{Left, Open, Recovered, Wish, Word, carried_out_by, look, look_now, say, wish_of};
 use jiff::{SignedDuration, Timestamp};
 use plan::{Runbook, StepState, SystemName, Verdict};
 use serde_json::json;
@@ -151,8 +151,7 @@ pub(super) fn show(session: &Session) -> Outcome {
     let (open, ended) = (state.open_recoveries()?, state.left_recoveries()?);
     let runs = open.into_iter().map(|run| (run, false)).chain(ended.into_iter().map(|run| (run, true)));
     for (run, is_ended) in runs {
-        let left = look(&state, &run)?;
-        let by = carried_out_by(&state, &run, &session.run_holder())?;
+        let (left, by) = look_now(&state, &run, &session.run_holder())?;
         if session.json {
             let steps: Vec<_> = left
                 .book
@@ -190,7 +189,7 @@ fn said(state: &StepState) -> String {
         StepState::Begun { .. } => "under way".into(),
         StepState::Done { seconds, .. } => format!("done after {seconds:.1} s"),
         StepState::Failed { .. } => "failed".into(),
-        StepState::Doubt => "nobody knows".into(),
+        StepState::Doubt => "doubt: done or not?".into(),
         StepState::Skipped { .. } => "skipped".into(),
         StepState::Unneeded => "not needed".into(),
     }

@@ -4,7 +4,7 @@ use crate::session::Session;
 use crate::show::{self, size};
 use engine::blast;
 use engine::recover::{Recovered, SystemRecovered};
-use plan::{Period, Runbook, Source, Step, StepKind, SystemName};
+use plan::{Crash, Period, Runbook, Source, Step, StepKind, SystemName};
 use std::path::Path;
 
 pub(super) fn print_book(book: &Runbook, session: &Session) {
@@ -24,7 +24,9 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
             show::time(point.time),
             restore.choice.reasons.join("; ")
         );
-        eprintln!("    loses     {:.2} (promised at most {})", restore.choice.loss, restore.rpo);
+        let counted =
+            restore.crash.as_ref().map_or_else(String::new, |crash| format!(", {}", counted(crash)));
+        eprintln!("    loses     {:.2} (promised at most {}){counted}", restore.choice.loss, restore.rpo);
         let vaults: Vec<_> = restore.vaults.iter().map(|vault| vault.0.as_str()).collect();
         eprintln!(
             "    reads     {} files, {} from {}",
@@ -48,19 +50,27 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
     }
     print_groups(book);
     print_blast(book);
-    let of_all = book.steps.iter().filter(|step| step.system.is_none());
-    let (after, before): (Vec<_>, Vec<_>) = of_all.partition(|step| {
-        step.after.iter().any(|at| book.steps.get(*at).is_some_and(|before| before.system.is_some()))
-    });
+    let of_all = book.steps.iter().zip(book.at_end()).filter(|(step, _)| step.system.is_none());
+    let (after, before): (Vec<_>, Vec<_>) = of_all.partition(|(_, at_end)| *at_end);
     for (title, steps) in [("first", before), ("at the end", after)] {
         if !steps.is_empty() {
             eprintln!("\n  {title}");
         }
-        steps.into_iter().for_each(|step| print_step(book, step));
+        steps.into_iter().for_each(|(step, _)| print_step(book, step));
     }
     eprintln!();
     book.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     book.blockers.iter().for_each(|blocker| eprintln!("can't go on: {blocker}"));
+}
+
+/// Says up to when it is counted what is lost, why, and how much more it may be.
+fn counted(crash: &Crash) -> String {
+    let doubt = crash.doubt();
+    let more = match doubt.0.is_zero() {
+        true => String::new(),
+        false => format!("; {doubt:.2} more, if it lived on after that until {}", show::time(crash.latest)),
+    };
+    format!("counted up to {}: {}{more}", show::time(crash.at), crash.basis)
 }
 
 /// Says how far apart systems really are whose data belongs together.
@@ -106,6 +116,9 @@ pub(super) fn print_recovered(recovered: &Recovered, beside: bool) {
     }
     println!("{table}");
     for system in &recovered.systems {
+        if let Some(crash) = system.crash.as_ref().filter(|_| !beside) {
+            println!("{}: what is lost is {}", system.system, counted(crash));
+        }
         print_measured(system);
         system.findings.iter().for_each(|finding| println!("{}: {finding}", system.system));
     }
@@ -165,7 +178,8 @@ fn print_blast(book: &Runbook) {
 /// Says what a step does, unless that has been said already.
 fn print_step(book: &Runbook, step: &Step) {
     let (word, what) = match &step.kind {
-        StepKind::Stop(_) | StepKind::Restore | StepKind::First => return,
+        StepKind::Restore | StepKind::First => return,
+        StepKind::Stop(action) => ("stops", action.to_string()),
         StepKind::Rest => ("starts", "before the rest of its files is back".to_owned()),
         StepKind::Start(action) => ("starts", action.to_string()),
         StepKind::Open => ("waits", "until it has recovered and takes writes".into()),

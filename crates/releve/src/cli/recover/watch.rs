@@ -8,7 +8,7 @@ use crate::session::Session;
 use crate::show;
 use crate::{Exit, Outcome};
 use engine::Error;
-use engine::recover::{carried_out_by, elapsed_of, live_of, look};
+use engine::recover::{carried_out_by, elapsed_of, live_of, look, look_now};
 use frame::{Charset, lines};
 use jiff::Timestamp;
 use plan::outlook::{Estimates, Evidence, Expected, Outlook, Proposal, Restoring, Seen, Verdict, outlook};
@@ -203,13 +203,20 @@ fn again(state: &State, run: &Run) -> engine::Result<Option<Run>> {
 /// Looks at a recovery.
 fn see(session: &Session, state: &State, run: &Run, evidence: &Evidence) -> engine::Result<View> {
     let us = session.run_holder();
-    let by = carried_out_by(state, run, &us)?;
-    let left = look(state, run)?;
+    let (found, by) = look_now(state, run, &us)?;
+    let mut left = look(state, run)?;
     let ended = !state.open_recoveries()?.iter().any(|open| open.id == run.id);
     let live = live_of(state, run);
+    let noted = left.before.states.clone();
+    // What can be done again stands where it was left; of the rest nobody knows.
+    for (state, found) in left.before.states.iter_mut().zip(found.before.states) {
+        if found == StepState::Doubt {
+            *state = found;
+        }
+    }
     let estimates = Estimates::new(&left.book, evidence);
     let states = &left.before.states;
-    let last = states.iter().map(|state| match state {
+    let last = noted.iter().map(|state| match state {
         StepState::Begun { seconds } | StepState::Done { seconds, .. } => *seconds,
         _ => 0.0,
     });

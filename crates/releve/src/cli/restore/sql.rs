@@ -15,7 +15,7 @@ use engine::{Error, Observer, Question, Reply};
 use jiff::Timestamp;
 use plan::{Available, Runbook, RunbookInput, SystemName, Wanted};
 use serde_json::json;
-use source::Excerpt;
+use source::{Cut, Excerpt};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -85,14 +85,14 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
     let Some(entry) = book.systems.first().filter(|_| book.blockers.is_empty()) else {
         return Err(Error::new(book.blockers.join("; ")).into());
     };
-    let point = entry.choice.point.clone();
+    let (point, reasons) = (entry.choice.point.clone(), entry.choice.reasons.clone());
     let needs = Needs::of(entry, &survey);
     let screen = Screen::new(is_quiet, true);
     screen.line(&format!(
         "{system}: point {} of {}: {}; {} go to {} meanwhile",
         point.id.get(..8).unwrap_or(&point.id),
         show::time(point.time),
-        entry.choice.reasons.join("; "),
+        reasons.join("; "),
         size(needs.point),
         work.display()
     ));
@@ -128,8 +128,8 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
     // Before the last words into a pipe, where somebody who doesn't read could keep us.
     drop(room);
     let bytes = out.bytes;
-    let what = match done {
-        Ok(what) => out.keep().map(|()| what)?,
+    let Cut { what, not_held } = match done {
+        Ok(cut) => out.keep().map(|()| cut)?,
         Err(error) => {
             out.give_up();
             return Err(error.into());
@@ -137,12 +137,15 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
     };
     let seconds = begun.elapsed().as_secs_f64();
     if is_quiet {
-        show::print_json(&json!({ "system": system, "point": point.id, "what": what, "bytes": bytes,
-            "output": options.output, "seconds": seconds }));
+        show::print_json(
+            &json!({ "system": system, "point": point.id, "reasons": reasons, "what": what, "not_held": not_held, "bytes": bytes,
+            "output": options.output, "seconds": seconds }),
+        );
     } else {
         screen.line(&format!("{what}: {} of SQL, {seconds:.1} s", size(bytes)));
+        not_held.iter().for_each(|lacking| screen.line(&format!("warning: {lacking}")));
     }
-    Ok(Exit::Done)
+    Ok(if not_held.is_empty() { Exit::Done } else { Exit::Finding })
 }
 
 /// Says why it can't be asked for so, and what to do instead.
@@ -198,7 +201,7 @@ fn book(
     vaults: &[Opened],
     work: &Path,
 ) -> Runbook {
-    let points = survey.facts(system, &|_| None);
+    let points = survey.facts(system, &session.verified());
     let available = Available { points, log: survey.log(system), ..Available::default() };
     let state = |opened: &Opened| opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string);
     let mut book = plan::runbook(&RunbookInput {

@@ -8,6 +8,7 @@ use crate::session::Session;
 use crate::show::{self, size, time};
 use crate::{Exit, Outcome};
 use engine::isolate::{Isolated, Standing, look};
+use engine::proof::Verified;
 use engine::quarantine;
 use engine::survey::{Survey, Surveyed, survey};
 use jiff::Timestamp;
@@ -17,7 +18,7 @@ use plan::outlook::Evidence;
 use plan::{Available, Group, SystemName, VaultName, Wal, common_instant, grouped};
 use serde_json::json;
 use state::{Body, Record};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What `status` takes.
@@ -60,12 +61,13 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let records = state.records()?;
     // After the vaults were asked: what they hold was made before.
     let now = Timestamp::now();
-    let groups = groups(session, &survey, now);
+    let verified = Verified::of(&records);
+    let groups = groups(session, &survey, &verified, now);
     let lines: Vec<_> = session
         .plan
         .systems
         .keys()
-        .map(|name| line(session, name, &survey, &records, now).of_groups(session, &groups, now))
+        .map(|name| line(session, name, &survey, &records, &verified, now).of_groups(session, &groups, now))
         .collect();
     let places = places(session, &survey, &records, now);
     let dying = dying(&records, now);
@@ -129,7 +131,14 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     Ok(if fine { Exit::Done } else { Exit::Finding })
 }
 
-fn line(session: &Session, name: &SystemName, survey: &Survey, records: &[Record], now: Timestamp) -> Line {
+fn line(
+    session: &Session,
+    name: &SystemName,
+    survey: &Survey,
+    records: &[Record],
+    verified: &Verified,
+    now: Timestamp,
+) -> Line {
     let system = session.plan.systems.get(name);
     let newest = survey.of(name).rev().find(|surveyed| surveyed.point.complete);
     let policy = system.map(|system| session.plan.policy_of(system)).unwrap_or_default();
@@ -155,7 +164,7 @@ fn line(session: &Session, name: &SystemName, survey: &Survey, records: &[Record
         rpo_kept: system.is_some_and(|system| loss.keeps(system.rpo)),
         loss,
         back: forecast::rta(bytes, measured(records, name)),
-        verified: newest.and_then(|newest| verified(records, &newest.point.id)),
+        verified: newest.and_then(|newest| verified.since(&newest.point.id)),
         last_failure: last_failure.flatten(),
         log,
         group: None,
@@ -170,10 +179,10 @@ fn line(session: &Session, name: &SystemName, survey: &Survey, records: &[Record
 }
 
 /// Returns the instants that systems whose data belongs together would come back to now.
-fn groups(session: &Session, survey: &Survey, now: Timestamp) -> Vec<Group> {
+fn groups(session: &Session, survey: &Survey, verified: &Verified, now: Timestamp) -> Vec<Group> {
     let all: Vec<_> = session.plan.systems.keys().cloned().collect();
     let available = |name: &SystemName| Available {
-        points: survey.facts(name, &|_| None),
+        points: survey.facts(name, verified),
         log: survey.log(name),
         ..Available::default()
     };
@@ -282,57 +291,6 @@ pub(super) fn evidence(records: &[Record]) -> Evidence {
         }
     }
     evidence
-}
-
-/// Returns since when it is known that this point is sound in some vault: the beginning of the latest verifications that, taken together, have read all
-/// data of that vault, and of which each found it sound.
-pub(super) fn verified(records: &[Record], id: &str) -> Option<Timestamp> {
-    let mut read: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
-    let mut unsound: BTreeSet<&str> = BTreeSet::new();
-    records.iter().rev().find_map(|record| {
-        let Body::Verification(seen) = &record.body else { return None };
-        if unsound.contains(seen.vault.as_str()) {
-            return None;
-        }
-        if seen.failure.is_some() {
-            // What could not be looked at says nothing; what was found broken all the same does.
-            let named = |points: &[String]| points.iter().any(|point| point == id);
-            if !seen.findings.is_empty() && !named(&seen.points) && !named(&seen.unknown) {
-                unsound.insert(&seen.vault);
-            }
-            return None;
-        }
-        if !seen.points.iter().any(|point| point == id) {
-            unsound.insert(&seen.vault);
-            return None;
-        }
-        let windows = read.entry(&seen.vault).or_default();
-        windows.push((seen.from, seen.share));
-        (seen.read_share >= 1.0 || cover_all(windows)).then_some(record.time)
-    })
-}
-
-/// Returns whether windows, each with its beginning and its share, cover the whole range from 0 to 1, which closes to a circle.
-fn cover_all(windows: &[(f64, f64)]) -> bool {
-    // A hair's breadth: ten tenths are not quite one.
-    const HAIR: f64 = 1e-9;
-    let mut parts: Vec<(f64, f64)> = Vec::new();
-    for (from, share) in windows {
-        let end = from + share;
-        parts.push((*from, end.min(1.0)));
-        if end > 1.0 {
-            parts.push((0.0, end - 1.0));
-        }
-    }
-    parts.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let covered =
-        parts.iter().fold(
-            0.0f64,
-            |covered, (from, end)| {
-                if *from <= covered + HAIR { covered.max(*end) } else { covered }
-            },
-        );
-    covered >= 1.0 - HAIR
 }
 
 impl Line {
@@ -460,55 +418,4 @@ fn copies(session: &Session, survey: &Survey, name: &SystemName) -> Vec<(VaultNa
         (vault.clone(), place.site.0.clone(), count)
     });
     vaults.filter(|(_, _, count)| *count > 0).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use state::Verification;
-
-    fn record(number: u64, from: f64, share: f64, points: &[&str]) -> Record {
-        let seen = Verification {
-            vault: "near".into(),
-            from,
-            share,
-            read_share: share,
-            points: points.iter().map(|&point| point.to_owned()).collect(),
-            ..Verification::default()
-        };
-        let time = Timestamp::from_second(i64::try_from(number).unwrap()).unwrap();
-        Record { number, time, body: Body::Verification(seen), previous: String::new(), hash: String::new() }
-    }
-
-    #[test]
-    fn tenths_that_follow_one_another_prove_a_point_once_they_are_ten() {
-        let tenth = |n: u32| record(u64::from(n), f64::from(n) / 10.0 % 1.0, 0.1, &["point"]);
-        let nine: Vec<_> = (3..12).map(tenth).collect();
-        assert_eq!(verified(&nine, "point"), None);
-        let ten: Vec<_> = (3..13).map(tenth).collect();
-        assert_eq!(verified(&ten, "point"), Some(ten[0].time));
-    }
-
-    #[test]
-    fn what_could_not_be_looked_at_leaves_the_earlier_proof_and_what_is_broken_ends_it() {
-        let mut later = record(2, 0.0, 1.0, &[]);
-        let Body::Verification(seen) = &mut later.body else { unreachable!() };
-        seen.failure = Some("3 files could not be read".into());
-        seen.unknown = vec!["point".into()];
-        seen.findings = vec!["something else is broken".into()];
-        let records = [record(1, 0.0, 1.0, &["point"]), later];
-        assert_eq!(verified(&records, "point"), Some(records[0].time));
-        assert_eq!(verified(&records, "another"), None);
-        let mut broken = records.clone();
-        let Body::Verification(seen) = &mut broken[1].body else { unreachable!() };
-        seen.unknown.clear();
-        assert_eq!(verified(&broken, "point"), None);
-    }
-
-    #[test]
-    fn a_point_that_was_found_unsound_is_not_proven_by_what_was_read_before() {
-        let records = [record(1, 0.0, 1.0, &["point"]), record(2, 0.0, 0.1, &[])];
-        assert_eq!(verified(&records, "point"), None);
-        assert_eq!(verified(&records[..1], "point"), Some(records[0].time));
-    }
 }

@@ -6,6 +6,7 @@
 
 mod events;
 pub(super) mod piece;
+pub(super) mod places;
 pub(super) mod receive;
 pub(super) mod replay;
 
@@ -164,6 +165,7 @@ fn first_seconds(text: &str) -> Option<u32> {
 /// Returns an error if this is no instant that a binary log knows.
 pub(super) fn check_until(until: &Until) -> Result<()> {
     let wrong = match until {
+        Until::On { place, .. } => return check_until(place),
         Until::Position(position) if position.parse::<Position>().is_err() => {
             format!(
                 "`{position}` is no position: write mariadb-bin.000042:1234, as SHOW MASTER STATUS says it"

@@ -7,7 +7,7 @@ use crate::error::at;
 use crate::mariadb::client::Client;
 use crate::mariadb::session::Session;
 use crate::program::Running;
-use crate::{Error, Kind, Result, Until};
+use crate::{Error, Kind, Reach, Result, Until};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -15,6 +15,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
+use vault::Timestamp;
 
 const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -37,6 +38,8 @@ pub(in crate::mariadb) struct Replay {
     pub(in crate::mariadb) what: String,
     /// What is missing behind it, if there is more then.
     pub(in crate::mariadb) missing: Option<String>,
+    /// How far the log goes, where a time was asked for.
+    pub(in crate::mariadb) reach: Option<Reach>,
 }
 
 /// From a byte of one file to a byte of another, by their numbers in the list.
@@ -51,7 +54,8 @@ type At = (usize, u64);
 
 impl Replay {
     /// Makes files of the pieces in `log`, which are used up, and finds the instant in them. Nothing else is touched.
-    pub(in crate::mariadb) fn prepare(log: &Path, span: &Span, until: &Until) -> Result<Self> {
+    pub(in crate::mariadb) fn prepare(replay: &crate::Replay, span: &Span) -> Result<Self> {
+        let crate::Replay { log, until, whole_until, must_reach } = replay;
         check_until(until)?;
         let wrong = |error| Error::io(at("read", log), error);
         let (files, missing) = assemble(log, span).map_err(wrong)?;
@@ -61,9 +65,29 @@ impl Replay {
             return Err(Error::new("roll forward", Kind::Damaged(why)));
         }
         let from = (0, span.from.offset);
-        let (end, is_found) = find(&files, from, until).map_err(wrong)?;
+        if let Until::On { timeline, .. } = until
+            && let Some(other) = begun_elsewhere(&files, until).map_err(wrong)?
+        {
+            let why = format!(
+                "the log goes on from {} in the file that was begun at {other}, not at {timeline}",
+                span.from
+            );
+            return Err(Error::new("roll forward", Kind::Damaged(why)));
+        }
+        let Found { end, is_found, last } = find(&files, from, place_of(until)).map_err(wrong)?;
+        let reach =
+            matches!(until, Until::Time(_)).then(|| Reach { last: last.map(of_second), is_passed: is_found });
+        if let (Some(reach), Until::Time(time)) = (&reach, until)
+            && *must_reach
+            && !reach.is_passed
+            && whole_until.is_none_or(|known| known < *time)
+        {
+            return Err(short(reach, *whole_until, *time));
+        }
+        // Where nothing was committed after a time the end is where we want to get to.
+        let is_found = is_found || matches!(until, Until::Newest | Until::Time(_));
         if end < from || !is_found {
-            let what = match until {
+            let what = match place_of(until) {
                 Until::Position(position) => format!("position {position}"),
                 Until::Transaction(id) => format!("transaction {id}"),
                 _ => "the instant".into(),
@@ -84,7 +108,7 @@ impl Replay {
             format!("{} {offset}", name.to_string_lossy())
         };
         let what = format!("{} to {}", span.from, name(end));
-        Ok(Self { meanwhile: range(from, dumped), after: range(dumped, end), files, what, missing })
+        Ok(Self { meanwhile: range(from, dumped), after: range(dumped, end), files, what, missing, reach })
     }
 
     /// Returns how many bytes of log there are to replay.
@@ -238,9 +262,64 @@ fn assemble(log: &Path, span: &Span) -> io::Result<(Vec<PathBuf>, Option<String>
     Ok((files, missing))
 }
 
-/// Returns where to stop, and whether the instant lies in these files. A time does in any case: where nothing was committed after it the end is
-/// where we want to get to.
-fn find(files: &[PathBuf], from: At, until: &Until) -> io::Result<(At, bool)> {
+/// Where an instant lies in files of a log.
+struct Found {
+    /// Where to stop.
+    end: At,
+    /// It lies in these files; for a time, a transaction from after it does.
+    is_found: bool,
+    /// The second in which the last transaction before was begun.
+    last: Option<u32>,
+}
+
+/// Says that a log ends before the time that was asked for: what was committed in between may be nowhere, and must not be missing silently.
+fn short(reach: &Reach, known: Option<Timestamp>, time: Timestamp) -> Error {
+    let shown = |time: Timestamp| jiff::Timestamp::from_second(time.seconds).unwrap_or_default();
+    let ends = match (reach.last.max(known), reach.last, known) {
+        (None, ..) => "nothing of it is known to be there".to_owned(),
+        (Some(end), last, known) => {
+            let last =
+                last.map_or_else(String::new, |last| format!(", its last transaction is of {}", shown(last)));
+            let known = known.map_or_else(String::new, |known| format!("it is whole up to {}", shown(known)));
+            let known = if known.is_empty() { "nobody knows how far it is whole".to_owned() } else { known };
+            format!(
+                "{known}{last}: --before {} is reached, and without --before all that there is",
+                shown(end)
+            )
+        }
+    };
+    let why = format!("the log is not known to go as far as {}: {ends}", shown(time));
+    Error::new("roll forward", Kind::Damaged(why))
+}
+
+/// Returns an instant without the history that it is named in.
+fn place_of(until: &Until) -> &Until {
+    match until {
+        Until::On { place, .. } => place,
+        until => until,
+    }
+}
+
+/// Returns when the file of a position was begun, in seconds since 1970, if that isn't when it should have been.
+fn begun_elsewhere(files: &[PathBuf], until: &Until) -> io::Result<Option<u32>> {
+    let Until::On { place, timeline } = until else { return Ok(None) };
+    let Until::Position(text) = &**place else { return Ok(None) };
+    let Ok(position) = text.parse::<Position>() else { return Ok(None) };
+    let named = files.iter().find(|path| path.file_name().is_some_and(|name| name == position.file.as_str()));
+    let Some(path) = named else { return Ok(None) };
+    let mut head = [0; 8];
+    File::open(path)?.read_exact(&mut head)?;
+    let [_, _, _, _, a, b, c, d] = head;
+    let begun = u32::from_le_bytes([a, b, c, d]);
+    Ok((begun != *timeline).then_some(begun))
+}
+
+fn of_second(second: u32) -> Timestamp {
+    Timestamp { seconds: i64::from(second), nanos: 0 }
+}
+
+/// Returns where an instant lies.
+fn find(files: &[PathBuf], from: At, until: &Until) -> io::Result<Found> {
     let position = match until {
         Until::Position(text) => text.parse::<Position>().ok(),
         _ => None,
@@ -250,7 +329,7 @@ fn find(files: &[PathBuf], from: At, until: &Until) -> io::Result<(At, bool)> {
         Until::Time(time) => Some(time.seconds),
         _ => None,
     };
-    let mut end = from;
+    let (mut end, mut before) = (from, None);
     for (nth, path) in files.iter().enumerate() {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let is_named = position.as_ref().is_some_and(|position| position.file == name);
@@ -260,7 +339,7 @@ fn find(files: &[PathBuf], from: At, until: &Until) -> io::Result<(At, bool)> {
                 && match until {
                     Until::Time(_) => second.is_some_and(|second| i64::from(begun) >= second),
                     Until::Transaction(id) => *id == format!("{domain}-{server}-{number}"),
-                    Until::Position(_) | Until::Newest | Until::Name(_) => false,
+                    Until::Position(_) | Until::Newest | Until::Name(_) | Until::On { .. } => false,
                 };
             if let Some(position) = &position
                 && is_named
@@ -272,19 +351,23 @@ fn find(files: &[PathBuf], from: At, until: &Until) -> io::Result<(At, bool)> {
                 stop = Some(offset);
                 return ControlFlow::Break(());
             }
+            if (nth, offset) >= from {
+                before = before.max(Some(begun));
+            }
             ControlFlow::Continue(())
         })?;
         if let Some(position) = position.as_ref().filter(|_| is_named) {
-            return Ok(match position.offset >= last {
+            let (end, is_found) = match position.offset >= last {
                 // What comes behind the end isn't there.
                 true => ((nth, last), position.offset == last),
                 false => ((nth, stop.unwrap_or(position.offset)), true),
-            });
+            };
+            return Ok(Found { end, is_found, last: before });
         }
         if let Some(offset) = stop {
-            return Ok(((nth, offset), true));
+            return Ok(Found { end: (nth, offset), is_found: true, last: before });
         }
         end = (nth, last);
     }
-    Ok((end, matches!(until, Until::Newest | Until::Time(_))))
+    Ok(Found { end, is_found: false, last: before })
 }

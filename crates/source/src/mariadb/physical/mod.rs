@@ -17,8 +17,8 @@ use crate::files::{open_tree, under};
 use crate::machine::{Names, inside};
 use crate::standing::{Standing, look};
 use crate::{
-    Capture, Error, Inspection, Kind, Landing, Log, LogFile, LogKind, PutBack, Receiver, Replay, Result,
-    Source, Until, Wants,
+    Capture, Error, Inspection, Kept, Kind, Landing, Log, LogFile, LogKind, PutBack, Receiver, Replay,
+    Result, Source, Until, Wants,
 };
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -316,9 +316,13 @@ impl Log for MariadbCopy {
         binlog::check_until(until)
     }
 
-    fn set_aside(&self, _restored: &Path, to: Option<&Path>, spool: &Path) -> Result<()> {
+    fn check_place(&self, until: &Until, files: &[(String, u64)], histories: &Path) -> Result<()> {
+        self.server.check_place(until, files, histories)
+    }
+
+    fn set_aside(&self, _restored: &Path, to: Option<&Path>, spool: &Path) -> Result<Kept> {
         if to.is_some() {
-            return Ok(());
+            return Ok(Kept::Unknown);
         }
         let mut folders = vec![self.data.clone()];
         let base = fs::read_to_string(spool.join(LOG_BASE)).unwrap_or_default();

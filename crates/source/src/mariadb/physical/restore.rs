@@ -43,7 +43,7 @@ impl Restoring<'_> {
             Some(replay) => {
                 let span = copy.span()?;
                 set_aside::add(&replay.log, span)?;
-                Some(Replay::prepare(&replay.log, span, &replay.until)?)
+                Some(Replay::prepare(replay, span)?)
             }
             None => None,
         };
@@ -63,7 +63,8 @@ impl Restoring<'_> {
             fs::remove_dir_all(&replay.log).map_err(|error| Error::io(at("remove", &replay.log), error))?;
         }
         sync(self.data)?;
-        Ok(PutBack { into: vec![self.data.to_owned()], ..PutBack::default() })
+        let reach = replay.and_then(|replay| replay.reach);
+        Ok(PutBack { into: vec![self.data.to_owned()], reach, ..PutBack::default() })
     }
 
     /// Makes one state of the files, of the instant at which the copy ended. One that was killed in the middle has spoilt them.

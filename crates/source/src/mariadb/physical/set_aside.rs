@@ -4,7 +4,7 @@ use crate::error::at;
 use crate::mariadb::binlog::Span;
 use crate::mariadb::binlog::piece::{PIECE_BYTES, Piece, Place, number};
 use crate::mariadb::binlog::replay::pieces;
-use crate::{Error, Result};
+use crate::{Error, Kept, Result};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -25,8 +25,8 @@ struct Raw {
     bytes: u64,
 }
 
-/// Keeps the server's log that lies in these folders, in a folder within `log`.
-pub(super) fn keep(folders: &[PathBuf], log: &Path) -> Result<()> {
+/// Keeps the server's log that lies in these folders, in a folder within `log`. Its server has ended: what lies there is all that it wrote.
+pub(super) fn keep(folders: &[PathBuf], log: &Path) -> Result<Kept> {
     let aside = log.join(FOLDER);
     for folder in folders {
         for raw in read(folder)? {
@@ -40,7 +40,10 @@ pub(super) fn keep(folders: &[PathBuf], log: &Path) -> Result<()> {
             kept.map_err(|error| Error::io(at("keep", &raw.path), error))?;
         }
     }
-    Ok(())
+    // A recovery that was killed may have kept it before.
+    let newest = read(&aside)?.into_iter().max_by_key(|raw| raw.number);
+    let position = |raw: &Raw| Place { order: raw.created, number: raw.number, piece: u32::MAX }.position();
+    Ok(newest.as_ref().map_or(Kept::Unknown, |newest| Kept::Whole(position(newest))))
 }
 
 /// Adds what was kept to the pieces in `log`, where it goes on from them or from where a copy lies.

@@ -1,0 +1,179 @@
+//! When a system crashed: up to then counts what a recovery loses, and not up to whenever somebody found the time for it.
+
+use crate::Period;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::time::Duration;
+
+/// How often a log is carried into the vaults at most, and at least.
+const LOG_EVERY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Returns how often a log is carried into the vaults, by what its system promises to lose at most.
+#[must_use]
+pub fn log_every(rpo: Period) -> Duration {
+    (rpo.0 / 3).clamp(LOG_EVERY.0, LOG_EVERY.1)
+}
+
+/// When a system crashed, and what says so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crash {
+    /// When.
+    pub at: Timestamp,
+    /// What says so.
+    pub basis: Basis,
+    /// Later than this it can't have been, should the basis mislead.
+    pub latest: Timestamp,
+}
+
+/// What says when a system crashed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// A person.
+    Said,
+    /// The incident of this id was opened then.
+    Incident(String),
+    /// The first recovery that was tried, and failed, began then.
+    Tried,
+    /// The last sign of life in its log, which is of this time; the next one was due at the crash.
+    Log(Timestamp),
+    /// The last row of the agent in its data, which is later than any other sign.
+    Sentinel,
+    /// Nothing: it is counted up to the beginning of the recovery.
+    Unknown,
+}
+
+/// All that may tell when a system crashed.
+#[derive(Debug, Clone, Default)]
+pub struct Signs {
+    /// What a person says.
+    pub said: Option<Timestamp>,
+    /// The incident about it that is open, and when that began.
+    pub incident: Option<(String, Timestamp)>,
+    /// When the first of the recoveries began that failed one after another until now.
+    pub tried: Option<Timestamp>,
+    /// When its server, or the machine that it runs on, last showed by its log that it lives.
+    pub log: Option<Timestamp>,
+    /// How long after that the next such sign was due.
+    pub every: Duration,
+}
+
+impl Crash {
+    /// Returns what is to be believed when a recovery begins at `begun`. A person knows best. A sign of life that was due and didn't come says more than when
+    /// somebody has noticed.
+    #[must_use]
+    pub fn of(signs: &Signs, begun: Timestamp) -> Self {
+        if let Some(said) = signs.said.filter(|said| *said <= begun) {
+            return Self { at: said, basis: Basis::Said, latest: said };
+        }
+        let incident = signs.incident.clone().map(|(id, at)| (at, Basis::Incident(id)));
+        let tried = signs.tried.map(|at| (at, Basis::Tried));
+        let noticed = incident.into_iter().chain(tried).filter(|(at, _)| *at < begun);
+        let (latest, basis) = noticed.min_by_key(|(at, _)| *at).unwrap_or((begun, Basis::Unknown));
+        let due = signs.log.and_then(|log| {
+            let due = log.checked_add(SignedDuration::try_from(signs.every).ok()?).ok()?;
+            (due < latest).then_some((due, Basis::Log(log)))
+        });
+        match due {
+            Some((at, basis)) => Self { at, basis, latest },
+            None => Self { at: latest, basis, latest },
+        }
+    }
+
+    /// Returns what is to be believed where nothing is known: that it crashed right now.
+    #[must_use]
+    pub const fn unknown(now: Timestamp) -> Self {
+        Self { at: now, basis: Basis::Unknown, latest: now }
+    }
+
+    /// Takes into account that its data show that it lived at this time.
+    #[must_use]
+    pub fn lived(mut self, at: Timestamp) -> Self {
+        if self.at < at && at <= self.latest {
+            (self.at, self.basis) = (at, Basis::Sentinel);
+        }
+        self
+    }
+
+    /// Returns what is lost if everything until `reached` is back.
+    #[must_use]
+    pub fn lost_since(&self, reached: Timestamp) -> Period {
+        // A point from after the crash is a clock that was wrong: it costs nothing that we know of.
+        Period(Duration::try_from(self.at.duration_since(reached)).unwrap_or_default())
+    }
+
+    /// Returns by how much more may be lost, should the basis mislead.
+    #[must_use]
+    pub fn doubt(&self) -> Period {
+        Period(Duration::try_from(self.latest.duration_since(self.at)).unwrap_or_default())
+    }
+}
+
+impl Basis {
+    /// Returns one word for it, as it is recorded.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Said => "said",
+            Self::Incident(_) => "incident",
+            Self::Tried => "tried",
+            Self::Log(_) => "log",
+            Self::Sentinel => "sentinel",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Reads as what follows "counted up to TIME: ".
+impl fmt::Display for Basis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Said => f.write_str("the crash was then, as you say"),
+            Self::Incident(id) => write!(f, "incident {id} was opened then"),
+            Self::Tried => f.write_str("the first recovery that failed began then"),
+            Self::Log(last) => {
+                write!(f, "the last sign of life in its log is of {last:.0}, and the next was due then")
+            }
+            Self::Sentinel => f.write_str("the agent's last row in its data is of then"),
+            Self::Unknown => f.write_str("the recovery began then, and nothing says when it crashed"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn a_crash_is_when_a_person_says_else_when_a_sign_of_life_was_due_else_when_it_was_noticed() {
+        let begun = at(1_000);
+        assert_eq!(Crash::of(&Signs::default(), begun), Crash::unknown(begun));
+        let mut signs = Signs { tried: Some(at(900)), ..Signs::default() };
+        assert_eq!(Crash::of(&signs, begun).basis, Basis::Tried);
+        signs.incident = Some(("i1".into(), at(800)));
+        assert_eq!(
+            Crash::of(&signs, begun),
+            Crash { at: at(800), basis: Basis::Incident("i1".into()), latest: at(800) }
+        );
+        (signs.log, signs.every) = (Some(at(700)), Duration::from_secs(2));
+        let by_log = Crash::of(&signs, begun);
+        assert_eq!(by_log, Crash { at: at(702), basis: Basis::Log(at(700)), latest: at(800) });
+        assert_eq!((by_log.lost_since(at(700)), by_log.doubt()), (Period::seconds(2), Period::seconds(98)));
+        // One that shows life after the crash was noticed is of another time, or of another machine.
+        signs.log = Some(at(950));
+        assert_eq!(Crash::of(&signs, begun).at, at(800));
+        signs.said = Some(at(750));
+        assert_eq!(Crash::of(&signs, begun).at, at(750));
+        // What hasn't come yet is no crash.
+        signs.said = Some(at(2_000));
+        assert_eq!(Crash::of(&signs, begun).at, at(800));
+        assert_eq!(Crash::of(&signs, begun).lost_since(at(2_000)), Period::default());
+        assert_eq!(by_log.clone().lived(at(750)).basis, Basis::Sentinel);
+        assert_eq!(by_log.clone().lived(at(5_000)), by_log);
+    }
+}

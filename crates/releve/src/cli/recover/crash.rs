@@ -1,0 +1,60 @@
+//! What tells when a system crashed: a person, an incident, recoveries that failed, its log.
+
+use crate::Failure;
+use crate::session::Session;
+use engine::incident::incidents;
+use engine::survey::Survey;
+use jiff::Timestamp;
+use plan::crash::{Crash, Signs, log_every};
+use plan::{SystemName, Wal};
+use state::{Body, Record};
+
+/// Reads `--crashed-at`. What hasn't come yet is wrong usage.
+pub(super) fn said(text: Option<&str>) -> Result<Option<Timestamp>, Failure> {
+    text.map(crate::session::past).transpose()
+}
+
+/// Returns when a system crashed that is recovered from `begun` on. `said` is what a person says of that; `records` are all there are.
+pub(super) fn crash(
+    session: &Session,
+    name: &SystemName,
+    said: Option<Timestamp>,
+    records: &[Record],
+    survey: &Survey,
+    begun: Timestamp,
+) -> Crash {
+    let system = session.plan.systems.get(name);
+    let streams =
+        system.and_then(|system| system.source.as_ref()).and_then(plan::Source::wal) == Some(Wal::Stream);
+    let open = incidents(records).into_iter().filter(|incident| incident.closed.is_none());
+    let about = open.filter(|incident| incident.is_about(&[name.0.as_str()]));
+    let signs = Signs {
+        said,
+        incident: about.map(|incident| (incident.id, incident.opened)).min_by_key(|(_, opened)| *opened),
+        tried: tried(records, name),
+        log: survey.log(name).filter(|_| streams).and_then(|log| log.until),
+        every: system.map(|system| log_every(system.rpo)).unwrap_or_default(),
+    };
+    Crash::of(&signs, begun)
+}
+
+/// Returns when the first of the recoveries of a system began that have failed since it was last seen well.
+fn tried(records: &[Record], name: &SystemName) -> Option<Timestamp> {
+    let mut first = None;
+    for record in records.iter().rev() {
+        match &record.body {
+            Body::Recovery(recovery) if !recovery.beside => {
+                let Some(check) = recovery.systems.iter().find(|check| check.system == name.0) else {
+                    continue;
+                };
+                if check.rta_seconds.is_some() {
+                    break;
+                }
+                first = recovery.started.or(first);
+            }
+            Body::Backup(made) if made.system == name.0 && made.failure.is_none() => break,
+            _ => {}
+        }
+    }
+    first
+}
