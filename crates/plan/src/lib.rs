@@ -38,6 +38,7 @@ mod runbook;
 pub mod scenarios;
 pub mod schedule;
 mod schema;
+pub mod scrambled;
 
 pub use amount::{Period, Share, Size};
 pub use bandwidth::{Bandwidth, BandwidthRule, Limited, Rate, TimeOfDay};

@@ -9,6 +9,7 @@
 )]
 
 mod blast;
+mod corpus;
 mod died;
 mod isolate;
 mod quarantine;
