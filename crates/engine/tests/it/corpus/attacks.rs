@@ -53,9 +53,6 @@ const PACES: [Pace; 4] = [
 ];
 
 impl Attack {
-    /// How many numbers it takes until every manner was there.
-    pub(super) const COUNT: u64 = 24;
-
     pub(super) fn numbered(seed: u64, random: &mut Random) -> Self {
         let n = (seed / 2) as usize;
         Self {

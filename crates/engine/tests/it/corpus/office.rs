@@ -198,8 +198,6 @@ stories! {
 }
 
 impl Story {
-    pub(super) const COUNT: u64 = STORIES.len() as u64;
-
     pub(super) fn numbered(seed: u64) -> Self {
         STORIES[(seed / 2) as usize % STORIES.len()]
     }
