@@ -1,15 +1,18 @@
 //! Makes a restore point of one system.
 
+use crate::judge::{Witness, home};
 use crate::place::Place;
 use crate::sources::watched_source_of;
+use crate::survey::{Surveyed, among, said};
 use crate::vaults::{Opened, Secrets};
 use crate::{Result, Watch};
 use jiff::Timestamp;
-use plan::{Copied, Plan, Source, System, SystemName, VaultName};
+use plan::judge::{RULES, Rating, base, judge_new};
+use plan::{Copied, Facts, Plan, Source, System, SystemName, VaultName};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use vault::backup::{BackupOptions, backup_since};
+use vault::backup::{BackupOptions, backup_judged};
 use vault::{
     BlobId, FileId, Holder, Lock, LockKind, PointInfo, Progress, Repository, Snapshot, Unread, UnreadInfo,
 };
@@ -34,6 +37,8 @@ pub struct Job<'a> {
     pub watch: Option<&'a Watch>,
     /// What makes the point doubtful whatever is read: it is noted in the point.
     pub doubts: Vec<String>,
+    /// What this machine knows of the points before.
+    pub witness: &'a Witness,
 }
 
 /// A point that was made.
@@ -97,6 +102,7 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
     let repositories: Vec<Arc<Repository>> =
         open.iter().map(|(_, repository)| Arc::clone(repository)).collect();
     let (paths, excludes) = what(system);
+    let history = history(job, &open);
     let mut options = BackupOptions {
         point: vault::new_point_id()?,
         system: job.name.0.clone(),
@@ -105,7 +111,7 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         paths,
         excludes,
         holder: job.holder.clone(),
-        parent: parent(&repositories, job.name),
+        parent: None,
         threads: 0,
         doubts: job.doubts.clone(),
     };
@@ -117,11 +123,28 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         // Only the server knows where all of it lies.
         options.paths = capture.paths().iter().map(|path| path.display().to_string()).collect();
     }
+    options.parent = history.parent(&options.paths);
     let parents = job.watch.map_or_else(Vec::new, |watch| {
         let parent = options.parent.as_ref().map(|(_, snapshot)| snapshot);
         watch.parents(job.name, &capture, parent, open.iter().map(|(name, _)| *name))
     });
-    let report = backup_since(capture.input(), &repositories, &options, &parents, progress)?;
+    let judge = |info: &mut PointInfo| {
+        let new = Facts {
+            id: options.point.clone(),
+            time: job.now,
+            complete: info.unread_count == 0,
+            host: job.holder.hostname.clone(),
+            paths: options.paths.clone(),
+            excludes: options.excludes.clone(),
+            ..said(info)
+        };
+        let judgement = judge_new(&history.facts, &new, home(job.plan, job.name), job.now);
+        info.judged = RULES;
+        if matches!(judgement.rating, Rating::Suspicious | Rating::Foreign) {
+            (info.suspicious, info.tampering) = (judgement.why, judgement.tampering);
+        }
+    };
+    let report = backup_judged(capture.input(), &repositories, &options, &parents, &judge, progress)?;
     if let Some(watch) = job.watch
         && report.unread.is_empty()
         && report.details.is_empty()
@@ -215,13 +238,38 @@ fn what(system: &System) -> (Vec<String>, Vec<String>) {
     }
 }
 
-/// Returns the newest point of the system in the first vault that has one: what didn't change since is taken over unread.
-fn parent(repositories: &[Arc<Repository>], name: &SystemName) -> Option<(FileId, Snapshot)> {
-    let mut nearest: Vec<_> = repositories.iter().collect();
-    nearest.sort_by_key(|repository| !repository.store().is_local());
-    // A vault that can't be listed is no reason not to make a point: it only costs reading again.
-    nearest.iter().find_map(|repository| {
-        let (snapshots, _) = repository.snapshots().ok()?;
-        snapshots.into_iter().rev().find(|(_, snapshot)| snapshot.tag("system") == Some(&name.0))
-    })
+/// The points of a system that a new one is held against.
+#[derive(Default)]
+struct History {
+    points: Vec<Surveyed>,
+    /// The same, judged.
+    facts: Vec<Facts>,
+}
+
+/// Returns the points of the system in the nearest vault that has any. A vault that can't be listed is no reason not to make a point: what is not known then is what
+/// changed.
+fn history(job: &Job<'_>, open: &[(&VaultName, Arc<Repository>)]) -> History {
+    let mut nearest: Vec<_> = open.iter().collect();
+    nearest.sort_by_key(|(_, repository)| !repository.store().is_local());
+    let there = |opened: &(&VaultName, Arc<Repository>)| {
+        let survey = among(std::slice::from_ref(opened));
+        let points: Vec<Surveyed> = survey.of(job.name).cloned().collect();
+        (!points.is_empty()).then_some(points)
+    };
+    let points = nearest.into_iter().find_map(there).unwrap_or_default();
+    let mut facts: Vec<Facts> = points.iter().map(|point| job.witness.facts(point, job.now)).collect();
+    plan::judge::judge(&mut facts, home(job.plan, job.name), job.now);
+    History { points, facts }
+}
+
+impl History {
+    /// Returns the snapshot of the point that the new one is counted against: what didn't change since is taken over unread.
+    fn parent(&self, paths: &[String]) -> Option<(FileId, Snapshot)> {
+        let base = base(&self.facts, paths)?;
+        // An id can be forged, and then the one that is older counts, which is the one that was judged first.
+        let point =
+            self.points.iter().find(|point| point.point.id == base.id && point.point.time == base.time)?;
+        let (_, file) = point.point.copies.first()?;
+        Some((*file, point.point.snapshot.clone()))
+    }
 }

@@ -1,15 +1,16 @@
 //! Which points of a vault go: what the plan says, held against what this machine itself has seen.
 
-use crate::proof::Verified;
+use crate::judge::Witness;
 use crate::survey::{Survey, Surveyed};
 use crate::{Error, Result};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use plan::keep::{Verdict, Witnessed, retain};
+use plan::judge::Rating;
+use plan::keep::{Verdict, retain};
 use plan::{Plan, SystemName, VaultName};
 use serde::Serialize;
-use state::{Seen, State};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use state::State;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use vault::FileId;
 
@@ -84,28 +85,19 @@ pub fn witness(state: &State, survey: &Survey, vaults: &[VaultName], now: Timest
     Ok(())
 }
 
-/// What is known of points beyond what they say.
-pub struct Sure<'a> {
-    /// Which points are proven.
-    pub verified: &'a Verified,
-    /// Points that a person takes for good from now on, by what [`identity`] says of them.
-    pub trusted: &'a [String],
-}
-
 /// Decides about the points of one vault. It was witnessed.
 pub fn retention(
     plan: &Plan,
     state: &State,
     survey: &Survey,
     vault: &VaultName,
-    sure: &Sure<'_>,
+    witness: &Witness,
     now: Timestamp,
 ) -> Result<Retention> {
     let seen = state.seen(&vault.0)?;
-    let earliest = earliest(plan, state)?;
     let mut retention = Retention { points: Vec::new(), foreign: 0, known: Vec::new() };
     retention.known = seen.keys().filter_map(|snapshot| snapshot.parse().ok()).collect();
-    let mut systems: BTreeMap<&SystemName, Vec<(FileId, Witnessed)>> = BTreeMap::new();
+    let mut systems: BTreeMap<&SystemName, Vec<(FileId, &str)>> = BTreeMap::new();
     let mut logs: BTreeMap<SystemName, Vec<(&Surveyed, FileId)>> = BTreeMap::new();
     for point in &survey.points {
         let of_log = point.point.system.as_deref().and_then(SystemName::of_log);
@@ -120,31 +112,24 @@ pub fn retention(
                 retention.foreign += 1;
                 continue;
             };
-            let own = seen.get(&file.to_string());
-            let first = earliest.get(&identity(point)).or(own);
-            let witnessed = Witnessed {
-                facts: point.facts(sure.verified.since(&point.point.id)),
-                host: point.point.snapshot.hostname.clone(),
-                first_seen: first.map_or(now, |seen| seen.first),
-                unseen_at: first.and_then(|seen| seen.unseen_at),
-                trusted: sure.trusted.contains(&identity(point)) || state.is_trusted(&identity(point))?,
-            };
             if nth > 0 {
                 // The same point, copied twice: one is enough.
                 let (id, time) = (point.point.id.clone(), point.point.time);
-                let verdict = Verdict { id, time, kept: Vec::new(), suspicious: None };
+                let verdict = Verdict { id, time, kept: Vec::new(), rating: Rating::Good, suspicious: None };
                 retention.points.push(Decided { system: name.clone(), snapshot: file, verdict });
                 continue;
             }
-            systems.entry(name).or_default().push((file, witnessed));
+            systems.entry(name).or_default().push((file, &point.point.id));
         }
     }
     let zone = TimeZone::system();
     for (name, points) in systems {
         let policy = plan.systems.get(name).map(|system| plan.policy_of(system)).unwrap_or_default();
-        let witnessed: Vec<Witnessed> = points.iter().map(|(_, point)| point.clone()).collect();
-        for mut verdict in retain(&witnessed, policy.keep.as_ref(), policy.every, now, &zone) {
-            let mut called = points.iter().filter(|(_, point)| point.facts.id == verdict.id);
+        // Judged by all its points in all vaults, as everywhere: one that is missing here is evidence all the same.
+        let mut judged = witness.judged(plan, survey, name, now);
+        judged.retain(|point| point.vaults.contains(vault));
+        for mut verdict in retain(&judged, policy.keep.as_ref(), policy.every, &zone) {
+            let mut called = points.iter().filter(|(_, id)| *id == verdict.id);
             let Some((snapshot, _)) = called.next() else { continue };
             // An id is given once: what uses it again is somebody's work by hand, and for a person to look at.
             if called.next().is_some() && verdict.kept.is_empty() {
@@ -163,7 +148,8 @@ pub fn retention(
                 _ => None,
             };
             let (id, time) = (point.point.id.clone(), point.point.time);
-            let verdict = Verdict { id, time, kept: kept.into_iter().collect(), suspicious: None };
+            let kept = kept.into_iter().collect();
+            let verdict = Verdict { id, time, kept, rating: Rating::Good, suspicious: None };
             retention.points.push(Decided {
                 system: system.log().as_str().into(),
                 snapshot: *snapshot,
@@ -193,21 +179,6 @@ pub fn identity(point: &Surveyed) -> String {
     format!("{} {} {}", point.point.id, point.point.tree, point.point.time)
 }
 
-/// Returns for each point the earliest that any vault showed it: a copy that comes later is not younger for that.
-fn earliest(plan: &Plan, state: &State) -> Result<HashMap<String, Seen>> {
-    let mut earliest: HashMap<String, Seen> = HashMap::new();
-    for vault in plan.vaults.keys() {
-        for seen in state.seen(&vault.0)?.into_values() {
-            match earliest.get_mut(&seen.point) {
-                Some(known) if known.first <= seen.first => {}
-                Some(known) => *known = seen,
-                None => _ = earliest.insert(seen.point.clone(), seen),
-            }
-        }
-    }
-    Ok(earliest)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +192,7 @@ mod tests {
                 id: "aaaaaaaaaaaa".into(),
                 time: Timestamp::UNIX_EPOCH,
                 kept: kept.iter().map(ToString::to_string).collect(),
+                rating: Rating::Good,
                 suspicious: None,
             },
         };

@@ -1,11 +1,10 @@
 //! Which restore points there are, as the vaults themselves say.
 
-use crate::proof::Verified;
 use crate::vaults::Opened;
-use jiff::Timestamp;
+use plan::judge::Changed;
 use plan::{Facts, LogFacts, Plan, SystemName, VaultName};
 use std::sync::Arc;
-use vault::{Change, FileId, Point, Repository};
+use vault::{FileId, Point, PointInfo, Repository};
 
 /// A look at the vaults.
 #[derive(Debug, Default)]
@@ -37,14 +36,23 @@ pub struct Surveyed {
 /// Asks every vault that is open.
 #[must_use]
 pub fn survey(vaults: &[Opened]) -> Survey {
-    let mut survey = Survey::default();
+    let mut unreachable = Vec::new();
     let mut open: Vec<(&VaultName, Arc<Repository>)> = Vec::new();
     for opened in vaults {
         match &opened.repository {
             Ok(repository) => open.push((&opened.name, Arc::clone(repository))),
-            Err(error) => survey.unreachable.push((opened.name.clone(), error.to_string())),
+            Err(error) => unreachable.push((opened.name.clone(), error.to_string())),
         }
     }
+    let mut survey = among(&open);
+    unreachable.append(&mut survey.unreachable);
+    survey.unreachable = unreachable;
+    survey
+}
+
+/// Asks these vaults.
+pub(crate) fn among(open: &[(&VaultName, Arc<Repository>)]) -> Survey {
+    let mut survey = Survey::default();
     let repositories: Vec<Arc<Repository>> =
         open.iter().map(|(_, repository)| Arc::clone(repository)).collect();
     let found = vault::points(&repositories);
@@ -82,6 +90,14 @@ impl Survey {
     #[must_use]
     pub fn point(&self, id: &str) -> Option<&Surveyed> {
         self.points.iter().find(|surveyed| surveyed.point.id == id)
+    }
+
+    /// Returns the point that these facts are of.
+    #[must_use]
+    pub fn of_facts(&self, facts: &Facts) -> Option<&Surveyed> {
+        // An id can be used again by hand: the time tells them apart.
+        let own = |surveyed: &&Surveyed| surveyed.point.id == facts.id && surveyed.point.time == facts.time;
+        self.points.iter().find(own).or_else(|| self.point(&facts.id))
     }
 
     /// Sets the vaults aside that another machine than this one pulls and that don't answer here: that is no fault.
@@ -136,12 +152,6 @@ impl Survey {
         let own = self.newest_log(system, |surveyed| surveyed.vaults.contains(vault));
         newest && own.is_none_or(|own| point.point.time.duration_since(own.point.time) > LOG_BEHIND)
     }
-
-    /// Returns what a choice needs to know of a system's points.
-    #[must_use]
-    pub fn facts(&self, system: &SystemName, verified: &Verified) -> Vec<Facts> {
-        self.of(system).map(|surveyed| surveyed.facts(verified.since(&surveyed.point.id))).collect()
-    }
 }
 
 impl Surveyed {
@@ -174,28 +184,69 @@ impl Surveyed {
         })
     }
 
-    /// Returns what a choice needs to know of it.
+    /// Returns what it says of itself.
     #[must_use]
-    pub fn facts(&self, verified: Option<Timestamp>) -> Facts {
-        let info = self.point.info.clone().unwrap_or_default();
-        let Change { files_changed, files_unchanged, files_removed, bytes_new, incompressible, .. } =
-            info.change;
-        let before = files_changed + files_unchanged + files_removed;
+    pub fn facts(&self) -> Facts {
         Facts {
             id: self.point.id.clone(),
             time: self.point.time,
             complete: self.point.complete,
-            verified,
-            files: info.files,
-            bytes: info.bytes,
             vaults: self.vaults.clone(),
-            touched: (before > 0).then(|| (files_changed + files_removed) as f64 / before as f64),
-            touched_files: files_changed + files_removed,
-            incompressible,
-            bytes_new,
-            ended: info.ended,
-            position: info.position,
+            host: self.point.snapshot.hostname.clone(),
+            paths: self.point.snapshot.paths.clone(),
+            excludes: self.point.snapshot.excludes.clone(),
+            ..self.point.info.as_ref().map(said).unwrap_or_default()
         }
+    }
+}
+
+/// Returns what a point says of its content.
+pub(crate) fn said(info: &PointInfo) -> Facts {
+    Facts {
+        files: info.files,
+        bytes: info.bytes,
+        change: changed(&info.change),
+        doubts: info.doubts.clone(),
+        since: info.since.clone(),
+        judged: info.judged,
+        recorded: info.suspicious.clone(),
+        tampering: info.tampering,
+        ended: info.ended,
+        position: info.position.clone(),
+        ..Facts::default()
+    }
+}
+
+fn changed(change: &vault::Change) -> Changed {
+    let vault::Change {
+        counted,
+        files_new,
+        files_changed,
+        files_unchanged,
+        files_touched,
+        files_removed,
+        files_moved,
+        bytes_removed,
+        files_scrambled,
+        bytes_scrambled,
+        types_changed,
+        bytes_new,
+        incompressible,
+    } = *change;
+    Changed {
+        files_new,
+        files_changed,
+        files_unchanged,
+        files_touched,
+        files_moved,
+        files_removed,
+        bytes_new,
+        bytes_removed,
+        incompressible,
+        files_scrambled,
+        bytes_scrambled,
+        types_changed,
+        counted,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which restore point a recovery takes: a pure choice, with its reasons.
 
+use crate::judge::{Changed, Intrusion, Judgement, Rating};
 use crate::{Period, VaultName};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -169,10 +170,11 @@ impl<'de> Deserialize<'de> for Wanted {
 
 /// What is known of one restore point of a system.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Facts {
     /// Its id.
     pub id: String,
-    /// When its capture began.
+    /// When its capture began, as it says.
     pub time: Timestamp,
     /// Whether everything was read.
     pub complete: bool,
@@ -184,19 +186,37 @@ pub struct Facts {
     pub bytes: u64,
     /// The vaults that hold it and can be reached.
     pub vaults: Vec<VaultName>,
-    /// Files that were there before and changed or vanished, as a share of all that were there before; `None` for a first point.
-    pub touched: Option<f64>,
-    /// How many these were.
-    pub touched_files: u64,
-    /// Share of the new content that doesn't compress, 0 to 1.
-    pub incompressible: f64,
-    /// Bytes of new content.
-    pub bytes_new: u64,
     /// When its capture ended, if that is known.
     pub ended: Option<Timestamp>,
     /// From where on the system's log is needed to go on from it, if it has one, and after an @ its history. Such positions are in order as
     /// texts.
     pub position: Option<String>,
+    /// The machine that it says it comes from.
+    pub host: String,
+    /// What was captured.
+    pub paths: Vec<String>,
+    /// What was left out.
+    pub excludes: Vec<String>,
+    /// What changed since another point.
+    pub change: Changed,
+    /// The point that this was counted against, if that is known.
+    pub since: Option<String>,
+    /// What the source itself saw that makes it doubtful, although all was read.
+    pub doubts: Vec<String>,
+    /// The version of the rules that it was judged by when it was made; 0: it wasn't.
+    pub judged: u8,
+    /// What was suspicious about it then.
+    pub recorded: Option<String>,
+    /// That looked like somebody's work.
+    pub tampering: bool,
+    /// When this machine, by its own clock, first saw it, if it keeps account.
+    pub first_seen: Option<Timestamp>,
+    /// When this machine looked last and did not see it; `None` if it never looked before.
+    pub unseen_at: Option<Timestamp>,
+    /// A person took it for good, whatever it looks like.
+    pub trusted: bool,
+    /// What it is worth by all that, once it was judged.
+    pub judgement: Judgement,
 }
 
 /// What is known of the log that is kept beside a system's points.
@@ -305,6 +325,36 @@ pub struct Choice {
     pub reasons: Vec<String>,
     /// What it costs: everything since.
     pub loss: Period,
+    /// Newer ones that fit what was asked for, and weren't taken; the newest first.
+    #[serde(default)]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// A point that a choice has passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The point.
+    pub id: String,
+    /// The time that counts.
+    pub time: Timestamp,
+    /// What it is worth.
+    pub rating: Rating,
+    /// Why it was passed over, for a person.
+    pub why: String,
+}
+
+impl LeftOut {
+    /// Says of a point what it is worth.
+    #[must_use]
+    pub fn of(point: &Facts) -> Self {
+        let why = match (point.judgement.rating, &point.judgement.why) {
+            (Rating::Suspicious, Some(why)) => format!("suspicious: {why}"),
+            (_, Some(why)) => why.clone(),
+            (_, None) if !point.complete => "incomplete".to_owned(),
+            _ => "not good".to_owned(),
+        };
+        Self { id: point.id.clone(), time: point.counts(), rating: point.judgement.rating, why }
+    }
 }
 
 /// Says why there is none.
@@ -318,16 +368,10 @@ impl fmt::Display for NoChoice {
 }
 impl std::error::Error for NoChoice {}
 
-/// A sign of tampering: more than half of at least so many files changed or gone at once …
-pub(crate) const MASS_SHARE: f64 = 0.5;
-pub(crate) const MASS_FILES: u64 = 20;
-/// … and what came instead doesn't compress, as encrypted content doesn't.
-pub(crate) const NOISE: f64 = 0.9;
-
-/// Chooses among the points of one system.
+/// Chooses among the points of one system, which were judged ([`judge`](crate::judge)). A point that isn't good is taken only by its id, or where none is.
 pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choice, NoChoice> {
     let mut points: Vec<&Facts> = points.iter().collect();
-    points.sort_by_key(|point| point.time);
+    points.sort_by_key(|point| point.counts());
     if points.is_empty() {
         return Err(NoChoice("there is no restore point".into()));
     }
@@ -337,17 +381,8 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
         // It isn't named here: none is guessed.
         Wanted::BeforeNamed => Vec::new(),
         Wanted::LastVerified => points.iter().copied().filter(|point| point.verified.is_some()).collect(),
-        Wanted::Before(time) => points.iter().copied().filter(|point| point.time < *time).collect(),
-        Wanted::LastClean => match first_sign(&points) {
-            Some((at, sign)) => {
-                reasons.push(sign);
-                points.iter().copied().take(at).collect()
-            }
-            None => {
-                reasons.push("no sign of tampering in any point".into());
-                points.clone()
-            }
-        },
+        Wanted::Before(time) => points.iter().copied().filter(|point| point.counts() < *time).collect(),
+        Wanted::LastClean => clean(&points, &mut reasons),
         Wanted::Id(id) => {
             let called: Vec<_> =
                 points.iter().copied().filter(|point| point.id.starts_with(id.as_str())).collect();
@@ -357,107 +392,109 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
             }
             if let [point] = called.as_slice() {
                 reasons.push("asked for by its id".into());
-                return Ok(chosen(point, reasons, now));
+                if !point.is_base() {
+                    reasons.push(format!("although it is not good: {}", LeftOut::of(point).why));
+                }
+                return Ok(chosen(point, reasons, Vec::new(), now));
             }
             called
         }
     };
-    let newest_complete = candidates.iter().rev().find(|point| point.complete);
-    let Some(point) = newest_complete.or(candidates.last()) else {
+    let last = |fits: &dyn Fn(&Facts) -> bool| candidates.iter().rev().copied().find(|point| fits(point));
+    let sound = last(&|point| point.is_sound());
+    let good = sound.or_else(|| last(&|point| point.is_base()));
+    // Without a good one a whole one is better than nothing: but never where somebody asked for a clean one.
+    let any = |complete: bool| last(&move |point| point.complete || !complete);
+    let point = match wanted {
+        Wanted::LastClean => good,
+        _ => good.or_else(|| any(true)).or_else(|| any(false)),
+    };
+    let Some(point) = point else {
         let count = points.len();
         return Err(NoChoice(match wanted {
             Wanted::LastVerified => format!(
                 "none of the {count} points was verified yet, all of its data read: releve verify --read-data all"
             ),
-            Wanted::LastClean => format!("every point shows signs of tampering ({})", reasons.join("; ")),
+            Wanted::LastClean => format!("none of the {count} points is clean: {}", reasons.join("; ")),
             Wanted::Before(time) => format!("none of the {count} points is from before {time}"),
             Wanted::BeforeNamed => "which point depends on when it happened: say --before TIME".into(),
             _ => format!("none of the {count} points fits"),
         }));
     };
-    reasons.insert(
-        0,
-        match wanted {
-            Wanted::Latest | Wanted::Until(_) | Wanted::Id(_) | Wanted::BeforeNamed => {
-                "the newest complete point".into()
-            }
-            Wanted::LastVerified => "the newest complete point that was verified".into(),
-            Wanted::LastClean => "the newest complete point that shows no sign of tampering".into(),
-            Wanted::Before(time) => format!("the newest complete point from before {time}"),
-        },
-    );
-    if !point.complete {
+    let newer: Vec<LeftOut> = candidates
+        .iter()
+        .rev()
+        .filter(|newer| newer.counts() > point.counts())
+        .map(|newer| LeftOut::of(newer))
+        .collect();
+    reasons.insert(0, of_these(wanted, newer.iter().any(|newer| newer.rating != Rating::Incomplete)));
+    if !point.is_base() {
+        reasons.insert(
+            0,
+            format!("NO GOOD POINT IS LEFT: this one is not good either: {}", LeftOut::of(point).why),
+        );
+    } else if !point.complete {
         reasons.insert(0, "no complete point fits: this is the newest incomplete one".into());
-    } else if let Some(newer) = candidates.last().filter(|newer| newer.time > point.time) {
-        reasons.push(format!("a newer one, {}, is incomplete", newer.id));
     }
-    Ok(chosen(point, reasons, now))
+    if let Some(newest) = newer.first() {
+        reasons.push(passed_over(newest, newer.len()));
+    }
+    Ok(chosen(point, reasons, newer, now))
 }
 
-fn chosen(point: &Facts, reasons: Vec<String>, now: Timestamp) -> Choice {
-    let loss = now.duration_since(point.time).unsigned_abs();
+/// Says which of the points that fit was taken.
+fn of_these(wanted: &Wanted, passed: bool) -> String {
+    let good = if passed { "good and complete" } else { "complete" };
+    match wanted {
+        Wanted::Latest | Wanted::Until(_) | Wanted::Id(_) | Wanted::BeforeNamed => {
+            format!("the newest {good} point")
+        }
+        Wanted::LastVerified => format!("the newest {good} point that was verified"),
+        Wanted::LastClean => "the newest complete point that shows no sign of tampering".into(),
+        Wanted::Before(time) => format!("the newest {good} point from before {time}"),
+    }
+}
+
+/// Says why newer ones were not taken, and how to take one all the same.
+pub(crate) fn passed_over(newest: &LeftOut, count: usize) -> String {
+    let LeftOut { id, time, why, rating } = newest;
+    let others = match count {
+        0 | 1 => String::new(),
+        2 => ", and so was one more".to_owned(),
+        more => format!(", and so were {} more", more - 1),
+    };
+    let trust = match rating {
+        Rating::Suspicious | Rating::Foreign => {
+            format!("; if it is as it should be: releve points --trust {id}")
+        }
+        _ => String::new(),
+    };
+    format!(
+        "a newer one, {id} of {time:.0}, was left out ({why}){others}; to take it all the same: --point {id}{trust}"
+    )
+}
+
+/// Returns the points that show no sign of tampering and don't follow one.
+fn clean<'a>(points: &[&'a Facts], reasons: &mut Vec<String>) -> Vec<&'a Facts> {
+    let all: Vec<Facts> = points.iter().map(|point| (*point).clone()).collect();
+    match Intrusion::find(&all) {
+        Some(found) => {
+            let clean = points.iter().copied().filter(|point| found.is_before(point)).collect();
+            reasons.push(found.sign);
+            clean
+        }
+        None => {
+            reasons.push("no sign of tampering in any point since the last that is proven or trusted".into());
+            points.to_vec()
+        }
+    }
+}
+
+fn chosen(point: &Facts, reasons: Vec<String>, left_out: Vec<LeftOut>, now: Timestamp) -> Choice {
+    let loss = now.duration_since(point.counts()).unsigned_abs();
     // A point from the future is a clock that was wrong: it costs nothing that we know of.
-    let loss = if point.time > now { Period::default() } else { Period(loss) };
-    Choice { point: point.clone(), reasons, loss }
-}
-
-/// A sign of tampering in one system: whoever did that was on the machine, so its other systems are under suspicion too.
-#[derive(Debug, Clone)]
-pub(crate) struct Tampering {
-    /// The last point before was begun here, and was clean.
-    after: Timestamp,
-    /// The point that shows it was begun here.
-    seen: Timestamp,
-    /// What is seen.
-    pub(crate) sign: String,
-}
-
-impl Tampering {
-    /// Looks for it in the points of one system.
-    pub(crate) fn find(points: &[Facts]) -> Option<Self> {
-        let mut points: Vec<&Facts> = points.iter().collect();
-        points.sort_by_key(|point| point.time);
-        let (at, sign) = first_sign(&points)?;
-        let after = at
-            .checked_sub(1)
-            .and_then(|before| points.get(before))
-            .map_or(Timestamp::MIN, |point| point.time);
-        let seen = points.get(at)?.time;
-        Some(Self { after, seen, sign })
-    }
-
-    /// Returns whether a point of another system on the same machine is from before it. Between the last clean point and the first
-    /// bad one, it is the point's own change that tells, however few its files are.
-    pub(crate) fn spares(&self, point: &Facts) -> bool {
-        let rewritten = point.touched.is_some_and(|share| share > MASS_SHARE)
-            && (point.bytes_new == 0 || point.incompressible > NOISE);
-        point.time <= self.after || (point.time < self.seen && !rewritten)
-    }
-}
-
-/// Returns the first point that shows a sign of tampering, and the sign. Every later point is as suspicious.
-fn first_sign(points: &[&Facts]) -> Option<(usize, String)> {
-    let mut usual = 0.0f64;
-    for (at, point) in points.iter().enumerate() {
-        let mass = point.touched.is_some_and(|share| share > MASS_SHARE) && point.touched_files >= MASS_FILES;
-        // Where content never compressed (pictures, archives), noise says nothing and the mass alone has to.
-        let noise = point.bytes_new == 0 || point.incompressible > NOISE || usual > NOISE;
-        if mass && noise {
-            let share = point.touched.unwrap_or_default() * 100.0;
-            let sign = format!(
-                "point {} of {} is suspicious: {} files ({share:.0}%) changed or vanished at once, and {:.0}% of the new content doesn't compress",
-                point.id,
-                point.time,
-                point.touched_files,
-                point.incompressible * 100.0
-            );
-            return Some((at, sign));
-        }
-        if point.touched.is_none() {
-            usual = point.incompressible;
-        }
-    }
-    None
+    let loss = if point.counts() > now { Period::default() } else { Period(loss) };
+    Choice { point: point.clone(), reasons, loss, left_out }
 }
 
 #[cfg(test)]
@@ -473,18 +510,25 @@ pub(crate) mod tests {
             verified: None,
             files: 100,
             bytes: 1000,
-            vaults: vec![],
-            touched: Some(0.01),
-            touched_files: 1,
-            incompressible: 0.2,
-            bytes_new: 10,
-            ended: None,
-            position: None,
+            change: Changed {
+                files_changed: 1,
+                files_unchanged: 99,
+                incompressible: 0.2,
+                bytes_new: 10,
+                ..Changed::default()
+            },
+            ..Facts::default()
         }
     }
 
     fn now() -> Timestamp {
         Timestamp::from_second(10_000).unwrap()
+    }
+
+    fn judged(points: &[Facts]) -> Vec<Facts> {
+        let mut points = points.to_vec();
+        crate::judge::judge(&mut points, None, now());
+        points
     }
 
     #[test]
@@ -500,9 +544,10 @@ pub(crate) mod tests {
     #[test]
     fn everything_from_the_first_sign_of_tampering_on_is_left_alone() {
         let mut bad = point("bad0", 300);
-        (bad.touched, bad.touched_files, bad.incompressible) = (Some(1.0), 100, 0.99);
+        (bad.change.files_changed, bad.change.files_unchanged, bad.change.incompressible) = (100, 0, 0.99);
         let quiet_after = point("late", 400);
-        let choice = choose(&[point("good", 200), bad, quiet_after], &Wanted::LastClean, now()).unwrap();
+        let points = judged(&[point("good", 200), bad, quiet_after]);
+        let choice = choose(&points, &Wanted::LastClean, now()).unwrap();
         assert_eq!(choice.point.id, "good");
         assert!(choice.reasons.iter().any(|reason| reason.contains("bad0")), "{:?}", choice.reasons);
     }
@@ -510,8 +555,9 @@ pub(crate) mod tests {
     #[test]
     fn a_busy_day_is_no_attack() {
         let mut busy = point("busy", 300);
-        (busy.touched, busy.touched_files, busy.incompressible) = (Some(0.8), 80, 0.3);
-        assert_eq!(choose(&[point("good", 200), busy], &Wanted::LastClean, now()).unwrap().point.id, "busy");
+        (busy.change.files_changed, busy.change.files_unchanged, busy.change.incompressible) = (80, 20, 0.3);
+        let points = judged(&[point("good", 200), busy]);
+        assert_eq!(choose(&points, &Wanted::LastClean, now()).unwrap().point.id, "busy");
     }
 
     #[test]

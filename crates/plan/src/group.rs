@@ -3,7 +3,7 @@
 //! That instant is the newest that every one of them can reach. What has a log is rolled forward to it exactly; of the others the
 //! nearest point is taken, and how far apart they then are is said.
 
-use crate::{Available, Facts, LogFacts, Period, Plan, SystemName, Wanted, choose};
+use crate::{Available, Choice, Facts, LeftOut, LogFacts, Period, Plan, SystemName, Wanted, choose};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,6 +81,8 @@ pub(crate) struct Aligned {
     pub(crate) instant: Timestamp,
     /// What it could be brought back to by itself.
     pub(crate) alone: Timestamp,
+    /// Newer points that were passed over, by itself or not.
+    pub(crate) left_out: Vec<LeftOut>,
 }
 
 /// Returns what each of the systems is to be brought back to so that all are of one instant; `None` where one of them has no point that
@@ -95,31 +97,31 @@ pub(crate) fn align(
     }
     let mut newest = Vec::new();
     for member in members {
-        let point = choose(member.points, wanted, now).ok()?.point;
+        let Choice { point, left_out, .. } = choose(member.points, wanted, now).ok()?;
         let log = member.log.filter(|log| log.continues(&point) && log.leads(&point, None));
         let reach = match (wanted, log.and_then(|log| log.until)) {
-            (Wanted::Latest, Some(end)) => end.max(point.time),
-            (Wanted::Before(time), Some(end)) => end.min(*time).max(point.time),
-            _ => point.time,
+            (Wanted::Latest, Some(end)) => end.max(point.counts()),
+            (Wanted::Before(time), Some(end)) => end.min(*time).max(point.counts()),
+            _ => point.counts(),
         };
-        newest.push((member, point, reach));
+        newest.push((member, point, reach, left_out));
     }
-    let instant = newest.iter().map(|(_, _, reach)| *reach).min()?;
+    let instant = newest.iter().map(|(_, _, reach, _)| *reach).min()?;
     let fits = |point: &&Facts, last: &Facts| {
         let verified = *wanted != Wanted::LastVerified || point.verified.is_some();
         // Everything from the newest one that fits back to the first does.
-        point.id == last.id || (point.complete && verified && point.time <= last.time)
+        point.id == last.id || (point.is_sound() && verified && point.counts() <= last.counts())
     };
     let mut choices = BTreeMap::new();
     let mut reached = Vec::new();
-    for (member, last, reach) in &newest {
+    for (member, last, reach, left_out) in &newest {
         // Every second until then is in the log, so any earlier point will do that it goes on from.
         let rolled = member.log.filter(|log| {
             *wanted != Wanted::LastVerified
                 && log.until.is_some_and(|end| end >= instant)
                 && member.points.iter().any(|point| {
                     fits(&point, last)
-                        && point.ended.unwrap_or(point.time) < instant
+                        && point.ended.unwrap_or(point.counts()) < instant
                         && log.continues(point)
                         && log.leads(point, Some(instant))
                 })
@@ -131,12 +133,15 @@ pub(crate) fn align(
             }
             None => {
                 let points = member.points.iter().filter(|point| fits(point, last));
-                let nearest = points.min_by_key(|point| point.time.duration_since(instant).abs())?;
-                reached.push(nearest.time);
+                let nearest = points.min_by_key(|point| point.counts().duration_since(instant).abs())?;
+                reached.push(nearest.counts());
                 Wanted::Id(nearest.id.clone())
             }
         };
-        choices.insert(member.name.clone(), Aligned { wanted, instant, alone: *reach });
+        choices.insert(
+            member.name.clone(),
+            Aligned { wanted, instant, alone: *reach, left_out: left_out.clone() },
+        );
     }
     let (first, last) = (reached.iter().min()?, reached.iter().max()?);
     let group = Group {
@@ -215,7 +220,9 @@ mod tests {
     #[test]
     fn nothing_from_after_a_sign_of_tampering_is_taken_to_come_nearer() {
         let mut files = points(&[600, 1000]);
-        (files[1].touched, files[1].touched_files, files[1].incompressible) = (Some(1.0), 100, 0.99);
+        (files[1].change.files_changed, files[1].change.files_unchanged) = (100, 0);
+        files[1].change.incompressible = 0.99;
+        crate::judge::judge(&mut files, None, at(9_000));
         let (_, files, _) = wanted(&files, &points(&[1001]), None, &Wanted::LastClean);
         assert_eq!(files, Wanted::Id("p600".into()));
     }

@@ -1,7 +1,7 @@
 //! What was promised, and what is to be done: the plan file and every decision that follows from it.
 //!
 //! Pure: values in, values out; no file is opened, no clock is read. Read in this order: [`parse`] (text to
-//! [`Plan`], with every mistake at once), [`choose`] (which restore point), [`Runbook`] (what a recovery will do, with no choice left
+//! [`Plan`], with every mistake at once), [`judge`](mod@judge) (what a restore point is worth), [`choose`] (which one is taken), [`Runbook`] (what a recovery will do, with no choice left
 //! open), [`outlook`] (how that goes while it is carried out), [`forecast`], [`keep`] (which points stay), [`schedule`], [`immutable`], [`notify`] (who is told, by what, and who after them).
 //!
 //! ```
@@ -24,6 +24,7 @@ pub mod forecast;
 mod group;
 pub mod immutable;
 pub mod instant;
+pub mod judge;
 pub mod keep;
 mod model;
 mod notes;
@@ -42,7 +43,7 @@ pub mod scrambled;
 
 pub use amount::{Period, Share, Size};
 pub use bandwidth::{Bandwidth, BandwidthRule, Limited, Rate, TimeOfDay};
-pub use choose::{Choice, Facts, LogFacts, NoChoice, Stretch, Timeline, Until, Wanted, choose};
+pub use choose::{Choice, Facts, LeftOut, LogFacts, NoChoice, Stretch, Timeline, Until, Wanted, choose};
 pub use correct::{Corrected, Remembered, correct, remember};
 pub use course::{Course, StepState, Verdict, after_crash, judge};
 pub use crash::Crash;

@@ -3,8 +3,9 @@
 mod book;
 mod procedure;
 
-use crate::choose::Tampering;
+use crate::choose::passed_over;
 use crate::group::{self, Aligned, Member, companions, grouped};
+use crate::judge::Intrusion;
 use crate::room::{Load, Room, judge};
 use crate::{Choice, Crash, Facts, Plan, ScenarioName, Source, System, SystemName, VaultName, Wanted};
 use crate::{LogFacts, Ordered, Until, choose, recovery_order};
@@ -159,6 +160,9 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                         false => String::new(),
                     };
                     choice.reasons = vec![format!("its group comes back to {:.0}{alone}", aligned.instant)];
+                    choice.left_out.clone_from(&aligned.left_out);
+                    let newest = choice.left_out.first();
+                    choice.reasons.extend(newest.map(|newest| passed_over(newest, choice.left_out.len())));
                 }
                 choice.reasons.extend(elsewhere);
                 choice
@@ -169,7 +173,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             }
         };
         let crash = available.crash.clone().unwrap_or_else(|| Crash::unknown(input.now));
-        choice.loss = crash.lost_since(choice.point.time);
+        choice.loss = crash.lost_since(choice.point.counts());
         let replay = match roll_forward(&name, log, wanted, &mut choice, &crash) {
             Ok(replay) => {
                 let log = log.filter(|_| replay.is_some());
@@ -197,6 +201,10 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                 None
             }
         };
+        if !choice.point.is_base() {
+            let why = choice.point.judgement.why.as_deref().unwrap_or("it is not good");
+            book.warnings.push(format!("the point that `{name}` comes back to is SUSPICIOUS: {why}"));
+        }
         if !choice.point.complete {
             book.warnings
                 .push(format!("the chosen point of `{name}` is incomplete: what it lacks can't come back"));
@@ -277,7 +285,7 @@ fn candidates(input: &RunbookInput<'_>, wanted: &Wanted, name: &SystemName) -> (
         let host = input.plan.systems.get(name).map(|system| &system.host);
         let systems = input.plan.systems.iter();
         for (other, _) in systems.filter(|(other, there)| *other != name && Some(&there.host) == host) {
-            let Some(found) = input.available.get(other).and_then(|other| Tampering::find(&other.points))
+            let Some(found) = input.available.get(other).and_then(|other| Intrusion::find(&other.points))
             else {
                 continue;
             };
@@ -366,7 +374,7 @@ fn roll_forward(
         // Where these lie is for the server to find out.
         _ => None,
     };
-    if let Some(reached) = reached.filter(|reached| *reached > choice.point.time) {
+    if let Some(reached) = reached.filter(|reached| *reached > choice.point.counts()) {
         choice.loss = crash.lost_since(reached);
     }
     choice.reasons.push(match &until {

@@ -3,9 +3,10 @@
 use crate::cli::Global;
 use crate::{Exit, Failure, show};
 use engine::alerts::Watchman;
+use engine::judge::Witness;
 use engine::keys::{Tried, With};
 use engine::notify::Notifier;
-use engine::proof::Verified;
+
 use engine::vaults::{self, Absent, Opened, Opening, Secrets};
 use engine::{Error, Result};
 use jiff::Timestamp;
@@ -80,13 +81,16 @@ impl Session {
         })
     }
 
-    /// Returns which points are proven, as far as this machine's state tells. That it can't be read is said: then none is.
-    pub(crate) fn verified(&self) -> Verified {
-        match self.state().and_then(|state| Ok(state.records()?)) {
-            Ok(records) => Verified::of(&records),
+    /// Returns what this machine knows of points beyond what they say: when it saw them, what is proven, what a person trusts. That the state can't be read is said:
+    /// then nothing is.
+    pub(crate) fn witness(&self) -> Witness {
+        match self.state().and_then(|state| Witness::new(&self.plan, &state)) {
+            Ok(witness) => witness,
             Err(error) => {
-                eprintln!("warning: no point counts as verified, since the state can't be read: {error}");
-                Verified::default()
+                eprintln!(
+                    "warning: no point counts as verified or trusted by a person, since the state can't be read: {error}"
+                );
+                Witness::default()
             }
         }
     }

@@ -113,6 +113,12 @@ impl State {
         Ok(self.kv().get(&format!("trusted/{point}"))?.is_some())
     }
 
+    /// Returns the points that a person took for good.
+    pub fn trusted(&self) -> Result<Vec<String>> {
+        let all = self.kv().list("trusted/")?;
+        Ok(all.into_iter().filter_map(|(key, _)| key.strip_prefix("trusted/").map(str::to_owned)).collect())
+    }
+
     /// Notes that these snapshots are about to be removed on purpose: whoever misses them later knows why.
     pub fn going(&self, vault: &str, snapshots: &[String]) -> Result<()> {
         for snapshot in snapshots {

@@ -82,7 +82,7 @@ mod tests {
         };
         Restore {
             system: "orders".into(),
-            choice: Choice { point, reasons: vec![], loss: Period::seconds(0) },
+            choice: Choice { point, reasons: vec![], loss: Period::seconds(0), left_out: vec![] },
             replay: Some(Replay { log: "cd".into(), until, sentinel }),
             vaults: vec![],
             standing: vec![],

@@ -1,6 +1,6 @@
 //! A recovery whose program is killed, for real, at every transition of every step: this test's own binary runs as that program.
 
-use engine::proof::Verified;
+use engine::judge::Witness;
 use engine::protect::{Job, protect};
 use engine::recover::{Before, Hands, Journal, Left, Noted, Open, Wish, Word, carry_out};
 use engine::survey::survey;
@@ -155,6 +155,7 @@ fn protected(folder: &Path) {
             now: Timestamp::now(),
             watch: None,
             doubts: Vec::new(),
+            witness: &Witness::default(),
         };
         assert!(protect(&job, &vault::Progress::default()).unwrap().is_complete());
     }
@@ -186,7 +187,7 @@ fn recover(folder: &Path, at: Option<(usize, bool)>) {
         }
         None => {
             let facts = |name: &SystemName| Available {
-                points: survey.facts(name, &Verified::default()),
+                points: Witness::default().judged(&plan, &survey, name, Timestamp::now()),
                 ..Available::default()
             };
             let book = plan::runbook(&RunbookInput {

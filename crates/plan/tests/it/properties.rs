@@ -2,6 +2,7 @@
 
 use crate::base::{SOUND, codes, read, shown};
 use jiff::{SignedDuration, Timestamp};
+use plan::judge::{self, Changed};
 use plan::schedule::{History, due};
 use plan::{
     Facts, Parsed, Period, Plan, Share, SourceFile, System, SystemName, Wanted, choose, parse, recovery_order,
@@ -263,21 +264,16 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn points()(of in vec((0..9_000i64, any::<bool>(), any::<bool>(), option::of(0.0..=1.0f64), 0..200u64, 0.0..=1.0f64), 0..20)) -> Vec<Facts> {
-        of.into_iter().enumerate().map(|(n, (time, complete, verified, touched, touched_files, incompressible))| Facts {
+    fn points()(of in vec((0..9_000i64, any::<bool>(), any::<bool>(), 0..200u64, 0.0..=1.0f64), 0..20)) -> Vec<Facts> {
+        of.into_iter().enumerate().map(|(n, (time, complete, verified, touched, incompressible))| Facts {
             id: format!("{n:04x}"),
             time: at(time),
             complete,
             verified: verified.then(|| at(9_500)),
             files: 200,
             bytes: 1_000,
-            vaults: vec![],
-            ended: None,
-            position: None,
-            touched,
-            touched_files,
-            incompressible,
-            bytes_new: 10,
+            change: Changed { files_changed: touched.min(200), files_unchanged: 200 - touched.min(200), incompressible, bytes_new: 10, ..Changed::default() },
+            ..Facts::default()
         }).collect()
     }
 }
@@ -339,9 +335,12 @@ proptest! {
         let mut attacked = points.clone();
         let last = points.iter().map(|point| point.time).max().unwrap_or(at(0));
         if let Some(some) = points.first() {
-            let attack = Facts { id: "bad".into(), time: last + SignedDuration::from_secs(1), complete: true, touched: Some(1.0), touched_files: 200, incompressible: 1.0, ..some.clone() };
+            let attack = Facts { id: "bad".into(), time: last + SignedDuration::from_secs(1), complete: true, change: Changed { files_changed: 200, bytes_new: 10, incompressible: 1.0, ..Changed::default() }, ..some.clone() };
             attacked.push(attack);
         }
+        let mut points = points;
+        judge::judge(&mut points, None, at(10_000));
+        judge::judge(&mut attacked, None, at(10_000));
         let (calm, hit) = (choose(&points, &Wanted::LastClean, at(10_000)), choose(&attacked, &Wanted::LastClean, at(10_000)));
         if let (Ok(calm), Ok(hit)) = (&calm, &hit) {
             prop_assert_eq!(&hit.point.id, &calm.point.id);

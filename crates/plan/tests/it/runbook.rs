@@ -2,6 +2,7 @@
 
 use crate::base::{SOUND, read};
 use jiff::Timestamp;
+use plan::judge::{self, Changed};
 use plan::{
     Available, Facts, LogFacts, Plan, Room, Runbook, RunbookInput, StepKind, SystemName, Wanted, runbook,
 };
@@ -183,31 +184,34 @@ fn beside_nothing_is_stopped_started_or_checked_and_any_machine_will_do() {
 #[test]
 fn a_sign_of_tampering_in_one_system_counts_for_all_on_its_machine() {
     let at = |second| Timestamp::from_second(second).unwrap();
-    let small = |id: &str, second, touched| Facts {
-        id: id.into(),
-        time: at(second),
-        touched,
-        incompressible: 1.0,
-        bytes_new: 9,
-        ..point()
+    let facts = |id: &str, second, files: u64, files_changed: u64| {
+        let files_unchanged = files.saturating_sub(files_changed);
+        let change = Changed {
+            files_changed,
+            files_unchanged,
+            incompressible: 1.0,
+            bytes_new: 9,
+            ..Changed::default()
+        };
+        Facts { id: id.into(), time: at(second), files: files.max(1), change, ..point() }
     };
-    let large = |id: &str, second, touched_files| Facts {
-        touched: Some(touched_files as f64 / 100.0),
-        touched_files,
-        files: 100,
-        ..small(id, second, None)
+    let small = |id: &str, second, of, changed| facts(id, second, of, changed);
+    let large = |id: &str, second, changed| facts(id, second, 100, changed);
+    let judged = |mut points: Vec<Facts>| {
+        judge::judge(&mut points, None, at(2_000));
+        points
     };
     let book = decide(|input| {
         input.wanted = Some(plan::Wanted::LastClean);
         let orders = vec![
-            small("good", 1_000, None),
-            small("calm", 1_101, Some(0.0)),
-            small("noise", 1_199, Some(1.0)),
-            small("late", 1_300, Some(0.0)),
+            small("good", 1_000, 0, 0),
+            small("calm", 1_101, 1, 0),
+            small("noise", 1_199, 1, 1),
+            small("late", 1_300, 1, 0),
         ];
-        let shop = vec![small("first", 1_001, None), large("second", 1_100, 1), large("struck", 1_200, 100)];
-        input.available.insert("orders".into(), Available { points: orders, ..Available::default() });
-        input.available.insert("shop".into(), Available { points: shop, ..Available::default() });
+        let shop = vec![small("first", 1_001, 0, 0), large("second", 1_100, 1), large("struck", 1_200, 100)];
+        input.available.insert("orders".into(), Available { points: judged(orders), ..Available::default() });
+        input.available.insert("shop".into(), Available { points: judged(shop), ..Available::default() });
     });
     let chosen: BTreeMap<_, _> =
         book.systems.iter().map(|entry| (entry.system.0.as_str(), entry.choice.point.id.as_str())).collect();

@@ -5,6 +5,7 @@ use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Outcome};
 use engine::Watch;
+use engine::judge::Witness;
 use engine::outage::{Outage, outage};
 use engine::protect::{Job, Made, protect};
 use engine::vaults::Absent;
@@ -120,10 +121,11 @@ impl Making<'_> {
                 record.files = made.info.files;
                 record.bytes = made.info.bytes;
                 record.by_journal = made.by_journal;
+                record.suspicious.clone_from(&made.info.suspicious);
                 if made.vaults.values().all(Result::is_err) {
                     exit = Exit::Failed;
                     record.failure = Some("no vault has the point".into());
-                } else if !record.complete || !made.details.is_empty() {
+                } else if !record.complete || !made.details.is_empty() || record.suspicious.is_some() {
                     exit = Exit::Finding;
                 }
                 for (vault, written) in &made.vaults {
@@ -183,6 +185,7 @@ impl Making<'_> {
         let progress = Arc::new(Progress::default());
         screen.bar(&name.0, &progress);
         stop_on_signal(&progress);
+        let witness = Witness::new(&session.plan, state)?;
         let scratch = session.state_dir.join("scratch");
         let job = Job {
             plan: &session.plan,
@@ -193,6 +196,7 @@ impl Making<'_> {
             holder: session.holder.clone(),
             now,
             watch,
+            witness: &witness,
             doubts: outage.into_iter().map(|outage| format!("made although {}", outage.what)).collect(),
         };
         let made = protect(&job, &progress)?;
@@ -280,9 +284,10 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
         made.vaults.iter().filter(|(_, result)| result.is_ok()).map(|(vault, _)| vault.0.as_str()).collect();
     let change = &made.info.change;
     screen.line(&format!(
-        "{name}: point {}{} in {}: {}, {}; {}, {} of new content; {seconds:.1} s{}",
+        "{name}: point {}{}{} in {}: {}, {}; {}, {} of new content; {seconds:.1} s{}",
         made.id.get(..8).unwrap_or(&made.id),
         if made.is_complete() { "" } else { " INCOMPLETE" },
+        if made.info.suspicious.is_some() { " SUSPICIOUS" } else { "" },
         if there.is_empty() { "no vault".to_owned() } else { there.join(", ") },
         kinds(&made.info),
         size(made.info.bytes),
@@ -290,6 +295,13 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
         size(change.bytes_new),
         if made.by_journal { ", by the change journal" } else { "" },
     ));
+    if let Some(why) = &made.info.suspicious {
+        screen.line(&format!("  suspicious: {why}"));
+        screen.line(
+            "  no recovery takes it by itself; if something has happened: releve incident open --scenario …",
+        );
+        screen.line(&format!("  if it is as it should be: releve points --trust {}", made.id));
+    }
     for (vault, error) in made.missing() {
         screen.failed(format_args!("  not in {vault}"), error);
     }
@@ -310,7 +322,7 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
     for left_out in &made.left_out {
         screen.line(&format!("  left out: {}: {}", left_out.path, left_out.why));
     }
-    for doubt in &made.info.doubts {
+    for doubt in made.info.doubts.iter().filter(|doubt| made.info.suspicious.as_ref() != Some(doubt)) {
         screen.line(&format!("  doubtful: {doubt}"));
     }
 }

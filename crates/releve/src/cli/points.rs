@@ -1,18 +1,29 @@
 //! `releve points`.
 
+use super::prune::called;
 use crate::session::Session;
 use crate::show::{self, size, time};
 use crate::{Exit, Outcome};
-use engine::survey::{Surveyed, survey};
+use engine::prune::identity;
+use engine::survey::{Survey, Surveyed, survey};
+use jiff::Timestamp;
+use plan::judge::{Judgement, Rating};
+use plan::{Facts, SystemName};
 use serde_json::json;
+use std::collections::BTreeSet;
 
 /// What `points` takes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  releve points\n  releve points shop --json\n\n\
-    Asks the vaults themselves; no state is needed. Exit status 1: a vault could not be asked, or a point lacks something.")]
+#[command(
+    after_help = "Examples:\n  releve points\n  releve points shop --json\n  releve points --trust 3f9c0a12   a point that looks suspicious is as it should be\n\n\
+    Asks the vaults themselves; no state is needed. Exit status 1: a vault could not be asked, or a point lacks something or is suspicious."
+)]
 pub(super) struct Options {
     /// Only this system's
     system: Option<String>,
+    /// This point is as it should be, whatever looks suspicious about it: every verb takes it for good from now on. May be repeated
+    #[arg(long, value_name = "ID")]
+    trust: Vec<String>,
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
@@ -25,7 +36,26 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         options.system.is_none()
             || surveyed.point.system.as_ref().is_some_and(|name| only.iter().any(|only| &only.0 == name))
     };
+    for prefix in &options.trust {
+        let point = called(&survey, prefix)?;
+        session.state()?.trust(&identity(point), Timestamp::now())?;
+        eprintln!("point {} counts as good from now on, in every verb on this machine", point.point.id);
+    }
     let points: Vec<_> = survey.points.iter().filter(wanted).collect();
+    let judged = judged(session, &survey);
+    let worth = |surveyed: &Surveyed| {
+        let fits = |facts: &&Facts| facts.id == surveyed.point.id && facts.time == surveyed.point.time;
+        judged
+            .iter()
+            .find(fits)
+            .map_or(Judgement { rating: Rating::Foreign, ..Judgement::default() }, |facts| {
+                facts.judgement.clone()
+            })
+    };
+    let is_good = |surveyed: &Surveyed| {
+        surveyed.point.system.is_none()
+            || !matches!(worth(surveyed).rating, Rating::Suspicious | Rating::Foreign | Rating::Future)
+    };
     let missing = |surveyed: &Surveyed| survey.lacking(surveyed, &session.plan);
     let whole = |surveyed: &Surveyed| surveyed.point.complete && missing(surveyed).is_empty();
     if session.json {
@@ -36,7 +66,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 let info = point.info.clone().unwrap_or_default();
                 json!({ "id": point.id, "system": point.system, "time": point.time, "bytes": info.bytes, "files": info.files,
                     "vaults": surveyed.vaults, "complete": whole(surveyed), "missing": missing(surveyed),
-                    "unread": info.unread_count, "tree": point.tree })
+                    "unread": info.unread_count, "tree": point.tree, "rating": worth(surveyed).rating, "why": worth(surveyed).why })
             })
             .collect();
         let unreachable: Vec<_> =
@@ -57,6 +87,12 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 missing(surveyed).iter().map(|vault| format!("not in {vault}")).collect::<Vec<_>>();
             if info.unread_count > 0 {
                 lacks.push(format!("{} not read", info.unread_count));
+            }
+            let worth = worth(surveyed);
+            match (worth.rating, worth.why) {
+                (Rating::Suspicious, Some(why)) => lacks.insert(0, format!("SUSPICIOUS: {why}")),
+                (Rating::Foreign | Rating::Future, Some(why)) => lacks.insert(0, why),
+                _ => {}
             }
             let id = point.id.get(..8).unwrap_or(&point.id);
             let system = point.system.as_deref().unwrap_or("(not Relève's)");
@@ -80,7 +116,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     let fine = survey.unreachable.is_empty()
         && survey.damaged.is_empty()
-        && points.iter().all(|surveyed| whole(surveyed));
+        && points.iter().all(|surveyed| whole(surveyed) && is_good(surveyed));
     let none_answers = survey.unreachable.len() + survey.unseen.len() == vaults.len();
     Ok(if none_answers {
         Exit::Failed
@@ -89,4 +125,12 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     } else {
         Exit::Finding
     })
+}
+
+/// Returns what each point of a system is worth, whether the plan has the system or not.
+fn judged(session: &Session, survey: &Survey) -> Vec<Facts> {
+    let (witness, now) = (session.witness(), Timestamp::now());
+    let systems = survey.points.iter().filter_map(|surveyed| surveyed.point.system.as_deref());
+    let systems: BTreeSet<SystemName> = systems.map(SystemName::from).collect();
+    systems.iter().flat_map(|system| witness.judged(&session.plan, survey, system, now)).collect()
 }

@@ -6,9 +6,9 @@ use super::verify::own_vault_names;
 use crate::session::Session;
 use crate::show::{self, Screen, confirm, size, time};
 use crate::{Exit, Outcome};
-use engine::proof::Verified;
-use engine::prune::{Decided, Retention, Sure, check_clock, delay, identity, retention, witness};
-use engine::survey::{Survey, survey};
+use engine::judge::Witness;
+use engine::prune::{Decided, Retention, check_clock, delay, identity, retention, witness};
+use engine::survey::{Survey, Surveyed, survey};
 use engine::vaults::{Absent, repository};
 use engine::{Error, Result};
 use jiff::Timestamp;
@@ -182,9 +182,8 @@ impl<'a> Run<'a> {
         check_clock(self.state, self.now)?;
         witness(self.state, &survey, std::slice::from_ref(name), self.now)?;
         let records = self.state.records()?;
-        let verified = Verified::of(&records);
-        let sure = Sure { verified: &verified, trusted: &trusted };
-        let mut retention = retention(&self.session.plan, self.state, &survey, name, &sure, self.now)?;
+        let witness = Witness::new(&self.session.plan, self.state)?.trusting(&trusted);
+        let mut retention = retention(&self.session.plan, self.state, &survey, name, &witness, self.now)?;
         retention.known.retain(|id| !missing.contains(&id.to_string()));
         self.forget(&mut retention)?;
         let forget = match self.options.keep_points {
@@ -301,17 +300,7 @@ impl<'a> Run<'a> {
 
     /// Returns what identifies the points that a person takes for good.
     fn trusted(&self, survey: &Survey) -> Result<Vec<String>> {
-        let mut trusted = Vec::new();
-        for prefix in &self.options.trust {
-            let called: Vec<_> =
-                survey.points.iter().filter(|surveyed| surveyed.point.is_called(prefix)).collect();
-            let [point] = called.as_slice() else {
-                return Err(Error::new(format!("{} points are called `{prefix}`", called.len()))
-                    .help("`releve points` names them; write more of the id"));
-            };
-            trusted.push(identity(point));
-        }
-        Ok(trusted)
+        self.options.trust.iter().map(|prefix| Ok(identity(called(survey, prefix)?))).collect()
     }
 
     /// Returns the snapshots that were seen here before, are not listed any more, and were not removed by us: they may be hidden, and then all
@@ -449,6 +438,16 @@ impl<'a> Run<'a> {
             exit = exit.worse(Exit::Finding);
         }
         (exit, document)
+    }
+}
+
+/// Returns the one point that a person means.
+pub(super) fn called<'a>(survey: &'a Survey, prefix: &str) -> Result<&'a Surveyed> {
+    let called: Vec<_> = survey.points.iter().filter(|surveyed| surveyed.point.is_called(prefix)).collect();
+    match called.as_slice() {
+        [point] => Ok(point),
+        _ => Err(Error::new(format!("{} points are called `{prefix}`", called.len()))
+            .help("`releve points` names them; write more of the id")),
     }
 }
 

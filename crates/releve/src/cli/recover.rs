@@ -12,7 +12,7 @@ use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
 use engine::incident::{Incident, Steps};
-use engine::proof::Verified;
+use engine::judge::Witness;
 use engine::recover::{Before, Hands, Journal, Left, Open, Recovered, Wish, carry_out, warn_of_what_goes};
 use engine::survey::{Survey, survey};
 use engine::vaults::Opened;
@@ -140,7 +140,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let survey = survey(&vaults);
     vaults.iter().for_each(Opened::work);
     let waited = asked.elapsed();
-    let decide = |wish: &Wish| decide(session, (options, crashed), &records, wish, &vaults, &survey);
+    // Without state nothing is known but what the points say.
+    let witness = state.as_ref().map(|state| Witness::new(&session.plan, state)).transpose()?;
+    let witness = witness.unwrap_or_default();
+    let decide =
+        |wish: &Wish| decide(session, (options, crashed), (&records, &witness), wish, &vaults, &survey);
     let mut forgotten = Vec::new();
     let (mut open, mut left) = match left {
         Found::Left(mut open, left) => {
@@ -289,19 +293,18 @@ fn say_silent(screen: &Screen, vaults: &[Opened], waited: Duration) {
 fn decide(
     session: &Session,
     (options, crashed): (&Options, Option<Timestamp>),
-    records: &[Record],
+    (records, witness): (&[Record], &Witness),
     wish: &Wish,
     vaults: &[Opened],
     survey: &Survey,
 ) -> Result<Runbook, Error> {
-    let verified = Verified::of(records);
     let (now, mut available) = (Timestamp::now(), BTreeMap::new());
     for name in session.plan.systems.keys() {
         let mut found = match wish.systems.contains(name) {
             true => place(session, name, survey, vaults, options.to.as_deref())?,
             false => Available::default(),
         };
-        (found.points, found.log) = (survey.facts(name, &verified), survey.log(name));
+        (found.points, found.log) = (witness.judged(&session.plan, survey, name, now), survey.log(name));
         found.crash = Some(crash::crash(session, name, crashed, records, survey, now));
         available.insert(name.clone(), found);
     }

@@ -457,8 +457,9 @@ fn find<'a>(
     system: &SystemName,
     wanted: &Wanted,
 ) -> Result<(String, &'a engine::survey::Surveyed, Vec<String>), Error> {
-    let facts = survey.facts(system, &session.verified());
-    let chosen = plan::choose(&facts, wanted, Timestamp::now());
+    let now = Timestamp::now();
+    let facts = session.witness().judged(&session.plan, survey, system, now);
+    let chosen = plan::choose(&facts, wanted, now);
     let (id, reasons) = match (&chosen, wanted) {
         (Ok(choice), _) => (choice.point.id.clone(), choice.reasons.clone()),
         (Err(_), Wanted::Id(prefix)) => {

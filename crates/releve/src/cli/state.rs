@@ -65,6 +65,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                     vaults: surveyed.vaults.iter().map(|vault| (vault.0.clone(), None)).collect(),
                     files: info.files,
                     bytes: info.bytes,
+                    suspicious: info.suspicious,
                     ..Made::default()
                 };
                 state.append(Body::Backup(made), now)?;

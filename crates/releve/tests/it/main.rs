@@ -21,6 +21,7 @@ mod held;
 mod immutable;
 mod incident;
 mod isolate;
+mod judged;
 mod kept;
 mod keys;
 mod killed;

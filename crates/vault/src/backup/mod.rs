@@ -115,6 +115,18 @@ pub fn backup_since(
     parents: &[FileId],
     progress: &Progress,
 ) -> Result<BackupReport> {
+    backup_judged(input, vaults, options, parents, &|_| (), progress)
+}
+
+/// As [`backup_since`], and lets `judge` say what the point is worth, by what it holds, before it is written.
+pub fn backup_judged(
+    input: &dyn Input,
+    vaults: &[Arc<Repository>],
+    options: &BackupOptions,
+    parents: &[FileId],
+    judge: &dyn Fn(&mut PointInfo),
+    progress: &Progress,
+) -> Result<BackupReport> {
     let begun = Instant::now();
     let targets = targets(vaults, options)?;
     let writers: Vec<&PackWriter> = targets.iter().flatten().map(|(_, writer)| writer).collect();
@@ -140,7 +152,7 @@ pub fn backup_since(
     let details = captured.details;
     let parent = options.parent.as_ref().and_then(|(_, snapshot)| snapshot.releve.as_ref());
     let mounted = parent.map(|info| info.mounted.as_slice()).unwrap_or_default();
-    let info = PointInfo {
+    let mut info = PointInfo {
         source: options.source.clone(),
         files: captured.files,
         bytes: captured.bytes,
@@ -158,8 +170,10 @@ pub fn backup_since(
             .ok()
             .and_then(|took| options.time.checked_add(took).ok()),
         position: input.position(),
-        log: None,
+        since: options.parent.as_ref().and_then(|(_, parent)| parent.tag("point").map(str::to_owned)),
+        ..PointInfo::default()
     };
+    judge(&mut info);
     let snapshot = snapshot(options, captured.tree, info.clone());
 
     let done = register(targets, &snapshot, progress);

@@ -70,7 +70,7 @@ pub struct PointInfo {
     pub unread: Vec<UnreadInfo>,
     /// How many entries lack something besides their content: an attribute that could not be read, a time that no vault can hold.
     /// The point is whole all the same.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub details_count: u64,
     /// The first thousand of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -92,6 +92,18 @@ pub struct PointInfo {
     /// From where on the system's log is needed to go on from this point. Such positions are in order as texts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
+    /// The version of the rules that it was judged by when it was made; 0: nobody judged it.
+    #[serde(skip_serializing_if = "is_default")]
+    pub judged: u8,
+    /// Why it is suspicious: a part of a sentence of which the point is the subject. No recovery takes it by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub suspicious: Option<String>,
+    /// What is suspicious looks like somebody's work.
+    #[serde(skip_serializing_if = "is_default")]
+    pub tampering: bool,
+    /// The id of the point that `change` was counted against: the newest before it that showed no sign.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
     /// What the point holds of a log, if that is what it holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<LogInfo>,
@@ -209,15 +221,15 @@ impl Snapshot {
     }
 }
 
+/// Returns whether a value says nothing, and need not be written.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 fn null_is_empty<'de, D: serde::Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 mod go_time {

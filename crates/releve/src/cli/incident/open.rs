@@ -65,6 +65,8 @@ struct Forecast {
     system: String,
     loss_now: Predicted,
     back_after: Predicted,
+    /// Newer points that a recovery leaves out: why the newest of them is suspicious.
+    left_out: Option<String>,
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
@@ -98,8 +100,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         false => Vec::new(),
     };
     let now = Timestamp::now();
+    let trusted = state.trusted()?;
     let forecasts: Vec<Forecast> =
-        incident.systems.iter().map(|system| forecast(&records, system, now)).collect();
+        incident.systems.iter().map(|system| forecast(&records, &trusted, system, now)).collect();
     let next = next(session, &incident);
     if session.json {
         show::print_json(
@@ -176,16 +179,27 @@ fn tell(session: &Session, state: &State, incident: &Incident) -> Vec<Call> {
 }
 
 /// Returns what this machine's records say: no vault is asked, they may be what is down.
-fn forecast(records: &[Record], system: &str, now: Timestamp) -> Forecast {
-    let made = records.iter().rev().find_map(|record| match &record.body {
+fn forecast(records: &[Record], trusted: &[String], system: &str, now: Timestamp) -> Forecast {
+    // A clock that was ahead when it was made says nothing of when that was.
+    let mut whole = records.iter().rev().filter_map(|record| match &record.body {
         Body::Backup(made) if made.system == system && made.complete && made.failure.is_none() => Some(made),
         _ => None,
+    });
+    let mut left_out = None;
+    let made = whole.find(|made| {
+        let is_trusted = trusted.iter().any(|point| point.split(' ').next() == Some(made.point.as_str()));
+        let suspicious = made.suspicious.as_ref().filter(|_| !is_trusted);
+        if let (Some(why), None) = (suspicious, &left_out) {
+            left_out = Some(format!("point {} is suspicious: {why}", made.point));
+        }
+        suspicious.is_none() && made.started <= now
     });
     let bytes = made.map_or(0, |made| made.bytes);
     Forecast {
         system: system.to_owned(),
         loss_now: forecast::rpa(made.map(|made| made.started), now),
         back_after: forecast::rta(bytes, measured(records, &system.into())),
+        left_out,
     }
 }
 
@@ -203,6 +217,9 @@ fn print(session: &Session, forecast: &Forecast) {
         text(&forecast.back_after),
         system.rto
     );
+    if let Some(why) = &forecast.left_out {
+        println!("    {why}; a recovery leaves it out");
+    }
 }
 
 /// Returns the command that brings the systems back.

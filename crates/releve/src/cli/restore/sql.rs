@@ -201,7 +201,7 @@ fn book(
     vaults: &[Opened],
     work: &Path,
 ) -> Runbook {
-    let points = survey.facts(system, &session.verified());
+    let points = session.witness().judged(&session.plan, survey, system, Timestamp::now());
     let available = Available { points, log: survey.log(system), ..Available::default() };
     let state = |opened: &Opened| opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string);
     let mut book = plan::runbook(&RunbookInput {

@@ -8,14 +8,17 @@ use crate::session::Session;
 use crate::show::{self, size, time};
 use crate::{Exit, Outcome};
 use engine::isolate::{Isolated, Standing, look};
-use engine::proof::Verified;
+use engine::judge::Witness;
 use engine::quarantine;
 use engine::survey::{Survey, Surveyed, survey};
 use jiff::Timestamp;
 use places::{Place, places};
 use plan::forecast::{self, Measured, Predicted};
+use plan::judge::Rating;
 use plan::outlook::Evidence;
-use plan::{Available, Group, SystemName, VaultName, Wal, common_instant, grouped};
+use plan::{
+    Available, Choice, Group, LeftOut, SystemName, VaultName, Wal, Wanted, choose, common_instant, grouped,
+};
 use serde_json::json;
 use state::{Body, Record};
 use std::collections::BTreeMap;
@@ -30,6 +33,7 @@ pub(super) struct Options {}
 struct Line {
     name: SystemName,
     newest: Option<Timestamp>,
+    suspicious: Vec<LeftOut>,
     missing: Vec<VaultName>,
     bytes: u64,
     loss: Predicted,
@@ -61,13 +65,13 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let records = state.records()?;
     // After the vaults were asked: what they hold was made before.
     let now = Timestamp::now();
-    let verified = Verified::of(&records);
-    let groups = groups(session, &survey, &verified, now);
+    let witness = Witness::new(&session.plan, &state)?;
+    let groups = groups(session, &survey, &witness, now);
     let lines: Vec<_> = session
         .plan
         .systems
         .keys()
-        .map(|name| line(session, name, &survey, &records, &verified, now).of_groups(session, &groups, now))
+        .map(|name| line(session, name, &survey, &records, &witness, now).of_groups(session, &groups, now))
         .collect();
     let places = places(session, &survey, &records, now);
     let dying = dying(&records, now);
@@ -136,17 +140,20 @@ fn line(
     name: &SystemName,
     survey: &Survey,
     records: &[Record],
-    verified: &Verified,
+    witness: &Witness,
     now: Timestamp,
 ) -> Line {
     let system = session.plan.systems.get(name);
-    let newest = survey.of(name).rev().find(|surveyed| surveyed.point.complete);
+    // The one that a recovery would take now, and what it would leave out.
+    let judged = witness.judged(&session.plan, survey, name, now);
+    let choice = choose(&judged, &Wanted::Latest, now).ok().filter(|choice| choice.point.complete);
+    let newest = choice.as_ref().and_then(|choice| survey.of_facts(&choice.point));
     let policy = system.map(|system| session.plan.policy_of(system)).unwrap_or_default();
     let missing = match newest {
         Some(newest) => survey.lacking(newest, &session.plan),
         None => policy.vaults.into_iter().filter(|vault| !survey.is_unseen(vault)).collect(),
     };
-    let time = newest.map(|newest| newest.point.time);
+    let time = choice.as_ref().map(|choice| choice.point.counts());
     let bytes = newest.and_then(|newest| newest.point.info.as_ref()).map_or(0, |info| info.bytes);
     let log = log(session, name, survey, newest, now);
     // The log is as good as a point, as far as it goes on from one.
@@ -159,12 +166,13 @@ fn line(
     Line {
         name: name.clone(),
         newest: time,
+        suspicious: suspicious(choice.as_ref()),
         missing,
         bytes,
         rpo_kept: system.is_some_and(|system| loss.keeps(system.rpo)),
         loss,
         back: forecast::rta(bytes, measured(records, name)),
-        verified: newest.and_then(|newest| verified.since(&newest.point.id)),
+        verified: newest.and_then(|newest| witness.verified(&newest.point.id)),
         last_failure: last_failure.flatten(),
         log,
         group: None,
@@ -178,11 +186,19 @@ fn line(
     }
 }
 
+/// Returns what isn't good of the points that a recovery would leave out now, and of the one that it would take because there is no better one.
+fn suspicious(choice: Option<&Choice>) -> Vec<LeftOut> {
+    let Some(choice) = choice else { return Vec::new() };
+    let taken = (!choice.point.is_base()).then(|| LeftOut::of(&choice.point));
+    let left_out = choice.left_out.iter().filter(|point| point.rating != Rating::Incomplete).cloned();
+    left_out.chain(taken).collect()
+}
+
 /// Returns the instants that systems whose data belongs together would come back to now.
-fn groups(session: &Session, survey: &Survey, verified: &Verified, now: Timestamp) -> Vec<Group> {
+fn groups(session: &Session, survey: &Survey, witness: &Witness, now: Timestamp) -> Vec<Group> {
     let all: Vec<_> = session.plan.systems.keys().cloned().collect();
     let available = |name: &SystemName| Available {
-        points: survey.facts(name, verified),
+        points: witness.judged(&session.plan, survey, name, now),
         log: survey.log(name),
         ..Available::default()
     };
@@ -207,15 +223,15 @@ fn log(
     system.source.as_ref()?.wal().filter(|wal| *wal != Wal::None)?;
     let facts = survey.log(name);
     let broken = match (&facts, newest) {
-        (_, Some(newest)) if newest.facts(None).position.is_none() => Some(
+        (_, Some(newest)) if newest.facts().position.is_none() => Some(
             "the newest point does not say where in the log it lies: it can't be rolled forward".to_owned(),
         ),
         (None, _) => Some("no log is in any vault: releve agent receives it".to_owned()),
-        (Some(log), Some(newest)) if !log.continues(&newest.facts(None)) => Some(match &log.missing {
+        (Some(log), Some(newest)) if !log.continues(&newest.facts()) => Some(match &log.missing {
             Some(missing) => format!("{missing} is missing: the next backup closes the gap"),
             None => "it does not go on from the newest point".to_owned(),
         }),
-        (Some(log), Some(newest)) if !log.leads(&newest.facts(None), None) => {
+        (Some(log), Some(newest)) if !log.leads(&newest.facts(), None) => {
             Some("the newest point lies in a history that a recovery has left: make a backup".to_owned())
         }
         _ => None,
@@ -312,6 +328,7 @@ impl Line {
 
     fn is_fine(&self) -> bool {
         self.rpo_kept
+            && self.suspicious.is_empty()
             && self.log.as_ref().is_none_or(|log| log.broken.is_none() && log.behind.is_empty())
             && self.missing.is_empty()
             && self.verified.is_some()
@@ -332,7 +349,7 @@ impl Line {
             .into_iter()
             .map(|(vault, site, count)| json!({ "vault": vault, "site": site, "points": count }))
             .collect();
-        json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "bytes": self.bytes,
+        json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "suspicious": self.suspicious, "bytes": self.bytes,
             "rpo": system.map(|s| s.rpo), "rto": system.map(|s| s.rto), "rpo_kept": self.rpo_kept, "loss_now": self.loss, "back_after": self.back,
             "not_in": self.missing, "verified": self.verified, "last_failure": self.last_failure, "copies": copies, "summary": self.honest(),
             "group": self.group,
@@ -357,6 +374,7 @@ impl Line {
             ),
             None => println!("    newest    none"),
         }
+        self.print_suspicious();
         if let Some(log) = &self.log {
             match (&log.broken, log.until) {
                 (Some(why), _) => println!("    LOG       BROKEN: {why}"),
@@ -409,6 +427,17 @@ impl Line {
         if let Some(why) = &self.last_failure {
             println!("    FAILED    the last backup: {why}");
         }
+    }
+}
+
+impl Line {
+    fn print_suspicious(&self) {
+        let Some(newest) = self.suspicious.first() else { return };
+        println!("    LEFT OUT  {} of {}: {}", newest.id, time(newest.time), newest.why);
+        if self.suspicious.len() > 1 {
+            println!("              and {} more that are not good", self.suspicious.len() - 1);
+        }
+        println!("              if it is as it should be: releve points --trust {}", newest.id);
     }
 }
 

@@ -1,0 +1,61 @@
+//! What changed looks like encryption: the rules about content.
+//!
+//! A program that counts by content (`counted` 1) says how many files became noise, and [`scrambled`] judges that. Of what an older one has
+//! made only the mass is known, and whether what came instead compresses.
+
+use crate::Facts;
+use crate::scrambled::{self, Scrambled};
+
+/// A sign of tampering: more than half of at least so many files changed or gone at once …
+const MASS_SHARE: f64 = 0.5;
+const MASS_FILES: u64 = 20;
+/// … and what came instead doesn't compress, as encrypted content doesn't.
+const NOISE: f64 = 0.9;
+
+/// Says what about the content of a point is a sign: a part of a sentence of which the point is the subject. `before` are the points before it that show none, oldest
+/// first, incomplete ones among them; `point.since` names the one that its change was counted against.
+pub(super) fn sign(point: &Facts, before: &[&Facts]) -> Option<String> {
+    if before.is_empty() {
+        return None;
+    }
+    if point.change.counted > 0 {
+        let counted = before.iter().copied().filter(|before| before.change.counted > 0);
+        let mut points: Vec<Scrambled> = counted.map(scrambled).collect();
+        if points.is_empty() {
+            // The one that it was counted against tells nothing of itself, and is there all the same.
+            points.push(Scrambled { time: point.time, there: 0, files: 0, trusted: false });
+        }
+        points.push(scrambled(point));
+        return scrambled::sign(&points);
+    }
+    of_mass(point)
+}
+
+fn scrambled(point: &Facts) -> Scrambled {
+    let (time, there, files) = (point.counts(), point.change.before(), point.change.files_scrambled);
+    Scrambled { time, there, files, trusted: point.trusted }
+}
+
+fn of_mass(point: &Facts) -> Option<String> {
+    let change = &point.change;
+    let share = change.share().filter(|share| point.complete && *share > MASS_SHARE)?;
+    if change.hit() < MASS_FILES || change.bytes_new == 0 || change.incompressible <= NOISE {
+        return None;
+    }
+    Some(format!(
+        "changed or lost {} files ({:.0}%) at once, and {:.0}% of the new content doesn't compress",
+        change.hit(),
+        share * 100.0,
+        change.incompressible * 100.0
+    ))
+}
+
+/// Returns whether a point's own change, however few its files are, is what somebody at work on the whole machine would leave.
+pub(super) fn is_rewritten(point: &Facts) -> bool {
+    let change = &point.change;
+    if change.counted > 0 {
+        return change.files_scrambled.saturating_mul(2) > change.before() && change.files_scrambled > 0;
+    }
+    change.share().is_some_and(|share| share > MASS_SHARE)
+        && (change.bytes_new == 0 || change.incompressible > NOISE)
+}

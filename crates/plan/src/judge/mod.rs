@@ -1,0 +1,337 @@
+//! What a restore point is worth: one judgement of each, made once and told by every verb.
+//!
+//! A point is held against the ones before it of its own system that are good, against what this machine itself saw of it and when, against what its maker noted, and
+//! against what a person trusts. [`choose`](crate::choose) and [`keep`](crate::keep) take the judgement as it is; nothing else judges.
+//!
+//! Rules: `content.rs` (what changed looks like encryption), `loss.rs` (nearly everything is gone), and here (time, machine, doubts of the source, what follows from
+//! a sign, what trust ends). A sign that was recorded with the point stands: its maker saw what it rests on, which may be pruned since.
+
+mod content;
+mod loss;
+mod machine;
+
+use crate::Facts;
+use jiff::{SignedDuration, Timestamp};
+pub(crate) use machine::Intrusion;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// The version of the rules, as it is recorded in a point; 0 is a point that nobody judged when it was made.
+pub const RULES: u8 = 1;
+
+/// How far a claimed time may lie ahead of this machine's clock.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(10);
+/// How long before the last look at the vault a point may have begun that was not there then: a capture takes its time.
+const CAPTURE_MAX: SignedDuration = SignedDuration::from_hours(24);
+
+/// What a point is worth. Exactly one holds: the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rating {
+    /// Nothing speaks against it.
+    #[default]
+    Good,
+    /// Good, and since read whole by a verification.
+    Proven,
+    /// Something could not be read; what could is fine.
+    Incomplete,
+    /// It claims a time that this machine's clock had not reached when it was there.
+    Future,
+    /// Another machine made it than those before it and than the plan names.
+    Foreign,
+    /// Something about it doesn't fit: it isn't taken by itself.
+    Suspicious,
+}
+
+/// The judgement of a point.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Judgement {
+    /// What it is worth.
+    pub rating: Rating,
+    /// Why it isn't simply good, for a person: a part of a sentence of which the point is the subject.
+    pub why: Option<String>,
+    /// What is seen looks like somebody's work: whoever did it was on the machine.
+    pub tampering: bool,
+    /// The time that counts, where it isn't the one that the point claims.
+    pub time: Option<Timestamp>,
+}
+
+/// What changed between a point and the one that it was counted against.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Changed {
+    /// Files that were not there before.
+    pub files_new: u64,
+    /// Files whose content differs. A program before `counted` 1 counted all that it read again.
+    pub files_changed: u64,
+    /// Files with the same content.
+    pub files_unchanged: u64,
+    /// Those of them of which something else changed: times, owner, mode.
+    pub files_touched: u64,
+    /// New files whose whole content a file had that vanished in the same run.
+    pub files_moved: u64,
+    /// Files that were there before and aren't now.
+    pub files_removed: u64,
+    /// Bytes of content that no vault had yet.
+    pub bytes_new: u64,
+    /// Bytes of the files that aren't there any more.
+    pub bytes_removed: u64,
+    /// Share of `bytes_new` that doesn't compress, 0 to 1.
+    pub incompressible: f64,
+    /// Files that had structure and whose content became noise, in place or under another name.
+    pub files_scrambled: u64,
+    /// Bytes in them.
+    pub bytes_scrambled: u64,
+    /// Files whose recognised type is gone or another.
+    pub types_changed: u64,
+    /// The version of the counting; 0 is an older program.
+    pub counted: u8,
+}
+
+impl Changed {
+    /// Returns how many files were there before.
+    #[must_use]
+    pub const fn before(&self) -> u64 {
+        self.files_changed.saturating_add(self.files_unchanged).saturating_add(self.files_removed)
+    }
+
+    /// Returns how many of these lost their content: it is another, or nowhere any more.
+    #[must_use]
+    pub const fn hit(&self) -> u64 {
+        self.files_changed.saturating_add(self.files_removed).saturating_sub(self.files_moved)
+    }
+
+    /// Returns these as a share of all that were there before; `None` for a first point.
+    #[must_use]
+    pub fn share(&self) -> Option<f64> {
+        (self.before() > 0).then(|| self.hit() as f64 / self.before() as f64)
+    }
+
+    /// Returns what changed beyond what had changed already in an earlier point, both counted against the same one.
+    fn beyond(&self, earlier: &Self) -> Self {
+        let less = u64::saturating_sub;
+        Self {
+            files_new: less(self.files_new, earlier.files_new),
+            files_changed: less(self.files_changed, earlier.files_changed),
+            files_unchanged: self
+                .files_unchanged
+                .saturating_add(earlier.files_changed.min(self.files_changed)),
+            files_touched: less(self.files_touched, earlier.files_touched),
+            files_moved: less(self.files_moved, earlier.files_moved),
+            files_removed: less(self.files_removed, earlier.files_removed),
+            bytes_removed: less(self.bytes_removed, earlier.bytes_removed),
+            files_scrambled: less(self.files_scrambled, earlier.files_scrambled),
+            bytes_scrambled: less(self.bytes_scrambled, earlier.bytes_scrambled),
+            types_changed: less(self.types_changed, earlier.types_changed),
+            // What no vault had is not counted twice as it is.
+            bytes_new: self.bytes_new,
+            incompressible: self.incompressible,
+            counted: self.counted,
+        }
+    }
+}
+
+impl Facts {
+    /// Returns the time that counts: the one that it claims, unless that can't be.
+    #[must_use]
+    pub fn counts(&self) -> Timestamp {
+        self.judgement.time.unwrap_or(self.time)
+    }
+
+    /// Returns whether a choice may take it by itself: complete, and nothing speaks against it. A wrong clock doesn't where it is known when the point was made.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.complete && self.is_base()
+    }
+
+    /// Returns whether the next point may be held against it: whole or not, it shows no sign.
+    #[must_use]
+    pub fn is_base(&self) -> bool {
+        match self.judgement.rating {
+            Rating::Good | Rating::Proven | Rating::Incomplete => true,
+            Rating::Future => self.counts() > Timestamp::UNIX_EPOCH,
+            Rating::Foreign | Rating::Suspicious => false,
+        }
+    }
+}
+
+/// Judges the points of one system, and leaves them in the order that counts. `home` is the machine that the plan has the system on.
+pub fn judge(points: &mut [Facts], home: Option<&str>, now: Timestamp) {
+    for point in points.iter_mut() {
+        point.judgement = placed(point, now);
+    }
+    points.sort_by(|a, b| a.counts().cmp(&b.counts()).then_with(|| a.id.cmp(&b.id)));
+    let mut past = Past::default();
+    let judged: Vec<Judgement> = points.iter().map(|point| past.judge(point, home)).collect();
+    for (point, judgement) in points.iter_mut().zip(judged) {
+        point.judgement = judgement;
+    }
+}
+
+/// Judges a point that is about to be written, by those there are.
+#[must_use]
+pub fn judge_new(history: &[Facts], new: &Facts, home: Option<&str>, now: Timestamp) -> Judgement {
+    let mut points = history.to_vec();
+    let new = Facts { first_seen: Some(now), judged: 0, recorded: None, ..new.clone() };
+    let id = new.id.clone();
+    points.push(new);
+    judge(&mut points, home, now);
+    points.into_iter().find(|point| point.id == id).map(|point| point.judgement).unwrap_or_default()
+}
+
+/// Returns the point that the next one is counted against: the newest that shows no sign, so that what is wrong never becomes what is usual. One of the same
+/// paths goes before any other.
+#[must_use]
+pub fn base<'a>(points: &'a [Facts], paths: &[String]) -> Option<&'a Facts> {
+    let newest = |fits: &dyn Fn(&&Facts) -> bool| {
+        points.iter().filter(fits).max_by(|a, b| a.counts().cmp(&b.counts()).then_with(|| a.id.cmp(&b.id)))
+    };
+    newest(&|point| point.is_base() && point.paths == paths)
+        .or_else(|| newest(&|point| point.is_base()))
+        .or_else(|| newest(&|_| true))
+}
+
+/// Holds the time that a point claims against what this machine saw.
+fn placed(point: &Facts, now: Timestamp) -> Judgement {
+    let soon = now.saturating_add(AHEAD_MAX).unwrap_or(now);
+    // What was noted by a clock that is ahead of now's says nothing.
+    let seen = point.first_seen.filter(|seen| *seen <= soon).map(|seen| seen.min(now));
+    let latest = seen.map_or(soon, |seen| seen.saturating_add(AHEAD_MAX).unwrap_or(seen));
+    let claimed = point.time;
+    if claimed > latest {
+        let (time, why) = match seen {
+            Some(seen) => (seen, format!("claims to be from {claimed}, and was there at {seen}")),
+            None => (Timestamp::UNIX_EPOCH, format!("claims to be from {claimed}, which is yet to come")),
+        };
+        return Judgement { rating: Rating::Future, why: Some(why), time: Some(time), tampering: false };
+    }
+    let unseen = point.unseen_at.filter(|unseen| {
+        unseen.checked_sub(CAPTURE_MAX).is_ok_and(|earliest| claimed < earliest) && !point.trusted
+    });
+    match unseen.zip(seen) {
+        Some((unseen, seen)) => Judgement {
+            rating: Rating::Suspicious,
+            why: Some(format!("claims to be from {claimed}, and was not there at {unseen}")),
+            time: Some(seen),
+            tampering: false,
+        },
+        None => Judgement::default(),
+    }
+}
+
+/// What was judged so far, from the oldest on.
+#[derive(Default)]
+struct Past<'a> {
+    /// Those that show no sign, incomplete ones among them.
+    before: Vec<&'a Facts>,
+    /// Where each stands in the order.
+    places: HashMap<&'a str, usize>,
+    /// The last that a person trusts, and its place.
+    trusted: Option<(usize, &'a Facts)>,
+    /// The sign that points follow which nobody judged when they were made.
+    follows: Option<String>,
+}
+
+/// What is seen about a point.
+struct Sign {
+    rating: Rating,
+    why: String,
+    tampering: bool,
+}
+
+impl Sign {
+    const fn suspicious(why: String, tampering: bool) -> Self {
+        Self { rating: Rating::Suspicious, why, tampering }
+    }
+}
+
+impl<'a> Past<'a> {
+    fn judge(&mut self, point: &'a Facts, home: Option<&str>) -> Judgement {
+        let mut judgement = point.judgement.clone();
+        let at = self.places.len();
+        self.places.insert(&point.id, at);
+        if point.trusted {
+            self.follows = None;
+            self.trusted = Some((at, point));
+        } else if judgement.rating != Rating::Suspicious
+            && let Some(sign) = self.sign(point, home)
+        {
+            judgement.rating = sign.rating;
+            judgement.why = Some(sign.why);
+            judgement.tampering = sign.tampering;
+        }
+        if judgement.rating == Rating::Good {
+            judgement.rating = match (point.complete, point.verified) {
+                (false, _) => Rating::Incomplete,
+                (true, Some(_)) => Rating::Proven,
+                (true, None) => Rating::Good,
+            };
+        }
+        let is_base = match judgement.rating {
+            Rating::Good | Rating::Proven | Rating::Incomplete => true,
+            Rating::Future => judgement.time.is_some_and(|time| time > Timestamp::UNIX_EPOCH),
+            Rating::Foreign | Rating::Suspicious => false,
+        };
+        if is_base {
+            self.before.push(point);
+            if point.judged > 0 {
+                self.follows = None;
+            }
+        }
+        judgement
+    }
+
+    fn sign(&mut self, point: &Facts, home: Option<&str>) -> Option<Sign> {
+        if let Some(doubt) = point.doubts.first() {
+            return Some(Sign::suspicious(doubt.clone(), false));
+        }
+        if self.is_foreign(point, home) {
+            let why = format!("comes from another machine, `{}`", point.host);
+            return Some(Sign { rating: Rating::Foreign, why, tampering: false });
+        }
+        let outdated = self.outdated(point);
+        if point.judged > 0 && outdated.is_none() {
+            let why = point.recorded.clone()?;
+            return Some(Sign::suspicious(why, point.tampering));
+        }
+        let point = outdated.as_ref().unwrap_or(point);
+        if let Some(what) = content::sign(point, &self.before) {
+            self.follows
+                .get_or_insert_with(|| format!("comes after point {}, which {what}", short(&point.id)));
+            return Some(Sign::suspicious(what, true));
+        }
+        if let Some(what) = loss::sign(point, &self.before) {
+            return Some(Sign::suspicious(what, false));
+        }
+        // Nobody held it against the last good one when it was made: an attack is followed by points that look quiet.
+        let follows = self.follows.clone().filter(|_| point.judged == 0 && outdated.is_none())?;
+        Some(Sign::suspicious(follows, true))
+    }
+
+    /// Returns the point as it is to be judged anew, where a person has trusted one since the one that it was counted against.
+    fn outdated(&self, point: &Facts) -> Option<Facts> {
+        let (at, trusted) = self.trusted?;
+        point.recorded.as_ref().filter(|_| point.judged > 0)?;
+        let since = point.since.as_deref().and_then(|since| self.places.get(since));
+        if since.is_some_and(|since| *since >= at) {
+            return None;
+        }
+        let change = match point.since.is_some() && point.since == trusted.since {
+            true => point.change.beyond(&trusted.change),
+            false => point.change.clone(),
+        };
+        Some(Facts { change, ..point.clone() })
+    }
+
+    fn is_foreign(&self, point: &Facts, home: Option<&str>) -> bool {
+        !point.host.is_empty()
+            && home != Some(point.host.as_str())
+            && !self.before.is_empty()
+            && self.before.iter().all(|before| before.host != point.host)
+    }
+}
+
+fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}

@@ -1,0 +1,530 @@
+//! One judgement of a point: histories of a system, and what every verb makes of them. The functions are those that the verbs call.
+//!
+//! backup: [`judge_new`] and [`base`]; points: the judgement; status, incident, recover, restore and their dry runs: [`choose`]; prune: [`retain`].
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use plan::judge::{Changed, RULES, Rating, base, judge, judge_new};
+use plan::keep::retain;
+use plan::{Facts, Keep, Period, Wanted, choose};
+use std::collections::BTreeMap;
+
+const DAY: i64 = 86_400;
+/// A round instant, far from 1970, which stands for nothing known.
+const BEGIN: i64 = 1_700_000_000;
+const KB: u64 = 1_000;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn day(day: i64) -> Timestamp {
+    at(BEGIN + day * DAY)
+}
+
+fn now() -> Timestamp {
+    at(BEGIN + 100 * DAY)
+}
+
+/// A point of 100 files, made and seen on that day by a program that didn't judge; a file has changed.
+fn point(id: &str, on: i64) -> Facts {
+    Facts {
+        id: format!("{id:0<12}"),
+        time: day(on),
+        complete: true,
+        files: 100,
+        bytes: 1_000 * KB,
+        host: "shop-1".into(),
+        paths: vec!["/srv/shop".into()],
+        change: Changed {
+            files_changed: 1,
+            files_unchanged: 99,
+            bytes_new: KB,
+            incompressible: 0.2,
+            ..Changed::default()
+        },
+        first_seen: Some(day(on)),
+        ..Facts::default()
+    }
+}
+
+fn with(mut point: Facts, change: impl FnOnce(&mut Facts)) -> Facts {
+    change(&mut point);
+    point
+}
+
+fn first(id: &str, on: i64) -> Facts {
+    with(point(id, on), |point| {
+        point.change = Changed { files_new: 100, bytes_new: 1_000 * KB, ..Changed::default() }
+    })
+}
+
+/// All files are noise, counted against another point by this program's rules.
+fn encrypted(id: &str, on: i64, since: &str) -> Facts {
+    with(point(id, on), |point| {
+        point.change = Changed {
+            files_changed: 100,
+            bytes_new: 1_000 * KB,
+            incompressible: 1.0,
+            files_scrambled: 100,
+            bytes_scrambled: 1_000 * KB,
+            counted: 1,
+            ..Changed::default()
+        };
+        point.since = Some(format!("{since:0<12}"));
+    })
+}
+
+fn emptied(id: &str, on: i64) -> Facts {
+    with(point(id, on), |point| {
+        (point.files, point.bytes) = (0, 0);
+        point.change = Changed { files_removed: 100, ..Changed::default() };
+    })
+}
+
+fn sized(id: &str, on: i64, files: u64, bytes: u64) -> Facts {
+    with(point(id, on), |point| (point.files, point.bytes, point.change) = (files, bytes, Changed::default()))
+}
+
+/// As the program that made it has recorded it.
+fn recorded(why: Option<&str>, since: &str, point: Facts) -> Facts {
+    with(point, |point| {
+        point.judged = RULES;
+        point.recorded = why.map(str::to_owned);
+        point.tampering = why.is_some_and(|why| why.contains("changed"));
+        point.since = Some(format!("{since:0<12}"));
+    })
+}
+
+fn trusted(point: Facts) -> Facts {
+    with(point, |point| point.trusted = true)
+}
+
+fn incomplete(point: Facts) -> Facts {
+    with(point, |point| point.complete = false)
+}
+
+fn proven(point: Facts, on: i64) -> Facts {
+    with(point, |point| point.verified = Some(day(on)))
+}
+
+/// It claims to be from so many days after it was made.
+fn ahead(point: Facts, days: i64) -> Facts {
+    with(point, |point| point.time = at(point.time.as_second() + days * DAY))
+}
+
+/// No state tells when it was first seen.
+fn stateless(points: Vec<Facts>) -> Vec<Facts> {
+    points.into_iter().map(|point| with(point, |point| point.first_seen = None)).collect()
+}
+
+struct History {
+    what: &'static str,
+    points: Vec<Facts>,
+    /// What isn't good, by the beginning of its id.
+    bad: Vec<(&'static str, Rating)>,
+    /// What a plain recovery takes …
+    taken: &'static str,
+    /// … and one that asks for `last clean`; empty: there is none.
+    clean: &'static str,
+}
+
+fn history(
+    what: &'static str,
+    points: Vec<Facts>,
+    bad: &[(&'static str, Rating)],
+    taken: &'static str,
+    clean: &'static str,
+) -> History {
+    History { what, points, bad: bad.to_vec(), taken, clean }
+}
+
+fn histories() -> Vec<History> {
+    use Rating::{Foreign, Future, Incomplete, Proven, Suspicious};
+    let good = || vec![first("a", 1), point("b", 2), point("c", 3)];
+    let and = |more: Vec<Facts>| [good(), more].concat();
+    let dump = |id: &str, on, bytes| sized(id, on, 1, bytes);
+    let few = |id: &str, on, files| sized(id, on, files, files * 40);
+    let elsewhere = |point: Facts, path: &str| with(point, |point| point.paths = vec![path.to_owned()]);
+    let excluding = |point: Facts| with(point, |point| point.excludes = vec!["cache".to_owned()]);
+    let hosted = |point: Facts, host: &str| with(point, |point| point.host = host.to_owned());
+    let doubtful =
+        |point: Facts| with(point, |point| point.doubts = vec!["nothing is mounted on /srv".into()]);
+    let late = |point: Facts, on: i64| {
+        with(point, |point| (point.first_seen, point.unseen_at) = (Some(day(on)), Some(day(on - 1))))
+    };
+    let touched = |id: &str, on| {
+        with(point(id, on), |point| {
+            point.change =
+                Changed { files_unchanged: 100, files_touched: 100, counted: 1, ..Changed::default() };
+        })
+    };
+    let read_again = |id: &str, on| {
+        with(point(id, on), |point| point.change = Changed { files_changed: 100, ..Changed::default() })
+    };
+    let busy = |id: &str, on| {
+        with(point(id, on), |point| {
+            point.change = Changed {
+                files_changed: 80,
+                files_unchanged: 20,
+                bytes_new: KB,
+                incompressible: 0.3,
+                ..Changed::default()
+            };
+        })
+    };
+    let moved = |id: &str, on| {
+        with(point(id, on), |point| {
+            point.change = Changed {
+                files_new: 90,
+                files_removed: 90,
+                files_moved: 90,
+                files_unchanged: 10,
+                counted: 1,
+                ..Changed::default()
+            };
+        })
+    };
+    let lost = "lost nearly everything: 0 files";
+    let noise = "changed or lost 100 files";
+    vec![
+        history("a first point", vec![first("a", 1)], &[], "a", "a"),
+        history("three quiet days", good(), &[], "c", "c"),
+        history("a first point that holds nothing", vec![sized("a", 1, 0, 0)], &[("a", Suspicious)], "a", ""),
+        history("a busy day", and(vec![busy("d", 4)]), &[], "d", "d"),
+        history("touch of all files", and(vec![touched("d", 4)]), &[], "d", "d"),
+        history("all read again by an older program", and(vec![read_again("d", 4)]), &[], "d", "d"),
+        history("a moved folder", and(vec![moved("d", 4)]), &[], "d", "d"),
+        history("growth by a hundred", and(vec![sized("d", 4, 10_000, 100_000 * KB)]), &[], "d", "d"),
+        history("all encrypted", and(vec![encrypted("d", 4, "c")]), &[("d", Suspicious)], "c", "c"),
+        history(
+            "encrypted, and quiet after it by an older program",
+            and(vec![encrypted("d", 4, "c"), point("e", 5)]),
+            &[("d", Suspicious), ("e", Suspicious)],
+            "c",
+            "c",
+        ),
+        history(
+            "encrypted twice, each against the last good one",
+            and(vec![
+                recorded(Some(noise), "c", encrypted("d", 4, "c")),
+                recorded(Some(noise), "c", encrypted("e", 5, "c")),
+            ]),
+            &[("d", Suspicious), ("e", Suspicious)],
+            "c",
+            "c",
+        ),
+        history(
+            "encrypted, and put back: what is good is taken, what follows a sign isn't clean",
+            and(vec![
+                recorded(Some(noise), "c", encrypted("d", 4, "c")),
+                recorded(None, "c", touched("e", 5)),
+            ]),
+            &[("d", Suspicious)],
+            "e",
+            "c",
+        ),
+        history(
+            "encrypted, put back and proven",
+            and(vec![
+                recorded(Some(noise), "c", encrypted("d", 4, "c")),
+                proven(recorded(None, "c", touched("e", 5)), 6),
+            ]),
+            &[("d", Suspicious), ("e", Proven)],
+            "e",
+            "e",
+        ),
+        history("noise that a person trusts", and(vec![trusted(encrypted("d", 4, "c"))]), &[], "d", "d"),
+        history(
+            "trusted, and quiet after it",
+            and(vec![trusted(encrypted("d", 4, "c")), point("e", 5)]),
+            &[],
+            "e",
+            "e",
+        ),
+        history(
+            "trusted later than the next was recorded",
+            and(vec![
+                trusted(recorded(Some(noise), "c", encrypted("d", 4, "c"))),
+                recorded(Some(noise), "c", encrypted("e", 5, "c")),
+            ]),
+            &[],
+            "e",
+            "e",
+        ),
+        history(
+            "trusted, and encrypted again",
+            and(vec![
+                trusted(recorded(Some(noise), "c", encrypted("d", 4, "c"))),
+                recorded(Some(noise), "d", encrypted("e", 5, "d")),
+            ]),
+            &[("e", Suspicious)],
+            "d",
+            "d",
+        ),
+        history(
+            "what was recorded stands, although what it rests on was pruned",
+            vec![recorded(Some(noise), "c", encrypted("d", 4, "c")), recorded(None, "c", touched("e", 5))],
+            &[("d", Suspicious)],
+            "e",
+            "",
+        ),
+        history("all files gone", and(vec![emptied("d", 4)]), &[("d", Suspicious)], "c", "c"),
+        history(
+            "gone, and still gone",
+            and(vec![emptied("d", 4), emptied("e", 5), emptied("f", 6)]),
+            &[("d", Suspicious), ("e", Suspicious), ("f", Suspicious)],
+            "c",
+            "c",
+        ),
+        history("gone, and back", and(vec![emptied("d", 4), point("e", 5)]), &[("d", Suspicious)], "e", "e"),
+        history(
+            "three files, and none",
+            vec![few("a", 1, 3), few("b", 2, 0)],
+            &[("b", Suspicious)],
+            "a",
+            "a",
+        ),
+        history("three files, and two", vec![few("a", 1, 3), few("b", 2, 2)], &[], "b", "b"),
+        history("gone on purpose", and(vec![trusted(emptied("d", 4)), emptied("e", 5)]), &[], "e", "e"),
+        history(
+            "a spool that is empty now and then",
+            vec![few("a", 1, 3), trusted(few("b", 2, 0)), few("c", 3, 4), few("d", 4, 0)],
+            &[],
+            "d",
+            "d",
+        ),
+        history(
+            "a dump that shrank",
+            vec![dump("a", 1, 900 * KB), dump("b", 2, 20 * KB)],
+            &[("b", Suspicious)],
+            "a",
+            "a",
+        ),
+        history("a dump of half", vec![dump("a", 1, 900 * KB), dump("b", 2, 400 * KB)], &[], "b", "b"),
+        history("a small dump", vec![dump("a", 1, 9 * KB), dump("b", 2, 100)], &[], "b", "b"),
+        history(
+            "a disk that isn't mounted",
+            and(vec![doubtful(emptied("d", 4))]),
+            &[("d", Suspicious)],
+            "c",
+            "c",
+        ),
+        history(
+            "a doubt where nothing is gone",
+            and(vec![doubtful(point("d", 4))]),
+            &[("d", Suspicious)],
+            "c",
+            "c",
+        ),
+        history(
+            "a typo in paths, corrected later",
+            and(vec![elsewhere(incomplete(emptied("d", 4)), "/srv/shpo"), point("e", 5)]),
+            &[("d", Incomplete)],
+            "e",
+            "e",
+        ),
+        history(
+            "other paths hold less",
+            and(vec![elsewhere(sized("d", 4, 3, 90), "/etc/shop")]),
+            &[],
+            "d",
+            "d",
+        ),
+        history("more is left out", and(vec![excluding(sized("d", 4, 3, 90))]), &[], "d", "d"),
+        history("an incomplete one", and(vec![incomplete(point("d", 4))]), &[("d", Incomplete)], "c", "c"),
+        history(
+            "an incomplete one that lacks nearly everything",
+            and(vec![incomplete(emptied("d", 4)), point("e", 5)]),
+            &[("d", Incomplete)],
+            "e",
+            "e",
+        ),
+        history(
+            "only incomplete ones",
+            vec![incomplete(first("a", 1)), incomplete(point("b", 2))],
+            &[("a", Incomplete), ("b", Incomplete)],
+            "b",
+            "b",
+        ),
+        history("a proven one", and(vec![proven(point("d", 4), 5)]), &[("d", Proven)], "d", "d"),
+        history(
+            "a clock that was a year ahead once",
+            and(vec![ahead(point("d", 4), 365), point("e", 5)]),
+            &[("d", Future)],
+            "e",
+            "e",
+        ),
+        history(
+            "a clock that was a year ahead for the newest",
+            and(vec![ahead(point("d", 4), 365)]),
+            &[("d", Future)],
+            "d",
+            "d",
+        ),
+        history(
+            "a point from next year, without a state",
+            stateless(and(vec![ahead(point("d", 4), 365), point("e", 5)])),
+            &[("d", Future)],
+            "e",
+            "e",
+        ),
+        history(
+            "the newest is from next year, without a state",
+            stateless(and(vec![ahead(point("d", 4), 365)])),
+            &[("d", Future)],
+            "c",
+            "c",
+        ),
+        history(
+            "one that claims a past in which it wasn't there",
+            and(vec![late(point("d", 4), 60)]),
+            &[("d", Suspicious)],
+            "c",
+            "c",
+        ),
+        history("another machine", and(vec![hosted(point("d", 4), "intruder")]), &[("d", Foreign)], "c", "c"),
+        history(
+            "another machine that a person trusts",
+            and(vec![trusted(hosted(point("d", 4), "shop-2")), hosted(point("e", 5), "shop-2")]),
+            &[],
+            "e",
+            "e",
+        ),
+        history(
+            "the machine that the plan names now",
+            vec![hosted(first("a", 1), "old"), point("b", 2)],
+            &[],
+            "b",
+            "b",
+        ),
+        history(
+            "nothing good left",
+            vec![
+                recorded(Some(lost), "x", emptied("a", 1)),
+                recorded(Some(noise), "x", encrypted("b", 2, "x")),
+            ],
+            &[("a", Suspicious), ("b", Suspicious)],
+            "b",
+            "",
+        ),
+    ]
+}
+
+#[test]
+fn every_verb_says_the_same_of_a_point() {
+    let histories = histories();
+    assert!(histories.len() >= 40, "{}", histories.len());
+    for History { what, mut points, bad, taken, clean } in histories {
+        let home = Some("shop-1");
+        let made = points.clone();
+        judge(&mut points, home, now());
+        // points
+        let ratings: BTreeMap<&str, Rating> =
+            points.iter().map(|point| (point.id.trim_end_matches('0'), point.judgement.rating)).collect();
+        let told: Vec<_> = ratings
+            .iter()
+            .filter(|(_, rating)| **rating != Rating::Good)
+            .map(|(id, rating)| (*id, *rating))
+            .collect();
+        assert_eq!(told, bad, "{what}");
+        assert!(
+            points.iter().all(|point| point.judgement.why.is_some()
+                == matches!(point.judgement.rating, Rating::Suspicious | Rating::Foreign | Rating::Future)),
+            "{what}"
+        );
+        // recover, restore, status, incident
+        let choice = choose(&points, &Wanted::Latest, now()).unwrap();
+        assert_eq!(choice.point.id.trim_end_matches('0'), taken, "{what}: {:?}", choice.reasons);
+        let point = &choice.point;
+        let loss = now().duration_since(point.counts()).unsigned_abs();
+        assert_eq!(choice.loss, Period(loss), "{what}");
+        let newer: Vec<&Facts> =
+            points.iter().rev().filter(|newer| newer.counts() > point.counts()).collect();
+        let left_out: Vec<&str> = choice.left_out.iter().map(|left| left.id.as_str()).collect();
+        assert_eq!(left_out, newer.iter().map(|newer| newer.id.as_str()).collect::<Vec<_>>(), "{what}");
+        assert!(
+            newer.first().is_none_or(|newest| choice.reasons.iter().any(|why| why.contains(&newest.id))),
+            "{what}"
+        );
+        assert_eq!(choice.reasons[0].contains("NO GOOD POINT"), !point.is_base(), "{what}");
+        let by_id = choose(&points, &Wanted::Id(points[points.len() - 1].id.clone()), now()).unwrap();
+        assert_eq!(by_id.point, points[points.len() - 1], "{what}");
+        match choose(&points, &Wanted::LastClean, now()) {
+            Ok(choice) => {
+                assert_eq!(choice.point.id.trim_end_matches('0'), clean, "{what}: {:?}", choice.reasons)
+            }
+            Err(why) => assert_eq!("", clean, "{what}: {why}"),
+        }
+        // prune
+        let verdicts = retain(
+            &points,
+            Some(&Keep { last: Some(1), ..Keep::default() }),
+            Period::seconds(3600),
+            &TimeZone::UTC,
+        );
+        for (verdict, point) in verdicts.iter().zip(&points) {
+            let is_bad =
+                matches!(point.judgement.rating, Rating::Suspicious | Rating::Foreign | Rating::Future);
+            assert_eq!(
+                (&verdict.id, verdict.rating, verdict.suspicious.is_some()),
+                (&point.id, point.judgement.rating, is_bad),
+                "{what}"
+            );
+            if point.id == choice.point.id {
+                assert!(!verdict.kept.is_empty(), "{what}: what a recovery takes would go");
+            }
+        }
+        // backup: the newest, as it is judged when it is made, and what the next one would be held against.
+        let newest = made.iter().max_by_key(|point| point.first_seen.unwrap_or(point.time)).unwrap();
+        if newest.judged == 0 && newest.first_seen == Some(newest.time) && newest.unseen_at.is_none() {
+            let before: Vec<Facts> = {
+                let mut before: Vec<Facts> =
+                    made.iter().filter(|point| point.id != newest.id).cloned().collect();
+                judge(&mut before, home, newest.time);
+                before
+            };
+            let own = judge_new(&before, newest, home, newest.time);
+            let rating = ratings[newest.id.trim_end_matches('0')];
+            assert_eq!(own.rating, if rating == Rating::Proven { Rating::Proven } else { rating }, "{what}");
+        }
+        let next = base(&points, &points[0].paths).unwrap();
+        assert!(next.is_base() || !points.iter().any(Facts::is_base), "{what}");
+    }
+}
+
+#[test]
+fn a_point_from_the_future_can_be_forgotten_by_rules_and_is_never_the_newest_complete_one() {
+    let mut points = vec![first("a", 1), ahead(point("b", 2), 365), point("c", 3), point("d", 4)];
+    judge(&mut points, Some("shop-1"), now());
+    let verdicts = retain(
+        &points,
+        Some(&Keep { last: Some(2), ..Keep::default() }),
+        Period::seconds(3600),
+        &TimeZone::UTC,
+    );
+    let kept: Vec<&str> = verdicts
+        .iter()
+        .filter(|verdict| !verdict.kept.is_empty())
+        .map(|verdict| verdict.id.trim_end_matches('0'))
+        .collect();
+    assert_eq!(kept, ["c", "d"]);
+}
+
+#[test]
+fn what_a_person_reads_names_the_point_that_was_left_out_why_and_how_to_take_it() {
+    let mut points = vec![first("a", 1), emptied("b", 2), emptied("c", 3)];
+    judge(&mut points, Some("shop-1"), now());
+    let choice = choose(&points, &Wanted::Latest, now()).unwrap();
+    let said = choice.reasons.join("; ");
+    for part in [
+        "the newest good and complete point",
+        "c00000000000",
+        "0 files and 0 B are left of 100 files and 1.0 MB",
+        "and so was one more",
+        "--point c00000000000",
+        "releve points --trust c00000000000",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}

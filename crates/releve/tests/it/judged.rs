@@ -1,0 +1,101 @@
+//! One judgement of a point, from outside: every verb says the same, and a person's trust is heard by all.
+
+use crate::world::World;
+use std::fs;
+
+/// Bytes that nobody can tell from encrypted ones, other ones for each number.
+fn noise(number: u64) -> Vec<u8> {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..512).flat_map(|_| next().to_le_bytes()).collect()
+}
+
+fn texts(world: &World) {
+    for n in 0..40 {
+        let text = format!("order {n} of the day, to be sent on\n").repeat(60);
+        fs::write(world.data().join(format!("order-{n}.txt")), text).unwrap();
+    }
+}
+
+fn empty(world: &World) {
+    fs::remove_dir_all(world.data()).unwrap();
+    fs::create_dir(world.data()).unwrap();
+}
+
+fn id(world: &World, at: usize) -> String {
+    world.points()[at]["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_encryption_is_told_by_every_verb_and_taken_by_none_until_a_person_trusts_it() {
+    let world = World::new();
+    texts(&world);
+    world.run(&["backup"]).exits(0);
+    for n in 0..40 {
+        fs::write(world.data().join(format!("order-{n}.txt")), noise(n + 7)).unwrap();
+    }
+    let made = world.run(&["backup", "--json"]).exits(1).json();
+    let why = made["systems"][0]["record"]["suspicious"].as_str().unwrap().to_owned();
+    // It never becomes what is usual.
+    world.run(&["backup"]).exits(1).says("SUSPICIOUS").says("releve points --trust");
+    let (good, bad) = (id(&world, 0), id(&world, 2));
+    world.run(&["points"]).exits(1).says("SUSPICIOUS").says(&why);
+    assert_eq!(world.points()[1]["rating"], "suspicious");
+    let status = world.run(&["status", "--json"]).exits(1).json();
+    assert_eq!(status["systems"][0]["suspicious"][0]["id"], bad.as_str());
+    assert_eq!(status["systems"][0]["newest_complete"], world.points()[0]["time"]);
+    world.run(&["status"]).exits(1).says("LEFT OUT").says(&bad);
+    let book = world.run(&["recover", "--dry-run", "--json"]).exits(0).json();
+    assert_eq!(book["systems"][0]["choice"]["point"]["id"], good.as_str());
+    assert_eq!(book["systems"][0]["choice"]["left_out"][0]["id"], bad.as_str());
+    world.run(&["recover", "--dry-run"]).exits(0).says(&format!("--point {bad}"));
+    let to = world.path("look").display().to_string();
+    world.run(&["restore", "shop", "--to", &to, "--dry-run"]).exits(0).says(&good).says(&bad);
+    world.run(&["recover", "--dry-run", "--point", &bad]).exits(0).says("SUSPICIOUS");
+    world.run(&["prune", "--dry-run"]).exits(0).says("suspicious: shop point");
+
+    world.run(&["points", "--trust", &bad]).exits(0).says("counts as good from now on");
+    world.run(&["status"]).says("newest");
+    let book = world.run(&["recover", "--dry-run", "--json"]).exits(0).json();
+    assert_eq!(book["systems"][0]["choice"]["point"]["id"], bad.as_str());
+    fs::write(world.data().join("one more"), "as usual").unwrap();
+    world.run(&["backup"]).exits(0);
+    world.run(&["recover", "--dry-run", "--json"]).exits(0).says(&id(&world, 3));
+}
+
+#[test]
+fn a_source_that_lost_nearly_everything_is_told_and_the_next_recovery_brings_it_back() {
+    let world = World::new();
+    empty(&world);
+    for name in ["one", "two", "three"] {
+        fs::write(world.data().join(name), name).unwrap();
+    }
+    world.run(&["backup"]).exits(0);
+    for name in ["one", "two", "three"] {
+        fs::remove_file(world.data().join(name)).unwrap();
+    }
+    for _ in 0..2 {
+        let made = world.run(&["backup"]).exits(1);
+        made.says("SUSPICIOUS").says("3 gone").says("lost nearly everything");
+    }
+    world.run(&["recover", "--yes"]).exits(0).says("was left out");
+    assert_eq!(fs::read_to_string(world.data().join("two")).unwrap(), "two");
+    world.run(&["backup"]).exits(0);
+    world.run(&["status"]).says("newest");
+    let book = world.run(&["recover", "--dry-run", "--json"]).exits(0).json();
+    assert_eq!(book["systems"][0]["choice"]["point"]["id"], id(&world, 3).as_str());
+    assert_eq!(book["systems"][0]["choice"]["left_out"], serde_json::json!([]));
+}
+
+#[test]
+fn a_first_point_that_holds_nothing_is_told() {
+    let world = World::new();
+    empty(&world);
+    world.run(&["backup"]).exits(1).says("is the first one, and holds nothing");
+    world.run(&["recover", "--dry-run"]).exits(0).says("NO GOOD POINT IS LEFT");
+}
