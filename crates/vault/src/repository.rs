@@ -405,11 +405,6 @@ impl Repository {
         self.catalogue().has(kind, id)
     }
 
-    /// Returns the length of a blob's plain text, as the index has it.
-    pub(crate) fn plain_length(&self, kind: BlobKind, id: &BlobId) -> Option<u64> {
-        Some(u64::from(self.catalogue().places(kind, id).next()?.plain_length()))
-    }
-
     /// Returns how long a blob is as it is stored, and how long its plain text, as the index has it.
     pub(crate) fn lengths(&self, kind: BlobKind, id: &BlobId) -> Option<(u64, u64)> {
         let place = self.catalogue().places(kind, id).next()?;

@@ -225,7 +225,7 @@ impl VaultSet {
 
     /// Returns the length of a blob's plain text, as the index of some vault has it.
     pub(crate) fn plain_length(&self, kind: BlobKind, id: &BlobId) -> Option<u64> {
-        self.members.iter().find_map(|member| member.repository.plain_length(kind, id))
+        self.members.iter().find_map(|member| member.repository.lengths(kind, id)).map(|(_, plain)| plain)
     }
 
     /// Returns the length that a blob takes in a pack, as the index of some vault has it; 0 if none names it.

@@ -258,7 +258,7 @@ fn kinds(info: &PointInfo) -> String {
 
 /// Says what became of the files since the point before: `3 new, 2 changed, 60 touched, 4 gone, 2 moved`.
 fn changes(change: &Change) -> String {
-    if change.files_changed + change.files_unchanged + change.files_removed == 0 {
+    if change.files_new > 0 && change.files_changed + change.files_unchanged + change.files_removed == 0 {
         return "all new".into();
     }
     let moved = change.files_moved;
