@@ -95,6 +95,13 @@ impl Witness {
     }
 }
 
+/// Returns why a point of this machine's own record is suspicious, unless a person has taken it for good since: `trusted` is what the state says of that.
+#[must_use]
+pub fn suspicious<'a>(made: &'a state::Made, trusted: &[String]) -> Option<&'a String> {
+    let is_trusted = || trusted.iter().any(|point| point.split(' ').next() == Some(made.point.as_str()));
+    made.suspicious.as_ref().filter(|_| !is_trusted())
+}
+
 /// Returns the machine that the plan has a system on.
 pub(crate) fn home<'a>(plan: &'a Plan, system: &SystemName) -> Option<&'a str> {
     plan.systems.get(system).map(|system| plan.machine_name(&system.host))

@@ -2,6 +2,7 @@
 
 use super::Watchman;
 use crate::Result;
+use crate::judge::suspicious;
 use crate::outage::outage;
 use crate::recover::carried_out_by;
 use jiff::{SignedDuration, Timestamp};
@@ -35,8 +36,9 @@ impl Watchman<'_> {
     pub fn look(&self) -> Result<Seen> {
         let (plan, state, now) = (self.notifier.plan, self.notifier.state, (self.notifier.now)());
         let records = state.records()?;
+        let trusted = state.trusted()?;
         let mut systems: BTreeMap<SystemName, SystemSeen> =
-            plan.systems.keys().map(|name| (name.clone(), system(&records, name))).collect();
+            plan.systems.keys().map(|name| (name.clone(), system(&records, &trusted, name))).collect();
         let reached = state.reached()?;
         let logs = state.signs("log/")?;
         for (name, system) in &mut systems {
@@ -91,7 +93,7 @@ impl Watchman<'_> {
 }
 
 /// Returns what the records say of a system.
-fn system(records: &[Record], name: &SystemName) -> SystemSeen {
+fn system(records: &[Record], trusted: &[String], name: &SystemName) -> SystemSeen {
     let mut seen = SystemSeen::default();
     for record in records {
         let Body::Backup(made) = &record.body else { continue };
@@ -99,20 +101,21 @@ fn system(records: &[Record], name: &SystemName) -> SystemSeen {
             continue;
         }
         let came = came(made);
-        if came == Came::Whole && made.suspicious.is_none() {
+        let suspicious = suspicious(made, trusted).cloned();
+        if came == Came::Whole && suspicious.is_none() {
             seen.reached = seen.reached.max(Some(made.started));
             seen.takes = SignedDuration::try_from_secs_f64(made.seconds).unwrap_or_default();
         }
         let (since, times) = match &seen.last {
             Some(last)
                 if std::mem::discriminant(&last.came) == std::mem::discriminant(&came)
-                    && last.suspicious.is_some() == made.suspicious.is_some() =>
+                    && last.suspicious.is_some() == suspicious.is_some() =>
             {
                 (last.since, last.times.saturating_add(1))
             }
             _ => (made.started, 1),
         };
-        seen.last = Some(RunSeen { since, times, came, suspicious: made.suspicious.clone() });
+        seen.last = Some(RunSeen { since, times, came, suspicious });
     }
     seen
 }

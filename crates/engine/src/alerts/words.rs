@@ -24,8 +24,8 @@ const fn said(kind: Kind) -> Said {
             ),
             means: ("A recovery won't take it by itself.", "Une reprise ne le prendra pas d'elle-même."),
             todo: (
-                "Look at the machine now, then: releve status. An attack: releve incident open --scenario ransomware. It was you: releve prune --trust ID",
-                "Regardez la machine maintenant, puis : releve status. Une attaque : releve incident open --scenario ransomware. C'était vous : releve prune --trust ID",
+                "Look at the machine now, then: releve status. An attack: releve incident open --scenario ransomware. It was you: releve points --trust ID",
+                "Regardez la machine maintenant, puis : releve status. Une attaque : releve incident open --scenario ransomware. C'était vous : releve points --trust ID",
             ),
         },
         Kind::Rpo => Said {

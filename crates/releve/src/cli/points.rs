@@ -44,6 +44,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let points: Vec<_> = survey.points.iter().filter(wanted).collect();
     let judged = judged(session, &survey);
     let worth = |surveyed: &Surveyed| {
+        if is_log(surveyed) {
+            return Judgement::default();
+        }
         let fits = |facts: &&Facts| facts.id == surveyed.point.id && facts.time == surveyed.point.time;
         judged
             .iter()
@@ -127,10 +130,16 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     })
 }
 
+/// Returns whether a point is the log of a system: it is no state to come back to, and judged with the points that it goes on from.
+fn is_log(surveyed: &Surveyed) -> bool {
+    surveyed.point.system.as_deref().is_some_and(|name| SystemName::of_log(name).is_some())
+}
+
 /// Returns what each point of a system is worth, whether the plan has the system or not.
 fn judged(session: &Session, survey: &Survey) -> Vec<Facts> {
     let (witness, now) = (session.witness(), Timestamp::now());
-    let systems = survey.points.iter().filter_map(|surveyed| surveyed.point.system.as_deref());
+    let points = survey.points.iter().filter(|surveyed| !is_log(surveyed));
+    let systems = points.filter_map(|surveyed| surveyed.point.system.as_deref());
     let systems: BTreeSet<SystemName> = systems.map(SystemName::from).collect();
     systems.iter().flat_map(|system| witness.judged(&session.plan, survey, system, now)).collect()
 }

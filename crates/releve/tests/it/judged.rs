@@ -4,7 +4,7 @@ use crate::world::World;
 use std::fs;
 
 /// Bytes that nobody can tell from encrypted ones, other ones for each number.
-fn noise(number: u64) -> Vec<u8> {
+pub(crate) fn noise(number: u64) -> Vec<u8> {
     let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;

@@ -1,5 +1,6 @@
 //! What becomes of points and vaults over time, from outside: prune, repair, holds.
 
+use crate::judged::noise;
 use crate::world::{World, files};
 use std::fs;
 
@@ -95,16 +96,17 @@ fn after_an_attack_removals_are_on_hold_until_a_person_releases_them() {
 fn what_looks_like_an_attack_pushes_nothing_out_until_a_person_trusts_it() {
     let world = World::new();
     world.write_plan(&world.vault("near"), &world.vault("far"), "policy.keep = { last = 1 }\n");
-    let write = |what: &str| {
+    let write = |content: &dyn Fn(u64) -> Vec<u8>| {
         for n in 0..30 {
-            fs::write(world.data().join(format!("file-{n}")), format!("{what} {n}")).unwrap();
+            fs::write(world.data().join(format!("file-{n}")), content(n)).unwrap();
         }
-        world.run(&["backup"]).exits(0);
     };
-    write("good");
-    write("encrypted");
+    write(&|n| format!("good {n}\n").repeat(300).into_bytes());
+    world.run(&["backup"]).exits(0);
+    write(&noise);
+    world.run(&["backup"]).exits(1);
     let shown = world.run(&["prune", "--yes"]).exits(0).says("suspicious: shop point");
-    shown.says("changed or lost 30 files").says("2 points stay, 0 go");
+    shown.says("became noise at once").says("2 points stay, 0 go");
     let all = ids(&world);
     world.run(&["prune", "--yes", "--trust", &all[1]]).exits(0).says("near: 1 points taken out");
     assert_eq!(ids(&world), all[1..]);

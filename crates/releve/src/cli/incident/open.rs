@@ -8,6 +8,7 @@ use crate::show;
 use crate::{Exit, Outcome};
 use engine::Error;
 use engine::incident::{Incident, Opened, call_prefix, incidents, news, opening};
+use engine::judge::suspicious;
 use engine::notify::Standing;
 use jiff::Timestamp;
 use plan::SystemName;
@@ -187,8 +188,7 @@ fn forecast(records: &[Record], trusted: &[String], system: &str, now: Timestamp
     });
     let mut left_out = None;
     let made = whole.find(|made| {
-        let is_trusted = trusted.iter().any(|point| point.split(' ').next() == Some(made.point.as_str()));
-        let suspicious = made.suspicious.as_ref().filter(|_| !is_trusted);
+        let suspicious = suspicious(made, trusted);
         if let (Some(why), None) = (suspicious, &left_out) {
             left_out = Some(format!("point {} is suspicious: {why}", made.point));
         }

@@ -1,0 +1,102 @@
+//! What is known of the log that is kept beside a system's points, and which points go on in it.
+
+use crate::{Facts, VaultName};
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// What is known of the log that is kept beside a system's points.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LogFacts {
+    /// The point that holds it.
+    pub id: String,
+    /// From here on nothing is missing.
+    pub from: String,
+    /// Everything that was committed by then is in it, if anybody could tell.
+    pub until: Option<Timestamp>,
+    /// The sentinel in the system's data that was committed by then: the number of its history, and its own in that. In order.
+    pub sentinel: Option<(u32, u64)>,
+    /// What is missing before.
+    pub missing: Option<String>,
+    /// The histories that recoveries have begun.
+    pub timelines: Vec<Timeline>,
+    /// What lies before, with something missing between: a point in it can be rolled forward to its end, and no further.
+    pub earlier: Vec<Stretch>,
+    /// The vaults that hold it and can be reached.
+    pub vaults: Vec<VaultName>,
+}
+
+/// A part of a log in which nothing is missing.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stretch {
+    /// From here on.
+    pub from: String,
+    /// The last position in it.
+    pub to: String,
+    /// Everything that was committed by then is in it, if anybody could tell.
+    pub until: Option<Timestamp>,
+}
+
+/// A history that a recovery has begun.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Timeline {
+    /// Its number.
+    pub number: u32,
+    /// When it began.
+    pub begun: Option<Timestamp>,
+    /// The histories that it goes on from, by number, and the position at which each was left.
+    pub path: Vec<(u32, String)>,
+}
+
+impl Timeline {
+    /// Returns whether it goes on from a position in the history of this number, or is that history.
+    fn comes_from(&self, position: &str, number: u32) -> bool {
+        self.number == number
+            || self.path.iter().any(|(before, left)| *before == number && position <= left.as_str())
+    }
+}
+
+impl Facts {
+    /// Returns where it lies in the log of its system, and in which history of that, if it says so.
+    fn place(&self) -> Option<(&str, u32)> {
+        let (position, own) = self.position.as_ref()?.split_once('@')?;
+        Some((position, own.parse().ok()?))
+    }
+}
+
+impl LogFacts {
+    /// Returns whether nothing is missing in it from a point on.
+    #[must_use]
+    pub fn continues(&self, point: &Facts) -> bool {
+        point.position.as_ref().is_some_and(|position| *position >= self.from)
+    }
+
+    /// Returns the earlier part of it that a point lies in: as far as that it can be rolled forward, although something is missing then.
+    #[must_use]
+    pub fn stretch_of(&self, point: &Facts) -> Option<&Stretch> {
+        let position = point.position.as_ref()?;
+        self.earlier.iter().find(|stretch| stretch.from <= *position && *position <= stretch.to)
+    }
+
+    /// Returns whether a point leads into the history that was made at `time`, or into the newest. One that was made after that history had
+    /// left its own doesn't.
+    #[must_use]
+    pub fn leads(&self, point: &Facts, time: Option<Timestamp>) -> bool {
+        let Some((position, own)) = point.place() else { return true };
+        let had_begun = |timeline: &&Timeline| match (timeline.begun, time) {
+            (Some(begun), Some(time)) => begun <= time,
+            _ => true,
+        };
+        match self.timelines.iter().filter(had_begun).max_by_key(|timeline| timeline.number) {
+            Some(aim) => aim.comes_from(position, own),
+            None => self.timelines.iter().all(|timeline| timeline.number != own),
+        }
+    }
+
+    /// Returns whether a point leads into the history of this number.
+    #[must_use]
+    pub fn leads_to(&self, point: &Facts, number: u32) -> bool {
+        let Some((position, own)) = point.place() else { return true };
+        let aim = self.timelines.iter().find(|timeline| timeline.number == number);
+        own == number || aim.is_some_and(|aim| aim.comes_from(position, own))
+    }
+}
