@@ -256,7 +256,9 @@ impl LeftOut {
             (_, None) if !point.complete => "incomplete".to_owned(),
             _ => "not good".to_owned(),
         };
-        Self { id: point.id.clone(), time: point.counts(), rating: point.judgement.rating, why }
+        // Where nobody knows when it was made, what it claims is all there is.
+        let time = if point.counts() > Timestamp::UNIX_EPOCH { point.counts() } else { point.time };
+        Self { id: point.id.clone(), time, rating: point.judgement.rating, why }
     }
 }
 
@@ -327,7 +329,7 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
     let newer: Vec<LeftOut> = candidates
         .iter()
         .rev()
-        .filter(|newer| newer.counts() > point.counts())
+        .filter(|newer| newer.counts() > point.counts() || is_of_no_time(newer, point))
         .map(|newer| LeftOut::of(newer))
         .collect();
     reasons.insert(0, of_these(wanted, newer.iter().any(|newer| newer.rating != Rating::Incomplete)));
@@ -343,6 +345,11 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
         reasons.push(passed_over(newest, newer.len()));
     }
     Ok(chosen(point, reasons, newer, now))
+}
+
+/// Returns whether a point's place is last only because nobody knows when it was made: it may be newer than the chosen one.
+fn is_of_no_time(point: &Facts, chosen: &Facts) -> bool {
+    point.judgement.rating == Rating::Future && !point.is_base() && point.id != chosen.id
 }
 
 /// Says which of the points that fit was taken.

@@ -55,10 +55,12 @@ pub fn retain(points: &[Facts], keep: Option<&Keep>, every: Period, zone: &TimeZ
     newest(&mut decided, "the newest", &|point| point.point.judgement.rating != Rating::Future);
     // Where none is good, the newest whole one is all there is.
     let any_sound = decided.iter().any(|point| point.point.is_sound());
-    newest(&mut decided, NEWEST_COMPLETE, &|point| match any_sound {
-        true => point.point.is_sound(),
-        false => point.point.complete,
+    let is_whole =
+        |point: &Decided<'_>| if any_sound { point.point.is_sound() } else { point.point.complete };
+    newest(&mut decided, NEWEST_COMPLETE, &|point| {
+        is_whole(point) && point.point.judgement.rating != Rating::Future
     });
+    newest(&mut decided, "what a recovery would take", &is_whole);
     newest(&mut decided, "the newest that was verified", &|point| point.point.verified.is_some());
     decided.into_iter().map(|point| point.verdict).collect()
 }

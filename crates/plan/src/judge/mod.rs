@@ -275,7 +275,7 @@ impl<'a> Past<'a> {
         };
         if is_base {
             self.before.push(point);
-            if point.judged > 0 {
+            if is_held(point) {
                 self.follows = None;
             }
         }
@@ -305,7 +305,7 @@ impl<'a> Past<'a> {
             return Some(Sign::suspicious(what, false));
         }
         // Nobody held it against the last good one when it was made: an attack is followed by points that look quiet.
-        let follows = self.follows.clone().filter(|_| point.judged == 0 && outdated.is_none())?;
+        let follows = self.follows.clone().filter(|_| !is_held(point))?;
         Some(Sign::suspicious(follows, true))
     }
 
@@ -330,6 +330,11 @@ impl<'a> Past<'a> {
             && !self.before.is_empty()
             && self.before.iter().all(|before| before.host != point.host)
     }
+}
+
+/// Returns whether a point was held against the last good one when it was made, as it is now.
+const fn is_held(point: &Facts) -> bool {
+    point.judged > 0 || point.since.is_some()
 }
 
 fn short(id: &str) -> &str {

@@ -439,8 +439,10 @@ fn every_verb_says_the_same_of_a_point() {
         let point = &choice.point;
         let loss = now().duration_since(point.counts()).unsigned_abs();
         assert_eq!(choice.loss, Period(loss), "{what}");
-        let newer: Vec<&Facts> =
-            points.iter().rev().filter(|newer| newer.counts() > point.counts()).collect();
+        let is_newer = |newer: &&Facts| {
+            newer.counts() > point.counts() || (newer.judgement.rating == Rating::Future && !newer.is_base())
+        };
+        let newer: Vec<&Facts> = points.iter().rev().filter(is_newer).collect();
         let left_out: Vec<&str> = choice.left_out.iter().map(|left| left.id.as_str()).collect();
         assert_eq!(left_out, newer.iter().map(|newer| newer.id.as_str()).collect::<Vec<_>>(), "{what}");
         assert!(
@@ -491,6 +493,20 @@ fn every_verb_says_the_same_of_a_point() {
         let next = base(&points, &points[0].paths).unwrap();
         assert!(next.is_base() || !points.iter().any(Facts::is_base), "{what}");
     }
+}
+
+#[test]
+fn what_an_older_program_left_is_over_for_a_point_that_is_held_against_the_last_good_one() {
+    let struck = with(point("d", 4), |point| {
+        point.change =
+            Changed { files_changed: 100, bytes_new: KB, incompressible: 1.0, ..Changed::default() };
+    });
+    let mut before = vec![first("a", 1), point("b", 2), point("c", 3), struck, point("e", 5)];
+    judge(&mut before, Some("shop-1"), day(6));
+    assert_eq!(before[4].judgement.rating, Rating::Suspicious);
+    assert_eq!(base(&before, &before[0].paths).unwrap().id, before[2].id);
+    let new = with(point("f", 6), |point| point.since = Some(before[2].id.clone()));
+    assert_eq!(judge_new(&before, &new, Some("shop-1"), day(6)).rating, Rating::Good);
 }
 
 #[test]
