@@ -53,9 +53,10 @@ fn of_mass(point: &Facts) -> Option<String> {
 /// Returns whether a point's own change, however few its files are, is what somebody at work on the whole machine would leave.
 pub(super) fn is_rewritten(point: &Facts) -> bool {
     let change = &point.change;
-    if change.counted > 0 {
-        return change.files_scrambled.saturating_mul(2) > change.before() && change.files_scrambled > 0;
-    }
-    change.share().is_some_and(|share| share > MASS_SHARE)
-        && (change.bytes_new == 0 || change.incompressible > NOISE)
+    // Content too short to be noise, or that was noise before, is no sign by itself; beside one it is.
+    let is_scrambled =
+        change.files_scrambled > 0 && change.files_scrambled.saturating_mul(2) > change.before();
+    is_scrambled
+        || change.share().is_some_and(|share| share > MASS_SHARE)
+            && (change.bytes_new == 0 || change.incompressible > NOISE)
 }

@@ -365,7 +365,7 @@ fn a_company_of_twelve_systems_comes_back_from_each_of_the_five_causes() {
             fs::write(company.path(folder).join(format!("sheet-{at}.txt")), random.bytes(3000)).unwrap();
         }
     }
-    company.backup(&["share", "mail", "invoices"]);
+    company.world.run(&["backup", "share", "mail", "invoices"]).exits(1);
     company.recovers(&["--scenario", "ransomware"], 12);
     company.is_as_it_was();
     company.backup(&["share", "mail", "invoices"]);

@@ -28,8 +28,8 @@ const AFTER: usize = 2;
 const PEACEFUL: u64 = 100;
 const ATTACKED: u64 = 100;
 /// The share of them that runs with every change: within some seconds.
-const SHARE_PEACEFUL: u64 = 10;
-const SHARE_ATTACKED: u64 = 8;
+const SHARE_PEACEFUL: u64 = 7;
+const SHARE_ATTACKED: u64 = 6;
 
 /// A place for all histories: what is in it already changes nothing about what is counted.
 struct Vault {

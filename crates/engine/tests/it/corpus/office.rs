@@ -131,7 +131,8 @@ impl Office {
     /// Lets the database do something, as long as it is one.
     fn sql(&self, sql: &str) {
         let file = self.root.join("orders.db");
-        if fs::read(&file).map_or(true, |bytes| bytes.starts_with(b"SQLite format 3")) {
+        let is_one = fs::read(&file).map(|bytes| bytes.starts_with(b"SQLite format 3"));
+        if is_one.unwrap_or(sql.starts_with("create")) {
             must(Command::new("sqlite3").arg(file).arg(sql));
         }
     }
