@@ -104,6 +104,7 @@ fn of_six_recoveries_that_begin_at_once_one_does_and_what_must_not_be_done_twice
 #[test]
 fn whoever_waits_at_the_question_has_it_and_one_of_another_set_that_overlaps_is_refused_too() {
     let folder = |world: &World| {
+        fs::write(world.path("tmp").join("note"), "a note").unwrap();
         format!(
             "[systems.files]\nhost = \"server\"\nrto = \"1 hour\"\nrpo = \"1 hour\"\nowner = \"hugo\"\nsource.files = {{ paths = [{:?}] }}\n",
             world.path("tmp")
