@@ -196,12 +196,16 @@ fn a_suspicious_point_is_told_at_once_in_the_persons_language() {
         started: now(),
         complete: true,
         suspicious: Some("1,008 files became noise".into()),
+        point: "abc".into(),
         ..Made::default()
     };
     world.state().append(Body::Backup(made), now()).unwrap();
     world.round();
     let (_, text) = world.sent().pop().unwrap();
     assert!(text.contains("ressemble à une attaque"), "{text}");
+    world.state().trust("abc tree 2027-01-15", now()).unwrap();
+    world.round();
+    assert!(world.sent().pop().unwrap().1.contains("C'est terminé"));
 }
 
 #[test]

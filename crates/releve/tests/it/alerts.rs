@@ -44,6 +44,7 @@ fn the_agent_is_heard_elsewhere_and_missed_here_once_it_is_gone() {
         pings.url()
     );
     let world = world(&heartbeat, "");
+    std::fs::write(world.data().join("page"), "x").unwrap();
     let mut agent = world.start(&["agent"]);
     assert!(wait_until(Duration::from_secs(30), || !pings.sent().is_empty()));
     assert_eq!(pings.sent()[0].path, "/ping");
