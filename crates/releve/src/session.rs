@@ -84,15 +84,22 @@ impl Session {
     /// Returns what this machine knows of points beyond what they say: when it saw them, what is proven, what a person trusts. That the state can't be read is said:
     /// then nothing is.
     pub(crate) fn witness(&self) -> Witness {
-        match self.state().and_then(|state| Witness::new(&self.plan, &state)) {
-            Ok(witness) => witness,
-            Err(error) => {
-                eprintln!(
-                    "warning: no point counts as verified or trusted by a person, since the state can't be read: {error}"
-                );
-                Witness::default()
-            }
-        }
+        self.witness_of(self.state().and_then(|state| Witness::new(&self.plan, &state)))
+    }
+
+    /// As [`witness`](Self::witness), of a state that is open.
+    pub(crate) fn witness_in(&self, state: &State) -> Witness {
+        self.witness_of(Witness::new(&self.plan, state))
+    }
+
+    #[expect(clippy::unused_self, reason = "what a verb works with comes from its session")]
+    fn witness_of(&self, witness: Result<Witness>) -> Witness {
+        witness.unwrap_or_else(|error| {
+            eprintln!(
+                "warning: no point counts as verified or trusted by a person, since the state can't be read: {error}"
+            );
+            Witness::default()
+        })
     }
 
     /// Opens these vaults to work with them, with what the state knows of them, and remembers what it saw. One among several that was

@@ -141,8 +141,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     vaults.iter().for_each(Opened::work);
     let waited = asked.elapsed();
     // Without state nothing is known but what the points say.
-    let witness = state.as_ref().map(|state| Witness::new(&session.plan, state)).transpose()?;
-    let witness = witness.unwrap_or_default();
+    // What can't be read of it keeps nothing from coming back: it is said, and missed.
+    let witness = state.as_ref().map_or_else(Witness::default, |state| session.witness_in(state));
     let decide =
         |wish: &Wish| decide(session, (options, crashed), (&records, &witness), wish, &vaults, &survey);
     let mut forgotten = Vec::new();
