@@ -18,12 +18,12 @@ fn a_file_of_a_terabyte_that_is_one_hole_is_there_and_back_at_once() {
         file.write_all(&[7; 3 << 20]).unwrap();
         file.set_len(LENGTH + 1).unwrap();
     });
-    let options = pair.options();
+    let (both, options) = (pair.both(), pair.options());
     for turn in 0..3 {
         let mut options = options.clone();
         // The last time all of its content is compared.
         options.verify = turn == 2;
-        let report = pair.restore(&pair.both(), &options);
+        let report = pair.restore(&both, &options);
         assert!(report.is_whole(), "{report:?}");
         assert_eq!(report.restored, u64::from(turn == 0), "turn {turn}");
     }

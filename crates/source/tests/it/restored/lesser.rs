@@ -59,8 +59,9 @@ fn a_target_of_whole_seconds_is_written_once_and_told_what_it_cannot_hold() {
         set_time(&data.join("late"), 2_208_988_800, 5);
     });
     let disk = coarse();
+    let both = pair.both();
     for turn in 0..3 {
-        let report = pair.restore(&pair.both(), &pair.onto(&disk));
+        let report = pair.restore(&both, &pair.onto(&disk));
         assert_eq!(report.skipped_count + report.damaged_count, 0, "{report:?}");
         assert_eq!(
             (report.restored, report.unchanged),
@@ -78,7 +79,7 @@ fn a_target_of_whole_seconds_is_written_once_and_told_what_it_cannot_hold() {
     set_time(&pair.on(&disk, "3"), 1_700_000_004, 0);
     fs::write(pair.on(&disk, "4"), "5").unwrap();
     set_time(&pair.on(&disk, "4"), 1_700_000_006, 0);
-    assert_eq!(pair.restore(&pair.both(), &pair.onto(&disk)).restored, 2);
+    assert_eq!(pair.restore(&both, &pair.onto(&disk)).restored, 2);
 }
 
 #[test]
@@ -93,8 +94,9 @@ fn a_name_that_cannot_be_linked_any_more_becomes_a_file_of_its_own() {
         }
     });
     let disk = FormattedDisk::mount(48 << 20, &["mkfs.ext4", "-q", "-F"]);
+    let both = pair.both();
     for turn in 0..2 {
-        let report = pair.restore(&pair.both(), &pair.onto(&disk));
+        let report = pair.restore(&both, &pair.onto(&disk));
         assert_eq!((report.skipped_count, report.damaged_count), (0, 0), "{report:?}");
         assert_eq!(report.restored, if turn == 0 { many } else { 0 }, "turn {turn}");
         assert_eq!(report.not_set_count, many - 65_000, "{:?}", report.not_set.first());
@@ -122,8 +124,9 @@ fn names_of_one_link_pipe_or_device_stay_one() {
                 .unwrap();
         }
     });
+    let both = pair.both();
     for turn in 0..2 {
-        let report = pair.restore(&pair.both(), &pair.options());
+        let report = pair.restore(&both, &pair.options());
         assert!(report.is_whole(), "{report:?}");
         assert_eq!((report.restored, report.unchanged), if turn == 0 { (6, 0) } else { (0, 6) });
         pair.is_back();
@@ -147,7 +150,8 @@ fn attributes_beyond_the_targets_room_are_summed_up() {
         }
     });
     let disk = coarse();
-    let report = pair.restore(&pair.both(), &pair.onto(&disk));
+    let both = pair.both();
+    let report = pair.restore(&both, &pair.onto(&disk));
     assert_eq!((report.restored, report.not_set_count, report.skipped_count), (1, 1, 0), "{report:?}");
     assert!(report.not_set[0].why.contains("more of it"), "{report:?}");
     assert!(report.not_set[0].why.len() < 400, "{}", report.not_set[0].why);
@@ -171,8 +175,9 @@ fn no_time_costs_a_file_on_the_way_into_a_vault_and_back() {
     });
     fs::create_dir(pair.path("out")).unwrap();
     let target = InMemory::over(&pair.path("out"));
+    let both = pair.both();
     for turn in 0..2 {
-        let report = pair.restore(&pair.both(), &pair.options());
+        let report = pair.restore(&both, &pair.options());
         assert_eq!(report.skipped_count + report.damaged_count, 0, "{report:?}");
         assert_eq!(
             (report.restored, report.unchanged),

@@ -4,12 +4,14 @@ use super::Pair;
 use std::fs;
 use std::os::unix::fs::{lchown, symlink};
 use std::path::{Path, PathBuf};
-use vault::Progress;
+use std::sync::Arc;
 use vault::restore::{RestoreOptions, RestoreReport, extras, replaced};
+use vault::{Progress, Repository};
 
 /// A target with a folder `real` that holds something, and a place above the data where a link may lie.
 struct Above {
     pair: Pair,
+    both: Vec<Arc<Repository>>,
     /// The folder above the data, below the target, and the one above that.
     srv: PathBuf,
 }
@@ -26,7 +28,7 @@ impl Above {
         fs::create_dir_all(srv.parent().unwrap()).unwrap();
         fs::create_dir_all(pair.path("out/real")).unwrap();
         fs::write(pair.path("out/real/precious"), "precious").unwrap();
-        Self { pair, srv }
+        Self { both: pair.both(), pair, srv }
     }
 
     /// Restores where the folder above is a link that leads there.
@@ -37,11 +39,11 @@ impl Above {
     }
 
     fn restore(&self) -> RestoreReport {
-        self.pair.restore(&self.pair.both(), &self.pair.options())
+        self.pair.restore(&self.both, &self.pair.options())
     }
 
     fn replaced(&self, options: &RestoreOptions) -> Vec<String> {
-        let found = replaced(&self.pair.both(), self.pair.tree, options, &Progress::default()).unwrap();
+        let found = replaced(&self.both, self.pair.tree, options, &Progress::default()).unwrap();
         found.into_iter().map(|trouble| format!("{}: {}", trouble.path.display(), trouble.why)).collect()
     }
 
@@ -84,8 +86,7 @@ fn what_is_too_much_behind_a_link_above_is_found_there() {
     let above = Above::new();
     assert!(above.with("/real").is_whole());
     fs::write(above.pair.path("out/real/data/more"), "x").unwrap();
-    let found =
-        extras(&above.pair.both(), above.pair.tree, &above.pair.options(), &Progress::default()).unwrap();
+    let found = extras(&above.both, above.pair.tree, &above.pair.options(), &Progress::default()).unwrap();
     assert_eq!(found.paths.len(), 1, "{found:?}");
     assert_eq!(found.remove().0, 1);
     assert!(!above.pair.path("out/real/data/more").exists());
@@ -101,11 +102,13 @@ fn a_link_above_that_leads_out_nowhere_or_to_no_folder_is_refused_by_name() {
     fs::create_dir(above.pair.path("outside")).unwrap();
     let depth = above.srv.strip_prefix(above.pair.path("out")).unwrap().components().count() - 1;
     above.is_refused(&above.with(format!("{}../outside", "../".repeat(depth))), "out of the target");
-    above.is_refused(&above.with(above.pair.path("outside")), "out of the target");
+    let elsewhere = tempfile::tempdir().unwrap();
+    above.is_refused(&above.with(elsewhere.path()), "out of the target");
     above.is_refused(&above.with("missing"), "nowhere");
     above.is_refused(&above.with("/real/precious"), "no folder");
     above.is_refused(&above.with(above.srv.file_name().unwrap()), "circle");
     assert_eq!(fs::read_dir(above.pair.path("outside")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -138,7 +141,7 @@ fn a_link_within_what_was_captured_is_not_walked_through_for_a_part_of_it() {
     let options = RestoreOptions { only: vec![above.pair.data().join("below/b")], ..above.pair.options() };
     let told = above.replaced(&options);
     assert!(told.len() == 1 && told[0].contains("stays"), "{told:?}");
-    let report = above.pair.restore(&above.pair.both(), &options);
+    let report = above.pair.restore(&above.both, &options);
     assert!(report.restored == 0 && report.skipped_count > 0, "{report:?}");
     assert!(above.pair.back().join("below").is_symlink());
     // All of it was asked for: then it goes, and that was shown.
