@@ -44,6 +44,9 @@ const CARGO_TOOLS: [(&str, &str, &str); 2] =
 /// A restic of now, beside Debian's old one: it refuses what that one passes over. From Debian's unstable branch, as one program and nothing else.
 const CURRENT_RESTIC: (&str, &str) = ("restic-current", "/usr/local/bin/restic-current");
 
+/// What Debian signs its packages with.
+const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// Parts of the toolchain.
 const COMPONENTS: [(&str, &str); 2] = [("fmt", "rustfmt"), ("clippy", "clippy")];
 
@@ -187,6 +190,10 @@ fn current_restic() -> Result {
     let at = |name: &str| folder.join(name);
     for name in ["lists/partial", "cache/archives/partial", "etc/sources.list.d", "etc/preferences.d"] {
         std::fs::create_dir_all(at(name)).map_err(|error| Failure::new(format!("{name}: {error}")))?;
+    }
+    // Ubuntu has Debian's keys in a package.
+    if !std::path::Path::new(DEBIAN_KEYS).exists() {
+        apt(&["install", "-y", "--no-install-recommends", "debian-archive-keyring"])?;
     }
     let source = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian sid main\n";
     std::fs::write(at("etc/sources.list"), source).map_err(|error| Failure::new(error.to_string()))?;

@@ -139,7 +139,6 @@ impl Run<'_> {
         }
         let would = if self.dry_run { "would be " } else { "are to be " };
         let lines = [
-            (u64::from(plan.config.is_some()), "config", "written anew"),
             (plan.small, "small files (keys, locks, snapshots)", "put right, or removed where they are junk"),
             (plan.indexes, "index files", "made anew from the packs"),
             (plan.adopt, "packs that no index names", "taken into the index"),

@@ -21,7 +21,7 @@ fn a_full_vault_gives_back_room_at_once_and_takes_the_next_point() {
     // Somebody else takes all that is left.
     let mut filler = fs::File::create(disk.path().join("filler")).unwrap();
     while filler.write_all(&[7; 4096]).is_ok() {}
-    fs::write(world.data().join("large"), Random::new(3).bytes(ROUND)).unwrap();
+    fs::write(world.data().join("large"), Random::new(3).bytes(ROUND / 2)).unwrap();
     world.run(&["backup"]).exits(1).says("no space left").says("releve prune --now");
     world.run(&["status"]).says("THE DISK IS FULL").says("releve prune near --now");
 
