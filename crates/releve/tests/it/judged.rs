@@ -59,7 +59,9 @@ fn an_encryption_is_told_by_every_verb_and_taken_by_none_until_a_person_trusts_i
     world.run(&["recover", "--dry-run", "--point", &bad]).exits(0).says("SUSPICIOUS");
     world.run(&["prune", "--dry-run"]).exits(0).says("suspicious: shop point");
 
-    world.run(&["points", "--trust", &bad]).exits(0).says("counts as good from now on");
+    // The one before it is as it was.
+    world.run(&["points", "--trust", &bad]).exits(1).says("counts as good from now on");
+    assert_eq!(world.points()[2]["rating"], "good");
     world.run(&["status"]).says("newest");
     let book = world.run(&["recover", "--dry-run", "--json"]).exits(0).json();
     assert_eq!(book["systems"][0]["choice"]["point"]["id"], bad.as_str());

@@ -49,6 +49,7 @@ fn what_no_rule_keeps_is_shown_first_and_goes_when_someone_says_so() {
 #[test]
 fn without_keep_nothing_goes() {
     let world = World::new();
+    fs::write(world.data().join("file"), "content").unwrap();
     for _ in 0..2 {
         world.run(&["backup"]).exits(0);
     }
