@@ -110,7 +110,8 @@ impl Attack {
         let is_done = ending == "locked" || ending.starts_with('x') && ending.len() == 2;
         let text = ["txt", "csv", "log", "py", "html"].contains(&ending);
         let fits = match self.files {
-            Chosen::Any => true,
+            // What was noise before can't be told, and docs/tampering.md says so.
+            Chosen::Any => ending != "key",
             Chosen::Texts => text,
             Chosen::Pictures => ending == "jpg",
             Chosen::Documents => ["docx", "pdf", "zip"].contains(&ending),

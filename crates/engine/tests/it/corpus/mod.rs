@@ -87,7 +87,7 @@ struct Outcome {
 fn run(vault: &Vault, seed: u64, is_attack: bool) -> Outcome {
     let mut random = Random::new(seed.wrapping_mul(0x9e37_79b9) + u64::from(is_attack));
     let home = tempfile::tempdir_in(vault.folder.path()).unwrap();
-    let mut office = Office::found(home.path(), &mut random, seed);
+    let mut office = Office::found(home.path(), &mut random);
     let attack = is_attack.then(|| Attack::numbered(seed, &mut random));
     let story = Story::numbered(seed);
     let label = attack.as_ref().map_or_else(|| story.name().to_owned(), Attack::name);

@@ -21,10 +21,10 @@ pub(super) struct Office {
 
 impl Office {
     /// Fills a folder: 200 to 500 files, of which every office has more of another kind.
-    pub(super) fn found(home: &Path, random: &mut Random, seed: u64) -> Self {
+    pub(super) fn found(home: &Path, random: &mut Random) -> Self {
         let mut office = Self { root: home.join("srv"), next: 0 };
         let sizes = [(120, 40, 60), (60, 150, 40), (300, 10, 20), (80, 60, 160)];
-        let (texts, pictures, documents) = sizes[seed as usize / 2 % sizes.len()];
+        let (texts, pictures, documents) = sizes[random.below(sizes.len())];
         for _ in 0..texts {
             office.text(random);
         }
