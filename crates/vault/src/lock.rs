@@ -40,6 +40,9 @@ pub struct Holder {
     pub username: String,
 }
 
+/// Is told who is in the way, and for how long it has been waited.
+type Told = dyn Fn(&str, Duration) -> bool + Send + Sync;
+
 /// How long a lock that is in the way is waited for, and who hears of it.
 #[derive(Clone)]
 pub struct Wait {
@@ -48,7 +51,7 @@ pub struct Wait {
     /// Between two looks, about.
     pub every: Duration,
     /// Is told at each look who is in the way, and for how long it has been waited. `false` ends the waiting.
-    pub tell: Arc<dyn Fn(&str, Duration) -> bool + Send + Sync>,
+    pub tell: Arc<Told>,
 }
 
 impl fmt::Debug for Wait {
@@ -256,7 +259,7 @@ fn waiting<T>(repository: &Repository, attempt: impl Fn() -> Result<T>) -> Resul
         let wait = crate::mutex::lock(&repository.locks).wait.clone();
         match wait.filter(|wait| waited < wait.within && (wait.tell)(&who, waited)) {
             // Two that wait for each other must not come in step.
-            Some(wait) => std::thread::sleep(wait.every / 2 + wait.every.mul_f64(chance())),
+            Some(wait) => std::thread::park_timeout(wait.every / 2 + wait.every.mul_f64(chance())),
             None if waited.as_secs() > 0 => {
                 let who = format!("{who}; waited for {} s", waited.as_secs());
                 return Err(Error::new(place, Kind::Locked(who)));

@@ -49,7 +49,7 @@ pub fn warn_of_what_goes(
                 }
             }
             Err(error) => {
-                warnings.push(format!("{}: what goes could not be looked at: {error}", entry.system))
+                warnings.push(format!("{}: what goes could not be looked at: {error}", entry.system));
             }
         }
     }

@@ -454,7 +454,7 @@ fn every_verb_says_the_same_of_a_point() {
         assert_eq!(by_id.point, points[points.len() - 1], "{what}");
         match choose(&points, &Wanted::LastClean, now()) {
             Ok(choice) => {
-                assert_eq!(choice.point.id.trim_end_matches('0'), clean, "{what}: {:?}", choice.reasons)
+                assert_eq!(choice.point.id.trim_end_matches('0'), clean, "{what}: {:?}", choice.reasons);
             }
             Err(why) => assert_eq!("", clean, "{what}: {why}"),
         }

@@ -133,6 +133,7 @@ while True:
 "#;
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a program of the test comes before the machine's own")]
 fn a_vault_behind_ssh_is_made_where_the_folders_above_may_not_be_looked_at() {
     use std::os::unix::fs::PermissionsExt;
     let world = World::new();

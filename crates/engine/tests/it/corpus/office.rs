@@ -207,7 +207,7 @@ impl Story {
         let root = office.root.clone();
         match self {
             Self::Touched => {
-                must(Command::new("find").arg(&root).args(["-type", "f", "-exec", "touch", "{}", "+"]))
+                must(Command::new("find").arg(&root).args(["-type", "f", "-exec", "touch", "{}", "+"]));
             }
             Self::Owned => {
                 for path in office.below("") {
