@@ -184,9 +184,13 @@ impl Keeper<'_> {
             let mut pause = PAUSE.0;
             while !self.stop.load(Relaxed) {
                 let begun = Instant::now();
-                let room =
-                    Room { log, spool: &spool, carrier: &carrier, loads: &loads, reports: &reports, every };
-                if let Err(error) = self.receive(&room) {
+                // Its secrets are read anew each time: a password may have been changed, and be right now.
+                let received = source_of(&session.plan, system, session.secrets()).and_then(|source| {
+                    let log = source.log().ok_or_else(|| Error::new("its source has no log"))?;
+                    let (spool, carrier) = (spool.as_path(), &carrier);
+                    self.receive(&Room { log, spool, carrier, loads: &loads, reports: &reports, every })
+                });
+                if let Err(error) = received {
                     self.receives = false;
                     self.tell(Some(format!("its log is not received: {error}")));
                     // One that went well for a while begins anew, and so does one that has got on: it may be catching up through a small disk.
