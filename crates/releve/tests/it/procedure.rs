@@ -22,7 +22,7 @@ fn world(more: impl FnOnce(&World) -> String) -> World {
     let check = format!("check = [{{ file = {:?} }}]\n", world.data().join("page"));
     let more = format!("{check}{}", more(&world));
     world.write_plan(&world.vault("near"), &world.vault("far"), &more);
-    world.run(&["check"]).exits(0);
+    world.run(&["check", "--offline"]).exits(0);
     world.run(&["backup"]).exits(0);
     std::fs::remove_file(world.data().join("page")).unwrap();
     world
