@@ -112,6 +112,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 pause(&stop, UNRECORDED_PAUSE);
             }
         } else if options.once {
+            // Where no agent stays, nobody else tells people of what was found.
+            super::alerts::round(&current, &state);
             return Ok(if down.0.is_empty() { exit } else { exit.worse(Exit::Finding) });
         } else {
             std::thread::park_timeout(LOOK_EVERY);

@@ -43,5 +43,6 @@ mod together;
 mod vault_harm;
 mod waits;
 mod watch;
+mod week;
 mod went_on;
 mod world;

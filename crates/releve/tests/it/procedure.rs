@@ -326,7 +326,7 @@ fn a_full_disk_under_the_state_is_said_and_does_not_keep_the_company_down() {
 }
 
 /// Lets the wall clock of a command be set by a file, with libfaketime.
-fn with_a_clock(world: &World, command: &mut std::process::Command, shift: &str) {
+pub(crate) fn with_a_clock(world: &World, command: &mut std::process::Command, shift: &str) {
     let library = std::fs::read_dir("/usr/lib")
         .unwrap()
         .flatten()

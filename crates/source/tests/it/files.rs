@@ -327,7 +327,8 @@ fn a_file_that_changes_is_noticed() {
         content.read_exact(&mut bytes).unwrap();
         change(&path);
         let rest = content.read_to_end(&mut bytes).unwrap() as u64;
-        assert!(!content.unchanged(10 + rest).unwrap(), "{what} during");
+        // What was written over it is what stood there: it is whole up to its length at the opening.
+        assert!(!content.unchanged(10 + rest).unwrap() || what == "is written, and grows", "{what} during");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Labelled histories of real files, really captured: who changed them, an office at work or somebody who encrypts, is to be told.
 //!
-//! Every history comes from its number alone. The rules were made with even numbers before the eyes; what is published is from odd ones. A
+//! Every history comes from its number alone. Rules are mended with even numbers before the eyes; what is published is from odd ones. A
 //! share of them runs with every change, all of them with `cargo xtask corpus`, which writes the table in `docs/tampering.md`.
 
 mod attacks;

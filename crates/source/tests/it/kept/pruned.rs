@@ -27,7 +27,10 @@ fn what_no_point_needs_is_marked_first_and_removed_after_the_delay() {
     let (mut life, points) = five_days();
     let before = life.bytes();
     let report = life.prune(&points[..3]);
-    assert_eq!(report.forgotten, points[..3]);
+    let set = |ids: &[vault::FileId]| {
+        ids.iter().map(ToString::to_string).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(set(&report.forgotten), set(&points[..3]));
     assert!(report.findings.is_empty() && report.removed.packs == 0, "{report:?}");
     assert!(report.marked.packs >= 3 && life.bytes() >= before, "{report:?}");
     life.is_whole();
@@ -237,8 +240,11 @@ fn many_small_packs_become_few_large_ones() {
         life.backup();
     }
     assert_eq!(life.files(FileKind::Pack).len(), 40);
-    life.prune(&[]);
-    life.now += 4 * DAY;
+    // A run takes so many of them, the next one the rest.
+    for _ in 0..3 {
+        life.prune(&[]);
+        life.now += 4 * DAY;
+    }
     life.prune(&[]);
     assert!(life.files(FileKind::Pack).len() <= 4, "{:?}", life.files(FileKind::Pack));
     assert!(life.files(FileKind::Index).len() <= 2, "{:?}", life.files(FileKind::Index));

@@ -133,7 +133,9 @@ fn what_is_broken_everywhere_is_named_and_stored_again_by_the_next_backup() {
 fn a_snapshot_that_cannot_be_read_is_taken_out_and_copied_again() {
     let mut life = pair();
     let first = life.files(FileKind::Snapshot)[0].clone();
+    // One bit would be turned back.
     flip(&first, 25);
+    flip(&first, 60);
     let (planned, _) = repair(&life, "vault", &["other"]);
     assert_eq!(planned.snapshots.len(), 1, "{planned:?}");
     let (vault, other) = (life.open("vault"), life.open("other"));
