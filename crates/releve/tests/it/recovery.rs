@@ -62,6 +62,7 @@ fn systems_come_back_in_the_order_of_their_needs_and_are_timed_until_they_answer
         record("start-base"),
     );
     fs::create_dir(world.path("base")).unwrap();
+    fs::write(world.path("base/settings"), "a").unwrap();
     world.write_plan(&world.vault("near"), &world.vault("far"), &more);
     world.run(&["backup"]).exits(0);
     let told = world.run(&["recover", "--yes", "--json"]).exits(0).json();

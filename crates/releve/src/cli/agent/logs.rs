@@ -187,16 +187,23 @@ impl Keeper<'_> {
                 // Its secrets are read anew each time: a password may have been changed, and be right now.
                 let received = source_of(&session.plan, system, session.secrets()).and_then(|source| {
                     let log = source.log().ok_or_else(|| Error::new("its source has no log"))?;
+                    // Made anew if it is gone.
+                    let spool = spool_of(session, &self.name)?;
                     let (spool, carrier) = (spool.as_path(), &carrier);
                     self.receive(&Room { log, spool, carrier, loads: &loads, reports: &reports, every })
                 });
                 if let Err(error) = received {
                     self.receives = false;
                     self.tell(Some(format!("its log is not received: {error}")));
+                    // What came last is carried meanwhile, which may make room.
+                    self.wait(PAUSE.0);
+                    while let Ok(report) = reports.try_recv() {
+                        self.hear(report);
+                    }
                     // One that went well for a while begins anew, and so does one that has got on: it may be catching up through a small disk.
                     let is_anew = begun.elapsed() > PAUSE.1 || self.has_gone_on;
                     pause = if is_anew { PAUSE.0 } else { (pause * 2).min(PAUSE.1) };
-                    self.wait(pause);
+                    self.wait(pause.saturating_sub(PAUSE.0));
                 }
             }
             loads.end();
