@@ -103,7 +103,10 @@ impl Trouble {
             Self::Typo => about == "books",
             // Points lack a vault then, all of them.
             Self::DeadVault => about == "far" || ["incomplete", "rpo", "backup"].contains(&kind),
-            Self::FullDisk => about == "near" || ["incomplete", "rpo", "backup"].contains(&kind),
+            // The alert of a full disk names the folder.
+            Self::FullDisk => {
+                about == "near" || kind == "full" || ["incomplete", "rpo", "backup"].contains(&kind)
+            }
             Self::ClockAhead | Self::Off => ["rpo", "agent", "verification"].contains(&kind),
         }
     }

@@ -81,11 +81,14 @@ fn what_lies_in_an_archive_is_asked_for_once_and_is_there_later() {
     let tree = vault.snapshots().unwrap().0.pop().unwrap().1.tree;
     let ask = || vault::thaw::thaw(&vault, tree, 7, &Progress::default()).unwrap();
     let first = ask();
-    assert_eq!((first.asked, first.findings.len()), (packs, 0), "{first:?}");
-    assert!(first.is_waiting());
-    // moto's archive is quick.
-    let second = ask();
-    assert_eq!((second.asked, second.under_way + second.there), (0, packs), "{second:?}");
+    assert!(first.is_waiting() && first.asked > 0 && first.findings.is_empty(), "{first:?}");
+    // moto's archive is quick: with the trees there, what they name is asked for.
+    let (mut asked, mut last) = (first.asked, first);
+    for _ in 0..3 {
+        last = ask();
+        asked += last.asked;
+    }
+    assert_eq!((asked, last.under_way + last.there), (packs, packs), "{last:?}");
 }
 
 #[test]
