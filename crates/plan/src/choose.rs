@@ -273,7 +273,7 @@ impl fmt::Display for NoChoice {
 }
 impl std::error::Error for NoChoice {}
 
-/// Chooses among the points of one system, which were judged ([`judge`](crate::judge)). A point that isn't good is taken only by its id, or where none is.
+/// Chooses among the points of one system, which were judged ([`judge`](mod@crate::judge)). A point that isn't good is taken only by its id, or where none is.
 pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choice, NoChoice> {
     let mut points: Vec<&Facts> = points.iter().collect();
     points.sort_by_key(|point| point.counts());

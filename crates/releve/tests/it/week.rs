@@ -219,7 +219,7 @@ impl Week {
                 text,
                 "{} {number}{}",
                 WORDS[self.random.below(WORDS.len())],
-                if number % 9 == 0 { "\n" } else { " " }
+                if number.is_multiple_of(9) { "\n" } else { " " }
             );
         }
         text
@@ -351,7 +351,7 @@ impl Week {
                 fs::create_dir(&data).unwrap();
             }
             Trouble::Deleted => {
-                files(&self.world.path("books")).iter().for_each(|path| fs::remove_file(path).unwrap())
+                files(&self.world.path("books")).iter().for_each(|path| fs::remove_file(path).unwrap());
             }
             Trouble::Shrunk => fs::write(self.world.path("orders.txt"), "order 1\n").unwrap(),
             Trouble::Typo => self.plan(&self.world.path("boks")),
