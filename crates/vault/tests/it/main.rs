@@ -8,6 +8,7 @@
     reason = "a test that cannot go on panics"
 )]
 
+mod bytes;
 mod changed;
 mod contract;
 mod copy;

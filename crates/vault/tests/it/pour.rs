@@ -1,5 +1,6 @@
 //! Files that come by themselves, among each other, into a point.
 
+use crate::bytes::Bytes;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -65,20 +66,6 @@ impl Input for Two {
         assert!(!self.by_itself, "what came by itself is read");
         let file = self.files.iter().find(|(name, _)| Path::new(name) == path).unwrap();
         Ok(Box::new(Bytes(io::Cursor::new(file.1.clone()))))
-    }
-}
-
-struct Bytes(io::Cursor<Vec<u8>>);
-
-impl io::Read for Bytes {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl Content for Bytes {
-    fn unchanged(&mut self, _bytes_read: u64) -> io::Result<bool> {
-        Ok(true)
     }
 }
 

@@ -1,5 +1,6 @@
 //! How often a distant vault is asked, and that what is kept of it here is only ever a matter of speed.
 
+use crate::bytes::Bytes;
 use jiff::Timestamp;
 use std::fs;
 use std::io;
@@ -36,20 +37,6 @@ impl Input for One {
 
     fn open(&self, _path: &Path, _node: &Node) -> io::Result<Box<dyn Content>> {
         Ok(Box::new(Bytes(io::Cursor::new(self.0.to_be_bytes().to_vec()))))
-    }
-}
-
-struct Bytes(io::Cursor<Vec<u8>>);
-
-impl io::Read for Bytes {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
-}
-
-impl Content for Bytes {
-    fn unchanged(&mut self, _bytes_read: u64) -> io::Result<bool> {
-        Ok(true)
     }
 }
 

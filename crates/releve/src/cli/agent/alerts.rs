@@ -1,6 +1,7 @@
 //! Goes rounds, and tells people what is wrong: a thread of its own, since a backup may take hours. Another one looks into the vaults now and then: one that hangs
 //! mustn't keep anybody from being told so.
 
+use super::people::end;
 use crate::session::Session;
 use crate::show::Screen;
 use engine::Result;
@@ -17,8 +18,6 @@ use std::time::{Duration, Instant};
 const ROUND_EVERY: Duration = Duration::from_secs(15);
 /// Between two looks into the vaults, at least and at most.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(3600));
-/// How long the end waits for a message that is on its way.
-const END_WITHIN: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The threads that go rounds. Dropped, they end.
@@ -48,12 +47,7 @@ impl Alerts {
 impl Drop for Alerts {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
-        let Some(thread) = self.thread.take() else { return };
-        thread.thread().unpark();
-        let until = Instant::now() + END_WITHIN;
-        while !thread.is_finished() && Instant::now() < until {
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
+        end(self.thread.take());
     }
 }
 

@@ -44,12 +44,17 @@ impl Drop for People {
     fn drop(&mut self) {
         self.stop.store(true, Relaxed);
         drop(self.links.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let Some(thread) = self.thread.take() else { return };
-        thread.thread().unpark();
-        let until = Instant::now() + END_WITHIN;
-        while !thread.is_finished() && Instant::now() < until {
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
+        end(self.thread.take());
+    }
+}
+
+/// Waits for a thread that was told to end, as long as a message that is on its way may take.
+pub(super) fn end(thread: Option<JoinHandle<()>>) {
+    let Some(thread) = thread else { return };
+    thread.thread().unpark();
+    let until = Instant::now() + END_WITHIN;
+    while !thread.is_finished() && Instant::now() < until {
+        std::thread::park_timeout(Duration::from_millis(10));
     }
 }
 

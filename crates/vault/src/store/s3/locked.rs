@@ -2,7 +2,7 @@
 //! intruder with the server's credentials may have it.
 
 use super::super::{Canary, Version, Versions, paced};
-use super::signed::{Answer, Ask, read};
+use super::signed::{Answer, Ask};
 use super::{Course, Failure, FileKind, S3Store, is_name, place};
 use crate::{Error, Kind, Result};
 use base64::Engine as _;
@@ -138,14 +138,7 @@ impl S3Store {
                 query.extend([("key-marker", key.as_str()), ("version-id-marker", version.as_str())]);
             }
             query.retain(|(name, value)| !value.is_empty() || *name == "versions");
-            let ask = Ask {
-                method: Method::GET,
-                key: "",
-                query: &query,
-                headers: &[],
-                within: self.limits.stall(),
-            };
-            let page: Page = read(&self.line().signed.send(&ask, Vec::new()).await?.body)?;
+            let page: Page = self.line().signed.page(&query, self.limits.stall()).await?;
             let versions = page.version.into_iter().map(|listed| (listed, false));
             for (listed, is_mark) in versions.chain(page.delete_marker.into_iter().map(|mark| (mark, true))) {
                 let Some(path) = listed.key.strip_prefix(&vault) else { continue };

@@ -18,9 +18,7 @@ use crate::{Error, Kind, Result};
 use futures_util::StreamExt;
 use jiff::SignedDuration;
 use opendal::{Buffer, BytesRange, ErrorKind, HttpTransporter, OperationContext, Operator};
-use reqwest::Method;
 use serde::Deserialize;
-use signed::Ask;
 use std::error::Error as _;
 use std::fmt;
 use std::io;
@@ -251,14 +249,7 @@ impl S3Store {
             if !token.is_empty() {
                 query.push(("continuation-token", &token));
             }
-            let ask = Ask {
-                method: Method::GET,
-                key: "",
-                query: &query,
-                headers: &[],
-                within: self.limits.stall(),
-            };
-            let page: Page = signed::read(&self.line().signed.send(&ask, Vec::new()).await?.body)?;
+            let page: Page = self.line().signed.page(&query, self.limits.stall()).await?;
             for Object { key, size } in page.contents {
                 let Some(path) = key.strip_prefix(&vault).filter(|path| course.saw(path)) else { continue };
                 let name = path.rsplit('/').next().unwrap_or(path);

@@ -107,6 +107,16 @@ impl Signed {
         }
     }
 
+    /// Asks for one page of a listing of the bucket.
+    pub(super) async fn page<T: serde::de::DeserializeOwned>(
+        &self,
+        query: &[(&str, &str)],
+        within: Duration,
+    ) -> Result<T, Failure> {
+        let ask = Ask { method: Method::GET, key: "", query, headers: &[], within };
+        read(&self.send(&ask, Vec::new()).await?.body)
+    }
+
     async fn exchange(&self, ask: &Ask<'_>, body: reqwest::Body) -> Result<Answer, Failure> {
         let odd = |error: String| Failure::Final(Kind::Io(io::Error::other(error)));
         let query: Vec<String> = ask
@@ -181,7 +191,7 @@ fn lost(error: &reqwest::Error) -> Failure {
 }
 
 /// Reads the XML of a good answer.
-pub(super) fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     let text = std::str::from_utf8(body).map_err(|error| Failure::Passing(error.to_string()))?;
     quick_xml::de::from_str(text)
         .map_err(|error| Failure::Passing(format!("an answer that is no XML: {error}")))
