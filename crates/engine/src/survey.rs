@@ -115,10 +115,15 @@ impl Survey {
         self.unseen.iter().any(|(unseen, _)| unseen == vault)
     }
 
-    /// Returns the vaults of the policy of a point's system that were seen to lack it.
+    /// Returns the vaults of the policy of a point's system that were seen to lack it. A log is written into each vault by itself, and only one that has stayed
+    /// behind lacks it.
     #[must_use]
     pub fn lacking(&self, point: &Surveyed, plan: &Plan) -> Vec<VaultName> {
-        point.lacks(plan).into_iter().filter(|vault| !self.is_unseen(vault)).collect()
+        let log = point.point.system.as_deref().and_then(SystemName::of_log);
+        let lacks = |vault: &VaultName| {
+            !self.is_unseen(vault) && log.as_ref().is_none_or(|system| self.is_log_for(point, system, vault))
+        };
+        point.lacks(plan).into_iter().filter(lacks).collect()
     }
 
     /// Returns the points of one system, oldest first.
@@ -145,8 +150,7 @@ impl Survey {
     }
 
     /// Returns whether a point is the log of a system that a vault lacks: the newest there is, and that vault's own ends clearly earlier.
-    #[must_use]
-    pub fn is_log_for(&self, point: &Surveyed, system: &SystemName, vault: &VaultName) -> bool {
+    fn is_log_for(&self, point: &Surveyed, system: &SystemName, vault: &VaultName) -> bool {
         let newest =
             self.newest_log(system, |_| true).is_some_and(|newest| newest.point.id == point.point.id);
         let own = self.newest_log(system, |surveyed| surveyed.vaults.contains(vault));

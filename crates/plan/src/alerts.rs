@@ -93,6 +93,8 @@ pub struct SystemSeen {
 pub struct RunSeen {
     /// When the first of these began.
     pub since: Timestamp,
+    /// When the last of them began.
+    pub latest: Timestamp,
     /// How many they are.
     pub times: u32,
     /// What came of them.

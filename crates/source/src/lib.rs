@@ -40,6 +40,7 @@ mod postgres;
 mod program;
 mod sqlite;
 mod standing;
+mod walls;
 
 pub use capture::Capture;
 pub use command::Command;
@@ -93,6 +94,11 @@ pub trait Source: Send + Sync {
         replay: Option<&Replay>,
         told: &dyn Fn(&str),
     ) -> Result<PutBack>;
+
+    /// Makes sure that nothing that is started on what was put back below `to` writes elsewhere. What would is made so that it can't be started, and is an error.
+    fn stands_alone(&self, _to: &Path) -> Result<()> {
+        Ok(())
+    }
 
     /// Returns what stands now where the data would be put back: what a recovery would overwrite. Looks for two seconds or
     /// 200,000 entries at most, and says so when it gave up counting.

@@ -1,5 +1,6 @@
 //! Running other people's programs: no shell, a time limit, nothing left running, and their last words kept.
 
+use crate::walls::Walls;
 use crate::{Error, Kind, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -38,6 +39,7 @@ pub struct Program {
     without: &'static [&'static str],
     user: Option<(u32, u32)>,
     ends_with_us: bool,
+    walls: Option<Walls>,
 }
 
 /// Sets what the standard library can't: all groups of another user, and the end of a program with whoever started it. From util-linux,
@@ -59,10 +61,15 @@ impl Program {
     pub fn new(command: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Self> {
         let command: Vec<OsString> = command.into_iter().map(Into::into).collect();
         match command.first() {
-            Some(program) if !program.is_empty() => {
-                let (environment, user, ends_with_us) = (Vec::new(), None, false);
-                Ok(Self { command, within: WITHIN_DEFAULT, environment, without: &[], user, ends_with_us })
-            }
+            Some(program) if !program.is_empty() => Ok(Self {
+                command,
+                within: WITHIN_DEFAULT,
+                environment: Vec::new(),
+                without: &[],
+                user: None,
+                ends_with_us: false,
+                walls: None,
+            }),
             _ => Err(Error::new("read a command", Kind::Invalid("it names no program".to_owned()))),
         }
     }
@@ -93,6 +100,11 @@ impl Program {
     /// Lets it end when we do, even if we are killed.
     pub(crate) fn ending_with_us(self) -> Self {
         Self { ends_with_us: true, ..self }
+    }
+
+    /// Lets it see and write only what is within these walls.
+    pub(crate) fn behind(self, walls: Walls) -> Self {
+        Self { walls: Some(walls), ..self }
     }
 
     /// Returns the program as a person would name it: without its arguments, which may hold secrets.
@@ -162,26 +174,28 @@ impl Program {
     pub(crate) fn start(&self, stdin: Stdio) -> Result<Running, String> {
         let name = self.name();
         let wrong = |error: io::Error| format!("{name} could not be started: {error}");
-        let Some((program, arguments)) = self.command.split_first() else {
-            return Err("no program is named".to_owned());
-        };
-        let mut command = if (self.user.is_some() || self.ends_with_us) && Path::new(SETPRIV).exists() {
-            let mut command = std::process::Command::new(SETPRIV);
+        let mut words = self.walls.as_ref().map(Walls::command).unwrap_or_default();
+        let sets_user = (self.user.is_some() || self.ends_with_us) && Path::new(SETPRIV).exists();
+        if sets_user {
+            words.push(SETPRIV.into());
             if let Some((uid, gid)) = self.user {
-                command.arg(format!("--reuid={uid}")).arg(format!("--regid={gid}")).arg("--init-groups");
+                words.push(format!("--reuid={uid}").into());
+                words.push(format!("--regid={gid}").into());
+                words.push("--init-groups".into());
             }
             if self.ends_with_us {
-                command.arg("--pdeathsig=TERM");
+                words.push("--pdeathsig=TERM".into());
             }
-            command.arg("--").arg(program);
-            command
-        } else {
-            let mut command = std::process::Command::new(program);
-            if let Some((uid, gid)) = self.user {
-                command.uid(uid).gid(gid);
-            }
-            command
+            words.push("--".into());
+        }
+        words.extend(self.command.iter().cloned());
+        let Some((program, arguments)) = words.split_first() else {
+            return Err("no program is named".to_owned());
         };
+        let mut command = std::process::Command::new(program);
+        if let Some((uid, gid)) = self.user.filter(|_| !sets_user) {
+            command.uid(uid).gid(gid);
+        }
         self.without.iter().for_each(|name| {
             command.env_remove(name);
         });

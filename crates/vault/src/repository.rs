@@ -311,7 +311,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Returns all snapshots, and the errors of those that could not be read.
+    /// Returns all snapshots, and the errors of those that could not be read. An index that was read before is brought up to date for them.
     pub fn snapshots(&self) -> Result<Listing> {
         let names = self.store.list(FileKind::Snapshot)?;
         self.cached_are(FileKind::Snapshot, &names);
@@ -326,6 +326,14 @@ impl Repository {
             }
         }
         snapshots.sort_by_key(|(_, snapshot)| snapshot.time);
+        // A snapshot is written last, and the root of its tree last before: what came since the index was read would look as if it were lost.
+        let lags = |catalogue: &Catalogue| {
+            let knows = |(_, snapshot): &(FileId, Snapshot)| catalogue.has(BlobKind::Tree, &snapshot.tree);
+            !catalogue.files().is_empty() && !snapshots.iter().all(knows)
+        };
+        if lags(&self.catalogue()) {
+            self.refresh_index()?;
+        }
         Ok((snapshots, damaged))
     }
 

@@ -9,7 +9,7 @@
 use crate::catalogue::PackContents;
 use crate::format::pack;
 use crate::lock::{Holder, Lock, LockKind};
-use crate::repository::{Opener, in_lanes};
+use crate::repository::{Listing, Opener, in_lanes};
 use crate::{
     BlobId, BlobKind, Error, FileId, FileKind, Kind, Node, NodeKind, Point, Progress, Repository, Result,
 };
@@ -119,9 +119,8 @@ pub fn verify(vault: &Arc<Repository>, options: &VerifyOptions, progress: &Progr
     vault.look_afresh();
     let mut report = VerifyReport::default();
     progress.set_phase("looking at the packs");
-    let listed: HashMap<String, u64> =
-        vault.store().list(FileKind::Pack)?.into_iter().map(|listed| (listed.name, listed.size)).collect();
-    // After the packs: what a backup adds meanwhile is then listed and not indexed, never the other way round.
+    // Points, indexes, packs: a backup writes them the other way round, so that all that was listed first is in what is listed after it.
+    let points = vault.snapshots()?;
     if let Some(why) = vault.lost_config() {
         report.find(format!("config: {why}; what is in the vault can be read, and `repair` writes it anew"));
     }
@@ -132,6 +131,8 @@ pub fn verify(vault: &Arc<Repository>, options: &VerifyOptions, progress: &Progr
         }
         report.find(error.to_string());
     }
+    let listed: HashMap<String, u64> =
+        vault.store().list(FileKind::Pack)?.into_iter().map(|listed| (listed.name, listed.size)).collect();
     let packs = vault.catalogue().by_pack();
     report.packs = packs.len() as u64;
     report.packs_unused = (listed.len() as u64).saturating_sub(report.packs);
@@ -178,7 +179,7 @@ pub fn verify(vault: &Arc<Repository>, options: &VerifyOptions, progress: &Progr
         }
     }
     progress.set_phase("following the trees");
-    follow(vault, &bad, &unread, progress, &mut report)?;
+    follow(vault, points, &bad, &unread, progress, &mut report)?;
     report.archived.sort_unstable_by_key(|pack| pack.0);
     report.archived.dedup();
     Ok(report)
@@ -266,6 +267,7 @@ enum Verdict {
 /// Reads every tree of every snapshot once, and sorts the points into sound and unsound.
 fn follow(
     vault: &Arc<Repository>,
+    (snapshots, damaged): Listing,
     bad: &Bad,
     unread: &HashSet<FileId>,
     progress: &Progress,
@@ -282,7 +284,6 @@ fn follow(
         };
         packs.map(of).min().unwrap_or(Verdict::Broken)
     };
-    let (snapshots, damaged) = vault.snapshots()?;
     for error in damaged {
         report.meet(error)?;
     }

@@ -80,12 +80,20 @@ impl Watchman<'_> {
     /// Returns the folders of the state and of vaults here whose disk is full.
     fn full(&self) -> BTreeMap<String, String> {
         let plan = self.notifier.plan;
-        let vaults = plan.vaults.values().filter_map(|vault| vault::store::local_folder(&vault.url));
-        let folders = std::iter::once(self.folder.to_owned()).chain(vaults);
-        let full = folders.filter_map(|folder| {
+        let vaults = plan
+            .vaults
+            .iter()
+            .filter_map(|(name, vault)| Some((vault::store::local_folder(&vault.url)?, Some(name))));
+        let folders = std::iter::once((self.folder.to_owned(), None)).chain(vaults);
+        let full = folders.filter_map(|(folder, vault)| {
             let (free, all) = free_room(&folder)?;
             let is_full = free < (all / ROOM_PART).min(ROOM_MOST);
-            let how = format!("{} of {} are left", plan::Size(free), plan::Size(all));
+            let mut how = format!("{} of {} are left", plan::Size(free), plan::Size(all));
+            if let Some(name) = vault {
+                how.push_str(&format!(
+                    "; it holds the vault {name}, where releve prune {name} --now makes room"
+                ));
+            }
             is_full.then(|| (folder.display().to_string(), how))
         });
         full.collect()
@@ -115,7 +123,7 @@ fn system(records: &[Record], trusted: &[String], name: &SystemName) -> SystemSe
             }
             _ => (made.started, 1),
         };
-        seen.last = Some(RunSeen { since, times, came, suspicious });
+        seen.last = Some(RunSeen { since, latest: made.started, times, came, suspicious });
     }
     seen
 }

@@ -12,6 +12,7 @@ use plan::{Action, Period, Run, Runbook, Step, StepKind, SystemName};
 use serde::{Deserialize, Serialize};
 use source::Inspection;
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A start or a stop that takes longer has failed.
@@ -141,6 +142,9 @@ impl AtWork<'_> {
                 };
                 let (progress, _counted) = self.restores.begin(self.at);
                 let back = put_back(entry, system, &step.kind, book, hands, &progress)?;
+                if let Some(to) = book.to.as_ref().filter(|_| step.kind != StepKind::First) {
+                    source_of(hands.plan, system, hands.secrets)?.stands_alone(Path::new(to))?;
+                }
                 let Back { report, lacking, seconds } = back;
                 told.notes = lacking.into_iter().chain(findings(&report)).collect();
                 told.restore_seconds = seconds;

@@ -122,7 +122,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     drop(logs);
     drop(people);
     drop(alerts);
-    if let Err(error) = state.note_beat(&state::Beat { at: Timestamp::now(), stopped: true }) {
+    // One run that was cut short is no agent that somebody stopped: its end says nothing.
+    if !options.once
+        && let Err(error) = state.note_beat(&state::Beat { at: Timestamp::now(), stopped: true })
+    {
         screen.line(&format!("that the agent was stopped could not be noted: {error}"));
     }
     screen.line("agent stopped");

@@ -98,7 +98,7 @@ impl Run<'_> {
         let plan = planned.insert(examine(&vault, &others, &options, &progress)?);
         self.show(name, plan);
         let survey = survey(&vaults);
-        let lacks = |point: &&Surveyed| point.lacks(&self.session.plan).contains(name);
+        let lacks = |point: &&Surveyed| survey.lacking(point, &self.session.plan).contains(name);
         let lacking = survey.points.iter().filter(lacks).count();
         if lacking > 0 {
             self.screen.line(&format!(

@@ -139,9 +139,6 @@ fn between(
             continue;
         }
         for to in survey.lacking(point, &session.plan) {
-            if log.as_ref().is_some_and(|system| !survey.is_log_for(point, system, &to)) {
-                continue;
-            }
             if !targets.contains(&to) || only.is_some_and(|only| *only != to) {
                 continue;
             }

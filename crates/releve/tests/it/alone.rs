@@ -241,7 +241,10 @@ fn the_agent_makes_no_point_of_a_system_that_is_down_says_so_once_and_goes_on_wh
     let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
     fs::write(world.path("plan.toml"), plan.replace("every = \"1 hour\"", "every = \"1 second\"")).unwrap();
     world.run(&["incident", "open", "--scenario", "ransomware", "--quiet"]);
-    world.run(&["agent", "--once"]).exits(1).says("shop: no point is made for now: incident ");
+    // Due a second after the point before.
+    let once = || world.run(&["agent", "--once"]);
+    assert!(wait_until(LONG, || once().code == 1));
+    once().exits(1).says("shop: no point is made for now: incident ");
     let agent = UnderWay::begin(&world, "agent", &mut world.command(&["agent"]));
     agent.says("shop: no point is made for now: incident ");
     let points = world.points().len();

@@ -1,13 +1,14 @@
 //! A server that reads what was restored beside, for one run, and is thrown away.
 //!
-//! It is kept from everything: a socket in a folder that only its user may enter and no TCP, a configuration of ours alone, no libraries that
+//! It is kept from everything: a socket in a folder that only its user may enter and no network, a configuration of ours alone, no libraries that
 //! others have it load, no workers, no archive, nothing to replicate from, and every transaction read-only. It runs as the owner of the
-//! data, never as root, and ends with us.
+//! data, never as root, and ends with us. It runs behind walls, too: what its log makes elsewhere, where the live server has its own, it makes in the room.
 
 use super::programs::{STRAY, program, version_of};
 use super::server::sort;
 use crate::error::at;
 use crate::program::Running;
+use crate::walls::Walls;
 use crate::{Error, Kind, Program, Result};
 use postgres::error::SqlState;
 use postgres::{Client, Config, NoTls};
@@ -60,6 +61,8 @@ pub(super) struct Aside {
 /// What is started, and who waits for it.
 pub(super) struct Start<'a> {
     pub(super) data: &'a Path,
+    /// The folder below which all of it was restored.
+    pub(super) to: &'a Path,
     /// A folder that isn't there yet, for its socket and its configuration.
     pub(super) room: &'a Path,
     /// Who may be a user of this cluster.
@@ -99,30 +102,98 @@ pub(super) fn with<T>(start: &Start<'_>, work: impl FnOnce(&Aside) -> Result<T>)
     let owner = owner(start.data)?;
     let version = version_of(start.data)?;
     configure(start, owner, &version)?;
-    let config = start.room.join("postgresql.conf");
     let postgres = program("postgres", &version, start.programs)?;
-    let mut command = vec![postgres.into_os_string(), "-D".into(), start.data.into(), "-c".into()];
-    command.push(format!("config_file={}", config.display()).into());
+    let config = format!("config_file={}", start.room.join("postgresql.conf").display());
+    let command =
+        [postgres.as_os_str(), "-D".as_ref(), start.data.as_os_str(), "-c".as_ref(), config.as_ref()];
     let program = Program::new(command)?.by(owner.0, owner.1).ending_with_us().without(&STRAY);
-    let running =
-        program.environment(vec![("LC_ALL", "C".into())]).within(Duration::MAX).start(Stdio::null());
-    let running =
-        running.map_err(|why| Error::new(at("start a server on", start.data), Kind::Program(why)))?;
-    let server = Server { running: Mutex::new(running), is_done: AtomicBool::new(false) };
-    let result = std::thread::scope(|scope| {
-        scope.spawn(|| server.watch(start.is_over));
-        let _done = Done(&server.is_done);
-        let user = server.recovered(start)?;
-        let programs = start.programs.map(Path::to_owned);
-        work(&Aside { sockets: start.room.to_owned(), version, owner, user, programs })
-    });
-    server.end();
-    match result {
-        Err(_) if (start.is_over)() => {
-            Err(Error::new("read what was restored", Kind::Program("stopped".into())))
+    let program = program.environment(vec![("LC_ALL", "C".into())]).within(Duration::MAX);
+    let mut walls = walls(start, &postgres, owner)?;
+    let (mut work, mut led) = (Some(work), Vec::new());
+    loop {
+        let program = walls.iter().fold(program.clone(), |program, walls| program.behind(walls.clone()));
+        let running = program.start(Stdio::null());
+        let running =
+            running.map_err(|why| Error::new(at("start a server on", start.data), Kind::Program(why)))?;
+        let server = Server { running: Mutex::new(running), is_done: AtomicBool::new(false) };
+        let result = std::thread::scope(|scope| {
+            scope.spawn(|| server.watch(start.is_over));
+            let _done = Done(&server.is_done);
+            let user = server.recovered(start)?;
+            let programs = start.programs.map(Path::to_owned);
+            let aside =
+                Aside { sockets: start.room.to_owned(), version: version.clone(), owner, user, programs };
+            match work.take() {
+                Some(work) => work(&aside),
+                None => Err(Error::new("read what was restored", Kind::Program("was read already".into()))),
+            }
+        });
+        server.end();
+        let is_over = (start.is_over)();
+        match (result, walls.take()) {
+            (Err(_), _) if is_over => {
+                return Err(Error::new("read what was restored", Kind::Program("stopped".into())));
+            }
+            // It stands where it has got to, and goes on from there.
+            (Err(error), Some(built)) if work.is_some() => match missing(&error) {
+                Some(place) if !led.contains(&place) => {
+                    (start.told)(&format!(
+                        "its log makes {}: it makes it in {}",
+                        place.display(),
+                        start.room.display()
+                    ));
+                    let into = start.room.join(format!("made-{}", led.len()));
+                    let made =
+                        fs::DirBuilder::new().mode(0o700).create(&into).and_then(|()| give(&into, owner));
+                    made.map_err(|error| Error::io(at("make the folder", &into), error))?;
+                    // Below the copy itself, so that nothing of it is hidden.
+                    walls = Some(built.leads(&place, &into).writes(start.to).writes(start.room));
+                    led.push(place);
+                }
+                _ => return Err(error),
+            },
+            (result, _) => return result,
         }
-        other => other,
     }
+}
+
+/// Returns what the server may see and write. `None` where this machine can't build walls, if the log is harmless without.
+fn walls(start: &Start<'_>, postgres: &Path, owner: (u32, u32)) -> Result<Option<Walls>> {
+    let root = start.room.join("root");
+    let made = fs::DirBuilder::new().mode(0o755).create(&root);
+    made.map_err(|error| Error::io(at("make the folder", &root), error))?;
+    // From `…/bin/postgres`: its libraries lie beside.
+    let programs = postgres.canonicalize().ok();
+    let programs = programs.as_deref().and_then(Path::parent).and_then(Path::parent);
+    let walls = Walls::at(&root);
+    let walls = match programs.filter(|programs| programs.parent().is_some()) {
+        Some(programs) => walls.reads(programs),
+        None => walls,
+    };
+    let walls = walls.writes(start.to).writes(start.room);
+    let trial = Program::new(["/usr/bin/true"])?.by(owner.0, owner.1).behind(walls.clone()).run();
+    let Err(why) = trial else { return Ok(Some(walls)) };
+    let mut log = start.data.as_os_str().to_owned();
+    log.push(super::WAL_BESIDE);
+    let folders = [PathBuf::from(log), start.data.join("pg_wal")];
+    let strays = super::history::strays(&folders, start.to, start.data, start.programs)?;
+    if let Some(stray) = strays.first() {
+        let why = format!(
+            "its log makes a tablespace in {}, and a server can't be kept out of there on this machine: {why}",
+            stray.display()
+        );
+        return Err(Error::new(at("start a server on", start.data), Kind::Invalid(why)));
+    }
+    (start.told)(&format!("no walls can be built on this machine; its log makes nothing elsewhere ({why})"));
+    Ok(None)
+}
+
+/// Returns the folder that a server lacked for a tablespace when it ended.
+fn missing(error: &Error) -> Option<PathBuf> {
+    let Kind::Program(why) = &error.kind else { return None };
+    let (before, _) = why.rsplit_once("\" does not exist")?;
+    let (_, place) = before.rsplit_once("FATAL:  directory \"")?;
+    Some(PathBuf::from(place)).filter(|place| place.is_absolute())
 }
 
 /// Lets the one who looks after a server go, on every way out.

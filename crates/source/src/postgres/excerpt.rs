@@ -36,7 +36,7 @@ pub(super) fn write(
 ) -> Result<Cut> {
     let (told, is_over) = (cutting.told, cutting.is_over);
     told("starting a server on it that nobody else reaches");
-    let start = Start { data, room: cutting.room, users, programs, told, is_over };
+    let start = Start { data, to: cutting.to, room: cutting.room, users, programs, told, is_over };
     with(&start, |server| {
         let wanted = cutting.wanted;
         let databases = databases(server)?;

@@ -166,6 +166,31 @@ impl History {
     }
 }
 
+/// Returns the folders outside `to` in which the WAL in these folders makes tablespaces.
+pub(super) fn strays(
+    folders: &[PathBuf],
+    to: &Path,
+    data: &Path,
+    programs: Option<&Path>,
+) -> Result<Vec<PathBuf>> {
+    let mut strays = BTreeSet::new();
+    for folder in folders.iter().filter(|folder| folder.is_dir()) {
+        let history = History::read(folder, data, programs)?;
+        for (_, _, segment) in &history.segments {
+            let records = history.records("Tablespace", segment)?;
+            strays.extend(records.lines().filter_map(made).filter(|place| !place.starts_with(to)));
+        }
+    }
+    Ok(strays.into_iter().collect())
+}
+
+/// Reads the folder of a new tablespace from a line of `pg_waldump`: `… desc: CREATE 16400 "/srv/space"`.
+fn made(line: &str) -> Option<PathBuf> {
+    let (_, rest) = line.split_once("desc: CREATE ")?;
+    let place = rest.split_once(" \"")?.1.strip_suffix('"')?;
+    Some(place.into())
+}
+
 /// Returns the setting of where to stop for what has no time.
 fn target_of(until: &Until) -> Option<(&'static str, String)> {
     match until {

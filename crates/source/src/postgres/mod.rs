@@ -35,6 +35,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use vault::Timestamp;
 
+/// What the folder of WAL is called beside a data directory.
+const WAL_BESIDE: &str = ".releve-wal";
+
 /// A PostgreSQL cluster on this machine.
 ///
 /// **Captured** from its data directory and its tablespaces while it runs: the server begins and ends the copy and says which WAL makes it
@@ -157,6 +160,15 @@ impl Source for Postgres {
         restore::prepare(&under(to, &self.data), to, replay, self.programs.as_deref())
     }
 
+    fn stands_alone(&self, to: &Path) -> Result<()> {
+        restore::refuse_strays(
+            &under(Some(to), &self.data),
+            &self.landing_of_wal(Some(to)),
+            to,
+            self.programs.as_deref(),
+        )
+    }
+
     fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>> {
         look([under(to, &self.data).as_path()])
     }
@@ -180,7 +192,7 @@ impl Postgres {
     /// Returns where WAL lies until the cluster has recovered: beside the data directory, since recovery may have to read it again.
     fn landing_of_wal(&self, to: Option<&Path>) -> PathBuf {
         let mut path = under(to, &self.data).into_os_string();
-        path.push(".releve-wal");
+        path.push(WAL_BESIDE);
         path.into()
     }
 }

@@ -1,14 +1,15 @@
 //! Makes a cluster out of the files of a point: one that recovers when it is started.
 
 use super::copy::first_segment;
-use super::history::{History, Way};
+use super::history::{self, History, Way};
 use super::wal::WalFile;
 use crate::error::at;
 use crate::files::under;
-use crate::{Error, Kept, Kind, PutBack, Replay, Result, Until, Wants};
+use crate::{Error, Kept, Kind, Program, PutBack, Replay, Result, Until, Wants};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 /// Settings of another recovery, which would stand against ours.
@@ -44,6 +45,9 @@ pub(super) fn prepare(
         Some(replay) => {
             flatten(&replay.log, owner, segment_bytes(data)?)?;
             set("restore_command", &copy_command(&replay.log));
+            if to.is_none() {
+                make_places(data, &replay.log, owner, programs)?;
+            }
             let log = History::read(&replay.log, data, programs)?;
             Way { timeline, target, reach } = log.way_to(&replay.until)?;
             for name in log.left_out() {
@@ -74,6 +78,46 @@ pub(super) fn prepare(
     let signal = data.join("recovery.signal");
     write(&signal, b"", owner).map_err(|error| Error::io(at("write", &signal), error))?;
     Ok(PutBack { into: vec![data.to_owned()], reach, ..PutBack::default() })
+}
+
+/// Makes the folders that the log will want for new tablespaces, where a new machine lacks them. As root only beside a tablespace that the point has: a log is
+/// written by whoever may write to the database, and what he names is not to become his.
+fn make_places(data: &Path, log: &Path, owner: (u32, u32), programs: Option<&Path>) -> Result<()> {
+    let beside: Vec<PathBuf> =
+        tablespaces(data)?.into_iter().filter_map(|(_, place)| Some(place.parent()?.to_owned())).collect();
+    let places = history::strays(&[log.to_owned(), data.join("pg_wal")], data, data, programs)?;
+    for place in places.iter().filter(|place| place.symlink_metadata().is_err()) {
+        let made = if place.parent().is_some_and(|parent| beside.iter().any(|known| known == parent)) {
+            let made = fs::DirBuilder::new().mode(0o700).create(place).and_then(|()| give(place, owner));
+            made.map_err(|error| error.to_string())
+        } else {
+            let words = ["/usr/bin/mkdir", "-p", "-m", "0700", "--"].map(OsStr::new);
+            Program::new(words.into_iter().chain([place.as_os_str()]))?.by(owner.0, owner.1).run()
+        };
+        made.map_err(|why| {
+            let why = format!(
+                "its log makes a tablespace there, and the folder is missing: make it, and give it to the user {} ({why})",
+                owner.0
+            );
+            Error::new(at("make the folder", place), Kind::Invalid(why))
+        })?;
+    }
+    Ok(())
+}
+
+/// Makes sure that no server that is started on what was restored below `to` writes elsewhere: its log may tell it to make a tablespace where the live server
+/// has its own. Such a cluster can't be started.
+pub(super) fn refuse_strays(data: &Path, log: &Path, to: &Path, programs: Option<&Path>) -> Result<()> {
+    let strays = history::strays(&[log.to_owned(), data.join("pg_wal")], to, data, programs)?;
+    let Some(stray) = strays.first() else { return Ok(()) };
+    let control = data.join("global/pg_control");
+    fs::rename(&control, data.join("global/pg_control.releve-refused"))
+        .map_err(|error| Error::io(at("keep a server from starting on", data), error))?;
+    let why = format!(
+        "its log makes a tablespace in {}, where a server that is started here would write into the live one's files: take a point that was made since, or go on to an instant before",
+        stray.display()
+    );
+    Err(Error::new(at("leave a copy of a cluster in", data), Kind::Invalid(why)))
 }
 
 /// Returns whether what is named is itself left out.

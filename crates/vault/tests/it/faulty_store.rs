@@ -25,6 +25,17 @@ pub(crate) struct Faults(Arc<Mutex<State>>);
 struct State {
     plans: Vec<Plan>,
     calls: Vec<(Call, FileKind)>,
+    meanwhile: Option<Meanwhile>,
+}
+
+/// What somebody else does.
+#[derive(Clone)]
+struct Meanwhile(Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Meanwhile")
+    }
 }
 
 #[derive(Debug)]
@@ -76,6 +87,11 @@ impl Faults {
         self.0.lock().unwrap().plans.push(plan);
     }
 
+    /// Before each call somebody else does this.
+    pub(crate) fn meanwhile(&self, work: impl Fn() + Send + Sync + 'static) {
+        self.0.lock().unwrap().meanwhile = Some(Meanwhile(Arc::new(work)));
+    }
+
     /// Forgets all plans.
     pub(crate) fn heal(&self) {
         self.0.lock().unwrap().plans.clear();
@@ -87,6 +103,10 @@ impl Faults {
     }
 
     fn meet(&self, call: Call, kind: FileKind) -> Option<Effect> {
+        let meanwhile = self.0.lock().unwrap().meanwhile.clone();
+        if let Some(Meanwhile(work)) = meanwhile {
+            work();
+        }
         let mut state = self.0.lock().unwrap();
         state.calls.push((call, kind));
         let plan =

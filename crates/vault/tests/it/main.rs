@@ -17,6 +17,7 @@ mod faulty_store;
 mod guarded;
 mod immutable;
 mod keys;
+mod meanwhile;
 mod pour;
 mod requests;
 mod sample;
