@@ -1,14 +1,14 @@
 //! Gathers what a judgement of points rests on: what they say, what this machine saw of them, what was verified and what a person trusts.
 
 use crate::Result;
-use crate::proof::Verified;
+use crate::proof::{Verified, damaged};
 use crate::prune::identity;
 use crate::survey::{Survey, Surveyed};
 use jiff::Timestamp;
-use plan::judge::judge;
-use plan::{Facts, Plan, SystemName};
+use plan::judge::{Rating, judge};
+use plan::{Facts, Plan, SystemName, VaultName};
 use state::{Body, Record, Seen, State};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What this machine knows of points beyond what they say. The default knows nothing: what they say is all there is.
 #[derive(Debug, Default)]
@@ -16,6 +16,8 @@ pub struct Witness {
     seen: HashMap<String, Seen>,
     trusted: HashSet<String>,
     verified: Verified,
+    /// Vaults in which damage was found last.
+    damaged: BTreeSet<String>,
     /// When this machine's records begin and end, and where among them it made which point: what a clock that was wrong has noted can be put right by that.
     times: Vec<Timestamp>,
     made: HashMap<String, usize>,
@@ -46,6 +48,7 @@ impl Witness {
         });
         Self {
             verified: Verified::of(records),
+            damaged: damaged(records),
             times: records.iter().map(|record| record.time).collect(),
             made: made.collect(),
             ..Self::default()
@@ -65,11 +68,24 @@ impl Witness {
         self.verified.since(id)
     }
 
+    /// Returns whether the last that is known of a vault is that it is damaged.
+    #[must_use]
+    pub fn is_damaged(&self, vault: &VaultName) -> bool {
+        self.damaged.contains(&vault.0)
+    }
+
     /// Returns the points of a system, judged, in the order that counts.
     #[must_use]
     pub fn judged(&self, plan: &Plan, survey: &Survey, system: &SystemName, now: Timestamp) -> Vec<Facts> {
         let mut points: Vec<Facts> = survey.of(system).map(|point| self.facts(point, now)).collect();
         judge(&mut points, home(plan, system), now);
+        // Afterwards: what a point holds is a sign of what happened also where it can't be read any more.
+        for point in points.iter_mut().filter(|point| point.broken.is_some()) {
+            point.complete = false;
+            if matches!(point.judgement.rating, Rating::Good | Rating::Proven) {
+                point.judgement.rating = Rating::Incomplete;
+            }
+        }
         points
     }
 
@@ -79,12 +95,15 @@ impl Witness {
         let seen = self.seen.get(&identity);
         let first_seen = seen.map(|seen| seen.first);
         let by_records = || self.made_after(&point.point.id, now);
+        let facts = point.facts();
+        let is_broken = self.verified.is_broken(&facts.id, &facts.vaults);
         Facts {
             first_seen: first_seen.filter(|first| *first <= now).or_else(by_records).or(first_seen),
             unseen_at: seen.and_then(|seen| seen.unseen_at),
             trusted: self.trusted.contains(&identity),
             verified: self.verified.since(&point.point.id),
-            ..point.facts()
+            broken: is_broken.then(|| plan::BROKEN.to_owned()),
+            ..facts
         }
     }
 

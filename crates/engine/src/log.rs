@@ -7,16 +7,19 @@
 use crate::vaults::Opened;
 use crate::{Error, Result};
 use jiff::Timestamp;
-use plan::{SystemName, VaultName};
+use plan::{Plan, SystemName, VaultName};
 use process::Process;
 use source::{Log, LogFile, LogKind, Sentinel};
-use state::State;
+use state::{Body, Check, Hold, Record, Recovery, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use vault::backup::{Addition, BackupOptions, append, files_of};
-use vault::{FileId, FileKind, Holder, LogInfo, Progress, Repository, Snapshot, Stretch, Timeline};
+use vault::{
+    BlobKind, FileId, FileKind, Holder, LogInfo, Node, NodeKind, Progress, Repository, Snapshot, Stretch,
+    Timeline,
+};
 
 /// How long another run that carries the same log is waited for.
 const OTHER_WITHIN: Duration = Duration::from_secs(60);
@@ -27,6 +30,33 @@ const ROOM_FILES: u64 = 4;
 
 /// Behind every position: no point goes on from there.
 const NOWHERE: &str = "~";
+
+/// Returns when a recovery has ended the log of a system, if no whole point was made since: nothing that was written after that comes back.
+#[must_use]
+pub fn ended(plan: &Plan, records: &[Record], name: &SystemName) -> Option<Timestamp> {
+    let source = plan.systems.get(name)?.source.as_ref()?;
+    if !source.log_ends_with_recovery() {
+        return None;
+    }
+    // By their order and not by their times: a clock may have been set back.
+    let last = records.iter().rev().find_map(|record| match &record.body {
+        Body::Recovery(recovery) if has_put_back(recovery, name) => Some(Some(record.time)),
+        Body::Backup(made) if made.system == name.0 && made.failure.is_none() && made.unread == 0 => {
+            Some(None)
+        }
+        _ => None,
+    });
+    last.flatten()
+}
+
+/// Returns whether a recovery has put a system's own data back, whatever came after.
+#[must_use]
+pub fn has_put_back(recovery: &Recovery, name: &SystemName) -> bool {
+    let is_back = |system: &Check| {
+        system.system == name.0 && (system.restore_seconds > 0.0 || system.rta_seconds.is_some())
+    };
+    !recovery.beside && recovery.systems.iter().any(is_back)
+}
 
 /// Carries the log of one system.
 pub struct Carrier<'a> {
@@ -52,6 +82,10 @@ struct Seen {
     files: BTreeMap<PathBuf, u64>,
     /// Where the earliest complete point of the system begins; files before are needed by none.
     oldest: Option<String>,
+    /// How many packs were gone then: what they held of the log is none of its files.
+    gone: u64,
+    /// The newest snapshot names files that are not whole in the vault.
+    is_broken: bool,
 }
 
 /// What was carried.
@@ -202,7 +236,8 @@ impl<'a> Carrier<'a> {
     fn look(&self, known: Option<Seen>, vault: &Repository) -> Result<Seen> {
         let listed = vault.store().list(FileKind::Snapshot)?;
         let listed: BTreeSet<String> = listed.into_iter().map(|listed| listed.name).collect();
-        if let Some(known) = known.filter(|known| known.snapshots == listed) {
+        let gone = vault.look_for_packs_seldom();
+        if let Some(known) = known.filter(|known| known.snapshots == listed && known.gone == gone) {
             return Ok(known);
         }
         // Whoever wrote them may have come after this vault was opened.
@@ -216,13 +251,11 @@ impl<'a> Carrier<'a> {
         let oldest = oldest.and_then(|oldest| oldest.split('@').next()).map(str::to_owned);
         let log = self.name.log();
         let newest = snapshots.into_iter().rev().find(|(_, snapshot)| of(snapshot, &log));
-        let files = match &newest {
-            Some((_, snapshot)) => {
-                files_of(vault, &snapshot.tree)?.into_iter().map(|(path, node)| (path, node.size())).collect()
-            }
-            None => BTreeMap::new(),
+        let (files, is_broken) = match &newest {
+            Some((_, snapshot)) => whole_files(vault, snapshot)?,
+            None => (BTreeMap::new(), false),
         };
-        Ok(Seen { snapshots: listed, newest, files, oldest })
+        Ok(Seen { snapshots: listed, newest, files, oldest, gone: vault.packs_gone(), is_broken })
     }
 
     /// Adds to the log in a vault what it lacks.
@@ -258,7 +291,8 @@ impl<'a> Carrier<'a> {
             needed(&waiting.file) && (may_differ || had.get(&waiting.file.path) != Some(&waiting.bytes))
         };
         let additions: Vec<&Waiting> = waiting.iter().filter(is_new).collect();
-        let keeps = |path: &Path| self.file_at(path).is_some_and(|file| needed(&file));
+        let keeps =
+            |path: &Path| had.contains_key(path) && self.file_at(path).is_some_and(|file| needed(&file));
         let mut files: BTreeMap<PathBuf, u64> =
             had.iter().filter(|(path, _)| keeps(path)).map(|(path, bytes)| (path.clone(), *bytes)).collect();
         files.extend(additions.iter().map(|waiting| (waiting.file.path.clone(), waiting.bytes)));
@@ -268,16 +302,19 @@ impl<'a> Carrier<'a> {
         let begins = known.or(carrying.from).filter(|_| had.is_empty());
         // A server may hand over more than any point needs: that it isn't kept is no gap.
         let begins = begins.map(|from| oldest.map_or(from, |oldest| from.max(oldest.as_str())));
+        let begins = begins.filter(|_| !seen.is_broken || !files.is_empty());
+        // What one promised of which parts are gone, nobody can keep.
+        let sure = before.filter(|_| !seen.is_broken);
         let mut info = self.info(&files, begins);
-        info.until = carrying.until.max(before.and_then(|before| before.until));
+        info.until = carrying.until.max(sure.and_then(|before| before.until));
         let promised = carrying.until.and(*lock(&self.sentinel));
-        info.sentinel = promised.max(before.and_then(|before| before.sentinel));
+        info.sentinel = promised.max(sure.and_then(|before| before.sentinel));
         info.timelines = self.timelines(waiting, before, &files);
         for stretch in &mut info.earlier {
             // Until when all is in it was known as long as it was the newest.
-            let ended = before.filter(|before| before.from == stretch.from).map(|before| before.until);
+            let ended = sure.filter(|before| before.from == stretch.from).map(|before| before.until);
             let known =
-                before.and_then(|before| before.earlier.iter().find(|known| known.from == stretch.from));
+                sure.and_then(|before| before.earlier.iter().find(|known| known.from == stretch.from));
             stretch.until = ended.or(known.map(|known| known.until)).flatten();
         }
         carried.missing = carried.missing.take().or_else(|| info.missing.clone());
@@ -285,10 +322,12 @@ impl<'a> Carrier<'a> {
             Some(before) => before.until >= info.until && before.from == info.from,
             None => begins.is_none(),
         };
-        if additions.is_empty() && says_nothing {
+        if additions.is_empty() && says_nothing && !seen.is_broken {
             return Ok(());
         }
-        let parent = seen.newest.as_ref().map(|(_, snapshot)| snapshot.clone());
+        // Of one that has nothing whole not even the folders may be readable.
+        let parent = seen.newest.as_ref().filter(|_| !had.is_empty() || !seen.is_broken);
+        let parent = parent.map(|(_, snapshot)| snapshot.clone());
         let added: Vec<Addition> = additions
             .iter()
             .map(|waiting| Addition { path: waiting.file.path.clone(), file: waiting.path.clone() })
@@ -307,8 +346,11 @@ impl<'a> Carrier<'a> {
             carrying.note(name, written.snapshot, &snapshot);
             seen.files.clone_from(&files);
             seen.snapshots.insert(written.snapshot.to_string());
-            if let Some((before, _)) = seen.newest.replace((written.snapshot, snapshot.clone()))
-                && carrying.remove(name, vault, before)
+            // What is not whole here may be brought back by a repair.
+            let was_broken = std::mem::take(&mut seen.is_broken);
+            if let Some((before, of)) = seen.newest.replace((written.snapshot, snapshot.clone()))
+                && !was_broken
+                && carrying.remove(name, vault, before, of.time)
             {
                 seen.snapshots.remove(&before.to_string());
             }
@@ -444,6 +486,38 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Returns the files of a log that are whole in a vault, with their lengths, and whether there are others.
+fn whole_files(vault: &Repository, log: &Snapshot) -> Result<(BTreeMap<PathBuf, u64>, bool)> {
+    let listed = files_of(vault, &log.tree).or_else(|error| {
+        if !error.says_damage() {
+            return Err(error);
+        }
+        // Somebody may have moved it since the indexes were read.
+        vault.load_index()?;
+        files_of(vault, &log.tree)
+    });
+    let all = match listed {
+        Ok(all) => all,
+        Err(error) if error.says_damage() => return Ok((BTreeMap::new(), true)),
+        Err(error) => return Err(error.into()),
+    };
+    let is_whole = |node: &Node| match &node.kind {
+        NodeKind::File { content, .. } => content.iter().all(|id| vault.has(BlobKind::Data, id)),
+        _ => true,
+    };
+    let count = all.len();
+    let whole = all.into_iter().filter(|(_, node)| is_whole(node));
+    let files: BTreeMap<PathBuf, u64> = whole.map(|(path, node)| (path, node.size())).collect();
+    let is_broken = files.len() < count;
+    Ok((files, is_broken))
+}
+
+/// Returns whether a log that was made at `time`, and is held whole by a newer one, may go although something is held. A recovery that broke off may need
+/// what was there when it began, and nothing that came later; what a person holds, or was held after an attack, is for him to release.
+fn may_go(holds: &[Hold], time: Timestamp) -> bool {
+    holds.iter().all(|hold| hold.ends_by_itself() && time > hold.since)
+}
+
 /// What one run carries besides the files.
 struct Carrying<'a> {
     until: Option<Timestamp>,
@@ -460,12 +534,84 @@ impl Carrying<'_> {
         let _ = self.state.saw_written(&vault.0, &file.to_string(), &identity, self.now);
     }
 
-    /// Removes the log that another holds whole by now. One that stays, since it can't or mustn't go, goes when the vault is pruned.
-    fn remove(&self, name: &VaultName, vault: &Repository, file: FileId) -> bool {
+    /// Removes the log that another holds whole by now, made at `time`. One that stays, since it can't or mustn't go, goes when the vault is pruned.
+    fn remove(&self, name: &VaultName, vault: &Repository, file: FileId, time: Timestamp) -> bool {
         let file = file.to_string();
         // In this order: what is there and was forgotten is just seen anew.
-        matches!(self.state.held(), Ok(None))
+        self.state.holds().is_ok_and(|holds| may_go(&holds, time))
             && self.state.unsee(&name.0, &file).is_ok()
             && vault.store().remove(FileKind::Snapshot, &file).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plan::{BinaryLog, MariadbSource, PostgresSource, Source, System};
+    use state::Made;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn plan(source: Source) -> Plan {
+        let system = System { source: Some(source), ..System::default() };
+        Plan { systems: [("shop".into(), system)].into(), ..Plan::default() }
+    }
+
+    fn streamed() -> Plan {
+        plan(Source::Mariadb(MariadbSource { log: BinaryLog::Stream, ..MariadbSource::default() }))
+    }
+
+    fn records(bodies: Vec<Body>) -> Vec<Record> {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        for (second, body) in (1..).zip(bodies) {
+            state.append(body, at(second)).unwrap();
+        }
+        state.records().unwrap()
+    }
+
+    fn made(failure: Option<&str>, unread: u64) -> Body {
+        let failure = failure.map(str::to_owned);
+        Body::Backup(Made { system: "shop".into(), failure, unread, ..Made::default() })
+    }
+
+    fn recovery(restore_seconds: f64, beside: bool) -> Body {
+        let check = Check { system: "shop".into(), restore_seconds, ..Check::default() };
+        Body::Recovery(Recovery { beside, systems: vec![check], ..Recovery::default() })
+    }
+
+    #[test]
+    fn a_recovery_of_mariadb_ends_its_log_until_the_next_whole_point() {
+        let name = SystemName::from("shop");
+        let now = |bodies| ended(&streamed(), &records(bodies), &name);
+        assert_eq!(now(vec![made(None, 0)]), None);
+        assert_eq!(now(vec![made(None, 0), recovery(1.0, false)]), Some(at(2)));
+        assert_eq!(now(vec![recovery(1.0, false), made(Some("no"), 0), made(None, 1)]), Some(at(1)));
+        assert_eq!(now(vec![recovery(1.0, false), made(None, 0)]), None);
+        // Beside, and before anything was put back, nothing becomes of it.
+        assert_eq!(now(vec![made(None, 0), recovery(1.0, true), recovery(0.0, false)]), None);
+    }
+
+    #[test]
+    fn postgresql_goes_on_in_a_history_of_its_own() {
+        let postgres = plan(Source::Postgres(PostgresSource::default()));
+        assert_eq!(ended(&postgres, &records(vec![recovery(1.0, false)]), &"shop".into()), None);
+    }
+
+    #[test]
+    fn a_log_that_was_replaced_since_a_recovery_broke_off_may_go_and_what_was_there_before_stays() {
+        let hold = |systems: &[&str], after_attack| Hold {
+            since: at(10),
+            reason: String::new(),
+            systems: systems.iter().map(ToString::to_string).collect(),
+            after_attack,
+        };
+        assert!(may_go(&[], at(1)));
+        assert!(may_go(&[hold(&["shop"], false)], at(11)));
+        assert!(!may_go(&[hold(&["shop"], false)], at(10)));
+        assert!(!may_go(&[hold(&["shop"], true)], at(11)));
+        assert!(!may_go(&[hold(&["shop"], false), hold(&[], false)], at(11)));
     }
 }

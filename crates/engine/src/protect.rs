@@ -8,7 +8,7 @@ use crate::vaults::{Opened, Secrets};
 use crate::{Result, Watch};
 use jiff::Timestamp;
 use plan::judge::{RULES, Rating, base, judge_new};
-use plan::{Copied, Facts, Plan, Source, System, SystemName, VaultName};
+use plan::{Facts, Plan, Source, System, SystemName, VaultName};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -62,6 +62,8 @@ pub struct Made {
     pub by_journal: bool,
     /// For each vault, the snapshot and the bytes written, or why it doesn't have the point.
     pub vaults: BTreeMap<VaultName, Result<(FileId, u64)>>,
+    /// How many packs are gone that a vault's index names, where any are: the point does without them.
+    pub gone: BTreeMap<VaultName, u64>,
 }
 
 impl Made {
@@ -98,6 +100,11 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
             None => format!("`{}` has no vault", job.name),
         };
         return Err(crate::Error { message, help: why.and_then(|why| why.help.clone()), retryable: true });
+    }
+    for (name, repository) in &open {
+        if job.witness.is_damaged(name) {
+            repository.doubt();
+        }
     }
     let repositories: Vec<Arc<Repository>> =
         open.iter().map(|(_, repository)| Arc::clone(repository)).collect();
@@ -156,6 +163,8 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
     }
     drop(capture);
     let mut vaults: BTreeMap<VaultName, Result<(FileId, u64)>> = BTreeMap::new();
+    let gone = open.iter().filter(|(_, repository)| repository.packs_gone() > 0);
+    let gone = gone.map(|(name, repository)| ((*name).clone(), repository.packs_gone())).collect();
     for ((name, _), written) in open.iter().zip(report.vaults) {
         vaults.insert(
             (*name).clone(),
@@ -178,6 +187,7 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         details: report.details,
         by_journal: report.believed,
         vaults,
+        gone,
     })
 }
 
@@ -226,15 +236,10 @@ pub(crate) fn instant(time: Timestamp) -> vault::Timestamp {
 fn what(system: &System) -> (Vec<String>, Vec<String>) {
     match &system.source {
         Some(Source::Files(files)) => (files.paths.clone(), files.exclude.clone()),
-        Some(Source::Sqlite(sqlite)) => (vec![sqlite.path.clone()], Vec::new()),
-        Some(Source::Command(command)) => {
-            (vec![format!("/{}", command.name.as_deref().unwrap_or("dump"))], Vec::new())
-        }
-        Some(Source::Mariadb(mariadb)) if mariadb.copy == Copied::Logical => {
-            (vec!["/mariadb.sql".to_owned()], Vec::new())
-        }
-        Some(Source::PgDump(_)) => (vec!["/postgresql".to_owned()], Vec::new()),
-        Some(Source::Postgres(_) | Source::Mariadb(_)) | None => (Vec::new(), Vec::new()),
+        // What else lies beside it is known once it is captured.
+        Some(source) if source.recovers() => (Vec::new(), Vec::new()),
+        Some(source) => (source.paths(), Vec::new()),
+        None => (Vec::new(), Vec::new()),
     }
 }
 

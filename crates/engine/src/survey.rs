@@ -15,6 +15,8 @@ pub struct Survey {
     pub unreachable: Vec<(VaultName, String)>,
     /// Vaults that another machine pulls and that can't be seen from here, by design: no copy in them is counted.
     pub unseen: Vec<(VaultName, String)>,
+    /// Those of the unreachable that nobody has made yet, as far as is known: there is nothing in them.
+    pub absent: Vec<VaultName>,
     /// Snapshot files that could not be read.
     pub damaged: Vec<(VaultName, String)>,
 }
@@ -45,6 +47,7 @@ pub fn survey(vaults: &[Opened]) -> Survey {
         }
     }
     let mut survey = among(&open);
+    survey.absent = vaults.iter().filter(|opened| opened.absent).map(|opened| opened.name.clone()).collect();
     unreachable.append(&mut survey.unreachable);
     survey.unreachable = unreachable;
     survey
@@ -84,6 +87,22 @@ impl Survey {
         let all: Vec<String> =
             unasked.map(|(vault, why)| format!("vault {vault} could not be asked ({why})")).collect();
         (!all.is_empty()).then(|| format!("{}: it may lie there", all.join("; ")))
+    }
+
+    /// Returns why it is not known what a vault holds, if it isn't: that nothing was seen in it says nothing.
+    #[must_use]
+    pub fn unknown(&self, vault: &VaultName) -> Option<&str> {
+        let (_, why) = self.unreachable.iter().find(|(unreachable, _)| unreachable == vault)?;
+        (!self.absent.contains(vault)).then_some(why.as_str())
+    }
+
+    /// Says of which vaults it isn't known what they hold, and why; `None` where it is known of all that this machine could see.
+    #[must_use]
+    pub fn not_known(&self) -> Option<String> {
+        let unknown = self.unreachable.iter().filter(|(vault, _)| !self.absent.contains(vault));
+        let all: Vec<String> =
+            unknown.map(|(vault, why)| format!("vault {vault} could not be opened ({why})")).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// Returns the point of this id.
@@ -147,6 +166,18 @@ impl Survey {
         let name = system.log();
         let is_log = |point: &Point| point.complete && point.system.as_deref() == Some(&name);
         self.points.iter().rev().find(|surveyed| is_log(&surveyed.point) && there(surveyed))
+    }
+
+    /// Returns whether a point is the newest log of its system in some vault: what was there before it is held whole by that one.
+    #[must_use]
+    pub fn is_newest_log(&self, point: &Surveyed) -> bool {
+        let Some(system) = point.point.system.as_deref().and_then(SystemName::of_log) else { return false };
+        let is_newest = |vault: &VaultName| {
+            let newest = self.newest_log(&system, |surveyed| surveyed.vaults.contains(vault));
+            // Nothing whole is there that could hold it.
+            newest.is_none_or(|newest| newest.point.id == point.point.id)
+        };
+        point.vaults.iter().any(is_newest)
     }
 
     /// Returns whether a point is the log of a system that a vault lacks: the newest there is, and that vault's own ends clearly earlier.

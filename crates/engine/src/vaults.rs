@@ -43,6 +43,8 @@ pub struct Opened {
     pub damaged: Vec<String>,
     /// It did not answer: not now, which says nothing about the next time.
     pub silent: bool,
+    /// It answers, and nothing is there, nor was before as far as is known: nobody has made it yet.
+    pub absent: bool,
     asking: Asking,
 }
 
@@ -110,9 +112,10 @@ impl Opening<'_> {
             created: false,
             damaged: Vec::new(),
             silent: false,
+            absent: false,
             asking: (self.asks)(name).map_or_else(Asking::default, Asking::within),
         };
-        let repository = self.repository(name, &opened.asking, &mut opened.created);
+        let repository = self.repository(name, &opened.asking, &mut opened.created, &mut opened.absent);
         opened.repository = repository.and_then(|repository| {
             if let Some(wait) = &self.wait {
                 repository.wait_for_locks(wait.clone());
@@ -162,7 +165,13 @@ impl Opening<'_> {
         self.plan.vaults.get(name).ok_or_else(|| no_vault(name))
     }
 
-    fn repository(&self, name: &VaultName, asking: &Asking, created: &mut bool) -> Result<Repository> {
+    fn repository(
+        &self,
+        name: &VaultName,
+        asking: &Asking,
+        created: &mut bool,
+        absent: &mut bool,
+    ) -> Result<Repository> {
         let vault = self.vault(name)?;
         let password = self.password(name)?;
         let store = || self.store_asked(name, &self.credentials(vault)?, asking);
@@ -171,7 +180,10 @@ impl Opening<'_> {
             Err(error) if matches!(error.kind, Kind::NoRepository) => match ((self.seen)(name), self.absent) {
                 (Some(_), _) => Err(Error::new(format!("vault `{name}` was there before and is gone or empty: {}", vault.url))
                     .help("find out why; if it is lost for good, say so with `releve state forget-vault NAME`, then `releve sync` fills a new one")),
-                (None, Absent::Refuse) => Err(error.into()),
+                (None, Absent::Refuse) => {
+                    *absent = true;
+                    Err(error.into())
+                }
                 (None, Absent::Create) => {
                     crate::keys::accept(&password)
                         .map_err(|e| Error { message: format!("create vault `{name}`: {e}"), ..e })?;

@@ -168,6 +168,10 @@ impl<'de> Deserialize<'de> for Wanted {
     }
 }
 
+/// What is said of a point of which parts are gone.
+pub const BROKEN: &str =
+    "a verification found parts of it damaged or gone in every vault that holds it: releve repair";
+
 /// What is known of one restore point of a system.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -176,8 +180,11 @@ pub struct Facts {
     pub id: String,
     /// When its capture began, as it says.
     pub time: Timestamp,
-    /// Whether everything was read.
+    /// Whether everything was read, and as far as is known is still there.
     pub complete: bool,
+    /// Why not all that was read is there any more, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub broken: Option<String>,
     /// When a verification last read it whole, if one did.
     pub verified: Option<Timestamp>,
     /// Files in it.
@@ -253,6 +260,7 @@ impl LeftOut {
         let why = match (point.judgement.rating, &point.judgement.why) {
             (Rating::Suspicious, Some(why)) => format!("suspicious: {why}"),
             (_, Some(why)) => why.clone(),
+            (_, None) if point.broken.is_some() => point.broken.clone().unwrap_or_default(),
             (_, None) if !point.complete => "incomplete".to_owned(),
             _ => "not good".to_owned(),
         };
@@ -338,6 +346,8 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
             0,
             format!("NO GOOD POINT IS LEFT: this one is not good either: {}", LeftOut::of(point).why),
         );
+    } else if let Some(why) = &point.broken {
+        reasons.insert(0, format!("NO WHOLE POINT IS LEFT: this one is not whole either: {why}"));
     } else if !point.complete {
         reasons.insert(0, "no complete point fits: this is the newest incomplete one".into());
     }
@@ -439,6 +449,17 @@ pub(crate) mod tests {
         let mut points = points.to_vec();
         crate::judge::judge(&mut points, None, now());
         points
+    }
+
+    #[test]
+    fn a_point_of_which_parts_are_gone_is_left_out_and_where_all_are_so_that_is_said_first() {
+        let broken =
+            |id, second| Facts { complete: false, broken: Some(BROKEN.to_owned()), ..point(id, second) };
+        let points = judged(&[point("aaaa", 100), broken("bbbb", 200)]);
+        let choice = choose(&points, &Wanted::Latest, now()).unwrap();
+        assert_eq!((choice.point.id.as_str(), choice.left_out[0].why.as_str()), ("aaaa", BROKEN));
+        let choice = choose(&judged(&[broken("bbbb", 200)]), &Wanted::Latest, now()).unwrap();
+        assert!(choice.reasons[0].starts_with("NO WHOLE POINT IS LEFT"), "{:?}", choice.reasons);
     }
 
     #[test]

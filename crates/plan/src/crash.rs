@@ -49,14 +49,17 @@ pub enum Basis {
 pub struct Signs {
     /// What a person says.
     pub said: Option<Timestamp>,
-    /// The incident about it that is open, and when that began.
-    pub incident: Option<(String, Timestamp)>,
+    /// The incidents about it that are open, and when each began.
+    pub incidents: Vec<(String, Timestamp)>,
     /// When the first of the recoveries began that failed one after another until now.
     pub tried: Option<Timestamp>,
     /// When its server, or the machine that it runs on, last showed by its log that it lives.
     pub log: Option<Timestamp>,
     /// How long after that the next such sign was due.
     pub every: Duration,
+    /// When it is last known to have lived: the newest of its points that count, or the end of the last recovery that brought it back. What was noticed before is another
+    /// crash, which it has come back from.
+    pub alive: Option<Timestamp>,
 }
 
 impl Crash {
@@ -67,13 +70,20 @@ impl Crash {
         if let Some(said) = signs.said.filter(|said| *said <= begun) {
             return Self { at: said, basis: Basis::Said, latest: said };
         }
-        let incident = signs.incident.clone().map(|(id, at)| (at, Basis::Incident(id)));
+        // What hasn't come yet says nothing.
+        let alive = signs.alive.filter(|alive| *alive <= begun);
+        let incidents = signs.incidents.iter().map(|(id, at)| (*at, Basis::Incident(id.clone())));
         let tried = signs.tried.map(|at| (at, Basis::Tried));
-        let noticed = incident.into_iter().chain(tried).filter(|(at, _)| *at < begun);
+        let is_this_one = |at: Timestamp| at < begun && alive.is_none_or(|alive| alive <= at);
+        let noticed = incidents.chain(tried).filter(|(at, _)| is_this_one(*at));
         let (latest, basis) = noticed.min_by_key(|(at, _)| *at).unwrap_or((begun, Basis::Unknown));
         let due = signs.log.and_then(|log| {
             let due = log.checked_add(SignedDuration::try_from(signs.every).ok()?).ok()?;
-            (due < latest).then_some((due, Basis::Log(log)))
+            // A log that had ended long before it was last seen alive ended for another reason.
+            let silent = SignedDuration::try_from(LOG_EVERY.1).ok()?;
+            let had_ended = alive.is_some_and(|alive| alive.duration_since(due) > silent);
+            let due = alive.map_or(due, |alive| due.max(alive));
+            (!had_ended && due < latest).then_some((due, Basis::Log(log)))
         });
         match due {
             Some((at, basis)) => Self { at, basis, latest },
@@ -155,7 +165,7 @@ mod tests {
         assert_eq!(Crash::of(&Signs::default(), begun), Crash::unknown(begun));
         let mut signs = Signs { tried: Some(at(900)), ..Signs::default() };
         assert_eq!(Crash::of(&signs, begun).basis, Basis::Tried);
-        signs.incident = Some(("i1".into(), at(800)));
+        signs.incidents = vec![("i1".into(), at(800))];
         assert_eq!(
             Crash::of(&signs, begun),
             Crash { at: at(800), basis: Basis::Incident("i1".into()), latest: at(800) }
@@ -175,5 +185,40 @@ mod tests {
         assert_eq!(Crash::of(&signs, begun).lost_since(at(2_000)), Period::default());
         assert_eq!(by_log.clone().lived(at(750)).basis, Basis::Sentinel);
         assert_eq!(by_log.clone().lived(at(5_000)), by_log);
+    }
+
+    #[test]
+    fn a_crash_that_a_system_has_come_back_from_says_nothing_of_the_next_one() {
+        let begun = at(10_000);
+        let first = || vec![("1".to_owned(), at(800))];
+        let both = || vec![("1".to_owned(), at(800)), ("2".to_owned(), at(950))];
+        let signs = |incidents, tried: Option<i64>, log: Option<i64>, alive: Option<i64>| Signs {
+            said: None,
+            incidents,
+            tried: tried.map(at),
+            log: log.map(at),
+            every: Duration::from_secs(2),
+            alive: alive.map(at),
+        };
+        // Incidents, the first try that failed, the last sign in its log, when it was last alive; and what is believed.
+        let table = [
+            ("not back yet", signs(first(), None, None, Some(700)), (800, "incident")),
+            ("never seen alive", signs(first(), None, None, None), (800, "incident")),
+            ("back since", signs(first(), None, None, Some(900)), (10_000, "unknown")),
+            ("back from the first of two", signs(both(), None, None, Some(900)), (950, "incident")),
+            (
+                "back since the try that failed",
+                signs(vec![], Some(800), None, Some(900)),
+                (10_000, "unknown"),
+            ),
+            ("not back from the last try", signs(first(), Some(950), None, Some(900)), (950, "tried")),
+            ("its log ended before", signs(vec![], None, Some(700), Some(900)), (10_000, "unknown")),
+            ("a point behind its log's last sign", signs(vec![], None, Some(898), Some(910)), (910, "log")),
+            ("a clock that was ahead", signs(first(), None, None, Some(20_000)), (800, "incident")),
+        ];
+        for (what, signs, (second, basis)) in table {
+            let crash = Crash::of(&signs, begun);
+            assert_eq!((crash.at, crash.basis.word()), (at(second), basis), "{what}");
+        }
     }
 }

@@ -32,6 +32,7 @@ mod notes;
 pub mod notify;
 mod order;
 pub mod outlook;
+pub mod paths;
 mod peer;
 mod read;
 mod reader;
@@ -44,7 +45,7 @@ pub mod scrambled;
 
 pub use amount::{Period, Share, Size};
 pub use bandwidth::{Bandwidth, BandwidthRule, Limited, Rate, TimeOfDay};
-pub use choose::{Choice, Facts, LeftOut, NoChoice, Until, Wanted, choose};
+pub use choose::{BROKEN, Choice, Facts, LeftOut, NoChoice, Until, Wanted, choose};
 pub use correct::{Corrected, Remembered, correct, remember};
 pub use course::{Course, StepState, Verdict, after_crash, judge};
 pub use crash::Crash;

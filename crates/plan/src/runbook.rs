@@ -6,6 +6,7 @@ mod procedure;
 use crate::choose::passed_over;
 use crate::group::{self, Aligned, Member, companions, grouped};
 use crate::judge::Intrusion;
+use crate::paths::differs;
 use crate::room::{Load, Room, judge};
 use crate::{Choice, Crash, Facts, Plan, ScenarioName, Source, System, SystemName, VaultName, Wanted};
 use crate::{LogFacts, Ordered, Until, choose, recovery_order};
@@ -253,6 +254,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         }
         last = procedure.push(&mut book, &system.recover.after, place);
         last_of.insert(name.clone(), last);
+        book.compare(&name, system, &choice.point);
         book.systems.push(Restore {
             system: name,
             choice,
@@ -527,6 +529,17 @@ impl Runbook {
             return before;
         }
         vec![self.push(before, system, StepKind::Approve(persons))]
+    }
+
+    /// Holds what a point holds against what the plan names: where nothing would be put back, that is said before anything is touched.
+    fn compare(&mut self, name: &SystemName, system: &System, point: &Facts) {
+        let Some(source) = &system.source else { return };
+        let Some(differs) = differs(source, &point.paths) else { return };
+        let puts_back = |step: &Step| step.system.as_ref() == Some(name) && step.kind.puts_back();
+        match differs.is_all && self.steps.iter().any(puts_back) {
+            true => self.blockers.push(differs.said(name, source)),
+            false => self.warnings.push(differs.said(name, source)),
+        }
     }
 
     /// Weighs what comes back, points and logs, against the room for it. What stands there already may be most of a point, but of no log.

@@ -12,7 +12,7 @@ use engine::{Error, Result};
 use jiff::Timestamp;
 use plan::{Plan, Secret, SourceFile, SystemName, TimeOfDay, VaultName};
 use process::Process;
-use state::State;
+use state::{Kind, State};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,7 +76,15 @@ impl Session {
     /// Opens the state. What is damaged is an error that says what to do: a recovery goes on without.
     pub(crate) fn state(&self) -> Result<State> {
         State::open(&self.state_dir).map_err(|error| {
-            let help = "`releve state rebuild` sets a damaged state aside and reads the rest from the vaults; --state names another folder";
+            let help = match &error.kind {
+                Kind::Full(_) => "nothing that was written before is lost, and the same command goes on once there is room",
+                // It is whole, and what wrote it reads it.
+                Kind::Newer { .. } => "update this program; --state names another folder",
+                Kind::Corrupt(_) => {
+                    "`releve state rebuild` sets a damaged state aside, takes over what can be read of it and reads the rest from the vaults; --state names another folder"
+                }
+                _ => "--state names another folder; `releve state rebuild` is for one that is damaged",
+            };
             Error::new(error.to_string()).help(help)
         })
     }

@@ -64,7 +64,7 @@ pub enum Kind {
     )]
     Damaged(String),
     /// The restore point doesn't hold what this source puts back.
-    #[error("the restore point does not hold it: take another one")]
+    #[error("the restore point does not hold it: correct what the plan names, or take another point")]
     NotInPoint,
     /// A database server refused, or could not be reached.
     #[error("{said}")]

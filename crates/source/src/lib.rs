@@ -104,6 +104,12 @@ pub trait Source: Send + Sync {
     /// 200,000 entries at most, and says so when it gave up counting.
     fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>>;
 
+    /// Returns who else is connected to what would be overwritten while it runs, and may write to it meanwhile: each as a person would name him. Looks for two
+    /// seconds at most; whom it can't see it doesn't name.
+    fn others(&self, _to: Option<&Path>) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Returns an error if the system can't be overwritten now: it runs, or where it must run it doesn't.
     fn ready(&self, _to: Option<&Path>) -> Result<()> {
         Ok(())

@@ -1,5 +1,7 @@
 //! What can go wrong with the state: where, what, and the way out.
 
+use std::path::Path;
+
 /// The result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -30,9 +32,9 @@ pub enum Kind {
     /// Permissions or a read-only file system.
     #[error("refused: {0}")]
     Refused(String),
-    /// No room left on the file system.
-    #[error("no space left")]
-    Full,
+    /// No room left on the file system of this folder, or in somebody's share of it. Nothing of what was written before is lost.
+    #[error("the disk of {0} is full: make room")]
+    Full(String),
     /// Another process kept it locked for longer than we wait.
     #[error("busy: another process holds it for too long")]
     Busy,
@@ -88,10 +90,17 @@ impl Error {
         matches!(self.kind, Kind::Corrupt(_))
     }
 
-    pub(crate) fn io(place: impl Into<String>, error: &std::io::Error) -> Self {
+    /// Returns whether there is no room, and nothing else is wrong.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self.kind, Kind::Full(_))
+    }
+
+    /// Returns an error of something in the folder of the state.
+    pub(crate) fn io(place: impl Into<String>, folder: &Path, error: &std::io::Error) -> Self {
         use std::io::ErrorKind as K;
         let kind = match error.kind() {
-            K::StorageFull | K::QuotaExceeded => Kind::Full,
+            K::StorageFull | K::QuotaExceeded => Kind::Full(folder.display().to_string()),
             K::PermissionDenied | K::ReadOnlyFilesystem => Kind::Refused(error.to_string()),
             _ => Kind::Other(error.to_string()),
         };

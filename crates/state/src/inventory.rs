@@ -23,6 +23,20 @@ pub struct Hold {
     pub since: Timestamp,
     /// Why, for a person.
     pub reason: String,
+    /// The systems that a recovery holds them for by itself, until they are back; of a person's hold, and of older ones, nothing is known.
+    #[serde(default)]
+    pub systems: Vec<String>,
+    /// It was after an attack: only a person ends it.
+    #[serde(default)]
+    pub after_attack: bool,
+}
+
+impl Hold {
+    /// Returns whether a recovery made it that has not brought its systems back, so that it ends by itself when they are.
+    #[must_use]
+    pub fn ends_by_itself(&self) -> bool {
+        !self.systems.is_empty() && !self.after_attack
+    }
 }
 
 const HOLD: &str = "hold/";
@@ -179,21 +193,48 @@ impl State {
 
     /// Lets nothing be removed from any vault, until [`release`](Self::release) with the same `who`. An older hold of his stays.
     pub fn hold(&self, who: &str, reason: &str, now: Timestamp) -> Result<()> {
-        let hold = Hold { since: now, reason: reason.to_owned() };
-        let value = serde_json::to_vec(&hold)
-            .map_err(|error| Error::new("hold removals", Kind::Unstorable(error.to_string())))?;
-        let _ = self.kv().put(&format!("{HOLD}{who}"), &value, Expect::Absent)?;
+        let hold = Hold { since: now, reason: reason.to_owned(), systems: Vec::new(), after_attack: false };
+        self.hold_as(who, &hold)
+    }
+
+    /// As [`hold`](Self::hold), with all that is known of it.
+    pub fn hold_as(&self, who: &str, hold: &Hold) -> Result<()> {
+        let _ = self.kv().put(&format!("{HOLD}{who}"), &written(hold)?, Expect::Absent)?;
         Ok(())
     }
 
     /// Returns why nothing may be removed, if that is so: the oldest of the reasons.
     pub fn held(&self) -> Result<Option<Hold>> {
-        let read = |(key, versioned): (String, crate::Versioned)| {
-            serde_json::from_slice::<Hold>(&versioned.value)
-                .map_err(|error| Error::corrupt(&key, error.to_string()))
-        };
-        let holds: Vec<Hold> = self.kv().list(HOLD)?.into_iter().map(read).collect::<Result<_>>()?;
-        Ok(holds.into_iter().min_by_key(|hold| hold.since))
+        Ok(self.holds()?.into_iter().next())
+    }
+
+    /// Returns everything for which nothing may be removed, oldest first.
+    pub fn holds(&self) -> Result<Vec<Hold>> {
+        let read = |(key, versioned): (String, crate::Versioned)| read_hold(&key, &versioned.value);
+        let mut holds: Vec<Hold> = self.kv().list(HOLD)?.into_iter().map(read).collect::<Result<_>>()?;
+        holds.sort_by_key(|hold| hold.since);
+        Ok(holds)
+    }
+
+    /// Takes these systems out of what recoveries hold by themselves: they are back. What is held for none any more ends; what a person
+    /// holds, or was held after an attack, stays.
+    pub fn came_back(&self, systems: &[String]) -> Result<()> {
+        for (key, versioned) in self.kv().list(HOLD)? {
+            let mut hold = read_hold(&key, &versioned.value)?;
+            let before = hold.systems.len();
+            if !hold.ends_by_itself() {
+                continue;
+            }
+            hold.systems.retain(|system| !systems.contains(system));
+            // Whoever changed it meanwhile knew of something newer.
+            let unchanged = Expect::Revision(versioned.revision);
+            if hold.systems.is_empty() {
+                let _ = self.kv().delete(&key, unchanged)?;
+            } else if hold.systems.len() < before {
+                let _ = self.kv().put(&key, &written(&hold)?, unchanged)?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends one hold.
@@ -209,6 +250,14 @@ impl State {
         }
         Ok(())
     }
+}
+
+fn read_hold(key: &str, value: &[u8]) -> Result<Hold> {
+    serde_json::from_slice(value).map_err(|error| Error::corrupt(key, error.to_string()))
+}
+
+fn written(hold: &Hold) -> Result<Vec<u8>> {
+    serde_json::to_vec(hold).map_err(|error| Error::new("hold removals", Kind::Unstorable(error.to_string())))
 }
 
 #[cfg(test)]
@@ -249,6 +298,36 @@ mod tests {
         assert_eq!(state.held().unwrap().unwrap().reason, "a recovery");
         state.release_all().unwrap();
         assert_eq!(state.held().unwrap(), None);
+    }
+
+    #[test]
+    fn what_a_recovery_holds_by_itself_ends_when_all_its_systems_are_back_and_nothing_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let of = |systems: &[&str], after_attack| Hold {
+            since: at(1),
+            reason: "a recovery".into(),
+            systems: systems.iter().map(ToString::to_string).collect(),
+            after_attack,
+        };
+        state.hold_as("recovery/1", &of(&["shop", "mail"], false)).unwrap();
+        state.came_back(&["shop".into(), "wiki".into()]).unwrap();
+        assert_eq!(state.held().unwrap().unwrap().systems, ["mail"]);
+        state.hold("person", "under investigation", at(2)).unwrap();
+        state.hold_as("recovery/2", &of(&["mail"], true)).unwrap();
+        state.came_back(&["mail".into()]).unwrap();
+        let left: Vec<_> = state.holds().unwrap().into_iter().map(|hold| hold.reason).collect();
+        assert_eq!(left, ["a recovery", "under investigation"]);
+    }
+
+    #[test]
+    fn a_hold_of_before_its_systems_were_noted_is_for_a_person_to_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let old = br#"{"since":"2026-01-01T00:00:00Z","reason":"a recovery"}"#;
+        let _ = state.kv().put(&format!("{HOLD}recovery/1"), old, Expect::Absent).unwrap();
+        state.came_back(&["shop".into()]).unwrap();
+        assert!(!state.held().unwrap().unwrap().ends_by_itself());
     }
 
     #[test]

@@ -78,6 +78,12 @@ pub struct Made {
     pub refused: bool,
     /// Why the point is suspicious: not chosen by itself.
     pub suspicious: Option<String>,
+    /// For each vault that lacks packs which its index names, how many: as far as this point needs what was in them, it was stored anew.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub gone: BTreeMap<String, u64>,
+    /// What the plan had captured: absolute paths. Older records don't tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<String>,
 }
 
 /// What a look through a vault found.
@@ -99,6 +105,9 @@ pub struct Verification {
     /// The points of which nothing was found damaged, and something could not be looked at: their earlier proof counts on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
+    /// The points that were found to lack something. Older records don't tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unsound: Vec<String>,
     /// What is damaged; empty is good.
     pub findings: Vec<String>,
     /// Why it could not be done.
@@ -302,6 +311,12 @@ impl State {
         self.is_new
     }
 
+    /// Returns the state above a store.
+    pub(crate) fn over(sqlite: Arc<Sqlite>) -> Self {
+        let is_new = sqlite.is_new();
+        Self { kv: sqlite, is_new }
+    }
+
     pub(crate) fn kv(&self) -> &dyn Kv {
         &*self.kv
     }
@@ -379,31 +394,8 @@ impl State {
     pub fn verify(&self) -> Result<u64> {
         // The head is read first: what is appended meanwhile is then no contradiction.
         let head = self.stored_head()?;
-        let mut previous = NO_HASH.to_owned();
-        let mut count = 0;
-        for (key, versioned) in self.kv.list("record/")? {
-            count += 1;
-            let link: Link = parse(&key, &versioned.value)?;
-            let fits = key == record_key(count)
-                && link.number == count
-                && link.previous == previous
-                && sealed(&versioned.value).is_some_and(|content| hash(content) == link.hash)
-                && (head.0 != count || head.1 == link.hash);
-            if !fits {
-                return Err(Error::corrupt(
-                    format!("record {}", link.number),
-                    "it doesn't fit the chain: it was changed, or one before it is gone",
-                ));
-            }
-            previous = link.hash;
-        }
-        if head.0 > count {
-            return Err(Error::corrupt(
-                format!("record {}", count + 1),
-                "it is gone: the newest records were removed",
-            ));
-        }
-        Ok(count)
+        let records = self.kv.list("record/")?;
+        check_chain(records.iter().map(|(key, versioned)| (key.as_str(), versioned.value.as_slice())), &head)
     }
 
     /// Returns the number and hash of the newest record. The stored head may lag behind by those whose writer was killed, or is
@@ -421,8 +413,8 @@ impl State {
 
     fn stored_head(&self) -> Result<(u64, String)> {
         match self.kv.get("head")? {
-            Some(head) => parse("head", &head.value),
-            None => Ok((0, NO_HASH.to_owned())),
+            Some(head) => read_head(&head.value),
+            None => Ok(no_head()),
         }
     }
 
@@ -445,6 +437,48 @@ impl State {
         let _ = self.kv.delete(&format!("vault/{vault}"), Expect::Any)?;
         self.unsee_all(vault)
     }
+}
+
+/// Checks that these records, in the order of their keys, are a chain that ends no sooner than at this head; returns how many there are.
+pub(crate) fn check_chain<'a>(
+    records: impl Iterator<Item = (&'a str, &'a [u8])>,
+    head: &(u64, String),
+) -> Result<u64> {
+    let mut previous = NO_HASH.to_owned();
+    let mut count = 0;
+    for (key, value) in records {
+        count += 1;
+        let link: Link = parse(key, value)?;
+        let fits = key == record_key(count)
+            && link.number == count
+            && link.previous == previous
+            && sealed(value).is_some_and(|content| hash(content) == link.hash)
+            && (head.0 != count || head.1 == link.hash);
+        if !fits {
+            return Err(Error::corrupt(
+                format!("record {}", link.number),
+                "it doesn't fit the chain: it was changed, or one before it is gone",
+            ));
+        }
+        previous = link.hash;
+    }
+    if head.0 > count {
+        return Err(Error::corrupt(
+            format!("record {}", count + 1),
+            "it is gone: the newest records were removed",
+        ));
+    }
+    Ok(count)
+}
+
+/// Reads the number and the hash of the newest record.
+pub(crate) fn read_head(value: &[u8]) -> Result<(u64, String)> {
+    parse("head", value)
+}
+
+/// Returns the head of no records.
+pub(crate) fn no_head() -> (u64, String) {
+    (0, NO_HASH.to_owned())
 }
 
 /// What the chain needs of a record, whatever else a newer version has put into it.

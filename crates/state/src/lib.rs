@@ -13,6 +13,7 @@ mod kv;
 mod lease;
 mod ledger;
 mod messages;
+mod rebuild;
 mod runs;
 mod sqlite;
 
@@ -29,5 +30,6 @@ pub use ledger::{
     Verification,
 };
 pub use messages::{Acknowledged, Found, Message, Notified, Tried};
+pub use rebuild::Rebuilt;
 pub use runs::Run;
 pub use sqlite::Sqlite;

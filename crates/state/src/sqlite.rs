@@ -17,17 +17,22 @@ use crate::{Error, Kind, Result};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The layout that this version writes, kept in `PRAGMA user_version`.
-const LAYOUT: i64 = 1;
+pub(crate) const LAYOUT: i64 = 1;
 /// Marks the file as ours (`PRAGMA application_id`): "Relv".
 const APPLICATION: i64 = 0x5265_6c76;
+/// What belongs to the file, and last itself.
+pub(crate) const COMPANIONS: [&str; 3] = ["-wal", "-shm", ""];
 /// How long a call waits for other processes. Writes take milliseconds, so this is a stuck disk or a stopped process.
 const BUSY: Duration = Duration::from_secs(20);
+/// What SQLite asks for at once at most: the pages of its shared memory.
+const ROOM_TRIED: usize = 32 << 10;
 /// How many deletions watchers can look back on.
 const GONE_MAX: u64 = 10_000;
 /// How many events one look returns.
@@ -66,18 +71,18 @@ impl Sqlite {
         let path = dir.join("state.db");
         let place = format!("open {}", path.display());
         let lock = lock_file(dir)?;
-        lock.lock_shared().map_err(|error| Error::io(&place, &error))?;
+        lock.lock_shared().map_err(|error| Error::io(&place, dir, &error))?;
         // SQLite would make the file with the permissions of the umask; its companions take ours.
         OpenOptions::new()
             .create(true)
             .append(true)
             .mode(0o600)
             .open(&path)
-            .map_err(|error| Error::io(&place, &error))?;
+            .map_err(|error| Error::io(&place, dir, &error))?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
-            Connection::open_with_flags(&path, flags).map_err(|error| sqlite_error(&place, &error))?;
-        let is_new = prepare(&mut connection, &place)?;
+            Connection::open_with_flags(&path, flags).map_err(|error| sqlite_error(&place, dir, &error))?;
+        let is_new = prepare(&mut connection, &place, dir)?;
         Ok(Self { path, connection: Mutex::new(connection), written: Condvar::new(), is_new, _lock: lock })
     }
 
@@ -92,20 +97,15 @@ impl Sqlite {
     pub fn set_aside(dir: &Path, now: Timestamp) -> Result<Option<PathBuf>> {
         let path = dir.join("state.db");
         let place = format!("move {} aside", path.display());
-        let failed = |error: std::io::Error| Error::io(&place, &error);
+        let failed = |error: std::io::Error| Error::io(&place, dir, &error);
         if !path.try_exists().map_err(failed)? {
             return Ok(None);
         }
-        let lock = lock_file(dir)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::new(place, Kind::InUse)),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        let _alone = alone(dir, &place)?;
         let stamp = now.strftime("%Y%m%dT%H%M%S%.fZ");
         let target = dir.join(format!("state.db.damaged-{stamp}"));
         // The companions hold the newest writes. They go first: without its log the file is older, with a foreign log it is ruined.
-        for companion in ["-wal", "-shm", ""] {
+        for companion in COMPANIONS {
             let from = dir.join(format!("state.db{companion}"));
             if from.try_exists().map_err(failed)? {
                 let to = dir.join(format!("state.db.damaged-{stamp}{companion}"));
@@ -114,6 +114,23 @@ impl Sqlite {
         }
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(failed)?;
         Ok(Some(target))
+    }
+
+    /// Puts everything into the file itself, on the disk: what lies beside it is not needed any more.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let place = format!("write {}", self.path.display());
+        let is_busy = self.read(&place, |db| {
+            db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, i64>(0))
+        })?;
+        if is_busy != 0 {
+            return Err(Error::new(place, Kind::Busy));
+        }
+        let synced = File::open(&self.path).and_then(|file| file.sync_all());
+        synced.map_err(|error| Error::io(place, self.dir(), &error))
+    }
+
+    fn dir(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -135,11 +152,11 @@ impl Sqlite {
         });
         drop(connection);
         self.written.notify_all();
-        result.map_err(|error| sqlite_error(place, &error))
+        result.map_err(|error| sqlite_error(place, self.dir(), &error))
     }
 
     fn read<T>(&self, place: &str, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        work(&self.connection()).map_err(|error| sqlite_error(place, &error))
+        work(&self.connection()).map_err(|error| sqlite_error(place, self.dir(), &error))
     }
 }
 
@@ -338,12 +355,12 @@ impl Watch for SqliteWatch<'_> {
     }
 }
 
-fn make_dir(dir: &Path) -> Result<()> {
+pub(crate) fn make_dir(dir: &Path) -> Result<()> {
     // It alone is closed to others: what comes back beside it may belong to them.
     let parents = dir.parent().map_or(Ok(()), std::fs::create_dir_all);
     parents
         .and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(dir))
-        .map_err(|error| Error::io(format!("make the state directory {}", dir.display()), &error))
+        .map_err(|error| Error::io(format!("make the state directory {}", dir.display()), dir, &error))
 }
 
 fn lock_file(dir: &Path) -> Result<File> {
@@ -353,12 +370,22 @@ fn lock_file(dir: &Path) -> Result<File> {
         .append(true)
         .mode(0o600)
         .open(&path)
-        .map_err(|error| Error::io(format!("open {}", path.display()), &error))
+        .map_err(|error| Error::io(format!("open {}", path.display()), dir, &error))
+}
+
+/// Keeps everybody else out of the state, for as long as what is returned lives; `InUse` where somebody is in it.
+pub(crate) fn alone(dir: &Path, place: &str) -> Result<File> {
+    let lock = lock_file(dir)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::new(place, Kind::InUse)),
+        Err(TryLockError::Error(error)) => Err(Error::io(place, dir, &error)),
+    }
 }
 
 /// Checks the file, or fills it where it is empty; returns whether it was.
-fn prepare(db: &mut Connection, place: &str) -> Result<bool> {
-    let failed = |error| sqlite_error(place, &error);
+fn prepare(db: &mut Connection, place: &str, dir: &Path) -> Result<bool> {
+    let failed = |error| sqlite_error(place, dir, &error);
     db.busy_timeout(BUSY).map_err(failed)?;
     let layout: i64 = db.query_row("PRAGMA user_version", (), |row| row.get(0)).map_err(failed)?;
     if layout > LAYOUT {
@@ -367,7 +394,7 @@ fn prepare(db: &mut Connection, place: &str) -> Result<bool> {
     use_write_ahead_log(db).map_err(failed)?;
     // FULL: a power cut after the commit loses nothing, not only a crash of the program.
     db.execute_batch("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;").map_err(failed)?;
-    let is_new = fill(db, place)?;
+    let is_new = fill(db, place, dir)?;
     let verdict: String = db.query_row("PRAGMA quick_check(1)", (), |row| row.get(0)).map_err(failed)?;
     if verdict != "ok" {
         return Err(Error::corrupt(place, verdict));
@@ -388,8 +415,8 @@ fn use_write_ahead_log(db: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-fn fill(db: &mut Connection, place: &str) -> Result<bool> {
-    let failed = |error| sqlite_error(place, &error);
+fn fill(db: &mut Connection, place: &str, dir: &Path) -> Result<bool> {
+    let failed = |error| sqlite_error(place, dir, &error);
     let write = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let number = |pragma| write.query_row(pragma, (), |row| row.get::<_, i64>(0)).map_err(failed);
     let (layout, application) = (number("PRAGMA user_version")?, number("PRAGMA application_id")?);
@@ -474,7 +501,7 @@ fn expiry(place: &str, ttl: SignedDuration, now: Timestamp) -> Result<Timestamp>
 }
 
 /// Returns the first key after all those that begin with `prefix`, `None` where there is no end.
-fn after_prefix(prefix: &str) -> Option<Vec<u8>> {
+pub(crate) fn after_prefix(prefix: &str) -> Option<Vec<u8>> {
     let mut bytes = prefix.as_bytes().to_vec();
     // No byte of a text is 0xff, so the last one can be raised.
     let last = bytes.last_mut()?;
@@ -499,15 +526,31 @@ fn storable(place: &str, key: &str, value: &[u8]) -> Result<()> {
     Err(Error::new(place, Kind::Unstorable(why)))
 }
 
+/// Tries whether the folder takes a few pages more: a quota shows in no other way.
+fn has_no_room(dir: &Path) -> bool {
+    let path = dir.join(format!("state.room-{}", std::process::id()));
+    let tried =
+        OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).and_then(|mut file| {
+            let written = file.write_all(&[1; ROOM_TRIED]).and_then(|()| file.sync_all());
+            let removed = std::fs::remove_file(&path);
+            written.and(removed)
+        });
+    let is_full = |kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+    tried.is_err_and(|error| is_full(error.kind()))
+}
+
 fn is_busy(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
-fn sqlite_error(place: &str, error: &rusqlite::Error) -> Error {
+pub(crate) fn sqlite_error(place: &str, dir: &Path, error: &rusqlite::Error) -> Error {
+    let full = || Kind::Full(dir.display().to_string());
     let kind = match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Kind::Corrupt(error.to_string()),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Kind::Busy,
-        Some(ErrorCode::DiskFull) => Kind::Full,
+        Some(ErrorCode::DiskFull) => full(),
+        // SQLite tells of a full disk by other names where it makes or lengthens what lies beside its file.
+        Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) if has_no_room(dir) => full(),
         Some(ErrorCode::PermissionDenied | ErrorCode::ReadOnly | ErrorCode::CannotOpen) => {
             Kind::Refused(error.to_string())
         }

@@ -2,9 +2,11 @@
 //!
 //! Snapshots and indexes are called by their hash, trees by that of their plain text, so whatever is read here is held against its name: a file that is
 //! wrong or gone costs a request, and nothing else. It is never asked whether something *is* in the vault: that only the vault knows.
+//! When its packs were looked for last is kept too: a wrong word there costs a listing, or puts one off by a day.
 
 use crate::store::Listed;
 use crate::{BlobId, FileId, FileKind};
+use jiff::Timestamp;
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
@@ -18,6 +20,8 @@ const FILE_MAX: usize = 16 << 20;
 const TREE_MAX: usize = 1 << 20;
 /// So many trees of one vault are kept: those of a hundred thousand folders are read in long stretches anyway.
 const TREES_MAX: usize = 4096;
+/// Holds when all packs were seen to be there.
+const LOOKED: &str = "looked";
 
 /// A folder with what was kept of one vault, or of none yet.
 #[derive(Debug, Clone)]
@@ -87,6 +91,19 @@ impl Cache {
         }
         self.trees.store(count + 1, Relaxed);
         self.keep(&folder, &id.to_string(), sealed);
+    }
+
+    /// Returns when all packs were seen to be there, as far as that is known.
+    pub(crate) fn looked(&self) -> Option<Timestamp> {
+        fs::read_to_string(self.folder.join(LOOKED)).ok()?.trim().parse().ok()
+    }
+
+    /// Keeps when all packs were seen to be there; `None`: some are not.
+    pub(crate) fn keep_looked(&self, looked: Option<Timestamp>) {
+        match looked {
+            Some(looked) => self.keep(&self.folder, LOOKED, looked.to_string().as_bytes()),
+            None => _ = fs::remove_file(self.folder.join(LOOKED)),
+        }
     }
 
     fn trees_folder(&self) -> PathBuf {

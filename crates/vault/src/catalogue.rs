@@ -2,7 +2,7 @@
 
 use crate::format::BlobKind;
 use crate::format::index::IndexedPack;
-use crate::format::pack::Entry;
+use crate::format::pack::{Entry, REST, share};
 use crate::{BlobId, FileId};
 use hashbrown::HashTable;
 use std::collections::{HashMap, HashSet};
@@ -41,6 +41,10 @@ impl Location {
 pub(crate) struct Catalogue {
     packs: Vec<FileId>,
     pack_numbers: HashMap<FileId, u32>,
+    /// How long each pack is by what is named in it.
+    lengths: Vec<u64>,
+    /// Packs that were seen not to be there as they are named, and how long they should be: nothing in them counts.
+    gone: HashMap<FileId, u64>,
     data: Blobs,
     trees: Blobs,
     /// Further places of a blob that lies in several packs: what a restore tries when the first is damaged.
@@ -109,12 +113,16 @@ fn blob_at(blocks: &[Vec<(BlobId, Location)>], number: u32) -> Option<&(BlobId, 
 impl Catalogue {
     /// Adds what an index, or a pack's own header, says.
     pub(crate) fn add(&mut self, pack: &IndexedPack) {
+        if self.gone.contains_key(&pack.id) {
+            return;
+        }
         let number = match self.pack_numbers.get(&pack.id) {
             Some(&number) => number,
             None => {
                 // 2^32 packs of 16 MiB are 64 EiB.
                 let number = u32::try_from(self.packs.len()).unwrap_or(u32::MAX);
                 self.packs.push(pack.id);
+                self.lengths.push(REST);
                 self.pack_numbers.insert(pack.id, number);
                 number
             }
@@ -148,13 +156,63 @@ impl Catalogue {
     fn add_entry(&mut self, pack: u32, entry: &Entry) {
         let location =
             Location { pack, offset: entry.offset, length: entry.length, uncompressed: entry.uncompressed };
-        let first = self.blobs_mut(entry.kind).add(entry.id, location);
+        let blobs = self.blobs_mut(entry.kind);
+        let before = blobs.len();
+        let first = blobs.add(entry.id, location);
+        let mut is_new = blobs.len() > before;
         if first != location {
             let others = self.more.entry((entry.kind, entry.id)).or_default();
             if !others.contains(&location) {
                 others.push(location);
+                is_new = true;
             }
         }
+        if is_new && let Some(length) = self.lengths.get_mut(pack as usize) {
+            *length += share(entry.length, entry.uncompressed > 0);
+        }
+    }
+
+    /// Returns the packs of which something is named and that these, with their lengths, are not; each with the length that it should have.
+    pub(crate) fn lacking(&self, sizes: &HashMap<FileId, u64>) -> HashMap<FileId, u64> {
+        let named = self.packs.iter().zip(&self.lengths).filter(|(_, length)| **length > REST);
+        let lacking = named.filter(|(id, length)| sizes.get(*id) != Some(*length));
+        lacking.map(|(id, length)| (*id, *length)).collect()
+    }
+
+    /// Forgets what lies in these packs: they are not there as they are named. Those that are left keep their numbers.
+    pub(crate) fn forget(&mut self, mut gone: HashMap<FileId, u64>) {
+        // What no index names any more nobody misses.
+        gone.retain(|id, _| self.pack_numbers.contains_key(id));
+        if gone.is_empty() {
+            return;
+        }
+        self.gone.extend(gone);
+        let contents = self.by_pack();
+        (self.data, self.trees, self.more) = Default::default();
+        self.lengths.fill(REST);
+        for (number, pack) in (0u32..).zip(contents) {
+            if self.gone.contains_key(&pack.id) {
+                continue;
+            }
+            for (kind, id, Location { offset, length, uncompressed, .. }) in pack.blobs {
+                self.add_entry(number, &Entry { id, kind, offset, length, uncompressed });
+            }
+        }
+    }
+
+    /// Returns the packs that were forgotten, each with the length that it should have.
+    pub(crate) fn gone(&self) -> &HashMap<FileId, u64> {
+        &self.gone
+    }
+
+    /// Takes the word back that packs are gone, and returns which: what the indexes say of them is to be read anew.
+    pub(crate) fn take_gone(&mut self) -> HashMap<FileId, u64> {
+        std::mem::take(&mut self.gone)
+    }
+
+    /// Says that a pack is there after all.
+    pub(crate) fn is_back(&mut self, pack: &FileId) {
+        self.gone.remove(pack);
     }
 
     fn blobs_mut(&mut self, kind: BlobKind) -> &mut Blobs {
@@ -190,7 +248,7 @@ impl Catalogue {
 
     /// Returns whether an index, or the pack's own header, has named this pack.
     pub(crate) fn knows_pack(&self, id: FileId) -> bool {
-        self.pack_numbers.contains_key(&id)
+        self.pack_numbers.contains_key(&id) && !self.gone.contains_key(&id)
     }
 
     /// Returns for each pack that holds blobs of this kind the stretch that they take, from the first to the last.
@@ -245,5 +303,55 @@ impl Hasher for IdHasher {
     }
     fn write_u64(&mut self, n: u64) {
         self.0 = n;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pack(name: &[u8], blobs: &[&[u8]]) -> IndexedPack {
+        let entry = |(at, blob): (u32, &&[u8])| Entry {
+            id: BlobId::of(blob),
+            kind: BlobKind::Data,
+            offset: at * 100,
+            length: 100,
+            uncompressed: 0,
+        };
+        IndexedPack { id: FileId::of(name), entries: (0..).zip(blobs).map(entry).collect() }
+    }
+
+    fn sizes(packs: &[&IndexedPack]) -> HashMap<FileId, u64> {
+        let length = |pack: &IndexedPack| {
+            crate::format::pack::length(
+                pack.entries.iter().map(|entry| (entry.length, entry.uncompressed > 0)),
+            )
+        };
+        packs.iter().map(|pack| (pack.id, length(pack))).collect()
+    }
+
+    #[test]
+    fn what_lies_in_packs_that_are_gone_is_forgotten_and_the_rest_is_found_where_it_was() {
+        let (one, two) = (pack(b"one", &[b"a", b"b"]), pack(b"two", &[b"b", b"c"]));
+        let mut catalogue = Catalogue::default();
+        // Several indexes name a pack, or a part of it.
+        [&one, &two, &one].into_iter().for_each(|pack| catalogue.add(pack));
+        assert!(catalogue.lacking(&sizes(&[&one, &two])).is_empty());
+        let mut shorter = sizes(&[&one, &two]);
+        *shorter.get_mut(&one.id).unwrap() -= 1;
+        let lacking = catalogue.lacking(&shorter);
+        assert_eq!(lacking, sizes(&[&one]));
+        catalogue.forget(lacking);
+        let has = |catalogue: &Catalogue, blob: &[u8]| catalogue.has(BlobKind::Data, &BlobId::of(blob));
+        assert_eq!([b"a", b"b", b"c"].map(|blob| has(&catalogue, blob)), [false, true, true]);
+        let place = catalogue.places(BlobKind::Data, &BlobId::of(b"b")).next().unwrap();
+        assert_eq!((catalogue.pack(place.pack), place.offset), (Some(two.id), 0));
+        assert!(!catalogue.knows_pack(one.id) && catalogue.lacking(&sizes(&[&two])).is_empty());
+        // Another index that names it changes nothing; whoever sees it there does.
+        catalogue.add(&one);
+        assert!(!has(&catalogue, b"a"));
+        catalogue.is_back(&one.id);
+        catalogue.add(&one);
+        assert!(has(&catalogue, b"a") && catalogue.lacking(&sizes(&[&one, &two])).is_empty());
     }
 }

@@ -32,6 +32,7 @@ pub mod copy;
 mod crypto;
 mod error;
 mod format;
+mod gone;
 mod id;
 pub mod immutable;
 mod input;

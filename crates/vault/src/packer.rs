@@ -174,6 +174,11 @@ impl PackWriter {
         self.shared.failed.load(Relaxed)
     }
 
+    /// Takes the vault for lost for this run.
+    pub(crate) fn give_up(&self, error: Error) {
+        self.shared.fail(error);
+    }
+
     /// Uploads what is left, writes the index, and returns the bytes written: everything added is durable now.
     pub(crate) fn finish(mut self) -> Result<u64> {
         for open in [&self.data, &self.trees] {

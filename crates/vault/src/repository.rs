@@ -15,7 +15,8 @@ use crate::{BlobId, Error, FileId, FileKind, Kind, Node, Result, Snapshot, Store
 use serde::Serialize;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -42,6 +43,9 @@ pub struct Repository {
     cache: Option<Cache>,
     /// What is kept here is not looked at.
     afresh: AtomicBool,
+    /// When its packs were looked for last, and whether something has made that doubtful since.
+    pub(crate) looked: Mutex<Option<Instant>>,
+    pub(crate) doubted: AtomicBool,
     catalogue: RwLock<Catalogue>,
     pub(crate) locks: Mutex<crate::lock::Known>,
 }
@@ -130,6 +134,8 @@ impl Repository {
             lost,
             cache: None,
             afresh: AtomicBool::new(false),
+            looked: Mutex::default(),
+            doubted: AtomicBool::new(false),
             catalogue: RwLock::default(),
             locks: Mutex::default(),
         }
@@ -241,7 +247,13 @@ impl Repository {
         if gone && !gone_is_damaged {
             return Ok(None);
         }
-        *self.catalogue.write().unwrap_or_else(PoisonError::into_inner) = catalogue;
+        let mut known = self.catalogue_mut();
+        if !self.afresh.load(Relaxed) {
+            // That an index names them still doesn't bring packs back.
+            catalogue.forget(known.gone().clone());
+        }
+        *known = catalogue;
+        drop(known);
         Ok(Some(report))
     }
 
@@ -394,10 +406,17 @@ impl Repository {
         self.catalogue.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes blobs known that no index names.
+    pub(crate) fn catalogue_mut(&self) -> RwLockWriteGuard<'_, Catalogue> {
+        self.catalogue.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes blobs known that no index names: their packs were just read.
     pub(crate) fn learn(&self, packs: &[IndexedPack]) {
-        let mut catalogue = self.catalogue.write().unwrap_or_else(PoisonError::into_inner);
-        packs.iter().for_each(|pack| catalogue.add(pack));
+        let mut catalogue = self.catalogue_mut();
+        for pack in packs {
+            catalogue.is_back(&pack.id);
+            catalogue.add(pack);
+        }
         // Good enough to read from; whoever adds has to read the indexes anew.
         catalogue.forget_files();
     }

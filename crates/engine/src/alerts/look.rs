@@ -4,6 +4,7 @@ use super::Watchman;
 use crate::Result;
 use crate::judge::suspicious;
 use crate::outage::outage;
+use crate::proof::{damage, several};
 use crate::recover::carried_out_by;
 use jiff::{SignedDuration, Timestamp};
 use plan::alerts::{Came, RunSeen, Seen, SystemSeen, VaultSeen};
@@ -156,18 +157,15 @@ fn came(made: &Made) -> Came {
 fn vault(records: &[Record], name: &VaultName) -> VaultSeen {
     let mut seen = VaultSeen::default();
     for record in records {
+        match (damage(&record.body, &name.0), &record.body) {
+            // A verification has said more of it than how many packs are gone.
+            (Some(Some(_)), Body::Backup(_)) if seen.damaged.is_some() => {}
+            (Some(damage), _) => since(&mut seen.damaged, record.time, damage),
+            (None, _) => {}
+        }
         match &record.body {
             Body::Verification(found) if found.vault == name.0 => {
                 since(&mut seen.unverified, record.time, found.failure.clone());
-                // What could not be looked at says nothing of the rest, and what was found is found.
-                if found.failure.is_none() || !found.findings.is_empty() {
-                    since(&mut seen.damaged, record.time, several(&found.findings));
-                }
-            }
-            Body::Repair(repaired) if repaired.vault == name.0 && repaired.failure.is_none() => {
-                let lost = (repaired.lost > 0)
-                    .then(|| format!("{} parts of files are sound in no vault", repaired.lost));
-                since(&mut seen.damaged, record.time, lost);
             }
             Body::Prune(pruned) if pruned.vault == name.0 => {
                 since(&mut seen.unpruned, record.time, pruned.failure.clone());
@@ -186,13 +184,4 @@ fn vault(records: &[Record], name: &VaultName) -> VaultSeen {
 fn since(known: &mut Option<(Timestamp, String)>, time: Timestamp, trouble: Option<String>) {
     let first = known.as_ref().map_or(time, |(first, _)| *first);
     *known = trouble.map(|trouble| (first, trouble));
-}
-
-/// Returns the first of several findings, and how many more there are.
-fn several(findings: &[String]) -> Option<String> {
-    let first = findings.first()?;
-    Some(match findings.len() {
-        1 => first.clone(),
-        all => format!("{first}; and {} more", all - 1),
-    })
 }

@@ -2,6 +2,7 @@
 
 use super::{Hands, findings};
 use crate::place::Place;
+use crate::survey::Surveyed;
 use crate::vaults::Opened;
 use crate::{Error, Result, source_of};
 use jiff::Timestamp;
@@ -177,7 +178,7 @@ fn check_place(
     let told = |text: &str| hands.observer.event(Some(system), text);
     let folder = Place::make(hands.folder, &std::env::temp_dir(), &told)?;
     let is_history = |name: &str| log.file(name).is_some_and(|file| file.kind == source::LogKind::Always);
-    let mut files = names_of_log(replay, vaults, hands);
+    let mut files = names_of_log(replay, vaults, hands, system);
     let names: Vec<String> =
         files.iter().filter(|(name, _)| is_history(name)).map(|(name, _)| name.clone()).collect();
     if !names.is_empty() {
@@ -191,9 +192,20 @@ fn check_place(
     Ok(log.check_place(&until(&replay.until), &files, folder.path())?)
 }
 
+/// Returns the point that holds the log which was chosen. A recovery that goes on may find that another has taken its place meanwhile, which holds it whole.
+fn log_point<'a>(replay: &plan::Replay, hands: &Hands<'a>, system: &SystemName) -> Option<&'a Surveyed> {
+    let survey = hands.survey;
+    survey.point(&replay.log).or_else(|| survey.point(&survey.log(system)?.id))
+}
+
 /// Returns the names and lengths of the files of a log in the vaults.
-fn names_of_log(replay: &plan::Replay, vaults: &[Arc<Repository>], hands: &Hands<'_>) -> Vec<(String, u64)> {
-    let Some(point) = hands.survey.point(&replay.log) else { return Vec::new() };
+fn names_of_log(
+    replay: &plan::Replay,
+    vaults: &[Arc<Repository>],
+    hands: &Hands<'_>,
+    system: &SystemName,
+) -> Vec<(String, u64)> {
+    let Some(point) = log_point(replay, hands, system) else { return Vec::new() };
     let found = vaults.iter().find_map(|vault| vault::backup::files_of(vault, &point.point.tree).ok());
     let name = |path: &Path| path.file_name()?.to_str().map(str::to_owned);
     found.into_iter().flatten().filter_map(|(path, node)| Some((name(&path)?, node.size()))).collect()
@@ -218,7 +230,7 @@ fn whole_until(
                 source::LogKind::Whole(position) | source::LogKind::Partial(position) => Some(position),
                 source::LogKind::Always => None,
             };
-            let carried = names_of_log(replay, vaults, hands);
+            let carried = names_of_log(replay, vaults, hands, system);
             let newest = carried.iter().filter_map(|(name, _)| position_of(name)).max();
             newest.is_none_or(|newest| newest <= position).then(|| crate::protect::instant(Timestamp::now()))
         }
@@ -274,7 +286,7 @@ fn bring_log(
     system: &SystemName,
 ) -> Result<()> {
     let vanished = || Error::new(format!("log {} has vanished", replay.log));
-    let point = &hands.survey.point(&replay.log).ok_or_else(vanished)?.point;
+    let point = &log_point(replay, hands, system).ok_or_else(vanished)?.point;
     hands.observer.event(Some(system), &format!("restoring its log, to {}", replay.until));
     let is_wanted: IsFirst =
         Arc::new(move |path| path.file_name().and_then(|name| name.to_str()).is_some_and(&wants));

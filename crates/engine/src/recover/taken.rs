@@ -14,7 +14,7 @@ use vault::{Progress, Repository};
 /// How many are named of each system; nobody reads more.
 const NAMED_MAX: usize = 20;
 
-/// Adds to the warnings of a runbook what of the target goes, as it is of another kind than what the point has there, and what stays in the way.
+/// Adds to the warnings of a runbook what of the target goes, as it is of another kind than what the point has there, what stays in the way, and who else works there.
 pub fn warn_of_what_goes(
     book: &mut Runbook,
     plan: &Plan,
@@ -29,10 +29,16 @@ pub fn warn_of_what_goes(
     for entry in &book.systems {
         let Some(system) = plan.systems.get(&entry.system) else { continue };
         let Some(point) = survey.point(&entry.choice.point.id) else { continue };
-        let Landing::Final(target) = source_of(plan, system, secrets)?.landing(to.as_deref().map(Path::new))
-        else {
-            continue;
-        };
+        let source = source_of(plan, system, secrets)?;
+        let others = source.others(to.as_deref().map(Path::new));
+        if !others.is_empty() {
+            warnings.push(format!(
+                "{}: others are connected to its server: {}; what they write while it is loaded makes that fail, or is lost: stop them first, unless `recover.stop` does",
+                entry.system,
+                others.join(", ")
+            ));
+        }
+        let Landing::Final(target) = source.landing(to.as_deref().map(Path::new)) else { continue };
         let options = RestoreOptions {
             roots: point.point.snapshot.paths.iter().map(PathBuf::from).collect(),
             ..RestoreOptions::new(target.clone())

@@ -47,6 +47,13 @@ impl Source {
         }
     }
 
+    /// Returns whether a recovery ends the log that is kept: what is written afterwards goes on from no point of before. PostgreSQL's goes on in a
+    /// history of its own, which leads back to them.
+    #[must_use]
+    pub const fn log_ends_with_recovery(&self) -> bool {
+        matches!(self, Self::Mariadb(MariadbSource { log: BinaryLog::Stream, .. }))
+    }
+
     /// Returns whether its data are looked through for damage after a recovery.
     #[must_use]
     pub const fn is_inspected(&self) -> bool {

@@ -12,13 +12,14 @@ use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
 use alerts::Alerts;
 use engine::Watch;
+use engine::log::has_put_back;
 use engine::outage::outage;
 use jiff::Timestamp;
 use logs::Logs;
 use people::People;
 use plan::immutable::look_every;
 use plan::schedule::{History, due, due_in_step};
-use plan::{SystemName, VaultName, companions};
+use plan::{Plan, SystemName, VaultName, companions};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use state::{Body, Record, State};
 use std::collections::BTreeMap;
@@ -241,7 +242,7 @@ impl AtWork<'_> {
                 let every = session.plan.policy_of(system).every;
                 // What belongs together and runs on several machines is captured at the same instants everywhere.
                 let due = if companions(&session.plan, name).len() > 1 { due_in_step } else { due };
-                (name, due(history(records, name), every, now))
+                (name, due(history(&session.plan, records, name), every, now))
             })
             .collect();
         systems.sort_by_key(|(_, due)| *due);
@@ -308,7 +309,16 @@ fn pull(
     Some(super::pull::one(session, state, screen, vault))
 }
 
-fn history(records: &[Record], name: &SystemName) -> History {
+/// Returns what is known of the runs of a system. After a recovery that has ended its log the ones before don't count: only the next point lets anything
+/// come back that is written from then on, so it is due at once.
+fn history(plan: &Plan, records: &[Record], name: &SystemName) -> History {
+    let source = plan.systems.get(name).and_then(|system| system.source.as_ref());
+    let ends = |record: &Record| match &record.body {
+        Body::Recovery(recovery) => has_put_back(recovery, name),
+        _ => false,
+    };
+    let ended = source.filter(|source| source.log_ends_with_recovery()).and(records.iter().rposition(ends));
+    let records = records.get(ended.unwrap_or(0)..).unwrap_or_default();
     let runs = records.iter().filter_map(|record| match &record.body {
         // A rebuilt record tells of a point and not of a run; it counts all the same.
         Body::Backup(made) if made.system == name.0 => {
@@ -371,4 +381,54 @@ fn stamp_of(path: &Path) -> (Option<SystemTime>, usize) {
     };
     let newest = files.iter().filter_map(|file| std::fs::metadata(file).ok()?.modified().ok()).max();
     (newest, files.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plan::{BinaryLog, FilesSource, MariadbSource, Period, Source, System};
+    use state::{Check, Made, Recovery};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn records() -> Vec<Record> {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let made = Made { system: "shop".into(), started: at(100), ..Made::default() };
+        state.append(Body::Backup(made), at(110)).unwrap();
+        let check = Check { system: "shop".into(), restore_seconds: 1.0, ..Check::default() };
+        let recovery = Recovery { systems: vec![check], ..Recovery::default() };
+        state.append(Body::Recovery(recovery), at(200)).unwrap();
+        state.records().unwrap()
+    }
+
+    fn plan(source: Source) -> Plan {
+        let system = System { source: Some(source), ..System::default() };
+        Plan { systems: [("shop".into(), system)].into(), ..Plan::default() }
+    }
+
+    #[test]
+    fn a_point_is_due_at_once_where_a_recovery_has_ended_the_log_and_once() {
+        let day = Period::seconds(86_400);
+        let log = MariadbSource { log: BinaryLog::Stream, ..MariadbSource::default() };
+        let streamed = plan(Source::Mariadb(log));
+        let mut records = records();
+        let shop = SystemName::from("shop");
+        assert_eq!(due(history(&streamed, &records, &shop), day, at(210)), at(210));
+        let files = plan(Source::Files(FilesSource::default()));
+        assert_eq!(due(history(&files, &records, &shop), day, at(210)), at(86_500));
+        // A try that failed is tried again as always, and one that went well is the last for a day.
+        let failed =
+            Made { system: "shop".into(), started: at(220), failure: Some("no".into()), ..Made::default() };
+        let mut next = |made: Made| {
+            let mut record = records.last().unwrap().clone();
+            record.body = Body::Backup(made);
+            records.push(record);
+            due(history(&streamed, &records, &shop), day, at(300))
+        };
+        assert_eq!(next(failed), at(280));
+        assert_eq!(next(Made { system: "shop".into(), started: at(290), ..Made::default() }), at(86_690));
+    }
 }

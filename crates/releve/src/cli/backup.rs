@@ -26,7 +26,7 @@ use vault::{Change, PointInfo, Progress};
     Systems that the plan calls consistent_with each other are captured at the same time; naming one means all of them on this machine.\n    \
     A system that is down or on its way back (an open recovery or incident) gets no point by itself: what it holds then is not what it is to come back to.\n    \
     A vault that does not exist yet is created. One that was there before and is gone is an error.\n\
-    Exit status 1: a point was made and lacks something (it says what); 2: a system has no new point at all."
+    Exit status 1: a point was made and lacks something, or a vault does (it says what); 2: a system has no new point at all."
 )]
 pub(super) struct Options {
     /// The systems; all of them unless named
@@ -122,10 +122,17 @@ impl Making<'_> {
                 record.bytes = made.info.bytes;
                 record.by_journal = made.by_journal;
                 record.suspicious.clone_from(&made.info.suspicious);
+                let source = self.session.plan.systems.get(name).and_then(|system| system.source.as_ref());
+                record.paths = source.map(plan::Source::paths).unwrap_or_default();
+                record.gone = made.gone.iter().map(|(vault, packs)| (vault.0.clone(), *packs)).collect();
                 if made.vaults.values().all(Result::is_err) {
                     exit = Exit::Failed;
                     record.failure = Some("no vault has the point".into());
-                } else if !record.complete || !made.details.is_empty() || record.suspicious.is_some() {
+                } else if !record.complete
+                    || !made.details.is_empty()
+                    || record.suspicious.is_some()
+                    || !record.gone.is_empty()
+                {
                     exit = Exit::Finding;
                 }
                 for (vault, written) in &made.vaults {
@@ -304,6 +311,9 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
     }
     for (vault, error) in made.missing() {
         screen.failed(format_args!("  not in {vault}"), error);
+    }
+    for (vault, packs) in &made.gone {
+        screen.line(&format!("  {vault} is DAMAGED: {}", engine::proof::gone(&vault.0, *packs)));
     }
     const SHOWN: usize = 20;
     for unread in made.unread.iter().take(SHOWN) {

@@ -1,9 +1,12 @@
 //! `releve check`.
 
 use super::Global;
-use crate::session::{holder, plan_path, read_plan};
+use crate::session::{holder, plan_path, read_plan, state_dir};
 use crate::{Exit, Outcome, show};
 use engine::ready::{Machine, lacks};
+use plan::paths::differs;
+use plan::{Plan, SystemName};
+use state::{Body, State};
 use std::path::{Path, PathBuf};
 
 /// What `check` takes.
@@ -19,6 +22,29 @@ pub(super) struct Options {
     offline: bool,
 }
 
+/// Returns the systems whose newest point holds something else than what the plan names now, as far as this machine's records tell, and what.
+fn other_paths(plan: &Plan, state_dir: &Path) -> Vec<(SystemName, String)> {
+    // Looking makes nothing.
+    if !state_dir.join("state.db").exists() {
+        return Vec::new();
+    }
+    let Ok(records) = State::open(state_dir).and_then(|state| state.records()) else { return Vec::new() };
+    let newest = |name: &SystemName| {
+        records.iter().rev().find_map(|record| match &record.body {
+            Body::Backup(made) if made.system == name.0 && made.failure.is_none() && made.unread == 0 => {
+                (!made.paths.is_empty()).then_some(made.paths.as_slice())
+            }
+            _ => None,
+        })
+    };
+    let systems = plan.systems.iter().filter_map(|(name, system)| {
+        let source = system.source.as_ref()?;
+        let differs = differs(source, newest(name)?)?;
+        Some((name.clone(), differs.said(name, source)))
+    });
+    systems.collect()
+}
+
 pub(super) fn run(global: &Global, options: &Options) -> Outcome {
     let mut parsed = read_plan(&plan_path(global)?)?;
     let mut exit = Exit::Done;
@@ -31,6 +57,12 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
         for lack in lacks(&plan, &machine) {
             exit = Exit::Finding;
             parsed.warn(lack.code, &lack.path, format!("on {name}: {}", lack.message), lack.help);
+        }
+        for (name, said) in other_paths(&plan, &state_dir(global)) {
+            exit = Exit::Finding;
+            let help = "correct the plan; if it is as it should be: releve backup";
+            let message = format!("of the newest point that this machine made: {said}");
+            parsed.warn("other-paths", &format!("systems.{name}.source"), message, help);
         }
         if plan.notify.is_none() {
             let help = "write a [notify] table: docs/notify.md";

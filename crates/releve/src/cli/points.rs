@@ -8,7 +8,7 @@ use engine::prune::identity;
 use engine::survey::{Survey, Surveyed, survey};
 use jiff::Timestamp;
 use plan::judge::{Judgement, Rating};
-use plan::{Facts, SystemName};
+use plan::{Facts, SystemName, VaultName};
 use serde_json::json;
 use std::collections::BTreeSet;
 
@@ -41,7 +41,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         session.state()?.trust(&identity(point), Timestamp::now())?;
         eprintln!("point {} counts as good from now on, in every verb on this machine", point.point.id);
     }
-    let points: Vec<_> = survey.points.iter().filter(wanted).collect();
+    let mut points: Vec<_> = survey.points.iter().filter(wanted).collect();
+    // The newest log of a vault holds all that the ones before it do; they only wait to be removed.
+    let before = points.len();
+    points.retain(|surveyed| !is_log(surveyed) || survey.is_newest_log(surveyed));
+    let logs_replaced = before - points.len();
     let judged = judged(session, &survey);
     let worth = |surveyed: &Surveyed| {
         if is_log(surveyed) {
@@ -59,8 +63,18 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         surveyed.point.system.is_none()
             || !matches!(worth(surveyed).rating, Rating::Suspicious | Rating::Foreign | Rating::Future)
     };
-    let missing = |surveyed: &Surveyed| survey.lacking(surveyed, &session.plan);
-    let whole = |surveyed: &Surveyed| surveyed.point.complete && missing(surveyed).is_empty();
+    // What could not be asked may have it.
+    let unknown_in = |surveyed: &Surveyed| -> Vec<VaultName> {
+        let lacking = survey.lacking(surveyed, &session.plan).into_iter();
+        lacking.filter(|vault| survey.unknown(vault).is_some()).collect()
+    };
+    let missing = |surveyed: &Surveyed| -> Vec<VaultName> {
+        let lacking = survey.lacking(surveyed, &session.plan).into_iter();
+        lacking.filter(|vault| survey.unknown(vault).is_none()).collect()
+    };
+    let whole = |surveyed: &Surveyed| {
+        surveyed.point.complete && missing(surveyed).is_empty() && unknown_in(surveyed).is_empty()
+    };
     if session.json {
         let list: Vec<_> = points
             .iter()
@@ -69,7 +83,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 let info = point.info.clone().unwrap_or_default();
                 json!({ "id": point.id, "system": point.system, "time": point.time, "bytes": info.bytes, "files": info.files,
                     "vaults": surveyed.vaults, "complete": whole(surveyed), "missing": missing(surveyed),
-                    "unread": info.unread_count, "tree": point.tree, "rating": worth(surveyed).rating, "why": worth(surveyed).why })
+                    "unknown_in": unknown_in(surveyed), "unread": info.unread_count, "tree": point.tree, "rating": worth(surveyed).rating, "why": worth(surveyed).why })
             })
             .collect();
         let unreachable: Vec<_> =
@@ -78,7 +92,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             survey.damaged.iter().map(|(vault, why)| json!({ "vault": vault, "why": why })).collect();
         let unseen: Vec<_> = survey.unseen.iter().map(|(vault, _)| vault).collect();
         show::print_json(
-            &json!({ "points": list, "unreachable": unreachable, "unseen": unseen, "damaged": damaged }),
+            &json!({ "points": list, "logs_replaced": logs_replaced, "unreachable": unreachable, "unseen": unseen,
+                "damaged": damaged }),
         );
     } else {
         let mut table = show::table(&["point", "system", "time", "files", "bytes", "vaults", ""]);
@@ -88,6 +103,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             let vaults: Vec<_> = surveyed.vaults.iter().map(|vault| vault.0.as_str()).collect();
             let mut lacks =
                 missing(surveyed).iter().map(|vault| format!("not in {vault}")).collect::<Vec<_>>();
+            let unknown = unknown_in(surveyed);
+            lacks.extend(unknown.iter().map(|vault| format!("{vault} could not be asked")));
             if info.unread_count > 0 {
                 lacks.push(format!("{} not read", info.unread_count));
             }
@@ -109,7 +126,18 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 &lacks.join("; "),
             ]);
         }
-        println!("{table}");
+        match (points.is_empty(), survey.not_known()) {
+            (true, Some(why)) => println!("not known: {why}"),
+            _ => println!("{table}"),
+        }
+        if logs_replaced > 0 {
+            eprintln!(
+                "note: {logs_replaced} older logs, held whole by those shown, wait to be removed by a prune"
+            );
+        }
+        for hold in state.as_ref().and_then(|state| state.holds().ok()).into_iter().flatten() {
+            eprintln!("note: {}", super::prune::held(&hold));
+        }
         for (vault, _) in &survey.unseen {
             eprintln!("note: vault {vault} is pulled by another machine and can't be seen from here");
         }

@@ -14,7 +14,7 @@ use engine::{Error, Result};
 use jiff::Timestamp;
 use plan::{Period, VaultName};
 use serde_json::{Value, json};
-use state::{Body, Pruned, State};
+use state::{Body, Hold, Pruned, State};
 use std::collections::HashSet;
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -97,22 +97,45 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         }
         return Ok(Exit::Done);
     }
-    if options.release {
-        state.release_all()?;
-    }
     if options.trust_clock {
         state.trust_clock(now)?;
     }
+    if options.release {
+        state.release_all()?;
+        if !session.json {
+            eprintln!("removals are free again");
+        }
+        // What was meant to end a hold must not end with a question that nobody answers.
+        if !options.yes && !std::io::stdin().is_terminal() {
+            if session.json {
+                show::print_json(&json!({ "hold": null }));
+            }
+            return Ok(Exit::Done);
+        }
+    }
     let screen = Screen::new(session.json, false);
-    if let Some(held) = state.held()?
-        && !options.dry_run
-    {
-        let why = format!("on hold since {}: {}", time(held.since), held.reason);
-        return Err(Error::new(why).help("once that is over: releve prune --release").into());
+    let holds = state.holds()?;
+    match holds.is_empty() || options.dry_run {
+        true => holds.iter().for_each(|hold| screen.line(&held(hold))),
+        false => {
+            let why: Vec<String> = holds.iter().map(held).collect();
+            return Err(Error::new(why.join("; ")).help("once that is over: releve prune --release").into());
+        }
     }
     Ok(show::each(session.json, &names, "vaults", |name| {
         Run::new(session, &state, &screen, options, now).one(name)
     }))
+}
+
+/// Says that nothing is removed, since when and why, and how that ends.
+pub(super) fn held(hold: &Hold) -> String {
+    let end = match hold.ends_by_itself() {
+        true => {
+            format!("until {} is back (releve recover), or releve prune --release", hold.systems.join(", "))
+        }
+        false => "until releve prune --release".to_owned(),
+    };
+    format!("removals are on hold since {}: {}; {end}", time(hold.since), hold.reason)
 }
 
 /// Prunes one vault as the plan says, for the agent.
@@ -242,7 +265,7 @@ impl<'a> Run<'a> {
         }
         // Asked once more: a recovery may have begun meanwhile.
         if let Some(held) = self.state.held()? {
-            return Err(Error::new(format!("on hold since {}: {}", time(held.since), held.reason)));
+            return Err(Error::new(self::held(&held)));
         }
         let going: Vec<String> = planned.forget.iter().map(ToString::to_string).collect();
         self.state.going(&name.0, &going)?;
@@ -446,6 +469,11 @@ pub(super) fn called<'a>(survey: &'a Survey, prefix: &str) -> Result<&'a Surveye
     let called: Vec<_> = survey.points.iter().filter(|surveyed| surveyed.point.is_called(prefix)).collect();
     match called.as_slice() {
         [point] => Ok(point),
+        [] if survey.not_known().is_some() => {
+            let error =
+                Error::new(format!("no point is called `{prefix}` in the vaults that could be asked"));
+            Err(error.help(survey.unasked().unwrap_or_default()))
+        }
         _ => Err(Error::new(format!("{} points are called `{prefix}`", called.len()))
             .help("`releve points` names them; write more of the id")),
     }

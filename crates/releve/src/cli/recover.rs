@@ -235,12 +235,17 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         notifier: notifier.as_ref(),
         patient: options.wait || !options.yes,
     };
-    let hold = Hold::take(kept.zip(open.as_ref().map(Open::run)), is_attack(session, scenario.as_ref()));
+    let of_incidents = incidents.iter().filter_map(|incident| incident.scenario.as_deref());
+    let attacked = of_incidents
+        .map(ScenarioName::from)
+        .chain(scenario.clone())
+        .any(|scenario| is_attack(session, Some(&scenario)));
+    let hold = Hold::take(kept.zip(open.as_ref().map(Open::run)), attacked);
     let recovered = carry_out(&book, &hands, before)?;
     if let Some(open) = open {
         open::settle(open, &screen, &recovered);
     }
-    if let Some(told) = hold.end(recovered.systems.iter().all(|system| system.failure.is_none())) {
+    if let Some(told) = hold.end(&recovered) {
         screen.line(&told);
     }
     if let Some(state) = &state {
@@ -252,10 +257,12 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             screen.line(&format!("warning: what happened could not be recorded: {error}"));
         }
     }
+    let log_ended = log_ended(session, &book, &recovered);
     if session.json {
         let incidents: Vec<_> = incidents.iter().map(|incident| incident.id.as_str()).collect();
         show::print_json(
-            &serde_json::json!({ "runbook": book, "recovered": recovered, "incidents": incidents, "state": ground::said(none.as_deref()) }),
+            &serde_json::json!({ "runbook": book, "recovered": recovered, "incidents": incidents,
+            "log_ended": log_ended, "state": ground::said(none.as_deref()) }),
         );
     } else {
         shown::print_recovered(&recovered, book.to.is_some());
@@ -267,6 +274,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         say_held(session, &screen);
     }
     incident::say_open(&screen, &incidents);
+    for name in &log_ended {
+        screen.line(&format!(
+            "{name}: its log ends with this recovery, and nothing that is written from now on comes back before a new point is made: releve backup {name} (a running agent does it at once)"
+        ));
+    }
     Ok(if recovered.aborted.is_some() || recovered.systems.iter().any(|system| system.failure.is_some()) {
         Exit::Failed
     } else if recovered.is_whole() && recovered.unconfirmed.is_empty() {
@@ -305,7 +317,8 @@ fn decide(
             false => Available::default(),
         };
         (found.points, found.log) = (witness.judged(&session.plan, survey, name, now), survey.log(name));
-        found.crash = Some(crash::crash(session, name, crashed, records, survey, now));
+        let known = (survey, found.points.as_slice());
+        found.crash = Some(crash::crash(session, name, crashed, records, known, now));
         available.insert(name.clone(), found);
     }
     let mut book = plan::runbook(&RunbookInput {
@@ -325,8 +338,34 @@ fn decide(
             })
             .collect(),
     });
+    let newer = newer_elsewhere(&book, wish, records, survey);
+    book.warnings.extend(newer);
     warn_of_what_goes(&mut book, &session.plan, session.secrets(), vaults, survey)?;
     Ok(book)
+}
+
+/// Says which systems come back to an older point than this machine has made, since the vaults that hold the newer one could not be opened.
+fn newer_elsewhere(book: &Runbook, wish: &Wish, records: &[Record], survey: &Survey) -> Vec<String> {
+    // Who asks for something else than the newest knows that there are newer ones.
+    if wish.scenario.is_some() || !matches!(wish.wanted, None | Some(Wanted::Latest)) {
+        return Vec::new();
+    }
+    let newer = book.systems.iter().filter_map(|entry| {
+        let (time, there) = super::status::known(records, &entry.system)?;
+        let closed: Vec<_> = there.iter().filter(|vault| survey.unknown(vault).is_some()).collect();
+        let is_newer = time > entry.choice.point.counts() && closed.len() == there.len();
+        let closed: Vec<_> = closed.into_iter().map(|vault| format!("`{vault}`")).collect();
+        let text = || {
+            format!(
+                "`{}`: a newer point, of {}, is in {}, which could not be opened: what it holds doesn't come back without",
+                entry.system,
+                show::time(time),
+                closed.join(", ")
+            )
+        };
+        (is_newer && !closed.is_empty()).then(text)
+    });
+    newer.collect()
 }
 
 /// Reads `--until`.
@@ -354,22 +393,53 @@ impl<'a> Hold<'a> {
     fn take(kept: Option<(&'a State, &Run)>, is_attack: bool) -> Self {
         let who = kept.map(|(_, run)| run.hold()).unwrap_or_default();
         // A recovery goes on without: only removals are at stake, and they ask the same state.
-        let taken = kept.map(|(state, _)| state).filter(|state| {
-            state.hold(&who, "a recovery is under way, or was after an attack", Timestamp::now()).is_ok()
+        let taken = kept.filter(|(state, run)| {
+            let reason = match is_attack {
+                true => "a recovery is under way, or was after an attack",
+                false => "a recovery is under way, or has failed",
+            };
+            let hold = state::Hold {
+                since: Timestamp::now(),
+                reason: format!("{reason}: of {}", run.systems.join(", ")),
+                systems: run.systems.clone(),
+                after_attack: is_attack,
+            };
+            state.hold_as(&who, &hold).is_ok()
         });
-        Self { state: taken, who, is_attack }
+        Self { state: taken.map(|(state, _)| state), who, is_attack }
     }
 
-    /// After an attack a person says when it is over, and after a failure too.
-    fn end(&self, all_back: bool) -> Option<String> {
+    /// After an attack a person says when it is over. After a failure he does, or the recovery that brings the same systems back: what an earlier one of them
+    /// holds by itself ends with this one.
+    fn end(&self, recovered: &Recovered) -> Option<String> {
         let state = self.state?;
+        let back = recovered.systems.iter().filter(|system| system.failure.is_none());
+        let back: Vec<String> = back.map(|system| system.system.0.clone()).collect();
+        let all_back = back.len() == recovered.systems.len();
+        // One that stays is seen in `status`, and removals that wait harm nobody.
+        let _ = state.came_back(&back);
         if all_back && !self.is_attack && state.release(&self.who).is_ok() {
             return None;
         }
-        Some(
-            "nothing is removed from the vaults until you say that it is over: releve prune --release".into(),
-        )
+        let until = match self.is_attack {
+            true => "until you say that it is over",
+            false => "until its systems are back, or you say that it is over",
+        };
+        Some(format!("nothing is removed from the vaults {until}: releve prune --release"))
     }
+}
+
+/// Returns the systems whose log has ended with what was put back: they need a point before anything comes back that is written from now on.
+fn log_ended<'a>(session: &Session, book: &Runbook, recovered: &'a Recovered) -> Vec<&'a SystemName> {
+    let ends = |name: &SystemName| {
+        let source = session.plan.systems.get(name).and_then(|system| system.source.as_ref());
+        source.is_some_and(plan::Source::log_ends_with_recovery)
+    };
+    let is_back = |system: &&engine::recover::SystemRecovered| {
+        system.restore_seconds > 0.0 || system.rta_seconds.is_some()
+    };
+    let back = recovered.systems.iter().filter(|_| book.to.is_none()).filter(is_back);
+    back.map(|system| &system.system).filter(|name| ends(name)).collect()
 }
 
 /// Says what is still held back on this machine, and whether it is still cut off.

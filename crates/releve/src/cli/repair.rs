@@ -99,7 +99,10 @@ impl Run<'_> {
         self.show(name, plan);
         let survey = survey(&vaults);
         let lacks = |point: &&Surveyed| survey.lacking(point, &self.session.plan).contains(name);
-        let lacking = survey.points.iter().filter(lacks).count();
+        let lacking = match survey.unknown(name) {
+            Some(_) => 0,
+            None => survey.points.iter().filter(lacks).count(),
+        };
         if lacking > 0 {
             self.screen.line(&format!(
                 "  {lacking} points of other vaults are not in it: `releve sync` brings them"

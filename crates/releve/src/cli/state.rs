@@ -4,10 +4,11 @@ use crate::session::Session;
 use crate::show;
 use crate::{Exit, Outcome};
 use engine::Error;
-use engine::survey::survey;
-use engine::vaults::Absent;
+use engine::survey::{Survey, Surveyed, survey};
+use engine::vaults::{Absent, Opened};
 use jiff::Timestamp;
-use state::{Body, Made, Sqlite, State};
+use state::{Body, Made, State};
+use std::collections::HashSet;
 
 /// What `state` takes.
 #[derive(Debug, clap::Args)]
@@ -21,7 +22,7 @@ pub(super) struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Set the state aside, damaged or not, and make it anew from what the vaults hold
+    /// Set the state aside, damaged or not, and make it anew from what can be read of it and from what the vaults hold
     Rebuild,
     /// Check that no record was changed or removed
     Verify,
@@ -34,51 +35,7 @@ enum Verb {
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     match &options.verb {
-        Verb::Rebuild => {
-            let now = Timestamp::now();
-            let vaults = session.open_all(Absent::Refuse, None);
-            let survey = survey(&vaults);
-            if survey.unreachable.len() == vaults.len() {
-                return Err(Error::new("no vault can be read, so nothing was changed")
-                    .help(survey.unasked().unwrap_or_else(|| "the plan has no vault".into()))
-                    .into());
-            }
-            if let Some(kept) = Sqlite::set_aside(&session.state_dir, now)? {
-                eprintln!("the old state is kept as {}", kept.display());
-            }
-            let state = State::open(&session.state_dir)?;
-            state.append(Body::Rebuilt { points: survey.points.len() as u64 }, now)?;
-            for opened in &vaults {
-                if let Ok(repository) = &opened.repository {
-                    state.remember_vault(&opened.name.0, repository.id())?;
-                }
-            }
-            for surveyed in &survey.points {
-                let Some(system) = &surveyed.point.system else { continue };
-                let info = surveyed.point.info.clone().unwrap_or_default();
-                let made = Made {
-                    system: system.clone(),
-                    point: surveyed.point.id.clone(),
-                    started: surveyed.point.time,
-                    complete: surveyed.point.complete,
-                    unread: info.unread_count,
-                    vaults: surveyed.vaults.iter().map(|vault| (vault.0.clone(), None)).collect(),
-                    files: info.files,
-                    bytes: info.bytes,
-                    suspicious: info.suspicious,
-                    ..Made::default()
-                };
-                state.append(Body::Backup(made), now)?;
-            }
-            println!(
-                "rebuilt from {} points; what happened before, other than these, is unknown",
-                survey.points.len()
-            );
-            for (vault, why) in &survey.unreachable {
-                eprintln!("warning: vault {vault}: {why}");
-            }
-            Ok(if survey.unreachable.is_empty() { Exit::Done } else { Exit::Finding })
-        }
+        Verb::Rebuild => rebuild(session),
         Verb::Verify => {
             let count = session.state()?.verify()?;
             if session.json {
@@ -93,4 +50,75 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             Ok(Exit::Done)
         }
     }
+}
+
+/// Makes the state anew, from what can be read of the old one and from the vaults.
+fn rebuild(session: &Session) -> Outcome {
+    let now = Timestamp::now();
+    let vaults = session.open_all(Absent::Refuse, None);
+    let survey = survey(&vaults);
+    if survey.unreachable.len() == vaults.len() {
+        return Err(Error::new("no vault can be read, so nothing was changed")
+            .help(survey.unasked().unwrap_or_else(|| "the plan has no vault".into()))
+            .into());
+    }
+    let rebuilt = State::rebuild(&session.state_dir, now, |state| fill(state, &vaults, &survey, now))
+        .map_err(|error| Error { message: format!("{error}; nothing was changed"), ..error })?;
+    if let Some(kept) = &rebuilt.kept {
+        eprintln!("the old state is kept as {}", kept.display());
+    }
+    println!("rebuilt from {} points", survey.points.len());
+    match rebuilt.carried.as_slice() {
+        [] => println!("what happened before, other than these, is unknown"),
+        carried => println!("taken over from the old state: {}", carried.join(", ")),
+    }
+    for lost in &rebuilt.lost {
+        eprintln!("warning: {lost}");
+    }
+    for (vault, why) in &survey.unreachable {
+        eprintln!("warning: vault {vault}: {why}");
+    }
+    let is_whole = rebuilt.lost.is_empty() && survey.unreachable.is_empty();
+    Ok(if is_whole { Exit::Done } else { Exit::Finding })
+}
+
+/// Adds to a new state what the vaults tell.
+fn fill(state: &State, vaults: &[Opened], survey: &Survey, now: Timestamp) -> Result<(), Error> {
+    let records = state.records()?;
+    let known: HashSet<&str> = records
+        .iter()
+        .filter_map(|record| match &record.body {
+            Body::Backup(made) => Some(made.point.as_str()),
+            _ => None,
+        })
+        .collect();
+    state.append(Body::Rebuilt { points: survey.points.len() as u64 }, now)?;
+    for opened in vaults {
+        let Ok(repository) = &opened.repository else { continue };
+        // What was seen in another repository says nothing of this one.
+        if state.vault_seen(&opened.name.0)?.is_some_and(|seen| seen != repository.id()) {
+            state.forget_vault(&opened.name.0)?;
+        }
+        state.remember_vault(&opened.name.0, repository.id())?;
+    }
+    let is_new = |surveyed: &&Surveyed| !known.contains(surveyed.point.id.as_str());
+    for surveyed in survey.points.iter().filter(is_new) {
+        let Some(system) = &surveyed.point.system else { continue };
+        let info = surveyed.point.info.clone().unwrap_or_default();
+        let made = Made {
+            system: system.clone(),
+            point: surveyed.point.id.clone(),
+            started: surveyed.point.time,
+            complete: surveyed.point.complete,
+            unread: info.unread_count,
+            vaults: surveyed.vaults.iter().map(|vault| (vault.0.clone(), None)).collect(),
+            files: info.files,
+            bytes: info.bytes,
+            suspicious: info.suspicious,
+            paths: surveyed.point.snapshot.paths.clone(),
+            ..Made::default()
+        };
+        state.append(Body::Backup(made), now)?;
+    }
+    Ok(())
 }

@@ -132,6 +132,23 @@ fn between(
     for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
         job.failures.push(format!("vault {vault}: {why}"));
     }
+    let records = state.records().unwrap_or_default();
+    let damaged = engine::proof::damaged(&records);
+    for opened in vaults.iter().filter(|opened| targets.contains(&opened.name)) {
+        // A copy brings points that a vault doesn't have; what it lacks of those that it has a repair brings.
+        let Ok(repository) = &opened.repository else { continue };
+        if damaged.contains(&opened.name.0) {
+            repository.doubt();
+        }
+        let packs = repository.look_for_packs();
+        if packs > 0 {
+            job.failures.push(format!(
+                "vault {}: {}",
+                opened.name,
+                engine::proof::gone(&opened.name.0, packs)
+            ));
+        }
+    }
     let of_log = |point: &Surveyed| point.point.system.as_deref().and_then(SystemName::of_log);
     for point in survey.points.iter().rev() {
         let log = of_log(point).filter(|system| systems.contains(system));

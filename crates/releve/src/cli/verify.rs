@@ -106,6 +106,7 @@ pub(super) fn one(
             record.points.clone_from(&report.sound);
             record.findings.clone_from(&report.findings);
             record.unknown.clone_from(&report.unknown);
+            record.unsound.clone_from(&report.unsound);
             record.failure = unread(report);
             say(screen, name, report);
             match (report.unread_count, report.finding_count) {

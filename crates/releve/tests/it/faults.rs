@@ -283,10 +283,69 @@ fn a_state_that_is_lost_or_corrupt_is_made_anew_from_the_vaults() {
     }
     world.run(&["backup"]).exits(2).says("releve state rebuild");
     world.restores_whole("out");
-    world.run(&["state", "rebuild"]).exits(0).says("1 points");
+    let rebuilt = world.run(&["state", "rebuild"]).exits(1).says("1 points");
+    rebuilt.says("a hold on removals may be lost: releve prune --hold sets it again");
     world.run(&["backup"]).exits(0);
     world.run(&["state", "verify"]).exits(0);
     fs::remove_dir_all(world.path("state")).unwrap();
     world.run(&["recover", "--to", "beside", "--yes"]).exits(0);
     world.run(&["state", "rebuild"]).exits(0).says("2 points");
+}
+
+#[test]
+fn a_full_disk_under_the_state_is_called_that_and_a_rebuild_there_changes_nothing() {
+    let disk = SmallDisk::mount(4 << 20);
+    let world = World::new();
+    fs::write(world.data().join("a"), "a").unwrap();
+    fs::create_dir(disk.path().join("state")).unwrap();
+    std::os::unix::fs::symlink(disk.path().join("state"), world.path("state")).unwrap();
+    world.run(&["backup"]).exits(0);
+    world.run(&["prune", "--hold", "police"]).exits(0);
+    let fill = disk.path().join("fill");
+    let mut file = fs::File::create(&fill).unwrap();
+    while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
+    let said = world.run(&["backup"]).exits(2).says("is full: make room");
+    assert!(!said.err.contains("state rebuild"), "{}", said.err);
+    world.run(&["state", "rebuild"]).exits(2).says("nothing was changed");
+    drop(file);
+    fs::remove_file(&fill).unwrap();
+    let left = files(&disk.path().join("state"));
+    assert!(!left.iter().any(|path| path.display().to_string().contains("damaged")), "{left:?}");
+    world.run(&["backup"]).exits(0);
+    world.run(&["prune", "--yes"]).exits(2).says("police");
+    world.run(&["state", "rebuild"]).exits(0).says("1 holds on removals");
+    world.run(&["prune", "--yes"]).exits(2).says("police");
+}
+
+#[test]
+fn of_vaults_that_could_not_be_opened_nothing_is_concluded() {
+    let world = World::new();
+    fs::write(world.data().join("a"), "a").unwrap();
+    let first = world.run(&["status"]).exits(1).says("none yet: releve backup shop");
+    assert!(!first.out.contains("releve sync") && !first.out.contains("releve verify"), "{}", first.out);
+    world.run(&["backup"]).exits(0);
+    let keys = ["near.key", "far.key"].map(|key| world.path(key));
+    // One of two: what it holds isn't known, and is not said to be missing.
+    fs::rename(&keys[0], world.path("away")).unwrap();
+    let one = world.run(&["status"]).exits(1).says("you would lose").says("could not be opened");
+    assert!(!one.out.contains("releve sync"), "{}", one.out);
+    let points = world.run(&["points", "--json"]).exits(1).json();
+    let point = &points["points"][0];
+    assert_eq!(
+        (&point["missing"], &point["unknown_in"]),
+        (&serde_json::json!([]), &serde_json::json!(["near"]))
+    );
+    assert_eq!(point["complete"], false);
+    // Both: everything may be there.
+    fs::rename(&keys[1], world.path("far.away")).unwrap();
+    let none = world.run(&["status"]).exits(2).says("not known: vault").says("this machine knows of is of");
+    for wrong in ["would be lost", "releve sync", "releve verify", "NEVER: releve"] {
+        assert!(!none.out.contains(wrong), "{wrong}: {}", none.out);
+    }
+    let json = world.run(&["status", "--json"]).exits(2).json();
+    assert!(
+        json["systems"][0]["last_known"].is_string() && json["systems"][0]["not_known"].is_string(),
+        "{json}"
+    );
+    world.run(&["points"]).exits(2).says("not known: vault");
 }

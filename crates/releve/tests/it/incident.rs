@@ -402,3 +402,18 @@ fn whoever_watches_sees_what_is_to_be_done_and_how_the_recovery_goes_in_eighty_c
     world.run(&["incident", "close", "--learned", "nothing", "--anyway"]);
     world.run(&["incident", "watch", "1"]).exits(0).says("closed by");
 }
+
+#[test]
+fn an_incident_that_a_system_has_come_back_from_does_not_say_when_the_next_crash_was() {
+    let world = world();
+    world.run(&["backup"]).exits(0);
+    std::fs::remove_file(world.data().join("page")).unwrap();
+    let basis = |run: Run| run.json()["systems"][0]["crash"]["basis"].clone();
+    world.run(&["incident", "open", "--scenario", "attack"]);
+    let during = basis(world.run(&["recover", "--dry-run", "--json"]).exits(0));
+    assert_eq!(during, json!({ "incident": "1" }));
+    world.run(&["recover", "--scenario", "attack", "--yes"]).exits(1).says("incident 1 stays open");
+    // Nobody has closed it, and the next disaster is another one.
+    std::fs::remove_file(world.data().join("page")).unwrap();
+    assert_eq!(basis(world.run(&["recover", "--dry-run", "--json"]).exits(0)), "unknown");
+}

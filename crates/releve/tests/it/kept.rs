@@ -83,6 +83,35 @@ fn on_hold_nothing_is_removed_from_any_vault() {
 }
 
 #[test]
+fn what_a_failed_recovery_holds_is_seen_everywhere_and_ends_with_one_that_brings_its_system_back() {
+    let world = four_points("check = [{ command = [\"false\"] }]\n");
+    let held = "removals are on hold since";
+    world.run(&["recover", "--yes"]).exits(2).says("until its systems are back");
+    world.run(&["status"]).says(held).says("until shop is back (releve recover), or releve prune --release");
+    world.run(&["alerts"]).says(held);
+    world.run(&["prune", "--dry-run"]).exits(0).says(held).says("2 would go");
+    world
+        .run(&["prune", "--yes"])
+        .exits(2)
+        .says(held)
+        .says("a recovery is under way, or has failed: of shop");
+    let json = world.run(&["status", "--json"]).json();
+    assert_eq!(json["removals_held"][0]["systems"][0], "shop");
+    let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
+    fs::write(world.path("plan.toml"), plan.replace("[\"false\"]", "[\"true\"]")).unwrap();
+    world.run(&["prune", "--hold", "under investigation"]).exits(0);
+    world.run(&["recover", "--yes"]).exits(0);
+    // What a person holds stays, and one word of his ends it, with nobody there to answer anything.
+    let json = world.run(&["status", "--json"]).json();
+    assert_eq!(json["removals_held"].as_array().unwrap().len(), 1);
+    world.run(&["prune"]).exits(2).says("under investigation");
+    world.run(&["prune", "--release"]).exits(0).says("removals are free again");
+    assert_eq!(ids(&world).len(), 4);
+    world.run(&["prune", "--yes"]).exits(0);
+    assert_eq!(ids(&world).len(), 2);
+}
+
+#[test]
 fn after_an_attack_removals_are_on_hold_until_a_person_releases_them() {
     let attack = "[scenarios.attack]\ncause = \"cyberattack\"\nrestore_point = \"latest\"\n\
                   [scenarios.disk]\ncause = \"hardware failure\"\nrestore_point = \"latest\"\n";

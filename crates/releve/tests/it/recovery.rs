@@ -108,3 +108,30 @@ fn nothing_to_restore_from_is_said_before_anything_is_touched() {
     let unknown = finish(&mut world.command(&["recover", "--yes", "--before", "yesterday"]));
     assert_eq!(unknown.code, 64, "{}", unknown.err);
 }
+
+#[test]
+fn a_plan_that_names_other_paths_than_the_point_holds_is_said_before_anything_is_touched() {
+    let world = World::new();
+    fs::write(world.data().join("a"), "a").unwrap();
+    world.run(&["backup"]).exits(0);
+    let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
+    let named = |paths: &[std::path::PathBuf]| {
+        let one = format!("paths = [{:?}]", world.data());
+        assert!(plan.contains(&one), "{plan}");
+        fs::write(world.path("plan.toml"), plan.replace(&one, &format!("paths = {paths:?}"))).unwrap();
+    };
+    let (typo, data) = (world.path("datas"), world.data());
+    fs::remove_file(data.join("a")).unwrap();
+    named(std::slice::from_ref(&typo));
+    let said = format!("the plan names {}, the point holds {}", typo.display(), data.display());
+    world.run(&["recover", "--dry-run"]).exits(2).says(&said).says("correct `paths`");
+    world.run(&["recover", "--yes"]).exits(2).says("releve restore shop --to DIR --path");
+    world.run(&["check"]).exits(1).says(&said);
+    assert!(!data.join("a").exists() && !typo.exists());
+    named(&[data.clone(), typo.clone()]);
+    let one = format!("the plan names {}, which the point does not hold", typo.display());
+    world.run(&["recover", "--dry-run"]).exits(0).says(&one);
+    named(std::slice::from_ref(&data));
+    world.run(&["recover", "--yes"]).exits(0);
+    assert!(data.join("a").exists());
+}

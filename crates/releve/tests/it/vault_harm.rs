@@ -99,3 +99,67 @@ fn no_point_is_said_to_be_nowhere_while_a_vault_could_not_be_asked() {
     world.run(&["restore", "shop", "--to", "out", "--point", "abcdef"]).exits(2).says("vault near could not");
     world.run(&["recover", "shop", "--yes"]).says("could not be asked: `near`");
 }
+
+/// Removes all packs of a vault of this world.
+fn take_packs(world: &World, vault: &str) {
+    let folders = fs::read_dir(world.path(vault).join("data")).unwrap().flatten();
+    for pack in folders.flat_map(|folder| fs::read_dir(folder.path()).unwrap().flatten()) {
+        fs::remove_file(pack.path()).unwrap();
+    }
+}
+
+#[test]
+fn packs_that_are_gone_are_counted_on_by_no_backup_and_each_says_so_until_a_repair() {
+    let world = World::new();
+    for n in 0..5 {
+        fs::write(world.data().join(format!("file-{n}")), Random::new(n).bytes(100_000)).unwrap();
+    }
+    world.run(&["backup"]).exits(0);
+    ["near", "far"].iter().for_each(|vault| take_packs(&world, vault));
+    // Nothing has changed, and all of it is stored anew.
+    let told = world.run(&["backup"]).exits(1).says("near is DAMAGED").says("far is DAMAGED");
+    told.says("releve repair near");
+    world.restores_whole("out");
+    world.run(&["alerts"]).says("near is damaged");
+    world.run(&["sync"]).exits(1).says("releve repair far");
+    world.run(&["backup"]).exits(1).says("near is DAMAGED");
+    for vault in ["near", "far"] {
+        world.run(&["repair", vault, "--yes"]);
+        world.restic(vault).must(&["check", "--read-data"]);
+    }
+    world.run(&["backup"]).exits(0);
+    world.restores_whole("again");
+}
+
+#[test]
+fn what_one_vault_has_lost_comes_from_the_other() {
+    let world = World::new();
+    fs::write(world.data().join("old"), Random::new(1).bytes(100_000)).unwrap();
+    world.run(&["backup"]).exits(0);
+    // The first point alone needs it.
+    fs::write(world.data().join("old"), Random::new(2).bytes(100_000)).unwrap();
+    world.run(&["backup"]).exits(0);
+    take_packs(&world, "near");
+    world.run(&["backup"]).exits(1).says("near is DAMAGED");
+    world.run(&["repair", "near", "--yes"]).exits(0);
+    world.run(&["verify", "near", "--read-data", "all"]).exits(0).says("3 of 3 points can come back");
+    world.run(&["backup"]).exits(0);
+}
+
+#[test]
+fn a_point_that_is_whole_in_no_vault_is_no_point_to_come_back_to() {
+    let world = World::new();
+    fs::write(world.data().join("file"), Random::new(1).bytes(100_000)).unwrap();
+    world.run(&["backup"]).exits(0);
+    ["near", "far"].iter().for_each(|vault| take_packs(&world, vault));
+    world.run(&["verify"]).exits(1).says("0 of 1 points can come back");
+    world.run(&["status"]).exits(1).says("no restore point is whole any more").says("near is damaged");
+    world.run(&["recover", "--dry-run"]).says("NO WHOLE POINT IS LEFT");
+    world.run(&["backup"]).exits(1);
+    let status = world.run(&["status"]).exits(1);
+    assert!(
+        status.out.contains("you would lose") && !status.out.contains("no restore point is whole"),
+        "{}",
+        status.out
+    );
+}

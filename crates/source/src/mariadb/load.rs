@@ -4,6 +4,7 @@ use super::binlog::Span;
 use super::binlog::replay::Replay;
 use super::client::Client;
 use super::look::Series;
+use super::others;
 use super::session::Session;
 use super::{FILE, WHOLE};
 use crate::error::at;
@@ -122,7 +123,7 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         // Whoever loads may have lost the right to by what he loaded.
         let _ = client.ask(&after);
     }
-    let bytes = loaded?;
+    let bytes = loaded.map_err(|error| others::blame(client, error, replay.is_some()))?;
     let reach = replay.as_ref().and_then(|replay| replay.reach);
     if replay.is_some() && said(3) == "OFF" {
         (loading.told)("the event scheduler was off before, and stays off");

@@ -6,6 +6,7 @@ mod client;
 mod dump;
 mod load;
 mod look;
+mod others;
 mod physical;
 mod session;
 
@@ -152,6 +153,13 @@ impl Source for Mariadb {
             true => vec![Standing { path: server.into(), stands: Stands::Nothing }],
             false => standing,
         })
+    }
+
+    fn others(&self, to: Option<&Path>) -> Vec<String> {
+        match to {
+            Some(_) => Vec::new(),
+            None => self.client().map(|client| others::connected(&client)).unwrap_or_default(),
+        }
     }
 
     fn ready(&self, to: Option<&Path>) -> Result<()> {

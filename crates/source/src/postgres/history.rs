@@ -3,8 +3,9 @@
 //! Each recovery ends in a timeline of its own. Who recovers to the wrong instant wants another one of the time before, which the newest
 //! timeline doesn't know.
 
+use super::places::read_paths;
 use super::programs::{program, version_of};
-use super::wal::WalFile;
+use super::wal::{Lsn, WalFile};
 use crate::error::at;
 use crate::{Error, Kind, Program, Reach, Result, Until};
 use jiff::Timestamp;
@@ -14,11 +15,21 @@ use std::path::{Path, PathBuf};
 
 /// The WAL in a folder.
 pub(super) struct History {
-    /// By number and timeline.
-    segments: Vec<(String, u32, PathBuf)>,
+    /// By where they begin and by timeline.
+    segments: Vec<Segment>,
     /// When each timeline but the first began.
     begun: Vec<(u32, Timestamp)>,
+    /// Of each timeline where it, or those that led to it, left those before.
+    left: BTreeMap<u32, BTreeMap<u32, Lsn>>,
     dump: PathBuf,
+}
+
+/// One segment.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Segment {
+    begin: Lsn,
+    timeline: u32,
+    path: PathBuf,
 }
 
 /// How to get to an instant.
@@ -42,25 +53,33 @@ impl History {
     pub(super) fn read(log: &Path, data: &Path, programs: Option<&Path>) -> Result<Self> {
         let dump = program("pg_waldump", &version_of(data)?, programs)?;
         let entries = fs::read_dir(log).map_err(|error| Error::io(at("read", log), error))?;
-        let (mut segments, mut begun) = (Vec::new(), Vec::new());
+        let (mut named, mut begun) = (Vec::new(), Vec::new());
         for entry in entries.flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
+            let (name, path) = (entry.file_name().to_string_lossy().into_owned(), entry.path());
+            let meta = entry.metadata().map_err(|error| Error::io(at("look at", &path), error))?;
             // Every name of a segment is one of the shortest segments too.
             match WalFile::parse(&name, 1 << 20) {
-                Some(WalFile::Whole(segment)) => {
-                    let position = name.get(8..).unwrap_or_default().to_owned();
-                    segments.push((position, segment.timeline, entry.path()));
-                }
+                Some(WalFile::Whole(_)) => named.push((name, path, meta.len())),
                 Some(WalFile::History(timeline)) => {
-                    let written = entry.metadata().and_then(|meta| meta.modified());
-                    let written = written.map_err(|error| Error::io(at("look at", &entry.path()), error))?;
+                    let written = meta.modified().map_err(|error| Error::io(at("look at", &path), error))?;
                     begun.extend(Timestamp::try_from(written).ok().map(|written| (timeline, written)));
                 }
                 _ => {}
             }
         }
+        let bytes = named.iter().map(|(_, _, bytes)| *bytes).max().unwrap_or(1 << 24);
+        let mut segments: Vec<Segment> = named
+            .into_iter()
+            .filter_map(|(name, path, _)| match WalFile::parse(&name, bytes)? {
+                WalFile::Whole(segment) => {
+                    let begin = Lsn(segment.number.saturating_mul(bytes));
+                    Some(Segment { begin, timeline: segment.timeline, path })
+                }
+                _ => None,
+            })
+            .collect();
         segments.sort();
-        Ok(Self { segments, begun, dump })
+        Ok(Self { segments, begun, left: read_paths(log)?, dump })
     }
 
     /// Returns how to get to an instant.
@@ -102,7 +121,7 @@ impl History {
     fn living_at(&self, time: Timestamp) -> (u32, String) {
         let living =
             self.begun.iter().filter(|(_, begun)| *begun <= time).map(|(timeline, _)| *timeline).max();
-        let first = self.segments.iter().map(|(_, timeline, _)| *timeline).min().unwrap_or(1);
+        let first = self.segments.iter().map(|segment| segment.timeline).min().unwrap_or(1);
         let living = living.unwrap_or(first);
         (living, if self.begun.is_empty() { "latest".into() } else { living.to_string() })
     }
@@ -127,10 +146,10 @@ impl History {
     fn timeline_of(&self, manager: &str, is_it: impl Fn(&str) -> bool, what: &str) -> Result<Option<String>> {
         // By where they lie: a timeline begins with a copy of the segment in which it has left another.
         let mut places: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
-        for (_, timeline, segment) in &self.segments {
-            for line in self.records(manager, segment)?.lines().filter(|line| is_it(line)) {
-                let place = line.split_once("lsn: ").and_then(|(_, rest)| rest.split(',').next());
-                places.entry(place.unwrap_or_default().to_owned()).or_default().insert(*timeline);
+        for segment in &self.segments {
+            for line in self.records(manager, &segment.path)?.lines().filter(|line| is_it(line)) {
+                let place = lsn_of(line).map_or_else(String::new, |lsn| lsn.to_string());
+                places.entry(place).or_default().insert(segment.timeline);
             }
         }
         let first: BTreeSet<u32> = places.values().filter_map(|on| on.first().copied()).collect();
@@ -145,15 +164,14 @@ impl History {
         Ok(found.filter(is_known).map(|found| found.to_string()))
     }
 
-    /// Returns when the last transaction was committed. Where none was after the time that is asked for, the end is where we want to get to, and a server
-    /// that was told the time would stop there and complain that it never came.
+    /// Returns when the last transaction was committed on the way to the end of a timeline. Where none was after the time that is asked for, the end is where
+    /// we want to get to, and a server that was told the time would stop there and complain that it never came. What was written on a timeline after it was
+    /// left is not on the way, wherever it lies.
     fn last_commit(&self, timeline: u32) -> Result<Option<Timestamp>> {
-        for (_, _, segment) in self.segments.iter().rev().filter(|(_, of, _)| *of <= timeline) {
-            if let Some(last) = self.records("Transaction", segment)?.lines().filter_map(committed).max() {
-                return Ok(Some(last));
-            }
-        }
-        Ok(None)
+        last_on(&chain(&self.left, timeline), &self.segments, |segment| {
+            let records = self.records("Transaction", &segment.path)?;
+            Ok(records.lines().filter_map(|line| Some((lsn_of(line)?, committed(line)?))).collect())
+        })
     }
 
     /// Returns the records of one kind, as text. The end of a segment may be no record: what was read until there counts.
@@ -176,12 +194,47 @@ pub(super) fn strays(
     let mut strays = BTreeSet::new();
     for folder in folders.iter().filter(|folder| folder.is_dir()) {
         let history = History::read(folder, data, programs)?;
-        for (_, _, segment) in &history.segments {
-            let records = history.records("Tablespace", segment)?;
+        for segment in &history.segments {
+            let records = history.records("Tablespace", &segment.path)?;
             strays.extend(records.lines().filter_map(made).filter(|place| !place.starts_with(to)));
         }
     }
     Ok(strays.into_iter().collect())
+}
+
+/// Returns the timelines that lead to the end of one, the last first, each with the position at which it was left.
+fn chain(left: &BTreeMap<u32, BTreeMap<u32, Lsn>>, timeline: u32) -> Vec<(u32, Lsn)> {
+    let end = Lsn(u64::MAX);
+    let before: Vec<(u32, Lsn)> = match left.get(&timeline) {
+        Some(before) => before.iter().rev().map(|(number, left)| (*number, *left)).collect(),
+        // Nothing says where it came from.
+        None => (1..timeline).rev().map(|number| (number, end)).collect(),
+    };
+    std::iter::once((timeline, end)).chain(before).collect()
+}
+
+/// Returns when the last transaction was committed on a chain of timelines. `commits` reads one segment.
+fn last_on(
+    chain: &[(u32, Lsn)],
+    segments: &[Segment],
+    commits: impl Fn(&Segment) -> Result<Vec<(Lsn, Timestamp)>>,
+) -> Result<Option<Timestamp>> {
+    for (timeline, left) in chain {
+        for segment in
+            segments.iter().rev().filter(|segment| segment.timeline == *timeline && segment.begin < *left)
+        {
+            let there = commits(segment)?;
+            if let Some(last) = there.iter().filter(|(lsn, _)| lsn < left).map(|(_, time)| *time).max() {
+                return Ok(Some(last));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Reads where a record lies from a line of `pg_waldump`: `… lsn: 0/0300B2E8, prev …`.
+fn lsn_of(line: &str) -> Option<Lsn> {
+    line.split_once("lsn: ")?.1.split(',').next()?.parse().ok()
 }
 
 /// Reads the folder of a new tablespace from a line of `pg_waldump`: `… desc: CREATE 16400 "/srv/space"`.
@@ -228,6 +281,7 @@ fn instant(time: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_time_of_a_commit_is_read() {
@@ -239,8 +293,9 @@ mod tests {
     #[test]
     fn an_instant_lies_on_the_timeline_that_lived_then() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let segments = vec![("0000000000000003".into(), 1, PathBuf::new())];
-        let history = History { segments, begun: vec![(2, at(200)), (3, at(300))], dump: PathBuf::new() };
+        let segments = vec![Segment { begin: Lsn(3 << 24), timeline: 1, path: PathBuf::new() }];
+        let (left, dump) = (BTreeMap::new(), PathBuf::new());
+        let history = History { segments, begun: vec![(2, at(200)), (3, at(300))], left, dump };
         assert_eq!(history.living_at(at(100)), (1, "1".into()));
         assert_eq!(history.living_at(at(250)), (2, "2".into()));
         assert_eq!(history.living_at(at(300)), (3, "3".into()));
@@ -249,5 +304,75 @@ mod tests {
         let begun = vec![(2, at(200)), (5, at(300))];
         let gaps: Vec<_> = History { begun, ..history }.left_out().collect();
         assert_eq!(gaps, ["00000003.history", "00000004.history"]);
+    }
+
+    /// One commit of a model: who wrote it, where, when.
+    #[derive(Debug, Clone, Copy)]
+    struct Commit {
+        timeline: u32,
+        lsn: u64,
+        second: i64,
+    }
+
+    proptest! {
+        /// Servers are recovered to positions of any timeline before, write on there, at lower positions and later times, and switch segments at random: the last
+        /// commit on the way is the one that a walk over the tree finds.
+        #[test]
+        fn the_last_commit_is_looked_for_on_the_way_and_nowhere_else(
+            steps in proptest::collection::vec((0u8..8, 0u64..400, 0u64..4), 1..60),
+        ) {
+            const BYTES: u64 = 1 << 20;
+            let (mut commits, mut left) = (Vec::<Commit>::new(), BTreeMap::<u32, BTreeMap<u32, Lsn>>::new());
+            // Of each timeline: up to where it is written.
+            let mut ends: BTreeMap<u32, u64> = [(1, BYTES)].into();
+            let mut living = 1;
+            for (second, (kind, far, skip)) in steps.into_iter().enumerate() {
+                let second = i64::try_from(second).unwrap();
+                if kind == 0 {
+                    // From a commit on the way of any timeline, right behind it.
+                    let from = commits.get(usize::try_from(far).unwrap() % commits.len().max(1)).copied();
+                    let Some(from) = from else { continue };
+                    let new = ends.keys().max().unwrap() + 1;
+                    let mut before = left.get(&from.timeline).cloned().unwrap_or_default();
+                    before.insert(from.timeline, Lsn(from.lsn + 1));
+                    left.insert(new, before);
+                    ends.insert(new, from.lsn + 1);
+                    living = new;
+                } else {
+                    let end = ends.get_mut(&living).unwrap();
+                    *end += 1 + far * 100 + skip * BYTES;
+                    commits.push(Commit { timeline: living, lsn: *end, second });
+                    *end += 1;
+                }
+            }
+            let mut segments = BTreeSet::new();
+            for (timeline, end) in &ends {
+                // A timeline begins with a copy of the segment in which it has left another.
+                let begin = left.get(timeline).and_then(|before| before.values().max()).map_or(0, |left| left.0);
+                segments.extend((begin / BYTES..=end / BYTES).map(|number| Segment {
+                    begin: Lsn(number * BYTES), timeline: *timeline, path: PathBuf::new(),
+                }));
+            }
+            let segments: Vec<Segment> = segments.into_iter().collect();
+            for timeline in ends.keys() {
+                let is_on_way = |commit: &&Commit| {
+                    commit.timeline == *timeline
+                        || left.get(timeline).and_then(|before| before.get(&commit.timeline)).is_some_and(|left| commit.lsn < left.0)
+                };
+                let model = commits.iter().filter(is_on_way).map(|commit| commit.second).max();
+                let read = |segment: &Segment| {
+                    // With what it had before, as the copy has it.
+                    let writes = |commit: &&Commit| {
+                        let inside = commit.lsn / BYTES * BYTES == segment.begin.0;
+                        let of_it = commit.timeline == segment.timeline
+                            || left.get(&segment.timeline).and_then(|before| before.get(&commit.timeline)).is_some_and(|left| commit.lsn < left.0);
+                        inside && of_it
+                    };
+                    Ok(commits.iter().filter(writes).map(|commit| (Lsn(commit.lsn), Timestamp::from_second(commit.second).unwrap())).collect())
+                };
+                let found = last_on(&chain(&left, *timeline), &segments, read).unwrap();
+                prop_assert_eq!(found.map(Timestamp::as_second), model);
+            }
+        }
     }
 }

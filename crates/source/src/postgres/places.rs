@@ -104,7 +104,7 @@ fn stretches<'a>(files: impl Iterator<Item = (&'a str, u64)>) -> BTreeMap<u32, S
 }
 
 /// Reads what the files in a folder say of timelines: of each, where it has left those before.
-fn read_paths(folder: &Path) -> Result<BTreeMap<u32, BTreeMap<u32, Lsn>>> {
+pub(super) fn read_paths(folder: &Path) -> Result<BTreeMap<u32, BTreeMap<u32, Lsn>>> {
     let mut paths = BTreeMap::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();

@@ -1,7 +1,7 @@
 //! A file that is not what was written is said to be so. It is never taken for an empty state.
 
 use crate::{at, done};
-use state::{Body, Expect, Kind, Kv, Made, Sqlite, State};
+use state::{Body, Error, Expect, Kind, Kv, Made, Moment, Sqlite, State};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -157,4 +157,86 @@ fn a_place_that_is_no_folder_is_an_error_that_names_it() {
     let error = State::open(&path).unwrap_err();
     assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     assert!(!error.is_corrupt());
+}
+
+/// A state with all that a person would miss, closed.
+fn lived_in() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path()).unwrap();
+    state.append(Body::Backup(Made { system: "shop".into(), ..Made::default() }), at(0)).unwrap();
+    state.append(Body::Incident(Moment { incident: "1".into(), ..Moment::default() }), at(1)).unwrap();
+    state.hold("person", "police", at(2)).unwrap();
+    state.trust("point", at(3)).unwrap();
+    state.put_alert("rpo/shop", &"open").unwrap();
+    dir
+}
+
+/// Makes it anew, with one record more.
+fn rebuilt(dir: &Path) -> state::Rebuilt {
+    let fill = |state: &State| state.append(Body::Rebuilt { points: 4 }, at(9)).map(drop);
+    State::rebuild::<Error>(dir, at(9), fill).unwrap()
+}
+
+fn named(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_state_that_is_made_anew_keeps_what_the_old_one_knew() {
+    let dir = lived_in();
+    let old = fs::read(dir.path().join("state.db")).unwrap();
+    let rebuilt = rebuilt(dir.path());
+    assert_eq!(rebuilt.lost, Vec::<String>::new());
+    assert!(rebuilt.carried.contains(&"1 holds on removals".to_owned()), "{rebuilt:?}");
+    assert_eq!(fs::read(rebuilt.kept.unwrap()).unwrap(), old);
+    let state = State::open(dir.path()).unwrap();
+    assert_eq!(state.held().unwrap().unwrap().reason, "police");
+    assert!(state.is_trusted("point").unwrap());
+    assert_eq!(state.alerts::<String>().unwrap()["rpo/shop"], "open");
+    assert_eq!(state.verify().unwrap(), 3);
+    assert!(!named(dir.path()).iter().any(|name| name == "state.new"));
+}
+
+#[test]
+fn a_rebuild_that_fails_has_changed_nothing() {
+    let dir = lived_in();
+    let (before, old) = (named(dir.path()), fs::read(dir.path().join("state.db")).unwrap());
+    let full = |_: &State| Err(Error::new("fill", Kind::Full("there".into())));
+    let error = State::rebuild(dir.path(), at(9), full).unwrap_err();
+    assert!(error.is_full() && !error.to_string().contains("rebuild"), "{error}");
+    assert_eq!((named(dir.path()), fs::read(dir.path().join("state.db")).unwrap()), (before, old));
+    let open = State::open(dir.path()).unwrap();
+    assert!(matches!(State::rebuild(dir.path(), at(9), full).unwrap_err().kind, Kind::InUse));
+    assert_eq!(open.held().unwrap().unwrap().reason, "police");
+}
+
+#[test]
+fn what_can_not_be_read_of_an_old_state_is_named_with_how_it_is_set_again() {
+    let dir = lived_in();
+    fs::write(dir.path().join("state.db"), vec![b'x'; 10_000]).unwrap();
+    let rebuilt = rebuilt(dir.path());
+    assert!(rebuilt.carried.is_empty(), "{rebuilt:?}");
+    let lost = rebuilt.lost.join("; ");
+    assert!(lost.contains("a hold on removals may be lost: releve prune --hold sets it again"), "{lost}");
+    assert!(lost.contains("incidents"), "{lost}");
+    assert_eq!(State::open(dir.path()).unwrap().held().unwrap(), None);
+}
+
+#[test]
+fn of_records_whose_chain_is_broken_incidents_are_taken_over_and_the_new_chain_holds() {
+    let dir = lived_in();
+    let spoil = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
+    let spoilt = spoil.execute("update kv set value = x'00' where cast(key as text) like 'record/%1'", []);
+    assert_eq!(spoilt.unwrap(), 1);
+    drop(spoil);
+    let rebuilt = rebuilt(dir.path());
+    assert!(rebuilt.lost.join("; ").contains("records of what happened may be lost"), "{rebuilt:?}");
+    let state = State::open(dir.path()).unwrap();
+    assert_eq!(state.verify().unwrap(), 2);
+    let first = state.records().unwrap().remove(0);
+    assert!(matches!(first.body, Body::Incident(_)) && first.time == at(1), "{first:?}");
+    assert!(state.held().unwrap().is_some());
 }

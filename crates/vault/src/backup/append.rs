@@ -2,13 +2,14 @@
 
 use super::read::{PIECE_MAX, fill, next_cut};
 use super::{BackupOptions, Written, register, snapshot, targets};
+use crate::gone::SELDOM;
 use crate::packer::PackWriter;
 use crate::sink::{Press, Sink};
 use crate::{
     BlobId, BlobKind, COUNTED, Error, Kind, LogInfo, Meta, Node, NodeKind, PointInfo, Progress, Repository,
     Result, Snapshot, Timestamp, format,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -37,11 +38,11 @@ pub fn append(
     log: LogInfo,
     progress: &Progress,
 ) -> Result<(Snapshot, Vec<Result<Written>>)> {
-    let targets = targets(vaults, options)?;
+    let targets = targets(vaults, options, SELDOM)?;
     let writers: Vec<&PackWriter> = targets.iter().flatten().map(|(_, writer)| writer).collect();
     let sink = Sink::new(&writers);
-    let mut tree =
-        Tree { vaults: vaults.to_vec(), sink: &sink, press: Press::new(), keeps, info: PointInfo::default() };
+    let (info, stored) = Default::default();
+    let mut tree = Tree { vaults: vaults.to_vec(), sink: &sink, press: Press::new(), keeps, info, stored };
     let mut wanted = BTreeMap::new();
     for addition in additions {
         wanted.insert(addition.path.as_path(), addition.file.as_path());
@@ -80,6 +81,8 @@ struct Tree<'a> {
     press: Press,
     keeps: &'a dyn Fn(&Path) -> bool,
     info: PointInfo,
+    /// Content that this run has taken care of.
+    stored: HashSet<BlobId>,
 }
 
 impl Tree<'_> {
@@ -119,12 +122,36 @@ impl Tree<'_> {
                 let Some(tree) = self.write(&at, subtree, additions)? else { continue };
                 node.kind = NodeKind::Dir { subtree: Some(tree) };
             } else {
+                self.hold(path, &node)?;
                 self.info.files += 1;
                 self.info.bytes += node.size();
             }
             written.push(node);
         }
         Ok((!written.is_empty()).then(|| self.put(written)))
+    }
+
+    /// Makes sure that what a file holds is in every vault: what is kept was written by another run, and packs may be gone since.
+    fn hold(&mut self, folder: &Path, node: &Node) -> Result<()> {
+        let NodeKind::File { content, .. } = &node.kind else { return Ok(()) };
+        if self.sink.everywhere(content) {
+            return Ok(());
+        }
+        for id in content {
+            // One that this run has just stored is in no index yet.
+            if self.stored.contains(id) || self.sink.everywhere(std::slice::from_ref(id)) {
+                continue;
+            }
+            let sound = self.vaults.iter().find_map(|vault| vault.blob(BlobKind::Data, id).ok());
+            let plain = sound.ok_or_else(|| {
+                let path = folder.join(OsStr::from_bytes(&node.name));
+                let what = format!("{} lacks a part that is in no vault", path.display());
+                Error::new("keep the log so far", Kind::Damaged(what))
+            })?;
+            self.sink.put(BlobKind::Data, &plain, &mut self.press);
+            self.stored.insert(*id);
+        }
+        Ok(())
     }
 
     fn put(&mut self, mut nodes: Vec<Node>) -> BlobId {
@@ -169,11 +196,9 @@ impl Tree<'_> {
             }
             let bytes = buffer.get(..filled).unwrap_or_default();
             let cut = next_cut(bytes, filled < PIECE_MAX).unwrap_or(filled);
-            content.push(self.sink.put(
-                BlobKind::Data,
-                bytes.get(..cut).unwrap_or_default(),
-                &mut self.press,
-            ));
+            let id = self.sink.put(BlobKind::Data, bytes.get(..cut).unwrap_or_default(), &mut self.press);
+            self.stored.insert(id);
+            content.push(id);
             size += cut as u64;
             buffer.copy_within(cut..filled, 0);
             filled -= cut;

@@ -39,7 +39,7 @@ use crate::{
 };
 use jiff::Timestamp;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// How many unread things the point itself remembers. The count is exact; the rest of the list is in the report.
 const UNREAD_REMEMBERED: usize = 1000;
@@ -93,6 +93,8 @@ pub struct Written {
     pub snapshot: FileId,
     /// Bytes that were written for it: what was new, sealed.
     pub bytes: u64,
+    /// Packs that the vault's index names and that are gone. The point does without them; older ones may lack what they held.
+    pub gone: u64,
 }
 
 /// Captures `input` into `vaults`, whose indexes are loaded. Fails as a whole only where there is no point anywhere: it
@@ -128,7 +130,7 @@ pub fn backup_judged(
     progress: &Progress,
 ) -> Result<BackupReport> {
     let begun = Instant::now();
-    let targets = targets(vaults, options)?;
+    let targets = targets(vaults, options, Duration::ZERO)?;
     let writers: Vec<&PackWriter> = targets.iter().flatten().map(|(_, writer)| writer).collect();
     if let Some((_, parent)) = &options.parent
         && let Some(info) = &parent.releve
@@ -137,14 +139,23 @@ pub fn backup_judged(
     }
     progress.set_phase("reading");
     let mut believed = holds_parent(vaults, &targets, options, parents);
-    let captured = match walk::capture(input, &writers, options, believed, progress)? {
+    let first = Walk { believed, may_end: true };
+    let captured = match walk::capture(input, &writers, options, first, progress)? {
         Some(captured) => captured,
         None => {
             believed = false;
-            let again = walk::capture(input, &writers, options, false, progress)?;
+            look_again(&writers);
+            let all = Walk { believed, may_end: false };
+            let again = walk::capture(input, &writers, options, all, progress)?;
             again.ok_or_else(|| Error::new("backup", Kind::Damaged("the point before".into())))?
         }
     };
+    for (writer, gone) in look_again(&writers) {
+        // Pieces may have been left out by then because it was said to have them.
+        let place = writer.repository().address();
+        let what = format!("{gone} packs that its index names are gone; the next backup does without them");
+        writer.give_up(Error::damaged(place, what));
+    }
     drop(writers);
 
     let mut unread = captured.unread;
@@ -189,11 +200,17 @@ pub fn backup_judged(
 type Target = (Lock, PackWriter);
 
 /// Makes the vaults ready to be written to. An error means that none of them is.
-fn targets(vaults: &[Arc<Repository>], options: &BackupOptions) -> Result<Vec<Result<Target>>> {
+/// Their packs are looked for, unless they were `within` this time.
+fn targets(
+    vaults: &[Arc<Repository>],
+    options: &BackupOptions,
+    within: Duration,
+) -> Result<Vec<Result<Target>>> {
     let target = |vault: &Arc<Repository>| {
         vault.check_writable()?;
         let lock = Lock::take(vault, LockKind::Shared, &options.holder)?;
         vault.refresh_index()?;
+        vault.look_for_packs_within(within);
         let writer = PackWriter::new(&lock);
         Ok((lock, writer))
     };
@@ -205,6 +222,17 @@ fn targets(vaults: &[Arc<Repository>], options: &BackupOptions) -> Result<Vec<Re
     // Nobody to write to: each vault's own error says it better than a sum of them.
     let first = targets.drain(..).find_map(Result::err);
     Err(first.unwrap_or_else(|| Error::new("backup", Kind::Unsupported("no vault to write to".into()))))
+}
+
+/// Looks for the packs of those vaults from which something could not be read that they should have, and returns where more are gone than was known.
+fn look_again<'a>(writers: &[&'a PackWriter]) -> Vec<(&'a PackWriter, u64)> {
+    let doubted = writers.iter().copied().filter(|writer| writer.repository().is_doubted());
+    let found = doubted.filter_map(|writer| {
+        let known = writer.repository().packs_gone();
+        let gone = writer.repository().look_for_packs();
+        (gone > known).then_some((writer, gone))
+    });
+    found.collect()
 }
 
 /// Waits in each vault until everything is durable, and registers the point there.
@@ -220,7 +248,7 @@ fn register(targets: Vec<Result<Target>>, snapshot: &Snapshot, progress: &Progre
         lock.guard().check()?;
         let snapshot = repository.write_snapshot(snapshot)?;
         drop(lock);
-        Ok(Written { snapshot, bytes })
+        Ok(Written { snapshot, bytes, gone: repository.packs_gone() })
     };
     // Side by side: a distant vault's last uploads must not keep the local point waiting.
     std::thread::scope(|scope| {
@@ -246,9 +274,10 @@ fn holds_parent(
         && parents.len() == vaults.len()
         && vaults.iter().zip(targets).zip(parents).all(|((vault, target), file)| {
             target.is_err()
-                || vault.read_snapshot(&file.to_string()).is_ok_and(|(_, snapshot)| {
-                    snapshot.tree == parent.tree && snapshot.tag("point") == parent.tag("point")
-                })
+                || vault.packs_gone() == 0
+                    && vault.read_snapshot(&file.to_string()).is_ok_and(|(_, snapshot)| {
+                        snapshot.tree == parent.tree && snapshot.tag("point") == parent.tag("point")
+                    })
         })
 }
 
@@ -280,6 +309,15 @@ impl From<&Unread> for UnreadInfo {
     fn from(unread: &Unread) -> Self {
         Self { path: unread.path.to_string_lossy().into_owned(), why: unread.why.clone() }
     }
+}
+
+/// How the input is walked.
+#[derive(Debug, Clone, Copy)]
+struct Walk {
+    /// It is believed what it says of what changed.
+    believed: bool,
+    /// It may end early, to be begun once more.
+    may_end: bool,
 }
 
 /// What the walk found.

@@ -38,6 +38,11 @@ impl<'a> Poured<'a> {
         }
     }
 
+    /// Returns whether nothing came by itself.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns whether it came by itself.
     pub(super) fn holds(&self, path: &Path) -> bool {
         self.0.contains_key(path)

@@ -10,7 +10,7 @@ use super::read::{Piece, Reader};
 use super::slot::{Dir, Entry, Slot, close};
 use super::tally::{self, Tally};
 use super::waiting::Watched;
-use super::{BackupOptions, Captured};
+use super::{BackupOptions, Captured, Walk};
 use crate::format::holdable;
 use crate::packer::PackWriter;
 use crate::pool::Pool;
@@ -85,12 +85,12 @@ struct Late<'a> {
 }
 
 /// Captures the input. `None`: it was believed, and a tree of the point before can't be read, without which the totals are not
-/// known. To be done again without believing.
+/// known; or one that a vault should have can't, and it is to be seen first what else it lacks. To be done again without believing.
 pub(super) fn capture(
     input: &dyn Input,
     writers: &[&PackWriter],
     options: &BackupOptions,
-    believed: bool,
+    how: Walk,
     progress: &Progress,
 ) -> Result<Option<Captured>> {
     let watched = Watched::new(input);
@@ -133,7 +133,7 @@ pub(super) fn capture(
             true => Error::new("backup", Kind::Interrupted),
             false => Error::io("read what to back up", error),
         })?;
-        Walker::new(&shared, writers, options, believed, jobs, poured).walk()
+        Walker::new(&shared, writers, options, how, jobs, poured).walk()
     })?;
     if progress.is_stopped() {
         return Err(Error::new("backup", Kind::Interrupted));
@@ -207,6 +207,8 @@ struct Walker<'a> {
     met: Counts,
     /// A tree of the point before could not be read.
     lost: bool,
+    /// Whether a vault could not give one that it should have, and its packs were not looked for just now; `None`: all is walked anyway.
+    doubtful: Option<bool>,
     late: Vec<Late<'a>>,
     poured: Poured<'a>,
 }
@@ -216,7 +218,7 @@ impl<'a> Walker<'a> {
         shared: &'a Shared<'a>,
         writers: &[&PackWriter],
         options: &'a BackupOptions,
-        believed: bool,
+        how: Walk,
         jobs: Sender<Job<'a>>,
         poured: Poured<'a>,
     ) -> Self {
@@ -228,8 +230,21 @@ impl<'a> Walker<'a> {
                 nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).unwrap_or(0),
             }
         });
-        let (met, late) = (Counts::default(), Vec::new());
-        Self { shared, options, jobs, vaults, before, believed, met, lost: false, late, poured }
+        // What has come by itself doesn't come twice.
+        let doubtful = (how.may_end && poured.is_empty()).then_some(false);
+        Self {
+            shared,
+            options,
+            jobs,
+            vaults,
+            before,
+            believed: how.believed,
+            met: Counts::default(),
+            lost: false,
+            doubtful,
+            late: Vec::new(),
+            poured,
+        }
     }
 
     /// Returns what was taken over unlisted.
@@ -259,7 +274,7 @@ impl<'a> Walker<'a> {
                 break;
             }
             self.directory(next, &mut stack)?;
-            if self.believed && self.lost {
+            if (self.believed && self.lost) || self.doubtful == Some(true) {
                 return Ok(None);
             }
         }

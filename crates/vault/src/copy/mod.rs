@@ -78,6 +78,7 @@ impl Copying {
         let lock = Lock::take(target, LockKind::Shared, holder)?;
         let mut locks = Vec::new();
         target.refresh_index()?;
+        target.look_for_packs();
         for source in sources {
             match Lock::take(source, LockKind::Shared, holder) {
                 Ok(lock) => locks.push(lock),

@@ -22,10 +22,17 @@ const COMPRESSED: usize = 1 + 4 + 4 + 32;
 /// The length field at the very end of a pack.
 pub(crate) const TRAILER: usize = 4;
 
+/// What a pack has besides its blobs and their lines in the header.
+pub(crate) const REST: u64 = (OVERHEAD + TRAILER) as u64;
+
+/// Returns how many bytes of a pack a blob takes, with its line in the header.
+pub(crate) fn share(sealed: u32, compressed: bool) -> u64 {
+    u64::from(sealed) + if compressed { COMPRESSED } else { PLAIN } as u64
+}
+
 /// Returns how many bytes a pack has that holds these blobs, given the sealed length of each and whether it is compressed.
 pub(crate) fn length(blobs: impl Iterator<Item = (u32, bool)>) -> u64 {
-    let share = |(sealed, compressed)| u64::from(sealed) + if compressed { COMPRESSED } else { PLAIN } as u64;
-    blobs.map(share).sum::<u64>() + (OVERHEAD + TRAILER) as u64
+    blobs.map(|(sealed, compressed)| share(sealed, compressed)).sum::<u64>() + REST
 }
 
 /// Returns what follows the blobs in a pack: the sealed header and its length.

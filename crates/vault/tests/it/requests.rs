@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use testkit::{FaultyProxy, Restic, S3Server};
-use vault::backup::{BackupOptions, backup};
+use vault::backup::{BackupOptions, Written, backup};
 use vault::keys::MasterKey;
 use vault::prune::{PruneOptions, carry_out, plan};
 use vault::store::{Credentials, in_folder, open};
@@ -45,6 +45,10 @@ fn holder() -> Holder {
 }
 
 pub(crate) fn point(vault: &Arc<Repository>, number: u32) -> FileId {
+    written(vault, number, number).snapshot
+}
+
+fn written(vault: &Arc<Repository>, number: u32, content: u32) -> Written {
     let (snapshots, _) = vault.snapshots().unwrap();
     let options = BackupOptions {
         point: format!("{number:012x}"),
@@ -58,8 +62,8 @@ pub(crate) fn point(vault: &Arc<Repository>, number: u32) -> FileId {
         threads: 1,
         doubts: Vec::new(),
     };
-    let report = backup(&One(number), std::slice::from_ref(vault), &options, &Progress::default()).unwrap();
-    report.vaults.into_iter().next().unwrap().unwrap().snapshot
+    let report = backup(&One(content), std::slice::from_ref(vault), &options, &Progress::default()).unwrap();
+    report.vaults.into_iter().next().unwrap().unwrap()
 }
 
 /// A bucket with many small points, seen through something that counts.
@@ -133,6 +137,8 @@ fn many_points_cost_few_requests_once_they_are_known() {
     assert_eq!((snapshots.len(), damaged.len()), (123, 0));
     assert!(look <= 6 && look < cold, "{look} requests, {cold} the first time");
 
+    // The first backup of a day looks whether all packs are there.
+    point(&far.open(), 999);
     let before = far.proxy.seen().len();
     let (made, ()) = far.counted(|| _ = point(&far.open(), 1000));
     assert!(made <= 15, "{made} requests: {:#?}", far.requests(before));
@@ -200,4 +206,22 @@ fn what_is_kept_here_tells_nothing_and_a_wrong_or_missing_part_only_costs_time()
     fs::write(&gone, whole).unwrap();
     fs::remove_file(&gone).unwrap();
     assert_eq!(points(&far.open()).unwrap(), 2);
+}
+
+#[test]
+fn packs_that_went_since_the_last_look_are_missed_when_the_point_before_cannot_be_read() {
+    let far = Far::with(0);
+    assert_eq!(written(&far.open(), 1, 7).gone, 0);
+    let packs = || fs::read_dir(far.server.folder().join("vault/data")).unwrap().flatten();
+    for pack in packs().flat_map(|folder| fs::read_dir(folder.path()).unwrap().flatten()) {
+        fs::remove_file(pack.path()).unwrap();
+    }
+    // The index names all of its content.
+    assert_eq!(written(&far.open(), 2, 7).gone, 2);
+    let look = VerifyOptions { read: Window { from: 0.0, share: 1.0 }, holder: holder() };
+    let report = verify(&far.open(), &look, &Progress::default()).unwrap();
+    // The same content made the first one whole again.
+    assert_eq!((report.sound.len(), report.unsound.len()), (2, 0), "{:?}", report.findings);
+    // As long as the index names them, each backup looks.
+    assert_eq!(written(&far.open(), 3, 7).gone, 2);
 }

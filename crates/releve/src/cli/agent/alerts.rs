@@ -147,7 +147,10 @@ impl Keeper {
             let newest = survey.of(name).rev().find(|surveyed| surveyed.point.complete);
             let point = newest.map(|newest| newest.point.time);
             let log = survey.log(name).and_then(|log| log.until);
-            if let Some(reached) = point.max(log) {
+            // A newer one may lie in a vault that doesn't answer: less than what was seen is no news then.
+            let seen_whole = survey.unreachable.is_empty();
+            let known = state.reached()?.get(&name.0).copied();
+            if let Some(reached) = point.max(log).filter(|reached| seen_whole || Some(*reached) > known) {
                 state.note_reached(&name.0, reached)?;
             }
         }

@@ -197,7 +197,13 @@ fn forecast(records: &[Record], trusted: &[String], system: &str, now: Timestamp
     let bytes = made.map_or(0, |made| made.bytes);
     Forecast {
         system: system.to_owned(),
-        loss_now: forecast::rpa(made.map(|made| made.started), now),
+        loss_now: match made {
+            // The vaults may hold points that its records don't know of.
+            None => Predicted::Unknown {
+                why: "no whole point is in them: `releve points` asks the vaults".to_owned(),
+            },
+            Some(made) => forecast::rpa(Some(made.started), now),
+        },
         back_after: forecast::rta(bytes, measured(records, &system.into())),
         left_out,
     }

@@ -6,7 +6,7 @@ use engine::incident::incidents;
 use engine::survey::Survey;
 use jiff::Timestamp;
 use plan::crash::{Crash, Signs, log_every};
-use plan::{SystemName, Wal};
+use plan::{Facts, SystemName, Wal};
 use state::{Body, Record};
 
 /// Reads `--crashed-at`. What hasn't come yet is wrong usage.
@@ -14,13 +14,13 @@ pub(super) fn said(text: Option<&str>) -> Result<Option<Timestamp>, Failure> {
     text.map(crate::session::past).transpose()
 }
 
-/// Returns when a system crashed that is recovered from `begun` on. `said` is what a person says of that; `records` are all there are.
+/// Returns when a system crashed that is recovered from `begun` on. `said` is what a person says of that; `records` are all there are, `points` its own, judged.
 pub(super) fn crash(
     session: &Session,
     name: &SystemName,
     said: Option<Timestamp>,
     records: &[Record],
-    survey: &Survey,
+    (survey, points): (&Survey, &[Facts]),
     begun: Timestamp,
 ) -> Crash {
     let system = session.plan.systems.get(name);
@@ -28,14 +28,27 @@ pub(super) fn crash(
         system.and_then(|system| system.source.as_ref()).and_then(plan::Source::wal) == Some(Wal::Stream);
     let open = incidents(records).into_iter().filter(|incident| incident.closed.is_none());
     let about = open.filter(|incident| incident.is_about(&[name.0.as_str()]));
+    let counts = points.iter().filter(|point| point.is_base()).map(Facts::counts);
     let signs = Signs {
         said,
-        incident: about.map(|incident| (incident.id, incident.opened)).min_by_key(|(_, opened)| *opened),
+        incidents: about.map(|incident| (incident.id, incident.opened)).collect(),
         tried: tried(records, name),
         log: survey.log(name).filter(|_| streams).and_then(|log| log.until),
         every: system.map(|system| log_every(system.rpo)).unwrap_or_default(),
+        alive: counts.filter(|time| *time <= begun).max().max(came_back(records, name)),
     };
     Crash::of(&signs, begun)
+}
+
+/// Returns when the last recovery of a system ended that brought it back.
+fn came_back(records: &[Record], name: &SystemName) -> Option<Timestamp> {
+    records.iter().rev().find_map(|record| match &record.body {
+        Body::Recovery(recovery) if !recovery.beside => {
+            let mut own = recovery.systems.iter().filter(|check| check.system == name.0);
+            own.any(|check| check.rta_seconds.is_some()).then_some(record.time)
+        }
+        _ => None,
+    })
 }
 
 /// Returns when the first of the recoveries of a system began that have failed since it was last seen well.

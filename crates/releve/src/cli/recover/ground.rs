@@ -112,7 +112,7 @@ pub(super) fn without(options: &Options, error: &Error) -> Result<String, Failur
         };
     }
     let help = format!(
-        "--without-state goes on: {cost}. Otherwise: releve state rebuild sets a damaged one aside, --state names another folder"
+        "--without-state goes on: {cost}. Otherwise: make room on a disk that is full, releve state rebuild sets a damaged one aside, --state names another folder"
     );
     Err(Error::new(format!("the state can't be used, and nothing was done: {why}")).help(help).into())
 }

@@ -27,7 +27,7 @@ use std::time::Duration;
 /// What `status` takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  releve status\n  releve status --json\n\n\
-    Asks the vaults. Exit status 1 unless every system keeps its RPO, in every vault, and was proven to come back.")]
+    Asks the vaults. Exit status 1 unless every system keeps its RPO, in every vault, and was proven to come back; 2: of a system nothing is known, since a vault could not be opened.")]
 pub(super) struct Options {}
 
 struct Line {
@@ -35,6 +35,7 @@ struct Line {
     newest: Option<Timestamp>,
     suspicious: Vec<LeftOut>,
     missing: Vec<VaultName>,
+    unknown: Unknown,
     bytes: u64,
     loss: Predicted,
     back: Predicted,
@@ -46,12 +47,27 @@ struct Line {
     group: Option<Group>,
 }
 
+/// What could not be seen of a system, and what this machine knows all the same.
+#[derive(Default)]
+struct Unknown {
+    /// Which vaults could not be opened, and why, if that leaves it open what there is.
+    why: Option<String>,
+    /// Those of the policy of which nobody knows whether they hold the newest point.
+    vaults: Vec<VaultName>,
+    /// The newest good point in this machine's records: when it was made, and the vaults that have it.
+    known: Option<(Timestamp, Vec<VaultName>)>,
+    /// No point was ever made, as far as is known.
+    is_first: bool,
+}
+
 /// What is known of a system's log.
 struct Log {
     /// Everything that was committed by then is in some vault, if anybody could tell.
     until: Option<Timestamp>,
     /// Why the newest point can't be rolled forward by it.
     broken: Option<String>,
+    /// None was seen, and this is why that says nothing.
+    unknown: Option<String>,
     /// Whether a recovery can measure in the data what it has lost: the log promises a row that the agent has written; `None` where no log does.
     measured: Option<bool>,
     /// The vaults of the policy whose log ends earlier than promised, or that have none.
@@ -78,6 +94,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let unpruned = unpruned(&records);
     let isolated = look(&session.state_dir);
     let held = quarantine::look(&session.state_dir)?;
+    let on_hold = state.holds()?;
     // After the vaults were asked: whether they answer is noted by that.
     let alerts = alerts(session, &state)?;
     let holds = |isolated: &Isolated| matches!(isolated.standing, Standing::Holds { .. });
@@ -97,12 +114,14 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
         show::print_json(
             &json!({ "time": now, "fine": fine, "systems": systems, "vaults": places, "unreachable": unreachable,
                 "alerts": alerts.iter().map(|(trouble, open)| document(trouble, open.as_ref())).collect::<Vec<_>>(),
-                "damaged_packs": dying, "prune_failures": unpruned, "isolated": isolated, "held": held }),
+                "damaged_packs": dying, "prune_failures": unpruned, "isolated": isolated, "held": held,
+                "removals_held": on_hold }),
         );
     } else {
         for (trouble, open) in &alerts {
             super::alerts::print(session, trouble, open.as_ref());
         }
+        on_hold.iter().for_each(|hold| println!("{}", super::prune::held(hold)));
         for held in &held {
             let by: Vec<_> = held.by.iter().map(|system| system.0.as_str()).collect();
             let lapsed = held.lapsed.as_ref().map_or_else(String::new, |why| format!(", but no more: {why}"));
@@ -132,7 +151,13 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
             println!("vault {vault}: the last prune failed: {why}");
         }
     }
-    Ok(if fine { Exit::Done } else { Exit::Finding })
+    let not_known = lines.iter().any(|line| line.unknown.why.is_some());
+    Ok(match (fine, not_known) {
+        // Of something that could not be looked at nothing is concluded.
+        (_, true) => Exit::Failed,
+        (true, _) => Exit::Done,
+        (false, _) => Exit::Finding,
+    })
 }
 
 fn line(
@@ -149,16 +174,37 @@ fn line(
     let choice = choose(&judged, &Wanted::Latest, now).ok().filter(|choice| choice.point.complete);
     let newest = choice.as_ref().and_then(|choice| survey.of_facts(&choice.point));
     let policy = system.map(|system| session.plan.policy_of(system)).unwrap_or_default();
-    let missing = match newest {
+    let lacking: Vec<VaultName> = match newest {
         Some(newest) => survey.lacking(newest, &session.plan),
         None => policy.vaults.into_iter().filter(|vault| !survey.is_unseen(vault)).collect(),
     };
+    let (unknown_in, missing): (Vec<_>, Vec<_>) =
+        lacking.into_iter().partition(|vault| survey.unknown(vault).is_some());
+    // Copies of what is whole nowhere help nobody.
+    let broken = judged.iter().rev().find_map(|point| point.broken.clone()).filter(|_| newest.is_none());
+    let missing = if broken.is_some() { Vec::new() } else { missing };
+    let known = known(records, name);
+    let unknown = Unknown {
+        why: survey.not_known().filter(|_| newest.is_none()),
+        vaults: unknown_in,
+        is_first: newest.is_none()
+            && known.is_none()
+            && survey.of(name).next().is_none()
+            && survey.not_known().is_none(),
+        known,
+    };
     let time = choice.as_ref().map(|choice| choice.point.counts());
     let bytes = newest.and_then(|newest| newest.point.info.as_ref()).map_or(0, |info| info.bytes);
-    let log = log(session, name, survey, newest, now);
+    let log = log(session, name, survey, newest, records, now);
     // The log is as good as a point, as far as it goes on from one.
     let reached = log.as_ref().filter(|log| log.broken.is_none()).and_then(|log| log.until);
-    let loss = forecast::rpa(time.map(|time| reached.map_or(time, |reached| reached.max(time))), now);
+    let loss = match (&unknown.why, &broken) {
+        (Some(why), _) => Predicted::Unknown { why: format!("not known: {why}; {}", unknown.last()) },
+        (None, Some(why)) => Predicted::Unknown { why: format!("no restore point is whole any more: {why}") },
+        (None, None) => {
+            forecast::rpa(time.map(|time| reached.map_or(time, |reached| reached.max(time))), now)
+        }
+    };
     let last_failure = records.iter().rev().find_map(|record| match &record.body {
         Body::Backup(made) if made.system == name.0 => Some(made.failure.clone()),
         _ => None,
@@ -168,6 +214,7 @@ fn line(
         newest: time,
         suspicious: suspicious(choice.as_ref()),
         missing,
+        unknown,
         bytes,
         rpo_kept: system.is_some_and(|system| loss.keeps(system.rpo)),
         loss,
@@ -184,6 +231,21 @@ fn line(
             .map(|(drill, _)| drill.0.clone())
             .collect(),
     }
+}
+
+/// Returns the newest point of a system that this machine has made itself, whole and not suspicious, and the vaults that have it.
+pub(super) fn known(records: &[Record], name: &SystemName) -> Option<(Timestamp, Vec<VaultName>)> {
+    let whole = records.iter().filter_map(|record| match &record.body {
+        Body::Backup(made) if made.system == name.0 && made.failure.is_none() && made.unread == 0 => {
+            Some(made)
+        }
+        _ => None,
+    });
+    let newest = whole
+        .filter(|made| !made.point.is_empty() && !made.refused && made.suspicious.is_none())
+        .max_by_key(|made| made.started)?;
+    let there = newest.vaults.iter().filter(|(_, failure)| failure.is_none());
+    Some((newest.started, there.map(|(vault, _)| VaultName::from(vault.as_str())).collect()))
 }
 
 /// Returns what isn't good of the points that a recovery would leave out now, and of the one that it would take because there is no better one.
@@ -217,15 +279,26 @@ fn log(
     name: &SystemName,
     survey: &Survey,
     newest: Option<&Surveyed>,
+    records: &[Record],
     now: Timestamp,
 ) -> Option<Log> {
     let system = session.plan.systems.get(name)?;
     system.source.as_ref()?.wal().filter(|wal| *wal != Wal::None)?;
     let facts = survey.log(name);
+    // The log in the vaults shows it only once the new one has come there.
+    let ended = engine::log::ended(&session.plan, records, name);
+    let ended = ended.map(|ended| {
+        format!(
+            "the recovery of {} has ended it, and nothing that was written since comes back: releve backup {name}",
+            time(ended)
+        )
+    });
     let broken = match (&facts, newest) {
+        _ if ended.is_some() => ended,
         (_, Some(newest)) if newest.facts().position.is_none() => Some(
             "the newest point does not say where in the log it lies: it can't be rolled forward".to_owned(),
         ),
+        (None, _) if survey.not_known().is_some() => None,
         (None, _) => Some("no log is in any vault: releve agent receives it".to_owned()),
         (Some(log), Some(newest)) if !log.continues(&newest.facts()) => Some(match &log.missing {
             Some(missing) => format!("{missing} is missing: the next backup closes the gap"),
@@ -243,10 +316,11 @@ fn log(
         })
     };
     let mut behind = session.plan.policy_of(system).vaults;
-    behind.retain(|vault| !survey.is_unseen(vault) && !in_time(vault));
+    behind.retain(|vault| !survey.is_unseen(vault) && survey.unknown(vault).is_none() && !in_time(vault));
+    let unknown = survey.not_known().filter(|_| facts.is_none() && broken.is_none());
     let streams = system.source.as_ref().and_then(plan::Source::wal) == Some(Wal::Stream);
     let measured = facts.as_ref().filter(|_| streams).map(|log| log.sentinel.is_some());
-    Some(Log { until: facts.and_then(|log| log.until), broken, measured, behind })
+    Some(Log { until: facts.and_then(|log| log.until), broken, unknown, measured, behind })
 }
 
 /// How long a damaged pack counts as a sign of a dying disk.
@@ -329,8 +403,9 @@ impl Line {
     fn is_fine(&self) -> bool {
         self.rpo_kept
             && self.suspicious.is_empty()
-            && self.log.as_ref().is_none_or(|log| log.broken.is_none() && log.behind.is_empty())
+            && self.log.as_ref().is_none_or(Log::is_fine)
             && self.missing.is_empty()
+            && self.unknown.vaults.is_empty()
             && self.verified.is_some()
             && self.last_failure.is_none()
             && matches!(self.back, Predicted::Known { .. })
@@ -351,9 +426,10 @@ impl Line {
             .collect();
         json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "suspicious": self.suspicious, "bytes": self.bytes,
             "rpo": system.map(|s| s.rpo), "rto": system.map(|s| s.rto), "rpo_kept": self.rpo_kept, "loss_now": self.loss, "back_after": self.back,
-            "not_in": self.missing, "verified": self.verified, "last_failure": self.last_failure, "copies": copies, "summary": self.honest(),
+            "not_in": self.missing, "unknown_in": self.unknown.vaults, "not_known": self.unknown.why,
+            "last_known": self.unknown.known.as_ref().map(|(time, _)| time), "verified": self.verified, "last_failure": self.last_failure, "copies": copies, "summary": self.honest(),
             "group": self.group,
-            "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "measured": log.measured, "behind": log.behind })) })
+            "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "not_known": log.unknown, "measured": log.measured, "behind": log.behind })) })
     }
 
     fn print(&self, session: &Session, survey: &Survey) {
@@ -372,14 +448,25 @@ impl Line {
                 size(self.bytes),
                 if self.rpo_kept { "" } else { ": OLDER THAN PROMISED" }
             ),
+            None if self.unknown.why.is_some() => {
+                println!("    newest    not known; {}", self.unknown.last());
+            }
+            None if self.unknown.is_first => println!("    newest    none yet: releve backup {}", self.name),
             None => println!("    newest    none"),
+        }
+        if let (Some(newest), Some((known, there))) = (self.newest, &self.unknown.known)
+            && newest < *known
+            && self.unknown.vaults.iter().any(|vault| there.contains(vault))
+        {
+            println!("    known     a newer one, of {}, in a vault that could not be opened", time(*known));
         }
         self.print_suspicious();
         if let Some(log) = &self.log {
-            match (&log.broken, log.until) {
-                (Some(why), _) => println!("    LOG       BROKEN: {why}"),
-                (None, Some(until)) => println!("    log       any instant up to {}", time(until)),
-                (None, None) => {
+            match (&log.broken, &log.unknown, log.until) {
+                (Some(why), _, _) => println!("    LOG       BROKEN: {why}"),
+                (None, Some(why), _) => println!("    log       not known: {why}"),
+                (None, None, Some(until)) => println!("    log       any instant up to {}", time(until)),
+                (None, None, None) => {
                     println!("    log       goes on from the newest point; nobody could tell how far");
                 }
             }
@@ -409,12 +496,23 @@ impl Line {
             .into_iter()
             .map(|(vault, site, count)| format!("{count} in {vault} ({site})"))
             .collect();
-        println!("    points    {}", if copies.is_empty() { "none".into() } else { copies.join(", ") });
-        for vault in &self.missing {
+        let not_known = self.unknown.why.is_some();
+        match copies.as_slice() {
+            [] if not_known => println!("    points    not known"),
+            [] => println!("    points    none"),
+            copies => println!("    points    {}", copies.join(", ")),
+        }
+        // Where there is no point, none can be copied or verified.
+        for vault in self.missing.iter().filter(|_| self.newest.is_some()) {
             println!("    MISSING   the newest complete point is not in {vault}: releve sync");
+        }
+        for vault in self.unknown.vaults.iter().filter(|_| self.newest.is_some()) {
+            println!("    UNKNOWN   whether the newest complete point is in {vault}: it could not be opened");
         }
         match self.verified {
             Some(when) => println!("    verified  {}", time(when)),
+            None if not_known => println!("    verified  not known"),
+            None if self.unknown.is_first => {}
             None => println!("    verified  NEVER: releve verify --read-data all"),
         }
         match &self.back {
@@ -438,6 +536,22 @@ impl Line {
             println!("              and {} more that are not good", self.suspicious.len() - 1);
         }
         println!("              if it is as it should be: releve points --trust {}", newest.id);
+    }
+}
+
+impl Unknown {
+    /// Says which point this machine knows of that was the last.
+    fn last(&self) -> String {
+        match &self.known {
+            Some((known, _)) => format!("the last point that this machine knows of is of {}", time(*known)),
+            None => "this machine has made no point that it knows of".to_owned(),
+        }
+    }
+}
+
+impl Log {
+    fn is_fine(&self) -> bool {
+        self.broken.is_none() && self.unknown.is_none() && self.behind.is_empty()
     }
 }
 

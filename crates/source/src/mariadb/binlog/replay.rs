@@ -60,9 +60,7 @@ impl Replay {
         let wrong = |error| Error::io(at("read", log), error);
         let (files, missing) = assemble(log, span).map_err(wrong)?;
         if files.is_empty() {
-            let why =
-                format!("{} is not in the log: restore the point by itself, with --point", span.from.file);
-            return Err(Error::new("roll forward", Kind::Damaged(why)));
+            return Err(absent(log, span).unwrap_or_else(wrong));
         }
         let from = (0, span.from.offset);
         if let Until::On { timeline, .. } = until
@@ -262,6 +260,22 @@ fn assemble(log: &Path, span: &Span) -> io::Result<(Vec<PathBuf>, Option<String>
     Ok((files, missing))
 }
 
+/// Says that the file in which a point lies isn't there: it is on its way, or something later is there and it will never come.
+fn absent(log: &Path, span: &Span) -> io::Result<Error> {
+    let from = span.place();
+    let has_gone_on = pieces(log)?.into_keys().any(|place| from.is_some_and(|from| place >= from));
+    let file = &span.from.file;
+    let kind = match has_gone_on {
+        true => Kind::Damaged(format!(
+            "{file} is missing in the log, which goes on after it: restore the point by itself, with --point"
+        )),
+        false => Kind::Invalid(format!(
+            "{file}, in which this point lies, is in no vault yet: a running agent brings it within the promised RPO. Try again then, or restore the point by itself, with --point"
+        )),
+    };
+    Ok(Error::new("roll forward", kind))
+}
+
 /// Where an instant lies in files of a log.
 struct Found {
     /// Where to stop.
@@ -370,4 +384,29 @@ fn find(files: &[PathBuf], from: At, until: &Until) -> io::Result<Found> {
         end = (nth, last);
     }
     Ok(Found { end, is_found: false, last: before })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_is_still_on_its_way_is_not_damaged_and_one_that_went_on_without_the_point_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let span: Span =
+            "-- releve: binary log of 6B089F8D from mariadb-bin.000002 328 to mariadb-bin.000002 328"
+                .parse()
+                .unwrap();
+        let said = || absent(folder.path(), &span).unwrap().to_string();
+        assert!(
+            said().contains("mariadb-bin.000002, in which this point lies, is in no vault yet"),
+            "{}",
+            said()
+        );
+        // What is there of the time before tells nothing.
+        fs::write(folder.path().join("mariadb-bin.000009.6B000000.6B000000.0000"), "x").unwrap();
+        assert!(!said().contains("damaged"), "{}", said());
+        fs::write(folder.path().join("mariadb-bin.000003.6B089F9D.6B089F9D.0000"), "x").unwrap();
+        assert!(said().contains("damaged: mariadb-bin.000002 is missing"), "{}", said());
+    }
 }

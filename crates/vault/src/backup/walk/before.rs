@@ -2,7 +2,7 @@
 
 use super::super::tally;
 use super::Walker;
-use crate::{BlobId, Change, Node, NodeKind};
+use crate::{BlobId, BlobKind, Change, Node, NodeKind};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -42,7 +42,20 @@ impl Walker<'_> {
     /// Returns the tree of the point before; empty where it can't be read, which costs reading again and loses nothing.
     pub(super) fn tree_before(&mut self, tree: Option<BlobId>) -> Vec<Node> {
         let Some(tree) = tree else { return Vec::new() };
-        let found = self.vaults.iter().find_map(|vault| vault.tree(&tree).ok());
+        let mut found = None;
+        for vault in &self.vaults {
+            match vault.tree(&tree) {
+                Ok(nodes) => {
+                    found = Some(nodes);
+                    break;
+                }
+                Err(error) if error.says_damage() && vault.has(BlobKind::Tree, &tree) => {
+                    let grows = vault.grows_doubtful();
+                    self.doubtful = self.doubtful.map(|doubtful| doubtful || grows);
+                }
+                Err(_) => {}
+            }
+        }
         self.lost |= found.is_none();
         found.unwrap_or_default()
     }
