@@ -131,9 +131,10 @@ pub trait Source: Send + Sync {
         None
     }
 
-    /// Waits until what was put back in place serves. Starts it first unless somebody else has: `is_started`. `told` hears how far it is.
-    fn open(&self, _is_started: bool, _told: &dyn Fn(&str)) -> Result<()> {
-        Ok(())
+    /// Waits until what was put back in place serves. Starts it first unless somebody else has: `is_started`. `told` hears how far it is. Returns what keeps
+    /// people from working with it all the same.
+    fn open(&self, _is_started: bool, _told: &dyn Fn(&str)) -> Result<Vec<String>> {
+        Ok(Vec::new())
     }
 
     /// Looks through the data of the running system for damage, as thoroughly as its own programs can. It may take long: nobody waits for it.

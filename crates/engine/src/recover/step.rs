@@ -158,13 +158,14 @@ impl AtWork<'_> {
             StepKind::Open => {
                 let Some(system) = system else { return Err(Error::new("a step without a system")) };
                 let source = source_of(hands.plan, system, hands.secrets)?;
-                source.open(system.recover.start.is_some(), &|text| observer.event(name, text))?;
+                told.notes =
+                    source.open(system.recover.start.is_some(), &|text| observer.event(name, text))?;
                 let entry = book.systems.iter().find(|entry| Some(&entry.system) == name);
                 if let Some((entry, log)) = entry.zip(source.log().filter(|log| log.is_measured())) {
                     told.measured = Some(match log.read_sentinel() {
                         Ok(sentinel) => {
                             let (measured, findings) = measure(entry, book.decided, &sentinel);
-                            told.notes = findings;
+                            told.notes.extend(findings);
                             Ok(measured)
                         }
                         Err(why) => {

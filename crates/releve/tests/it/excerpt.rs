@@ -260,3 +260,48 @@ fn the_server_that_is_thrown_away_listens_nowhere_and_does_nothing_of_its_own() 
     assert!(text.lines().last() == Some(uid.to_string().as_str()), "{text}");
     assert!(!Path::new("/tmp/releve-was-here").exists());
 }
+
+/// All files below a folder, with what is in them.
+fn files_below(folder: &Path) -> std::collections::BTreeMap<std::path::PathBuf, Vec<u8>> {
+    let mut found = std::collections::BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            match entry.file_type().unwrap().is_dir() {
+                true => folders.push(entry.path()),
+                false => _ = found.insert(entry.path(), std::fs::read(entry.path()).unwrap()),
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn a_tablespace_that_the_log_makes_is_made_in_the_room_and_the_live_one_is_not_touched() {
+    let (cluster, world) = protected("", "", "3 seconds");
+    let agent = Agent::begin(&world);
+    wait_for_log(&world);
+    let live = cluster.folder_of("ts2");
+    cluster.tell(&format!("create tablespace ts2 location '{}'", live.display()));
+    cluster.tell("create table u (n int, state text) tablespace ts2; insert into u select i, 'old' from generate_series(1, 5000) i");
+    let at = time(&cluster);
+    cluster
+        .tell("update u set state = 'new'; insert into u select i, 'new' from generate_series(5001, 5175) i");
+    cluster.tell("checkpoint");
+    wait_for_log(&world);
+    drop(agent);
+    let (before, links) = (files_below(&live), files_below(&cluster.data().join("pg_tblspc")).len());
+    assert!(before.len() > 1);
+    let run = restore(&cluster, &world, &["--table", "u", "--before", &at]).exits(0);
+    assert_eq!(run.out.matches("\told\n").count(), 5000);
+    assert!(before == files_below(&live), "the live tablespace was written to");
+    // A copy that somebody else starts has no walls: it can't be started.
+    let to = cluster.folder_of("beside").display().to_string();
+    let run = world.run(&["recover", "--yes", "--to", &to]).exits(2);
+    run.says(&format!("its log makes a tablespace in {}", live.display()));
+    let beside = Path::new(&to).join(cluster.data().strip_prefix("/").unwrap());
+    assert!(!beside.join("global/pg_control").exists() && beside.join("base").exists());
+    assert!(before == files_below(&live), "the live tablespace was written to");
+    assert_eq!(links, files_below(&cluster.data().join("pg_tblspc")).len());
+    assert_eq!(cluster.ask("select count(*) from u where state = 'new'"), "5175");
+}

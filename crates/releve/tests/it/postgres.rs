@@ -424,3 +424,52 @@ fn a_server_whose_pid_file_an_intruder_took_is_still_seen_at_work() {
     world.run(&["recover", "--yes"]).exits(2).says("stop it first");
     std::fs::write(&file, named).unwrap();
 }
+
+#[test]
+fn a_folder_that_a_new_machine_lacks_for_a_tablespace_is_made_or_asked_for() {
+    let (cluster, world) = protected("", "", "3 seconds");
+    let agent = Agent::begin(&world);
+    wait_for_log(&world);
+    let space = cluster.folder_of("later");
+    cluster.tell(&format!("create tablespace later location '{}'", space.display()));
+    cluster.tell("create table far (n int) tablespace later; insert into far values (7)");
+    wait_for_log(&world);
+    drop(agent);
+    cluster.destroy();
+    std::fs::remove_dir_all(&space).unwrap();
+    // Whoever may write to the database names the folder: root makes none for him.
+    let run = world.run(&["recover", "--yes"]);
+    match run.code {
+        0 => {}
+        _ => {
+            run.says(&format!("make the folder {}", space.display())).says("give it to the user");
+            cluster.folder_of("later");
+            world.run(&["recover", "--yes", "--resume"]).exits(0);
+        }
+    }
+    assert_eq!(cluster.ask("select n from far"), "7");
+}
+
+#[test]
+fn an_instant_of_a_timeline_is_looked_for_on_the_way_to_it_and_not_behind_what_was_left() {
+    let (cluster, world) = protected("", "", "3 seconds");
+    let _agent = Agent::begin(&world);
+    wait_for_log(&world);
+    cluster.tell("insert into t values (1)");
+    let good = time(&cluster);
+    // What was left goes far beyond what comes after it.
+    for _ in 0..6 {
+        cluster.tell("insert into t values (666)");
+        cluster.tell("select pg_switch_wal()");
+    }
+    wait_for_log(&world);
+    cluster.kill();
+    world.run(&["recover", "--yes", "--before", &good]).exits(0);
+    cluster.tell("insert into t values (2)");
+    let later = time(&cluster);
+    cluster.tell("insert into t values (3)");
+    wait_for_log(&world);
+    cluster.kill();
+    world.run(&["recover", "--yes", "--before", &later]).exits(0);
+    assert_eq!(numbers(&cluster), "1,2");
+}

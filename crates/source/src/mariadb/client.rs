@@ -89,7 +89,7 @@ impl Client {
             "--batch",
             QUIET,
             "--skip-column-names",
-            "--init-command=SET time_zone = '+00:00', tx_read_only = 1",
+            "--init-command=SET time_zone = '+00:00', tx_read_only = 1, max_statement_time = 0",
             "--execute",
             query,
         ];

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 /// How long it may take in all.
 const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How long the server keeps it while it is told nothing.
-const PATIENCE: &str = "--init-command=SET SESSION wait_timeout = 2592000, net_read_timeout = 86400";
+/// How long the server keeps it while it is told nothing, and that none of its statements is ended for taking long.
+const PATIENCE: &str = "--init-command=SET SESSION wait_timeout = 2592000, net_read_timeout = 86400, max_statement_time = 0, \
+    idle_transaction_timeout = 0, idle_write_transaction_timeout = 0";
 /// How much of what goes wrong in an indulgent one is kept.
 const COMPLAINTS_BYTES: usize = 1 << 20;
 const MARK: &str = "releve: so far";

@@ -5,6 +5,7 @@
 //! data, never as root, and ends with us. It runs behind walls, too: what its log makes elsewhere, where the live server has its own, it makes in the room.
 
 use super::programs::{STRAY, program, version_of};
+use super::restore::OURS;
 use super::server::sort;
 use crate::error::at;
 use crate::program::Running;
@@ -33,14 +34,12 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 const PORT: u16 = 5432;
 /// The longest path that the kernel takes for a socket, and how long its name is.
 const SOCKET_BYTES_MAX: usize = 107 - "/.s.PGSQL.5432".len();
-/// What begins our own settings in `postgresql.auto.conf`; all that is before is the cluster's.
-const OURS: &str = "# releve:";
 /// How many prepared transactions more than the cluster had may come up while it recovers: the log may tell of a higher limit.
 const PREPARED_MORE: u32 = 256;
 
 /// What stands in every session, whatever a database or a user was given: it can neither write nor load a library.
 const SESSION: &str = "-c default_transaction_read_only=on -c session_preload_libraries= -c local_preload_libraries= \
-    -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+    -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=local";
 
 /// A server that was started. Dropped, it ends.
 struct Server {
@@ -103,6 +102,8 @@ pub(super) fn with<T>(start: &Start<'_>, work: impl FnOnce(&Aside) -> Result<T>)
     let version = version_of(start.data)?;
     configure(start, owner, &version)?;
     let postgres = program("postgres", &version, start.programs)?;
+    // Behind walls a link to it would lead nowhere.
+    let postgres = postgres.canonicalize().unwrap_or(postgres);
     let config = format!("config_file={}", start.room.join("postgresql.conf").display());
     let command =
         [postgres.as_os_str(), "-D".as_ref(), start.data.as_os_str(), "-c".as_ref(), config.as_ref()];
@@ -163,8 +164,7 @@ fn walls(start: &Start<'_>, postgres: &Path, owner: (u32, u32)) -> Result<Option
     let made = fs::DirBuilder::new().mode(0o755).create(&root);
     made.map_err(|error| Error::io(at("make the folder", &root), error))?;
     // From `…/bin/postgres`: its libraries lie beside.
-    let programs = postgres.canonicalize().ok();
-    let programs = programs.as_deref().and_then(Path::parent).and_then(Path::parent);
+    let programs = postgres.parent().and_then(Path::parent);
     let walls = Walls::at(&root);
     let walls = match programs.filter(|programs| programs.parent().is_some()) {
         Some(programs) => walls.reads(programs),

@@ -173,9 +173,10 @@ impl Source for Postgres {
         look([under(to, &self.data).as_path()])
     }
 
-    fn open(&self, is_started: bool, told: &dyn Fn(&str)) -> Result<()> {
-        start::open(&self.data, &self.address, self.programs.as_deref(), is_started, told)?;
-        restore::clear(&self.data, &self.landing_of_wal(None))
+    fn open(&self, is_started: bool, told: &dyn Fn(&str)) -> Result<Vec<String>> {
+        let notes = start::open(&self.data, &self.address, self.programs.as_deref(), is_started, told)?;
+        restore::clear(&self.data, &self.landing_of_wal(None))?;
+        Ok(notes)
     }
 
     fn inspect(&self) -> Result<Inspection> {

@@ -13,8 +13,20 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symli
 use std::path::{Path, PathBuf};
 
 /// Settings of another recovery, which would stand against ours.
-const OTHERS: [&str; 5] =
-    ["restore_command", "recovery_target", "recovery_end_command", "archive_cleanup_command", "# releve:"];
+const OTHERS: [&str; 4] =
+    ["restore_command", "recovery_target", "recovery_end_command", "archive_cleanup_command"];
+/// What begins ours.
+pub(super) const OURS: &str = "# releve:";
+/// Settings of the cluster that would stop its recovery, divert it, or run something at its end. A replica that is let in while it recovers waits for ever where the
+/// log tells of higher limits than it was started with.
+const FOR_THE_TIME: [(&str, &str); 6] = [
+    ("hot_standby", "off"),
+    ("recovery_min_apply_delay", "0"),
+    ("recovery_end_command", ""),
+    ("archive_cleanup_command", ""),
+    ("primary_conninfo", ""),
+    ("primary_slot_name", ""),
+];
 /// Where WAL lies that stood in the cluster's place.
 const SET_ASIDE: &str = "set-aside";
 /// All ways to say where a recovery ends, of which one at most may be set.
@@ -38,7 +50,7 @@ pub(super) fn prepare(
         move_tablespaces(data, to)?;
     }
     let mut settings =
-        vec!["# releve: what follows leads the recovery, and is taken out when it has ended".to_owned()];
+        vec![format!("{OURS} what follows leads the recovery, and is taken out when it has ended")];
     let mut set = |name: &str, value: &str| settings.push(format!("{name} = '{}'", quoted(value)));
     let (mut timeline, mut target, mut reach) = ("latest".to_owned(), None, None);
     match replay {
@@ -68,6 +80,7 @@ pub(super) fn prepare(
     if let Some((kind, value)) = &target {
         set(&format!("recovery_target{kind}"), value);
     }
+    FOR_THE_TIME.iter().for_each(|(name, value)| set(name, value));
     set("recovery_target_timeline", &timeline);
     set("recovery_target_action", "promote");
     if to.is_some() {
@@ -307,12 +320,11 @@ fn configure(data: &Path, owner: (u32, u32), settings: &[String]) -> Result<()> 
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         other => other.map_err(wrong)?,
     };
-    let ours = settings.is_empty().then_some("archive_mode = 'off'");
+    // Ours stand behind all that are the cluster's own.
     let mut text: String = text
         .lines()
-        .filter(|line| {
-            !OTHERS.iter().any(|other| line.trim_start().starts_with(other)) && Some(*line) != ours
-        })
+        .take_while(|line| !line.starts_with(OURS))
+        .filter(|line| !OTHERS.iter().any(|other| line.trim_start().starts_with(other)))
         .map(|line| format!("{line}\n"))
         .collect();
     settings.iter().for_each(|setting| text = format!("{text}{setting}\n"));

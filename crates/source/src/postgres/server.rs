@@ -12,6 +12,11 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// The first version that has everything that is used here.
 const VERSION_MIN: i32 = 130_000;
 
+/// What a session of ours is not ended by, whatever the server or its user was given; not every version has all. No commit of ours waits for a standby either.
+const OURS: &str = "SELECT current_setting('server_version_num')::int4, (SELECT count(set_config(name, '0', false)) FROM pg_catalog.pg_settings \
+    WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')), \
+    set_config('synchronous_commit', 'local', false)";
+
 /// How a server is reached. Holds a password, which never leaves it but to the server and to PostgreSQL's own programs.
 #[derive(Clone)]
 pub(super) struct Address(Config);
@@ -66,7 +71,7 @@ impl Address {
     pub(super) fn connect(&self) -> Result<Server> {
         let place = || format!("connect to {self}");
         let mut client = self.0.connect(NoTls).map_err(|error| sort(place(), &error))?;
-        let row = client.query_one("SELECT current_setting('server_version_num')::int4", &[]);
+        let row = client.query_one(OURS, &[]);
         let version = row.map_err(|error| sort(place(), &error))?.get(0);
         if version < VERSION_MIN {
             let why = format!("it is PostgreSQL {}: 13 is the oldest that can be copied", version / 10_000);
@@ -217,12 +222,18 @@ impl Server {
         Ok(row.map_err(|error| sort("ask the server", &error))?.get(0))
     }
 
-    /// Returns how far a server that recovers has come, and the time of the last transaction that it has applied.
-    pub(super) fn replayed(&mut self) -> Result<(Option<Lsn>, Option<String>)> {
-        let query = "SELECT pg_last_wal_replay_lsn()::text, pg_last_xact_replay_timestamp()::text";
-        let row = self.client.query_one(query, &[]).map_err(|error| sort("ask the server", &error))?;
-        let at: Option<String> = row.get(0);
-        Ok((at.and_then(|at| at.parse().ok()), row.get(1)))
+    /// Says what keeps those from working who commit: a standby that nobody brought back.
+    pub(super) fn waits(&mut self) -> Result<Option<String>> {
+        let query = "SELECT current_setting('synchronous_standby_names') WHERE current_setting('synchronous_standby_names') <> '' \
+            AND NOT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum'))";
+        let row = self.client.query_opt(query, &[]).map_err(|error| sort("ask the server", &error))?;
+        Ok(row.map(|row| {
+            let names: String = row.get(0);
+            format!(
+                "every commit waits for a standby that is not there (synchronous_standby_names = '{names}'): start it, or type: ALTER SYSTEM SET \
+                 synchronous_standby_names = ''; SELECT pg_reload_conf();"
+            )
+        }))
     }
 
     /// Returns how far the server's WAL is safe on its own disk; on a replica, how far it was received.

@@ -2,7 +2,6 @@
 
 use super::programs::{program, version_of};
 use super::server::Address;
-use super::wal::Lsn;
 use crate::error::at;
 use crate::{Error, Kind, Program, Result};
 use std::fs;
@@ -47,51 +46,56 @@ fn working(data: &Path) -> Option<u32> {
     processes.min()
 }
 
-/// Waits until the cluster has recovered and takes writes. Starts it unless somebody else has.
+/// Waits until the cluster has recovered and takes writes. Starts it unless somebody else has. Returns what will keep people from working all the same.
 pub(super) fn open(
     data: &Path,
     address: &Address,
     programs: Option<&Path>,
     is_started: bool,
     told: &dyn Fn(&str),
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let log = log_of(data);
     if !is_started && running(data).is_none() {
         start(data, &log, programs)?;
     }
     let place = || format!("wait for {}", data.display());
     let (mut seen, mut tell_at) = (Instant::now(), Instant::now() + TELL_EVERY);
-    let mut last: Option<(Instant, Lsn)> = None;
     loop {
-        if running(data).is_some() {
-            seen = Instant::now();
-        } else if seen.elapsed() > if is_started { ABSENT_MAX } else { Duration::from_secs(2) } {
-            let said = last_words(&log);
-            return Err(Error::new(place(), Kind::Program(format!("the server has ended{said}"))));
+        match running(data) {
+            Some(_) => seen = Instant::now(),
+            None if seen.elapsed() > if is_started { ABSENT_MAX } else { Duration::from_secs(2) } => {
+                let said = last_words(&log);
+                return Err(Error::new(place(), Kind::Program(format!("the server has ended{said}"))));
+            }
+            None => {}
         }
-        // Until it is consistent it lets nobody in.
-        if let Ok(mut server) = address.connect() {
-            if !server.is_in_recovery()? {
-                told("recovered: it takes writes");
-                let _ = fs::remove_file(&log);
-                return Ok(());
-            }
-            let (at, committed) = server.replayed()?;
-            if let Some(at) = at.filter(|_| Instant::now() >= tell_at) {
-                let speed = last.map(|(then, from)| {
-                    (at.0 - from.0.min(at.0)) as f64 / then.elapsed().as_secs_f64() / 1e6
-                });
-                let speed = speed.map_or_else(String::new, |speed| format!(", {speed:.1} MB/s"));
-                let until = committed.map_or_else(String::new, |time| format!(", transactions until {time}"));
-                told(&format!("recovering: WAL applied up to {at}{speed}{until}"));
-                (tell_at, last) = (Instant::now() + TELL_EVERY, Some((Instant::now(), at)));
-            }
-        } else if Instant::now() >= tell_at {
-            told("recovering: not consistent yet");
+        // Until it has recovered it lets nobody in.
+        if let Ok(mut server) = address.connect()
+            && !server.is_in_recovery()?
+        {
+            told("recovered: it takes writes");
+            let _ = fs::remove_file(&log);
+            return Ok(server.waits()?.into_iter().collect());
+        }
+        if Instant::now() >= tell_at {
+            let at = at_work(data)
+                .map_or_else(String::new, |segment| format!(": WAL applied up to segment {segment}"));
+            told(&format!("recovering{at}"));
             tell_at = Instant::now() + TELL_EVERY;
         }
         std::thread::park_timeout(LOOK_EVERY);
     }
+}
+
+/// Returns the segment that a server is applying, as the title of its process says.
+fn at_work(data: &Path) -> Option<String> {
+    let data = data.canonicalize().ok()?;
+    fs::read_dir("/proc").ok()?.flatten().find_map(|entry| {
+        let title = fs::read(entry.path().join("cmdline")).ok()?;
+        let title = String::from_utf8_lossy(&title);
+        let segment = title.split_once("startup recovering ")?.1.get(..24)?.to_owned();
+        (fs::read_link(entry.path().join("cwd")).ok()? == data).then_some(segment)
+    })
 }
 
 fn log_of(data: &Path) -> PathBuf {
