@@ -38,7 +38,7 @@ mod words;
 pub use acknowledge::Answer;
 pub use call::Standing;
 pub use tell::{Heard, Tests};
-pub(crate) use words::line;
+pub(crate) use words::{clauses, line, without_addresses};
 pub use words::{News, Words};
 
 use crate::vaults::Secrets;
