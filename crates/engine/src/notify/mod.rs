@@ -38,8 +38,8 @@ mod words;
 pub use acknowledge::Answer;
 pub use call::Standing;
 pub use tell::{Heard, Tests};
-pub(crate) use words::line;
 pub use words::{News, Words};
+pub(crate) use words::{clauses, line, without_addresses};
 
 use crate::vaults::Secrets;
 use crate::{Error, Result};
