@@ -126,7 +126,7 @@ fn a_plan_that_names_other_paths_than_the_point_holds_is_said_before_anything_is
     let said = format!("the plan names {}, the point holds {}", typo.display(), data.display());
     world.run(&["recover", "--dry-run"]).exits(2).says(&said).says("correct `paths`");
     world.run(&["recover", "--yes"]).exits(2).says("releve restore shop --to DIR --path");
-    world.run(&["check"]).exits(1).says(&said);
+    world.run(&["check"]).exits(1).says("other-paths");
     assert!(!data.join("a").exists() && !typo.exists());
     named(&[data.clone(), typo.clone()]);
     let one = format!("the plan names {}, which the point does not hold", typo.display());

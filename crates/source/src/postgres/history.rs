@@ -90,7 +90,7 @@ impl History {
             Until::On { place, timeline } => Way::to(timeline.to_string(), target_of(place)),
             Until::Time(time) => {
                 let time = timestamp(time);
-                let (timeline, name) = self.living_at(time);
+                let (timeline, name) = living_at(&self.begun()?, &self.segments, time);
                 let last = self.last_commit(timeline)?;
                 let is_passed = last.is_some_and(|last| last > time);
                 let target = is_passed.then(|| ("_time", instant(time)));
@@ -117,13 +117,29 @@ impl History {
         })
     }
 
-    /// Returns the timeline that the server wrote at this time, and what it is called in the configuration.
-    fn living_at(&self, time: Timestamp) -> (u32, String) {
-        let living =
-            self.begun.iter().filter(|(_, begun)| *begun <= time).map(|(timeline, _)| *timeline).max();
-        let first = self.segments.iter().map(|segment| segment.timeline).min().unwrap_or(1);
-        let living = living.unwrap_or(first);
-        (living, if self.begun.is_empty() { "latest".into() } else { living.to_string() })
+    /// Returns when each timeline but the first began: by its own first records, since its file may have been received long after.
+    fn begun(&self) -> Result<Vec<(u32, Timestamp)>> {
+        self.begun
+            .iter()
+            .map(|(timeline, written)| {
+                Ok((*timeline, self.began(*timeline)?.unwrap_or(*written).min(*written)))
+            })
+            .collect()
+    }
+
+    fn began(&self, timeline: u32) -> Result<Option<Timestamp>> {
+        let left =
+            self.left.get(&timeline).and_then(|before| before.values().max().copied()).unwrap_or_default();
+        let Some(first) = self.segments.iter().find(|segment| segment.timeline == timeline) else {
+            return Ok(None);
+        };
+        let own = |line: &str| lsn_of(line).is_some_and(|lsn| lsn >= left);
+        let records = self.records("XLOG", &first.path)?;
+        if let Some(time) = records.lines().filter(|line| own(line)).find_map(|line| ended(line, timeline)) {
+            return Ok(Some(time));
+        }
+        let records = self.records("Transaction", &first.path)?;
+        Ok(records.lines().filter(|line| own(line)).find_map(committed))
     }
 
     /// Returns the newest timeline, if there is one besides the first. A server that is told to go to the latest looks for the files of one after the other,
@@ -200,6 +216,23 @@ pub(super) fn strays(
         }
     }
     Ok(strays.into_iter().collect())
+}
+
+/// Returns the timeline that the server wrote at this time, and what it is called in the configuration.
+fn living_at(begun: &[(u32, Timestamp)], segments: &[Segment], time: Timestamp) -> (u32, String) {
+    let living = begun.iter().filter(|(_, begun)| *begun <= time).map(|(timeline, _)| *timeline).max();
+    let first = segments.iter().map(|segment| segment.timeline).min().unwrap_or(1);
+    let living = living.unwrap_or(first);
+    (living, if begun.is_empty() { "latest".into() } else { living.to_string() })
+}
+
+/// Reads when a recovery ended in this timeline: `… desc: END_OF_RECOVERY tli 2; prev tli 1; time 2026-11-30 02:39:04.123456 UTC`.
+fn ended(line: &str, timeline: u32) -> Option<Timestamp> {
+    let (_, rest) = line.split_once("desc: END_OF_RECOVERY tli ")?;
+    let (number, rest) = rest.split_once(';')?;
+    let mut words = rest.split_once("time ")?.1.split(' ');
+    let time = format!("{}T{}Z", words.next()?, words.next()?);
+    if number.parse::<u32>().ok()? == timeline { time.parse().ok() } else { None }
 }
 
 /// Returns the timelines that lead to the end of one, the last first, each with the position at which it was left.
@@ -291,14 +324,22 @@ mod tests {
     }
 
     #[test]
+    fn when_a_timeline_began_is_read() {
+        let line = "rmgr: XLOG        len (rec/tot):     42/    42, tx:          0, lsn: 0/08000028, prev 0/06000110, desc: END_OF_RECOVERY tli 2; prev tli 1; time 2026-11-30 02:39:04.250000 UTC";
+        assert_eq!(ended(line, 2), Some("2026-11-30T02:39:04.25Z".parse().unwrap()));
+        assert_eq!(ended(line, 1), None);
+    }
+
+    #[test]
     fn an_instant_lies_on_the_timeline_that_lived_then() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let segments = vec![Segment { begin: Lsn(3 << 24), timeline: 1, path: PathBuf::new() }];
         let (left, dump) = (BTreeMap::new(), PathBuf::new());
         let history = History { segments, begun: vec![(2, at(200)), (3, at(300))], left, dump };
-        assert_eq!(history.living_at(at(100)), (1, "1".into()));
-        assert_eq!(history.living_at(at(250)), (2, "2".into()));
-        assert_eq!(history.living_at(at(300)), (3, "3".into()));
+        let living_at = |second| living_at(&history.begun, &history.segments, at(second));
+        assert_eq!(living_at(100), (1, "1".into()));
+        assert_eq!(living_at(250), (2, "2".into()));
+        assert_eq!(living_at(300), (3, "3".into()));
         assert_eq!(history.newest(), Some(3));
         assert_eq!(history.left_out().count(), 0);
         let begun = vec![(2, at(200)), (5, at(300))];
