@@ -61,7 +61,7 @@ pub fn common_instant(
 ) -> Option<Group> {
     let member = |name| {
         let available = available.get(name)?;
-        Some(Member { name, points: &available.points, log: available.log.as_ref() })
+        Some(Member { name, points: &available.points, log: available.log_of_newest() })
     };
     let members: Vec<_> = names.iter().map(member).collect::<Option<_>>()?;
     align(&members, &Wanted::Latest, now).map(|(group, _)| group)
@@ -169,6 +169,8 @@ mod tests {
     fn log(until: i64) -> LogFacts {
         LogFacts {
             id: "log".into(),
+            identity: None,
+            since: None,
             from: "0".into(),
             until: Some(at(until)),
             missing: None,

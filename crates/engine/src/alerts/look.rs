@@ -75,6 +75,7 @@ impl Watchman<'_> {
             full: self.full(),
             left,
             agent,
+            isolation: crate::isolate::broken(self.folder, now),
         })
     }
 

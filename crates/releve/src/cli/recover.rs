@@ -317,6 +317,7 @@ fn decide(
             false => Available::default(),
         };
         (found.points, found.log) = (witness.judged(&session.plan, survey, name, now), survey.log(name));
+        found.former = survey.former_logs(name);
         let known = (survey, found.points.as_slice());
         found.crash = Some(crash::crash(session, name, crashed, records, known, now));
         available.insert(name.clone(), found);

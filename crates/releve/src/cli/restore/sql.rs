@@ -202,7 +202,8 @@ fn book(
     work: &Path,
 ) -> Runbook {
     let points = session.witness().judged(&session.plan, survey, system, Timestamp::now());
-    let available = Available { points, log: survey.log(system), ..Available::default() };
+    let (log, former) = (survey.log(system), survey.former_logs(system));
+    let available = Available { points, log, former, ..Available::default() };
     let state = |opened: &Opened| opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string);
     let mut book = plan::runbook(&RunbookInput {
         plan: &session.plan,
