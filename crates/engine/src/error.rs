@@ -28,6 +28,15 @@ impl Error {
         self.help = Some(help.into());
         self
     }
+
+    /// Puts another way out in the place of one that names `command`: who has just run that would be sent in a circle.
+    #[must_use]
+    pub fn not_again(mut self, command: &str, instead: &str) -> Self {
+        if self.help.as_ref().is_some_and(|help| help.contains(command)) {
+            self.help = Some(instead.to_owned());
+        }
+        self
+    }
 }
 
 impl fmt::Display for Error {
@@ -44,6 +53,10 @@ impl From<vault::Error> for Error {
         let help = match &error.kind {
             Kind::WrongPassword { keys: 0 } => Some(
                 "its key files are gone: an exported master key opens it still, `releve key add --master FILE`",
+            ),
+            Kind::KeysDamaged { .. } => Some(
+                "its key files are damaged: an exported master key opens it still, `releve key add --master FILE`, and so does another of its passwords; `releve repair` then \
+                 takes away what is no key",
             ),
             Kind::WrongPassword { .. } => {
                 Some("check the vault's password in the plan: the key file may be another vault's")
@@ -65,7 +78,10 @@ impl From<vault::Error> for Error {
                 "`releve repair` heals it from the other vaults, which serve meanwhile; what it can't heal it names",
             ),
             Kind::Locked(_) => Some(
-                "nothing to do if that program is at work: try again when it has ended; if it is dead, its lock counts no more half an hour after its last sign",
+                "nothing to do if that program is at work: try again when it has ended; if it is dead, its lock counts no more half an hour after its last sign, once it was seen not to change for six minutes",
+            ),
+            Kind::LockLost => Some(
+                "a prune, `restic unlock` or a person took it for dead: look at the clocks of the machines that use this vault, and whether this one slept; the next run stores again what is gone",
             ),
             Kind::BadAddress(_) => {
                 Some("correct the vault's url in the plan; docs/plan.md shows how it is written")
@@ -85,5 +101,26 @@ impl From<state::Error> for Error {
 impl From<source::Error> for Error {
     fn from(error: source::Error) -> Self {
         Self { message: error.to_string(), retryable: error.is_retryable(), help: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vault::Kind;
+
+    #[test]
+    fn no_way_out_leads_back_to_where_somebody_comes_from() {
+        let of = |kind: Kind| Error::from(vault::Error::new("write", kind));
+        let full = of(Kind::Full).not_again("prune --now", "let the disk grow");
+        assert_eq!(full.help.as_deref(), Some("let the disk grow"));
+        let other = of(Kind::Refused("no".into())).not_again("prune --now", "let the disk grow");
+        assert!(other.help.is_some_and(|help| help.contains("permissions")));
+    }
+
+    #[test]
+    fn keys_that_are_damaged_are_no_matter_for_a_repair_alone() {
+        let error = Error::from(vault::Error::new("open", Kind::KeysDamaged { damaged: 1, keys: 1 }));
+        assert!(error.help.is_some_and(|help| help.contains("releve key add --master FILE")));
     }
 }

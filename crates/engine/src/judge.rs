@@ -4,10 +4,10 @@ use crate::Result;
 use crate::proof::{Verified, damaged};
 use crate::prune::identity;
 use crate::survey::{Survey, Surveyed};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use plan::judge::{Rating, judge};
 use plan::{Facts, Plan, SystemName, VaultName};
-use state::{Body, Record, Seen, State};
+use state::{Body, Made, Record, Seen, State};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// What this machine knows of points beyond what they say. The default knows nothing: what they say is all there is.
@@ -21,6 +21,72 @@ pub struct Witness {
     /// When this machine's records begin and end, and where among them it made which point: what a clock that was wrong has noted can be put right by that.
     times: Vec<Timestamp>,
     made: HashMap<String, usize>,
+    behind: Behind,
+}
+
+/// What recoveries went back behind, by the records of this machine.
+#[derive(Debug, Default)]
+pub struct Behind {
+    left: HashMap<String, Vec<Left>>,
+    /// When the last recovery of a system began, for those of which it went back.
+    went_back: HashMap<String, Timestamp>,
+}
+
+/// What one recovery left: the points that were begun after the one that came back, and before it.
+#[derive(Debug)]
+struct Left {
+    after: Timestamp,
+    before: Timestamp,
+    /// Where its own record stands.
+    at: usize,
+}
+
+impl Behind {
+    /// Reads it from all records, oldest first. Only a recovery in place that brought a system back has left anything.
+    #[must_use]
+    pub fn of(records: &[Record]) -> Self {
+        let mut behind = Self::default();
+        for (at, record) in records.iter().enumerate() {
+            if let Body::Backup(made) = &record.body {
+                behind.made_since(made);
+            }
+            let Body::Recovery(recovery) = &record.body else { continue };
+            let began = recovery.started.unwrap_or(record.time);
+            let back = recovery.systems.iter().filter(|check| check.rta_seconds.is_some());
+            for check in back.filter(|_| !recovery.beside) {
+                behind.went_back.remove(&check.system);
+                if check.went_back {
+                    behind.went_back.insert(check.system.clone(), began);
+                }
+                let Some(after) = check.point_time else { continue };
+                let left = behind.left.entry(check.system.clone()).or_default();
+                // What somebody went forward to again is left no more, nor what leads there.
+                for left in left.iter_mut().filter(|left| left.after < after && after < left.before) {
+                    left.after = after;
+                }
+                if check.went_back {
+                    left.push(Left { after, before: began, at });
+                }
+            }
+        }
+        behind
+    }
+
+    /// A point that was made since is from after the recovery, whatever the clock said then.
+    fn made_since(&mut self, made: &Made) {
+        let before = made.started.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(made.started);
+        if let Some(went_back) = self.went_back.get_mut(&made.system).filter(|_| made.failure.is_none()) {
+            *went_back = before.min(*went_back);
+        }
+    }
+
+    /// Returns when the recovery began that went back to before a point that claims to be of `time`. `made` is where its own record stands among all, if this machine made it.
+    #[must_use]
+    pub fn left_by(&self, system: &str, time: Timestamp, made: Option<usize>) -> Option<Timestamp> {
+        let is_left =
+            |left: &&Left| left.after < time && time < left.before && made.is_none_or(|made| made < left.at);
+        self.left.get(system)?.iter().find(is_left).map(|left| left.before)
+    }
 }
 
 impl Witness {
@@ -51,6 +117,7 @@ impl Witness {
             damaged: damaged(records),
             times: records.iter().map(|record| record.time).collect(),
             made: made.collect(),
+            behind: Behind::of(records),
             ..Self::default()
         }
     }
@@ -66,6 +133,12 @@ impl Witness {
     #[must_use]
     pub fn verified(&self, id: &str) -> Option<Timestamp> {
         self.verified.since(id)
+    }
+
+    /// Returns when the last recovery of a system began, if that went back to an earlier state than the newest there was.
+    #[must_use]
+    pub fn went_back(&self, system: &SystemName) -> Option<Timestamp> {
+        self.behind.went_back.get(&system.0).copied()
     }
 
     /// Returns whether the last that is known of a vault is that it is damaged.
@@ -97,12 +170,15 @@ impl Witness {
         let by_records = || self.made_after(&point.point.id, now);
         let facts = point.facts();
         let is_broken = self.verified.is_broken(&facts.id, &facts.vaults);
+        let system = point.point.system.as_deref().unwrap_or_default();
+        let left_by = self.behind.left_by(system, facts.time, self.made.get(&facts.id).copied());
         Facts {
             first_seen: first_seen.filter(|first| *first <= now).or_else(by_records).or(first_seen),
             unseen_at: seen.and_then(|seen| seen.unseen_at),
             trusted: self.trusted.contains(&identity),
             verified: self.verified.since(&point.point.id),
             broken: is_broken.then(|| plan::BROKEN.to_owned()),
+            left_by,
             ..facts
         }
     }
@@ -116,7 +192,7 @@ impl Witness {
 
 /// Returns why a point of this machine's own record is suspicious, unless a person has taken it for good since: `trusted` is what the state says of that.
 #[must_use]
-pub fn suspicious<'a>(made: &'a state::Made, trusted: &[String]) -> Option<&'a String> {
+pub fn suspicious<'a>(made: &'a Made, trusted: &[String]) -> Option<&'a String> {
     let is_trusted = || trusted.iter().any(|point| point.split(' ').next() == Some(made.point.as_str()));
     made.suspicious.as_ref().filter(|_| !is_trusted())
 }
@@ -124,4 +200,82 @@ pub fn suspicious<'a>(made: &'a state::Made, trusted: &[String]) -> Option<&'a S
 /// Returns the machine that the plan has a system on.
 pub(crate) fn home<'a>(plan: &'a Plan, system: &SystemName) -> Option<&'a str> {
     plan.systems.get(system).map(|system| plan.machine_name(&system.host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use state::{Check, Recovery};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    /// A recovery of `shop` that took the point of so many seconds and began at so many.
+    fn recovery(point: i64, began: i64, went_back: bool) -> Recovery {
+        let check = Check {
+            system: "shop".into(),
+            point_time: Some(at(point)),
+            rta_seconds: Some(1.0),
+            went_back,
+            ..Check::default()
+        };
+        Recovery { started: Some(at(began)), systems: vec![check], ..Recovery::default() }
+    }
+
+    fn behind(recoveries: Vec<Recovery>) -> Behind {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        for recovery in recoveries {
+            let began = recovery.started.unwrap();
+            state.append(Body::Recovery(recovery), began).unwrap();
+        }
+        Behind::of(&state.records().unwrap())
+    }
+
+    /// Which of the points of every hundred seconds were left.
+    fn left(behind: &Behind) -> Vec<i64> {
+        (1..10)
+            .map(|hundred| hundred * 100)
+            .filter(|time| behind.left_by("shop", at(*time), None).is_some())
+            .collect()
+    }
+
+    #[test]
+    fn what_was_made_between_the_point_and_the_recovery_that_went_back_to_it_is_left() {
+        let back = behind(vec![recovery(200, 550, true)]);
+        assert_eq!((left(&back), back.went_back.get("shop")), (vec![300, 400, 500], Some(&at(550))));
+        assert_eq!(back.left_by("other", at(300), None), None);
+        // A point whose record came later was made later, whatever its clock said.
+        assert_eq!(back.left_by("shop", at(300), Some(1)), None);
+        let newest = behind(vec![recovery(200, 550, false)]);
+        assert_eq!((left(&newest), newest.went_back.get("shop")), (vec![], None));
+    }
+
+    #[test]
+    fn a_point_that_was_made_since_is_from_after_it_although_the_clock_was_ahead_then() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        state.append(Body::Recovery(recovery(200, 90_000, true)), at(90_100)).unwrap();
+        let made = Made { system: "shop".into(), started: at(700), ..Made::default() };
+        state.append(Body::Backup(made), at(710)).unwrap();
+        let behind = Behind::of(&state.records().unwrap());
+        assert!(*behind.went_back.get("shop").unwrap() < at(700));
+    }
+
+    #[test]
+    fn a_recovery_beside_or_one_that_failed_leaves_nothing() {
+        let beside = Recovery { beside: true, ..recovery(200, 550, true) };
+        let mut failed = recovery(200, 550, true);
+        failed.systems[0].rta_seconds = None;
+        assert_eq!(left(&behind(vec![beside, failed])), Vec::<i64>::new());
+    }
+
+    #[test]
+    fn what_somebody_went_forward_to_again_is_left_no_more() {
+        let forward = behind(vec![recovery(200, 650, true), recovery(400, 700, true)]);
+        assert_eq!(left(&forward), [500, 600]);
+        let newest = behind(vec![recovery(200, 650, true), recovery(200, 700, false)]);
+        assert_eq!((left(&newest), newest.went_back.get("shop")), (vec![300, 400, 500, 600], None));
+    }
 }

@@ -50,9 +50,10 @@ impl Opening<'_> {
                 Err(error) => Tried::Not(error),
             }),
             Err(error) => match error.kind {
-                Kind::WrongPassword { .. } | Kind::WrongMasterKey | Kind::Damaged(_) => {
-                    Ok(Tried::Not(error.into()))
-                }
+                Kind::WrongPassword { .. }
+                | Kind::KeysDamaged { .. }
+                | Kind::WrongMasterKey
+                | Kind::Damaged(_) => Ok(Tried::Not(error.into())),
                 _ => Err(error.into()),
             },
         }

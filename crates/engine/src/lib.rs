@@ -1,7 +1,7 @@
 //! Acts: carries out what `plan` decided, with the hands of `source`, `vault` and `state`.
 //!
 //! Read in this order: [`vaults`] (opens them), [`protect`] (makes a restore point), [`survey`](mod@survey) (what points there
-//! are), [`proof`] (which of them are proven), [`judge`] (what each is worth), [`log`] (what happens between two of them), [`prune`] (which of them go), [`recover`] (carries out a runbook), [`excerpt`](mod@excerpt) (a part of a system as SQL), [`isolate`] (cuts this machine off), [`quarantine`] (holds back what it would do of itself), [`notify`] (tells people), [`incident`] (a crash that is being handled, and its timeline), [`check`](mod@check) (asks a system whether it works).
+//! are), [`vanished`] (which are not there any more), [`proof`] (which of them are proven), [`judge`] (what each is worth), [`log`] (what happens between two of them), [`prune`] (which of them go), [`recover`] (carries out a runbook), [`excerpt`](mod@excerpt) (a part of a system as SQL), [`isolate`] (cuts this machine off), [`quarantine`] (holds back what it would do of itself), [`notify`] (tells people), [`incident`] (a crash that is being handled, and its timeline), [`check`](mod@check) (asks a system whether it works).
 //!
 //! Nothing is printed here: what happens is told to an [`Observer`].
 
@@ -35,6 +35,7 @@ mod seed;
 pub mod service;
 mod sources;
 pub mod survey;
+pub mod vanished;
 pub mod vaults;
 mod watch;
 

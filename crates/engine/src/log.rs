@@ -162,6 +162,29 @@ pub fn ended(plan: &Plan, records: &[Record], name: &SystemName) -> Option<Times
     last.flatten()
 }
 
+/// Returns when a recovery of a system ended that went back to an earlier state, if no whole point was made since: what there is of before is left out, so a new one is needed.
+#[must_use]
+pub fn went_back(records: &[Record], name: &SystemName) -> Option<Timestamp> {
+    let last = records.iter().rev().find_map(|record| match &record.body {
+        Body::Recovery(recovery) if has_put_back(recovery, name) => {
+            Some(has_gone_back(recovery, name).then_some(record.time))
+        }
+        Body::Backup(made) if made.system == name.0 && made.failure.is_none() && made.unread == 0 => {
+            Some(None)
+        }
+        _ => None,
+    });
+    last.flatten()
+}
+
+/// Returns whether a recovery in place has brought a system back to an earlier state than the newest there was.
+#[must_use]
+pub fn has_gone_back(recovery: &Recovery, name: &SystemName) -> bool {
+    let is_back =
+        |system: &Check| system.system == name.0 && system.went_back && system.rta_seconds.is_some();
+    !recovery.beside && recovery.systems.iter().any(is_back)
+}
+
 /// Returns whether a recovery has put a system's own data back, whatever came after.
 #[must_use]
 pub fn has_put_back(recovery: &Recovery, name: &SystemName) -> bool {
@@ -169,6 +192,11 @@ pub fn has_put_back(recovery: &Recovery, name: &SystemName) -> bool {
         system.system == name.0 && (system.restore_seconds > 0.0 || system.rta_seconds.is_some())
     };
     !recovery.beside && recovery.systems.iter().any(is_back)
+}
+
+/// Returns whether the newest point lies behind all that is missing in a log: what came before it concerns older points alone.
+fn is_closed(log: &LogInfo, newest_point: Option<&str>) -> bool {
+    log.from != NOWHERE && newest_point.is_some_and(|position| position >= log.from.as_str())
 }
 
 /// Carries the log of one system.
@@ -209,6 +237,8 @@ struct Held {
     files: BTreeMap<PathBuf, u64>,
     /// Where the earliest complete point of that system begins; files before are needed by none.
     oldest: Option<String>,
+    /// Where the newest one lies in the log, as it says itself: a gap before it costs nothing any more.
+    newest_point: Option<String>,
     /// The newest snapshot names files that are not whole in the vault.
     is_broken: bool,
     /// There are points in the vault, and none of them is of this system.
@@ -230,7 +260,7 @@ pub struct Carried {
     pub vaults: Vec<VaultName>,
     /// Why the others don't.
     pub failures: Vec<(VaultName, Error)>,
-    /// The first file that is missing in the log, if one is.
+    /// The first file that is missing in the log behind the newest point, if one is: a whole point that was made since closes a gap.
     pub missing: Option<String>,
     /// Since when the system is another one than the points are of, if it is.
     pub another: Option<Timestamp>,
@@ -496,7 +526,9 @@ impl<'a> Carrier<'a> {
             None => is_first && (identity.is_none() || info.is_some()),
         };
         // One that doesn't say where it begins can't be rolled forward, and needs none of it.
-        let oldest = points.iter().filter(is_own).filter_map(|point| point.position.as_ref()).min();
+        let positions = points.iter().filter(is_own).filter_map(|point| point.position.as_ref());
+        let newest_point = positions.clone().next_back().cloned();
+        let oldest = positions.min();
         let oldest = oldest.and_then(|oldest| oldest.split('@').next()).map(str::to_owned);
         let is_another = identity.is_some()
             && points.iter().any(|point| point.identity.is_some() || !is_first)
@@ -509,7 +541,7 @@ impl<'a> Carrier<'a> {
             Some((_, snapshot)) => whole_files(vault, snapshot)?,
             None => (BTreeMap::new(), false),
         };
-        Ok(Held { newest, files, oldest, is_broken, is_another, is_later })
+        Ok(Held { newest, files, oldest, newest_point, is_broken, is_another, is_later })
     }
 
     /// Returns who wrote a log that doesn't say it, by its first and its last file that does: whoever is `asking` where none does, and nobody where these differ.
@@ -676,7 +708,9 @@ impl<'a> Carrier<'a> {
             stretch.until = ended.or(known.map(|known| known.until)).flatten();
         }
         if !group.is_former {
-            carried.missing = carried.missing.take().or_else(|| info.missing.clone());
+            let is_closed = is_closed(&info, held.newest_point.as_deref());
+            let missing = info.missing.clone().filter(|_| !is_closed);
+            carried.missing = carried.missing.take().or(missing);
         }
         let says_nothing = match before {
             Some(before) => {
@@ -945,7 +979,8 @@ impl Carrying<'_> {
     fn note(&self, vault: &VaultName, file: FileId, snapshot: &Snapshot) {
         let point = snapshot.tag("point").unwrap_or_default();
         let identity = format!("{point} {} {}", snapshot.tree, snapshot.time);
-        let _ = self.state.saw_written(&vault.0, &file.to_string(), &identity, self.now);
+        let system = snapshot.tag("system");
+        let _ = self.state.saw_written(&vault.0, &file.to_string(), &identity, system, self.now);
     }
 
     /// Removes the log that another holds whole by now, made at `time`. One that stays, since it can't or mustn't go, goes when the vault is pruned.
@@ -1009,9 +1044,39 @@ mod tests {
     }
 
     #[test]
+    fn a_recovery_that_went_back_asks_for_a_point_until_there_is_one() {
+        let back = |went_back, rta_seconds, beside| {
+            let check = Check {
+                system: "shop".into(),
+                restore_seconds: 1.0,
+                rta_seconds,
+                went_back,
+                ..Check::default()
+            };
+            Body::Recovery(Recovery { beside, systems: vec![check], ..Recovery::default() })
+        };
+        let now = |bodies| went_back(&records(bodies), &"shop".into());
+        assert_eq!(now(vec![made(None, 0), back(true, Some(1.0), false)]), Some(at(2)));
+        assert_eq!(now(vec![back(true, Some(1.0), false), made(Some("no"), 0), made(None, 1)]), Some(at(1)));
+        assert_eq!(now(vec![back(true, Some(1.0), false), made(None, 0)]), None);
+        // To the newest, beside, or not back.
+        for other in [back(false, Some(1.0), false), back(true, Some(1.0), true), back(true, None, false)] {
+            assert_eq!(now(vec![made(None, 0), other]), None);
+        }
+    }
+
+    #[test]
     fn postgresql_goes_on_in_a_history_of_its_own() {
         let postgres = plan(Source::Postgres(PostgresSource::default()));
         assert_eq!(ended(&postgres, &records(vec![recovery(1.0, false)]), &"shop".into()), None);
+    }
+
+    #[test]
+    fn a_gap_is_closed_by_a_point_that_lies_behind_it_and_by_no_other() {
+        let log = |from: &str| LogInfo { from: from.into(), missing: Some("3".into()), ..LogInfo::default() };
+        assert!(is_closed(&log("4"), Some("4@1")) && is_closed(&log("4"), Some("5@1")));
+        assert!(!is_closed(&log("4"), Some("2@1")) && !is_closed(&log("4"), None));
+        assert!(!is_closed(&log(NOWHERE), Some("5@1")), "nothing of it has come yet");
     }
 
     #[test]

@@ -64,7 +64,10 @@ pub fn outage(state: &State, records: &[Record], system: &SystemName) -> Result<
                     "incident {} about {name} is open since {}, and {name} hasn't come back",
                     incident.id, incident.opened
                 ),
-                way_out: format!("when it is over, releve incident close --incident {}", incident.id),
+                way_out: format!(
+                    "when it is over, releve incident close --incident {} --learned 'what was learned'",
+                    incident.id
+                ),
             }));
         }
     }

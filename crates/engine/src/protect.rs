@@ -79,8 +79,18 @@ impl Made {
     }
 }
 
-/// Captures the system into every vault that is open. An error means that there is no point anywhere.
+/// Captures the system into every vault that is open. An error means that there is no point anywhere. Where no vault has one because somebody has removed our lock,
+/// it is done once more.
 pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
+    let (made, is_lock_lost) = attempt(job, progress)?;
+    if is_lock_lost && made.vaults.values().all(Result::is_err) && !progress.is_stopped() {
+        return attempt(job, progress).map(|(made, _)| made);
+    }
+    Ok(made)
+}
+
+/// Captures the system once; returns whether a vault has no point because our lock there was removed.
+fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
     let system = job
         .plan
         .systems
@@ -165,6 +175,10 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
     let mut vaults: BTreeMap<VaultName, Result<(FileId, u64)>> = BTreeMap::new();
     let gone = open.iter().filter(|(_, repository)| repository.packs_gone() > 0);
     let gone = gone.map(|(name, repository)| ((*name).clone(), repository.packs_gone())).collect();
+    let is_lost = |written: &Result<_, vault::Error>| {
+        written.as_ref().is_err_and(|error| matches!(error.kind, vault::Kind::LockLost))
+    };
+    let is_lock_lost = report.vaults.iter().any(is_lost);
     for ((name, _), written) in open.iter().zip(report.vaults) {
         vaults.insert(
             (*name).clone(),
@@ -177,7 +191,7 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
             vaults.insert(opened.name.clone(), Err(error.clone()));
         }
     }
-    Ok(Made {
+    let made = Made {
         id: options.point,
         time: job.now,
         tree: report.tree,
@@ -188,7 +202,8 @@ pub fn protect(job: &Job<'_>, progress: &Progress) -> Result<Made> {
         by_journal: report.believed,
         vaults,
         gone,
-    })
+    };
+    Ok((made, is_lock_lost))
 }
 
 /// Returns what was left out this time and not the time before: it is told once.

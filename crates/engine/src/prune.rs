@@ -75,10 +75,13 @@ pub fn check_clock(state: &State, now: Timestamp) -> Result<()> {
 /// Notes what a survey has found in these vaults: from now on, what vanishes is missed.
 pub fn witness(state: &State, survey: &Survey, vaults: &[VaultName], now: Timestamp) -> Result<()> {
     for vault in vaults {
-        let there: Vec<(String, String)> = survey
+        let there: Vec<(String, String, Option<String>)> = survey
             .points
             .iter()
-            .flat_map(|point| point.files_in(vault).map(|file| (file.to_string(), identity(point))))
+            .flat_map(|point| {
+                let system = &point.point.system;
+                point.files_in(vault).map(|file| (file.to_string(), identity(point), system.clone()))
+            })
             .collect();
         state.see(&vault.0, &there, now)?;
     }

@@ -2,10 +2,13 @@
 //!
 //! Nothing is changed, no command of the plan is run, no vault and no server is asked.
 
+use crate::keys::accept;
 use crate::service::{Runs, runs};
-use plan::{Action, Copied, Plan, ProcedureStep, Secret, Source, System};
+use crate::vaults::without_line_end;
+use plan::{Action, Copied, Plan, ProcedureStep, Secret, Source, System, SystemName, VaultName};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use vault::Password;
 
 /// Something that is missing here.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,8 +31,10 @@ pub struct Machine<'a> {
     pub root: &'a Path,
     /// Where programs are looked for.
     pub search: Vec<PathBuf>,
-    /// Whether a variable of the environment is set, and not empty.
-    pub is_set: &'a dyn Fn(&str) -> bool,
+    /// Returns a variable of the environment, if it is set and not empty.
+    pub variable: &'a dyn Fn(&str) -> Option<Vec<u8>>,
+    /// Whether a vault is known to be there: its password is as it is. That of any other is a new one.
+    pub is_made: &'a dyn Fn(&VaultName) -> bool,
 }
 
 /// Returns what this machine lacks of what the plan counts on here: for its vaults, for telling people, and for the systems that run here.
@@ -44,6 +49,9 @@ pub fn lacks(plan: &Plan, machine: &Machine<'_>) -> Vec<Lack> {
             ("session_token", &vault.session_token),
         ] {
             look.secret(&format!("vaults.{name}.{key}"), secret.as_ref());
+        }
+        if plan.writes(name, machine.name) && !(machine.is_made)(name) {
+            look.new_password(name, vault.password.as_ref());
         }
     }
     look.notify(plan);
@@ -68,6 +76,20 @@ pub fn lacks(plan: &Plan, machine: &Machine<'_>) -> Vec<Lack> {
     look.found
 }
 
+/// Returns what this machine lacks to bring these systems back: programs and services that their recovery runs. What only a backup needs isn't missed.
+#[must_use]
+pub fn lacks_to_recover(plan: &Plan, systems: &[SystemName], machine: &Machine<'_>) -> Vec<Lack> {
+    let mut look = Look { machine, found: Vec::new() };
+    for (name, system) in systems.iter().filter_map(|name| Some((name, plan.systems.get(name)?))) {
+        let path = format!("systems.{name}");
+        if let Some(source) = &system.source {
+            look.load(&format!("{path}.source.{}", source.kind()), source);
+        }
+        look.recovery(&path, system);
+    }
+    look.found
+}
+
 struct Look<'a> {
     machine: &'a Machine<'a>,
     found: Vec<Lack>,
@@ -84,7 +106,7 @@ impl Look<'_> {
 
     fn secret(&mut self, path: &str, secret: Option<&Secret>) {
         match secret {
-            Some(Secret::Env(name)) if !(self.machine.is_set)(name) => self.lack(
+            Some(Secret::Env(name)) if (self.machine.variable)(name).is_none() => self.lack(
                 "missing-secret",
                 path,
                 format!("the environment variable {name} is not set here"),
@@ -104,6 +126,22 @@ impl Look<'_> {
             }
             Some(Secret::Command(command)) => self.command(path, command),
             _ => {}
+        }
+    }
+
+    /// Holds a password against what is asked of new ones, as the backup does that makes the vault.
+    fn new_password(&mut self, vault: &VaultName, password: Option<&Secret>) {
+        let bytes = match password {
+            Some(Secret::Env(name)) => (self.machine.variable)(name),
+            Some(Secret::File(file)) => std::fs::read(self.under(file)).ok(),
+            // No command of the plan is run.
+            _ => None,
+        };
+        let bytes = bytes.map(without_line_end).filter(|bytes| !bytes.is_empty());
+        if let Some(Err(error)) = bytes.map(|bytes| accept(&Password::new(bytes))) {
+            let message = format!("the first backup would not make vault `{vault}`: {error}");
+            let help = error.help.unwrap_or_default();
+            self.lack("weak-password", &format!("vaults.{vault}.password"), message, help);
         }
     }
 
@@ -132,6 +170,11 @@ impl Look<'_> {
         if let Some(source) = &system.source {
             self.source(&format!("{path}.source.{}", source.kind()), source);
         }
+        self.recovery(path, system);
+    }
+
+    /// Looks for what runs when a system comes back.
+    fn recovery(&mut self, path: &str, system: &System) {
         let recover = &system.recover;
         for (key, action) in [("stop", &recover.stop), ("start", &recover.start)] {
             if let Some(action) = action {
@@ -200,20 +243,41 @@ impl Look<'_> {
                     Copied::Physical => &["mariadb-backup", "mbstream", "mariadb"],
                     Copied::Logical => &["mariadb-dump", "mariadb"],
                 };
-                for program in programs {
-                    let named = mariadb.programs.as_deref().map(|folder| format!("{folder}/{program}"));
-                    let program = named.as_deref().unwrap_or(program);
-                    self.program(
-                        path,
-                        program,
-                        "install mariadb-client or mariadb-backup, or name its folder as `programs`",
-                    );
-                }
+                self.mariadb(path, mariadb.programs.as_deref(), programs);
             }
             Source::Command(command) => {
                 self.command(&format!("{path}.dump"), &command.dump);
                 self.command(&format!("{path}.load"), &command.load);
             }
+        }
+    }
+
+    /// Looks for what puts data back.
+    fn load(&mut self, path: &str, source: &Source) {
+        match source {
+            Source::Files(_) | Source::Sqlite(_) => {}
+            Source::Postgres(postgres) => self.postgres(path, postgres.programs.as_deref(), &["pg_ctl"]),
+            Source::PgDump(dump) => self.postgres(path, dump.programs.as_deref(), &["psql"]),
+            Source::Mariadb(mariadb) => {
+                let programs: &[&str] = match mariadb.copy {
+                    Copied::Physical => &["mariadb-backup", "mbstream"],
+                    Copied::Logical => &["mariadb"],
+                };
+                self.mariadb(path, mariadb.programs.as_deref(), programs);
+            }
+            Source::Command(command) => self.command(&format!("{path}.load"), &command.load),
+        }
+    }
+
+    fn mariadb(&mut self, path: &str, folder: Option<&str>, programs: &[&str]) {
+        for program in programs {
+            let named = folder.map(|folder| format!("{folder}/{program}"));
+            let program = named.as_deref().unwrap_or(program);
+            self.program(
+                path,
+                program,
+                "install mariadb-client or mariadb-backup, or name its folder as `programs`",
+            );
         }
     }
 
@@ -380,9 +444,16 @@ source.files = { paths = ["/srv/elsewhere"] }
 "#;
 
     fn found(root: &Path, is_set: &dyn Fn(&str) -> bool) -> Vec<String> {
+        found_of(root, is_set, false)
+    }
+
+    fn found_of(root: &Path, is_set: &dyn Fn(&str) -> bool, is_known: bool) -> Vec<String> {
         let file = SourceFile { name: "plan.toml".into(), text: PLAN.into() };
         let plan = plan::parse(&[file]).plan.unwrap();
-        let machine = Machine { name: "server", root, search: vec![root.join("bin")], is_set };
+        let variable = |name: &str| is_set(name).then(|| b"a value".to_vec());
+        let is_made = |_: &VaultName| is_known;
+        let search = vec![root.join("bin")];
+        let machine = Machine { name: "server", root, search, variable: &variable, is_made: &is_made };
         lacks(&plan, &machine).into_iter().map(|lack| format!("{} {}", lack.code, lack.path)).collect()
     }
 
@@ -409,13 +480,36 @@ source.files = { paths = ["/srv/elsewhere"] }
     }
 
     #[test]
+    fn what_only_a_backup_needs_is_not_missed_when_systems_come_back() {
+        let root = tempfile::tempdir().unwrap();
+        let file = SourceFile { name: "plan.toml".into(), text: PLAN.into() };
+        let plan = plan::parse(&[file]).plan.unwrap();
+        let machine = Machine {
+            name: "server",
+            root: root.path(),
+            search: vec![root.path().join("bin")],
+            variable: &|_| None,
+            is_made: &|_| true,
+        };
+        let systems = ["shop", "orders"].map(SystemName::from);
+        let found = lacks_to_recover(&plan, &systems, &machine);
+        let found: Vec<_> = found.iter().map(|lack| format!("{} {}", lack.code, lack.path)).collect();
+        let expected = [
+            "no-service systems.shop.recover.start.service",
+            "missing-program systems.shop.check.0.command",
+            "missing-program systems.orders.source.pg_dump",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
     fn a_machine_that_has_all_of_it_lacks_nothing() {
         let machine = tempfile::tempdir().unwrap();
         let root = machine.path();
         for folder in ["srv/shop", "srv/gone", "etc/init.d", "bin"] {
             std::fs::create_dir_all(root.join(folder)).unwrap();
         }
-        std::fs::write(root.join("etc/near.key"), "secret").unwrap();
+        std::fs::write(root.join("etc/near.key"), "correct horse battery staple\n").unwrap();
         std::fs::write(root.join("etc/init.d/nginx"), "").unwrap();
         for program in ["probe", "pg_dump", "pg_dumpall", "psql"] {
             let path = root.join("bin").join(program);
@@ -425,5 +519,12 @@ source.files = { paths = ["/srv/elsewhere"] }
         assert_eq!(found(root, &|_| true), Vec::<String>::new());
         std::fs::write(root.join("etc/near.key"), "\n").unwrap();
         assert_eq!(found(root, &|_| true), ["missing-secret vaults.near.password"]);
+        std::fs::write(root.join("etc/near.key"), "pw\n").unwrap();
+        assert_eq!(found(root, &|_| true), ["weak-password vaults.near.password"]);
+        assert_eq!(
+            found_of(root, &|_| true, true),
+            Vec::<String>::new(),
+            "a vault that is there has its password"
+        );
     }
 }

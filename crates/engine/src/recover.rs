@@ -4,6 +4,7 @@
 //! process can go on where one has died ([`Open`]); which steps may begin then is decided in [`plan::Course`]. People say what they want ([`Word`]) through
 //! the same journal.
 
+mod ahead;
 mod back;
 mod carry;
 mod guard;
@@ -29,6 +30,7 @@ use std::path::Path;
 use std::time::Duration;
 use vault::restore::RestoreReport;
 
+pub use ahead::{Ahead, look_ahead};
 pub use carry::carry_out;
 pub use measure::Measured;
 pub use open::{Left, Open, Wish, carried_out_by, elapsed_of, live_of, look, look_now, say, wish_of};

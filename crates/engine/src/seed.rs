@@ -31,6 +31,11 @@ impl Opening<'_> {
                     return Err(Error::from(error)
                         .help(format!("a seed is opened with the password of the vault it was filled for; is this one for `{name}`?")));
                 }
+                Kind::KeysDamaged { .. } => {
+                    return Err(Error::from(error).help(format!(
+                        "nothing of it is needed: fill it anew in an empty folder, releve sync --seed DIR --vault {name}"
+                    )));
+                }
                 _ => return Err(error.into()),
             },
         };

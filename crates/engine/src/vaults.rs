@@ -6,7 +6,7 @@ use plan::{Plan, Secret, VaultName};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use vault::store::{self, Asking, Credentials, Renew};
+use vault::store::{self, Asking, Calls, Credentials, Renew};
 use vault::{Cache, Kind, Password, Repository, Store, Wait};
 
 /// Where secrets come from: the binary's business.
@@ -79,7 +79,12 @@ pub struct Opening<'a> {
     pub patience: Option<Duration>,
     /// How long locks of others are waited for.
     pub wait: Option<Wait>,
+    /// The calls of this run on each vault, however often it is opened: patience is for all of them together.
+    pub calls: Calling,
 }
+
+/// Returns the calls on a vault: for the same one the same.
+pub type Calling = Arc<dyn Fn(&VaultName) -> Calls + Send + Sync>;
 
 impl Opening<'_> {
     /// Opens these vaults and loads their indexes. The result is in the order of `names`.
@@ -157,7 +162,11 @@ impl Opening<'_> {
         let period =
             period.map_err(|error| Error::new(format!("immutable_for of vault `{name}`: {error}")))?;
         let mut limits = store::Limits { asking: asking.clone(), ..limits(vault, &self.clock) };
-        limits.patience = self.patience.unwrap_or(limits.patience);
+        limits.calls = (self.calls)(name);
+        if let Some(patience) = self.patience {
+            // A store that says when to come back is given no more either.
+            (limits.patience, limits.busy) = (patience, patience.min(limits.busy));
+        }
         Ok(store::open_held(&vault.url, credentials, &limits, period)?)
     }
 
@@ -227,6 +236,15 @@ impl Opening<'_> {
     pub(crate) fn credentials(&self, vault: &plan::Vault) -> Result<Credentials> {
         Ok(Credentials { renew: self.secrets.renew(vault), ..keys_of(vault, self.secrets)? })
     }
+}
+
+/// Returns a secret as it counts: a line break at its end is an editor's.
+#[must_use]
+pub fn without_line_end(mut secret: Vec<u8>) -> Vec<u8> {
+    while matches!(secret.last(), Some(b'\n' | b'\r')) {
+        secret.pop();
+    }
+    secret
 }
 
 /// Returns the S3 keys that the plan has for a vault; none for any other store.

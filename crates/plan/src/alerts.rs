@@ -5,7 +5,7 @@
 
 mod judge;
 
-pub use judge::troubles;
+pub use judge::{is_left, troubles};
 
 use crate::{SystemName, VaultName};
 use jiff::{SignedDuration, Timestamp};
@@ -28,6 +28,8 @@ pub enum Kind {
     Unreachable,
     /// A vault holds something that is damaged.
     Damaged,
+    /// Points that were in a vault are not listed there any more.
+    Vanished,
     /// A vault could not be verified.
     Verification,
     /// A vault could not be pruned.
@@ -64,6 +66,9 @@ pub struct Trouble {
     pub since: Timestamp,
     /// What was seen, for a person.
     pub seen: String,
+    /// The point that it is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub point: Option<String>,
 }
 
 impl Trouble {
@@ -101,8 +106,10 @@ pub struct RunSeen {
     pub times: u32,
     /// What came of them.
     pub came: Came,
-    /// Why the newest point is suspicious, if it is.
+    /// Why the newest point is suspicious, if it is, whatever became of runs that made none.
     pub suspicious: Option<String>,
+    /// The newest point.
+    pub point: Option<String>,
 }
 
 /// What came of a run.
@@ -123,6 +130,8 @@ pub struct VaultSeen {
     pub unreachable: Option<(Timestamp, String, bool)>,
     /// The last verification, or the last repair, has left something damaged.
     pub damaged: Option<(Timestamp, String)>,
+    /// Points that were in it are not listed any more, and nobody is known to have taken them out.
+    pub vanished: Option<(Timestamp, String)>,
     /// The last verification could not be done.
     pub unverified: Option<(Timestamp, String)>,
     /// The last prune could not be done, or found something.
@@ -148,6 +157,8 @@ pub struct Seen {
     pub vaults: BTreeMap<VaultName, VaultSeen>,
     /// Folders whose disk is full, and how full.
     pub full: BTreeMap<String, String>,
+    /// Folders whose disk could not be asked.
+    pub unasked: BTreeSet<String>,
     /// Recoveries that are open without anybody who carries them on: of what, since when.
     pub left: Vec<(Timestamp, String)>,
     /// When the agent was last seen, where it should be running and isn't.
@@ -189,12 +200,13 @@ pub enum Move {
 /// How long what comes and goes must be away to be over.
 const SETTLED: SignedDuration = SignedDuration::from_mins(5);
 
-/// Returns what is to be done at `now`: of these troubles and of what is open, by its key. `again`: how long after it was told last it is told again, while nobody
-/// has it in hand.
+/// Returns what is to be done at `now`: of these troubles and of what is open, by its key. What [`is_left`] as it is, is not over. `again`: how long after it was told
+/// last it is told again, while nobody has it in hand.
 #[must_use]
 pub fn moves(
     troubles: &[Trouble],
     open: &BTreeMap<String, Open>,
+    is_left: &dyn Fn(&Trouble) -> bool,
     now: Timestamp,
     again: SignedDuration,
 ) -> Vec<Move> {
@@ -225,6 +237,12 @@ pub fn moves(
     }
     for known in open.iter().filter(|(key, _)| !seen.contains(*key)).map(|(_, known)| known) {
         match known.away {
+            // Nobody could look at it, so nobody has found it mended.
+            _ if is_left(&known.trouble) => {
+                if known.away.is_some() {
+                    moves.push(Move::Keep(Open { away: None, ..known.clone() }));
+                }
+            }
             _ if !known.trouble.kind.comes_and_goes() => moves.push(Move::End(known.clone())),
             Some(away) if now.duration_since(away).abs() >= SETTLED => moves.push(Move::End(known.clone())),
             Some(_) => {}
@@ -245,13 +263,13 @@ mod tests {
     }
 
     fn trouble(kind: Kind) -> Trouble {
-        Trouble { kind, about: "shop".into(), since: at(0), seen: "seen".into() }
+        Trouble { kind, about: "shop".into(), since: at(0), seen: "seen".into(), point: None }
     }
 
     /// Carries out moves as an engine does.
     fn carry(open: &mut BTreeMap<String, Open>, troubles: &[Trouble], now: i64) -> Vec<&'static str> {
         let mut said = Vec::new();
-        for next in moves(troubles, open, at(now), AGAIN) {
+        for next in moves(troubles, open, &|_| false, at(now), AGAIN) {
             match next {
                 Move::Begin(trouble) => {
                     let now = at(now);
@@ -314,7 +332,24 @@ mod tests {
 
     #[test]
     fn two_troubles_of_one_name_are_one() {
-        assert_eq!(moves(&[trouble(Kind::Log), trouble(Kind::Log)], &BTreeMap::new(), at(0), AGAIN).len(), 1);
+        let two = [trouble(Kind::Log), trouble(Kind::Log)];
+        assert_eq!(moves(&two, &BTreeMap::new(), &|_| false, at(0), AGAIN).len(), 1);
+    }
+
+    #[test]
+    fn what_nobody_could_look_at_is_not_over() {
+        for kind in [Kind::Damaged, Kind::Unreachable] {
+            let mut open = BTreeMap::new();
+            assert_eq!(carry(&mut open, &[trouble(kind)], 0), ["begin"]);
+            for now in [1, 1_000, 100_000] {
+                assert!(moves(&[], &open, &|_| true, at(now), AGAIN).is_empty());
+            }
+            // From then on that somebody looks, it is away.
+            carry(&mut open, &[], 100_001);
+            assert_eq!(open.is_empty(), kind == Kind::Damaged);
+            carry(&mut open, &[], 100_400);
+            assert!(open.is_empty());
+        }
     }
 
     #[test]

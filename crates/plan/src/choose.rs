@@ -1,7 +1,7 @@
 //! Which restore point a recovery takes: a pure choice, with its reasons.
 
 use crate::judge::{Changed, Intrusion, Judgement, Rating};
-use crate::{Period, VaultName};
+use crate::{LogFacts, Period, VaultName};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
@@ -26,6 +26,9 @@ pub enum Wanted {
     /// The newest complete one, rolled forward by the system's log up to here.
     Until(Until),
 }
+
+/// How a person asks for all of a log, whatever it leads through.
+const NEWEST: &str = "newest";
 
 /// An instant in the log of a system.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +58,7 @@ impl Until {
     /// Returns it as a person types it, where that can be: so that it can be read back.
     fn typed(&self) -> String {
         match self {
+            Self::Newest => NEWEST.to_owned(),
             Self::Name(name) => format!("name {name}"),
             Self::Transaction(number) => format!("transaction {number}"),
             Self::On { place, timeline } => format!("{} on timeline {timeline}", place.typed()),
@@ -100,6 +104,7 @@ impl FromStr for Wanted {
             "last verified" => Ok(Self::LastVerified),
             "last clean" => Ok(Self::LastClean),
             "before" => Ok(Self::BeforeNamed),
+            NEWEST => Ok(Self::Until(Until::Newest)),
             _ if text.starts_with("position ")
                 || text.starts_with("name ")
                 || text.starts_with("transaction ") =>
@@ -224,6 +229,9 @@ pub struct Facts {
     pub unseen_at: Option<Timestamp>,
     /// A person took it for good, whatever it looks like.
     pub trusted: bool,
+    /// When a recovery began that went back to before it, if one did: what it holds was left on purpose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_by: Option<Timestamp>,
     /// What it is worth by all that, once it was judged.
     pub judgement: Judgement,
 }
@@ -240,6 +248,28 @@ pub struct Choice {
     /// Newer ones that fit what was asked for, and weren't taken; the newest first.
     #[serde(default)]
     pub left_out: Vec<LeftOut>,
+}
+
+impl Choice {
+    /// Says why a log isn't rolled forward by itself behind the chosen point, if it isn't: it leads through what a newer point is suspicious for, or what a recovery has
+    /// left. `went_back` is when the last recovery of the system began, if that went back.
+    #[must_use]
+    pub fn stops_log(&self, log: &LogFacts, went_back: Option<Timestamp>) -> Option<String> {
+        let from = self.point.counts();
+        let is_led_to = |time: Timestamp| time > from && !log.began_anew(time);
+        let bad = |left: &&LeftOut| left.rating == Rating::Suspicious && is_led_to(left.time);
+        // The newest is first: what happened did so before the oldest of them.
+        let why = match (self.left_out.iter().rev().find(bad), went_back.filter(|time| is_led_to(*time))) {
+            (_, Some(time)) => format!("the recovery of {time:.0} went back behind what came after"),
+            (Some(LeftOut { id, time, .. }), None) => {
+                format!("what came after is suspicious (point {id} of {time:.0})")
+            }
+            (None, None) => return None,
+        };
+        Some(format!(
+            "its log is not rolled forward, since {why}: --before TIME goes as far as you say, --until {NEWEST} all the way"
+        ))
+    }
 }
 
 /// A point that a choice has passed over.
@@ -316,8 +346,11 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
         }
     };
     let last = |fits: &dyn Fn(&Facts) -> bool| candidates.iter().rev().copied().find(|point| fits(point));
-    let sound = last(&|point| point.is_sound());
-    let good = sound.or_else(|| last(&|point| point.is_base()));
+    // Who says an instant means what there was then, whoever went back behind it since.
+    let is_instant = matches!(wanted, Wanted::Before(_));
+    let is_good = |point: &Facts| point.is_base() || is_instant && point.judgement.left;
+    let sound = last(&|point| point.complete && is_good(point));
+    let good = sound.or_else(|| last(&is_good));
     // Without a good one a whole one is better than nothing: but never where somebody asked for a clean one.
     let any = |complete: bool| last(&move |point| point.complete || !complete);
     let point = match wanted {
@@ -343,7 +376,7 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
         .map(|newer| LeftOut::of(newer))
         .collect();
     reasons.insert(0, of_these(wanted, newer.iter().any(|newer| newer.rating != Rating::Incomplete)));
-    if !point.is_base() {
+    if !is_good(point) {
         reasons.insert(
             0,
             format!("NO GOOD POINT IS LEFT: this one is not good either: {}", LeftOut::of(point).why),
@@ -486,6 +519,18 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn what_a_recovery_went_back_behind_is_taken_only_by_who_asks_for_that_instant() {
+        let left = |id, second| Facts { left_by: Some(now()), ..point(id, second) };
+        let points = judged(&[point("aaaa", 100), left("bbbb", 200), left("cccc", 300)]);
+        let taken = |wanted: &Wanted| choose(&points, wanted, now()).unwrap();
+        assert_eq!(taken(&Wanted::Latest).point.id, "aaaa");
+        assert_eq!(taken(&Wanted::LastClean).point.id, "aaaa");
+        let before = taken(&Wanted::Before(Timestamp::from_second(250).unwrap()));
+        assert_eq!(before.point.id, "bbbb");
+        assert!(!before.reasons[0].contains("NO GOOD"), "{:?}", before.reasons);
+    }
+
+    #[test]
     fn a_busy_day_is_no_attack() {
         let mut busy = point("busy", 300);
         (busy.change.files_changed, busy.change.files_unchanged, busy.change.incompressible) = (80, 20, 0.3);
@@ -514,6 +559,7 @@ pub(crate) mod tests {
             place("position mariadb-bin.000042:1234 on timeline 17"),
             place("name before-migration"),
             place("transaction 4711 on timeline 2"),
+            place("newest"),
         ] {
             let noted = serde_json::to_string(&wanted).unwrap();
             assert_eq!(serde_json::from_str::<Wanted>(&noted).ok(), Some(wanted), "{noted}");

@@ -61,7 +61,12 @@ pub fn common_instant(
 ) -> Option<Group> {
     let member = |name| {
         let available = available.get(name)?;
-        Some(Member { name, points: &available.points, log: available.log_of_newest() })
+        Some(Member {
+            name,
+            points: &available.points,
+            log: available.log_of_newest(),
+            went_back: available.went_back,
+        })
     };
     let members: Vec<_> = names.iter().map(member).collect::<Option<_>>()?;
     align(&members, &Wanted::Latest, now).map(|(group, _)| group)
@@ -72,6 +77,8 @@ pub(crate) struct Member<'a> {
     pub(crate) name: &'a SystemName,
     pub(crate) points: &'a [Facts],
     pub(crate) log: Option<&'a LogFacts>,
+    /// When its last recovery began, if that went back.
+    pub(crate) went_back: Option<Timestamp>,
 }
 
 /// What one system of a group is brought back to.
@@ -83,6 +90,8 @@ pub(crate) struct Aligned {
     pub(crate) alone: Timestamp,
     /// Newer points that were passed over, by itself or not.
     pub(crate) left_out: Vec<LeftOut>,
+    /// Why its log isn't rolled forward behind its own point, if it isn't.
+    pub(crate) stops: Option<String>,
 }
 
 /// Returns what each of the systems is to be brought back to so that all are of one instant; `None` where one of them has no point that
@@ -97,14 +106,18 @@ pub(crate) fn align(
     }
     let mut newest = Vec::new();
     for member in members {
-        let Choice { point, left_out, .. } = choose(member.points, wanted, now).ok()?;
+        let choice = choose(member.points, wanted, now).ok()?;
+        let stops = member.log.filter(|_| *wanted == Wanted::Latest);
+        let stops = stops.and_then(|log| choice.stops_log(log, member.went_back));
+        let Choice { point, left_out, .. } = choice;
         let log = member.log.filter(|log| log.continues(&point) && log.leads(&point, None));
+        let log = log.filter(|_| stops.is_none());
         let reach = match (wanted, log.and_then(|log| log.until)) {
             (Wanted::Latest, Some(end)) => end.max(point.counts()),
             (Wanted::Before(time), Some(end)) => end.min(*time).max(point.counts()),
             _ => point.counts(),
         };
-        newest.push((member, point, reach, left_out));
+        newest.push((member, point, reach, (left_out, stops)));
     }
     let instant = newest.iter().map(|(_, _, reach, _)| *reach).min()?;
     let fits = |point: &&Facts, last: &Facts| {
@@ -114,7 +127,7 @@ pub(crate) fn align(
     };
     let mut choices = BTreeMap::new();
     let mut reached = Vec::new();
-    for (member, last, reach, left_out) in &newest {
+    for (member, last, reach, (left_out, stops)) in &newest {
         // Every second until then is in the log, so any earlier point will do that it goes on from.
         let rolled = member.log.filter(|log| {
             *wanted != Wanted::LastVerified
@@ -140,7 +153,7 @@ pub(crate) fn align(
         };
         choices.insert(
             member.name.clone(),
-            Aligned { wanted, instant, alone: *reach, left_out: left_out.clone() },
+            Aligned { wanted, instant, alone: *reach, left_out: left_out.clone(), stops: stops.clone() },
         );
     }
     let (first, last) = (reached.iter().min()?, reached.iter().max()?);
@@ -189,8 +202,8 @@ mod tests {
     ) -> (Group, Wanted, Wanted) {
         let names = [SystemName::from("files"), SystemName::from("database")];
         let members = [
-            Member { name: &names[0], points: files, log: None },
-            Member { name: &names[1], points: database, log },
+            Member { name: &names[0], points: files, log: None, went_back: None },
+            Member { name: &names[1], points: database, log, went_back: None },
         ];
         let (group, mut choices) = align(&members, wanted, at(10_000)).unwrap();
         let mut take = |name: &SystemName| choices.remove(name).unwrap().wanted;

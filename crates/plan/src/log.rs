@@ -107,6 +107,12 @@ impl LogFacts {
         }
     }
 
+    /// Returns whether it has gone on in a history that a recovery has begun since: what was written between is in none that leads on.
+    #[must_use]
+    pub fn began_anew(&self, since: Timestamp) -> bool {
+        self.timelines.iter().any(|timeline| timeline.begun.is_some_and(|begun| begun > since))
+    }
+
     /// Returns whether a point leads into the history of this number.
     #[must_use]
     pub fn leads_to(&self, point: &Facts, number: u32) -> bool {

@@ -66,10 +66,42 @@ pub fn differs(source: &Source, held: &[String]) -> Option<Differs> {
     (!differs.named.is_empty() || !differs.held.is_empty()).then_some(differs)
 }
 
+/// What of a point comes back in place, and what else it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Boundary {
+    /// Only these paths and what is below them; all of the point where empty.
+    pub only: Vec<String>,
+    /// What else the point holds: it stays as it stands on the machine.
+    pub left: Vec<String>,
+}
+
+/// Returns what of a point that holds these paths a recovery in place may write. Of files that is what the plan names now: what a point holds besides was given up, or
+/// belongs to another system by now, and newer work may lie there. What a database's point holds is all of one database.
+#[must_use]
+pub fn boundary(source: &Source, held: &[String]) -> Boundary {
+    let Source::Files(files) = source else { return Boundary::default() };
+    match differs(source, held) {
+        Some(differs) if !differs.held.is_empty() && !differs.is_all => {
+            let there = files.paths.iter().filter(|path| meets(path, held));
+            Boundary { only: there.cloned().collect(), left: differs.held }
+        }
+        Some(differs) if differs.is_all => Boundary { only: files.paths.clone(), left: differs.held },
+        // One that doesn't say what it holds may hold anything.
+        None if held.is_empty() => Boundary { only: files.paths.clone(), left: Vec::new() },
+        _ => Boundary::default(),
+    }
+}
+
+/// Returns whether something of a path is in a point that holds these paths, as far as it says what it holds.
+#[must_use]
+pub fn meets(path: &str, held: &[String]) -> bool {
+    held.is_empty() || held.iter().any(|other| is_within(path, other) || is_within(other, path))
+}
+
 impl Differs {
-    /// Says it of the point of a system: as a whole sentence, with the way out.
+    /// Says it of the point of a system: as a whole sentence, with the way out. `point` is its id, where it is known; `beside` says that all of it comes back, into another folder.
     #[must_use]
-    pub fn said(&self, system: &SystemName, source: &Source) -> String {
+    pub fn said(&self, system: &SystemName, source: &Source, point: Option<&str>, beside: bool) -> String {
         let (named, held) = (self.named.join(", "), self.held.join(", "));
         if self.is_all {
             let key = source.paths_key();
@@ -82,10 +114,19 @@ impl Differs {
         if !self.named.is_empty() {
             said.push(format!("the plan names {named}, which the point does not hold: it can't come back"));
         }
-        if !self.held.is_empty() {
-            said.push(format!(
-                "the point holds {held}, which the plan does not name: it comes back all the same"
-            ));
+        if let Some(first) = self.held.first() {
+            let is_above = |other: &String| source.paths().iter().any(|path| is_within(path, other));
+            let what = match self.held.iter().any(is_above) {
+                true => format!("{held}, of which the plan names a part only"),
+                false => format!("{held}, which the plan does not name"),
+            };
+            let point = point.map_or_else(String::new, |point| format!(" --point {point}"));
+            said.push(match beside {
+                true => format!("the point holds also {what}: all of it comes, since it comes beside"),
+                false => format!(
+                    "the point holds also {what}: what the plan does not name is left as it is; `releve restore {system}{point} --to / --path {first}` brings it"
+                ),
+            });
         }
         format!("`{system}`: {}", said.join("; "))
     }
@@ -136,12 +177,46 @@ mod tests {
     }
 
     #[test]
+    fn in_place_nothing_is_written_that_the_plan_does_not_name() {
+        let of = |named: &[&str], held: &[&str]| {
+            let Boundary { only, left } = boundary(&files(named), &paths(held));
+            (only.join(" "), left.join(" "))
+        };
+        let is = |only: &str, left: &str| (only.to_owned(), left.to_owned());
+        assert_eq!(of(&["/a", "/b"], &["/b", "/a/"]), is("", ""));
+        assert_eq!(of(&["/a"], &["/a", "/b"]), is("/a", "/b"));
+        assert_eq!(of(&["/srv/shop"], &["/srv"]), is("/srv/shop", "/srv"));
+        assert_eq!(of(&["/srv"], &["/srv/shop"]), is("", ""));
+        assert_eq!(of(&["/a", "/c"], &["/a"]), is("", ""));
+        assert_eq!(of(&["/a", "/c"], &["/a", "/b"]), is("/a", "/b"));
+        assert_eq!(of(&["/c"], &["/b"]), is("/c", "/b"));
+        assert_eq!(of(&["/a"], &[]), is("/a", ""), "what it holds isn't known");
+        let sqlite = Source::Sqlite(SqliteSource { path: "/srv/shop.db".into() });
+        assert_eq!(boundary(&sqlite, &paths(&["/srv/shop.db", "/etc/shop"])), Boundary::default());
+    }
+
+    #[test]
+    fn what_is_left_is_named_with_the_way_to_bring_it() {
+        let said = |named: &[&str], held: &[&str], beside| {
+            let source = files(named);
+            differs(&source, &paths(held)).unwrap().said(&"shop".into(), &source, Some("ab12"), beside)
+        };
+        assert_eq!(
+            said(&["/a"], &["/a", "/b"], false),
+            "`shop`: the point holds also /b, which the plan does not name: what the plan does not name is left as it is; \
+             `releve restore shop --point ab12 --to / --path /b` brings it"
+        );
+        assert!(said(&["/srv/shop"], &["/srv"], false).contains("/srv, of which the plan names a part only"));
+        assert!(said(&["/a"], &["/a", "/b"], true).contains("all of it comes"));
+    }
+
+    #[test]
     fn a_database_is_where_the_point_has_it_or_nowhere() {
         let sqlite = Source::Sqlite(SqliteSource { path: "/srv/shop.db".into() });
         assert_eq!(differs(&sqlite, &paths(&["/srv/shop.db", "/etc/shop"])), None);
         let found = differs(&sqlite, &paths(&["/srv/old.db"])).unwrap();
         assert_eq!(
-            found.said(&"shop".into(), &sqlite),
+            found.said(&"shop".into(), &sqlite, None, false),
             "`shop`: the plan names /srv/shop.db, the point holds /srv/old.db: correct `path`, or restore it with `releve restore shop --to DIR --path /srv/old.db`"
         );
     }

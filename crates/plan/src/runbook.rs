@@ -5,11 +5,11 @@ mod procedure;
 
 use crate::choose::passed_over;
 use crate::group::{self, Aligned, Member, companions, grouped};
-use crate::judge::Intrusion;
-use crate::paths::differs;
+use crate::judge::{Intrusion, Rating};
+use crate::paths::{Boundary, boundary, differs, meets};
 use crate::room::{Load, Room, judge};
 use crate::{Choice, Crash, Facts, Plan, ScenarioName, Source, System, SystemName, VaultName, Wanted};
-use crate::{LogFacts, Ordered, Until, choose, recovery_order};
+use crate::{LeftOut, LogFacts, Ordered, Until, choose, recovery_order};
 pub use book::{OnlyIf, Replay, Restore, Runbook, Standing, Step, StepKind};
 use jiff::Timestamp;
 use procedure::{Place, Procedure};
@@ -59,6 +59,8 @@ pub struct Available {
     pub log_files: Vec<(String, u64)>,
     /// When it crashed; right now, where nobody knows.
     pub crash: Option<Crash>,
+    /// When its last recovery began, if that went back to an earlier state than the newest there was.
+    pub went_back: Option<Timestamp>,
 }
 
 impl Available {
@@ -139,6 +141,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         book.blockers.push(format!("there is no system `{name}` in the plan"));
     }
     let common = book.align(input, &wanted, &selected);
+    let asks_back = !matches!(wanted, Wanted::Latest | Wanted::Until(Until::Newest));
     let mut last_of: BTreeMap<SystemName, Vec<usize>> = BTreeMap::new();
     for ordered in order {
         let name = ordered.system;
@@ -190,9 +193,16 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         choice.loss = crash.lost_since(choice.point.counts());
         let log = available.log_of(&choice.point);
         let is_others = log.is_none() && available.log.is_some();
-        let rolled = match is_others && aim(wanted).is_some() {
-            true => Err(others_log(&name, &choice.point)),
-            false => roll_forward(&name, log, wanted, &mut choice, &crash),
+        let held_back = log.filter(|_| *wanted == Wanted::Latest);
+        let held_back = held_back.and_then(|log| choice.stops_log(log, available.went_back));
+        if let Some(why) = held_back.as_ref().or(aligned.and_then(|aligned| aligned.stops.as_ref())) {
+            choice.reasons.push(why.clone());
+            book.warnings.push(format!("`{name}`: {why}"));
+        }
+        let rolled = match &held_back {
+            Some(_) => Ok(None),
+            None if is_others && aim(wanted).is_some() => Err(others_log(&name, &choice.point)),
+            None => roll_forward(&name, log, wanted, &mut choice, &crash),
         };
         let replay = match rolled {
             Ok(replay) => {
@@ -221,6 +231,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                 None
             }
         };
+        book.warn_of_the_way(&name, &choice, replay.as_ref());
         if !choice.point.is_base() {
             let why = choice.point.judgement.why.as_deref().unwrap_or("it is not good");
             book.warnings.push(format!("the point that `{name}` comes back to is SUSPICIOUS: {why}"));
@@ -274,12 +285,25 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         last = procedure.push(&mut book, &system.recover.after, place);
         last_of.insert(name.clone(), last);
         book.compare(&name, system, &choice.point);
+        // Beside nothing is overwritten: all of it may come.
+        let source = system.source.as_ref().filter(|_| !beside);
+        let Boundary { only, left } =
+            source.map(|source| boundary(source, &choice.point.paths)).unwrap_or_default();
+        let mut standing = available.standing;
+        if matches!(source, Some(Source::Files(_))) {
+            standing.retain(|standing| meets(&standing.path, &choice.point.paths));
+        }
+        let stops_group = aligned.is_some_and(|aligned| aligned.stops.is_some());
+        let went_back = asks_back || held_back.is_some() || stops_group;
         book.systems.push(Restore {
             system: name,
             choice,
             replay,
             vaults,
-            standing: available.standing,
+            standing,
+            only,
+            left,
+            went_back,
             crash: Some(crash),
             rto: system.rto,
             rpo: system.rpo,
@@ -452,7 +476,12 @@ impl Runbook {
                 together.iter().map(|name| (name, candidates(input, wanted, name).0)).collect();
             let members: Vec<_> = there
                 .iter()
-                .map(|(name, there)| Member { name, points: &there.points, log: there.log_of_newest() })
+                .map(|(name, there)| Member {
+                    name,
+                    points: &there.points,
+                    log: there.log_of_newest(),
+                    went_back: there.went_back,
+                })
                 .collect();
             match group::align(&members, wanted, input.now) {
                 Some((group, choices)) => {
@@ -564,9 +593,27 @@ impl Runbook {
         let Some(source) = &system.source else { return };
         let Some(differs) = differs(source, &point.paths) else { return };
         let puts_back = |step: &Step| step.system.as_ref() == Some(name) && step.kind.puts_back();
+        let said = differs.said(name, source, Some(&point.id), self.to.is_some());
         match differs.is_all && self.steps.iter().any(puts_back) {
-            true => self.blockers.push(differs.said(name, source)),
-            false => self.warnings.push(differs.said(name, source)),
+            true => self.blockers.push(said),
+            false => self.warnings.push(said),
+        }
+    }
+
+    /// Says that a log is rolled forward, as somebody asks, through what a point is suspicious for.
+    fn warn_of_the_way(&mut self, name: &SystemName, choice: &Choice, replay: Option<&Replay>) {
+        // Where in the log other places lie is for the server to find out.
+        let replay = replay.filter(|replay| matches!(replay.until, Until::Newest | Until::Time(_)));
+        let Some(Replay { until, .. }) = replay else { return };
+        let is_on_the_way = |left: &&LeftOut| {
+            let is_reached = until.time().is_none_or(|time| left.time <= time);
+            left.rating == Rating::Suspicious && left.time > choice.point.counts() && is_reached
+        };
+        if let Some(left) = choice.left_out.iter().rev().find(is_on_the_way) {
+            self.warnings.push(format!(
+                "`{name}`: the log is rolled forward to {until}, past point {} of {:.0}, which is {}: what happened there happens again",
+                left.id, left.time, left.why
+            ));
         }
     }
 
@@ -576,7 +623,9 @@ impl Runbook {
         for restore in &self.systems {
             let Some(available) = input.available.get(&restore.system) else { continue };
             let (system, point) = (&restore.system, &restore.choice.point);
-            let stands = restore.standing.iter().any(|standing| standing.what.is_some());
+            // Of a point that comes in part nobody knows how much comes.
+            let is_part = !restore.left.is_empty();
+            let stands = is_part || restore.standing.iter().any(|standing| standing.what.is_some());
             loads.push(Load {
                 system,
                 what: "the point",

@@ -1,6 +1,6 @@
-//! Whether a system's files are being encrypted: judged by how many files, backup by backup, had structure before and are noise now.
+//! Whether a system's files are being encrypted: judged by how many files, backup by backup, had structure before and are noise now, and how much they hold.
 //!
-//! Hardly anything but encryption does that to a file, so few of them are a sign, and fewer where they come again and again. A system that
+//! Hardly anything but encryption does that to a file, so few of them are a sign, and fewer where they come again and again, or hold much. A system that
 //! does it to its own files as a matter of course is held against itself. How much changes, times, owners and names are no sign of anything.
 
 use jiff::{SignedDuration, Timestamp};
@@ -10,10 +10,14 @@ const SHARE: f64 = 0.005;
 const FILES: u64 = 3;
 /// In a system of very few files it is this share of them: one in so many.
 const OF_FEW: u64 = 4;
+/// One file may hold what matters (a disk, a store of mail): from this share of the bytes that were there on, and from so many bytes on.
+const BYTES_SHARE: f64 = 0.05;
+const BYTES: u64 = 1 << 20;
 /// A sum over so long a time, of so large a share and so many files: slow encryption.
 const WINDOW: SignedDuration = SignedDuration::from_hours(30 * 24);
 const SUM_SHARE: f64 = 0.01;
 const SUM_FILES: u64 = 5;
+const SUM_BYTES_SHARE: f64 = 0.1;
 /// So many times as many as the system itself is used to.
 const USUAL: u64 = 3;
 
@@ -26,6 +30,10 @@ pub struct Scrambled {
     pub there: u64,
     /// Those of them that are noise now.
     pub files: u64,
+    /// Bytes that were there before; 0: nobody knows.
+    pub held: u64,
+    /// Bytes in the files that are noise now.
+    pub bytes: u64,
     /// A person took the point for good: what was counted until then is explained.
     pub trusted: bool,
 }
@@ -43,39 +51,60 @@ pub fn sign(points: &[Scrambled]) -> Option<String> {
     let is_recent = |at: usize, one: &Scrambled| at >= explained && one.time >= month;
     let pick = |recent: bool| {
         let all = before.iter().enumerate().filter(move |(at, one)| is_recent(*at, one) == recent);
-        all.map(|(_, one)| one.files).collect::<Vec<_>>()
+        all.map(|(_, one)| one).collect::<Vec<_>>()
     };
     let (recent, earlier) = (pick(true), pick(false));
     at_once(point, &earlier).or_else(|| in_sum(point, &recent, &earlier))
 }
 
-fn at_once(point: &Scrambled, earlier: &[u64]) -> Option<String> {
+fn at_once(point: &Scrambled, earlier: &[&Scrambled]) -> Option<String> {
     let few = FILES.min(point.there.div_ceil(OF_FEW)).max(1);
     let least = few.max((point.there as f64 * SHARE).ceil() as u64);
-    let usual = earlier.iter().copied().max().unwrap_or(0);
-    (point.files >= least && point.files > usual.saturating_mul(USUAL)).then(|| {
-        let (files, share) = said(point.files, point.there);
+    let usual = |of: fn(&Scrambled) -> u64| earlier.iter().map(|one| of(one)).max().unwrap_or(0);
+    let is_many = point.files >= least && point.files > usual(|one| one.files).saturating_mul(USUAL);
+    let is_much = is_share(point.bytes, point, BYTES_SHARE)
+        && point.bytes > usual(|one| one.bytes).saturating_mul(USUAL);
+    (is_many || is_much).then(|| {
+        let (files, share) = said(point.files, point, (!is_many).then_some(point.bytes));
         format!("has {files} whose content became noise at once, as encryption makes it{share}")
     })
 }
 
-fn in_sum(point: &Scrambled, recent: &[u64], earlier: &[u64]) -> Option<String> {
-    let sum = recent.iter().fold(point.files, |sum, one| sum.saturating_add(*one));
+fn in_sum(point: &Scrambled, recent: &[&Scrambled], earlier: &[&Scrambled]) -> Option<String> {
+    let sum =
+        |of: fn(&Scrambled) -> u64| recent.iter().fold(of(point), |sum, one| sum.saturating_add(of(one)));
     // As many points before this month as there are in it, if there are.
-    let usual: u64 = earlier.iter().rev().take(recent.len() + 1).sum();
+    let usual = |of: fn(&Scrambled) -> u64| {
+        let like = earlier.iter().rev().take(recent.len() + 1);
+        like.fold(0u64, |sum, one| sum.saturating_add(of(one)))
+    };
+    let (files, bytes) = (sum(|one| one.files), sum(|one| one.bytes));
     let least = SUM_FILES.max((point.there as f64 * SUM_SHARE).ceil() as u64);
-    (sum >= least && sum > usual.saturating_mul(USUAL)).then(|| {
-        let times = recent.iter().filter(|one| **one > 0).count() + 1;
-        let (files, share) = said(sum, point.there);
+    let is_many = files >= least && files > usual(|one| one.files).saturating_mul(USUAL);
+    let is_much =
+        is_share(bytes, point, SUM_BYTES_SHARE) && bytes > usual(|one| one.bytes).saturating_mul(USUAL);
+    (is_many || is_much).then(|| {
+        let times = recent.iter().filter(|one| one.files > 0).count() + 1;
+        let (files, share) = said(files, point, (!is_many).then_some(bytes));
         format!("is the last of {times} points in which {files} in all came to be noise, as a slow encryption makes them{share}")
     })
 }
 
-fn said(count: u64, there: u64) -> (String, String) {
+/// Returns whether so many bytes are much of what was there before this point.
+fn is_share(bytes: u64, point: &Scrambled, share: f64) -> bool {
+    point.held > 0 && bytes >= BYTES && bytes as f64 >= point.held as f64 * share
+}
+
+/// Says how many they are, and which share of the files, or of the bytes where it is these that tell.
+fn said(count: u64, point: &Scrambled, bytes: Option<u64>) -> (String, String) {
     let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
-    let share = match there {
-        0 => String::new(),
-        there => format!(" ({:.1}% of those there were)", count as f64 * 100.0 / there as f64),
+    let percent = |part: u64, of: u64| (part as f64 * 100.0 / of as f64).min(100.0);
+    let share = match bytes {
+        Some(bytes) => {
+            format!(" ({}, {:.1}% of the bytes there were)", crate::Size(bytes), percent(bytes, point.held))
+        }
+        None if point.there == 0 => String::new(),
+        None => format!(" ({:.1}% of those there were)", count as f64 * 100.0 / point.there as f64),
     };
     (files, share)
 }
@@ -88,8 +117,25 @@ mod tests {
         let time = |day: i64| Timestamp::from_second(1_700_000_000 + day * 86_400).unwrap();
         (0..)
             .zip(counts)
-            .map(|(day, (there, files))| Scrambled { time: time(day), there, files, trusted: false })
+            .map(|(day, (there, files))| Scrambled {
+                time: time(day),
+                there,
+                files,
+                held: 0,
+                bytes: 0,
+                trusted: false,
+            })
             .collect()
+    }
+
+    /// One file among a thousand became noise each day, of so many MB of 100.
+    fn large(megabytes: impl IntoIterator<Item = u64>) -> Vec<Scrambled> {
+        let megabytes: Vec<u64> = megabytes.into_iter().collect();
+        let mut points = days(megabytes.iter().map(|bytes| (1000, u64::from(*bytes > 0))));
+        for (point, bytes) in points.iter_mut().zip(megabytes) {
+            (point.held, point.bytes) = (100 << 20, bytes << 20);
+        }
+        points
     }
 
     /// Returns the first day on which there is a sign.
@@ -104,6 +150,37 @@ mod tests {
         assert_eq!(first(&days([(1000, 0), (1000, 2)])), None);
         assert_eq!(first(&days([(1, 0), (1, 1)])), Some(1), "the only dump is noise");
         assert_eq!(first(&days([(0, 0), (1000, 0), (1000, 0)])), None);
+    }
+
+    #[test]
+    fn one_file_that_holds_much_is_a_sign_and_one_that_holds_little_is_none() {
+        assert_eq!(first(&large([0, 99])), Some(1));
+        assert_eq!(first(&large([0, 6])), Some(1));
+        assert_eq!(first(&large([0, 4])), None);
+        assert_eq!(first(&large([0, 4, 4, 4])), Some(3), "little by little");
+        let told = sign(&large([0, 99])).unwrap();
+        assert!(
+            told.starts_with("has 1 file ") && told.ends_with("99.0% of the bytes there were)"),
+            "{told}"
+        );
+        let mut small = large([0, 99]);
+        small[1].bytes = BYTES - 1;
+        small[1].held = BYTES;
+        assert_eq!(first(&small), None, "less than a megabyte");
+        small[1].bytes = BYTES;
+        small[1].held = 0;
+        assert_eq!(first(&small), None, "nobody knows of how much");
+    }
+
+    #[test]
+    fn what_holds_much_and_became_noise_for_months_or_with_a_persons_trust_is_usual() {
+        let mut points = large((0..90).map(|_| 30));
+        assert_eq!(sign(&points), None);
+        assert!(sign(&points[..2]).is_some());
+        points[1].trusted = true;
+        assert_eq!(first(&points[..3]), None);
+        points[89].bytes = 100 << 20;
+        assert!(sign(&points).is_some());
     }
 
     #[test]

@@ -6,18 +6,20 @@ use engine::alerts::Watchman;
 use engine::judge::Witness;
 use engine::keys::{Tried, With};
 use engine::notify::Notifier;
-
-use engine::vaults::{self, Absent, Opened, Opening, Secrets};
+use engine::survey::Survey;
+use engine::vanished::{Known, Vanished};
+use engine::vaults::{self, Absent, Calling, Opened, Opening, Secrets};
 use engine::{Error, Result};
 use jiff::Timestamp;
 use plan::{Plan, Secret, SourceFile, SystemName, TimeOfDay, VaultName};
 use process::Process;
 use state::{Kind, State};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use vault::store::{Credentials, Renew};
+use vault::store::{Calls, Credentials, Renew};
 use vault::{Holder, Password, Repository, Store, Wait};
 
 /// How long making a vault may take others.
@@ -46,6 +48,8 @@ pub(crate) struct Session {
     pub(crate) cache_dir: PathBuf,
     /// How long locks of others are waited for.
     pub(crate) lock_within: Duration,
+    /// The calls of this process on each vault.
+    pub calls: Arc<Mutex<BTreeMap<VaultName, Calls>>>,
 }
 
 impl Session {
@@ -70,6 +74,7 @@ impl Session {
             fingerprint,
             cache_dir,
             lock_within: LOCK_WITHIN,
+            calls: Arc::default(),
         })
     }
 
@@ -98,6 +103,31 @@ impl Session {
     /// As [`witness`](Self::witness), of a state that is open.
     pub(crate) fn witness_in(&self, state: &State) -> Witness {
         self.witness_of(Witness::new(&self.plan, state))
+    }
+
+    /// Returns what this machine has seen in the vaults so far, as far as it has a state: before they are asked. That it can't be read is said: then nothing is missed.
+    pub(crate) fn known(&self, state: Option<&State>) -> Known {
+        let known = state.map_or_else(|| Ok(Known::default()), |state| Known::read(&self.plan, state));
+        known.unwrap_or_else(|error| {
+            eprintln!("warning: points that vanished are not missed, since the state can't be read: {error}");
+            Known::default()
+        })
+    }
+
+    /// Returns what vanished from these vaults since this machine has seen it, and notes it for the alerts. `known` was read before they were asked for `survey`.
+    pub(crate) fn vanished(
+        &self,
+        state: Option<&State>,
+        known: &Known,
+        vaults: &[Opened],
+        survey: &Survey,
+    ) -> Vanished {
+        let Some(state) = state else { return Vanished::default() };
+        let of = (&self.plan, state, self.holder.hostname.as_str());
+        engine::vanished::look(of, known, vaults, survey, Timestamp::now()).unwrap_or_else(|error| {
+            eprintln!("warning: points that vanished are not missed, since the state can't be read: {error}");
+            Vanished::default()
+        })
     }
 
     #[expect(clippy::unused_self, reason = "what a verb works with comes from its session")]
@@ -338,7 +368,19 @@ impl Session {
             asks: &|_| None,
             patience: patience(),
             wait: Some(lock_wait(self.lock_within)),
+            calls: self.calling(),
         }
+    }
+
+    /// Returns what knows the calls of this process on each vault: however often it is opened, patience is one, and a wait for it is said.
+    fn calling(&self) -> Calling {
+        let calls = Arc::clone(&self.calls);
+        Arc::new(move |name: &VaultName| {
+            let mut calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+            let told = |name: VaultName| move |what: &str| eprintln!("vault {name} {what}");
+            let new = || Calls::new(told(name.clone()), crate::cli::is_stopped);
+            calls.entry(name.clone()).or_insert_with(new).clone()
+        })
     }
 
     /// Says which of these vaults may not be sent to as fast as it goes at this hour.
@@ -530,7 +572,7 @@ struct Environment;
 
 impl Secrets for Environment {
     fn get(&self, secret: &Secret) -> Result<Vec<u8>> {
-        let mut bytes = match secret {
+        let bytes = match secret {
             Secret::Env(name) => {
                 use std::os::unix::ffi::OsStringExt;
                 let value = std::env::var_os(name);
@@ -557,9 +599,7 @@ impl Secrets for Environment {
                 output.stdout
             }
         };
-        while matches!(bytes.last(), Some(b'\n' | b'\r')) {
-            bytes.pop();
-        }
+        let bytes = engine::vaults::without_line_end(bytes);
         if bytes.is_empty() { Err(Error::new("the secret is empty")) } else { Ok(bytes) }
     }
 

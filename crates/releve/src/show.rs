@@ -1,6 +1,7 @@
 //! What people see: errors, tables, bars, sizes and times.
 
 use crate::{Exit, Failure};
+use engine::vanished::Vanished;
 use engine::{Error, NOT_DONE, Observer, Question, Reply};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{Timestamp, tz::TimeZone};
@@ -102,6 +103,16 @@ pub(crate) fn size(bytes: u64) -> String {
 /// Returns an instant in the machine's zone, with the zone.
 pub(crate) fn time(time: Timestamp) -> String {
     time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
+/// Says which points vanished from which vaults, and what to do about it.
+pub(crate) fn vanished(vanished: &Vanished) {
+    for said in vanished.said() {
+        eprintln!("warning: vault {said}");
+    }
+    for vault in vanished.vaults() {
+        eprintln!("  hint: {}", engine::vanished::help(vault));
+    }
 }
 
 /// Returns a table whose columns fit its content.

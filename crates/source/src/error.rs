@@ -66,6 +66,9 @@ pub enum Kind {
     /// The restore point doesn't hold what this source puts back.
     #[error("the restore point does not hold it: correct what the plan names, or take another point")]
     NotInPoint,
+    /// What the restore point holds can't come to where it belongs.
+    #[error("{0}: mount what belongs there, or move that away; the restore point is not to blame")]
+    InTheWay(String),
     /// A database server refused, or could not be reached.
     #[error("{said}")]
     Server {

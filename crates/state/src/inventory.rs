@@ -3,7 +3,7 @@
 use crate::{Error, Expect, Kind, Outcome, Result, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A point that was seen in a vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct Seen {
     pub first: Timestamp,
     /// The last look before, which did not find it; `None` where there was none.
     pub unseen_at: Option<Timestamp>,
+    /// The system that it said it is of (`NAME/log` for a log). Older notes don't tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
 }
 
 /// Why nothing is removed from any vault for now.
@@ -55,24 +58,33 @@ impl State {
         self.kv().list(&prefix)?.into_iter().map(read).collect()
     }
 
-    /// Notes a look at a whole vault: these snapshots, with their points, are there.
-    pub fn see(&self, vault: &str, there: &[(String, String)], now: Timestamp) -> Result<()> {
+    /// Notes a look at a whole vault: these snapshots, with their points and the systems of these, are there.
+    pub fn see(&self, vault: &str, there: &[(String, String, Option<String>)], now: Timestamp) -> Result<()> {
         let key = format!("looked/{vault}");
         let before: Option<Timestamp> = match self.kv().get(&key)? {
             Some(versioned) => String::from_utf8_lossy(&versioned.value).parse().ok(),
             None => None,
         };
         let seen = self.seen(vault)?;
-        for (snapshot, point) in there.iter().filter(|(snapshot, _)| !seen.contains_key(snapshot)) {
-            self.note(vault, snapshot, &Seen { point: point.clone(), first: now, unseen_at: before })?;
+        for (snapshot, point, system) in there.iter().filter(|(snapshot, ..)| !seen.contains_key(snapshot)) {
+            let (point, system) = (point.clone(), system.clone());
+            self.note(vault, snapshot, &Seen { point, first: now, unseen_at: before, system })?;
         }
         let _ = self.kv().put(&key, now.to_string().as_bytes(), Expect::Any)?;
         Ok(())
     }
 
-    /// Notes a snapshot that this machine has written itself.
-    pub fn saw_written(&self, vault: &str, snapshot: &str, point: &str, now: Timestamp) -> Result<()> {
-        self.note(vault, snapshot, &Seen { point: point.to_owned(), first: now, unseen_at: None })
+    /// Notes a snapshot that this machine has written itself, and the system that it is of.
+    pub fn saw_written(
+        &self,
+        vault: &str,
+        snapshot: &str,
+        point: &str,
+        system: Option<&str>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let (point, system) = (point.to_owned(), system.map(str::to_owned));
+        self.note(vault, snapshot, &Seen { point, first: now, unseen_at: None, system })
     }
 
     fn note(&self, vault: &str, snapshot: &str, seen: &Seen) -> Result<()> {
@@ -139,6 +151,13 @@ impl State {
             let _ = self.kv().put(&format!("going/{vault}/{snapshot}"), b"", Expect::Any)?;
         }
         Ok(())
+    }
+
+    /// Returns the snapshots of a vault that are about to be removed on purpose, or were when whoever did it died.
+    pub fn about_to_go(&self, vault: &str) -> Result<BTreeSet<String>> {
+        let prefix = format!("going/{vault}/");
+        let names = self.kv().list(&prefix)?.into_iter();
+        Ok(names.filter_map(|(key, _)| key.strip_prefix(&prefix).map(str::to_owned)).collect())
     }
 
     /// Forgets those that were about to go and are gone, so that nobody misses them; the others are as they were.
@@ -272,13 +291,14 @@ mod tests {
     fn a_point_keeps_the_time_at_which_it_was_first_seen() {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).unwrap();
-        let a = ("a".to_owned(), "point".to_owned());
-        let b = ("b".to_owned(), "other".to_owned());
+        let a = ("a".to_owned(), "point".to_owned(), Some("shop".to_owned()));
+        let b = ("b".to_owned(), "other".to_owned(), None);
         state.see("local", std::slice::from_ref(&a), at(10)).unwrap();
         state.see("local", &[a, b], at(20)).unwrap();
-        state.saw_written("local", "a", "forged", at(30)).unwrap();
+        state.saw_written("local", "a", "forged", Some("mail"), at(30)).unwrap();
         let seen = state.seen("local").unwrap();
         assert_eq!((seen["a"].first, seen["a"].unseen_at), (at(10), None));
+        assert_eq!(seen["a"].system.as_deref(), Some("shop"));
         assert_eq!((seen["b"].first, seen["b"].unseen_at), (at(20), Some(at(10))));
         assert!(state.seen("loc").unwrap().is_empty());
         state.forget_vault("local").unwrap();
@@ -335,19 +355,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).unwrap();
         for name in ["a", "b", "c"] {
-            state.saw_written("local", name, "point", at(1)).unwrap();
+            state.saw_written("local", name, "point", None, at(1)).unwrap();
         }
         state.going("local", &["a".into(), "b".into()]).unwrap();
+        assert!(state.about_to_go("local").unwrap().iter().eq(["a", "b"]));
         state.settle_going("local", |name| name == "b").unwrap();
         let seen: Vec<String> = state.seen("local").unwrap().into_keys().collect();
         assert_eq!(seen, ["b", "c"]);
+        assert!(state.about_to_go("local").unwrap().is_empty());
     }
 
     #[test]
     fn a_clock_that_was_wrong_is_forgiven_when_a_person_says_so() {
         let dir = tempfile::tempdir().unwrap();
         let state = State::open(dir.path()).unwrap();
-        state.see("local", &[("a".into(), "point".into())], at(1_000_000)).unwrap();
+        state.see("local", &[("a".into(), "point".into(), None)], at(1_000_000)).unwrap();
         state.append(crate::Body::Rebuilt { points: 0 }, at(2_000_000)).unwrap();
         assert_eq!(state.latest_sign().unwrap(), Some(at(2_000_000)));
         state.trust_clock(at(10)).unwrap();

@@ -64,6 +64,9 @@ pub struct Made {
     pub complete: bool,
     /// How many things could not be read.
     pub unread: u64,
+    /// The first of them, and why. Older records don't tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unread_first: Option<String>,
     /// For each vault, `None` if it has the point, else why not.
     pub vaults: BTreeMap<String, Option<String>>,
     /// Files in the point.
@@ -108,6 +111,9 @@ pub struct Verification {
     /// The points that were found to lack something. Older records don't tell.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unsound: Vec<String>,
+    /// The points that were seen in the vault before and are not listed any more: of them, and of what was damaged before, this says nothing. Older records don't tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vanished: Vec<String>,
     /// What is damaged; empty is good.
     pub findings: Vec<String>,
     /// Why it could not be done.
@@ -253,6 +259,14 @@ pub struct Check {
     pub checks_passed: u64,
     /// What went wrong.
     pub findings: Vec<String>,
+    /// It came back to an earlier state than the newest there was, on purpose: what was made in between was left. Older records don't tell.
+    #[serde(skip_serializing_if = "is_false")]
+    pub went_back: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 /// What was done with a key of a vault. Never the key.

@@ -34,6 +34,14 @@ pub enum Kind {
         /// How many keys were tried.
         keys: usize,
     },
+    /// No key file opens with this password, and some can't be read any more: one of them may have been the one.
+    #[error("{damaged} of its {keys} key files are damaged, and no other opens with this password")]
+    KeysDamaged {
+        /// How many can't be read, or don't say what they said.
+        damaged: usize,
+        /// How many there are.
+        keys: usize,
+    },
     /// The master key is not the one of this repository.
     #[error("this master key does not open it: it is another repository's")]
     WrongMasterKey,
@@ -58,6 +66,9 @@ pub enum Kind {
     /// Someone else holds a lock that excludes us.
     #[error("locked by {0}")]
     Locked(String),
+    /// The lock that we held was taken away: others did not wait for us.
+    #[error("somebody has removed the lock of this run: what it wrote may be gone; run it again")]
+    LockLost,
     /// The repository needs something that this version does not have.
     #[error("not supported: {0}")]
     Unsupported(String),
@@ -107,7 +118,7 @@ impl Error {
     /// Returns whether the same call may succeed later without anyone changing anything.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, Kind::Unreachable(_) | Kind::Locked(_))
+        matches!(self.kind, Kind::Unreachable(_) | Kind::Locked(_) | Kind::LockLost)
     }
 
     /// Returns whether it says that there is no room.
@@ -120,7 +131,7 @@ impl Error {
     #[must_use]
     pub fn says_damage(&self) -> bool {
         match &self.kind {
-            Kind::Damaged(_) | Kind::NotFound => true,
+            Kind::Damaged(_) | Kind::KeysDamaged { .. } | Kind::NotFound => true,
             // A disk that can't read any more what was written to it.
             Kind::Io(error) => error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()),
             _ => false,

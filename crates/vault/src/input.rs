@@ -81,8 +81,8 @@ pub trait Input: Send + Sync {
         None
     }
 
-    /// Returns which of the captured roots have a file system of their own, not the machine's first. `before` are those that had one when
-    /// the point before was made: such a root that is empty now, and has none, is returned as well.
+    /// Returns which of the captured roots have a file system of their own, not the machine's first, and what is mounted below them. `before` is
+    /// what was returned when the point before was made: a root in it that is empty now, and has none, is returned as well.
     /// Asked after [`finish`](Input::finish).
     fn mounted(&self, _before: &[String]) -> Vec<String> {
         Vec::new()
@@ -122,7 +122,8 @@ pub trait Vessel {
 /// An open file of an [`Input`].
 pub trait Content: Read + Send {
     /// Called after the last byte was read: returns whether what was read is one consistent content, that is: the file is
-    /// the one that was listed and did not change meanwhile. Called with the number of bytes that were read.
+    /// the one that was listed and did not change meanwhile. Called with the number of bytes that were read. An error says in the source's own words why it
+    /// can't be trusted, and goes into the point as it is: a program that failed, say. What was read of it is kept, and is not read again.
     fn unchanged(&mut self, bytes_read: u64) -> io::Result<bool>;
 
     /// Returns how many zero bytes come next of which the disk holds nothing; 0 where there are none, or nobody knows.

@@ -171,7 +171,7 @@ pub(crate) fn search(
     fits: impl Fn(&Key) -> bool,
 ) -> Result<(Key, FileId)> {
     let listed = listing(store, FileKind::Key)?;
-    let (files, mut unread) = read_all(store, &listed);
+    let (files, unread) = read_all(store, &listed);
     let mut others = None;
     for (id, file) in cheapest_first(files) {
         match file.unwrap(password) {
@@ -180,12 +180,23 @@ pub(crate) fn search(
             None => {}
         }
     }
-    // One that could not be read may be the one.
-    others.ok_or_else(|| {
-        unread.pop().unwrap_or_else(|| {
-            Error::new(format!("open {}", store.address()), Kind::WrongPassword { keys: listed.len() })
-        })
-    })
+    match others {
+        Some(found) => Ok(found),
+        None => Err(not_opened(store, listed.len(), unread)),
+    }
+}
+
+/// Returns why no key opens. One that could not be read may be the one; only where all that can't be read is damaged does the master key alone help.
+fn not_opened(store: &dyn Store, keys: usize, unread: Vec<Error>) -> Error {
+    let damaged = unread.len();
+    if let Some(other) = unread.into_iter().find(|error| !error.says_damage()) {
+        return other;
+    }
+    let kind = match damaged {
+        0 => Kind::WrongPassword { keys },
+        damaged => Kind::KeysDamaged { damaged, keys },
+    };
+    Error::new(format!("open {}", store.address()), kind)
 }
 
 fn add_locked(vault: &Arc<Repository>, password: &Password, maker: &Holder, now: Timestamp) -> Result<Added> {

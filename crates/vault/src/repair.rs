@@ -24,11 +24,16 @@ use crate::{
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// How many files are named that are beyond repair; all are counted.
 const NAMED_MAX: usize = 1000;
+/// For how many folders that are lost other points are asked what lay in them, and how many points for each.
+const FOLDERS_MAX: usize = 100;
+const POINTS_MAX: usize = 20;
 
 /// How deep to look, and who does.
 #[derive(Debug, Clone)]
@@ -110,6 +115,14 @@ pub struct RepairReport {
     pub touched: Vec<(Timestamp, PathBuf)>,
     /// How many files that is.
     pub touched_count: u64,
+    /// The folders of points whose list of entries is lost, and with it all that is below them: as above.
+    pub folders: Vec<(Timestamp, PathBuf)>,
+    /// How many folders that is.
+    pub folders_count: u64,
+    /// The files that lay in these folders by another point of the same system, with that point's time: as above.
+    pub below: Vec<(Timestamp, PathBuf)>,
+    /// How many files that is.
+    pub below_count: u64,
     /// What did not go as it should.
     pub findings: Vec<String>,
 }
@@ -374,7 +387,7 @@ fn heal(
     stopped.map_or(Ok(lost), Err)
 }
 
-/// Names the files of all points that lost blobs are in.
+/// Names the files of all points that lost blobs are in, and the folders that nobody can look into any more.
 fn touched(
     set: &VaultSet,
     snapshots: &[(FileId, Snapshot)],
@@ -382,38 +395,85 @@ fn touched(
     report: &mut RepairReport,
 ) {
     let mut seen: HashSet<(PathBuf, BlobId)> = HashSet::new();
+    let mut folders: BTreeSet<(Option<&str>, PathBuf)> = BTreeSet::new();
     for (_, snapshot) in snapshots.iter().rev() {
         let mut stack = vec![(PathBuf::from("/"), snapshot.tree)];
         while let Some((path, tree)) = stack.pop() {
             if !seen.insert((path.clone(), tree)) {
                 continue;
             }
-            let Ok(nodes) = set.tree(&tree) else {
-                touch(report, snapshot.time, path);
-                continue;
+            let nodes = match set.tree(&tree) {
+                Ok(nodes) => nodes,
+                Err(error) => {
+                    // Out of reach is not lost.
+                    if lost.contains(&tree) || error.says_damage() {
+                        folders.insert((snapshot.tag("system"), path.clone()));
+                        name(&mut report.folders, &mut report.folders_count, snapshot.time, path);
+                    }
+                    continue;
+                }
             };
             for node in nodes {
                 let own = child(&path, &node.name);
                 match node.kind {
                     NodeKind::Dir { subtree: Some(subtree) } => stack.push((own, subtree)),
                     NodeKind::File { content, .. } if content.iter().any(|id| lost.contains(id)) => {
-                        touch(report, snapshot.time, own);
+                        name(&mut report.touched, &mut report.touched_count, snapshot.time, own);
                     }
                     _ => {}
                 }
             }
         }
     }
+    for (system, path) in folders.into_iter().take(FOLDERS_MAX) {
+        let same = snapshots.iter().rev().filter(|(_, snapshot)| snapshot.tag("system") == system);
+        for (_, snapshot) in same.take(POINTS_MAX) {
+            if let Some(tree) = tree_at(set, snapshot.tree, &path) {
+                below(set, snapshot.time, path, tree, report);
+                break;
+            }
+        }
+    }
+    report.below.sort_by(|(_, a), (_, b)| a.cmp(b));
+}
+
+/// Returns the list of entries of a folder of a point, if it is whole.
+fn tree_at(set: &VaultSet, root: BlobId, path: &Path) -> Option<BlobId> {
+    let mut tree = root;
+    for part in path.components() {
+        let Component::Normal(part) = part else { continue };
+        let nodes = set.tree(&tree).ok()?;
+        tree = nodes.into_iter().find_map(|node| match node.kind {
+            NodeKind::Dir { subtree: Some(subtree) } if node.name == part.as_bytes() => Some(subtree),
+            _ => None,
+        })?;
+    }
+    set.tree(&tree).is_ok().then_some(tree)
+}
+
+/// Names what a folder held by another point than the one that lost it.
+fn below(set: &VaultSet, time: Timestamp, path: PathBuf, tree: BlobId, report: &mut RepairReport) {
+    let mut stack = vec![(path, tree)];
+    while let Some((path, tree)) = stack.pop() {
+        let Ok(nodes) = set.tree(&tree) else { continue };
+        for node in nodes {
+            let own = child(&path, &node.name);
+            match node.kind {
+                NodeKind::Dir { subtree: Some(subtree) } => stack.push((own, subtree)),
+                NodeKind::Dir { .. } => {}
+                _ => name(&mut report.below, &mut report.below_count, time, own),
+            }
+        }
+    }
 }
 
 fn child(path: &Path, name: &[u8]) -> PathBuf {
-    use std::os::unix::ffi::OsStrExt;
-    path.join(std::ffi::OsStr::from_bytes(name))
+    path.join(OsStr::from_bytes(name))
 }
 
-fn touch(report: &mut RepairReport, time: Timestamp, path: PathBuf) {
-    report.touched_count += 1;
-    if report.touched.len() < NAMED_MAX {
-        report.touched.push((time, path));
+fn name(named: &mut Vec<(Timestamp, PathBuf)>, count: &mut u64, time: Timestamp, path: PathBuf) {
+    *count += 1;
+    if named.len() < NAMED_MAX {
+        named.push((time, path));
     }
 }

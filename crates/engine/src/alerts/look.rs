@@ -4,13 +4,13 @@ use super::Watchman;
 use crate::Result;
 use crate::judge::suspicious;
 use crate::outage::outage;
-use crate::proof::{damage, several};
+use crate::proof::{Damage, several};
 use crate::recover::carried_out_by;
 use jiff::{SignedDuration, Timestamp};
 use plan::alerts::{Came, RunSeen, Seen, SystemSeen, VaultSeen};
 use plan::{SystemName, VaultName};
 use state::{Body, Made, Record, State};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// How long the agent may be unseen: it says that it is there twice a minute.
@@ -48,10 +48,12 @@ impl Watchman<'_> {
             system.log = logs.get(&name.0).map(|sign| (sign.since, sign.why.clone()));
         }
         let signs = state.signs("vault/")?;
+        let vanished = state.signs(crate::vanished::SIGN)?;
         let vaults = plan.vaults.keys().map(|name| {
             let mut seen = vault(&records, name);
             let sign = signs.get(&name.0);
             seen.unreachable = sign.map(|sign| (sign.since, sign.why.clone(), sign.may_pass));
+            seen.vanished = vanished.get(&name.0).map(|sign| (sign.since, sign.why.clone()));
             (name.clone(), seen)
         });
         let vaults = vaults.collect();
@@ -65,6 +67,7 @@ impl Watchman<'_> {
             true => None,
             false => absent_agent(state, now)?.map(|beat| beat.at),
         };
+        let (full, unasked) = self.full();
         Ok(Seen {
             now,
             watched: state.watched_since(now)?,
@@ -72,23 +75,29 @@ impl Watchman<'_> {
             patient: self.is_agent,
             systems,
             vaults,
-            full: self.full(),
+            full,
+            unasked,
             left,
             agent,
             isolation: crate::isolate::broken(self.folder, now),
         })
     }
 
-    /// Returns the folders of the state and of vaults here whose disk is full.
-    fn full(&self) -> BTreeMap<String, String> {
+    /// Returns the folders of the state and of vaults here whose disk is full, and those whose disk can't be asked.
+    fn full(&self) -> (BTreeMap<String, String>, BTreeSet<String>) {
         let plan = self.notifier.plan;
         let vaults = plan
             .vaults
             .iter()
             .filter_map(|(name, vault)| Some((vault::store::local_folder(&vault.url)?, Some(name))));
         let folders = std::iter::once((self.folder.to_owned(), None)).chain(vaults);
-        let full = folders.filter_map(|(folder, vault)| {
-            let (free, all) = free_room(&folder)?;
+        let (mut full, mut unasked) = (BTreeMap::new(), BTreeSet::new());
+        for (folder, vault) in folders {
+            let called = folder.display().to_string();
+            let Some((free, all)) = free_room(&folder) else {
+                unasked.insert(called);
+                continue;
+            };
             let is_full = free < (all / ROOM_PART).min(ROOM_MOST);
             let mut how = format!("{} of {} are left", plan::Size(free), plan::Size(all));
             if let Some(name) = vault {
@@ -96,9 +105,11 @@ impl Watchman<'_> {
                     "; it holds the vault {name}, where releve prune {name} --now makes room"
                 ));
             }
-            is_full.then(|| (folder.display().to_string(), how))
-        });
-        full.collect()
+            if is_full {
+                full.insert(called, how);
+            }
+        }
+        (full, unasked)
     }
 }
 
@@ -111,7 +122,12 @@ fn system(records: &[Record], trusted: &[String], name: &SystemName) -> SystemSe
             continue;
         }
         let came = came(made);
-        let suspicious = suspicious(made, trusted).cloned();
+        let (suspicious, point) = match (&came, &seen.last) {
+            // A run that made no point leaves the newest one as it is.
+            (Came::Nothing(_), Some(last)) => (last.suspicious.clone(), last.point.clone()),
+            _ => (suspicious(made, trusted).cloned(), Some(made.point.clone())),
+        };
+        let point = point.filter(|point| !point.is_empty());
         if came == Came::Whole && suspicious.is_none() {
             seen.reached = seen.reached.max(Some(made.started));
             seen.takes = SignedDuration::try_from_secs_f64(made.seconds).unwrap_or_default();
@@ -125,7 +141,7 @@ fn system(records: &[Record], trusted: &[String], name: &SystemName) -> SystemSe
             }
             _ => (made.started, 1),
         };
-        seen.last = Some(RunSeen { since, latest: made.started, times, came, suspicious });
+        seen.last = Some(RunSeen { since, latest: made.started, times, came, suspicious, point });
     }
     seen
 }
@@ -141,10 +157,12 @@ fn came(made: &Made) -> Came {
     }
     let mut lacks: Vec<String> =
         missing.iter().map(|(vault, why)| format!("not in {vault}: {why}")).collect();
+    // What the source itself said of the first says what is in the way.
+    let first = made.unread_first.as_ref().map_or_else(String::new, |first| format!(": {first}"));
     match made.unread {
         0 => {}
-        1 => lacks.push("one thing could not be read".to_owned()),
-        many => lacks.push(format!("{many} things could not be read")),
+        1 => lacks.push(format!("one thing could not be read{first}")),
+        many => lacks.push(format!("{many} things could not be read{first}")),
     }
     if lacks.is_empty() {
         lacks.push("it is not whole".to_owned());
@@ -157,8 +175,9 @@ fn came(made: &Made) -> Came {
 /// Returns what the records say of a vault.
 fn vault(records: &[Record], name: &VaultName) -> VaultSeen {
     let mut seen = VaultSeen::default();
+    let mut damage = Damage::default();
     for record in records {
-        match (damage(&record.body, &name.0), &record.body) {
+        match (damage.note(&record.body, &name.0), &record.body) {
             // A verification has said more of it than how many packs are gone.
             (Some(Some(_)), Body::Backup(_)) if seen.damaged.is_some() => {}
             (Some(damage), _) => since(&mut seen.damaged, record.time, damage),

@@ -15,7 +15,7 @@ pub use words::{title, todo};
 use crate::notify::{News, Notifier, Standing};
 use crate::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
-use plan::alerts::{Kind, Move, Open, Trouble, moves, troubles};
+use plan::alerts::{Kind, Move, Open, Trouble, is_left, moves, troubles};
 use plan::notify::{chain, leads};
 use plan::{PersonName, SystemName};
 use serde::{Deserialize, Serialize};
@@ -70,7 +70,9 @@ impl Watchman<'_> {
         let again = again.map_or(SignedDuration::MAX, |again| {
             SignedDuration::try_from(again).unwrap_or(SignedDuration::MAX)
         });
-        for next in moves(&troubles(self.notifier.plan, &seen), &open, now, again) {
+        let plan = self.notifier.plan;
+        let is_left = |trouble: &Trouble| is_left(plan, &seen, trouble);
+        for next in moves(&troubles(plan, &seen), &open, &is_left, now, again) {
             match next {
                 Move::Begin(trouble) => {
                     let calls = Vec::new();

@@ -3,6 +3,7 @@
 use super::{Watchman, length, open};
 use crate::Result;
 use crate::notify::{News, Words};
+use crate::proof::Proof;
 use jiff::Timestamp;
 use plan::PersonName;
 use plan::notify::{chain, leads};
@@ -40,17 +41,36 @@ impl Watchman<'_> {
 
     fn week(&self, since: Timestamp, now: Timestamp) -> Result<News> {
         let state = self.notifier.state;
-        let records: Vec<Record> = state
-            .records()?
-            .into_iter()
-            .filter(|record| record.time >= since && record.time <= now)
-            .collect();
+        let mut records: Vec<Record> = state.records()?;
+        let plan = self.notifier.plan;
+        let vaults = plan.vaults.keys().filter(|vault| plan.writes(vault, self.machine));
+        let proofs: Vec<Proof> = vaults.map(|vault| Proof::of(plan, &records, vault, now)).collect();
+        let verified = |ago: &str, never: &str, late: &str, damaged: &str| {
+            let each = proofs.iter().map(|proof| {
+                let Some(last) = proof.last else { return format!("{} {never}", proof.vault) };
+                let is_bad = match (proof.sound, proof.overdue) {
+                    (false, _) => damaged,
+                    (true, true) => late,
+                    (true, false) => "",
+                };
+                format!("{} {}{is_bad}", proof.vault, ago.replace("{}", &length(last, now)))
+            });
+            each.collect::<Vec<_>>().join(", ")
+        };
+        let verified = (
+            verified("{} ago", "NEVER", " (TOO LONG)", " (DAMAGED)"),
+            verified("il y a {}", "JAMAIS", " (TROP LONGTEMPS)", " (ENDOMMAGÉ)"),
+        );
+        records.retain(|record| record.time >= since && record.time <= now);
         let count =
             |which: &dyn Fn(&Body) -> bool| records.iter().filter(|record| which(&record.body)).count();
         let made =
             count(&|body| matches!(body, Body::Backup(made) if made.failure.is_none() && made.complete));
         let lacking =
-            count(&|body| matches!(body, Body::Backup(made) if made.failure.is_none() && !made.complete));
+            count(&|body| matches!(body, Body::Backup(made) if made.failure.is_none() && made.unread > 0));
+        let uncopied = count(
+            &|body| matches!(body, Body::Backup(made) if made.failure.is_none() && made.unread == 0 && !made.complete),
+        );
         let failed = count(&|body| matches!(body, Body::Backup(made) if made.failure.is_some()));
         let sound = count(
             &|body| matches!(body, Body::Verification(seen) if seen.failure.is_none() && seen.findings.is_empty()),
@@ -84,20 +104,22 @@ impl Watchman<'_> {
             about: Words::new("The week", "La semaine"),
             what: Words::new(
                 format!(
-                    "{made} points made, {lacking} incomplete, {failed} failed; {sound} verifications sound, {unsound} not; {alerts} alerts, {} open{}. A crash now would lose: {}.",
+                    "{made} points made, {lacking} incomplete, {failed} failed, {uncopied} not in every vault; {sound} verifications sound, {unsound} not; {alerts} alerts, {} open{}. Verified last: {}. A crash now would lose: {}.",
                     open.len(),
                     if open.is_empty() { String::new() } else { format!(" ({names})") },
+                    verified.0,
                     lost("everything")
                 ),
                 format!(
-                    "{made} points créés, {lacking} incomplets, {failed} échecs ; {sound} vérifications saines, {unsound} non ; {alerts} alertes, {} ouvertes{}. Une panne maintenant perdrait : {}.",
+                    "{made} points créés, {lacking} incomplets, {failed} échecs, {uncopied} absents d'un coffre ; {sound} vérifications saines, {unsound} non ; {alerts} alertes, {} ouvertes{}. Dernières vérifications : {}. Une panne maintenant perdrait : {}.",
                     open.len(),
                     if open.is_empty() { String::new() } else { format!(" ({names})") },
+                    verified.1,
                     lost("tout")
                 ),
             ),
             todo: match open.is_empty() {
-                true => Words::new("Nothing.", "Rien."),
+                true => Words::new("There is nothing to do.", "Il n'y a rien à faire."),
                 false => Words::new("releve alerts says what is open", "releve alerts dit ce qui est ouvert"),
             },
             by: None,

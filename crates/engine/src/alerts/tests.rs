@@ -203,9 +203,46 @@ fn a_suspicious_point_is_told_at_once_in_the_persons_language() {
     world.round();
     let (_, text) = world.sent().pop().unwrap();
     assert!(text.contains("ressemble à une attaque"), "{text}");
+    assert!(text.contains("releve points --trust abc"), "{text}");
     world.state().trust("abc tree 2027-01-15", now()).unwrap();
     world.round();
     assert!(world.sent().pop().unwrap().1.contains("C'est terminé"));
+}
+
+#[test]
+fn a_run_that_made_no_point_does_not_end_the_alert_of_the_point_before() {
+    let world = World::new();
+    let made = Made {
+        system: "shop".into(),
+        started: now(),
+        complete: true,
+        suspicious: Some("1,008 files became noise".into()),
+        point: "abc".into(),
+        ..Made::default()
+    };
+    world.state().append(Body::Backup(made), now()).unwrap();
+    world.round();
+    world.backup(Some("no"));
+    world.round();
+    let keys = || open(&world.state()).unwrap().iter().map(|open| open.trouble.key()).collect::<Vec<_>>();
+    assert_eq!(keys(), ["suspicious/shop"]);
+    world.backup(None);
+    world.round();
+    assert!(keys().is_empty());
+}
+
+#[test]
+fn a_vault_that_is_out_of_reach_ends_no_alert_about_what_is_in_it() {
+    let world = World::new();
+    let seen = Verification { vault: "near".into(), failure: Some("no".into()), ..Verification::default() };
+    world.state().append(Body::Verification(seen), now()).unwrap();
+    world.round();
+    world.state().note_sign("vault/near", Some(("no route", true)), now()).unwrap();
+    assert!(world.round().is_empty(), "nobody has looked at it since");
+    world.state().note_sign("vault/near", None, now()).unwrap();
+    let sound = Verification { vault: "near".into(), ..Verification::default() };
+    world.state().append(Body::Verification(sound), now()).unwrap();
+    assert_eq!(world.round(), ["alert verification/near is over"]);
 }
 
 #[test]

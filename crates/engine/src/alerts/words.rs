@@ -1,12 +1,15 @@
 //! What people are told of a trouble: what it is, since when, what it means, what to do.
 
 use super::length;
-use crate::notify::{News, Notifier, Words};
+use crate::notify::{News, Notifier, Words, clauses, without_addresses};
 use plan::alerts::{Kind, Open, Trouble};
 use plan::{Plan, SystemName};
 
 /// How much of what was seen goes into a message, in characters.
 const SEEN_MAX: usize = 200;
+
+/// Letters of a point's id that stand for it.
+const POINT: usize = 8;
 
 /// What is said of one kind: `{}` stands for what it is about.
 struct Said {
@@ -24,8 +27,8 @@ const fn said(kind: Kind) -> Said {
             ),
             means: ("A recovery won't take it by itself.", "Une reprise ne le prendra pas d'elle-même."),
             todo: (
-                "Look at the machine now, then: releve status. An attack: releve incident open --scenario ransomware. It was you: releve points --trust ID",
-                "Regardez la machine maintenant, puis : releve status. Une attaque : releve incident open --scenario ransomware. C'était vous : releve points --trust ID",
+                "Look at the machine now, then: releve status. An attack: releve incident open --scenario ransomware. It was you: releve points --trust {point}",
+                "Regardez la machine maintenant, puis : releve status. Une attaque : releve incident open --scenario ransomware. C'était vous : releve points --trust {point}",
             ),
         },
         Kind::Rpo => Said {
@@ -46,10 +49,13 @@ const fn said(kind: Kind) -> Said {
         },
         Kind::Incomplete => Said {
             what: (
-                "The newest restore point of {} lacks something",
-                "Le dernier point de restauration de {} est incomplet",
+                "The newest restore point of {} lacks something, or a vault lacks it",
+                "Le dernier point de restauration de {} est incomplet, ou absent d'un coffre",
             ),
-            means: ("What is missing would not come back.", "Ce qui manque ne reviendrait pas."),
+            means: (
+                "What was not read would not come back; what a vault lacks comes from the others alone.",
+                "Ce qui n'a pas été lu ne reviendrait pas ; ce qui manque dans un coffre ne revient que des autres.",
+            ),
             todo: (
                 "releve points {name} says what is missing; then releve backup {name}",
                 "releve points {name} dit ce qui manque ; puis releve backup {name}",
@@ -75,6 +81,20 @@ const fn said(kind: Kind) -> Said {
             todo: (
                 "releve repair {name} takes what is missing from the other vaults",
                 "releve repair {name} reprend ce qui manque dans les autres coffres",
+            ),
+        },
+        Kind::Vanished => Said {
+            what: (
+                "Points that were in the vault {} are gone",
+                "Des points qui étaient dans le coffre {} ont disparu",
+            ),
+            means: (
+                "A recovery would take an older state, and somebody may have removed them.",
+                "Une reprise prendrait un état plus ancien, et quelqu'un les a peut-être effacés.",
+            ),
+            todo: (
+                "Find out who did: releve points, then releve sync brings back what another vault has. It was on purpose: releve prune {name} --accept-missing",
+                "Cherchez qui l'a fait : releve points, puis releve sync reprend ce qu'un autre coffre contient. C'était voulu : releve prune {name} --accept-missing",
             ),
         },
         Kind::Verification => Said {
@@ -159,7 +179,14 @@ pub fn title(plan: &Plan, trouble: &Trouble) -> String {
 /// Returns what to do about a trouble, in English.
 #[must_use]
 pub fn todo(trouble: &Trouble) -> String {
-    said(trouble.kind).todo.0.replace("{name}", &trouble.about)
+    filled(said(trouble.kind).todo.0, trouble)
+}
+
+/// Fills in what a way out names.
+fn filled(todo: &str, trouble: &Trouble) -> String {
+    // Whoever looks at `releve status` finds it there, where it isn't known here.
+    let point = trouble.point.as_deref().map_or("ID", |point| point.get(..POINT).unwrap_or(point));
+    todo.replace("{point}", point).replace("{name}", &trouble.about)
 }
 
 /// Names what it is about as people do.
@@ -176,16 +203,16 @@ fn subject(plan: &Plan, trouble: &Trouble) -> String {
 /// Returns what people are told while it lasts.
 pub(super) fn begun(trouble: &Trouble, notifier: &Notifier<'_>) -> News {
     let (said, subject) = (said(trouble.kind), subject(notifier.plan, trouble));
-    let fill = |text: &str| text.replace("{}", &subject).replace("{name}", &trouble.about);
+    let fill = |text: &str| text.replace("{}", &subject);
     let since = trouble.since.to_zoned(notifier.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
-    let seen = crate::notify::line(&trouble.seen, SEEN_MAX);
+    let seen = clauses(&without_addresses(&trouble.seen), SEEN_MAX);
     News {
         about: Words::new(fill(said.what.0), fill(said.what.1)),
         what: Words::new(
             format!("{}, since {since}: {seen}. {}", fill(said.what.0), said.means.0),
             format!("{}, depuis {since} : {seen}. {}", fill(said.what.1), said.means.1),
         ),
-        todo: Words::new(fill(said.todo.0), fill(said.todo.1)),
+        todo: Words::new(filled(said.todo.0, trouble), filled(said.todo.1, trouble)),
         by: None,
     }
 }
@@ -199,10 +226,10 @@ pub(super) fn over(open: &Open, notifier: &Notifier<'_>) -> News {
     News {
         about: Words::new(format!("Over: {}", fill(said.what.0)), format!("Terminé : {}", fill(said.what.1))),
         what: Words::new(
-            format!("It is over, after {lasted}: {}.", fill(said.what.0)),
-            format!("C'est terminé, après {lasted} : {}.", fill(said.what.1)),
+            format!("It is over, after {lasted}, and no more so: “{}”.", fill(said.what.0)),
+            format!("C'est terminé, après {lasted}, et n'est plus vrai : « {} ».", fill(said.what.1)),
         ),
-        todo: Words::new("Nothing.", "Rien."),
+        todo: Words::new("There is nothing to do.", "Il n'y a rien à faire."),
         by: None,
     }
 }

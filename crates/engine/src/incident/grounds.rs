@@ -122,7 +122,7 @@ impl Writer<'_> {
             let time = |time: Option<Timestamp>| time.map_or_else(|| "?".to_owned(), |time| self.time(time));
             let verified = match check.verified {
                 Some(verified) => format!("{} {}", self.say("verified", "vérifié"), self.time(verified)),
-                None => self.say("NEVER verified", "JAMAIS vérifié").to_owned(),
+                None => self.say("not verified before", "pas vérifié avant").to_owned(),
             };
             let vaults = match check.vaults.is_empty() {
                 true => "?".to_owned(),

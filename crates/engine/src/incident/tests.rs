@@ -541,7 +541,7 @@ fn the_report_begins_with_five_lines_and_ends_with_what_it_can_be_held_against()
     assert!(lines[2].ends_with("shop 10.0 s / 20.0 s, kept"), "{}", lines[2]);
     let (_, evidence) = text.split_once("## Evidence").unwrap();
     for part in
-        ["abcd1234", "from the vaults near, far", "NEVER verified", "feed", "beef", "number 7: `cafe`"]
+        ["abcd1234", "from the vaults near, far", "not verified before", "feed", "beef", "number 7: `cafe`"]
     {
         assert!(evidence.contains(part), "{part}: {evidence}");
     }

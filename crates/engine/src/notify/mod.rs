@@ -39,8 +39,8 @@ mod words;
 pub use acknowledge::Answer;
 pub use call::{Queued, Standing, Turned};
 pub use tell::{Attempt, Heard, Tests};
-pub(crate) use words::line;
 pub use words::{News, Words};
+pub(crate) use words::{clauses, line, without_addresses};
 
 use crate::vaults::Secrets;
 use crate::{Error, Result};

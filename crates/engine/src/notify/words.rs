@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// How much of one sentence is sent, in characters: a mail may be longer, nobody reads it then.
 const SENTENCE_MAX: usize = 500;
-/// … and in a short message.
+/// … and in a short message, where what is to be done may take more: it is what one needs at three in the morning.
 const SHORT_MAX: usize = 120;
+const SHORT_TODO_MAX: usize = 160;
 
 /// A sentence in both languages; what stands in the plan is the same in both.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -85,7 +86,7 @@ impl Letter<'_> {
     pub(super) fn write(&self) -> Text {
         let french = self.language == Language::French;
         let say = |english: &'static str, in_french: &'static str| if french { in_french } else { english };
-        let part = |words: &Words, most| line(words.of(self.language), most);
+        let part = |words: &Words, most| clauses(words.of(self.language), most);
         let (about, what, todo) = (
             part(&self.news.about, SHORT_MAX),
             part(&self.news.what, SENTENCE_MAX),
@@ -129,7 +130,7 @@ impl Letter<'_> {
         let mut short = format!(
             "{organisation}: {} {}",
             part(&self.news.what, SHORT_MAX),
-            part(&self.news.todo, SHORT_MAX)
+            part(&self.news.todo, SHORT_TODO_MAX)
         );
         if let Some(by) = self.news.by {
             short.push_str(&format!(" {} {}.", say("By", "Avant"), self.time(by)));
@@ -162,6 +163,39 @@ pub(crate) fn line(text: &str, most: usize) -> String {
         return words;
     }
     words.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// Makes one line of a text, as [`line`] does, and where that is too long leaves whole clauses away at its end: half a command or half an address is worse than none.
+pub(crate) fn clauses(text: &str, most: usize) -> String {
+    let whole = line(text, usize::MAX);
+    if whole.chars().count() <= most {
+        return whole;
+    }
+    let room = most.saturating_sub(2);
+    let end = whole.char_indices().nth(room).map_or(whole.len(), |(at, _)| at);
+    let head = whole.get(..end).unwrap_or_default();
+    // A clause of its own: behind it stands a sign and a space.
+    let clause = [". ", "; "].iter().filter_map(|sign| head.rfind(sign)).max();
+    let words = || {
+        let words = head.rfind(' ').and_then(|at| head.get(..at)).unwrap_or(head);
+        // Nothing of a command or an address without all of it.
+        words.find("releve").or_else(|| words.find("://")).and_then(|at| words.get(..at)).unwrap_or(words)
+    };
+    let kept = clause.and_then(|at| head.get(..=at)).unwrap_or_else(words);
+    let kept = kept.trim_end_matches(|c: char| c.is_whitespace() || matches!(c, ';' | ',' | ':'));
+    format!("{kept} …")
+}
+
+/// Takes the addresses out of what was seen: they are long, name keys and users, and who is told knows the vault by its name.
+pub(crate) fn without_addresses(text: &str) -> String {
+    let word = |word: &str| match word.find("://") {
+        Some(_) => {
+            let end = word.trim_end_matches([':', ',', ';', ')', '.']).len();
+            format!("its address{}", word.get(end..).unwrap_or_default())
+        }
+        None => word.to_owned(),
+    };
+    text.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -235,6 +269,21 @@ mod tests {
         assert_eq!(text.subject, "[x Bcc: all@example y z] x Bcc: all@example y z");
         assert!(text.body.lines().all(|line| !line.starts_with("Bcc")), "{}", text.body);
         assert!(!text.body.contains('\r') && !text.short.contains('\n'));
+    }
+
+    #[test]
+    fn no_command_and_no_address_is_cut_off() {
+        let todo = "Look at the machine now, then: releve status. An attack: releve incident open --scenario ransomware. It was you: releve points --trust 3f9c0a12";
+        assert_eq!(clauses(todo, SHORT_TODO_MAX), todo);
+        assert_eq!(
+            clauses(todo, 120),
+            "Look at the machine now, then: releve status. An attack: releve incident open --scenario ransomware. …"
+        );
+        assert_eq!(clauses(todo, 60), "Look at the machine now, then: releve status. …");
+        assert_eq!(clauses("Type this now: releve incident open", 30), "Type this now …");
+        assert_eq!(clauses(&"é".repeat(40), 10), format!("{} …", "é".repeat(8)));
+        let seen = "open sftp://a@host:22/x?key=/root/key: connection refused (see https://x.example/)";
+        assert_eq!(without_addresses(seen), "open its address: connection refused (see its address)");
     }
 
     #[test]

@@ -28,13 +28,7 @@ pub(crate) fn put_back(
     let begun = Instant::now();
     let id = &entry.choice.point.id;
     let point = &hands.survey.point(id).ok_or_else(|| Error::new(format!("point {id} has vanished")))?.point;
-    // Those that hold the point come first; another may still hold most of its blobs.
-    let mut opened: Vec<&Opened> = hands.vaults.iter().collect();
-    opened.sort_by_key(|opened| {
-        entry.vaults.iter().position(|name| name == &opened.name).unwrap_or(usize::MAX)
-    });
-    let vaults: Vec<Arc<Repository>> =
-        opened.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();
+    let vaults = repositories(entry, hands);
     let to = book.to.as_ref().map(PathBuf::from);
     let source = source_of(hands.plan, system, hands.secrets)?;
     // Who broke in may have given his files the size and the time of ours.
@@ -50,6 +44,7 @@ pub(crate) fn put_back(
     hands.observer.progress(&entry.system, progress);
     let part = part(kind, system)?;
     let options = |target: PathBuf| RestoreOptions {
+        only: entry.only.iter().map(PathBuf::from).collect(),
         roots: point.snapshot.paths.iter().map(PathBuf::from).collect(),
         verify: hands.verify || attacked,
         memory: hands.memory,
@@ -149,9 +144,22 @@ pub(crate) fn put_back(
     for (vault, fault) in &report.vault_faults {
         hands.observer.event(Some(&entry.system), &format!("something is wrong with {vault}: {fault}"));
     }
-    let lacking = put.missing.iter().map(|path| format!("{}: the point does not hold it", path.display()));
+    let lacking = put.missing.iter().map(|path| {
+        let why = source::in_the_way(path, to.as_deref());
+        let why = why.unwrap_or_else(|| "the point does not hold it".to_owned());
+        format!("{}: {why}", path.display())
+    });
     let lacking = lacking.chain(short).collect();
     Ok(Back { report, lacking, seconds: begun.elapsed().as_secs_f64() })
+}
+
+/// Returns the vaults that a system is read from: those that hold its point come first; another may still hold most of its blobs.
+pub(super) fn repositories(entry: &Restore, hands: &Hands<'_>) -> Vec<Arc<Repository>> {
+    let mut opened: Vec<&Opened> = hands.vaults.iter().collect();
+    opened.sort_by_key(|opened| {
+        entry.vaults.iter().position(|name| name == &opened.name).unwrap_or(usize::MAX)
+    });
+    opened.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect()
 }
 
 /// How the data of a system came back.
@@ -168,7 +176,7 @@ fn arrived(progress: &Progress) {
 }
 
 /// Makes sure that what is asked for is one place in the log, before anything is touched.
-fn check_place(
+pub(super) fn check_place(
     entry: &Restore,
     replay: &plan::Replay,
     log: &dyn source::Log,
@@ -383,7 +391,7 @@ fn add_spool(spool: &Path, log: &dyn source::Log, folder: &Path, own: Option<&st
     Ok(())
 }
 
-fn until(until: &plan::Until) -> source::Until {
+pub(super) fn until(until: &plan::Until) -> source::Until {
     use source::Until;
     match until {
         plan::Until::Newest => Until::Newest,

@@ -1,5 +1,6 @@
 //! What a recovery takes away that stands in the place of something else, or leaves there: said before anybody agrees to it.
 
+use super::ahead::is_prepared;
 use crate::Result;
 use crate::sources::source_of;
 use crate::survey::Survey;
@@ -8,7 +9,7 @@ use plan::{Plan, Runbook};
 use source::Landing;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vault::restore::{RestoreOptions, replaced};
+use vault::restore::{NOTHING_BELOW, RestoreOptions, replaced};
 use vault::{Progress, Repository};
 
 /// How many are named of each system; nobody reads more.
@@ -25,7 +26,8 @@ pub fn warn_of_what_goes(
     let repositories: Vec<Arc<Repository>> =
         vaults.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();
     let to = book.to.clone();
-    let mut warnings = Vec::new();
+    let (mut warnings, mut blockers) = (Vec::new(), Vec::new());
+    let is_prepared = is_prepared(book);
     for entry in &book.systems {
         let Some(system) = plan.systems.get(&entry.system) else { continue };
         let Some(point) = survey.point(&entry.choice.point.id) else { continue };
@@ -40,11 +42,30 @@ pub fn warn_of_what_goes(
         }
         let Landing::Final(target) = source.landing(to.as_deref().map(Path::new)) else { continue };
         let options = RestoreOptions {
+            only: entry.only.iter().map(PathBuf::from).collect(),
             roots: point.point.snapshot.paths.iter().map(PathBuf::from).collect(),
             ..RestoreOptions::new(target.clone())
         };
         match replaced(&repositories, point.point.tree, &options, &Progress::default()) {
             Ok(found) => {
+                let barred = |root: &PathBuf| {
+                    let inside = root.strip_prefix("/").unwrap_or(root);
+                    found.iter().find(|trouble| {
+                        trouble.why.contains(NOTHING_BELOW) && inside.starts_with(&trouble.path)
+                    })
+                };
+                let aims = if options.only.is_empty() { &options.roots } else { &options.only };
+                let all: Option<Vec<_>> = aims.iter().map(barred).collect();
+                if let Some(trouble) = all.as_deref().and_then(<[_]>::first).filter(|_| !is_prepared) {
+                    let path = target.join(&trouble.path);
+                    blockers.push(format!(
+                        "`{}`: nothing of it could come back: {}: {}: mount what belongs there, or move that away",
+                        entry.system,
+                        path.display(),
+                        trouble.why
+                    ));
+                    continue;
+                }
                 let shown = found.iter().take(NAMED_MAX);
                 warnings.extend(
                     shown.map(|trouble| format!("{}: {}", target.join(&trouble.path).display(), trouble.why)),
@@ -60,5 +81,6 @@ pub fn warn_of_what_goes(
         }
     }
     book.warnings.append(&mut warnings);
+    book.blockers.append(&mut blockers);
     Ok(())
 }

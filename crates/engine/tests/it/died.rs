@@ -128,6 +128,7 @@ fn open(plan: &Plan, absent: Absent) -> Vec<Opened> {
         asks: &|_| None,
         patience: None,
         wait: None,
+        calls: Arc::new(|_: &plan::VaultName| vault::store::Calls::default()),
     };
     opening.open(&["near".into()])
 }

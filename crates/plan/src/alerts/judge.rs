@@ -1,7 +1,7 @@
 //! What is wrong, of what was seen. What may pass by itself within minutes is given them; what was promised and can't be kept is not.
 
 use super::{Came, Kind, RunSeen, Seen, SystemSeen, Trouble, VaultSeen};
-use crate::{Plan, System, SystemName};
+use crate::{Plan, System, SystemName, VaultName};
 use jiff::{SignedDuration, Timestamp};
 
 /// How long a vault may be out of reach: a night's maintenance is no alarm, a day without a second copy is one.
@@ -48,8 +48,47 @@ pub fn troubles(plan: &Plan, seen: &Seen) -> Vec<Trouble> {
     found
 }
 
+/// Returns whether a trouble that is open stays so although [`troubles`] doesn't name it: nobody could look, or what was seen is still there and only not worth an alarm of
+/// its own just now. What the plan has no more is over.
+#[must_use]
+pub fn is_left(plan: &Plan, seen: &Seen, trouble: &Trouble) -> bool {
+    let about = trouble.about.as_str();
+    let vault = || {
+        let name = VaultName::from(about);
+        seen.vaults.get(&name).filter(|_| plan.vaults.contains_key(&name))
+    };
+    let system = || {
+        let name = SystemName::from(about);
+        let system = plan.systems.get(&name)?;
+        Some((seen.systems.get(&name)?, plan.runs_on(system, &seen.machine)))
+    };
+    let last = || system().filter(|(_, here)| *here).and_then(|(known, _)| known.last.as_ref());
+    match trouble.kind {
+        // Another alert is told in its place, or a recovery is on its way: what was promised isn't kept again by that.
+        Kind::Rpo => system().is_some_and(|(known, here)| {
+            let is_suspicious = known.last.as_ref().is_some_and(|last| last.suspicious.is_some());
+            let since_begun = known.reached.is_some_and(|reached| reached > trouble.since);
+            !since_begun && (known.down || (here && is_suspicious))
+        }),
+        Kind::Backup => last().is_some_and(|last| matches!(last.came, Came::Nothing(_))),
+        Kind::Incomplete => last().is_some_and(|last| last.came != Came::Whole),
+        Kind::Log => system().is_some_and(|(known, here)| here && known.log.is_some()),
+        Kind::Unreachable => vault().is_some_and(|vault| vault.unreachable.is_some()),
+        // What is in it is as it was found last, until somebody can look at all of it again.
+        Kind::Damaged | Kind::Prune => {
+            vault().is_some_and(|vault| vault.unreachable.is_some() || vault.vanished.is_some())
+        }
+        Kind::Vanished | Kind::Verification | Kind::Immutable => {
+            vault().is_some_and(|vault| vault.unreachable.is_some())
+        }
+        Kind::Full => seen.unasked.contains(about),
+        Kind::Recovery => seen.left.iter().any(|(_, of)| of == about),
+        Kind::Suspicious | Kind::Agent => false,
+    }
+}
+
 fn trouble(kind: Kind, about: &str, since: Timestamp, seen: &str) -> Trouble {
-    Trouble { kind, about: about.to_owned(), since, seen: seen.to_owned() }
+    Trouble { kind, about: about.to_owned(), since, seen: seen.to_owned(), point: None }
 }
 
 fn of_system(plan: &Plan, name: &SystemName, system: &System, seen: &Seen, found: &mut Vec<Trouble>) {
@@ -84,7 +123,8 @@ fn of_system(plan: &Plan, name: &SystemName, system: &System, seen: &Seen, found
     }
     let Some(last) = known.last.as_ref().filter(|_| here) else { return };
     if let Some(why) = &last.suspicious {
-        found.push(trouble(Kind::Suspicious, &name.0, last.since, why));
+        let point = last.point.clone();
+        found.push(Trouble { point, ..trouble(Kind::Suspicious, &name.0, last.since, why) });
     }
     match &last.came {
         Came::Whole => {}
@@ -118,6 +158,7 @@ fn of_vault(name: &str, vault: &VaultSeen, seen: &Seen, found: &mut Vec<Trouble>
     }
     for (kind, what) in [
         (Kind::Damaged, &vault.damaged),
+        (Kind::Vanished, &vault.vanished),
         // Where it can't be reached that is said already.
         (Kind::Verification, &vault.unverified.clone().filter(|_| vault.unreachable.is_none())),
         (Kind::Prune, &vault.unpruned.clone().filter(|_| vault.unreachable.is_none())),
@@ -132,7 +173,7 @@ fn of_vault(name: &str, vault: &VaultSeen, seen: &Seen, found: &mut Vec<Trouble>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Host, Period, VaultName};
+    use crate::{Host, Period};
     use std::collections::{BTreeMap, BTreeSet};
 
     fn at(minute: i64) -> Timestamp {
@@ -164,6 +205,7 @@ mod tests {
             systems: BTreeMap::new(),
             vaults: BTreeMap::new(),
             full: BTreeMap::new(),
+            unasked: BTreeSet::new(),
             left: Vec::new(),
             agent: None,
             isolation: None,
@@ -179,8 +221,9 @@ mod tests {
     }
 
     fn run(since: i64, times: u32, came: Came) -> SystemSeen {
-        let last = Some(RunSeen { since: at(since), latest: at(since), times, came, suspicious: None });
-        SystemSeen { reached: Some(at(since)), last, ..SystemSeen::default() }
+        let (since, latest) = (at(since), at(since));
+        let last = Some(RunSeen { since, latest, times, came, suspicious: None, point: None });
+        SystemSeen { reached: Some(latest), last, ..SystemSeen::default() }
     }
 
     #[test]
@@ -259,9 +302,68 @@ mod tests {
     }
 
     #[test]
+    fn an_alert_is_over_only_where_somebody_has_looked() {
+        let near = |vault| Seen { vaults: [("near".into(), vault)].into(), ..seen(10) };
+        let away =
+            || VaultSeen { unreachable: Some((at(9), "no route".into(), true)), ..VaultSeen::default() };
+        let empty = || VaultSeen { vanished: Some((at(9), "2 points".into())), ..VaultSeen::default() };
+        let ran = |came| with(1, "shop", run(0, 1, came));
+        let nothing = || Came::Nothing("no".into());
+        let lacking = || Came::Lacking("not in near".into(), ["near".into()].into());
+        let known = |known: SystemSeen| with(1, "shop", known);
+        let mut full = seen(10);
+        full.unasked.insert("/var".to_owned());
+        let mut left = seen(10);
+        left.left = vec![(at(9), "shop".to_owned())];
+        let mut suspicious = run(0, 1, Came::Whole);
+        (suspicious.reached, suspicious.down) = (None, false);
+        suspicious.last.as_mut().unwrap().suspicious = Some("noise".into());
+        let log = SystemSeen { log: Some((at(1), "a gap".into())), ..SystemSeen::default() };
+        let down = SystemSeen { down: true, ..SystemSeen::default() };
+        // The kind, what it is about, what was seen, and whether the alert stays open.
+        let table = [
+            (Kind::Damaged, "near", near(away()), true),
+            (Kind::Damaged, "near", near(empty()), true),
+            (Kind::Damaged, "near", near(VaultSeen::default()), false),
+            (Kind::Vanished, "near", near(away()), true),
+            (Kind::Verification, "near", near(away()), true),
+            (Kind::Verification, "near", near(VaultSeen::default()), false),
+            (Kind::Prune, "near", near(away()), true),
+            (Kind::Prune, "near", near(empty()), true),
+            (Kind::Immutable, "near", near(away()), true),
+            (Kind::Unreachable, "near", near(away()), true),
+            (Kind::Unreachable, "near", near(empty()), false),
+            (Kind::Backup, "shop", ran(nothing()), true),
+            (Kind::Backup, "shop", ran(lacking()), false),
+            (Kind::Incomplete, "shop", ran(nothing()), true),
+            (Kind::Incomplete, "shop", ran(lacking()), true),
+            (Kind::Incomplete, "shop", ran(Came::Whole), false),
+            (Kind::Rpo, "shop", known(down), true),
+            (Kind::Rpo, "shop", known(suspicious), true),
+            (Kind::Rpo, "shop", ran(Came::Whole), false),
+            (Kind::Log, "shop", known(log), true),
+            (Kind::Log, "shop", known(SystemSeen::default()), false),
+            (Kind::Full, "/var", full, true),
+            (Kind::Full, "/var", seen(10), false),
+            (Kind::Recovery, "shop", left, true),
+            (Kind::Recovery, "shop", seen(10), false),
+            (Kind::Agent, "here", seen(10), false),
+            (Kind::Suspicious, "shop", ran(Came::Whole), false),
+            // What the plan has no more is over.
+            (Kind::Damaged, "gone", near(away()), false),
+            (Kind::Backup, "gone", ran(nothing()), false),
+        ];
+        for (kind, about, seen, stays) in table {
+            let open = trouble(kind, about, at(0), "seen before");
+            assert_eq!(is_left(&plan(), &seen, &open), stays, "{kind:?} of {about}: {seen:?}");
+        }
+    }
+
+    #[test]
     fn what_is_wrong_with_a_vault_a_log_a_disk_or_a_recovery_is_told() {
         let vault = VaultSeen {
             damaged: Some((at(0), "a pack".into())),
+            vanished: Some((at(0), "2 points".into())),
             unverified: Some((at(0), "x".into())),
             unpruned: Some((at(0), "x".into())),
             not_held: Some((at(0), "x".into())),
@@ -278,6 +380,7 @@ mod tests {
         for kind in [
             "log/shop",
             "damaged/near",
+            "vanished/near",
             "verification/near",
             "prune/near",
             "immutable/near",

@@ -23,9 +23,10 @@ pub(super) fn sign(point: &Facts, before: &[&Facts]) -> Option<String> {
         let mut points: Vec<Scrambled> = counted.map(scrambled).collect();
         if points.is_empty() {
             // The one that it was counted against tells nothing of itself, and is there all the same.
-            points.push(Scrambled { time: point.time, there: 0, files: 0, trusted: false });
+            let none = Scrambled { time: point.time, there: 0, files: 0, held: 0, bytes: 0, trusted: false };
+            points.push(none);
         }
-        points.push(scrambled(point));
+        points.push(Scrambled { held: held(point, before), ..scrambled(point) });
         return scrambled::sign(&points);
     }
     of_mass(point)
@@ -33,7 +34,17 @@ pub(super) fn sign(point: &Facts, before: &[&Facts]) -> Option<String> {
 
 fn scrambled(point: &Facts) -> Scrambled {
     let (time, there, files) = (point.counts(), point.change.before(), point.change.files_scrambled);
-    Scrambled { time, there, files, trusted: point.trusted }
+    Scrambled { time, there, files, held: 0, bytes: point.change.bytes_scrambled, trusted: point.trusted }
+}
+
+/// Returns how many bytes the point held that this one was counted against: what came since can't make a share small. Where that isn't known any more
+/// it is what there is now.
+fn held(point: &Facts, before: &[&Facts]) -> u64 {
+    let since = before.iter().rev().find(|before| point.since.as_ref() == Some(&before.id));
+    match since.or(before.last()) {
+        Some(before) if before.bytes > 0 => before.bytes,
+        _ => point.bytes,
+    }
 }
 
 fn of_mass(point: &Facts) -> Option<String> {
@@ -56,7 +67,9 @@ pub(super) fn is_rewritten(point: &Facts) -> bool {
     // Content too short to be noise, or that was noise before, is no sign by itself; beside one it is.
     let is_scrambled =
         change.files_scrambled > 0 && change.files_scrambled.saturating_mul(2) > change.before();
+    let is_much = point.change.bytes_scrambled.saturating_mul(2) > point.bytes;
     is_scrambled
+        || change.bytes_scrambled > 0 && is_much
         || change.share().is_some_and(|share| share > MASS_SHARE)
             && (change.bytes_new == 0 || change.incompressible > NOISE)
 }

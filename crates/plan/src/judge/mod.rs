@@ -55,6 +55,9 @@ pub struct Judgement {
     pub tampering: bool,
     /// The time that counts, where it isn't the one that the point claims.
     pub time: Option<Timestamp>,
+    /// All that speaks against it is that a recovery went back before it: who asks for that very instant gets it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub left: bool,
 }
 
 /// What changed between a point and the one that it was counted against.
@@ -201,10 +204,21 @@ fn placed(point: &Facts, now: Timestamp) -> Judgement {
     let claimed = point.time;
     if claimed > latest {
         let (time, why) = match seen {
-            Some(seen) => (seen, format!("claims to be from {claimed}, and was there at {seen}")),
+            // When it was first seen may be known by what came before it alone.
+            Some(seen) => {
+                let why = format!(
+                    "claims to be from {claimed}, which was yet to come then: it counts as of {seen}"
+                );
+                (seen, why)
+            }
             None => (Timestamp::UNIX_EPOCH, format!("claims to be from {claimed}, which is yet to come")),
         };
-        return Judgement { rating: Rating::Future, why: Some(why), time: Some(time), tampering: false };
+        return Judgement {
+            rating: Rating::Future,
+            why: Some(why),
+            time: Some(time),
+            ..Judgement::default()
+        };
     }
     let unseen = point.unseen_at.filter(|unseen| {
         unseen.checked_sub(CAPTURE_MAX).is_ok_and(|earliest| claimed < earliest) && !point.trusted
@@ -214,7 +228,7 @@ fn placed(point: &Facts, now: Timestamp) -> Judgement {
             rating: Rating::Suspicious,
             why: Some(format!("claims to be from {claimed}, and was not there at {unseen}")),
             time: Some(seen),
-            tampering: false,
+            ..Judgement::default()
         },
         None => Judgement::default(),
     }
@@ -254,12 +268,15 @@ impl<'a> Past<'a> {
         if point.trusted {
             self.follows = None;
             self.trusted = Some((at, point));
-        } else if judgement.rating != Rating::Suspicious
-            && let Some(sign) = self.sign(point, home)
-        {
-            judgement.rating = sign.rating;
-            judgement.why = Some(sign.why);
-            judgement.tampering = sign.tampering;
+        } else if judgement.rating != Rating::Suspicious {
+            if let Some(sign) = self.sign(point, home) {
+                judgement.rating = sign.rating;
+                judgement.why = Some(sign.why);
+                judgement.tampering = sign.tampering;
+            } else if let Some(left) = point.left_by {
+                let why = format!("was left on purpose: the recovery of {left:.0} went back before it");
+                (judgement.rating, judgement.why, judgement.left) = (Rating::Suspicious, Some(why), true);
+            }
         }
         if judgement.rating == Rating::Good {
             judgement.rating = match (point.complete, point.verified) {

@@ -66,6 +66,15 @@ pub struct Restore {
     pub vaults: Vec<VaultName>,
     /// What stands there now and is overwritten.
     pub standing: Vec<Standing>,
+    /// Only these paths of the point come back, and what is below them; all of it where empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<String>,
+    /// What the point holds besides that: it is left as it stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
+    /// It comes back to an earlier state than the newest there is, since somebody asked for that or what came after isn't good.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub went_back: bool,
     /// When it crashed: up to then counts what is lost.
     #[serde(default)]
     pub crash: Option<Crash>,

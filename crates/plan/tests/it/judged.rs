@@ -104,6 +104,11 @@ fn incomplete(point: Facts) -> Facts {
     with(point, |point| point.complete = false)
 }
 
+/// A recovery that began on that day went back to before it.
+fn left(point: Facts, on: i64) -> Facts {
+    with(point, |point| point.left_by = Some(day(on)))
+}
+
 fn proven(point: Facts, on: i64) -> Facts {
     with(point, |point| point.verified = Some(day(on)))
 }
@@ -185,6 +190,21 @@ fn histories() -> Vec<History> {
             };
         })
     };
+    // One file of a hundred became noise, which holds so many of 100 MB.
+    let large = |point: Facts| with(point, |point| point.bytes = 100_000 * KB);
+    let and_large = |more: Facts| good().into_iter().map(large).chain([more]).collect::<Vec<Facts>>();
+    let one_scrambled = |id: &str, on, megabytes: u64| {
+        with(large(point(id, on)), |point| {
+            point.change = Changed {
+                files_changed: 1,
+                files_unchanged: 99,
+                files_scrambled: 1,
+                bytes_scrambled: megabytes * 1_000 * KB,
+                counted: 1,
+                ..Changed::default()
+            };
+        })
+    };
     let lost = "lost nearly everything: 0 files";
     let noise = "changed or lost 100 files";
     vec![
@@ -196,6 +216,27 @@ fn histories() -> Vec<History> {
         history("all read again by an older program", and(vec![read_again("d", 4)]), &[], "d", "d"),
         history("a moved folder", and(vec![moved("d", 4)]), &[], "d", "d"),
         history("growth by a hundred", and(vec![sized("d", 4, 10_000, 100_000 * KB)]), &[], "d", "d"),
+        history(
+            "the one file encrypted that holds nearly everything",
+            and_large(one_scrambled("d", 4, 99)),
+            &[("d", Suspicious)],
+            "c",
+            "c",
+        ),
+        history(
+            "one file encrypted that holds a fiftieth",
+            and_large(one_scrambled("d", 4, 2)),
+            &[],
+            "d",
+            "d",
+        ),
+        history(
+            "one file encrypted that holds much, beside a large one that came",
+            and_large(with(one_scrambled("d", 4, 99), |point| point.bytes *= 100)),
+            &[("d", Suspicious)],
+            "c",
+            "c",
+        ),
         history("all encrypted", and(vec![encrypted("d", 4, "c")]), &[("d", Suspicious)], "c", "c"),
         history(
             "encrypted, and quiet after it by an older program",
@@ -268,6 +309,27 @@ fn histories() -> Vec<History> {
             &[("d", Suspicious)],
             "e",
             "",
+        ),
+        history(
+            "a recovery went back behind two",
+            vec![first("a", 1), point("b", 2), left(point("c", 3), 5), left(proven(point("d", 4), 5), 5)],
+            &[("c", Suspicious), ("d", Suspicious)],
+            "b",
+            "b",
+        ),
+        history(
+            "a recovery went back, and a point was made since",
+            vec![first("a", 1), point("b", 2), left(point("c", 3), 4), point("d", 5)],
+            &[("c", Suspicious)],
+            "d",
+            "d",
+        ),
+        history(
+            "a recovery went back behind one that a person trusts",
+            vec![first("a", 1), point("b", 2), left(point("c", 3), 5), trusted(left(point("d", 4), 5))],
+            &[("c", Suspicious)],
+            "d",
+            "d",
         ),
         history("all files gone", and(vec![emptied("d", 4)]), &[("d", Suspicious)], "c", "c"),
         history(

@@ -2,9 +2,10 @@
 
 use crate::base::{SOUND, read};
 use jiff::Timestamp;
-use plan::judge::{self, Changed};
+use plan::judge::{self, Changed, Judgement, Rating};
 use plan::{
-    Available, Facts, LogFacts, Plan, Room, Runbook, RunbookInput, StepKind, SystemName, Wanted, runbook,
+    Available, Facts, LogFacts, Period, Plan, Room, Runbook, RunbookInput, StepKind, SystemName, Timeline,
+    Until, Wanted, runbook,
 };
 use std::collections::BTreeMap;
 
@@ -262,4 +263,118 @@ fn what_a_program_or_a_server_takes_in_waits_for_what_it_needs_unless_the_plan_s
         assert!(!restore_waits(source, ""), "{source}");
         assert!(restore_waits(source, "recover.early = false"), "{source}");
     }
+}
+
+/// Decides on a database with a log up to 1,900 whose newest point, of 1,500, lost nearly everything.
+fn decide_on_log(change: impl FnOnce(&mut RunbookInput<'_>)) -> Runbook {
+    decide(|input| {
+        input.systems = vec!["orders".into()];
+        let found = input.available.get_mut(&SystemName::from("orders")).unwrap();
+        let good = Facts { position: Some("05@1".into()), ..point() };
+        let judgement = Judgement {
+            rating: Rating::Suspicious,
+            why: Some("lost nearly everything".into()),
+            ..Judgement::default()
+        };
+        let (id, time) = ("ef56".into(), Timestamp::from_second(1_500).unwrap());
+        let bad = Facts { id, time, judgement, position: Some("06@1".into()), ..point() };
+        found.points = vec![good, bad];
+        found.log = Some(LogFacts {
+            id: "cd34".into(),
+            from: "04".into(),
+            until: Some(Timestamp::from_second(1_900).unwrap()),
+            sentinel: None,
+            missing: None,
+            earlier: vec![],
+            timelines: vec![],
+            vaults: vec!["local".into()],
+        });
+        change(input);
+    })
+}
+
+fn orders<'a>(input: &'a mut RunbookInput<'_>) -> &'a mut Available {
+    input.available.get_mut(&SystemName::from("orders")).unwrap()
+}
+
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+#[test]
+fn no_log_is_rolled_forward_by_itself_through_what_made_a_newer_point_suspicious() {
+    let book = decide_on_log(|_| ());
+    let entry = &book.systems[0];
+    assert_eq!(entry.choice.point.id, "ab12");
+    assert!(entry.replay.is_none() && entry.went_back, "{entry:?}");
+    // What is counted as lost is what really is.
+    assert_eq!(entry.choice.loss, Period::seconds(1_000));
+    let said = "its log is not rolled forward, since what came after is suspicious (point ef56 of";
+    assert!(book.warnings.iter().any(|warning| warning.contains(said)), "{:?}", book.warnings);
+    assert!(entry.choice.reasons.iter().any(|why| why.contains("--until newest")), "{:?}", entry.choice);
+
+    // As far as a person says, and with a word on what lies on the way.
+    let until = |wanted: Wanted| {
+        let book = decide_on_log(|input| input.wanted = Some(wanted));
+        let entry = &book.systems[0];
+        let passes = book.warnings.iter().any(|warning| warning.contains("happens again"));
+        (entry.replay.as_ref().map(|replay| replay.until.clone()), entry.choice.loss, passes)
+    };
+    let all = until("newest".parse().unwrap());
+    assert_eq!(all, (Some(Until::Newest), Period::seconds(100), true));
+    let before = until(Wanted::Before(second(1_400)));
+    assert_eq!(before, (Some(Until::Time(second(1_400))), Period::seconds(600), false));
+    assert!(until(Wanted::Before(second(1_600))).2);
+}
+
+#[test]
+fn a_log_goes_on_where_nothing_is_suspicious_or_a_recovery_has_begun_it_anew() {
+    let replay = |change: fn(&mut RunbookInput<'_>)| decide_on_log(change).systems[0].replay.clone();
+    assert!(replay(|input| orders(input).points.truncate(1)).is_some());
+    let timeline = |begun| Timeline { number: 2, begun: Some(second(begun)), path: vec![(1, "05".into())] };
+    let book = decide_on_log(|input| {
+        let found = orders(input);
+        found.went_back = Some(second(1_600));
+        found.log.as_mut().unwrap().timelines = vec![timeline(1_650)];
+    });
+    assert!(book.systems[0].replay.is_some() && !book.systems[0].went_back, "{:?}", book.systems[0]);
+}
+
+#[test]
+fn behind_a_recovery_that_went_back_no_log_is_rolled_forward_by_itself() {
+    let book = decide_on_log(|input| {
+        let found = orders(input);
+        found.points.truncate(1);
+        found.went_back = Some(second(1_600));
+    });
+    let entry = &book.systems[0];
+    assert!(entry.replay.is_none() && entry.went_back, "{entry:?}");
+    assert_eq!(entry.choice.loss, Period::seconds(1_000));
+    assert!(entry.choice.reasons.iter().any(|why| why.contains("went back behind")), "{:?}", entry.choice);
+    // A point that was made since is gone on from.
+    let since = decide_on_log(|input| {
+        let found = orders(input);
+        found.points.truncate(1);
+        found.went_back = Some(second(900));
+    });
+    assert!(since.systems[0].replay.is_some());
+}
+
+#[test]
+fn what_a_point_holds_beyond_the_plan_is_left_in_place_and_comes_beside() {
+    let of = |to: Option<&str>| {
+        decide(|input| {
+            input.systems = vec!["shop".into()];
+            input.to = to.map(str::to_owned);
+            let found = input.available.get_mut(&SystemName::from("shop")).unwrap();
+            let named = input.plan.systems[&SystemName::from("shop")].source.as_ref().unwrap().paths();
+            found.points[0].paths = [named, vec!["/given/up".to_owned()]].concat();
+        })
+    };
+    let book = of(None);
+    assert_eq!(book.systems[0].left, ["/given/up"]);
+    assert!(!book.systems[0].only.is_empty() && book.blockers.is_empty(), "{book:?}");
+    assert!(book.warnings.iter().any(|warning| warning.contains("--path /given/up")), "{:?}", book.warnings);
+    let beside = of(Some("/mnt"));
+    assert!(beside.systems[0].only.is_empty() && beside.systems[0].left.is_empty(), "{beside:?}");
 }

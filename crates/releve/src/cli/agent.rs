@@ -12,7 +12,7 @@ use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
 use alerts::Alerts;
 use engine::Watch;
-use engine::log::has_put_back;
+use engine::log::{has_gone_back, has_put_back};
 use engine::outage::outage;
 use jiff::Timestamp;
 use logs::Logs;
@@ -113,7 +113,14 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 pause(&stop, UNRECORDED_PAUSE);
             }
         } else if options.once {
-            // Where no agent stays, nobody else tells people of what was found.
+            // Where no agent stays, nobody else looks for what vanished, and tells people of what was found.
+            let seen = current.known(Some(&state));
+            let vaults = current.peek(&state);
+            let vanished = current.vanished(Some(&state), &seen, &vaults, &engine::survey::survey(&vaults));
+            if !vanished.is_empty() {
+                vanished.said().iter().for_each(|said| screen.line(said));
+                exit = exit.worse(Exit::Finding);
+            }
             super::alerts::round(&current, &state);
             return Ok(if down.0.is_empty() { exit } else { exit.worse(Exit::Finding) });
         } else {
@@ -309,15 +316,16 @@ fn pull(
     Some(super::pull::one(session, state, screen, vault))
 }
 
-/// Returns what is known of the runs of a system. After a recovery that has ended its log the ones before don't count: only the next point lets anything
+/// Returns what is known of the runs of a system. After a recovery that has ended its log, or went back, the ones before don't count: only the next point lets anything
 /// come back that is written from then on, so it is due at once.
 fn history(plan: &Plan, records: &[Record], name: &SystemName) -> History {
     let source = plan.systems.get(name).and_then(|system| system.source.as_ref());
+    let has_log = source.is_some_and(plan::Source::log_ends_with_recovery);
     let ends = |record: &Record| match &record.body {
-        Body::Recovery(recovery) => has_put_back(recovery, name),
+        Body::Recovery(recovery) => has_log && has_put_back(recovery, name) || has_gone_back(recovery, name),
         _ => false,
     };
-    let ended = source.filter(|source| source.log_ends_with_recovery()).and(records.iter().rposition(ends));
+    let ended = records.iter().rposition(ends);
     let records = records.get(ended.unwrap_or(0)..).unwrap_or_default();
     let runs = records.iter().filter_map(|record| match &record.body {
         // A rebuilt record tells of a point and not of a run; it counts all the same.
@@ -419,6 +427,13 @@ mod tests {
         assert_eq!(due(history(&streamed, &records, &shop), day, at(210)), at(210));
         let files = plan(Source::Files(FilesSource::default()));
         assert_eq!(due(history(&files, &records, &shop), day, at(210)), at(86_500));
+        // Where a recovery went back, what is there of before is left out: for every source.
+        let mut back = records.clone();
+        if let Some(Body::Recovery(recovery)) = back.last_mut().map(|record| &mut record.body) {
+            let check = &mut recovery.systems[0];
+            (check.went_back, check.rta_seconds) = (true, Some(1.0));
+        }
+        assert_eq!(due(history(&files, &back, &shop), day, at(210)), at(210));
         // A try that failed is tried again as always, and one that went well is the last for a day.
         let failed =
             Made { system: "shop".into(), started: at(220), failure: Some("no".into()), ..Made::default() };

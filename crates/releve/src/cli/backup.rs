@@ -8,6 +8,8 @@ use engine::Watch;
 use engine::judge::Witness;
 use engine::outage::{Outage, outage};
 use engine::protect::{Job, Made, protect};
+use engine::survey::survey;
+use engine::vanished::Vanished;
 use engine::vaults::Absent;
 use jiff::Timestamp;
 use plan::{SystemName, companions, grouped};
@@ -26,7 +28,7 @@ use vault::{Change, PointInfo, Progress};
     Systems that the plan calls consistent_with each other are captured at the same time; naming one means all of them on this machine.\n    \
     A system that is down or on its way back (an open recovery or incident) gets no point by itself: what it holds then is not what it is to come back to.\n    \
     A vault that does not exist yet is created. One that was there before and is gone is an error.\n\
-    Exit status 1: a point was made and lacks something, or a vault does (it says what); 2: a system has no new point at all."
+    Exit status 1: a point was made and lacks something, or a vault does (it says what), or points of it that this machine has seen are gone; 2: a system has no new point at all."
 )]
 pub(super) struct Options {
     /// The systems; all of them unless named
@@ -98,8 +100,9 @@ impl Making<'_> {
         let begun = Instant::now();
         let admitted = self.admitted(name);
         let refused = matches!(admitted, Ok(Err(_)));
+        let mut vanished = Vanished::default();
         let result = match admitted {
-            Ok(Ok((_right, outage))) => self.attempt(name, now, outage),
+            Ok(Ok((_right, outage))) => self.attempt(name, now, outage, &mut vanished),
             Ok(Err(error)) | Err(error) => Err(error),
         };
         let mut record = state::Made {
@@ -116,6 +119,7 @@ impl Making<'_> {
                 record.point.clone_from(&made.id);
                 record.complete = made.is_complete();
                 record.unread = made.unread.len() as u64;
+                record.unread_first = made.unread.first().map(first_line);
                 record.vaults =
                     made.vaults.iter().map(|(vault, result)| (vault.0.clone(), failed(result))).collect();
                 record.files = made.info.files;
@@ -127,40 +131,54 @@ impl Making<'_> {
                 record.gone = made.gone.iter().map(|(vault, packs)| (vault.0.clone(), *packs)).collect();
                 if made.vaults.values().all(Result::is_err) {
                     exit = Exit::Failed;
-                    record.failure = Some("no vault has the point".into());
+                    record.failure = Some(nowhere(made));
                 } else if !record.complete
                     || !made.details.is_empty()
                     || record.suspicious.is_some()
                     || !record.gone.is_empty()
+                    || !vanished.is_empty()
                 {
                     exit = Exit::Finding;
                 }
                 for (vault, written) in &made.vaults {
                     if let Ok((snapshot, _)) = written {
                         let point = format!("{} {} {}", made.id, made.tree, made.time);
-                        let noted =
-                            state.saw_written(&vault.0, &snapshot.to_string(), &point, Timestamp::now());
+                        let noted = state.saw_written(
+                            &vault.0,
+                            &snapshot.to_string(),
+                            &point,
+                            Some(&name.0),
+                            Timestamp::now(),
+                        );
                         if let Err(error) = noted {
                             screen.line(&format!("{name}: the point could not be noted: {error}"));
                         }
                     }
                 }
                 say(screen, name, made, record.seconds);
+                for vault in vanished.vaults() {
+                    let said = vanished.said_of(vault).unwrap_or_default();
+                    screen.line(&format!("  GONE from {vault}: {said}"));
+                    screen.line(&format!("    {}", engine::vanished::help(vault)));
+                }
             }
             Err(error) => {
                 exit = Exit::Failed;
                 record.failure = Some(error.to_string());
-                screen.failed(format_args!("{name}: no restore point"), error);
+                let what = if refused { "not begun" } else { "no restore point" };
+                screen.failed(format_args!("{name}: {what}"), error);
             }
         }
-        let document = json!({ "system": name, "record": &record,
+        let document = json!({ "system": name, "record": &record, "vanished": &vanished,
         "unread": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.unread.clone()),
         "details": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.details.clone()),
         "details_count": result.as_ref().map_or(0, |made| made.info.details_count),
         "left_out": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.left_out.clone()),
         "doubts": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.doubts.clone()),
         "bytes_new": result.as_ref().map_or(0, |made| made.info.change.bytes_new) });
-        if let Err(error) = state.append(Body::Backup(record), Timestamp::now()) {
+        let is_nowhere = |made: &Made| made.vaults.values().all(Result::is_err);
+        let is_ended = was_ended(&result) || is_stopped() && result.as_ref().is_ok_and(is_nowhere);
+        if !is_ended && let Err(error) = state.append(Body::Backup(record), Timestamp::now()) {
             screen.line(&format!("{name}: what happened could not be recorded: {error}"));
             exit = exit.worse(Exit::Finding);
         }
@@ -172,7 +190,7 @@ impl Making<'_> {
         // Looked at under the right to do so: who begins a recovery takes that first.
         let right = match claim(self.session, self.state, std::slice::from_ref(&name.0), BACKUP)? {
             Ok(right) => right,
-            Err((system, held)) => return Ok(Err(refusal(&system, &held))),
+            Err((system, held)) => return Ok(Err(refusal(&system, &held, BACKUP))),
         };
         let outage = outage(self.state, &self.state.records()?, name)?;
         Ok(match outage.as_ref().filter(|_| !self.during_incident) {
@@ -181,18 +199,37 @@ impl Making<'_> {
         })
     }
 
-    fn attempt(&self, name: &SystemName, now: Timestamp, outage: Option<Outage>) -> engine::Result<Made> {
+    fn attempt(
+        &self,
+        name: &SystemName,
+        now: Timestamp,
+        outage: Option<Outage>,
+        vanished: &mut Vanished,
+    ) -> engine::Result<Made> {
         let Self { session, state, screen, watch, .. } = *self;
         let system = session.plan.systems.get(name).ok_or_else(|| engine::Error::new("no such system"))?;
         let mut names = session.plan.policy_of(system).vaults;
         // What another machine fetches, this one has no way to write.
         names.retain(|vault| session.plan.writes(vault, &session.holder.hostname));
+        let seen = session.known(Some(state));
         let vaults = session.open(&names, Absent::Create, Some(state));
         session.say_limits(screen, &names);
         let progress = Arc::new(Progress::default());
         screen.bar(&name.0, &progress);
         stop_on_signal(&progress);
         let witness = Witness::new(&session.plan, state)?;
+        let mut doubts: Vec<String> = Vec::new();
+        doubts.extend(outage.into_iter().map(|outage| format!("made although {}", outage.what)));
+        if seen.is_any_missing(state, &vaults, now) {
+            let survey = survey(&vaults);
+            let all = session.vanished(Some(state), &seen, &vaults, &survey);
+            // Where nothing is left that it could be held against, nobody sees what became of the system: it is not simply new.
+            let points = witness.judged(&session.plan, &survey, name, now);
+            if !points.iter().any(plan::Facts::is_base) {
+                doubts.extend(all.unheld(name, &state.records()?));
+            }
+            *vanished = all.among(std::slice::from_ref(name));
+        }
         let scratch = session.state_dir.join("scratch");
         let job = Job {
             plan: &session.plan,
@@ -204,7 +241,7 @@ impl Making<'_> {
             now,
             watch,
             witness: &witness,
-            doubts: outage.into_iter().map(|outage| format!("made although {}", outage.what)).collect(),
+            doubts,
         };
         let made = protect(&job, &progress)?;
         for opened in &vaults {
@@ -225,6 +262,11 @@ static STOPPED: AtomicBool = AtomicBool::new(false);
 /// Returns whether somebody wants this process to end: whoever only waits needn't go on.
 pub(crate) fn is_stopped() -> bool {
     STOPPED.load(Relaxed)
+}
+
+/// Returns whether this failed when somebody wanted the process to end: that says nothing of what it was at, so it is no failure to record, and nobody is told.
+pub(crate) fn was_ended<T, E>(result: &Result<T, E>) -> bool {
+    result.is_err() && is_stopped()
 }
 
 /// Lets Ctrl-C and `systemctl stop` end long work at the next safe place; a second one ends it at once.
@@ -248,6 +290,20 @@ pub(super) fn stop_on_signal(progress: &Arc<Progress>) {
             }
         });
     });
+}
+
+/// Returns what could not be read and why, in one line: a program's last words may be many.
+fn first_line(unread: &vault::Unread) -> String {
+    /// Enough for what a program complains of, and no more than a message holds.
+    const LETTERS_MAX: usize = 300;
+    let line = unread.why.lines().next().unwrap_or_default();
+    format!("{}: {}", unread.path.display(), line).chars().take(LETTERS_MAX).collect()
+}
+
+/// Says that no vault has a point, and why each has it not: whoever is told of it must know what to do.
+fn nowhere(made: &Made) -> String {
+    let why: Vec<_> = made.missing().map(|(vault, error)| format!("not in {vault}: {error}")).collect();
+    format!("no vault has the point: {}", why.join("; "))
 }
 
 /// Says how many there are of what: `1710 files`, `695 files, 1015 links`.
@@ -293,7 +349,8 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
     screen.line(&format!(
         "{name}: point {}{}{} in {}: {}, {}; {}, {} of new content; {seconds:.1} s{}",
         made.id.get(..8).unwrap_or(&made.id),
-        if made.is_complete() { "" } else { " INCOMPLETE" },
+        // That a vault lacks it is no lack of its own, and is said below.
+        if made.unread.is_empty() { "" } else { " INCOMPLETE" },
         if made.info.suspicious.is_some() { " SUSPICIOUS" } else { "" },
         if there.is_empty() { "no vault".to_owned() } else { there.join(", ") },
         kinds(&made.info),

@@ -5,9 +5,13 @@ use crate::session::{holder, plan_path, read_plan, state_dir};
 use crate::{Exit, Outcome, show};
 use engine::ready::{Machine, lacks};
 use plan::paths::differs;
-use plan::{Plan, SystemName};
+use plan::{Plan, SystemName, Vault, VaultName};
 use state::{Body, State};
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use vault::store::local_folder;
 
 /// What `check` takes.
 #[derive(Debug, clap::Args)]
@@ -40,9 +44,32 @@ fn other_paths(plan: &Plan, state_dir: &Path) -> Vec<(SystemName, String)> {
     let systems = plan.systems.iter().filter_map(|(name, system)| {
         let source = system.source.as_ref()?;
         let differs = differs(source, newest(name)?)?;
-        Some((name.clone(), differs.said(name, source)))
+        Some((name.clone(), differs.said(name, source, None, false)))
     });
     systems.collect()
+}
+
+/// Returns where programs are looked for.
+pub(super) fn search() -> Vec<PathBuf> {
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&search).collect()
+}
+
+/// Returns a variable of the environment, if it is set and not empty.
+pub(super) fn variable(name: &str) -> Option<Vec<u8>> {
+    std::env::var_os(name).map(OsString::into_vec).filter(|value| !value.is_empty())
+}
+
+/// Returns the vaults that are there, as far as this machine knows without asking them.
+fn seen(plan: &Plan, state_dir: &Path) -> BTreeSet<VaultName> {
+    // Looking makes nothing.
+    let state = state_dir.join("state.db").exists().then(|| State::open(state_dir).ok()).flatten();
+    let is_seen = |name: &VaultName, vault: &Vault| {
+        let is_folder = |folder: PathBuf| folder.join("config").exists();
+        local_folder(&vault.url).is_some_and(is_folder)
+            || state.as_ref().is_some_and(|state| state.vault_seen(&name.0).is_ok_and(|id| id.is_some()))
+    };
+    plan.vaults.iter().filter(|(name, vault)| is_seen(name, vault)).map(|(name, _)| name.clone()).collect()
 }
 
 pub(super) fn run(global: &Global, options: &Options) -> Outcome {
@@ -50,10 +77,15 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
     let mut exit = Exit::Done;
     if let Some(plan) = parsed.plan.clone().filter(|_| !options.offline) {
         let name = holder().hostname;
-        let search = std::env::var_os("PATH").unwrap_or_default();
-        let search: Vec<PathBuf> = std::env::split_paths(&search).collect();
-        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let machine = Machine { name: &name, root: Path::new("/"), search, is_set: &is_set };
+        let seen = seen(&plan, &state_dir(global));
+        let is_made = |name: &VaultName| seen.contains(name);
+        let machine = Machine {
+            name: &name,
+            root: Path::new("/"),
+            search: search(),
+            variable: &variable,
+            is_made: &is_made,
+        };
         for lack in lacks(&plan, &machine) {
             exit = Exit::Finding;
             parsed.warn(lack.code, &lack.path, format!("on {name}: {}", lack.message), lack.help);

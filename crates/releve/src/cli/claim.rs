@@ -44,14 +44,18 @@ pub(super) fn who(system: &str, held: &Held) -> String {
     format!("{what} ({host}, process {pid}{since})")
 }
 
-/// Refuses what somebody else keeps from being done, with who it is and the way out.
-pub(super) fn refusal(system: &str, held: &Held) -> Error {
+/// Refuses what is wanted and somebody else keeps from being done, with who it is and the way out.
+pub(super) fn refusal(system: &str, held: &Held, wanted: &str) -> Error {
     let pid = held.by.pid();
     let help = match held.doing.as_str() {
         RECOVERY => format!(
             "releve recover --watch shows it; --pause, --skip and --abort are said to it. One that hangs: kill {pid}, then the same command goes on with it"
         ),
         RESTORE => format!("one that hangs: kill {pid}; what it has restored stays"),
+        // Who wants a point gets one by waiting.
+        _ if wanted == BACKUP => {
+            format!("its point is being made right now: releve points {system} names it once it is there")
+        }
         _ => format!("what comes first is for you to say: kill {pid} ends it, and costs no earlier point"),
     };
     Error::new(who(system, held)).help(help)

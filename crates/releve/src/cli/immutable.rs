@@ -103,7 +103,9 @@ pub(super) fn one(
     if dry_run {
         return (exit, document);
     }
-    if let Err(error) = state.append(Body::Immutability(record), Timestamp::now()) {
+    if !super::was_ended(&result)
+        && let Err(error) = state.append(Body::Immutability(record), Timestamp::now())
+    {
         screen.line(&format!("{name}: what was seen could not be recorded: {error}"));
         exit = exit.worse(Exit::Finding);
     }

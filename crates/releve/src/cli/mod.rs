@@ -28,7 +28,7 @@ mod undelete;
 mod verify;
 mod wal;
 
-pub(crate) use backup::is_stopped;
+pub(crate) use backup::{is_stopped, was_ended};
 
 use crate::session::Session;
 use crate::{Exit, Outcome};

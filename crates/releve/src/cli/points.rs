@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  releve points\n  releve points shop --json\n  releve points --trust 3f9c0a12   a point that looks suspicious is as it should be\n\n\
-    Asks the vaults themselves; no state is needed. Exit status 1: a vault could not be asked, or a point lacks something or is suspicious."
+    Asks the vaults themselves; no state is needed. Exit status 1: a vault could not be asked, a point lacks something or is suspicious, or points that this machine has seen are gone."
 )]
 pub(super) struct Options {
     /// Only this system's
@@ -30,8 +30,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let selected = options.system.clone().into_iter().collect::<Vec<_>>();
     let only = session.systems(&selected)?;
     let state = session.state_if_any();
+    let known = session.known(state.as_ref());
     let vaults = session.ask_all(state.as_ref(), state.as_ref());
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
+    let mut vanished = session.vanished(state.as_ref(), &known, &vaults, &survey);
+    if options.system.is_some() {
+        vanished = vanished.among(&only);
+    }
     let wanted = |surveyed: &&Surveyed| {
         options.system.is_none()
             || surveyed.point.system.as_ref().is_some_and(|name| only.iter().any(|only| &only.0 == name))
@@ -93,7 +98,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         let unseen: Vec<_> = survey.unseen.iter().map(|(vault, _)| vault).collect();
         show::print_json(
             &json!({ "points": list, "logs_replaced": logs_replaced, "unreachable": unreachable, "unseen": unseen,
-                "damaged": damaged }),
+                "damaged": damaged, "vanished": vanished }),
         );
     } else {
         let mut table = show::table(&["point", "system", "time", "files", "bytes", "vaults", ""]);
@@ -144,9 +149,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
             eprintln!("warning: vault {vault}: {why}");
         }
+        show::vanished(&vanished);
     }
     let fine = survey.unreachable.is_empty()
         && survey.damaged.is_empty()
+        && vanished.is_empty()
         && points.iter().all(|surveyed| whole(surveyed) && is_good(surveyed));
     let none_answers = survey.unreachable.len() + survey.unseen.len() == vaults.len();
     Ok(if none_answers {

@@ -9,13 +9,14 @@ use crate::{Exit, Outcome};
 use engine::judge::Witness;
 use engine::prune::{Decided, Retention, check_clock, delay, identity, retention, witness};
 use engine::survey::{Survey, Surveyed, survey};
-use engine::vaults::{Absent, repository};
+use engine::vanished::{Known, Vanished, look, note};
+use engine::vaults::{Absent, Opened, repository};
 use engine::{Error, Result};
 use jiff::Timestamp;
-use plan::{Period, VaultName};
+use plan::{Period, SystemName, VaultName};
 use serde_json::{Value, json};
 use state::{Body, Hold, Pruned, State};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -168,7 +169,11 @@ impl<'a> Run<'a> {
     }
 
     fn one(&mut self, name: &VaultName) -> (Exit, Value) {
-        let result = self.patiently(name);
+        let mut result = self.patiently(name);
+        if self.options.now {
+            let instead = "nothing in the vault could make the little room that this needs: free a megabyte beside it, or let the disk grow";
+            result = result.map_err(|error| error.not_again("prune --now", instead));
+        }
         self.told(name, &result)
     }
 
@@ -178,7 +183,7 @@ impl<'a> Run<'a> {
         let mut result = self.attempt(name);
         for _ in 1..TRIES {
             // Whoever was waited for in vain stays for longer.
-            let is_worth = begun.elapsed() < TRY_AGAIN_WITHIN && self.options.yes;
+            let is_worth = begun.elapsed() < TRY_AGAIN_WITHIN && self.options.yes && !super::is_stopped();
             if !is_worth || !matches!(&result, Err(error) if error.retryable) {
                 break;
             }
@@ -190,6 +195,7 @@ impl<'a> Run<'a> {
 
     /// Returns what was done; `None` if nothing was to be, or nobody said yes.
     fn attempt(&mut self, name: &VaultName) -> Result<Option<PruneReport>> {
+        let known = Known::read(&self.session.plan, self.state)?;
         let vaults = self.session.open_all(Absent::Refuse, Some(self.state));
         let repository = repository(&vaults, name)?;
         let survey = survey(&vaults);
@@ -200,7 +206,7 @@ impl<'a> Run<'a> {
         if let Some((_, why)) = survey.unreachable.iter().find(|(vault, _)| vault == name) {
             return Err(Error::new(why.clone()));
         }
-        let missing = self.missing(name, &survey)?;
+        let missing = self.missing(name, &known, &vaults, &survey)?;
         let trusted = self.trusted(&survey)?;
         check_clock(self.state, self.now)?;
         witness(self.state, &survey, std::slice::from_ref(name), self.now)?;
@@ -260,6 +266,8 @@ impl<'a> Run<'a> {
         for snapshot in &missing {
             self.state.unsee(&name.0, snapshot)?;
         }
+        // What a person accepts here is missed by no verb any more.
+        note(self.state, name, &Vanished::default(), self.now)?;
         if planned.is_empty() {
             return Ok(None);
         }
@@ -327,28 +335,29 @@ impl<'a> Run<'a> {
     }
 
     /// Returns the snapshots that were seen here before, are not listed any more, and were not removed by us: they may be hidden, and then all
-    /// that they need looks unneeded. An error unless a person accepts it.
-    fn missing(&self, name: &VaultName, survey: &Survey) -> Result<Vec<String>> {
+    /// that they need looks unneeded. An error where one of them is missed, unless a person accepts it.
+    fn missing(
+        &self,
+        name: &VaultName,
+        known: &Known,
+        vaults: &[Opened],
+        survey: &Survey,
+    ) -> Result<Vec<String>> {
         let there: HashSet<String> = survey
             .points
             .iter()
             .flat_map(|point| point.files_in(name).map(|file| file.to_string()))
             .collect();
         self.state.settle_going(&name.0, |snapshot| there.contains(snapshot))?;
-        let seen = self.state.seen(&name.0)?;
-        let missing: Vec<_> = seen.iter().filter(|(file, _)| !there.contains(*file)).collect();
-        if let Some((_, first)) = missing.first()
-            && !self.options.accept_missing
-        {
-            let id = first.point.get(..8).unwrap_or(&first.point);
-            return Err(Error::new(format!(
-                "{} points that were here are not listed any more (first: {id}, seen since {}): nothing is pruned",
-                missing.len(),
-                time(first.first)
-            ))
-            .help("find out who removed them; if that was on purpose: releve prune --accept-missing"));
+        let of = (&self.session.plan, self.state, self.session.holder.hostname.as_str());
+        let vanished = look(of, known, vaults, survey, self.now)?;
+        match vanished.refusal(name, "nothing is pruned") {
+            Some(refusal) if !self.options.accept_missing => Err(refusal),
+            _ => {
+                let all = vanished.missed.into_iter().chain(vanished.settled);
+                Ok(all.filter(|lost| lost.vault == *name).map(|lost| lost.snapshot).collect())
+            }
         }
-        Ok(missing.into_iter().map(|(file, _)| file.clone()).collect())
     }
 
     fn show(&mut self, name: &VaultName, retention: &Retention, plan: &PrunePlan, delay: Duration) {
@@ -381,13 +390,25 @@ impl<'a> Run<'a> {
             self.screen.line(&format!("  suspicious: {} point {id}: {why}", point.system));
         }
         let shown = if self.options.dry_run { usize::MAX } else { SHOWN };
-        for point in going.iter().take(shown) {
+        let is_log = |point: &Decided| SystemName::of_log(&point.system.0).is_some();
+        for point in going.iter().filter(|point| !is_log(point)).take(shown) {
             self.screen.line(&line(point, "no rule keeps it"));
         }
         if self.options.dry_run {
-            for point in retention.points.iter().filter(|point| !point.verdict.kept.is_empty()) {
+            let stays = |point: &Decided| !point.verdict.kept.is_empty() && !is_log(point);
+            for point in retention.points.iter().filter(|point| stays(point)) {
                 self.screen.line(&line(point, &point.verdict.kept.join(", ")));
             }
+        }
+        // A log is a point each time that it goes on, and the newest holds what is needed of all before.
+        let mut logs: BTreeMap<&SystemName, (u64, u64)> = BTreeMap::new();
+        for point in retention.points.iter().filter(|point| is_log(point)) {
+            let (stay, go) = logs.entry(&point.system).or_default();
+            let goes = going.iter().any(|gone| gone.snapshot == point.snapshot);
+            *(if goes { go } else { stay }) += 1;
+        }
+        for (log, (stay, go)) in logs {
+            self.screen.line(&format!("  {log}: {stay} stay, {go} {would}: the newest holds what is needed"));
         }
         let sums = [
             (
@@ -455,6 +476,7 @@ impl<'a> Run<'a> {
         let declined = matches!(result, Ok(None)) && self.plan.as_ref().is_some_and(|plan| !plan.is_empty());
         if !declined
             && !self.options.dry_run
+            && !super::was_ended(result)
             && let Err(error) = self.state.append(Body::Prune(record), Timestamp::now())
         {
             self.screen.line(&format!("{name}: what happened could not be recorded: {error}"));

@@ -13,14 +13,18 @@ use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
 use engine::incident::{Incident, Steps};
 use engine::judge::Witness;
-use engine::recover::{Before, Hands, Journal, Left, Open, Recovered, Wish, carry_out, warn_of_what_goes};
+use engine::ready::Machine;
+use engine::recover::{
+    Ahead, Before, Hands, Journal, Left, Open, Recovered, Wish, carry_out, look_ahead, warn_of_what_goes,
+};
 use engine::survey::{Survey, survey};
+use engine::vanished::Vanished;
 use engine::vaults::Opened;
 use engine::{Error, room, source_of};
 use ground::Ground;
 use jiff::Timestamp;
 use open::Found;
-use plan::{Available, Runbook, RunbookInput, ScenarioName, Standing, SystemName, Wanted};
+use plan::{Available, Runbook, RunbookInput, ScenarioName, Standing, SystemName, VaultName, Wanted};
 use source::{Landing, Stands};
 use state::{Body, Record, Run, State};
 use std::collections::BTreeMap;
@@ -55,7 +59,7 @@ pub(super) struct Options {
     /// What there was at this instant (14:05, 2026-11-23 14:05, or with a zone 2026-11-23T14:05+01:00): the newest complete point from before it, and with a log all that was committed by then
     #[arg(long, value_name = "TIME", conflicts_with = "until")]
     before: Option<String>,
-    /// For a system with a log: up to a position, a named point or right before a transaction: `position 0/16B3748`, `name NAME`, `transaction 4711`
+    /// For a system with a log: up to a position, a named point or right before a transaction: `position 0/16B3748`, `name NAME`, `transaction 4711`; or `newest`: to its end, even through what made a newer point suspicious
     #[arg(long, value_name = "WHAT")]
     until: Option<String>,
     /// When it crashed, with its zone: up to then counts what is lost. Unless said: by the incident, recoveries that failed, the last sign of life in its log
@@ -136,15 +140,18 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         needs_a_time(session, &wish)?;
     }
     let asked = Instant::now();
+    let seen = session.known(state.as_ref());
     let vaults = session.ask_all(state.as_ref(), None);
     let survey = survey(&vaults);
+    let vanished = session.vanished(state.as_ref(), &seen, &vaults, &survey);
     vaults.iter().for_each(Opened::work);
     let waited = asked.elapsed();
     // Without state nothing is known but what the points say.
     // What can't be read of it keeps nothing from coming back: it is said, and missed.
     let witness = state.as_ref().map_or_else(Witness::default, |state| session.witness_in(state));
-    let decide =
-        |wish: &Wish| decide(session, (options, crashed), (&records, &witness), wish, &vaults, &survey);
+    let decide = |wish: &Wish| {
+        decide(session, (options, crashed), (&records, &witness, &vanished), wish, &vaults, &survey)
+    };
     let mut forgotten = Vec::new();
     let (mut open, mut left) = match left {
         Found::Left(mut open, left) => {
@@ -274,6 +281,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         say_held(session, &screen);
     }
     incident::say_open(&screen, &incidents);
+    for name in went_back(&book, &recovered).into_iter().filter(|name| !log_ended.contains(name)) {
+        screen.line(&format!(
+            "{name}: it went back, and what was made after its point is left out from now on: make a new point now: releve backup {name} (a running agent does it at once)"
+        ));
+    }
     for name in &log_ended {
         screen.line(&format!(
             "{name}: its log ends with this recovery, and nothing that is written from now on comes back before a new point is made: releve backup {name} (a running agent does it at once)"
@@ -305,7 +317,7 @@ fn say_silent(screen: &Screen, vaults: &[Opened], waited: Duration) {
 fn decide(
     session: &Session,
     (options, crashed): (&Options, Option<Timestamp>),
-    (records, witness): (&[Record], &Witness),
+    (records, witness, vanished): (&[Record], &Witness, &Vanished),
     wish: &Wish,
     vaults: &[Opened],
     survey: &Survey,
@@ -320,6 +332,7 @@ fn decide(
         found.former = survey.former_logs(name);
         let known = (survey, found.points.as_slice());
         found.crash = Some(crash::crash(session, name, crashed, records, known, now));
+        found.went_back = witness.went_back(name);
         available.insert(name.clone(), found);
     }
     let mut book = plan::runbook(&RunbookInput {
@@ -339,10 +352,82 @@ fn decide(
             })
             .collect(),
     });
+    also_replaced(&mut book, session)?;
     let newer = newer_elsewhere(&book, wish, records, survey);
     book.warnings.extend(newer);
+    say_vanished(&mut book, wish, vanished);
     warn_of_what_goes(&mut book, &session.plan, session.secrets(), vaults, survey)?;
+    let (search, is_made) = (super::check::search(), |_: &VaultName| true);
+    let machine = Machine {
+        name: &session.holder.hostname,
+        root: Path::new("/"),
+        search,
+        variable: &super::check::variable,
+        is_made: &is_made,
+    };
+    let ahead = Ahead {
+        plan: &session.plan,
+        vaults,
+        secrets: session.secrets(),
+        folder: &session.state_dir,
+        spools: &session.state_dir.join("log"),
+        survey,
+        memory: options.how.memory,
+        machine: &machine,
+    };
+    look_ahead(&mut book, &ahead)?;
     Ok(book)
+}
+
+/// Adds what else of the machine a point is written over, besides what the plan names: the tablespaces and the configuration that belong to a cluster, and beside all that it holds.
+fn also_replaced(book: &mut Runbook, session: &Session) -> Result<(), Error> {
+    if !book.blockers.is_empty() {
+        return Ok(());
+    }
+    let to = book.to.as_ref().map(PathBuf::from);
+    for entry in &mut book.systems {
+        let Some(system) = session.plan.systems.get(&entry.system) else { continue };
+        let source = source_of(&session.plan, system, session.secrets())?;
+        let Landing::Final(target) = source.landing(to.as_deref()) else { continue };
+        if !entry.only.is_empty() {
+            continue;
+        }
+        let held = entry.choice.point.paths.iter();
+        let held = held.map(|path| target.join(path.strip_prefix('/').unwrap_or(path)));
+        let is_new = |path: &PathBuf| {
+            let standing = entry.standing.iter();
+            !standing.map(|standing| Path::new(&standing.path)).any(|there| path.starts_with(there))
+        };
+        let more: Vec<PathBuf> = held.filter(is_new).collect();
+        let there = source::stands_at(more.iter().map(PathBuf::as_path))?;
+        entry.standing.extend(there.iter().map(standing));
+    }
+    Ok(())
+}
+
+/// Says first which systems come back to an older point than this machine has seen, since the newer ones are gone from the vaults.
+fn say_vanished(book: &mut Runbook, wish: &Wish, vanished: &Vanished) {
+    // Who names a point knows that there are newer ones; who names an instant misses none from after it.
+    let until = match &wish.wanted {
+        Some(Wanted::Id(_)) => None,
+        Some(Wanted::Before(time)) => Some(Some(*time)),
+        _ => Some(None),
+    };
+    let newer = book.systems.iter().filter_map(|entry| {
+        vanished
+            .newer(&entry.system, entry.choice.point.counts(), until?)
+            .map(|text| format!("`{}`: {text}", entry.system))
+    });
+    let mut warnings: Vec<String> = newer.collect();
+    warnings.append(&mut book.warnings);
+    book.warnings = warnings;
+    for name in &wish.systems {
+        let none = format!("`{name}`: there is no restore point");
+        let blockers = book.blockers.iter_mut().filter(|blocker| blocker.starts_with(&none));
+        if let Some(known) = vanished.all(name) {
+            blockers.for_each(|blocker| blocker.push_str(&format!("; {known}")));
+        }
+    }
 }
 
 /// Says which systems come back to an older point than this machine has made, since the vaults that hold the newer one could not be opened.
@@ -374,7 +459,7 @@ pub(super) fn until_wanted(text: &str) -> Result<Wanted, Failure> {
     match text.parse() {
         Ok(wanted @ Wanted::Until(_)) => Ok(wanted),
         _ => {
-            let help = "write --until 'position 0/16B3748', 'name before-migration' or 'transaction 4711', for MariaDB 'position mariadb-bin.000042:1234' or \
+            let help = "write --until newest (the end of its log), 'position 0/16B3748', 'name before-migration' or 'transaction 4711', for MariaDB 'position mariadb-bin.000042:1234' or \
                 'transaction 0-1-4711'; where there are several, '… on timeline 2'; for a time, --before";
             show::error(&Error::new(format!("`{text}` names no place in a log")).help(help));
             Err(Failure::Said(Exit::Usage))
@@ -441,6 +526,16 @@ fn log_ended<'a>(session: &Session, book: &Runbook, recovered: &'a Recovered) ->
     };
     let back = recovered.systems.iter().filter(|_| book.to.is_none()).filter(is_back);
     back.map(|system| &system.system).filter(|name| ends(name)).collect()
+}
+
+/// Returns the systems that are back in an earlier state than the newest there was: they need a point of their own, since those made in between are left.
+fn went_back<'a>(book: &Runbook, recovered: &'a Recovered) -> Vec<&'a SystemName> {
+    let went_back = |name: &SystemName| {
+        let mut entries = book.systems.iter();
+        entries.any(|entry| entry.went_back && entry.system == *name)
+    };
+    let back = recovered.systems.iter().filter(|system| book.to.is_none() && system.rta_seconds.is_some());
+    back.map(|system| &system.system).filter(|name| went_back(name)).collect()
 }
 
 /// Says what is still held back on this machine, and whether it is still cut off.
@@ -519,19 +614,21 @@ fn place(
         found.log_room = room::room_at(&log.landing(&restored, to));
         found.log_files = room::log_files(log, name, survey, vaults, &spool);
     }
-    let standing = occupied.into_iter().map(|standing| {
-        let what = match standing.stands {
-            Stands::Nothing => None,
-            Stands::Unknown => Some("something that can't be looked at from here".to_owned()),
-            Stands::Something { files, bytes, all_counted, .. } => {
-                let more = if all_counted { "" } else { "more than " };
-                Some(format!("{more}{files} files, {}", size(bytes)))
-            }
-        };
-        Standing { path: standing.path.display().to_string(), what }
-    });
-    found.standing = standing.collect();
+    found.standing = occupied.iter().map(standing).collect();
     Ok(found)
+}
+
+/// Says what stands in a place.
+fn standing(standing: &source::Standing) -> Standing {
+    let what = match standing.stands {
+        Stands::Nothing => None,
+        Stands::Unknown => Some("something that can't be looked at from here".to_owned()),
+        Stands::Something { files, bytes, all_counted, .. } => {
+            let more = if all_counted { "" } else { "more than " };
+            Some(format!("{more}{files} files, {}", size(bytes)))
+        }
+    };
+    Standing { path: standing.path.display().to_string(), what }
 }
 
 fn absolute(path: &Path) -> PathBuf {
@@ -572,6 +669,7 @@ fn record(book: &Runbook, recovered: &Recovered, incidents: &[Incident]) -> stat
                 written: Some(system.bytes),
                 checks_passed: system.checks_passed,
                 findings: system.failure.iter().chain(&system.findings).take(100).cloned().collect(),
+                went_back: chosen(&system.system).is_some_and(|entry| entry.went_back),
             })
             .collect(),
     }

@@ -13,6 +13,7 @@ use plan::{Share, VaultName};
 use serde_json::{Value, json};
 use state::{Body, Repaired, State};
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::sync::Arc;
 use vault::Progress;
 use vault::repair::{RepairOptions, RepairPlan, RepairReport, carry_out, examine};
@@ -77,7 +78,11 @@ struct Run<'a> {
 impl Run<'_> {
     fn one(&self, name: &VaultName) -> (Exit, Value) {
         let mut planned = None;
-        let result = self.attempt(name, &mut planned);
+        let instead =
+            "what of it can still be read, a restore takes from this vault; `releve sync` fills another one";
+        let result = self
+            .attempt(name, &mut planned)
+            .map_err(|error| error.not_again("`releve repair` heals", instead));
         self.told(name, planned.as_ref(), &result)
     }
 
@@ -195,6 +200,7 @@ impl Run<'_> {
         let acted = record.failure.is_some() || matches!(result, Ok(Some(_)));
         if acted
             && !self.dry_run
+            && !super::was_ended(result)
             && let Err(error) = self.state.append(Body::Repair(record), Timestamp::now())
         {
             self.screen.line(&format!("{name}: what happened could not be recorded: {error}"));
@@ -210,16 +216,39 @@ impl Run<'_> {
             return;
         }
         self.screen.line(&format!(
-            "  BEYOND REPAIR: {} blobs are in no vault that answered; {} files of points are touched:",
-            report.lost, report.touched_count
+            "  BEYOND REPAIR: {} are in no vault that answered",
+            counted(report.lost, "blob")
         ));
-        for (at, path) in report.touched.iter().take(SHOWN) {
-            self.screen.line(&format!("    {} of the point of {}", path.display(), time(*at)));
+        if report.folders_count > 0 {
+            let folders = counted(report.folders_count, "folder");
+            self.screen.line(&format!("  {folders} of points and all below them are lost:"));
+            self.name(&report.folders, report.folders_count);
         }
-        let more = report.touched_count.saturating_sub(SHOWN as u64);
-        if more > 0 {
-            self.screen.line(&format!("    and {more} more (--json names a thousand)"));
+        if report.below_count > 0 {
+            let files = counted(report.below_count, "file");
+            self.screen.line(&format!("  of what lay there, other points name {files}:"));
+            self.name(&report.below, report.below_count);
+        }
+        if report.touched_count > 0 {
+            let files = counted(report.touched_count, "file");
+            self.screen.line(&format!("  {files} of points are touched:"));
+            self.name(&report.touched, report.touched_count);
         }
         self.screen.line("  hint: `releve backup` now stores what still exists of them on the server");
     }
+
+    /// Names files or folders, each with the point that it is of.
+    fn name(&self, named: &[(Timestamp, PathBuf)], count: u64) {
+        for (at, path) in named.iter().take(SHOWN) {
+            self.screen.line(&format!("    {} of the point of {}", path.display(), time(*at)));
+        }
+        let more = count.saturating_sub(SHOWN as u64);
+        if more > 0 {
+            self.screen.line(&format!("    and {more} more (--json names a thousand)"));
+        }
+    }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -8,6 +8,7 @@ use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
 use engine::survey::survey;
+use engine::vanished::Vanished;
 use engine::vaults::Opened;
 use engine::{Error, recover};
 use jiff::Timestamp;
@@ -107,12 +108,16 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let first = Patterns::new(&options.first).map_err(usage)?;
     let state = session.state_if_any();
     let _right = in_place(session, state.as_ref(), &system, to, options)?;
+    let seen = session.known(state.as_ref());
     let vaults = open(session, options, state.as_ref())?;
     let survey = survey(&vaults);
+    let vanished = session.vanished(state.as_ref(), &seen, &vaults, &survey);
     for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
         eprintln!("warning: vault {vault}: {why}");
     }
-    let (id, point, reasons) = find(session, &survey, &system, &wanted)?;
+    let (id, point, reasons) =
+        find(session, &survey, &system, &wanted).map_err(|error| none_left(error, &vanished, &system))?;
+    warn_of_newer(&vanished, &system, &wanted, point.point.time);
     // A vault that lacks the point may still hold most of its blobs.
     let repositories: Vec<Arc<Repository>> =
         vaults.iter().filter_map(|opened| opened.repository.as_ref().ok().cloned()).collect();
@@ -259,7 +264,7 @@ fn in_place<'a>(
     let is_in_place = std::fs::canonicalize(to).is_ok_and(|to| to == Path::new("/"));
     let Some(state) = state.filter(|_| is_in_place && !options.dry_run) else { return Ok(Vec::new()) };
     claim(session, state, std::slice::from_ref(&system.0), RESTORE)?
-        .map_err(|(system, held)| refusal(&system, &held))
+        .map_err(|(system, held)| refusal(&system, &held, RESTORE))
 }
 
 /// Opens the vaults, in the order in which they are read.
@@ -448,6 +453,27 @@ fn thaw(
         screen.line("an archive takes hours: type the same again then; what was asked for stays readable for so many days");
     }
     Ok(waiting)
+}
+
+/// Adds to an error that there is no restore point how many were known.
+pub(super) fn none_left(error: Error, vanished: &Vanished, system: &SystemName) -> Error {
+    match vanished.all(system) {
+        Some(known) => Error { message: format!("{error}; {known}"), ..error },
+        None => error,
+    }
+}
+
+/// Says that newer points than the one that is taken were seen and are gone.
+pub(super) fn warn_of_newer(vanished: &Vanished, system: &SystemName, wanted: &Wanted, taken: Timestamp) {
+    let until = match wanted {
+        // Who names a point knows that there are newer ones.
+        Wanted::Id(_) => return,
+        Wanted::Before(time) => Some(*time),
+        _ => None,
+    };
+    if let Some(newer) = vanished.newer(system, taken, until) {
+        eprintln!("warning: {newer}");
+    }
 }
 
 /// Finds the point, and why it is that one: among the system's own, or any snapshot by its name, for repositories that restic wrote.

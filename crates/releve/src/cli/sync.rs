@@ -82,6 +82,12 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if job.copies.is_empty() && report.record.failures.is_empty() {
         screen.line("nothing is missing");
     }
+    if job.lost > 0 {
+        screen.line(&format!(
+            "{} points that this machine has seen are in no vault that could be asked: releve points",
+            job.lost
+        ));
+    }
     if options.dry_run && !job.copies.is_empty() {
         screen.line(&format!("{} would be sent in all", size(report.bytes_missing())));
     }
@@ -126,12 +132,17 @@ fn between(
     dry_run: bool,
 ) -> Job {
     let absent = if dry_run { Absent::Refuse } else { Absent::Create };
+    let seen = session.known(Some(state));
     let vaults = session.open_for(targets, absent, Some(state));
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
+    let vanished = session.vanished(Some(state), &seen, &vaults, &survey).among(systems);
     let mut job = Job { none_open: vaults.iter().all(|vault| vault.repository.is_err()), ..Job::default() };
     for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
         job.failures.push(format!("vault {vault}: {why}"));
     }
+    // What another vault has is copied again below; the rest is in none any more.
+    job.failures.extend(vanished.said().into_iter().map(|said| format!("vault {said}")));
+    job.lost = vanished.nowhere_count();
     let records = state.records().unwrap_or_default();
     let damaged = engine::proof::damaged(&records);
     for opened in vaults.iter().filter(|opened| targets.contains(&opened.name)) {

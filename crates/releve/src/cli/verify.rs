@@ -5,6 +5,9 @@ use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
 use engine::Error;
+use engine::survey::survey;
+use engine::vanished::Vanished;
+use engine::vaults::{Absent, repository};
 use jiff::Timestamp;
 use plan::{Share, VaultName};
 use serde_json::{Value, json};
@@ -22,7 +25,7 @@ const SHOWN: usize = 20;
     after_help = "Examples:\n  releve verify                         everything is there, and can be followed\n  \
     releve verify --read-data 10%         and a tenth of the data, another one each time, is read and sound\n  \
     releve verify cloud --read-data all   all data of one vault is read: the proof that `status` asks for\n\n\
-    From the vault alone. Exit status 1: something is damaged or missing; it is named; 2: something could not be looked at, which says nothing about it."
+    From the vault alone. Exit status 1: something is damaged or missing, or points that this machine has seen there are gone; it is named; 2: something could not be looked at, which says nothing about it."
 )]
 pub(super) struct Options {
     /// The vaults; all of them unless named, but those that another machine pulls
@@ -92,11 +95,14 @@ pub(super) fn one(
     name: &VaultName,
     window: Window,
 ) -> (Exit, Value) {
-    let result = attempt(session, state, screen, name, window);
+    let mut vanished = Vanished::default();
+    let result = attempt(session, state, screen, (name, window), &mut vanished);
+    say_vanished(screen, name, &vanished);
     let mut record = Verification {
         vault: name.0.clone(),
         from: window.from,
         share: window.share,
+        vanished: vanished.missed.iter().map(|lost| lost.id.clone()).collect(),
         ..Verification::default()
     };
     let mut exit = match &result {
@@ -108,9 +114,9 @@ pub(super) fn one(
             record.unknown.clone_from(&report.unknown);
             record.unsound.clone_from(&report.unsound);
             record.failure = unread(report);
-            say(screen, name, report);
+            say(screen, name, report, &vanished);
             match (report.unread_count, report.finding_count) {
-                (0, 0) => Exit::Done,
+                (0, 0) if vanished.is_empty() => Exit::Done,
                 (0, _) => Exit::Finding,
                 _ => Exit::Failed,
             }
@@ -122,7 +128,7 @@ pub(super) fn one(
         }
     };
     let mut document = json!({ "vault": name, "read_share": record.read_share, "bytes_read": record.bytes_read,
-        "sound": record.points, "findings": record.findings, "failure": record.failure });
+        "sound": record.points, "findings": record.findings, "failure": record.failure, "vanished": vanished });
     if let (Ok(report), Some(document)) = (&result, document.as_object_mut()) {
         document.insert("packs".into(), report.packs.into());
         document.insert("packs_read".into(), report.packs_read.into());
@@ -135,7 +141,9 @@ pub(super) fn one(
         document.insert("archived".into(), archived.into());
         document.insert("finding_count".into(), report.finding_count.into());
     }
-    if let Err(error) = state.append(Body::Verification(record), Timestamp::now()) {
+    if !super::was_ended(&result)
+        && let Err(error) = state.append(Body::Verification(record), Timestamp::now())
+    {
         screen.line(&format!("{name}: what was found could not be recorded: {error}"));
         exit = exit.worse(Exit::Finding);
     }
@@ -146,15 +154,30 @@ fn attempt(
     session: &Session,
     state: &State,
     screen: &Screen,
-    name: &VaultName,
-    window: Window,
+    (name, window): (&VaultName, Window),
+    vanished: &mut Vanished,
 ) -> Result<VerifyReport, Error> {
-    let repository = session.open_one(name, state)?;
+    let seen = session.known(Some(state));
+    let vaults = session.open(std::slice::from_ref(name), Absent::Refuse, Some(state));
+    let repository = repository(&vaults, name)?;
+    // A point that is hidden is none that could be verified: that the rest is sound proves nothing of it.
+    if seen.is_any_missing(state, &vaults, Timestamp::now()) {
+        *vanished = session.vanished(Some(state), &seen, &vaults, &survey(&vaults));
+    }
     let progress = Arc::new(Progress::default());
     screen.bar(&name.0, &progress);
     stop_on_signal(&progress);
     let options = VerifyOptions { read: window, holder: session.holder.clone() };
     Ok(vault::verify::verify(&repository, &options, &progress)?)
+}
+
+/// Says which points were there and are gone.
+fn say_vanished(screen: &Screen, name: &VaultName, vanished: &Vanished) {
+    if let Some(said) = vanished.said_of(name) {
+        screen.line(&format!("{name}: {said}"));
+        screen.line("  what was proven of them before counts on, should they come back");
+        screen.line(&format!("  hint: {}", engine::vanished::help(name)));
+    }
 }
 
 /// Returns why nothing is proven where something could not be looked at.
@@ -166,7 +189,7 @@ fn unread(report: &VerifyReport) -> Option<String> {
     })
 }
 
-fn say(screen: &Screen, name: &VaultName, report: &VerifyReport) {
+fn say(screen: &Screen, name: &VaultName, report: &VerifyReport, vanished: &Vanished) {
     if let Some(why) = unread(report) {
         screen.line(&format!("{name}: could not be verified: {why}"));
         if !report.archived.is_empty() {
@@ -185,7 +208,11 @@ fn say(screen: &Screen, name: &VaultName, report: &VerifyReport) {
         0 => "no data read: only that it is there".to_owned(),
         _ => format!("{} read ({:.0}%)", size(report.bytes_read), 100.0 * report.read_share()),
     };
-    let verdict = if report.finding_count == 0 { "sound" } else { "DAMAGED" };
+    let verdict = match (report.finding_count, vanished.is_empty()) {
+        (0, true) => "sound",
+        (0, false) => "POINTS ARE GONE",
+        _ => "DAMAGED",
+    };
     screen.line(&format!(
         "{name}: {verdict}: {} of {points} points can come back; {} packs, {read}",
         report.sound.len(),

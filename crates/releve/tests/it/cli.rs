@@ -77,6 +77,23 @@ fn check_finds_what_the_plan_counts_on_and_this_machine_lacks_with_its_line() {
 }
 
 #[test]
+fn check_refuses_the_password_that_the_first_backup_refuses_and_no_other() {
+    let world = World::new();
+    std::fs::write(world.path("near.key"), "pw\n").unwrap();
+    std::fs::write(world.data().join("a"), "a").unwrap();
+    let said = "the new password is refused: it has fewer than 15 characters";
+    let told = world.run(&["check", "--json"]).exits(1).json();
+    let mut all = told["diagnostics"].as_array().unwrap().iter();
+    let weak = all.find(|one| one["code"] == "weak-password").unwrap_or_else(|| panic!("{told}"));
+    assert!(weak["message"].as_str().unwrap().contains(said) && weak["help"].is_string(), "{weak}");
+    world.run(&["backup"]).exits(1).says(said);
+    std::fs::write(world.path("near.key"), crate::world::PASSWORD).unwrap();
+    world.run(&["backup"]).exits(0);
+    let told = world.run(&["check", "--json"]);
+    assert!(!told.out.contains("weak-password"), "{}", told.out);
+}
+
+#[test]
 fn the_schema_and_the_completions_are_printed() {
     let world = World::new();
     assert!(world.run(&["schema"]).exits(0).json()["$schema"].is_string());

@@ -274,7 +274,9 @@ fn a_recovery_after_something_opens_an_incident_and_notes_its_steps_there() {
     std::fs::remove_file(world.data().join("page")).unwrap();
     let recovered = world.run(&["recover", "--scenario", "attack", "--yes"]).exits(1);
     let recovered = recovered.says("incident 1 is open: its timeline has this recovery");
-    recovered.says("incident 1 stays open: when it is over, releve incident close --incident 1");
+    recovered.says(
+        "incident 1 stays open: when it is over, releve incident close --incident 1 --learned 'what was",
+    );
     let incident = incident(&world);
     assert_eq!(incident["declared_by"], "releve recover");
     let steps = steps(&incident);

@@ -2,6 +2,8 @@
 
 use crate::world::World;
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// Bytes that nobody can tell from encrypted ones, other ones for each number.
 pub(crate) fn noise(number: u64) -> Vec<u8> {
@@ -100,4 +102,57 @@ fn a_first_point_that_holds_nothing_is_told() {
     empty(&world);
     world.run(&["backup"]).exits(1).says("is the first one, and holds nothing");
     world.run(&["recover", "--dry-run"]).exits(0).says("NO GOOD POINT IS LEFT");
+}
+
+#[test]
+fn one_file_that_holds_most_of_a_system_and_is_encrypted_is_told() {
+    let world = World::new();
+    texts(&world);
+    let image = world.data().join("disk.img");
+    fs::write(&image, "a sector of a disk that a machine runs from\n".repeat(70_000)).unwrap();
+    world.run(&["backup"]).exits(0);
+    fs::write(&image, testkit::Random::new(5).bytes(3 << 20)).unwrap();
+    let made = world.run(&["backup"]).exits(1);
+    made.says("SUSPICIOUS")
+        .says("has 1 file whose content became noise at once")
+        .says("of the bytes there were");
+}
+
+/// A disk below the source; it goes with the test.
+struct Below(PathBuf);
+
+impl Below {
+    fn mount(place: &Path) -> Self {
+        fs::create_dir(place).unwrap();
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "testkit"]).arg(place).status().unwrap();
+        assert!(mounted.success(), "a test disk is mounted by root");
+        Self(place.to_owned())
+    }
+}
+
+impl Drop for Below {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_disk_below_the_source_that_is_gone_is_told_until_a_person_trusts_that() {
+    let world = World::new();
+    texts(&world);
+    let place = world.data().join("disk");
+    let disk = Below::mount(&place);
+    fs::write(place.join("order"), "to be sent on").unwrap();
+    world.run(&["backup"]).exits(0);
+    world.run(&["backup"]).exits(0);
+    drop(disk);
+    let name = format!("{} was a mount of its own at the last point", place.display());
+    for _ in 0..2 {
+        world.run(&["backup"]).exits(1).says("SUSPICIOUS").says(&name);
+    }
+    let (good, bad) = (id(&world, 1), id(&world, 3));
+    let book = world.run(&["recover", "--dry-run", "--json"]).exits(0).json();
+    assert_eq!(book["systems"][0]["choice"]["point"]["id"], good.as_str());
+    world.run(&["points", "--trust", &bad]).exits(1).says("counts as good from now on");
+    world.run(&["backup"]).exits(0);
 }

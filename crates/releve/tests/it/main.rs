@@ -40,6 +40,7 @@ mod recovery;
 mod restore;
 mod sync;
 mod together;
+mod vanished;
 mod vault_harm;
 mod waits;
 mod watch;

@@ -216,4 +216,16 @@ fn status_says_what_would_be_lost_and_never_calls_the_untested_fine() {
     world.run(&["recover", "--yes"]).exits(0);
     let known = world.run(&["status", "--json"]).exits(0).json();
     assert_eq!(known["fine"], true, "{known}");
+    // A point that is younger than the verification takes nothing from it.
+    fs::write(world.data().join("a"), "b").unwrap();
+    world.run(&["backup"]).exits(0);
+    let since =
+        world.run(&["status"]).exits(0).says("all of it; sound").says("not verified yet (made since)");
+    assert!(!since.out.contains("NEVER"), "{}", since.out);
+    let since = world.run(&["status", "--json"]).exits(0).json();
+    let system = &since["systems"][0];
+    assert_eq!(
+        (&system["verified"], &system["verifications"][0]["sound"]),
+        (&serde_json::Value::Null, &true.into())
+    );
 }

@@ -220,7 +220,7 @@ fn every_transaction_up_to_the_promised_instant_is_back_and_none_from_after_the_
 #[test]
 fn named_points_positions_and_transactions_are_reached_and_nonsense_is_refused_before_anything_is_touched() {
     let (cluster, world) = protected("", "", "3 seconds");
-    let _agent = Agent::begin(&world);
+    let agent = Agent::begin(&world);
     wait_for_log(&world);
     cluster.tell("insert into t values (1)");
     cluster.tell("select pg_create_restore_point('before-migration')");
@@ -228,6 +228,8 @@ fn named_points_positions_and_transactions_are_reached_and_nonsense_is_refused_b
     let doomed = cluster.ask("begin; insert into t values (2); select pg_current_xact_id(); commit");
     cluster.tell("insert into t values (3)");
     wait_for_log(&world);
+    // It would make a point of each history at once, and the next place be asked for in two.
+    drop(agent);
     for (until, expected) in [
         ("name before-migration".to_owned(), "1"),
         (format!("position {position}"), "1"),
@@ -372,7 +374,8 @@ fn after_a_recovery_to_an_earlier_instant_the_agent_goes_on_from_there_and_the_l
     // What the agent had received was ahead of the server that goes on now.
     cluster.tell("insert into t values (5)");
     wait_for_log(&world);
-    world.run(&["status"]).exits(1).says("make a backup");
+    // A new point is needed; where nobody asks for it, the agent makes it at once.
+    world.run(&["status"]).exits(1);
     cluster.destroy();
     world.run(&["recover", "--yes"]).exits(0);
     assert_eq!(numbers(&cluster), "1,5");
@@ -443,7 +446,10 @@ fn a_folder_that_a_new_machine_lacks_for_a_tablespace_is_made_or_asked_for() {
         0 => {}
         _ => {
             run.says(&format!("make the folder {}", space.display())).says("give it to the user");
-            cluster.folder_of("later");
+            std::fs::create_dir(&space).unwrap();
+            let own = std::fs::metadata(cluster.data()).unwrap();
+            let own = (std::os::unix::fs::MetadataExt::uid(&own), std::os::unix::fs::MetadataExt::gid(&own));
+            std::os::unix::fs::chown(&space, Some(own.0), Some(own.1)).unwrap();
             world.run(&["recover", "--yes", "--resume"]).exits(0);
         }
     }
@@ -562,4 +568,28 @@ fn segments_that_another_cluster_hands_over_under_the_same_names_go_into_a_log_o
     cluster.destroy();
     world.run(&["recover", "--yes", "--before", &early]).exits(0);
     assert_eq!(numbers(&cluster), "1,2,3,4,5");
+}
+
+#[test]
+fn a_position_that_is_not_in_the_log_stops_nothing() {
+    let cluster = Postgres::start("");
+    let mark = tempfile::tempdir().unwrap();
+    let stopped = mark.path().join("stopped");
+    let more = format!("recover.stop = {{ command = [\"touch\", {stopped:?}] }}\n");
+    let world = world(&cluster, "", "3 seconds", &more);
+    cluster.tell("create table t (n int)");
+    world.run(&["backup"]).exits(0);
+    let _agent = Agent::begin(&world);
+    wait_for_log(&world);
+    for how in ["--dry-run", "--yes"] {
+        let run = world.run(&["recover", how, "--until", "position FF/2DB68"]);
+        run.exits(2).says("position FF/2DB68 is not in the log");
+        assert!(!stopped.exists());
+    }
+    world
+        .run(&["recover", "--dry-run", "--until", "name before-migration"])
+        .exits(0)
+        .says("can't be checked before the log is fetched");
+    cluster.tell("insert into t values (1)");
+    assert_eq!(numbers(&cluster), "1", "it runs as before");
 }

@@ -135,3 +135,132 @@ fn a_plan_that_names_other_paths_than_the_point_holds_is_said_before_anything_is
     world.run(&["recover", "--yes"]).exits(0);
     assert!(data.join("a").exists());
 }
+
+/// A world whose data lie behind what is a link to a folder that isn't there by now, and which notes when something is stopped.
+fn behind_a_dead_link() -> (World, std::path::PathBuf) {
+    let world = World::new();
+    let app = world.path("srv/app");
+    fs::create_dir_all(&app).unwrap();
+    fs::write(app.join("a"), "a").unwrap();
+    let more = format!("recover.stop = {{ command = [\"touch\", {:?}] }}\n", world.path("stopped"));
+    let source = format!("files = {{ paths = [{app:?}] }}");
+    world.write_plan_of(&world.vault("near"), &world.vault("far"), &source, &more);
+    world.run(&["backup"]).exits(0);
+    fs::rename(world.path("srv"), world.path("what-it-was")).unwrap();
+    std::os::unix::fs::symlink("/releve-not-mounted", world.path("srv")).unwrap();
+    (world, app)
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_named_before_anything_is_stopped() {
+    let (world, app) = behind_a_dead_link();
+    let said = format!("{}: a link to /releve-not-mounted stays", world.path("srv").display());
+    for how in ["--dry-run", "--yes"] {
+        world.run(&["recover", how]).exits(2).says(&said).says("mount what belongs there");
+    }
+    assert!(!world.path("stopped").exists(), "nothing is begun that can't end");
+    let book = world.run(&["recover", "--dry-run", "--json"]).exits(2).json();
+    assert!(book["blockers"][0].as_str().unwrap().contains("/releve-not-mounted"), "{book}");
+    fs::remove_file(world.path("srv")).unwrap();
+    world.run(&["recover", "--yes"]).exits(0);
+    assert!(app.join("a").exists() && world.path("stopped").exists());
+}
+
+#[test]
+fn where_a_step_may_mount_what_is_missing_a_dead_link_is_the_reason_and_not_the_point() {
+    let (world, _) = behind_a_dead_link();
+    let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
+    let plan = plan.replace("recover.stop", "recover.before = [{ run = [\"true\"] }]\nrecover.stop");
+    fs::write(world.path("plan.toml"), plan).unwrap();
+    let run = world.run(&["recover", "--yes"]).exits(2);
+    let said =
+        format!("{}: it is a link to /releve-not-mounted, which isn't there", world.path("srv").display());
+    let run = run.says(&said);
+    assert!(!run.out.contains("does not hold it") && !run.err.contains("does not hold it"), "{}", run.out);
+}
+
+#[test]
+fn programs_that_a_recovery_runs_and_that_are_not_here_are_named_beforehand() {
+    let world = World::new();
+    let more = "recover.start = { command = [\"releve-no-such-program\"] }\n";
+    world.write_plan(&world.vault("near"), &world.vault("far"), more);
+    fs::write(world.data().join("a"), "a").unwrap();
+    world.run(&["backup"]).exits(0);
+    world.run(&["recover", "--dry-run"]).exits(0).says("the program releve-no-such-program isn't here");
+}
+
+#[test]
+fn a_recovery_writes_nothing_that_the_plan_does_not_name_any_more_and_says_so() {
+    let world = World::new();
+    let (src, extra) = (world.data().join("src"), world.data().join("extra"));
+    let names = |paths: &[&std::path::Path]| {
+        let source = format!("files = {{ paths = {paths:?} }}");
+        world.write_plan_of(&world.vault("near"), &world.vault("far"), &source, "");
+    };
+    for folder in [&src, &extra] {
+        fs::create_dir(folder).unwrap();
+        fs::write(folder.join("a"), "as it was").unwrap();
+    }
+    names(&[&src, &extra]);
+    world.run(&["backup"]).exits(0);
+    names(&[&src]);
+    fs::write(src.join("a"), "broken").unwrap();
+    fs::write(extra.join("a"), "new work of today").unwrap();
+    let left = format!("--path {}", extra.display());
+    world.run(&["recover", "--dry-run"]).exits(0).says(&left).says("is left as it is").says("leaves");
+    let book = world.run(&["recover", "--dry-run", "--json"]).exits(0).json();
+    let system = &book["systems"][0];
+    assert_eq!(system["left"], serde_json::json!([extra]));
+    let standing: Vec<_> =
+        system["standing"].as_array().unwrap().iter().map(|there| &there["path"]).collect();
+    assert_eq!(standing, [&serde_json::json!(src)]);
+    world.run(&["recover", "--yes"]).exits(0).says(&left);
+    assert_eq!(fs::read_to_string(src.join("a")).unwrap(), "as it was");
+    assert_eq!(fs::read_to_string(extra.join("a")).unwrap(), "new work of today");
+    // Beside nothing is overwritten, and all of it comes.
+    let beside = world.path("beside");
+    world.run(&["recover", "--yes", "--to", beside.to_str().unwrap()]).exits(0).says("comes beside");
+    assert_eq!(fs::read_to_string(world.restored("beside").join("extra/a")).unwrap(), "as it was");
+    // And the way that was named brings it.
+    let point = world.points()[0]["id"].as_str().unwrap().to_owned();
+    let path = extra.to_str().unwrap().to_owned();
+    world.run(&["restore", "shop", "--point", &point, "--to", "/", "--path", &path]).exits(0);
+    assert_eq!(fs::read_to_string(extra.join("a")).unwrap(), "as it was");
+}
+
+#[test]
+fn what_a_recovery_went_back_behind_is_not_brought_back_by_the_next_one() {
+    let world = World::new();
+    let page = world.data().join("index.html");
+    let backup = |content: &str| {
+        fs::write(&page, content).unwrap();
+        world.run(&["backup"]).exits(0);
+        world.points().last().unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let good = backup("it works");
+    let bad = backup("a bad upgrade");
+    let looked = world.path("look").display().to_string();
+    // A look beside goes back behind nothing.
+    world.run(&["recover", "--yes", "--to", &looked, "--point", &good]).exits(0);
+    let taken = || {
+        let book = world.run(&["recover", "--dry-run", "--json"]).exits(0).json();
+        book["systems"][0]["choice"]["point"]["id"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(taken(), bad);
+    let back = world.run(&["recover", "--yes", "--point", &good]).exits(0);
+    back.says("it went back").says("releve backup shop");
+    assert_eq!(fs::read_to_string(&page).unwrap(), "it works");
+    assert_eq!(taken(), good);
+    world.run(&["recover", "--dry-run"]).exits(0).says("went back before it").says("points --trust");
+    world.run(&["status"]).exits(1).says("NEEDED").says("releve backup shop");
+    world.run(&["points"]).exits(1).says("went back before it");
+    assert_eq!(world.points()[1]["rating"], "suspicious");
+    // The next point ends it.
+    let since = backup("it works, and more");
+    assert_eq!(taken(), since);
+    let status = world.run(&["status", "--json"]).json();
+    assert_eq!(status["systems"][0]["went_back"], serde_json::Value::Null);
+    assert_eq!(status["systems"][0]["suspicious"], serde_json::json!([]));
+    world.run(&["points", "--trust", &bad]).exits(0);
+    assert_eq!(world.points()[1]["rating"], "good");
+}

@@ -36,6 +36,60 @@ fn a_full_vault_gives_back_room_at_once_and_takes_the_next_point() {
 }
 
 #[test]
+fn a_vault_that_is_full_to_the_last_byte_makes_room_for_the_lock_of_its_prune() {
+    let world = World::new();
+    // Too small for a reserve.
+    let disk = SmallDisk::mount(12 << 20);
+    let near = format!("file://{}", disk.path().join("near").display());
+    world.write_plan(&near, &world.vault("far"), "");
+    let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
+    let plan = plan.replace("vaults = [\"near\", \"far\"]", "vaults = [\"near\"]");
+    fs::write(world.path("plan.toml"), plan).unwrap();
+    for round in 1..=2 {
+        fs::write(world.data().join("large"), Random::new(round).bytes(4 << 20)).unwrap();
+        world.run(&["backup"]).exits(0);
+    }
+    let first = world.points()[0]["id"].as_str().unwrap().to_owned();
+    let mut filler = fs::File::create(disk.path().join("filler")).unwrap();
+    while filler.write_all(&[7; 4096]).is_ok() {}
+    fs::write(world.data().join("large"), Random::new(3).bytes(2 << 20)).unwrap();
+    world.run(&["backup"]).exits(2).says("no space left");
+    world.run(&["alerts"]).says("no space left");
+    // With nothing to take out there is nothing to make room with, and it isn't said to do the same again.
+    let run = world.run(&["prune", "near", "--now", "--yes"]);
+    assert!(!run.err.contains("releve prune --now"), "{}", run.err);
+
+    world.run(&["prune", "near", "--forget", &first, "--now", "--yes"]).exits(0).says("1 points taken out");
+    assert_eq!(world.points().len(), 1);
+    world.run(&["backup"]).exits(0);
+    world.run(&["verify", "near", "--read-data", "all"]).exits(0);
+    let restic = testkit::Restic::new(disk.path().join("near").display().to_string(), crate::world::PASSWORD);
+    restic.must(&["check", "--read-data"]);
+}
+
+#[test]
+fn keys_that_are_junk_are_no_matter_for_a_repair_and_the_hint_says_what_is() {
+    let world = World::new();
+    fs::write(world.data().join("file"), "content").unwrap();
+    world.run(&["backup"]).exits(0);
+    world.run(&["key", "export", "--vault", "near", "--to", "m"]).exits(0);
+    fs::remove_dir_all(world.path("far")).unwrap();
+    for key in crate::world::files(&world.path("near/keys")) {
+        fs::write(key, "").unwrap();
+    }
+    for verb in [&["verify", "near"][..], &["backup"], &["repair", "near", "--yes"]] {
+        let run = world.run(verb).says("releve key add --master FILE");
+        assert!(!run.err.contains("heals it"), "{verb:?}: {}", run.err);
+    }
+    world
+        .run(&["key", "add", "--vault", "near", "--master", "m", "--new-password-file", "near.key"])
+        .exits(0);
+    world.run(&["repair", "near", "--yes"]);
+    world.restores_whole("out");
+    world.restic("near").must(&["check", "--read-data"]);
+}
+
+#[test]
 fn a_vault_without_its_config_serves_says_so_and_is_repaired() {
     let world = World::new();
     fs::write(world.data().join("file"), "content").unwrap();

@@ -102,6 +102,76 @@ fn a_prune_that_waits_for_somebody_shows_its_plan_once() {
     assert_eq!(said.iter().filter(|line| line.contains("points stay")).count(), 1, "{said:#?}");
 }
 
+#[test]
+fn a_busy_vault_has_one_patience_for_all_calls_says_so_and_nobody_who_is_told_to_end_waits() {
+    let server = S3Server::start();
+    let (world, proxy) = behind(&server);
+    let grown = |seed: u64| {
+        for file in 0..6 {
+            let noise = testkit::Random::new(seed + file).bytes(8 << 20);
+            fs::write(world.data().join(format!("noise-{file}")), noise).unwrap();
+        }
+    };
+    grown(100);
+    proxy.plan(When::request("", "/data/"), Fault::Busy(4));
+    let begun = Instant::now();
+    let run = finish(world.command(&["backup"]).env("RELEVE_PATIENCE", "10"));
+    run.exits(1).says("vault far is busy").says("not in far");
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    // Somebody has all the time of the world, until he has not.
+    proxy.heal();
+    proxy.plan(When::request("", "/data/"), Fault::Busy(60));
+    grown(200);
+    let mut command = world.command(&["backup"]);
+    let mut backup = command.env("RELEVE_PATIENCE", "600").stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(backup.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.contains("vault far is busy")));
+    let begun = Instant::now();
+    let pid = rustix::process::Pid::from_child(&backup);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    said.for_each(drop);
+    assert!(!backup.wait().unwrap().success());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn what_somebody_ends_is_no_failure_to_record() {
+    let server = S3Server::start();
+    let (world, proxy) = behind(&server);
+    proxy.plan(When::request("GET", "/data/"), Fault::Busy(60));
+    let mut command = world.command(&["verify", "far", "--read-data", "all"]);
+    let mut verify = command.env("RELEVE_PATIENCE", "600").stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(verify.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.any(|line| line.contains("vault far is busy")));
+    let pid = rustix::process::Pid::from_child(&verify);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    said.for_each(drop);
+    assert_eq!(verify.wait().unwrap().code(), Some(2));
+    proxy.heal();
+    let state = state::State::open(&world.path("state")).unwrap();
+    let records = state.records().unwrap();
+    assert!(!records.iter().any(|record| matches!(record.body, state::Body::Verification(_))), "{records:?}");
+}
+
+#[test]
+fn a_dump_that_fails_says_how_and_what_it_complained_of() {
+    let world = World::new();
+    for (script, why) in [
+        (
+            "echo half; echo 'cannot connect to server' >&2; exit 3",
+            "sh exited with status 3: cannot connect to server",
+        ),
+        ("echo half; kill -9 $$", "sh was killed by signal 9"),
+        ("echo 'no such database' >&2", "sh ended well but printed nothing: no such database"),
+        ("true", "sh ended well but printed nothing"),
+    ] {
+        let source = format!("command = {{ dump = [\"sh\", \"-c\", {script:?}], load = [\"cat\"] }}");
+        world.write_plan_of(&world.vault("near"), &world.vault("far"), &source, "");
+        let run = world.run(&["backup"]).exits(1).says("INCOMPLETE").says(why);
+        assert!(!run.out.contains("changed while") && !run.err.contains("changed while"), "{}", run.err);
+    }
+}
+
 /// Speaks SFTP for `ssh`, and lets nobody look at the folders above `VAULT`.
 const BLIND_SSH: &str = r#"#!/usr/bin/env python3
 import os, struct, subprocess, sys, threading

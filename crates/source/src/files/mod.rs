@@ -190,10 +190,11 @@ impl Source for Files {
                 Err(error) => return Err(Error::io(at("put back", &path), error)),
             }
         }
-        match done.into.is_empty() {
-            true => Err(Error::new(at("put back into", restored), Kind::NotInPoint)),
-            false => Ok(done),
+        if !done.into.is_empty() {
+            return Ok(done);
         }
+        let barred = done.missing.iter().find_map(|path| in_the_way(path, to));
+        Err(Error::new(at("put back into", restored), barred.map_or(Kind::NotInPoint, Kind::InTheWay)))
     }
 
     fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>> {
@@ -227,6 +228,38 @@ impl Patterns {
         let path = path.as_os_str().as_bytes();
         self.0.matches(path) || self.0.matches_dir(path)
     }
+}
+
+/// Returns what keeps something from standing at `path`, which lies below `to`: a link above it that leads nowhere, or something that is no folder.
+#[must_use]
+pub fn in_the_way(path: &Path, to: Option<&Path>) -> Option<String> {
+    let above: Vec<&Path> = path.ancestors().skip(1).collect();
+    for folder in above.into_iter().rev() {
+        let meta = std::fs::symlink_metadata(folder).ok()?;
+        if meta.is_dir() {
+            continue;
+        }
+        let Ok(target) = std::fs::read_link(folder) else {
+            return Some(format!("nothing comes back below {}, which is no folder", folder.display()));
+        };
+        // Below a target a link leads where it would for whoever starts that system.
+        let there = match (target.is_absolute(), folder.parent()) {
+            (true, _) => under(to, &target),
+            (false, Some(parent)) => parent.join(&target),
+            (false, None) => target.clone(),
+        };
+        let why = match std::fs::metadata(&there) {
+            Ok(meta) if meta.is_dir() => continue,
+            Ok(_) => "which is no folder",
+            Err(_) => "which isn't there",
+        };
+        return Some(format!(
+            "nothing comes back below {}: it is a link to {}, {why}",
+            folder.display(),
+            target.display()
+        ));
+    }
+    None
 }
 
 /// Returns where the absolute `path` comes back under `to`.

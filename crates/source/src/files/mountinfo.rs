@@ -24,6 +24,39 @@ const DISTANT: [&str; 13] = [
     "autofs",
 ];
 
+/// What the kernel makes up, and what a program puts there for its own time: a container's layers, a package, a folder that mounts
+/// what is asked for. That one of them is gone means nothing.
+const PASSING: [&str; 28] = [
+    "proc",
+    "sysfs",
+    "cgroup",
+    "cgroup2",
+    "devpts",
+    "devtmpfs",
+    "debugfs",
+    "tracefs",
+    "securityfs",
+    "pstore",
+    "bpf",
+    "configfs",
+    "mqueue",
+    "hugetlbfs",
+    "binfmt_misc",
+    "fusectl",
+    "efivarfs",
+    "nsfs",
+    "rpc_pipefs",
+    "selinuxfs",
+    "smackfs",
+    "autofs",
+    "overlay",
+    "squashfs",
+    "erofs",
+    "ramfs",
+    "aufs",
+    "fuse.lxcfs",
+];
+
 /// All mounts of this process, by their places; of several at one place the last, which lies over the others.
 #[derive(Debug, Default)]
 pub(super) struct Mounts(BTreeMap<PathBuf, Mount>);
@@ -34,6 +67,7 @@ pub(super) struct Mount {
     pub(super) place: PathBuf,
     pub(super) device: u64,
     pub(super) kind: String,
+    source: String,
     options: String,
 }
 
@@ -46,6 +80,16 @@ impl Mounts {
             mounts.insert(mount.place.clone(), mount);
         }
         Ok(Self(mounts))
+    }
+
+    /// Returns all of them.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Mount> {
+        self.0.values()
+    }
+
+    /// Returns whether what lies at the absolute `path` is mounted when somebody asks for it, and goes again by itself.
+    pub(super) fn comes_by_itself(&self, path: &Path) -> bool {
+        path.ancestors().any(|above| self.at(above).is_some_and(|mount| mount.kind == "autofs"))
     }
 
     /// Returns what is mounted at this very path.
@@ -94,13 +138,19 @@ impl Mount {
             place: PathBuf::from(OsString::from_vec(place)),
             device: makedev(major.parse().ok()?, minor.parse().ok()?),
             kind: text(behind.next()?),
-            options: text(behind.nth(1).unwrap_or(b"")),
+            source: text(behind.next().unwrap_or(b"")),
+            options: text(behind.next().unwrap_or(b"")),
         })
     }
 
     /// Returns whether somebody else has to answer for whoever looks at it. If the machine's own root doesn't, nothing runs here either.
     pub(super) fn is_distant(&self) -> bool {
         self.place != Path::new("/") && (self.is_fuse() || DISTANT.contains(&self.kind.as_str()))
+    }
+
+    /// Returns whether it comes and goes as programs do: nobody misses it. Engines of containers call the memory they give to one `shm`.
+    pub(super) fn is_passing(&self) -> bool {
+        PASSING.contains(&self.kind.as_str()) || self.kind == "tmpfs" && self.source == "shm"
     }
 
     /// Returns the user who alone may look at it, if that isn't `user`: not even root may.
@@ -151,7 +201,12 @@ mod tests {
         let open = [line.as_slice(), b",allow_other"].concat();
         assert_eq!(Mount::parse(&open).unwrap().closed_by(0), None);
         let disk = Mount::parse(b"36 35 8:1 / /srv rw - ext4 /dev/sda1 rw,user_id=5").unwrap();
-        assert!(!disk.is_distant() && disk.closed_by(0).is_none());
+        assert!(!disk.is_distant() && disk.closed_by(0).is_none() && !disk.is_passing());
+        for passing in ["overlay overlay rw", "tmpfs shm rw", "autofs systemd-1 rw", "squashfs /dev/loop3 ro"]
+        {
+            let line = format!("36 35 0:61 / /srv/x rw shared:7 - {passing}");
+            assert!(Mount::parse(line.as_bytes()).unwrap().is_passing(), "{passing}");
+        }
         assert_eq!(Mount::parse(b"36 35 8 /"), None);
     }
 }

@@ -9,7 +9,7 @@ use super::exclude::Excludes;
 use super::guard::{Guard, Guarded, PATIENCE};
 use super::journal::Run;
 use super::listing::{Listing, extend, list_whole};
-use super::mountinfo::Mounts;
+use super::mountinfo::{Mount, Mounts};
 use super::reach::{Reach, stat_open};
 use super::roots::{Branch, Roots, names};
 use crate::machine::{self, Names, lock};
@@ -153,6 +153,48 @@ impl Tree {
         };
         root == place
             || !self.one_file_system && !place.ancestors().take_while(|above| *above != root).any(left_out)
+    }
+
+    /// Returns whether what is mounted at `place` would be captured with what lies around it.
+    fn is_below(&self, place: &Path) -> bool {
+        self.roots.nearest(place).is_some_and(|root| root != place) && self.would_capture(place)
+    }
+
+    /// Returns what is mounted below the named paths, is captured with them and holds something. What comes and goes by itself isn't among it.
+    fn mounted_below(&self) -> Vec<PathBuf> {
+        let user = rustix::process::geteuid().as_raw();
+        let lasting = self.mounts.all().filter(|mount| {
+            !mount.is_passing()
+                && mount.closed_by(user).is_none()
+                && !self.mounts.comes_by_itself(&mount.place)
+                && self.is_below(&mount.place)
+                && self.holds_something(mount)
+        });
+        lasting.map(|mount| mount.place.clone()).collect()
+    }
+
+    /// What can't be asked holds nothing that anybody knows of.
+    fn holds_something(&self, mount: &Mount) -> bool {
+        let place = mount.place.clone();
+        let look = move || -> io::Result<bool> { Ok(std::fs::read_dir(place)?.next().is_some()) };
+        match mount.is_distant() {
+            true => self.guard.ask(&mount.place, look).unwrap_or(false),
+            false => look().unwrap_or(false),
+        }
+    }
+
+    /// Returns which of the mounts that were there `before` below the named paths are gone, while their folders stay: those of a program's own
+    /// (a container, a stick, a session) go with their folders, as a folder does that a person removes.
+    fn lost_below<'a>(&'a self, before: &'a [String]) -> impl Iterator<Item = &'a String> {
+        before.iter().filter(|place| {
+            let place = Path::new(place.as_str());
+            let is_folder =
+                |inside: &Path| self.look(inside).is_ok_and(|node| matches!(node.kind, NodeKind::Dir { .. }));
+            self.is_below(place)
+                && self.mounts.at(place).is_none()
+                && !self.mounts.comes_by_itself(place)
+                && place.strip_prefix("/").is_ok_and(is_folder)
+        })
     }
 
     /// Lists a directory of a mount that may not answer.
@@ -324,7 +366,8 @@ impl Input for Tree {
             |path: &PathBuf| std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
         let lost = self.roots_mounted(false).into_iter();
         let lost = lost.filter(|path| before.contains(&text(path)) && is_empty(path));
-        self.roots_mounted(true).into_iter().chain(lost).map(|path| text(&path)).collect()
+        let own = self.roots_mounted(true).into_iter().chain(self.mounted_below());
+        own.chain(lost).map(|path| text(&path)).collect()
     }
 
     fn doubts(&self, before: &[String]) -> Vec<String> {
@@ -333,6 +376,9 @@ impl Input for Tree {
         let lost = self.roots_mounted(false).into_iter().map(|path| text(&path));
         doubts.extend(lost.filter(|path| before.contains(path)).map(|path| {
             format!("{path} had a file system of its own at the last point, and has none now: is its disk mounted?")
+        }));
+        doubts.extend(self.lost_below(before).map(|place| {
+            format!("{place} was a mount of its own at the last point, and isn't mounted now: is its disk mounted?")
         }));
         doubts
     }

@@ -126,7 +126,7 @@ impl Copy {
         let is_replica = server.is_in_recovery().map_err(said)?;
         if is_replica {
             let until = Instant::now() + RECEIVE_WITHIN;
-            while server.replayed().map_err(said)?.0.is_none_or(|at| at < stopped.at) {
+            while server.replayed().map_err(said)?.is_none_or(|at| at < stopped.at) {
                 if Instant::now() > until {
                     return Err(format!("the replica did not receive the WAL up to {} in time", stopped.at));
                 }

@@ -236,6 +236,13 @@ impl Server {
         }))
     }
 
+    /// Returns how far a server that recovers has come.
+    pub(super) fn replayed(&mut self) -> Result<Option<Lsn>> {
+        let row = self.client.query_one("SELECT pg_last_wal_replay_lsn()::text", &[]);
+        let at: Option<String> = row.map_err(|error| sort("ask the server", &error))?.get(0);
+        Ok(at.and_then(|at| at.parse().ok()))
+    }
+
     /// Returns how far the server's WAL is safe on its own disk; on a replica, how far it was received.
     pub(super) fn written(&mut self) -> Result<Lsn> {
         let query = "SELECT CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) \

@@ -461,6 +461,14 @@ fn files_land_in_place_and_are_looked_for() {
     assert!(matches!(error.kind, Kind::NotInPoint), "{error}");
     let there = to.join(inside(&path));
     fs::create_dir_all(there.parent().unwrap()).unwrap();
+    // The point is not to blame for a link above that leads nowhere.
+    let above = there.parent().unwrap();
+    fs::remove_dir(above).unwrap();
+    std::os::unix::fs::symlink("/not-mounted", above).unwrap();
+    let error = source.put_back(&to, Some(&to), None, &|_| ()).unwrap_err();
+    assert!(matches!(&error.kind, Kind::InTheWay(why) if why.contains("link to /not-mounted")), "{error}");
+    fs::remove_file(above).unwrap();
+    fs::create_dir(above).unwrap();
     fs::write(&there, "").unwrap();
     let done = source.put_back(&to, Some(&to), None, &|_| ()).unwrap();
     assert_eq!((done.into, done.missing), (vec![there], vec![to.join(inside(&folder.join("never")))]));

@@ -144,3 +144,41 @@ fn a_disk_that_should_be_mounted_and_is_not_is_doubted() {
         assert_eq!(mounted, [text(&place)], "as long as it is empty");
     }
 }
+
+#[test]
+fn a_disk_below_the_paths_is_missed_as_long_as_its_folder_stays() {
+    let disk = SmallDisk::mount(1 << 20);
+    let place = disk.path().canonicalize().unwrap();
+    let above = place.parent().unwrap();
+    let tables = MountTables { fstab: "/nowhere".into(), units: "/nowhere".into() };
+    let name = place.display().to_string();
+    let before = [name.clone()];
+    // What is doubted because of it, and whether the next point is told of it.
+    let look = |change: &dyn Fn(Files) -> Files, before: &[String]| {
+        let files = change(Files::new([above]).mount_tables(tables.clone()));
+        let capture = files.capture(Path::new("/"), now()).unwrap();
+        (capture.doubts(before), capture.mounted(before).contains(&name))
+    };
+    let same = |files: Files| files;
+    let alone = |files: Files| files.one_file_system(true);
+    let without = |files: Files| files.exclude([name.clone()]).unwrap();
+    assert_eq!(look(&same, &[]), (vec![], false), "nothing is lost with an empty one");
+    fs::write(place.join("a"), "a").unwrap();
+    assert_eq!(look(&same, &[]), (vec![], true));
+    assert_eq!(look(&same, &before), (vec![], true));
+    assert_eq!(look(&alone, &before), (vec![], false));
+    assert_eq!(look(&without, &before), (vec![], false));
+    rustix::mount::unmount(&place, rustix::mount::UnmountFlags::DETACH).unwrap();
+    let (doubts, is_told) = look(&same, &before);
+    assert!(
+        doubts.len() == 1 && doubts[0].starts_with(&format!("{name} was a mount of its own")),
+        "{doubts:?}"
+    );
+    assert!(!is_told, "a person who takes the point for good is not asked again");
+    assert_eq!(look(&same, &[]).0, Vec::<String>::new());
+    assert_eq!(look(&alone, &before).0, Vec::<String>::new());
+    assert_eq!(look(&without, &before).0, Vec::<String>::new());
+    // A stick, a session and a container take their folders with them.
+    fs::remove_dir(&place).unwrap();
+    assert_eq!(look(&same, &before).0, Vec::<String>::new());
+}

@@ -58,6 +58,12 @@ const MARKS: &[Mark] = &[
     (0, b"age-encryption.org/", "age", Class::Sealed),
     (0, b"LUKS\xba\xbe", "luks", Class::Sealed),
     (0, b"AES\x02", "aescrypt", Class::Sealed),
+    (0, b"U2FsdGVkX1", "openssl", Class::Sealed),
+    (0, b"-----BEGIN PGP MESSAGE", "pgp", Class::Sealed),
+    (0, b"-----BEGIN AGE ENCRYPTED", "age", Class::Sealed),
+    (0, b"$ANSIBLE_VAULT;", "ansible", Class::Sealed),
+    // Keys and certificates.
+    (0, b"-----BEGIN ", "pem", Class::Open),
     (0, b"%PDF-", "pdf", Class::Open),
     (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole", Class::Open),
     (0, b"SQLite format 3\0", "sqlite", Class::Open),

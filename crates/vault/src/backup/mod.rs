@@ -246,7 +246,8 @@ fn register(targets: Vec<Result<Target>>, snapshot: &Snapshot, progress: &Progre
         if progress.is_stopped() {
             return Err(Error::new("backup", Kind::Interrupted));
         }
-        lock.guard().check()?;
+        // Nothing is called done whose packs somebody may have taken for leftovers meanwhile.
+        lock.guard().look()?;
         let snapshot = repository.write_snapshot(snapshot)?;
         drop(lock);
         Ok(Written { snapshot, bytes, gone: repository.packs_gone() })

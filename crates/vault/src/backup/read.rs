@@ -64,6 +64,15 @@ pub(super) struct Reader<'a, 's> {
     pub(super) looks: bool,
 }
 
+/// Whether what was read is one content.
+enum Steady {
+    Yes,
+    /// It changed meanwhile.
+    No,
+    /// It can't be trusted, in the source's own words: a program failed in the middle, say. Another try would end the same way.
+    Broken(String),
+}
+
 /// What became of one attempt at a file.
 enum Read1<'a> {
     Small(BlobOrEmpty, u64),
@@ -87,11 +96,13 @@ impl<'a> Reader<'a, '_> {
                     let size = match read {
                         Read1::Small(_, size) | Read1::Large(_, size) => size,
                     };
-                    if !steady && tries < TRIES && size <= REREAD_MAX {
-                        continue;
-                    }
-                    if !steady {
-                        slot.note(path, "changed while it was read: what was stored may mix old and new");
+                    match steady {
+                        Steady::Yes => {}
+                        Steady::No if tries < TRIES && size <= REREAD_MAX => continue,
+                        Steady::No => {
+                            slot.note(path, "changed while it was read: what was stored may mix old and new");
+                        }
+                        Steady::Broken(why) => slot.note(path, &why),
                     }
                     self.progress.add(1, size);
                     return self.hand_over(read, node, slot, entry);
@@ -116,7 +127,7 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    fn attempt(&mut self, path: &Path, node: &mut Node) -> io::Result<(Read1<'a>, bool)> {
+    fn attempt(&mut self, path: &Path, node: &mut Node) -> io::Result<(Read1<'a>, Steady)> {
         self.input.describe(path, node)?;
         let mut content = self.input.open(path, node)?;
         // One byte more than the shortest piece: a file that ends within is small, whatever `stat` said.
@@ -130,8 +141,12 @@ impl<'a> Reader<'a, '_> {
         } else {
             self.large(&mut *content, filled)?
         };
-        // What can't be looked at any more is as good as changed; what was read of it is kept.
-        let steady = content.unchanged(total).unwrap_or(false);
+        // What can't be looked at any more is as good as changed, and says why; what was read of it is kept.
+        let steady = match content.unchanged(total) {
+            Ok(true) => Steady::Yes,
+            Ok(false) => Steady::No,
+            Err(error) => Steady::Broken(error.to_string()),
+        };
         Ok((read, steady))
     }
 

@@ -3,8 +3,8 @@
 //! What a file was is mostly known without reading: the index knows how well its blobs compressed, and a name promises a kind. Where
 //! that doesn't say, a few beginnings are read back, within bounds, and speak for the others. Nothing that goes wrong here is an error.
 
-use super::kinds;
-use super::look::Look;
+use super::kinds::{self, Class};
+use super::look::{ALL, Look};
 use crate::{BlobId, BlobKind, Repository};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,11 +18,15 @@ const READ_FOR: Duration = Duration::from_secs(5);
 const COMPRESSED: f64 = 0.85;
 /// Shorter content compresses too badly to tell.
 const RATIO_MIN: u64 = 512;
-/// From this share of noise on all of it is.
-const ALL: f64 = 0.9;
 /// So much more noise than before is a sign in a content whose beginning is what it was, in text and in anything else.
 const MORE_IN_TEXT: f64 = 0.15;
 const MORE: f64 = 0.35;
+/// The beginning of a file may be unlike the rest of it: so many of its blobs are looked at where parts are held against parts.
+const PARTS: usize = 3;
+/// So many of the largest files are looked at before all others: what holds most of the bytes is not guessed.
+const LARGEST: usize = 8;
+/// The length of so large a file is hardly another's by chance.
+const LARGE: u64 = 1 << 20;
 /// Encryption makes a file longer by no more than this, and each by the same.
 const LONGER: u64 = 4096;
 /// So many files of like lengths are no chance, and so many times what chance makes of the pairs that are compared.
@@ -50,6 +54,12 @@ pub(super) struct News {
     pub(super) folder: u64,
     pub(super) name: Vec<u8>,
     pub(super) size: u64,
+    /// It begins as noise, or says that it is sealed.
+    pub(super) is_head: bool,
+    /// It is noise that is written as text, or is sealed as such.
+    pub(super) is_text: bool,
+    /// The share of it that is noise.
+    pub(super) noise: f64,
 }
 
 /// A file that is gone.
@@ -86,17 +96,24 @@ pub(super) fn find(
 ) -> Found {
     let mut past = Past { vaults, reads: READS, bytes: READ_BYTES, until: Instant::now() + READ_FOR };
     let mut found = Found::default();
-    let looked: Vec<_> =
-        spread(suspects).map(|suspect| (suspect.size, in_place(&suspect, &mut past))).collect();
+    let suspects = spread(suspects, |suspect| suspect.size);
+    let looked: Vec<_> = suspects.map(|suspect| (suspect.size, in_place(&suspect, &mut past))).collect();
     found.add(looked);
     let pairs = pair(news, gone, touched);
-    let looked: Vec<_> = spread(pairs).map(|(gone, size)| (size, replaced(&gone, &mut past))).collect();
+    let pairs = spread(pairs, |(_, new)| new.size);
+    let looked: Vec<_> = pairs.map(|(gone, new)| (new.size, replaced(&gone, &new, &mut past))).collect();
     found.add(looked);
     found
 }
 
-/// Yields all, but such that the first of them are from everywhere.
-fn spread<T>(all: Vec<T>) -> impl Iterator<Item = T> {
+/// Yields all, but such that the largest come first, and behind them some from everywhere.
+fn spread<T>(mut all: Vec<T>, size: impl Fn(&T) -> u64) -> impl Iterator<Item = T> {
+    let mut largest = Vec::new();
+    for _ in 0..LARGEST {
+        let large = all.iter().map(&size).enumerate().filter(|(_, size)| *size >= LARGE);
+        let Some((at, _)) = large.max_by_key(|(_, size)| *size) else { break };
+        largest.push(all.remove(at));
+    }
     let stride = (all.len() / READS).max(1);
     let mut lanes: Vec<Vec<T>> = std::iter::repeat_with(Vec::new).take(stride).collect();
     for (at, one) in all.into_iter().enumerate() {
@@ -104,7 +121,7 @@ fn spread<T>(all: Vec<T>) -> impl Iterator<Item = T> {
             lane.push(one);
         }
     }
-    lanes.into_iter().flatten()
+    largest.into_iter().chain(lanes.into_iter().flatten())
 }
 
 impl Found {
@@ -139,6 +156,17 @@ fn in_place(suspect: &Suspect, past: &mut Past<'_>) -> Option<(Seen, bool)> {
     let promised = kinds::promised(&suspect.name);
     let noise = suspect.look.noise();
     let head = suspect.look.head?;
+    if suspect.look.is_lettered() {
+        let Some(was) = past.look(&suspect.before, 1) else {
+            let has_lost_its_kind = promised.is_some();
+            return has_lost_its_kind.then_some((Seen { is_scrambled: true, has_lost_its_kind }, false));
+        };
+        return Some((became_letters(&was), true));
+    }
+    if suspect.size_before >= LARGE && past.look(&suspect.before, 1).is_some_and(|was| was.is_blank()) {
+        // What was to come has come: a download, an encrypted disk.
+        return Some((Seen { is_scrambled: false, has_lost_its_kind: false }, false));
+    }
     let is_head = head.is_noise || head.kind.is_some();
     if is_head && noise >= ALL && past.had_structure(&suspect.before, suspect.size_before) {
         return Some((Seen { is_scrambled: true, has_lost_its_kind: promised.is_some() }, false));
@@ -147,7 +175,7 @@ fn in_place(suspect: &Suspect, past: &mut Past<'_>) -> Option<(Seen, bool)> {
         // Something was added to what nobody knows: a database may do that.
         return Some((Seen { is_scrambled: false, has_lost_its_kind: false }, false));
     }
-    let Some(was) = past.look(&suspect.before) else {
+    let Some(was) = past.look(&suspect.before, if is_head { 1 } else { PARTS }) else {
         let has_lost_its_kind = is_head && promised.is_some();
         return has_lost_its_kind.then_some((Seen { is_scrambled: true, has_lost_its_kind }, false));
     };
@@ -160,20 +188,43 @@ fn in_place(suspect: &Suspect, past: &mut Past<'_>) -> Option<(Seen, bool)> {
     Some((Seen { is_scrambled, has_lost_its_kind }, true))
 }
 
+/// Says what it means that a content is noise now that is written as text. Such text compresses a little: the index says nothing about it, and
+/// what was such text before is no other for it, nor what was sealed.
+fn became_letters(was: &Look) -> Seen {
+    let was_kind = was.kind();
+    let was_letters = match was_kind {
+        Some(kind) => kind.class == Class::Sealed,
+        None => was.head.is_some_and(|head| head.is_lettered),
+    };
+    let has_lost_its_kind = was_kind.is_some() && !was_letters;
+    let is_structured = was.head.is_some_and(|head| head.is_structured);
+    Seen { is_scrambled: has_lost_its_kind || is_structured && !was_letters, has_lost_its_kind }
+}
+
 /// Says what was lost with a file in whose place noise came under another name.
-fn replaced(gone: &Gone, past: &mut Past<'_>) -> Option<(Seen, bool)> {
+fn replaced(gone: &Gone, new: &News, past: &mut Past<'_>) -> Option<(Seen, bool)> {
     let has_lost_its_kind = kinds::promised(&gone.name).is_some();
-    if has_lost_its_kind || past.had_structure(&gone.content, gone.size) {
+    if !new.is_head && new.noise < ALL {
+        // A log with pictures in it goes, and the next one comes: parts are held against parts.
+        let was = past.look(&gone.content, PARTS)?;
+        let is_scrambled = new.noise >= was.noise() + MORE;
+        return Some((Seen { is_scrambled, has_lost_its_kind: is_scrambled && has_lost_its_kind }, true));
+    }
+    if has_lost_its_kind || !new.is_text && past.had_structure(&gone.content, gone.size) {
         return Some((Seen { is_scrambled: true, has_lost_its_kind }, false));
     }
-    let was = past.look(&gone.content)?;
-    let has_lost_its_kind = was.kind().is_some();
+    let was = past.look(&gone.content, 1)?;
+    if new.is_text {
+        return Some((became_letters(&was), true));
+    }
+    // An archive that was sealed goes, and another comes.
+    let has_lost_its_kind = was.kind().is_some_and(|kind| kind.class != Class::Sealed);
     let is_scrambled = has_lost_its_kind || was.head.is_some_and(|head| head.is_structured);
     Some((Seen { is_scrambled, has_lost_its_kind }, true))
 }
 
-/// Finds for what is gone the noise that came in its place, and returns it with the length of that.
-fn pair(news: Vec<News>, gone: Vec<Gone>, touched: u64) -> Vec<(Gone, u64)> {
+/// Finds for what is gone the noise that came in its place, and returns both.
+fn pair(news: Vec<News>, gone: Vec<Gone>, touched: u64) -> Vec<(Gone, News)> {
     if news.is_empty() || gone.is_empty() {
         return Vec::new();
     }
@@ -188,8 +239,8 @@ fn pair(news: Vec<News>, gone: Vec<Gone>, touched: u64) -> Vec<(Gone, u64)> {
     for new in news {
         let name = named_like(&new, &by_name, &by_stem);
         match name.and_then(|name| by_name.remove(&(new.folder, name))) {
-            Some(gone) => pairs.push((gone, new.size)),
-            None => left.push(new.size),
+            Some(gone) => pairs.push((gone, new)),
+            None => left.push(new),
         }
     }
     let gone: Vec<Gone> = by_name.into_values().collect();
@@ -229,13 +280,24 @@ fn stem(name: &[u8]) -> &[u8] {
     }
 }
 
-/// Pairs what has no like name: by lengths, each longer by the same, and where there is very much of it by number alone.
-fn by_length(mut news: Vec<u64>, mut gone: Vec<Gone>, touched: u64, pairs: &mut Vec<(Gone, u64)>) {
+/// Pairs what has no like name: by lengths, of large files one by one, of others where each is longer by the same, and where there is very much of
+/// it by number alone.
+fn by_length(mut news: Vec<News>, mut gone: Vec<Gone>, touched: u64, pairs: &mut Vec<(Gone, News)>) {
     gone.sort_by_key(|gone| gone.size);
+    let mut small = Vec::new();
+    for new in news {
+        let at = gone.partition_point(|gone| gone.size.saturating_add(LONGER) < new.size);
+        let is_as_long = |gone: &Gone| gone.size >= LARGE && gone.size <= new.size;
+        match new.is_head && new.noise >= ALL && gone.get(at).is_some_and(is_as_long) {
+            true => pairs.push((gone.remove(at), new)),
+            false => small.push(new),
+        }
+    }
+    news = small;
     if let Some(longer) = usual_difference(&news, &gone) {
         let mut left = Vec::new();
         for new in news {
-            let size = |difference: u64| new.checked_sub(difference);
+            let size = |difference: u64| new.size.checked_sub(difference);
             let found = (longer..longer + 32).find_map(|difference| {
                 let size = size(difference)?;
                 gone.binary_search_by_key(&size, |gone| gone.size).ok()
@@ -254,12 +316,12 @@ fn by_length(mut news: Vec<u64>, mut gone: Vec<Gone>, touched: u64, pairs: &mut 
 }
 
 /// Returns by how much most new files are longer than some file that is gone, where that can't be chance.
-fn usual_difference(news: &[u64], gone: &[Gone]) -> Option<u64> {
+fn usual_difference(news: &[News], gone: &[Gone]) -> Option<u64> {
     let mut votes: HashMap<u64, usize> = HashMap::new();
     let mut compared = 0;
-    for new in news {
-        let from = gone.partition_point(|gone| gone.size.saturating_add(LONGER) < *new);
-        let fitting = gone.iter().skip(from).take_while(|gone| gone.size <= *new);
+    for new in news.iter().map(|new| new.size) {
+        let from = gone.partition_point(|gone| gone.size.saturating_add(LONGER) < new);
+        let fitting = gone.iter().skip(from).take_while(|gone| gone.size <= new);
         let mut last = None;
         for gone in fitting {
             compared += 1;
@@ -305,16 +367,26 @@ impl Past<'_> {
             && lengths.is_some_and(|(stored, plain)| (stored as f64) < plain as f64 * COMPRESSED)
     }
 
-    /// Reads the beginning of a content back and looks at it; `None` where that would take too long, or can't be done.
-    fn look(&mut self, content: &[BlobId]) -> Option<Look> {
-        let first = content.first()?;
+    /// Reads the beginning of a content back and looks at it, and at others of its blobs, so many in all; `None` where that would take too long,
+    /// or can't be done.
+    fn look(&mut self, content: &[BlobId], parts: usize) -> Option<Look> {
+        let (first, rest) = content.split_first()?;
+        let mut look = self.look_at(first, true)?;
+        let step = rest.len().div_ceil(parts.saturating_sub(1).max(1)).max(1);
+        for id in rest.iter().rev().step_by(step).take(parts.saturating_sub(1)) {
+            look.add(&self.look_at(id, false)?);
+        }
+        Some(look)
+    }
+
+    fn look_at(&mut self, id: &BlobId, is_first: bool) -> Option<Look> {
         if self.reads == 0 || Instant::now() >= self.until {
             return None;
         }
-        let length = self.vaults.iter().find_map(|vault| vault.lengths(BlobKind::Data, first))?.1;
+        let length = self.vaults.iter().find_map(|vault| vault.lengths(BlobKind::Data, id))?.1;
         self.bytes = self.bytes.checked_sub(length)?;
         self.reads -= 1;
-        let bytes = self.vaults.iter().find_map(|vault| vault.blob(BlobKind::Data, first).ok())?;
-        Some(Look::at(&bytes, true))
+        let bytes = self.vaults.iter().find_map(|vault| vault.blob(BlobKind::Data, id).ok())?;
+        Some(Look::at(&bytes, is_first))
     }
 }

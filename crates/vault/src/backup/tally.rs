@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 
 /// So many files of each sort are remembered at most: 100 bytes or so each.
 const REMEMBERED: usize = 100_000;
-/// So many blobs of what a file was are remembered: enough to tell whether it compressed.
+/// So many blobs of what a file was are remembered, from everywhere in it: enough to tell whether it compressed.
 const BLOBS: usize = 16;
 /// From this share of noise on a content that begins as anything else is looked into.
 const NOISE_WITHIN: f64 = 0.15;
@@ -63,7 +63,7 @@ impl Tally {
             let known: HashSet<&BlobId> = was.iter().collect();
             counts.suspects.push(Suspect {
                 name: node.name.clone(),
-                before: was.iter().take(BLOBS).copied().collect(),
+                before: some(was),
                 size_before: before.size(),
                 size: *size,
                 all_new: !content.iter().any(|id| known.contains(id)),
@@ -89,7 +89,7 @@ impl Tally {
                 name: node.name.clone(),
                 size: *size,
                 key: key(content),
-                content: content.iter().take(BLOBS).copied().collect(),
+                content: some(content),
             });
         }
     }
@@ -124,9 +124,16 @@ impl Counted {
         if self.contents.len() < REMEMBERED * 10 && !content.is_empty() {
             *self.contents.entry(key(content)).or_default() += 1;
         }
-        let begins = look.head.is_some_and(|head| head.is_noise || head.kind.is_some());
-        if is_suspect(&look) && (begins || look.noise() > 0.5) && self.news.len() < REMEMBERED {
-            self.news.push(News { folder, name: node.name.clone(), size });
+        if !is_suspect(&look) || self.news.len() >= REMEMBERED {
+            return;
+        }
+        let Some(head) = look.head else { return };
+        // A suspect that says what it is, is sealed.
+        let is_text = look.is_lettered() || head.kind.is_some() && head.is_text;
+        let is_head = head.is_noise || head.kind.is_some() || is_text;
+        let noise = look.noise();
+        if is_head || noise > 0.5 {
+            self.news.push(News { folder, name: node.name.clone(), size, is_head, is_text, noise });
         }
     }
 }
@@ -136,6 +143,11 @@ pub(super) fn folder(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
     path.as_os_str().as_bytes().hash(&mut hasher);
     hasher.finish()
+}
+
+/// Returns the first blob, and others from everywhere behind it.
+fn some(content: &[BlobId]) -> Vec<BlobId> {
+    content.iter().step_by(content.len().div_ceil(BLOBS).max(1)).copied().collect()
 }
 
 fn key(content: &[BlobId]) -> u64 {
@@ -159,6 +171,8 @@ fn is_suspect(look: &Look) -> bool {
     match head.kind.map(|kind| kind.class) {
         Some(Class::Sealed) => true,
         Some(Class::Packed | Class::Open) => false,
-        None => head.is_noise || look.samples >= SAMPLES && look.noise() >= NOISE_WITHIN,
+        None => {
+            head.is_noise || look.is_lettered() || look.samples >= SAMPLES && look.noise() >= NOISE_WITHIN
+        }
     }
 }

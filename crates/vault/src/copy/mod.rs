@@ -109,7 +109,7 @@ impl Copying {
         // Whatever became of the rest: what has arrived is worth an index.
         let bytes = writer.finish()?;
         carried?;
-        self.lock.guard().check()?;
+        self.lock.guard().look()?;
         let snapshot = self.target.write_snapshot(snapshot)?;
         self.complete.extend(missing.walked);
         Ok(Copied { snapshot, bytes })

@@ -81,7 +81,7 @@ pub struct PointInfo {
     /// What makes the point doubtful although all was read: it was made while the system was down, or something that should be there isn't. No recovery takes it by itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
-    /// The captured roots that had a file system of their own.
+    /// The captured roots that had a file system of their own, and what was mounted below them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub mounted: Vec<String>,
     /// What changed since the point before.

@@ -1,7 +1,7 @@
 //! Carries out what was decided, in an order that leaves the vault whole wherever it is interrupted: needed blobs are written to new packs
 //! before anything goes; points go before the index lets go of their blobs; files of packs go last.
 
-use super::{PruneOptions, PrunePlan, PruneReport, Work};
+use super::{PruneOptions, PrunePlan, PruneReport, Work, room};
 use crate::catalogue::PackContents;
 use crate::lock::{Lock, LockKind};
 use crate::packer::PackWriter;
@@ -24,19 +24,42 @@ pub fn carry_out(
     options: &PruneOptions,
     progress: &Progress,
 ) -> Result<PruneReport> {
-    let mut report = PruneReport::default();
     if plan.is_empty() {
-        return Ok(report);
+        return Ok(PruneReport::default());
     }
+    match Lock::take(vault, LockKind::Exclusive, &options.holder) {
+        Ok(lock) => under(&lock, vault, plan, options, progress, PruneReport::default()),
+        Err(error) if options.at_once && error.is_full() => {
+            let (lock, made) = room::lock(vault, plan, options, error)?;
+            let report =
+                PruneReport { forgotten: made.forgotten, removed: made.packs, ..PruneReport::default() };
+            // What was decided rests on what is no longer as it was.
+            let mut options = options.clone();
+            options.known.retain(|id| !report.forgotten.contains(id));
+            let plan = super::plan(vault, &options, progress)?;
+            under(&lock, vault, &plan, &options, progress, report)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Does what `plan` says, under the lock.
+fn under(
+    lock: &Lock,
+    vault: &Arc<Repository>,
+    plan: &PrunePlan,
+    options: &PruneOptions,
+    progress: &Progress,
+    mut report: PruneReport,
+) -> Result<PruneReport> {
     let work = &plan.work;
-    let lock = Lock::take(vault, LockKind::Exclusive, &options.holder)?;
-    check_unchanged(vault, work)?;
+    is_as_it_was(vault, work, &[])?;
     if options.at_once {
         check_alone(vault, work)?;
     }
     progress.set_phase("writing packs anew");
     progress.expect(plan.repack.packs, plan.repack_bytes);
-    let rewritten = repack(&lock, work, options, progress, &mut report)?;
+    let rewritten = repack(lock, work, options, progress, &mut report)?;
     if progress.is_stopped() {
         return Err(Error::new(format!("prune {}", vault.address()), Kind::Interrupted));
     }
@@ -51,23 +74,36 @@ pub fn carry_out(
         }
         report.forgotten.extend(some);
     }
-    remove_packs(vault, &lock, &work.remove, &mut report)?;
+    remove_packs(vault, lock, &work.remove, &mut report)?;
     progress.set_phase("writing the index");
-    let change = Change {
-        mark: work.mark.iter().map(|pack| (pack.id, pack.clone())).collect(),
-        mark_named: rewritten,
-        restore: work.restore.clone(),
-        drop: work.gone.iter().copied().chain(work.let_go.iter().map(|(id, _)| *id)).collect(),
-        removed: really_gone(vault, work)?,
-        merge: work.merge,
-        ..Change::default()
+    let mut let_go = work.let_go.clone();
+    let marked = loop {
+        let change = Change {
+            mark: work.mark.iter().map(|pack| (pack.id, pack.clone())).collect(),
+            mark_named: rewritten.clone(),
+            restore: work.restore.clone(),
+            drop: work.gone.iter().copied().chain(work.let_go.iter().map(|(id, _)| *id)).collect(),
+            removed: really_gone(vault, work)?,
+            merge: work.merge,
+            ..Change::default()
+        };
+        lock.guard().check()?;
+        match reindex(vault, &work.indexes, change, options.now, &mut report.findings) {
+            // Nor has an index room: one pack goes before the index lets go of it. Killed in between, the index names a pack that is gone, which nothing needs and
+            // nobody counts on without looking.
+            Err(error) if options.at_once && error.is_full() => {
+                if !vault.store().use_reserve()? {
+                    let Some(pack) = let_go.pop() else { return Err(error) };
+                    remove_packs(vault, lock, &[pack], &mut report)?;
+                }
+            }
+            marked => break marked?,
+        }
     };
-    lock.guard().check()?;
-    let marked = reindex(vault, &work.indexes, change, options.now, &mut report.findings)?;
     for pack in marked {
         report.marked.add(work.sizes.get(&pack).copied().unwrap_or(0));
     }
-    remove_packs(vault, &lock, &work.let_go, &mut report)?;
+    remove_packs(vault, lock, &let_go, &mut report)?;
     vault.store().keep_reserve();
     Ok(report)
 }
@@ -92,9 +128,11 @@ fn remove_packs(
     Ok(())
 }
 
-/// Compares the vault with what the decision rests on.
-fn check_unchanged(vault: &Repository, work: &Work) -> Result<()> {
-    if names(vault, FileKind::Snapshot)? == work.snapshots && names(vault, FileKind::Index)? == work.indexes {
+/// Compares the vault with what the decision rests on; these points are `gone` by our own hand.
+pub(super) fn is_as_it_was(vault: &Repository, work: &Work, gone: &[FileId]) -> Result<()> {
+    let points = names(vault, FileKind::Snapshot)?;
+    let are_same = points.iter().eq(work.snapshots.iter().filter(|id| !gone.contains(id)));
+    if are_same && names(vault, FileKind::Index)? == work.indexes {
         return Ok(());
     }
     Err(has_changed(vault, "prune"))

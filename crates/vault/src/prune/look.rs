@@ -114,6 +114,7 @@ impl Packs {
             if options.at_once {
                 plan.remove.add(size);
                 plan.work.remove.push((pack.id, size));
+                plan.work.unnamed.push((pack.id, size));
                 continue;
             }
             plan.mark.add(size);

@@ -8,13 +8,15 @@
 //! was under way and a decision that was wrong all have that long.
 //!
 //! When a disk is full there is no time for a delay: [`PruneOptions::at_once`] takes both phases in one run, after the index has let go, under the exclusive
-//! lock, and only if no pack has come that wasn't there when it was looked at.
+//! lock, and only if no pack has come that wasn't there when it was looked at. Where the disk has not even room for the lock, a little is made first (`room.rs`),
+//! and then all of it is looked at afresh.
 //!
 //! Nothing is concluded from absence: a point that was seen before and is not listed, an index that can't be read, a blob that is nowhere
 //! stop it, since what is not seen can't be spared.
 
 mod carry;
 mod look;
+mod room;
 
 pub use carry::carry_out;
 pub use look::plan;
@@ -138,6 +140,8 @@ pub(crate) struct Work {
     /// Rescued and adopted.
     restore: Vec<IndexedPack>,
     remove: Vec<(FileId, u64)>,
+    /// Those of them that no index names at all.
+    unnamed: Vec<(FileId, u64)>,
     /// Packs that the index still names, that nothing needs, and that go at once: first out of the index.
     let_go: Vec<(FileId, u64)>,
     /// Packs that an index names and that are not there; nothing needs them.

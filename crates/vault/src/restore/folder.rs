@@ -371,7 +371,10 @@ impl<'a> Folder<'a> {
                 "where it leads was not captured; move it away, or restore what it stands for itself",
             ));
         }
-        let handle = self.target.follow(&path).map_err(|why| stays(&format!("{why}; move it away")))?;
+        let leads = std::fs::read_link(self.target.options.target.join(&path));
+        let leads = leads.map_or_else(|_| String::new(), |to| format!(" (it is a link to {})", to.display()));
+        let handle = self.target.follow(&path);
+        let handle = handle.map_err(|why| stays(&format!("{why}{leads}; move it away")))?;
         let stat = rustix::fs::fstat(&handle).map_err(|error| io::Error::from(error).to_string())?;
         self.target.note_device(&handle, &stat);
         Ok(Made {

@@ -41,7 +41,7 @@ mod walk;
 mod work;
 
 pub use extras::{Extras, extras};
-pub use replaced::replaced;
+pub use replaced::{NOTHING_BELOW, replaced};
 pub use report::{Damaged, RestoreReport, Trouble};
 
 use crate::set::VaultSet;

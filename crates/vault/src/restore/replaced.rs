@@ -15,6 +15,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// What is said of something that keeps all below it from coming back.
+pub const NOTHING_BELOW: &str = "stays, and nothing is restored below it";
+
 /// How many are named: nobody reads more.
 const NAMED_MAX: usize = 1000;
 
@@ -93,12 +96,10 @@ fn judge(
         NodeKind::Dir { .. } if standing == FileType::Directory => return None,
         NodeKind::Dir { .. } if is_above(roots, path) && standing == FileType::Symlink => {
             let why = follow(root, path).err()?;
-            return Some(format!("{what} stays, and nothing is restored below it: {why}"));
+            return Some(format!("{what} {NOTHING_BELOW}: {why}"));
         }
         NodeKind::Dir { .. } if is_above(roots, path) || is_above(only, path) => {
-            return Some(format!(
-                "{what} stays, and nothing is restored below it: the point has a folder here"
-            ));
+            return Some(format!("{what} {NOTHING_BELOW}: the point has a folder here"));
         }
         NodeKind::Dir { .. } => "a folder",
         NodeKind::File { .. } if standing == FileType::RegularFile => return None,

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How long a store may be silent as long as it is only asked. Clones are the same; it ends for all of them.
 #[derive(Clone, Default)]
@@ -149,6 +149,14 @@ impl Store for Asked {
 
     fn use_reserve(&self) -> Result<bool> {
         self.inner.use_reserve()
+    }
+
+    fn remove_left_behind(&self) -> Result<bool> {
+        self.inner.remove_left_behind()
+    }
+
+    fn written(&self, kind: FileKind, name: &str) -> Option<SystemTime> {
+        self.inner.written(kind, name)
     }
 
     fn keep_reserve(&self) {

@@ -21,6 +21,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 /// Above this, a range is held against the length of the file before memory is taken for it: the index that
 /// names the range may be damaged.
@@ -192,6 +193,34 @@ impl FileStore {
         kept.map_err(kind_of)
     }
 
+    /// Removes one of the files that are still being written, as their names say.
+    fn remove_unfinished(&self) -> Result<bool, Kind> {
+        // Where files are guarded nothing gives back room before its time.
+        if self.period.is_some() {
+            return Ok(false);
+        }
+        let packs = (0..=u8::MAX).map(|first| format!("data/{first:02x}"));
+        // Not among the locks: somebody may be about to take one.
+        let folders = ["", "keys", "snapshots", "index", "data"].map(str::to_owned).into_iter().chain(packs);
+        for path in folders {
+            let mut folder = self.open_root()?;
+            let is_there = path.split('/').filter(|name| !name.is_empty()).try_for_each(|name| {
+                folder = step(&folder, name)?;
+                Ok::<(), Kind>(())
+            });
+            if is_there.is_err() {
+                continue;
+            }
+            for entry in Dir::read_from(&folder).map_err(kind_of)?.flatten() {
+                if temporary::is_ours(entry.file_name().to_bytes()) {
+                    rustix::fs::unlinkat(&folder, entry.file_name(), AtFlags::empty()).map_err(kind_of)?;
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     fn list_folder(&self, folder: &Path, found: &mut Vec<Listed>) -> Result<(), Kind> {
         let mut course = Course::default();
         for (nth, entry) in (1..).zip(std::fs::read_dir(folder).map_err(kind_of)?) {
@@ -312,6 +341,18 @@ impl Store for FileStore {
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(Error::new(at(), kind_of(error))),
         }
+    }
+
+    fn remove_left_behind(&self) -> Result<bool> {
+        let at = || format!("remove what is left unfinished in {}", self.address());
+        self.remove_unfinished().map_err(|cause| Error::new(at(), cause))
+    }
+
+    fn written(&self, kind: FileKind, name: &str) -> Option<SystemTime> {
+        // Locks are never held.
+        let is_free = self.period.is_none() || kind == FileKind::Lock;
+        let meta = is_free.then(|| std::fs::metadata(self.path(kind, name)))?;
+        meta.ok()?.modified().ok()
     }
 
     fn keep_reserve(&self) {

@@ -1,22 +1,22 @@
 //! How long a distant store may keep us waiting, and what is tried again meanwhile.
 
-use super::{Asking, Pace};
+use super::{Asking, Calls, Pace};
 use crate::Kind;
 use std::time::{Duration, Instant};
 
 /// No pause between two tries is longer, but for what the store itself asks for.
 const PAUSE_MAX: Duration = Duration::from_secs(8);
-/// A store that asks to be left alone for longer is out of reach for this run.
-const AFTER_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// The bounds of one call on a distant store.
+/// The bounds of calls on a distant store.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// The pause before the second try; it doubles with each further one up to eight seconds, and half of it is left to chance.
     pub pause: Duration,
     /// How long it is tried again. The one bound: pauses count, and of each try what it took, but no more than `stall`, so
-    /// that what was lost at the end of a long transfer is worth another try.
+    /// that what was lost at the end of a long transfer is worth another try. What earlier calls have waited in vain since the store answered last counts too.
     pub patience: Duration,
+    /// How long a store may ask to be left alone, all in all, beyond `patience`: for longer, and it is out of reach for this run.
+    pub busy: Duration,
     /// How long a try may pass without a byte.
     pub stall: Duration,
     /// The slowest transfer that is worth waiting for: what has no progress to watch gets `stall` and the time that
@@ -26,6 +26,8 @@ pub struct Limits {
     pub pace: Option<Pace>,
     /// Shorter bounds, as long as the store is only asked.
     pub asking: Asking,
+    /// All calls on the store, for which patience is one.
+    pub calls: Calls,
 }
 
 impl Default for Limits {
@@ -34,10 +36,12 @@ impl Default for Limits {
         Self {
             pause: Duration::from_millis(200),
             patience: Duration::from_secs(60),
+            busy: Duration::from_secs(10 * 60),
             stall: Duration::from_secs(30),
             bytes_per_second_min: 64 << 10,
             pace: None,
             asking: Asking::default(),
+            calls: Calls::default(),
         }
     }
 }
@@ -75,7 +79,7 @@ impl Limits {
         &self,
         attempt: impl AsyncFnMut(u32) -> Result<T, Failure>,
     ) -> Result<T, Kind> {
-        self.persist_on(async |time| tokio::time::sleep(time).await, attempt).await
+        self.persist_on(async |time| self.calls.rest(time).await, attempt).await
     }
 
     async fn persist_on<T>(
@@ -87,20 +91,36 @@ impl Limits {
             return Err(Kind::Unreachable(what));
         }
         let bound = self.asking.bound();
+        // What is only asked has its own bounds, and who is silent then is told as that.
+        let mark = match bound {
+            Some(_) => None,
+            None => Some(self.calls.mark().map_err(Kind::Unreachable)?),
+        };
+        let before = || mark.map_or(Duration::ZERO, |mark| self.calls.before(mark));
         let mut patience = bound.map_or(self.patience, |bound| bound.min(self.patience));
         let mut pause = self.pause;
-        let (mut tried, mut spent) = (0, Duration::ZERO);
+        let (mut tried, mut own) = (0, Duration::ZERO);
         loop {
             let (begun, held) = (Instant::now(), self.held());
             let (what, after) = match attempt(tried).await {
-                Ok(done) => return Ok(done),
-                Err(Failure::Final(kind) | Failure::Expired(kind)) => return Err(kind),
+                Ok(done) => {
+                    self.calls.answered();
+                    return Ok(done);
+                }
+                Err(Failure::Final(kind) | Failure::Expired(kind)) => {
+                    self.calls.answered();
+                    return Err(kind);
+                }
                 Err(Failure::Passing(what)) => (what, None),
                 Err(Failure::Busy(what, after)) => (what, Some(after)),
             };
             tried += 1;
-            spent += begun.elapsed().saturating_sub(self.held().saturating_sub(held)).min(self.stall());
-            if let Some(after) = after.filter(|after| bound.is_none() && spent + *after <= AFTER_MAX) {
+            own += begun.elapsed().saturating_sub(self.held().saturating_sub(held)).min(self.stall());
+            let spent = before() + own;
+            if let Some(mark) = mark {
+                self.calls.waited(mark, spent);
+            }
+            if let Some(after) = after.filter(|after| bound.is_none() && spent + *after <= self.busy) {
                 // The store knows better than we do how long it takes.
                 patience = patience.max(spent + after + self.pause);
             }
@@ -111,13 +131,22 @@ impl Limits {
                 });
                 let what = format!("{what} (tried {times}{asks})");
                 self.asking.give_up(&what);
+                if let Some(mark) = mark {
+                    self.calls.give_up(mark, &what);
+                }
                 return Err(Kind::Unreachable(what));
             }
             // Not all in the instant that the store has named either.
             let wait = after.unwrap_or_default() + jittered(pause);
             let wait = wait.min(patience.saturating_sub(spent));
+            if mark.is_some() {
+                self.calls.say(&what, after.is_some(), spent, wait);
+            }
             rest(wait).await;
-            spent += wait;
+            if self.calls.is_over() {
+                return Err(Kind::Unreachable(format!("{what} (nobody waits for it any longer)")));
+            }
+            own += wait;
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
@@ -212,6 +241,47 @@ mod tests {
         // Worked with, it is tried again.
         asking.end();
         run(&limits, &clock, |_| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn patience_is_for_all_calls_together_until_one_of_them_is_answered() {
+        let calls = || Calls::new(|_| (), || false);
+        let limits = Limits { calls: calls(), ..Limits::default() };
+        let clock = Cell::default();
+        let fails_for = |limits: &Limits, last: u64| {
+            let until = clock.get() + seconds(last);
+            run(limits, &clock, |now| if now < until { down() } else { Ok(()) })
+        };
+        for _ in 0..3 {
+            fails_for(&limits, 40).unwrap();
+        }
+        let (begun, mut tries) = (clock.get(), 0);
+        for _ in 0..10 {
+            unreachable(run::<()>(&limits, &clock, |_| {
+                tries += 1;
+                down()
+            }));
+        }
+        let waited = clock.get() - begun;
+        assert!(waited <= seconds(61) && tries < 40, "{waited:?}, {tries} tries");
+        // A store that is busy is obeyed for no longer than somebody has time, whatever it asks for.
+        let limits = Limits { patience: seconds(10), busy: seconds(10), calls: calls(), ..limits };
+        let begun = clock.get();
+        for _ in 0..10 {
+            unreachable(run::<()>(&limits, &clock, |_| Err(Failure::Busy("SlowDown".into(), seconds(8)))));
+        }
+        assert!(clock.get() - begun <= seconds(10), "{:?}", clock.get() - begun);
+    }
+
+    #[test]
+    fn who_is_told_to_end_waits_no_longer() {
+        let limits = Limits { calls: Calls::new(|_| (), || true), ..Limits::default() };
+        let mut tries = 0;
+        let answer = run::<()>(&limits, &Cell::default(), |_| {
+            tries += 1;
+            down()
+        });
+        assert!(unreachable(answer).contains("nobody waits") && tries == 1);
     }
 
     #[test]

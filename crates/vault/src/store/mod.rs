@@ -3,6 +3,7 @@
 mod address;
 mod asking;
 mod busy;
+mod calls;
 mod file;
 mod limits;
 mod listing;
@@ -15,6 +16,7 @@ mod versions;
 mod wire;
 
 pub use asking::Asking;
+pub use calls::Calls;
 pub use limits::Limits;
 pub use pace::Pace;
 pub use versions::{Canary, Version, Versions};
@@ -24,6 +26,7 @@ use jiff::SignedDuration;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// The kinds of files in a repository, as restic's layout has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -165,6 +168,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Gives up the room that was kept for a full disk, and returns whether there was any: then a lock and an index can be written.
     fn use_reserve(&self) -> Result<bool> {
         Ok(false)
+    }
+
+    /// Removes one file that a killed writer has left unfinished, however old, and returns whether there was one. Only while nobody else is in the vault, for want of
+    /// room; `false` where none is left, or that gives back nothing.
+    fn remove_left_behind(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Returns when a file was written, by the store's own clock; `None` where that isn't known, or, for all but locks, where removing it gives back no room.
+    fn written(&self, _kind: FileKind, _name: &str) -> Option<SystemTime> {
+        None
     }
 
     /// Keeps a little room for a day when there is none. Where there is none to spare, or none can be kept, nothing happens.

@@ -19,3 +19,9 @@ pub(super) fn name() -> io::Result<String> {
 pub(super) fn is_temporary(name: &[u8]) -> bool {
     name.starts_with(PREFIX.as_bytes())
 }
+
+/// Returns whether `name` is one that [`name`] makes, whole.
+pub(super) fn is_ours(name: &[u8]) -> bool {
+    let rest = name.strip_prefix(PREFIX.as_bytes());
+    rest.is_some_and(|rest| rest.len() == 16 && rest.iter().all(u8::is_ascii_hexdigit))
+}

@@ -301,3 +301,131 @@ fn keys_and_other_noise_of_no_kind_that_are_made_anew_are_not_scrambled() {
     let change = vault.change(&tree);
     assert_eq!((change.files_changed, change.files_scrambled), (30, 0), "{change:?}");
 }
+
+/// Noise, written as text.
+fn letters(n: u64, alphabet: &[u8], length: usize) -> Vec<u8> {
+    let mut random = Random::new(2_000_000 + n);
+    let symbol = |at: usize| match at % 77 {
+        76 => b'\n',
+        _ => alphabet[random.below(alphabet.len())],
+    };
+    (0..length).map(symbol).collect()
+}
+
+const BASE64: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+#[test]
+fn what_becomes_noise_that_is_written_as_text_is_scrambled() {
+    let armour = |begin: &str, n, length| {
+        [begin.as_bytes().to_vec(), b"\n\n".to_vec(), letters(n, BASE64, length)].concat()
+    };
+    type Attack<'a> = &'a dyn Fn(u64, usize) -> Vec<u8>;
+    let attacks: [(&str, Attack<'_>); 5] = [
+        ("base64", &|n, length| letters(n, BASE64, length * 4 / 3)),
+        ("hexadecimal", &|n, length| letters(n, b"0123456789abcdef", length * 2)),
+        ("ascii85", &|n, length| letters(n, &(b'!'..=b'u').collect::<Vec<u8>>(), length * 5 / 4)),
+        ("a line of its own before it", &|n, length| armour("-- LOCKED --", n, length * 4 / 3)),
+        ("gpg --armor", &|n, length| armour("-----BEGIN PGP MESSAGE-----", n, length * 4 / 3)),
+    ];
+    for (what, attack) in attacks {
+        for ending in ["", ".locked"] {
+            let vault = Vault::new();
+            let tree = share();
+            vault.change(&tree);
+            let mut attacked = Tree { visit: 1, ..Tree::default() };
+            for (n, (path, bytes)) in (0..).zip(&tree.files) {
+                match n % 2 == 0 && bytes.len() >= 1000 {
+                    true => attacked.put(format!("{}{ending}", path.display()), attack(n, bytes.len())),
+                    false => attacked.put(path, bytes.clone()),
+                }
+            }
+            let change = vault.change(&attacked);
+            assert!((28..=31).contains(&change.files_scrambled), "{what}, `{ending}`: {change:?}");
+            // And again, held against a point in which it was so already.
+            for (n, (path, bytes)) in (0..).zip(attacked.files.iter_mut()) {
+                if path.starts_with("photos") && n % 2 == 0 {
+                    *bytes = bytes.iter().rev().copied().collect();
+                }
+            }
+            attacked.visit = 2;
+            assert_eq!(vault.change(&attacked).files_scrambled, 0, "{what}, `{ending}`");
+        }
+    }
+}
+
+#[test]
+fn mail_with_pictures_and_certificates_that_are_made_anew_are_not_scrambled() {
+    let vault = Vault::new();
+    let mut tree = share();
+    let mail = |n: u64, length| {
+        let head = format!("From: {n}@shop.example\nSubject: a picture\nMIME-Version: 1.0\n\n").repeat(6);
+        [head.into_bytes(), letters(n, BASE64, length)].concat()
+    };
+    let key = |n: u64| {
+        let (begin, end) = ("-----BEGIN PRIVATE KEY-----\n", "\n-----END PRIVATE KEY-----\n");
+        [begin.as_bytes(), &letters(n, BASE64, 1600), end.as_bytes()].concat()
+    };
+    for n in 0..20 {
+        tree.put(format!("mail/{n}"), text(n, 3000));
+        tree.put(format!("keys/{n}.pem"), key(n));
+        tree.put(format!("attached/{n}.b64"), letters(n, BASE64, 9000));
+    }
+    vault.change(&tree);
+    tree.visit = 1;
+    for n in 0..20 {
+        // A box that was text has a picture in it now; keys and attachments are others, some under other names.
+        tree.put(format!("mail/{n}"), [text(n, 3000), mail(n, 90_000)].concat());
+        tree.put(format!("keys/{n}.pem"), key(100 + n));
+        tree.files.remove(Path::new(&format!("attached/{n}.b64")));
+        tree.put(format!("attached/{n}.b64.{}", n % 2), letters(100 + n, BASE64, 9000));
+    }
+    let change = vault.change(&tree);
+    assert_eq!(change.files_scrambled, 0, "{change:?}");
+}
+
+#[test]
+fn a_large_file_is_counted_with_its_bytes_and_found_under_any_name_by_its_length() {
+    for (path, longer) in [("large.log", 0), ("large.log.locked", 512), ("8d7f", 512)] {
+        let vault = Vault::new();
+        let mut tree = share();
+        vault.change(&tree);
+        tree.visit = 1;
+        tree.files.remove(Path::new("large.log"));
+        tree.put(path, noise(5, (3 << 20) + longer));
+        let change = vault.change(&tree);
+        assert_eq!(
+            (change.files_scrambled, change.bytes_scrambled),
+            (1, (3 << 20) + longer as u64),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_begins_unlike_the_rest_of_it_and_is_written_anew_is_not_scrambled() {
+    // The index of a database, and pictures behind it: all of it is cut anew.
+    let database = |n| {
+        let table: Vec<u8> = (0..150_000u32).flat_map(|at| [(at % 251) as u8, 0]).collect();
+        [table, noise(n, 9 << 20)].concat()
+    };
+    let vault = Vault::new();
+    let mut tree = share();
+    tree.put("shop.ibd", database(1));
+    vault.change(&tree);
+    tree.visit = 1;
+    tree.put("shop.ibd", [vec![7; 4096], database(2)].concat());
+    let change = vault.change(&tree);
+    assert_eq!((change.files_changed, change.files_scrambled), (1, 0), "{change:?}");
+}
+
+#[test]
+fn room_that_was_made_for_noise_of_no_kind_is_not_scrambled_when_it_comes() {
+    let vault = Vault::new();
+    let mut tree = share();
+    tree.put("download.part", vec![0; 3 << 20]);
+    vault.change(&tree);
+    tree.visit = 1;
+    tree.put("download.part", noise(3, 3 << 20));
+    let change = vault.change(&tree);
+    assert_eq!((change.files_changed, change.files_scrambled), (1, 0), "{change:?}");
+}

@@ -141,7 +141,8 @@ fn many_points_cost_few_requests_once_they_are_known() {
     point(&far.open(), 999);
     let before = far.proxy.seen().len();
     let (made, ()) = far.counted(|| _ = point(&far.open(), 1000));
-    assert!(made <= 15, "{made} requests: {:#?}", far.requests(before));
+    // One of them looks whether the lock is still there, before the point is written.
+    assert!(made <= 16, "{made} requests: {:#?}", far.requests(before));
 
     // What no rule keeps goes, and small packs are written together.
     let vault = far.open();

@@ -162,6 +162,20 @@ fn a_damaged_key_of_several_is_put_right_or_goes_and_the_others_open() {
 }
 
 #[test]
+fn where_every_key_is_junk_it_is_said_that_they_are_and_the_master_key_opens() {
+    for harm in [Harm::Empty, Harm::Noise] {
+        let place = Place::new();
+        let master = MasterKey::of(&place.vault);
+        for key in fs::read_dir(place.path.join("keys")).unwrap() {
+            Place::harm(&key.unwrap().path(), harm);
+        }
+        let error = place.open(PASSWORD).unwrap_err();
+        assert!(matches!(error.kind, Kind::KeysDamaged { damaged: 2, keys: 2 }), "{harm:?}: {error}");
+        assert!(Repository::open_with_master(in_folder(&place.path), &master).is_ok());
+    }
+}
+
+#[test]
 fn a_key_that_was_changed_and_opens_still_gets_the_name_of_what_it_says() {
     let place = Place::new();
     let old = place.path.join("keys").join(place.vault.key_id().unwrap().to_string());

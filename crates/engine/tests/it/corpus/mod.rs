@@ -28,7 +28,7 @@ const AFTER: usize = 2;
 const PEACEFUL: u64 = 100;
 const ATTACKED: u64 = 100;
 /// The share of them that runs with every change: within some seconds.
-const SHARE_PEACEFUL: u64 = 7;
+const SHARE_PEACEFUL: u64 = 9;
 const SHARE_ATTACKED: u64 = 6;
 
 /// A place for all histories: what is in it already changes nothing about what is counted.
@@ -94,7 +94,8 @@ fn run(vault: &Vault, seed: u64, is_attack: bool) -> Outcome {
     let story = Story::numbered(seed);
     let label = attack.as_ref().map_or_else(|| story.name().to_owned(), Attack::name);
     let steps = QUIET + attack.as_ref().map_or(AFTER, Attack::backups);
-    let (mut history, mut what, mut parent) = (Vec::new(), Vec::new(), None);
+    let (mut history, mut what, mut held) = (Vec::new(), Vec::new(), 0);
+    let mut parent: Option<(vault::FileId, Snapshot)> = None;
     for step in 0..steps {
         match &attack {
             _ if step == 0 => {}
@@ -106,7 +107,8 @@ fn run(vault: &Vault, seed: u64, is_attack: bool) -> Outcome {
             _ => office.work(&mut random),
         }
         let point = vault.back_up(office.root(), parent.take());
-        history.push(counted(&point.1, step));
+        history.push(Scrambled { held, ..counted(&point.1, step) });
+        held = point.1.releve.as_ref().map_or(0, |info| info.bytes);
         // What shows a sign is no history for what comes after it.
         if let Some(sign) = sign(&history) {
             what.push(format!("backup {step} {sign}"));
@@ -124,6 +126,8 @@ fn counted(snapshot: &Snapshot, day: usize) -> Scrambled {
         time: Timestamp::from_second(1_700_000_000 + i64::try_from(day).unwrap() * 86_400).unwrap(),
         there: change.files_changed + change.files_unchanged + change.files_removed,
         files: change.files_scrambled,
+        held: 0,
+        bytes: change.bytes_scrambled,
         trusted: false,
     }
 }

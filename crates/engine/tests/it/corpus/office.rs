@@ -1,6 +1,6 @@
 //! An office and its files: what its people and its programs do with them on a day, and what happens once in a while.
 
-use super::attacks::collect;
+use super::attacks::{BASE64, collect, letters};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,14 @@ impl Office {
             office.put(&format!("mail/cur/{n}"), &text(random, 4000));
         }
         office.put("log/app.log", &text(random, 50_000));
+        office.put("disks/shop.img", &disk(random));
+        office.put("disks/vault.hc", &random.bytes(1 << 20));
+        office.put("mail/box", &mail(random, 20_000));
+        office.put("dump.sql", &text(random, 1_500_000));
+        for n in 0..8 {
+            let certificate = certificate(random);
+            office.put(&format!("tls/{n}.pem"), &certificate);
+        }
         office.sql("create table orders (id integer primary key, what text, pdf blob)");
         office.sql("with recursive n(i) as (select 1 union all select i + 1 from n where i < 800) insert into orders (what, pdf) select 'oak table ' || i, randomblob(300) from n");
         office
@@ -53,7 +61,7 @@ impl Office {
     pub(super) fn work(&mut self, random: &mut Random) {
         let mut files = self.below("texts");
         // Nobody goes on with a file that doesn't open any more.
-        files.retain(|path| fs::read(path).unwrap().is_ascii());
+        files.retain(|path| fs::read(path).is_ok_and(|bytes| bytes.is_ascii() && bytes.contains(&b' ')));
         for _ in 0..5.min(files.len()) {
             fs::write(&files[random.below(files.len())], text(random, 3000)).unwrap();
         }
@@ -63,6 +71,12 @@ impl Office {
         let mut log = fs::read(self.root.join("log/app.log")).unwrap_or_default();
         log.extend(text(random, 8000));
         self.put("log/app.log", &log);
+        // Whoever uses the disk saves something.
+        if let Ok(mut disk) = fs::read(self.root.join("disks/shop.img")) {
+            let at = (disk.len() / 2 + random.below(100) * 4096).min(disk.len() - 16_000);
+            disk[at..at + 16_000].copy_from_slice(&random.bytes(16_000));
+            self.put("disks/shop.img", &disk);
+        }
         let number = self.number();
         self.put(&format!("mail/cur/{number}"), &text(random, 4000));
         if let Some(old) = self.below("documents").first() {
@@ -151,6 +165,26 @@ fn text(random: &mut Random, length: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// A disk as a file: pages of a file system, each with its number.
+fn disk(random: &mut Random) -> Vec<u8> {
+    let content = text(random, 3_200_000);
+    let pages = (0..).zip(content.chunks(4000));
+    let numbered =
+        |(n, page): (u64, &[u8])| [n.to_le_bytes().as_slice(), [0u8; 88].as_slice(), page].concat();
+    pages.map(numbered).collect::<Vec<_>>().concat()
+}
+
+/// A store of mail, with a picture in it that is so long.
+fn mail(random: &mut Random, picture: usize) -> Vec<u8> {
+    let head = b"From: a@b.example\nSubject: oak\nMIME-Version: 1.0\nContent-Transfer-Encoding: base64\n\n";
+    [text(random, 3000), head.to_vec(), letters(BASE64, picture, random)].concat()
+}
+
+fn certificate(random: &mut Random) -> Vec<u8> {
+    let (begin, end) = (b"-----BEGIN CERTIFICATE-----\n".to_vec(), b"\n-----END CERTIFICATE-----\n".to_vec());
+    [begin, letters(BASE64, 1500, random), end].concat()
+}
+
 fn picture(random: &mut Random) -> Vec<u8> {
     let length = 5_000 + random.below(60_000);
     [b"\xff\xd8\xff\xe0\0\x10JFIF\0".to_vec(), random.bytes(length)].concat()
@@ -176,6 +210,12 @@ macro_rules! stories {
 }
 
 stories! {
+    Squeezed "a large dump compressed in its place"
+    Attached "a large attachment in the mail store"
+    Renewed "certificates made anew"
+    Sealed "an encrypted container made anew"
+    Filled "a disk image fills with pictures"
+    Dumped "a large dump written anew"
     Touched "all files touched"
     Owned "another mode on all files"
     Moved "a folder moved"
@@ -206,6 +246,29 @@ impl Story {
     pub(super) fn happen(self, office: &mut Office, random: &mut Random) {
         let root = office.root.clone();
         match self {
+            Self::Squeezed => {
+                let bytes = [b"\x1f\x8b\x08\0".to_vec(), random.bytes(400_000)].concat();
+                office.put("dump.sql", &bytes);
+            }
+            Self::Attached => {
+                let mut mails = fs::read(root.join("mail/box")).unwrap();
+                mails.extend(mail(random, 4_000_000));
+                office.put("mail/box", &mails);
+            }
+            Self::Renewed => {
+                for path in office.below("tls") {
+                    fs::write(path, certificate(random)).unwrap();
+                }
+            }
+            Self::Sealed => office.put("disks/vault.hc", &random.bytes(4 << 20)),
+            Self::Filled => {
+                let mut disk = fs::read(root.join("disks/shop.img")).unwrap();
+                let quarter = disk.len() / 4;
+                let pictures = random.bytes(quarter);
+                disk[quarter * 3..quarter * 4].copy_from_slice(&pictures);
+                office.put("disks/shop.img", &disk);
+            }
+            Self::Dumped => office.put("dump.sql", &text(random, 2_000_000)),
             Self::Touched => {
                 must(Command::new("find").arg(&root).args(["-type", "f", "-exec", "touch", "{}", "+"]));
             }

@@ -137,8 +137,11 @@ impl Keeper {
 
     fn look_once(&self) -> Result<()> {
         let state = self.session.state()?;
+        let seen = self.session.known(Some(&state));
         let vaults = self.session.peek(&state);
         let survey = survey(&vaults);
+        // Noted by that for the next round, which tells people.
+        let _ = self.session.vanished(Some(&state), &seen, &vaults, &survey);
         let plan = &self.session.plan;
         for (name, system) in &plan.systems {
             if plan.runs_on(system, &self.session.holder.hostname) {

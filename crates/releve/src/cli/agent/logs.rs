@@ -323,7 +323,9 @@ impl Keeper<'_> {
         let trouble = failures.chain(another).chain(missing).chain(refused).collect::<Vec<_>>().join("; ");
         if trouble.is_empty() && !is_in_vain {
             let reached = self.reached.values().min().filter(|_| self.reached.len() == self.lanes);
-            self.note(None, reached.copied());
+            // What came before is in the vaults, and nothing new comes: that trouble stays.
+            let standing = self.said.as_deref().filter(|_| !self.receives);
+            self.note(standing, reached.copied());
         }
         // That what was received before is in the vaults doesn't end the trouble with receiving.
         if self.receives || !trouble.is_empty() {

@@ -8,15 +8,15 @@ use crate::show;
 use crate::{Exit, Outcome};
 use engine::Error;
 use engine::incident::{Incident, Opened, call_prefix, incidents, news, opening};
-use engine::judge::suspicious;
+use engine::judge::{Behind, suspicious};
 use engine::notify::Standing;
 use jiff::Timestamp;
 use plan::SystemName;
 use plan::forecast::{self, Predicted};
 use plan::notify::chain;
 use serde::Serialize;
-use state::{Body, Record, State};
-use std::collections::BTreeSet;
+use state::{Body, Made, Record, State};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What `incident open` takes.
 #[derive(Debug, clap::Args)]
@@ -105,10 +105,17 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let forecasts: Vec<Forecast> =
         incident.systems.iter().map(|system| forecast(&records, &trusted, system, now)).collect();
     let next = next(session, &incident);
+    // As it was seen last: no vault is asked here.
+    let vanished: BTreeMap<String, String> = state
+        .signs(engine::vanished::SIGN)?
+        .into_iter()
+        .filter(|(vault, _)| session.plan.vaults.contains_key(vault.as_str()))
+        .map(|(vault, sign)| (vault, sign.why))
+        .collect();
     if session.json {
         show::print_json(
             &serde_json::json!({ "incident": incident, "joined": joined.is_some(), "calls": calls,
-            "forecast": forecasts, "next": next }),
+            "forecast": forecasts, "vanished": vanished, "next": next }),
         );
     } else {
         for call in &calls {
@@ -124,6 +131,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         }
         super::show::print_work(&incident, None, now);
         forecasts.iter().for_each(|forecast| print(session, forecast));
+        for (vault, said) in &vanished {
+            println!("  GONE from {vault}: {said}: the figures above may count on them");
+        }
         println!("next: {next}");
     }
     let is_told =
@@ -186,10 +196,14 @@ fn forecast(records: &[Record], trusted: &[String], system: &str, now: Timestamp
         Body::Backup(made) if made.system == system && made.complete && made.failure.is_none() => Some(made),
         _ => None,
     });
-    let mut left_out = None;
+    let (behind, mut left_out) = (Behind::of(records), None);
+    let is_trusted =
+        |made: &Made| trusted.iter().any(|point| point.split(' ').next() == Some(made.point.as_str()));
     let made = whole.find(|made| {
-        let suspicious = suspicious(made, trusted);
-        if let (Some(why), None) = (suspicious, &left_out) {
+        let left = behind.left_by(system, made.started, None).filter(|_| !is_trusted(made));
+        let left = left.map(|left| format!("the recovery of {left:.0} went back before it"));
+        let suspicious = suspicious(made, trusted).cloned().or(left);
+        if let (Some(why), None) = (&suspicious, &left_out) {
             left_out = Some(format!("point {} is suspicious: {why}", made.point));
         }
         suspicious.is_none() && made.started <= now

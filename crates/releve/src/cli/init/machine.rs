@@ -5,7 +5,7 @@ use super::clusters::{self, Cluster, Working};
 use super::databases;
 use super::disks::{self, Disk, Mount};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -94,6 +94,8 @@ pub(super) struct Server {
     pub(super) program: String,
     /// Whether it runs in a container: programs of the host don't reach it as if it were theirs.
     pub(super) contained: bool,
+    /// Of a database: the socket in a file on which it listens, as the kernel or its command says.
+    pub(super) socket: Option<String>,
 }
 
 /// A service of systemd.
@@ -162,6 +164,12 @@ impl Facts {
         self.servers.iter().find(|server| server.kind == kind)
     }
 
+    /// Returns the programs that hold data of their own and that no system was written for.
+    pub(super) fn left_out(&self) -> impl Iterator<Item = &str> {
+        let holds = |server: &&Server| server.kind == Kind::Other && !server.program.starts_with("php-fpm");
+        self.servers.iter().filter(holds).map(|server| server.program.as_str())
+    }
+
     /// Returns what was seen, for a person.
     pub(super) fn told(&self) -> Vec<String> {
         let list = |items: Vec<String>| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
@@ -197,6 +205,11 @@ impl Facts {
                 list(self.mounts.iter().map(|mount| format!("{} ({})", mount.at, mount.kind)).collect())
             ),
         ];
+        lines.extend(self.left_out().map(|program| {
+            format!(
+                "left out   {program} runs here and is not in the plan: add a system that dumps it (source.command, docs/plan.md)"
+            )
+        }));
         lines.extend(self.notes.iter().map(|note| format!("note       {note}")));
         for line in &mut lines {
             *line = line.replace(char::is_control, "?");
@@ -251,6 +264,7 @@ fn srv(root: &Path, notes: &mut Vec<String>) -> Vec<String> {
 fn servers(root: &Path, notes: &mut Vec<String>) -> (Vec<Server>, Vec<Working>) {
     let (mut servers, mut working) = (BTreeSet::new(), Vec::new());
     let mut seen = false;
+    let listening = sockets(&fs::read_to_string(root.join("proc/net/unix")).unwrap_or_default());
     for process in root.join("proc").read_dir().into_iter().flatten().flatten() {
         if !process.file_name().to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_digit())) {
             continue;
@@ -276,13 +290,49 @@ fn servers(root: &Path, notes: &mut Vec<String>) -> (Vec<Server>, Vec<Working>) 
             {
                 working.push(Working { folder, groups });
             }
-            servers.insert(Server { kind, program: program.to_owned(), contained: contained && !daemon });
+            let is_asked = matches!(kind, Kind::Mariadb | Kind::Mysql) && !contained;
+            let socket = if is_asked { socket(&dir, &listening) } else { None };
+            let (program, contained) = (program.to_owned(), contained && !daemon);
+            servers.insert(Server { kind, program, contained, socket });
         }
     }
     if !seen {
         notes.push("no process could be seen: servers that run here are not in the plan".to_owned());
     }
     (servers.into_iter().collect(), working)
+}
+
+/// Reads a table of `/proc/net/unix`: the sockets in files that somebody listens on (the fourth column has the bit `10000`), by their inode, the seventh.
+fn sockets(table: &str) -> BTreeMap<String, String> {
+    let socket = |line: &str| {
+        let mut columns = line.split_whitespace();
+        let flags = u32::from_str_radix(columns.nth(3)?, 16).ok()?;
+        let (inode, path) = (columns.nth(2)?, columns.next()?);
+        // One with a blank in its name is cut here.
+        let is_whole = columns.next().is_none();
+        (is_whole && flags & 0x1_0000 != 0 && path.starts_with('/'))
+            .then(|| (inode.to_owned(), path.to_owned()))
+    };
+    table.lines().filter_map(socket).collect()
+}
+
+/// Returns the socket in a file that a process listens on: what it holds open says it, or where only root may see that, its command.
+fn socket(process: &Path, listening: &BTreeMap<String, String>) -> Option<String> {
+    let inode = |entry: fs::DirEntry| {
+        let link = fs::read_link(entry.path()).ok()?;
+        Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())
+    };
+    let open = process.join("fd").read_dir().into_iter().flatten().flatten().filter_map(inode);
+    let mut held: Vec<&String> = open.filter_map(|inode| listening.get(&inode)).collect();
+    // It may have one more, for a protocol of its own (mysqlx.sock).
+    held.sort_by_key(|path| (path.contains("mysqlx"), path.len()));
+    if let Some(first) = held.first() {
+        return Some((*first).clone());
+    }
+    let command = fs::read(process.join("cmdline")).unwrap_or_default();
+    let command = String::from_utf8_lossy(&command).into_owned();
+    let said = command.split('\0').find_map(|argument| argument.strip_prefix("--socket="));
+    said.filter(|path| path.starts_with('/')).map(str::to_owned)
 }
 
 fn kind(program: &str) -> Option<Kind> {
@@ -427,6 +477,30 @@ mod tests {
                 ("dockerd", false)
             ]
         );
+    }
+
+    #[test]
+    fn a_database_says_on_which_socket_it_listens_and_what_has_no_system_is_named() {
+        let tree = Tree::new();
+        let table = "Num       RefCount Protocol Flags    Type St Inode Path\n\
+             0000000000000000: 00000002 00000000 00010000 0001 01 4711 /srv/db/my.sock\n\
+             0000000000000000: 00000002 00000000 00010000 0001 01 4712 /run/other.sock\n\
+             0000000000000000: 00000003 00000000 00000000 0001 03 4713 /srv/db/my.sock\n\
+             0000000000000000: 00000003 00000000 00000000 0001 03 4714\n";
+        tree.file("proc/net/unix", table)
+            .process(10, "mariadbd", Some("/usr/sbin/mariadbd"), "")
+            .file("proc/10/fd/readme", "")
+            .process(11, "slapd", Some("/usr/sbin/slapd"), "");
+        symlink("socket:[4711]", tree.0.path().join("proc/10/fd/20")).unwrap();
+        let facts = tree.look();
+        let socket = |facts: &Facts| facts.runs(Kind::Mariadb).unwrap().socket.clone();
+        assert_eq!(socket(&facts).as_deref(), Some("/srv/db/my.sock"));
+        assert_eq!(facts.left_out().collect::<Vec<_>>(), ["slapd"]);
+        assert!(facts.told().iter().any(|line| line.starts_with("left out") && line.contains("slapd")));
+        // What it holds open can't be seen by everybody.
+        fs::remove_file(tree.0.path().join("proc/10/fd/20")).unwrap();
+        tree.file("proc/10/cmdline", "mariadbd\0--socket=/srv/said.sock\0");
+        assert_eq!(socket(&tree.look()).as_deref(), Some("/srv/said.sock"));
     }
 
     #[test]

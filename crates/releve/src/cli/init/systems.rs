@@ -94,7 +94,7 @@ fn configuration(facts: &Facts, names: &mut Names) -> Proposed {
 fn servers(facts: &Facts, privileged: bool, names: &mut Names, systems: &mut Vec<Proposed>) {
     postgres(facts, privileged, names, systems);
     if let Some(server) = facts.runs(Kind::Mariadb) {
-        systems.push(mariadb(names));
+        systems.push(mariadb(names, server.socket.as_deref()));
         if server.contained {
             comment_out(
                 systems,
@@ -162,8 +162,13 @@ fn servers(facts: &Facts, privileged: bool, names: &mut Names, systems: &mut Vec
     }
 }
 
-fn mariadb(names: &mut Names) -> Proposed {
-    let url = ["echo", "mysql://root@localhost?socket=/run/mysqld/mysqld.sock"];
+fn mariadb(names: &mut Names, socket: Option<&str>) -> Proposed {
+    // What would need escapes in an address is for a person to write.
+    let is_plain =
+        |path: &&str| path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+    let socket = socket.filter(is_plain).unwrap_or("/run/mysqld/mysqld.sock");
+    let url = format!("mysql://root@localhost?socket={socket}");
+    let url = ["echo", url.as_str()];
     Proposed {
         name: names.take("mariadb"),
         title: "MariaDB".to_owned(),

@@ -124,6 +124,10 @@ fn head(out: &mut String, facts: &Facts, host: &str) {
     for note in &facts.notes {
         comment(out, &format!("Note: {note}."));
     }
+    for program in facts.left_out() {
+        let what = "has no system below: one that dumps its data is yours to add (source.command)";
+        comment(out, &format!("Note: {program} runs here and {what}."));
+    }
     let _ = write!(
         out,
         "\n[organisation]\nname = {}     # DECIDE: the company's name\nlanguage = \"en\"\n\n\

@@ -69,7 +69,7 @@ pub(super) fn take<'a>(
             Err(error) => return Ok(Err(error.into())),
         };
         if held.doing == RECOVERY || Instant::now() >= until {
-            return Err(refusal(&system, &held).into());
+            return Err(refusal(&system, &held, RECOVERY).into());
         }
         if !is_told {
             eprintln!("waiting for it to end: {}", who(&system, &held));

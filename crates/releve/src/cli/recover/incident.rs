@@ -55,7 +55,7 @@ fn find_or_open(
 pub(super) fn say_open(screen: &Screen, incidents: &[Incident]) {
     for incident in incidents {
         screen.line(&format!(
-            "incident {0} stays open: when it is over, releve incident close --incident {0}",
+            "incident {0} stays open: when it is over, releve incident close --incident {0} --learned 'what was learned'",
             incident.id
         ));
     }

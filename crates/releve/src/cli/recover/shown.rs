@@ -7,6 +7,9 @@ use engine::recover::{Recovered, SystemRecovered};
 use plan::{Crash, Period, Runbook, Source, Step, StepKind, SystemName};
 use std::path::Path;
 
+/// How much of a failure stands in the table, in characters.
+const CELL_MAX: usize = 60;
+
 pub(super) fn print_book(book: &Runbook, session: &Session) {
     let name = |name: &SystemName| {
         session.plan.systems.get(name).map_or_else(|| name.0.clone(), |system| system.title(name).to_owned())
@@ -28,8 +31,9 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
             restore.crash.as_ref().map_or_else(String::new, |crash| format!(", {}", counted(crash)));
         eprintln!("    loses     {:.2} (promised at most {}){counted}", restore.choice.loss, restore.rpo);
         let vaults: Vec<_> = restore.vaults.iter().map(|vault| vault.0.as_str()).collect();
+        let most = if restore.only.is_empty() { "" } else { "at most " };
         eprintln!(
-            "    reads     {} files, {} from {}",
+            "    reads     {most}{} files, {} from {}",
             point.files,
             size(point.bytes),
             vaults.join(", then ")
@@ -44,6 +48,7 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
                 None => eprintln!("    creates   {}", standing.path),
             }
         }
+        restore.left.iter().for_each(|path| eprintln!("    leaves    {path}: the plan does not name it"));
         for step in book.steps.iter().filter(|step| step.system.as_ref() == Some(&restore.system)) {
             print_step(book, step);
         }
@@ -96,7 +101,7 @@ pub(super) fn print_recovered(recovered: &Recovered, beside: bool) {
         };
         let kept = system.rta_seconds.is_some_and(|seconds| seconds <= system.rto_seconds as f64);
         let verdict = match (&system.failure, kept) {
-            (Some(why), _) => why.clone(),
+            (Some(why), _) => first_line(why),
             (None, false) => "later than promised".into(),
             (None, true) if !system.findings.is_empty() => format!("{} findings", system.findings.len()),
             (None, true) if beside => "restored beside".into(),
@@ -119,6 +124,9 @@ pub(super) fn print_recovered(recovered: &Recovered, beside: bool) {
         if let Some(crash) = system.crash.as_ref().filter(|_| !beside) {
             println!("{}: what is lost is {}", system.system, counted(crash));
         }
+        if let Some(why) = system.failure.as_ref().filter(|why| first_line(why) != **why) {
+            println!("{}: NOT BACK: {why}", system.system);
+        }
         print_measured(system);
         system.findings.iter().for_each(|finding| println!("{}: {finding}", system.system));
     }
@@ -129,6 +137,13 @@ pub(super) fn print_recovered(recovered: &Recovered, beside: bool) {
         println!("ended before its end: {why}");
     }
     println!("{:.1} s in all", recovered.seconds);
+}
+
+/// Returns what fits into a cell of a table: programs say much, and all of it is said below.
+fn first_line(why: &str) -> String {
+    let line = why.lines().next().unwrap_or_default().trim_end();
+    let head: String = line.chars().take(CELL_MAX).collect();
+    if head.len() == why.len() { head } else { format!("{} …", head.trim_end()) }
 }
 
 /// Says what the data themselves have shown.
@@ -215,4 +230,17 @@ fn print_step(book: &Runbook, step: &Step) {
         ""
     };
     eprintln!("    {word:9} {what}{only_if}{meanwhile}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_holds_one_line_and_says_that_there_is_more() {
+        assert_eq!(first_line("check failed: nginx"), "check failed: nginx");
+        assert_eq!(first_line("nginx: failed\nline 2"), "nginx: failed …");
+        let long = first_line(&"é".repeat(100));
+        assert_eq!(long, format!("{} …", "é".repeat(CELL_MAX)));
+    }
 }

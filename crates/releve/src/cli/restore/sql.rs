@@ -74,8 +74,10 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
         None => super::wanted(&restore.point, restore.before.as_deref())?,
     };
     let state = session.state_if_any();
+    let seen = session.known(state.as_ref());
     let vaults = super::open(session, restore, state.as_ref())?;
     let survey = survey(&vaults);
+    let vanished = session.vanished(state.as_ref(), &seen, &vaults, &survey);
     for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
         eprintln!("warning: vault {vault}: {why}");
     }
@@ -83,8 +85,9 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
     let mut book = book(session, system, &wanted, &survey, &vaults, &work);
     book.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     let Some(entry) = book.systems.first().filter(|_| book.blockers.is_empty()) else {
-        return Err(Error::new(book.blockers.join("; ")).into());
+        return Err(super::none_left(Error::new(book.blockers.join("; ")), &vanished, system).into());
     };
+    super::warn_of_newer(&vanished, system, &wanted, entry.choice.point.time);
     let (point, reasons) = (entry.choice.point.clone(), entry.choice.reasons.clone());
     let needs = Needs::of(entry, &survey);
     let screen = Screen::new(is_quiet, true);
@@ -201,9 +204,14 @@ fn book(
     vaults: &[Opened],
     work: &Path,
 ) -> Runbook {
-    let points = session.witness().judged(&session.plan, survey, system, Timestamp::now());
-    let (log, former) = (survey.log(system), survey.former_logs(system));
-    let available = Available { points, log, former, ..Available::default() };
+    let witness = session.witness();
+    let available = Available {
+        points: witness.judged(&session.plan, survey, system, Timestamp::now()),
+        log: survey.log(system),
+        former: survey.former_logs(system),
+        went_back: witness.went_back(system),
+        ..Available::default()
+    };
     let state = |opened: &Opened| opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string);
     let mut book = plan::runbook(&RunbookInput {
         plan: &session.plan,

@@ -9,8 +9,10 @@ use crate::show::{self, size, time};
 use crate::{Exit, Outcome};
 use engine::isolate::{Isolated, Standing, look};
 use engine::judge::Witness;
+use engine::proof::{COUNTS_FOR, Proof};
 use engine::quarantine;
 use engine::survey::{Survey, Surveyed, survey};
+use engine::vanished::Vanished;
 use jiff::Timestamp;
 use places::{Place, places};
 use plan::forecast::{self, Measured, Predicted};
@@ -39,11 +41,18 @@ struct Line {
     bytes: u64,
     loss: Predicted,
     back: Predicted,
+    /// Since when the newest point is proven.
     verified: Option<Timestamp>,
+    /// What is known of the vaults of its policy that this machine can see, proven before the newest point or since.
+    proofs: Vec<Proof>,
     rpo_kept: bool,
     last_failure: Option<String>,
+    /// Points that were known and are gone: newer ones than the newest that is there, or all.
+    gone: Option<String>,
     drills: Vec<String>,
     log: Option<Log>,
+    /// When a recovery ended that went back, if no whole point was made since.
+    went_back: Option<Timestamp>,
     group: Option<Group>,
 }
 
@@ -72,12 +81,16 @@ struct Log {
     measured: Option<bool>,
     /// The vaults of the policy whose log ends earlier than promised, or that have none.
     behind: Vec<VaultName>,
+    /// Why a recovery doesn't roll it forward by itself, if it doesn't.
+    stops: Option<String>,
 }
 
 pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let state = session.state()?;
+    let seen = session.known(Some(&state));
     let vaults = session.ask_all(Some(&state), Some(&state));
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
+    let vanished = session.vanished(Some(&state), &seen, &vaults, &survey);
     let records = state.records()?;
     // After the vaults were asked: what they hold was made before.
     let now = Timestamp::now();
@@ -88,6 +101,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
         .systems
         .keys()
         .map(|name| line(session, name, &survey, &records, &witness, now).of_groups(session, &groups, now))
+        .map(|line| line.missing_of(&vanished))
         .collect();
     let places = places(session, &survey, &records, now);
     let dying = dying(&records, now);
@@ -104,6 +118,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
         && isolated.as_ref().is_none_or(holds)
         && survey.unreachable.is_empty()
         && survey.damaged.is_empty()
+        && vanished.is_empty()
         && lines.iter().all(Line::is_fine)
         && places.iter().all(Place::is_fine);
     if session.json {
@@ -115,7 +130,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
             &json!({ "time": now, "fine": fine, "systems": systems, "vaults": places, "unreachable": unreachable,
                 "alerts": alerts.iter().map(|(trouble, open)| document(trouble, open.as_ref())).collect::<Vec<_>>(),
                 "damaged_packs": dying, "prune_failures": unpruned, "isolated": isolated, "held": held,
-                "removals_held": on_hold }),
+                "removals_held": on_hold, "vanished": vanished }),
         );
     } else {
         for (trouble, open) in &alerts {
@@ -141,6 +156,12 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
         places.iter().for_each(Place::print);
         for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
             println!("vault {vault}: {why}");
+        }
+        for said in vanished.said() {
+            println!("!! vault {said}");
+        }
+        for vault in vanished.vaults() {
+            println!("    {}", engine::vanished::help(vault));
         }
         for (vault, packs) in &dying {
             println!(
@@ -174,6 +195,8 @@ fn line(
     let choice = choose(&judged, &Wanted::Latest, now).ok().filter(|choice| choice.point.complete);
     let newest = choice.as_ref().and_then(|choice| survey.of_facts(&choice.point));
     let policy = system.map(|system| session.plan.policy_of(system)).unwrap_or_default();
+    let proofs = policy.vaults.iter().filter(|vault| !survey.is_unseen(vault));
+    let proofs = proofs.map(|vault| Proof::of(&session.plan, records, vault, now)).collect();
     let lacking: Vec<VaultName> = match newest {
         Some(newest) => survey.lacking(newest, &session.plan),
         None => policy.vaults.into_iter().filter(|vault| !survey.is_unseen(vault)).collect(),
@@ -196,8 +219,12 @@ fn line(
     let time = choice.as_ref().map(|choice| choice.point.counts());
     let bytes = newest.and_then(|newest| newest.point.info.as_ref()).map_or(0, |info| info.bytes);
     let log = log(session, name, survey, newest, records, now);
-    // The log is as good as a point, as far as it goes on from one.
-    let reached = log.as_ref().filter(|log| log.broken.is_none()).and_then(|log| log.until);
+    let stops = choice.as_ref().zip(survey.log(name));
+    let stops = stops.and_then(|(choice, log)| choice.stops_log(&log, witness.went_back(name)));
+    let log = log.map(|log| Log { stops, ..log });
+    // The log is as good as a point, as far as it goes on from one and a recovery takes it.
+    let is_taken = |log: &&Log| log.broken.is_none() && log.stops.is_none();
+    let reached = log.as_ref().filter(is_taken).and_then(|log| log.until);
     let loss = match (&unknown.why, &broken) {
         (Some(why), _) => Predicted::Unknown { why: format!("not known: {why}; {}", unknown.last()) },
         (None, Some(why)) => Predicted::Unknown { why: format!("no restore point is whole any more: {why}") },
@@ -220,8 +247,11 @@ fn line(
         loss,
         back: forecast::rta(bytes, measured(records, name)),
         verified: newest.and_then(|newest| witness.verified(&newest.point.id)),
+        proofs,
         last_failure: last_failure.flatten(),
+        gone: None,
         log,
+        went_back: engine::log::went_back(records, name),
         group: None,
         drills: session
             .plan
@@ -263,6 +293,7 @@ fn groups(session: &Session, survey: &Survey, witness: &Witness, now: Timestamp)
         points: witness.judged(&session.plan, survey, name, now),
         log: survey.log(name),
         former: survey.former_logs(name),
+        went_back: witness.went_back(name),
         ..Available::default()
     };
     let groups = grouped(&session.plan, &all).into_iter().filter(|names| names.len() > 1);
@@ -324,7 +355,7 @@ fn log(
     let unknown = survey.not_known().filter(|_| facts.is_none() && broken.is_none());
     let streams = system.source.as_ref().and_then(plan::Source::wal) == Some(Wal::Stream);
     let measured = facts.as_ref().filter(|_| streams).map(|log| log.sentinel.is_some());
-    Some(Log { until: facts.and_then(|log| log.until), broken, unknown, measured, behind })
+    Some(Log { until: facts.and_then(|log| log.until), broken, unknown, measured, behind, stops: None })
 }
 
 /// How long a damaged pack counts as a sign of a dying disk.
@@ -388,6 +419,15 @@ pub(super) fn evidence(records: &[Record]) -> Evidence {
 }
 
 impl Line {
+    /// Takes into account that points are gone which this machine has seen: what is there is older than it was, and what was verified may be among them.
+    fn missing_of(mut self, vanished: &Vanished) -> Self {
+        self.gone = match self.newest {
+            Some(newest) => vanished.newer(&self.name, newest, None),
+            None => vanished.all(&self.name),
+        };
+        self
+    }
+
     /// Takes into account that a system comes back with those that its data belongs to, to the newest instant that all of them can reach.
     fn of_groups(mut self, session: &Session, groups: &[Group], now: Timestamp) -> Self {
         let Some(group) = groups.iter().find(|group| group.systems.contains(&self.name)) else { return self };
@@ -410,9 +450,20 @@ impl Line {
             && self.log.as_ref().is_none_or(Log::is_fine)
             && self.missing.is_empty()
             && self.unknown.vaults.is_empty()
-            && self.verified.is_some()
+            && self.is_verified()
             && self.last_failure.is_none()
+            && self.gone.is_none()
+            && self.went_back.is_none()
             && matches!(self.back, Predicted::Known { .. })
+    }
+
+    /// Returns whether its vaults were verified in time. That the newest point came after that is as it should be. Of vaults that can't be seen from here only points
+    /// are known.
+    fn is_verified(&self) -> bool {
+        match self.proofs.is_empty() {
+            true => self.verified.is_some(),
+            false => self.newest.is_some() && self.proofs.iter().all(Proof::is_fine),
+        }
     }
 
     fn honest(&self) -> String {
@@ -431,9 +482,9 @@ impl Line {
         json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "suspicious": self.suspicious, "bytes": self.bytes,
             "rpo": system.map(|s| s.rpo), "rto": system.map(|s| s.rto), "rpo_kept": self.rpo_kept, "loss_now": self.loss, "back_after": self.back,
             "not_in": self.missing, "unknown_in": self.unknown.vaults, "not_known": self.unknown.why,
-            "last_known": self.unknown.known.as_ref().map(|(time, _)| time), "verified": self.verified, "last_failure": self.last_failure, "copies": copies, "summary": self.honest(),
+            "last_known": self.unknown.known.as_ref().map(|(time, _)| time), "verified": self.verified, "verifications": self.proofs, "last_failure": self.last_failure, "gone": self.gone, "copies": copies, "summary": self.honest(),
             "group": self.group,
-            "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "not_known": log.unknown, "measured": log.measured, "behind": log.behind })) })
+            "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "not_known": log.unknown, "measured": log.measured, "behind": log.behind, "stops": log.stops })), "went_back": self.went_back })
     }
 
     fn print(&self, session: &Session, survey: &Survey) {
@@ -464,7 +515,17 @@ impl Line {
         {
             println!("    known     a newer one, of {}, in a vault that could not be opened", time(*known));
         }
+        if let Some(gone) = &self.gone {
+            println!("    GONE      {gone}");
+        }
         self.print_suspicious();
+        if let Some(went_back) = self.went_back {
+            println!(
+                "    NEEDED    a new point: the recovery of {} went back, and what was made before it is left out: releve backup {}",
+                time(went_back),
+                self.name
+            );
+        }
         if let Some(log) = &self.log {
             match (&log.broken, &log.unknown, log.until) {
                 (Some(why), _, _) => println!("    LOG       BROKEN: {why}"),
@@ -480,6 +541,9 @@ impl Line {
                     "    measured  NO: what a crash costs is known from the log alone; the agent says why"
                 ),
                 None => {}
+            }
+            if let Some(why) = log.stops.as_ref().filter(|_| log.broken.is_none()) {
+                println!("    LOG       {why}");
             }
             for vault in &log.behind {
                 println!("    LOG       in {vault} it ends earlier than promised");
@@ -513,12 +577,7 @@ impl Line {
         for vault in self.unknown.vaults.iter().filter(|_| self.newest.is_some()) {
             println!("    UNKNOWN   whether the newest complete point is in {vault}: it could not be opened");
         }
-        match self.verified {
-            Some(when) => println!("    verified  {}", time(when)),
-            None if not_known => println!("    verified  not known"),
-            None if self.unknown.is_first => {}
-            None => println!("    verified  NEVER: releve verify --read-data all"),
-        }
+        self.print_verified(session);
         match &self.back {
             Predicted::Known { value, from } => println!("    back      in {value:.2}, from {from}"),
             Predicted::Unknown { why } => println!("    back      UNKNOWN: {why}"),
@@ -533,6 +592,35 @@ impl Line {
 }
 
 impl Line {
+    /// Says when each vault was verified last, and how that stands to the newest point.
+    fn print_verified(&self, session: &Session) {
+        if self.unknown.is_first {
+            return;
+        }
+        if self.unknown.why.is_some() {
+            println!("    verified  not known");
+            return;
+        }
+        for proof in &self.proofs {
+            println!("    verified  {}", verified(session, proof));
+        }
+        let is_read = self.proofs.iter().any(|proof| proof.last.is_some());
+        match self.verified {
+            Some(when) => println!("    verified  the newest point: {}", time(when)),
+            None if self.newest.is_none() && self.gone.is_some() => {
+                println!("    verified  not known: what was is gone");
+            }
+            None if self.newest.is_none() => {}
+            None if is_read => {
+                let made = self.newest.unwrap_or_default();
+                let since = self.proofs.iter().filter_map(|proof| proof.last).all(|last| last < made);
+                let why = if since { "made since" } else { "not all of its data was read yet" };
+                println!("    verified  the newest point: not verified yet ({why})");
+            }
+            None => println!("    verified  the newest point: NEVER"),
+        }
+    }
+
     fn print_suspicious(&self) {
         let Some(newest) = self.suspicious.first() else { return };
         println!("    LEFT OUT  {} of {}: {}", newest.id, time(newest.time), newest.why);
@@ -541,6 +629,26 @@ impl Line {
         }
         println!("              if it is as it should be: releve points --trust {}", newest.id);
     }
+}
+
+/// Says of one vault when it was verified last, what share of it, and what came of that.
+fn verified(session: &Session, proof: &Proof) -> String {
+    let Proof { vault, last, share, all, sound, overdue } = proof;
+    let Some(last) = last else { return format!("in {vault} NEVER: releve verify {vault} --read-data all") };
+    let read = match (*share >= 1.0, all) {
+        (true, _) => "all of it".to_owned(),
+        (false, Some(all)) => format!("{:.0}% of it, and all since {}", share * 100.0, time(*all)),
+        (false, None) => format!("{:.0}% of it, and not all yet", share * 100.0),
+    };
+    let came = match (*sound, *overdue) {
+        (false, _) => format!("DAMAGED: releve repair {vault}"),
+        (true, true) => {
+            let every = session.plan.policy.verify.as_ref().map_or(COUNTS_FOR, |verify| verify.every);
+            format!("LONGER AGO than {every}: releve verify {vault} --read-data all")
+        }
+        (true, false) => "sound".to_owned(),
+    };
+    format!("in {vault} {}, {read}; {came}", time(*last))
 }
 
 impl Unknown {
@@ -555,7 +663,7 @@ impl Unknown {
 
 impl Log {
     fn is_fine(&self) -> bool {
-        self.broken.is_none() && self.unknown.is_none() && self.behind.is_empty()
+        self.broken.is_none() && self.stops.is_none() && self.unknown.is_none() && self.behind.is_empty()
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Job {
     pub(super) places: BTreeMap<String, Place>,
     /// What went wrong already.
     pub(super) failures: Vec<String>,
+    /// How many points were seen before and are in no vault any more: no copy brings them back.
+    pub(super) lost: usize,
     /// There is nothing to read from or to write to.
     pub(super) none_open: bool,
 }

@@ -209,7 +209,8 @@ impl Source for MariadbCopy {
         look([under(to, &self.data).as_path()])
     }
 
-    fn open(&self, is_started: bool, told: &dyn Fn(&str)) -> Result<()> {
+    fn open(&self, is_started: bool, told: &dyn Fn(&str)) -> Result<Vec<String>> {
+        let mut waits = Vec::new();
         let place = || format!("wait for {}", self.data.display());
         if !is_started {
             let why = "nobody starts it: write recover.start = { service = \"mariadb\" }";
@@ -219,11 +220,15 @@ impl Source for MariadbCopy {
         let (mut seen, mut tell_at) = (Instant::now(), Instant::now() + TELL_EVERY);
         loop {
             match client.ask_within("SELECT @@GLOBAL.read_only", Duration::from_secs(60)) {
-                Ok(rows) => {
-                    told(match rows.concat().first().map(String::as_str) {
-                        Some("0") => "the server is there: it takes writes",
-                        _ => "the server is there, and takes no writes: read_only is on",
-                    });
+                Ok(rows) if rows.concat().first().is_some_and(|said| said == "0") => {
+                    told("the server is there: it takes writes");
+                    break;
+                }
+                Ok(_) => {
+                    let why =
+                        "the server takes no writes: read_only is on; SET GLOBAL read_only = 0 ends that";
+                    told(why);
+                    waits.push(why.to_owned());
                     break;
                 }
                 Err(error) if !error.is_retryable() => return Err(error),
@@ -246,7 +251,7 @@ impl Source for MariadbCopy {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io(format!("remove {}", log.display()), error))
             }
-            _ => Ok(()),
+            _ => Ok(waits),
         }
     }
 

@@ -130,6 +130,21 @@ fn what_is_broken_everywhere_is_named_and_stored_again_by_the_next_backup() {
 }
 
 #[test]
+fn of_a_folder_that_is_lost_all_below_it_is_lost_and_it_is_no_file() {
+    let life = pair();
+    for vault in ["vault", "other"] {
+        for pack in life.store(vault).list(FileKind::Pack).unwrap() {
+            fs::remove_file(life.path(vault).join(FileKind::Pack.path(&pack.name))).unwrap();
+        }
+    }
+    let (_, report) = repair(&life, "vault", &["other"]);
+    assert!(report.folders_count > 0 && report.touched_count == 0, "{report:?}");
+    assert!(report.folders.iter().all(|(_, path)| path.as_os_str() == "/"), "{report:?}");
+    // Nobody is left who could say what lay there.
+    assert_eq!(report.below_count, 0, "{report:?}");
+}
+
+#[test]
 fn a_snapshot_that_cannot_be_read_is_taken_out_and_copied_again() {
     let mut life = pair();
     let first = life.files(FileKind::Snapshot)[0].clone();

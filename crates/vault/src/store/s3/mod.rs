@@ -25,7 +25,7 @@ use std::io;
 use std::ops::Range;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::time::timeout;
 
 /// S3 takes no more names in one request.
@@ -400,6 +400,19 @@ impl Store for S3Store {
             }
         }
         Ok(refused)
+    }
+
+    /// Of locks alone: nothing else is asked for here.
+    fn written(&self, kind: FileKind, name: &str) -> Option<SystemTime> {
+        if kind != FileKind::Lock {
+            return None;
+        }
+        let path = kind.path(name);
+        let found = self.call(
+            || place(self, "look at", kind, name),
+            async |_| self.within(self.limits.stall(), self.line().operator.stat(&path)).await,
+        );
+        found.ok()?.last_modified().map(SystemTime::from)
     }
 
     fn lanes(&self) -> usize {

@@ -19,6 +19,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
 use tokio::sync::Semaphore;
 
 /// How many connections are open at a time. OpenSSH begins to turn newcomers away at ten that have not logged in yet.
@@ -212,6 +213,18 @@ impl Store for SftpStore {
                 other => other,
             },
         )
+    }
+
+    /// Of locks alone: nothing else is asked for here.
+    fn written(&self, kind: FileKind, name: &str) -> Option<SystemTime> {
+        if kind != FileKind::Lock {
+            return None;
+        }
+        let path = self.path(kind, name);
+        let found = self
+            .call(|| place(self, "look at", kind, name), async |session| session.written(&path).await)
+            .ok()??;
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(found.into()))
     }
 
     fn lanes(&self) -> usize {

@@ -74,6 +74,11 @@ impl Session {
         attributes.size.ok_or_else(|| odd("the server doesn't tell sizes"))
     }
 
+    /// Returns when the file was written, in seconds by the server's clock, if it tells.
+    pub(super) async fn written(&self, path: &str) -> Result<Option<u32>, Failure> {
+        Ok(self.within(self.raw.stat(path)).await?.attrs.mtime)
+    }
+
     /// Returns the range of the file, or all of it.
     pub(super) async fn read(&self, path: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, Failure> {
         let handle = self.within(self.raw.open(path, OpenFlags::READ, FileAttributes::empty())).await?.handle;

@@ -209,3 +209,24 @@ fn a_damaged_file_can_be_written_anew() {
         assert_eq!(store.read(FileKind::Pack, &id).unwrap(), b"content");
     }
 }
+
+#[test]
+fn for_want_of_room_what_a_killed_writer_left_goes_one_by_one_and_nothing_else() {
+    let (folder, store) = created();
+    let ours =
+        ["keys", "data/ab", "index"].map(|dir| folder.path().join(dir).join(".releve-0123456789abcdef"));
+    let others = ["data/ab/.releve-notes", "keys/notes", "locks/.releve-0123456789abcdef"]
+        .map(|path| folder.path().join(path));
+    for path in ours.iter().chain(&others) {
+        fs::write(path, "left").unwrap();
+    }
+    for left in (0..3).rev() {
+        assert!(store.remove_left_behind().unwrap());
+        assert_eq!(ours.iter().filter(|path| path.exists()).count(), left);
+    }
+    assert!(!store.remove_left_behind().unwrap() && others.iter().all(|path| path.exists()));
+    let id = name(b"x");
+    assert_eq!(store.written(FileKind::Pack, &id), None);
+    store.write(FileKind::Pack, &id, b"x").unwrap();
+    assert!(store.written(FileKind::Pack, &id).is_some());
+}

@@ -12,7 +12,7 @@ fn place(privileged: bool) -> Place {
 }
 
 fn server(kind: Kind, program: &str) -> Server {
-    Server { kind, program: program.into(), contained: false }
+    Server { kind, program: program.into(), contained: false, socket: None }
 }
 
 /// A small company's server.
@@ -263,8 +263,12 @@ fn any_facts() -> impl Strategy<Value = Facts> {
         Kind::Containers,
         Kind::Other,
     ];
-    let server = (proptest::sample::select(kinds.to_vec()), "\\PC{1,8}", any::<bool>())
-        .prop_map(|(kind, program, contained)| Server { kind, program: format!("p{program}"), contained });
+    let server = (proptest::sample::select(kinds.to_vec()), "\\PC{1,8}", any::<bool>()).prop_map(
+        |(kind, program, contained)| {
+            let socket = contained.then(|| "/srv/a \"b\" c.sock".to_owned());
+            Server { kind, program: format!("p{program}"), contained, socket }
+        },
+    );
     let unit =
         ("[^/]{1,8}", any::<bool>(), any::<bool>(), any_path()).prop_map(|(name, enabled, own, path)| Unit {
             name: format!("{name}.service"),

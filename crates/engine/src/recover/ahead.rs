@@ -1,0 +1,197 @@
+//! What would end a recovery in the middle, and can be known while everything still runs: said before the question, and in a dry run too.
+
+use super::Hands;
+use super::back::{check_place, repositories, until};
+use crate::ready::{Machine, lacks_to_recover};
+use crate::survey::Survey;
+use crate::vaults::{Opened, Secrets};
+use crate::{Error, Observer, Question, Reply, Result, source_of};
+use plan::outlook::Evidence;
+use plan::{Plan, Restore, Runbook, StepKind, SystemName, Until};
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+use source::Landing;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vault::Progress;
+
+/// What is looked at ahead of a recovery.
+pub struct Ahead<'a> {
+    /// The plan that the runbook was made from.
+    pub plan: &'a Plan,
+    /// The vaults, opened.
+    pub vaults: &'a [Opened],
+    /// Where secrets come from.
+    pub secrets: &'a dyn Secrets,
+    /// The state's folder.
+    pub folder: &'a Path,
+    /// Where logs wait on this machine for their vaults.
+    pub spools: &'a Path,
+    /// The points that the runbook chose among.
+    pub survey: &'a Survey,
+    /// Bytes of memory that fetching a part of a log may take.
+    pub memory: u64,
+    /// This machine.
+    pub machine: &'a Machine<'a>,
+}
+
+/// Adds to a runbook what can't be done as it stands: a place in a log that is none or several, a folder that can't be written to, programs and services that aren't
+/// here.
+pub fn look_ahead(book: &mut Runbook, ahead: &Ahead<'_>) -> Result<()> {
+    let evidence = Evidence::default();
+    let hands = Hands {
+        plan: ahead.plan,
+        vaults: ahead.vaults,
+        secrets: ahead.secrets,
+        folder: ahead.folder,
+        spools: ahead.spools,
+        survey: ahead.survey,
+        evidence: &evidence,
+        observer: &Silent,
+        verify: false,
+        memory: ahead.memory,
+        journal: None,
+        notifier: None,
+        patient: false,
+    };
+    let mut said = Said { is_prepared: is_prepared(book), warnings: Vec::new(), blockers: Vec::new() };
+    for entry in &book.systems {
+        said.place(entry, &hands)?;
+        said.folders(entry, book, &hands)?;
+    }
+    if book.to.is_none() {
+        let systems: Vec<SystemName> = book.systems.iter().map(|entry| entry.system.clone()).collect();
+        let lacks = lacks_to_recover(ahead.plan, &systems, ahead.machine);
+        said.warnings
+            .extend(lacks.into_iter().map(|lack| format!("{}: {}: {}", lack.path, lack.message, lack.help)));
+    }
+    book.warnings.append(&mut said.warnings);
+    book.blockers.append(&mut said.blockers);
+    Ok(())
+}
+
+/// Returns whether somebody, or a command of the plan, does something to the machine before the first data come back: then what is missing now may be there by then.
+pub(super) fn is_prepared(book: &Runbook) -> bool {
+    let restores = |kind: &StepKind| matches!(kind, StepKind::Restore | StepKind::First | StepKind::Rest);
+    let prepares =
+        |kind: &StepKind| matches!(kind, StepKind::Ask { .. } | StepKind::Run(_) | StepKind::Service(..));
+    let mut before = book.steps.iter().take_while(|step| !restores(&step.kind));
+    before.any(|step| prepares(&step.kind))
+}
+
+/// Nothing has begun that anybody would want to hear of.
+struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: Option<&SystemName>, _: &str) {}
+    fn ask(&self, _: &Question<'_>, _: &dyn Fn() -> bool) -> Option<Reply> {
+        None
+    }
+    fn progress(&self, _: &SystemName, _: &Arc<Progress>) {}
+}
+
+struct Said {
+    is_prepared: bool,
+    warnings: Vec<String>,
+    blockers: Vec<String>,
+}
+
+impl Said {
+    /// Makes sure that what is asked for is one place in the log. Its files and histories are in the vaults.
+    fn place(&mut self, entry: &Restore, hands: &Hands<'_>) -> Result<()> {
+        let Some(replay) = entry.replay.as_ref().filter(|replay| is_place(&replay.until)) else {
+            return Ok(());
+        };
+        let Some(system) = hands.plan.systems.get(&entry.system) else { return Ok(()) };
+        let source = source_of(hands.plan, system, hands.secrets)?;
+        let Some(log) = source.log() else { return Ok(()) };
+        let vaults = repositories(entry, hands);
+        let checked = log
+            .check(&until(&replay.until))
+            .map_err(Error::from)
+            .and_then(|()| check_place(entry, replay, log, &vaults, hands));
+        match checked {
+            Err(error) => self.blockers.push(format!("`{}`: {error}", entry.system)),
+            Ok(()) if is_position(&replay.until) => {}
+            Ok(()) => self.warnings.push(format!(
+                "`{}`: whether its log goes to {} can't be checked before the log is fetched: if it does not, the recovery fails then, with the system stopped; --to DIR tries it beside",
+                entry.system, replay.until
+            )),
+        }
+        Ok(())
+    }
+
+    /// Makes sure that its data can be written where they come back.
+    fn folders(&mut self, entry: &Restore, book: &Runbook, hands: &Hands<'_>) -> Result<()> {
+        let Some(system) = hands.plan.systems.get(&entry.system) else { return Ok(()) };
+        let source = source_of(hands.plan, system, hands.secrets)?;
+        let places: Vec<PathBuf> = match source.landing(book.to.as_deref().map(Path::new)) {
+            Landing::Staging { near } => vec![near.unwrap_or_else(std::env::temp_dir)],
+            Landing::Final(_) => {
+                entry.standing.iter().map(|standing| PathBuf::from(&standing.path)).collect()
+            }
+        };
+        for (folder, why) in places.iter().filter_map(|place| refused(place)) {
+            let text =
+                |why: &str| format!("`{}`: {} can't be written to: {why}", entry.system, folder.display());
+            match why {
+                Errno::ROFS if !self.is_prepared => {
+                    let why = "its file system is mounted read-only: mount it for writing, or recover elsewhere with --to";
+                    self.blockers.push(text(why));
+                }
+                Errno::ROFS => self.warnings.push(text("its file system is mounted read-only")),
+                _ => self.warnings.push(text("run Relève as root, or as a user who may, and see whether it carries the immutable flag (lsattr -d)")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the folder in which something would be put here, if that refuses it.
+fn refused(place: &Path) -> Option<(PathBuf, Errno)> {
+    // What names a server is no place of this machine.
+    let is_here = place.is_absolute();
+    let there = place.ancestors().find(|path| path.exists()).filter(|_| is_here)?;
+    let folder = if there.is_dir() { there } else { there.parent()? };
+    let why = access(folder, Access::WRITE_OK | Access::EXEC_OK).err()?;
+    matches!(why, Errno::ROFS | Errno::ACCESS | Errno::PERM).then(|| (folder.to_owned(), why))
+}
+
+/// Returns whether an instant is a place that somebody has named.
+fn is_place(until: &Until) -> bool {
+    !matches!(until, Until::Newest | Until::Time(_))
+}
+
+/// Returns whether the names of the files of a log tell whether it is there.
+fn is_position(until: &Until) -> bool {
+    match until {
+        Until::Position(_) => true,
+        Until::On { place, .. } => is_position(place),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_of_a_position_it_is_known_beforehand_whether_the_log_has_it() {
+        let on = |place: Until| Until::On { place: Box::new(place), timeline: 2 };
+        assert!(is_position(&on(Until::Position("0/1".into()))));
+        assert!(
+            !is_position(&on(Until::Name("before".into()))) && !is_position(&Until::Transaction("7".into()))
+        );
+        assert!(is_place(&Until::Name("before".into())) && !is_place(&Until::Newest));
+    }
+
+    #[test]
+    fn a_server_is_no_folder_and_one_that_can_be_written_to_is_not_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(refused(Path::new("postgres://localhost:5432")).is_none());
+        assert!(refused(&folder.path().join("not/there/yet")).is_none());
+        // Where nobody can write, not even root.
+        let refused = refused(Path::new("/proc/releve"));
+        assert!(refused.is_none_or(|(folder, _)| folder == Path::new("/proc")));
+    }
+}

@@ -1,0 +1,574 @@
+//! Which points this machine has seen in a vault that are not listed there any more, although nobody is known to have taken them out: one judgement, told by every verb.
+//!
+//! What is missed may be hidden or deleted; a listing that came back too short looks the same. Nothing is concluded of a vault that could not be asked, nor by a machine
+//! that has seen nothing yet. A person who knows better says so once, to `releve prune --accept-missing`.
+
+use crate::judge::Witness;
+use crate::survey::Survey;
+use crate::vaults::Opened;
+use crate::{Error, Result};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use plan::judge::{Judgement, Rating};
+use plan::keep::retain;
+use plan::{Facts, Plan, SystemName, VaultName};
+use serde::Serialize;
+use state::{Body, Record, Seen, State};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use vault::FileKind;
+
+/// Where it is noted for the alerts that points of a vault have vanished.
+pub const SIGN: &str = "vanished/";
+/// Letters of a snapshot's name that stand for it in an error.
+const SHORT: usize = 8;
+
+/// What this machine had seen before the vaults were asked: what is written meanwhile can't have vanished.
+#[derive(Debug, Default)]
+pub struct Known(BTreeMap<VaultName, BTreeMap<String, Seen>>);
+
+/// A point that is not listed any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Lost {
+    /// The vault that it was in.
+    pub vault: VaultName,
+    /// The snapshot there.
+    #[serde(skip)]
+    pub snapshot: String,
+    /// The point's id.
+    pub id: String,
+    /// Its system, if that is known; `NAME/log` is the log of one.
+    pub system: Option<SystemName>,
+    /// When it was made, as it said.
+    pub time: Timestamp,
+    /// When this machine saw it first.
+    pub first_seen: Timestamp,
+    /// No vault that was asked has it.
+    pub nowhere: bool,
+}
+
+/// What vanished.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Vanished {
+    /// What is missed, by vault, oldest first.
+    pub missed: Vec<Lost>,
+    /// What isn't: it is there under another name, a newer log holds it, or the machine that prunes has taken it out as the plan says.
+    #[serde(skip)]
+    pub settled: Vec<Lost>,
+}
+
+impl Known {
+    /// Reads it. Before the vaults are asked.
+    pub fn read(plan: &Plan, state: &State) -> Result<Self> {
+        let mut known = Self::default();
+        for vault in plan.vaults.keys() {
+            known.0.insert(vault.clone(), state.seen(&vault.0)?);
+        }
+        Ok(known)
+    }
+
+    /// Returns whether one of these vaults doesn't list all that was seen in it: a look at the names alone, for one who reads no more unless he must ([`look`]).
+    /// That a vault lists all is noted for the alerts; one that can't be listed says so when it is worked with.
+    #[must_use]
+    pub fn is_any_missing(&self, state: &State, vaults: &[Opened], now: Timestamp) -> bool {
+        let mut is_any = false;
+        for opened in vaults {
+            let (Some(seen), Ok(repository)) = (self.0.get(&opened.name), &opened.repository) else {
+                continue;
+            };
+            let Ok(listed) = repository.store().list(FileKind::Snapshot) else { continue };
+            let listed: HashSet<&str> = listed.iter().map(|listed| listed.name.as_str()).collect();
+            match seen.keys().all(|snapshot| listed.contains(snapshot.as_str())) {
+                true => _ = note(state, &opened.name, &Vanished::default(), now),
+                false => is_any = true,
+            }
+        }
+        is_any
+    }
+}
+
+/// Looks for what vanished from the vaults that were asked, and notes it for the alerts: also that nothing is missed any more. `survey` is of these vaults, and was
+/// made after `known` was read.
+pub fn look(
+    (plan, state, machine): (&Plan, &State, &str),
+    known: &Known,
+    vaults: &[Opened],
+    survey: &Survey,
+    now: Timestamp,
+) -> Result<Vanished> {
+    let asked: Vec<&VaultName> =
+        vaults.iter().filter(|opened| opened.repository.is_ok()).map(|opened| &opened.name).collect();
+    let vanished = judge((plan, state, machine), known, &asked, survey, now)?;
+    for vault in asked.into_iter().filter(|vault| is_asked(survey, vault)) {
+        // What was found is told by whoever looks: only the alert is at stake.
+        let _ = note(state, vault, &vanished, now);
+    }
+    Ok(vanished)
+}
+
+/// Notes for the alerts what is missed in a vault that was asked.
+pub fn note(state: &State, vault: &VaultName, vanished: &Vanished, now: Timestamp) -> Result<()> {
+    let said = vanished.said_of(vault);
+    Ok(state.note_sign(&format!("{SIGN}{vault}"), said.as_deref().map(|said| (said, false)), now)?)
+}
+
+/// Returns what vanished from these vaults.
+fn judge(
+    (plan, state, machine): (&Plan, &State, &str),
+    known: &Known,
+    vaults: &[&VaultName],
+    survey: &Survey,
+    now: Timestamp,
+) -> Result<Vanished> {
+    let mut gone: Vec<(Lost, String)> = Vec::new();
+    for vault in vaults.iter().copied().filter(|vault| is_asked(survey, vault)) {
+        let Some(before) = known.0.get(vault) else { continue };
+        let there: HashSet<String> = survey
+            .points
+            .iter()
+            .flat_map(|point| point.files_in(vault).map(|file| file.to_string()))
+            .collect();
+        if before.keys().all(|snapshot| there.contains(snapshot)) {
+            continue;
+        }
+        // In this order: whoever takes one out forgets first that it was seen, and then that it was to go.
+        let going = state.about_to_go(&vault.0)?;
+        let still = state.seen(&vault.0)?;
+        let damaged: Vec<&str> = survey
+            .damaged
+            .iter()
+            .filter(|(damaged, _)| damaged == vault)
+            .map(|(_, why)| why.as_str())
+            .collect();
+        for (snapshot, seen) in before {
+            let short = snapshot.get(..SHORT).unwrap_or(snapshot);
+            // What can't be read is listed, and told as that.
+            let is_listed = there.contains(snapshot) || damaged.iter().any(|why| why.contains(short));
+            if !is_listed && !going.contains(snapshot) && still.contains_key(snapshot) {
+                gone.push((Lost::of(vault, snapshot, seen), seen.point.clone()));
+            }
+        }
+    }
+    if gone.is_empty() {
+        return Ok(Vanished::default());
+    }
+    let records = state.records()?;
+    let mut vanished = Vanished::default();
+    for (mut lost, identity) in gone {
+        lost.system = lost.system.or_else(|| system_of(&records, &lost.id));
+        let same = survey.points.iter().filter(|point| crate::prune::identity(point) == identity);
+        let here: Vec<&VaultName> = same.flat_map(|point| &point.vaults).collect();
+        lost.nowhere = here.is_empty();
+        match here.contains(&&lost.vault) || is_replaced(&lost, survey) {
+            true => vanished.settled.push(lost),
+            false => vanished.missed.push(lost),
+        }
+    }
+    vanished.missed.sort_by(|a, b| (&a.vault, a.time, &a.id).cmp(&(&b.vault, b.time, &b.id)));
+    if !vanished.missed.is_empty() && others_prune(plan, machine) {
+        let witness = Witness::new(plan, state)?;
+        let goes = let_go(plan, &witness, &records, &vanished.missed, survey, now);
+        let missed = std::mem::take(&mut vanished.missed);
+        let (settled, missed): (Vec<_>, Vec<_>) =
+            missed.into_iter().partition(|lost| goes.contains(&lost.snapshot));
+        vanished.settled.extend(settled);
+        vanished.missed = missed;
+    }
+    Ok(vanished)
+}
+
+/// Returns whether it is known what a vault that is open holds.
+fn is_asked(survey: &Survey, vault: &VaultName) -> bool {
+    !survey.is_unseen(vault) && survey.unreachable.iter().all(|(unreachable, _)| unreachable != vault)
+}
+
+fn system_of(records: &[Record], id: &str) -> Option<SystemName> {
+    made(records, id).map(|made| SystemName::from(made.system.as_str()))
+}
+
+fn made<'a>(records: &'a [Record], id: &str) -> Option<&'a state::Made> {
+    records.iter().rev().find_map(|record| match &record.body {
+        Body::Backup(made) if made.point == id => Some(made),
+        _ => None,
+    })
+}
+
+/// Returns whether it is a log that a newer one in the same vault holds whole: whoever wrote that has taken it away.
+fn is_replaced(lost: &Lost, survey: &Survey) -> bool {
+    let Some(log) = lost.system.as_ref().filter(|system| SystemName::of_log(&system.0).is_some()) else {
+        return false;
+    };
+    let newer = |point: &crate::survey::Surveyed| {
+        point.point.time > lost.time && point.point.complete && point.vaults.contains(&lost.vault)
+    };
+    survey.of(log).any(newer)
+}
+
+/// Returns whether another machine than this one takes points out: the one that the plan names, or any by hand.
+fn others_prune(plan: &Plan, machine: &str) -> bool {
+    match plan.policy.prune.as_ref().and_then(|prune| prune.host.as_ref()) {
+        Some(host) => plan.machine_name(host) != machine,
+        None => plan.systems.values().any(|system| !plan.runs_on(system, machine)),
+    }
+}
+
+/// Returns the snapshots of these that the plan lets go anyway, with all that were there: what another machine may have pruned leaves no other trace.
+fn let_go(
+    plan: &Plan,
+    witness: &Witness,
+    records: &[Record],
+    missed: &[Lost],
+    survey: &Survey,
+    now: Timestamp,
+) -> HashSet<String> {
+    let mut groups: BTreeMap<(&VaultName, &SystemName), Vec<&Lost>> = BTreeMap::new();
+    for lost in missed {
+        if let Some(name) = &lost.system {
+            groups.entry((&lost.vault, name)).or_default().push(lost);
+        }
+    }
+    let mut goes = HashSet::new();
+    for ((vault, name), all) in groups {
+        let Some(system) = plan.systems.get(name) else { continue };
+        let policy = plan.policy_of(system);
+        let mut points = witness.judged(plan, survey, name, now);
+        points.retain(|point| point.vaults.contains(vault));
+        points.extend(all.iter().map(|lost| facts(records, lost)));
+        let kept = retain(&points, policy.keep.as_ref(), policy.every, &TimeZone::system());
+        let let_go: HashMap<&str, bool> =
+            kept.iter().map(|verdict| (verdict.id.as_str(), verdict.kept.is_empty())).collect();
+        let is_let_go = |lost: &&&Lost| let_go.get(lost.id.as_str()).copied().unwrap_or(false);
+        goes.extend(all.iter().filter(is_let_go).map(|lost| lost.snapshot.clone()));
+    }
+    goes
+}
+
+/// Returns what is left to know of a point that is gone.
+fn facts(records: &[Record], lost: &Lost) -> Facts {
+    let made = made(records, &lost.id);
+    let why = made.and_then(|made| made.suspicious.clone());
+    let rating = if why.is_some() { Rating::Suspicious } else { Rating::Good };
+    Facts {
+        id: lost.id.clone(),
+        time: lost.time,
+        complete: made.is_none_or(|made| made.unread == 0),
+        vaults: vec![lost.vault.clone()],
+        judgement: Judgement { rating, why, ..Judgement::default() },
+        ..Facts::default()
+    }
+}
+
+impl Lost {
+    fn of(vault: &VaultName, snapshot: &str, seen: &Seen) -> Self {
+        // Its id, its content and its time.
+        let mut words = seen.point.rsplitn(3, ' ');
+        let (time, _, id) = (words.next(), words.next(), words.next());
+        Self {
+            vault: vault.clone(),
+            snapshot: snapshot.to_owned(),
+            id: id.unwrap_or(&seen.point).to_owned(),
+            system: seen.system.as_deref().map(SystemName::from),
+            time: time.and_then(|time| time.parse().ok()).unwrap_or(seen.first),
+            first_seen: seen.first,
+            nowhere: false,
+        }
+    }
+
+    /// Returns whether it may be a point of this system: one of which nobody knows may be of any.
+    #[must_use]
+    pub fn may_be_of(&self, name: &SystemName) -> bool {
+        self.system.as_ref().is_none_or(|system| system == name)
+    }
+
+    fn is_of(&self, name: &SystemName) -> bool {
+        self.system.as_ref() == Some(name)
+    }
+}
+
+impl Vanished {
+    /// Returns whether nothing is missed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.missed.is_empty()
+    }
+
+    /// Returns the vaults that something is missed in.
+    #[must_use]
+    pub fn vaults(&self) -> BTreeSet<&VaultName> {
+        self.missed.iter().map(|lost| &lost.vault).collect()
+    }
+
+    /// Leaves only what may be of one of these systems.
+    #[must_use]
+    pub fn among(mut self, systems: &[SystemName]) -> Self {
+        let is_wanted = |lost: &Lost| {
+            let log = lost.system.as_ref().and_then(|system| SystemName::of_log(&system.0));
+            systems.iter().any(|name| lost.may_be_of(name) || log.as_ref() == Some(name))
+        };
+        self.missed.retain(is_wanted);
+        self
+    }
+
+    /// Returns how many points no vault has that was asked.
+    #[must_use]
+    pub fn nowhere_count(&self) -> usize {
+        let nowhere = self.missed.iter().filter(|lost| lost.nowhere);
+        nowhere.map(|lost| (&lost.id, lost.time)).collect::<HashSet<_>>().len()
+    }
+
+    /// Says what is missed in a vault; `None` if nothing is.
+    #[must_use]
+    pub fn said_of(&self, vault: &VaultName) -> Option<String> {
+        let missed: Vec<&Lost> = self.missed.iter().filter(|lost| lost.vault == *vault).collect();
+        let newest = missed.last()?;
+        let of = newest.system.as_ref().map_or_else(String::new, |system| format!(" of {system}"));
+        Some(format!(
+            "{} points that were here are not listed any more (the newest: {}{of}, made {}, seen since {})",
+            missed.len(),
+            newest.id.get(..SHORT).unwrap_or(&newest.id),
+            time(newest.time),
+            time(newest.first_seen)
+        ))
+    }
+
+    /// Says what is missed, a line for each vault that begins with its name.
+    #[must_use]
+    pub fn said(&self) -> Vec<String> {
+        let said = self.vaults().into_iter().filter_map(|vault| Some((vault, self.said_of(vault)?)));
+        said.map(|(vault, said)| format!("{vault}: {said}")).collect()
+    }
+
+    /// Returns what is missed as an error of one vault, for one who goes no further.
+    #[must_use]
+    pub fn refusal(&self, vault: &VaultName, what: &str) -> Option<Error> {
+        let said = self.said_of(vault)?;
+        Some(Error::new(format!("{said}: {what}")).help(help(vault)))
+    }
+
+    /// Returns the points of a system that no vault has which was asked, each once, oldest first.
+    fn nowhere(&self, name: &SystemName) -> Vec<&Lost> {
+        let mut known = HashSet::new();
+        let mut all: Vec<&Lost> = self
+            .missed
+            .iter()
+            .filter(|lost| lost.nowhere && lost.is_of(name) && known.insert((&lost.id, lost.time)))
+            .collect();
+        all.sort_by_key(|lost| lost.time);
+        all
+    }
+
+    /// Says which points of a system are gone that are newer than one that is there, and not from after `until`: whoever takes that goes back further than he may think.
+    #[must_use]
+    pub fn newer(&self, name: &SystemName, than: Timestamp, until: Option<Timestamp>) -> Option<String> {
+        let mut newer = self.nowhere(name);
+        newer.retain(|lost| lost.time > than && until.is_none_or(|until| lost.time < until));
+        let newest = newer.last()?;
+        let (count, are) = count(newer.len(), "newer point");
+        Some(format!(
+            "{count} of {name} {were} seen in {vaults}, the newest of {time}, and {are} gone from there: what follows takes an older state; {help}",
+            were = if newer.len() == 1 { "was" } else { "were" },
+            vaults = self.places(&newer),
+            time = time(newest.time),
+            help = help(&newest.vault)
+        ))
+    }
+
+    /// Says which points of a system were known where there is none any more.
+    #[must_use]
+    pub fn all(&self, name: &SystemName) -> Option<String> {
+        let all = self.nowhere(name);
+        let newest = all.last()?;
+        let (count, are) = count(all.len(), "point");
+        Some(format!(
+            "{count} of it {were} seen in {vaults}, the newest of {time}, and {are} gone from there; {help}",
+            were = if all.len() == 1 { "was" } else { "were" },
+            vaults = self.places(&all),
+            time = time(newest.time),
+            help = help(&newest.vault)
+        ))
+    }
+
+    /// Says why a new point of a system can't be held against the ones before, where none of these is left that it could be, and what the last one held.
+    #[must_use]
+    pub fn unheld(&self, name: &SystemName, records: &[Record]) -> Option<String> {
+        let all = self.nowhere(name);
+        let newest = all.last()?;
+        let what = match made(records, &newest.id) {
+            Some(made) => format!(", {} files, {}", made.files, plan::Size(made.bytes)),
+            None => String::new(),
+        };
+        let (count, are) = count(all.len(), "point");
+        Some(format!(
+            "the {count} before it {are} gone from the vaults that could be asked (the newest of {}{what}): nobody can tell what has changed since",
+            time(newest.time)
+        ))
+    }
+
+    /// Names the vaults that these were in, some of them perhaps in several.
+    fn places(&self, of: &[&Lost]) -> String {
+        let ids: HashSet<&str> = of.iter().map(|lost| lost.id.as_str()).collect();
+        let there = self.missed.iter().filter(|lost| ids.contains(lost.id.as_str()));
+        let vaults: BTreeSet<&str> = there.map(|lost| lost.vault.0.as_str()).collect();
+        vaults.into_iter().collect::<Vec<_>>().join(" and ")
+    }
+}
+
+/// Says what to do about points that vanished from a vault.
+#[must_use]
+pub fn help(vault: &VaultName) -> String {
+    format!(
+        "find out who removed them; `releve sync` brings back what another vault has, `releve undelete {vault}` what a store keeps of what was deleted; \
+        if that was on purpose: releve prune {vault} --accept-missing"
+    )
+}
+
+/// Returns `1 point` and `is`, or `2 points` and `are`.
+fn count(count: usize, what: &str) -> (String, &'static str) {
+    match count {
+        1 => (format!("1 {what}"), "is"),
+        many => (format!("{many} {what}s"), "are"),
+    }
+}
+
+/// Returns an instant as people here read it.
+fn time(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plan::{Host, Keep, Period, Policy, Prune, System, Vault};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    /// `shop` runs here and `mail` elsewhere, both in the vault `near`.
+    fn plan(prunes: Option<&str>) -> Plan {
+        let system = |host: &str| System { host: host.into(), ..System::default() };
+        let prune = prunes.map(|host| Prune { host: Some(host.into()), ..Prune::default() });
+        let keep = Some(Keep { last: Some(1), ..Keep::default() });
+        let every = Period::seconds(3600);
+        Plan {
+            hosts: [("here".into(), Host::default()), ("there".into(), Host::default())].into(),
+            vaults: [("near".into(), Vault::default())].into(),
+            systems: [("shop".into(), system("here")), ("mail".into(), system("there"))].into(),
+            policy: Policy { vaults: vec!["near".into()], keep, every, prune, ..Policy::default() },
+            ..Plan::default()
+        }
+    }
+
+    fn state() -> (tempfile::TempDir, State) {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        (dir, state)
+    }
+
+    fn wrote(state: &State, snapshot: &str, system: Option<&str>, second: i64) {
+        let point = format!("{snapshot}{snapshot} tree {}", at(second));
+        state.saw_written("near", snapshot, &point, system, at(second)).unwrap();
+    }
+
+    fn missed(plan: &Plan, state: &State, survey: &Survey) -> Vec<String> {
+        let known = Known::read(plan, state).unwrap();
+        let near = VaultName::from("near");
+        let vanished = judge((plan, state, "here"), &known, &[&near], survey, at(10_000)).unwrap();
+        vanished.missed.into_iter().map(|lost| lost.snapshot).collect()
+    }
+
+    #[test]
+    fn what_was_seen_and_is_not_listed_is_missed_until_a_person_or_a_prune_says_why() {
+        let (_dir, state) = state();
+        let (plan, survey) = (plan(Some("here")), Survey::default());
+        assert!(missed(&plan, &state, &survey).is_empty(), "a new state claims nothing");
+        for (second, snapshot) in (1..).zip(["a", "b", "c"]) {
+            wrote(&state, snapshot, Some("shop"), second);
+        }
+        assert_eq!(missed(&plan, &state, &survey), ["a", "b", "c"]);
+        // Under way, or taken out by a prune that died.
+        state.going("near", &["a".into()]).unwrap();
+        assert_eq!(missed(&plan, &state, &survey), ["b", "c"]);
+        state.unsee("near", "b").unwrap();
+        assert_eq!(missed(&plan, &state, &survey), ["c"]);
+    }
+
+    #[test]
+    fn of_a_vault_that_could_not_be_asked_nothing_is_concluded() {
+        let (_dir, state) = state();
+        wrote(&state, "a", Some("shop"), 1);
+        let unreachable = vec![("near".into(), "no route".to_owned())];
+        let survey = Survey { unreachable, ..Survey::default() };
+        assert!(missed(&plan(Some("here")), &state, &survey).is_empty());
+        let unseen = vec![("near".into(), "another machine's".to_owned())];
+        let survey = Survey { unseen, ..Survey::default() };
+        assert!(missed(&plan(Some("here")), &state, &survey).is_empty());
+        // What can't be read is there.
+        let damaged = vec![("near".into(), "read snapshots/a: damaged".to_owned())];
+        let survey = Survey { damaged, ..Survey::default() };
+        assert!(missed(&plan(Some("here")), &state, &survey).is_empty());
+    }
+
+    #[test]
+    fn what_was_written_while_the_vault_was_asked_is_not_missed() {
+        let (_dir, state) = state();
+        let plan = plan(Some("here"));
+        let known = Known::read(&plan, &state).unwrap();
+        wrote(&state, "a", Some("shop"), 1);
+        let near = VaultName::from("near");
+        let survey = Survey::default();
+        let vanished = judge((&plan, &state, "here"), &known, &[&near], &survey, at(2)).unwrap();
+        assert_eq!(vanished, Vanished::default());
+    }
+
+    #[test]
+    fn where_another_machine_prunes_only_what_the_plan_keeps_is_missed() {
+        let (_dir, state) = state();
+        for (second, snapshot) in (1..).zip(["a", "b", "c"]) {
+            wrote(&state, snapshot, Some("shop"), 3600 * second);
+        }
+        let survey = Survey::default();
+        assert_eq!(missed(&plan(Some("there")), &state, &survey), ["c"]);
+        // By hand anybody may, where systems are on several machines.
+        assert_eq!(missed(&plan(None), &state, &survey), ["c"]);
+        assert_eq!(missed(&plan(Some("here")), &state, &survey), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn what_is_missed_is_said_with_its_system_and_how_long_it_was_known() {
+        let (_dir, state) = state();
+        wrote(&state, "a", Some("shop"), 1);
+        wrote(&state, "b", Some("shop"), 2);
+        let plan = plan(Some("here"));
+        let known = Known::read(&plan, &state).unwrap();
+        let (near, shop) = (VaultName::from("near"), SystemName::from("shop"));
+        let survey = Survey::default();
+        let vanished = judge((&plan, &state, "here"), &known, &[&near], &survey, at(3)).unwrap();
+        let said = vanished.said_of(&near).unwrap();
+        assert!(said.starts_with("2 points that were here are not listed any more (the newest: bb of shop"));
+        let newer = vanished.newer(&shop, at(1), None).unwrap();
+        assert!(newer.starts_with("1 newer point of shop was seen in near, the newest of "), "{newer}");
+        assert!(newer.contains("and is gone from there: what follows takes an older state"), "{newer}");
+        assert_eq!(vanished.newer(&shop, at(2), None), None);
+        assert_eq!(vanished.newer(&shop, at(1), Some(at(2))), None);
+        assert!(vanished.all(&shop).unwrap().starts_with("2 points of it were seen in near"));
+        assert!(vanished.unheld(&shop, &[]).unwrap().starts_with("the 2 points before it are gone"));
+        assert_eq!(vanished.all(&"mail".into()), None);
+        assert!(vanished.clone().among(&["mail".into()]).is_empty() && !vanished.among(&[shop]).is_empty());
+    }
+
+    #[test]
+    fn the_alert_lasts_as_long_as_something_is_missed() {
+        let (_dir, state) = state();
+        wrote(&state, "a", None, 1);
+        let plan = plan(Some("here"));
+        let known = Known::read(&plan, &state).unwrap();
+        let near = VaultName::from("near");
+        let survey = Survey::default();
+        let vanished = judge((&plan, &state, "here"), &known, &[&near], &survey, at(3)).unwrap();
+        note(&state, &near, &vanished, at(3)).unwrap();
+        assert!(state.signs(SIGN).unwrap()["near"].why.starts_with("1 points that were here"));
+        note(&state, &near, &Vanished::default(), at(4)).unwrap();
+        assert!(state.signs(SIGN).unwrap().is_empty());
+    }
+}
