@@ -15,6 +15,7 @@ use process::Process;
 use source::{Log, LogFile, LogKind, Sentinel};
 use state::{Body, Check, Hold, Record, Recovery, State};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -873,6 +874,21 @@ impl<'a> Carrier<'a> {
         };
         let known = lock(&self.seen);
         let seen = || names.iter().map(|name| (name, known.get(name)));
+        // All that there is anywhere. What stands before a gap tells whoever receives where to go on, so it stays until the gap is closed.
+        let there: BTreeSet<String> = seen()
+            .filter_map(|(_, seen)| seen?.logs.get(&group.identity))
+            .flat_map(|held| held.files.keys())
+            .filter_map(|path| match self.file_at(path)?.kind {
+                LogKind::Whole(position) | LogKind::Partial(position) => Some(position),
+                LogKind::Always => None,
+            })
+            .chain(waiting.iter().filter_map(Waiting::position).map(str::to_owned))
+            .collect();
+        let is_edge = |file: &Waiting| {
+            let Some(position) = file.position() else { return false };
+            let next = there.range::<str, _>((Bound::Excluded(position), Bound::Unbounded)).next();
+            next.is_some_and(|next| self.log.gap(position, Some(file.bytes), next).is_some())
+        };
         let remove = |file: &Waiting| {
             // Another cluster's may lie there by now.
             let is_gone = !self.is_anothers(file, group) && fs::remove_file(&file.path).is_ok();
@@ -885,7 +901,7 @@ impl<'a> Carrier<'a> {
         for file in waiting {
             let is_partial = matches!(file.file.kind, LogKind::Partial(_)) && !file.is_away;
             let everywhere = seen().all(|(name, seen)| seen.is_some_and(|seen| has(name, seen, file)));
-            if is_last(file) || is_partial || !everywhere || !remove(file) {
+            if is_last(file) || is_partial || !everywhere || is_edge(file) || !remove(file) {
                 stays.push(file);
             }
         }
