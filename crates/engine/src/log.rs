@@ -886,6 +886,10 @@ impl<'a> Carrier<'a> {
             .collect();
         let is_edge = |file: &Waiting| {
             let Some(position) = file.position() else { return false };
+            let oldest = |seen: &Seen| seen.logs.get(&group.identity)?.oldest.clone();
+            if seen().all(|(_, seen)| seen.and_then(oldest).is_some_and(|oldest| position < oldest.as_str())) {
+                return false;
+            }
             let next = there.range::<str, _>((Bound::Excluded(position), Bound::Unbounded)).next();
             next.is_some_and(|next| self.log.gap(position, Some(file.bytes), next).is_some())
         };
