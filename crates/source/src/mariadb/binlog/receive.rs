@@ -338,28 +338,35 @@ fn follow(client: &Client, listed: &[String], known: &[Known]) -> Result<Option<
 /// Returns the pieces from which the spool can go on, best first: the earliest of the newest files that isn't finished, and the newest.
 fn candidates(spool: &Path) -> Result<Vec<Known>> {
     let wrong = |error| Error::io(at("read", spool), error);
-    let mut files: BTreeMap<(u32, u64), Vec<Piece>> = BTreeMap::new();
+    let mut files: BTreeMap<(u32, u64), Vec<(Piece, u64)>> = BTreeMap::new();
     for entry in fs::read_dir(spool).map_err(wrong)? {
-        let name = entry.map_err(wrong)?.file_name();
-        if let Some(piece) = name.to_str().and_then(Piece::parse) {
-            files.entry((piece.place.order, piece.place.number)).or_default().push(piece);
-        }
+        let entry = entry.map_err(wrong)?;
+        let Some(piece) = entry.file_name().to_str().and_then(Piece::parse) else { continue };
+        // One that was just let go of is in every vault.
+        let Ok(meta) = entry.metadata() else { continue };
+        files.entry((piece.place.order, piece.place.number)).or_default().push((piece, meta.len()));
     }
-    // The first piece of a file that something may be added to.
-    let open = |pieces: &[Piece]| {
-        let whole = |place| pieces.iter().any(|piece| piece.is_whole && piece.place == place);
-        let open = pieces.iter().filter(|piece| !piece.is_whole && !whole(piece.place));
-        open.min_by_key(|piece| piece.place).map(Known::of)
+    // The first piece of a file that something may be added to: one that isn't whole, or that must follow on a full one.
+    let open = |pieces: &[(Piece, u64)]| {
+        let whole = |place| pieces.iter().any(|(piece, _)| piece.is_whole && piece.place == place);
+        let partial = pieces.iter().filter(|(piece, _)| !piece.is_whole).map(|(piece, _)| Known::of(piece));
+        let next = pieces.iter().filter(|(piece, bytes)| piece.is_whole && *bytes == PIECE_BYTES).map(
+            |(piece, _)| {
+                let place = Place { piece: piece.place.piece.saturating_add(1), ..piece.place };
+                Known { created: piece.created, place }
+            },
+        );
+        partial.chain(next).filter(|known| !whole(known.place)).min_by_key(|known| known.place)
     };
     let mut newest_first = files.values().rev();
     let Some(newest) = newest_first.next() else { return Ok(Vec::new()) };
-    let last = newest.iter().max_by_key(|piece| piece.place).map(Known::of);
+    let last = newest.iter().map(|(piece, _)| Known::of(piece)).max_by_key(|known| known.place);
     let newest = open(newest).or(last);
     let mut earliest = newest;
     let mut number = newest.map(|newest| newest.place.number);
     for pieces in newest_first {
         // Further back lies another stretch of the log.
-        let before = pieces.first().map(|piece| piece.place.number);
+        let before = pieces.first().map(|(piece, _)| piece.place.number);
         if before.map(|before| before + 1) != number {
             break;
         }
@@ -406,6 +413,13 @@ mod tests {
         let third = "b.000005.00000066.00000066";
         let among = [&partial(first), &format!("{second}.0000"), &format!("{third}.0000.partial")];
         assert_eq!(goes_on(&among.map(String::as_str)), [(3, 2), (5, 0)]);
+        // Killed among the pieces of one: what follows on a full one hadn't come.
+        let folder = tempfile::tempdir().unwrap();
+        File::create(folder.path().join(first)).unwrap().set_len(PIECE_BYTES).unwrap();
+        fs::write(folder.path().join(format!("{second}.0000.partial")), "x").unwrap();
+        let found = candidates(folder.path()).unwrap();
+        let found: Vec<_> = found.iter().map(|known| (known.place.number, known.place.piece)).collect();
+        assert_eq!(found, [(3, 3), (4, 0)]);
         // Left from another history.
         assert_eq!(goes_on(&[&partial(first), "b.000001.00000065.00000065.0000.partial"]), [(1, 0)]);
     }
