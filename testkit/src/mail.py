@@ -1,6 +1,7 @@
-"""A mail server: mail.py PORT FOLDER ACCEPT|REFUSE|SLOW PLAIN|STARTTLS [CERTIFICATE KEY]
+"""A mail server: mail.py PORT FOLDER ACCEPT|REFUSE|BUSY|SLOW PLAIN|STARTTLS [CERTIFICATE KEY]
 
-Each message lies in FOLDER as NUMBER.json. REFUSE: no recipient is taken. SLOW: no answer to the sender's name. With STARTTLS one
+Each message lies in FOLDER as NUMBER.json. REFUSE: no recipient is taken. BUSY: none for now, until there is a file
+FOLDER/relented. SLOW: no answer to the sender's name. With STARTTLS one
 must log in, as testkit with the password `testkit-secret`.
 """
 
@@ -32,17 +33,23 @@ class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
         if manner == "REFUSE":
             return "554 5.7.1 not from you"
+        if manner == "BUSY" and not (Path(folder) / "relented").exists():
+            return "451 4.7.1 greylisted, come back later"
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
     async def handle_DATA(self, server, session, envelope):
         parsed = message_from_bytes(envelope.content, policy=policy.default)
+        defects = [repr(defect) for part in parsed.walk() for defect in part.defects]
+        defects += [f"{name}: {defect!r}" for name, value in parsed.items() for defect in value.defects]
         kept = {
             "from": envelope.mail_from,
             "to": envelope.rcpt_tos,
             "headers": [[name.lower(), str(value)] for name, value in parsed.items()],
             "body": parsed.get_content(),
             "tls": session.ssl is not None,
+            "defects": defects,
+            "ascii": envelope.content.isascii(),
         }
         Handler.count += 1
         place = Path(folder) / f"{Handler.count:06}.part"

@@ -18,6 +18,8 @@ pub enum Manner {
     Takes,
     /// It takes no recipient.
     Refuses,
+    /// It says "later" (451) of every recipient, until it is told to [relent](MailServer::relent).
+    Busy,
     /// It falls silent once it is told who sends.
     Stalls,
     /// It takes everything from who has encrypted the line and logged in.
@@ -46,6 +48,7 @@ impl MailServer {
         let (word, line) = match manner {
             Manner::Takes => ("ACCEPT", "PLAIN"),
             Manner::Refuses => ("REFUSE", "PLAIN"),
+            Manner::Busy => ("BUSY", "PLAIN"),
             Manner::Stalls => ("SLOW", "PLAIN"),
             Manner::AsksForMore => ("ACCEPT", "STARTTLS"),
         };
@@ -76,7 +79,13 @@ impl MailServer {
         self.folder.path().join("authority.pem")
     }
 
-    /// Returns all that it took, oldest first: `from`, `to`, `headers` (pairs, names in small letters), `body`, `tls`.
+    /// Lets one that is busy take everything from now on.
+    pub fn relent(&self) {
+        std::fs::write(self.folder.path().join("relented"), "").unwrap();
+    }
+
+    /// Returns all that it took, oldest first: `from`, `to`, `headers` (pairs, names in small letters), `body`, `tls`, `defects` (what Python's parser of mails, which
+    /// isn't ours, finds against the standards), `ascii` (nothing in it needs more than seven bits).
     #[must_use]
     pub fn messages(&self) -> Vec<Value> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap();

@@ -31,8 +31,14 @@ impl Postgres {
         std::fs::set_permissions(cluster.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let _ = cluster.folder_of("sock");
         cluster.own(cluster.folder.path());
-        let data = cluster.data();
-        cluster.program(
+        cluster.remake(settings);
+        cluster
+    }
+
+    /// Makes another cluster in the place of one that is gone, and starts its server.
+    pub fn remake(&self, settings: &str) {
+        let data = self.data();
+        self.program(
             "initdb",
             [
                 OsStr::new("-k"),
@@ -45,16 +51,12 @@ impl Postgres {
                 data.as_ref(),
             ],
         );
-        let sockets = format!(
-            "unix_socket_directories = '{}'\nport = {}\n",
-            cluster.path("sock").display(),
-            cluster.port
-        );
+        let sockets =
+            format!("unix_socket_directories = '{}'\nport = {}\n", self.path("sock").display(), self.port);
         let mut text = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
         text.push_str(&format!("{SETTINGS}{sockets}{settings}\n"));
         std::fs::write(data.join("postgresql.conf"), text).unwrap();
-        cluster.start_again();
-        cluster
+        self.start_again();
     }
 
     /// Makes a replica of this cluster, and starts it.

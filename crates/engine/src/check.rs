@@ -86,6 +86,6 @@ fn exits(command: &[String], expect: i64, within: Duration) -> Result<(), String
         .map_err(|why| format!("{program} {why}"))?;
     match ended.status.code().map(i64::from) {
         Some(code) if code == expect => Ok(()),
-        _ => Err(format!("{program} ended with {}: {}", ended.status, ended.said(300))),
+        _ => Err(format!("{program} ended with {}: {}{}", ended.status, ended.said(300), ended.hint())),
     }
 }

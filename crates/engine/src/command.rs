@@ -1,5 +1,8 @@
 //! Runs a command of the plan: within its time, whatever it prints, and without waiting for what it leaves behind.
 //!
+//! It gets a session of its own, without a terminal: one that asks there (`/dev/tty`: a password, "are you sure?") fails at once with a message of its own, where it
+//! would be stopped by the terminal until its time is over.
+//!
 //! What it prints goes into a file in memory and not into a pipe: a daemon that stays holds a pipe open, and dies of one that is closed. Of a command that
 //! prints without end only the last of it is kept; once it has ended the file can't grow any more, which a daemon meets as a failed write.
 
@@ -8,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,6 +23,13 @@ const SLACK: u64 = 4 << 20;
 const GRACE: Duration = Duration::from_secs(5);
 /// Between two looks whether it has ended, at most.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Begins a session, which the standard library can't. From util-linux, which Debian has on every machine. Run by who leads no process group it doesn't fork, so that the
+/// command is our child, and leads a group that is named like it.
+const SETSID: &str = "/usr/bin/setsid";
+/// How it ends where there is no such program, or none that may be run, and what it begins its complaint with.
+const NOT_RUN: ([i32; 2], &str) = ([126, 127], "setsid: ");
+/// What says that it has asked at a terminal.
+const TERMINAL: &str = "/dev/tty";
 
 /// What is run, and how.
 #[derive(Default)]
@@ -52,6 +63,29 @@ impl Ended {
         String::from_utf8_lossy(&text).trim().to_owned()
     }
 
+    /// Tells one that could not be run from one that has ended so.
+    fn as_the_command_did(self) -> Result<Self, String> {
+        let (codes, complaint) = NOT_RUN;
+        let why = match self.status.code() {
+            Some(code) if codes.contains(&code) => self.said(1000),
+            _ => return Ok(self),
+        };
+        match why.strip_prefix(complaint).filter(|_| Path::new(SETSID).exists()) {
+            Some(why) => Err(format!("can't be run: {why}")),
+            None => Ok(self),
+        }
+    }
+
+    /// Returns what to do where it has asked at a terminal, which it has none of.
+    pub(crate) fn hint(&self) -> &'static str {
+        match !self.status.success() && self.has_said(TERMINAL) {
+            true => {
+                " (a command has no terminal to ask at: give it its answer, or let a person do it, ask = \"…\")"
+            }
+            false => "",
+        }
+    }
+
     /// Returns whether a text stands in the last megabyte of what it printed.
     pub(crate) fn has_said(&self, text: &str) -> bool {
         self.said(KEPT).contains(text)
@@ -72,7 +106,7 @@ pub(crate) fn run(order: &Order<'_>, stopped: &dyn Fn() -> bool) -> Result<Ended
             Some(status) => {
                 // What has stayed behind may still hold it.
                 let _ = fcntl_add_seals(&said, SealFlags::GROW);
-                return Ok(Ended { status, said });
+                return Ended { status, said }.as_the_command_did();
             }
             None if begun.elapsed() > order.within => {
                 stop(&mut child);
@@ -98,16 +132,20 @@ pub(crate) fn run(order: &Order<'_>, stopped: &dyn Fn() -> bool) -> Result<Ended
 
 fn spawn(order: &Order<'_>, said: &File) -> Result<Child, String> {
     let (program, arguments) = order.command.split_first().ok_or("is empty")?;
-    let mut command = match order.user {
+    let mut words: Vec<&str> = Vec::new();
+    let has_session = Path::new(SETSID).exists();
+    if has_session {
+        words.push(SETSID);
+    }
+    if let Some(user) = order.user {
         // It has the groups of that user, and starts no shell.
-        Some(user) => {
-            let mut command = Command::new("runuser");
-            command.args(["-u", user, "--", program]);
-            command
-        }
-        None => Command::new(program),
-    };
-    command.args(arguments);
+        words.extend(["runuser", "-u", user, "--"]);
+    }
+    words.push(program);
+    words.extend(arguments.iter().map(String::as_str));
+    let (first, rest) = words.split_first().ok_or("is empty")?;
+    let mut command = Command::new(first);
+    command.args(rest);
     for (name, value) in order.env.iter().filter_map(|variable| variable.split_once('=')) {
         command.env(name, value);
     }
@@ -115,13 +153,11 @@ fn spawn(order: &Order<'_>, said: &File) -> Result<Child, String> {
         command.current_dir(directory);
     }
     let output = || said.try_clone().map_err(|error| error.to_string());
-    command
-        .stdin(Stdio::null())
-        .stdout(output()?)
-        .stderr(output()?)
-        .process_group(0)
-        .spawn()
-        .map_err(|error| format!("can't be run: {error}"))
+    command.stdin(Stdio::null()).stdout(output()?).stderr(output()?);
+    if !has_session {
+        command.process_group(0);
+    }
+    command.spawn().map_err(|error| format!("can't be run: {error}"))
 }
 
 /// Stops a command and what belongs to its group.
@@ -134,6 +170,8 @@ fn stop(child: &mut Child) {
         std::thread::park_timeout(PAUSE);
     }
     signal(Signal::KILL);
+    // Its group has its name once it has its session, an instant after it was started.
+    let _ = child.kill();
     let _ = child.wait();
 }
 
@@ -181,6 +219,20 @@ mod tests {
         assert!(ended.has_said("the end") && !ended.has_said("the beginning"));
         let blocks = std::os::unix::fs::MetadataExt::blocks(&ended.said.metadata().unwrap());
         assert!(blocks * 512 < 600_000_000, "{blocks}");
+    }
+
+    #[test]
+    fn one_that_asks_at_a_terminal_fails_at_once_and_it_is_said_why() {
+        let begun = Instant::now();
+        let ended = shell("read answer </dev/tty && echo $answer", Duration::from_secs(300)).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        assert!(!ended.status.success() && ended.has_said("/dev/tty"), "{}", ended.said(200));
+        assert!(ended.hint().contains("no terminal"), "{}", ended.hint());
+        // Its session and its group are its own, under its own name.
+        let mine = shell("cut -d' ' -f1,5,6 /proc/$$/stat", Duration::from_secs(60)).unwrap();
+        let said = mine.said(200);
+        let ids: Vec<&str> = said.split(' ').collect();
+        assert!(ids.len() == 3 && ids.iter().all(|id| *id == ids[0]), "{said}");
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! Files come into a spool on this machine first, from where they go into every vault; one that is in all of them leaves it. In a vault the
 //! log is a point of a system of its own, `NAME/log`: each new one holds all of the log that any complete point of the system can need,
 //! and takes the place of the one before.
+//!
+//! A database that was made anew in the place of another writes files of the same names. So what is carried goes by the identity of who wrote it: each
+//! has a log of its own, and in it a file of a name that is there stays what it is.
 
 use crate::vaults::Opened;
 use crate::{Error, Result};
@@ -12,13 +15,16 @@ use process::Process;
 use source::{Log, LogFile, LogKind, Sentinel};
 use state::{Body, Check, Hold, Record, Recovery, State};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use vault::backup::{Addition, BackupOptions, append, files_of};
+use std::time::{Duration, SystemTime};
+use vault::backup::{Addition, BackupOptions, append, files_of, is_same};
 use vault::{
-    BlobKind, FileId, FileKind, Holder, LogInfo, Node, NodeKind, Progress, Repository, Snapshot, Stretch,
-    Timeline,
+    BlobKind, FileId, FileKind, Holder, LogInfo, Node, NodeKind, PointInfo, Progress, Repository, Snapshot,
+    Stretch, Timeline,
 };
 
 /// How long another run that carries the same log is waited for.
@@ -30,6 +36,114 @@ const ROOM_FILES: u64 = 4;
 
 /// Behind every position: no point goes on from there.
 const NOWHERE: &str = "~";
+
+/// Says in a spool whose log waits in it.
+const LIVING: &str = ".identity";
+/// What begins the name of a folder in a spool in which the log of one waits that was there before.
+const BEFORE: &str = "cluster-";
+/// How much of a file says who wrote it.
+const HEAD_BYTES: usize = 64;
+
+/// Returns whose log waits in a spool, if that is known.
+#[must_use]
+pub fn living(spool: &Path) -> Option<String> {
+    let text = fs::read_to_string(spool.join(LIVING)).ok()?;
+    let text = text.trim();
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric())).then(|| text.to_owned())
+}
+
+/// Returns who wrote a file of the log, as it says itself.
+#[must_use]
+pub fn identity_of(log: &dyn Log, file: &Path) -> Option<String> {
+    let name = file.file_name()?.to_str()?;
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    File::open(file).ok()?.take(HEAD_BYTES as u64).read_to_end(&mut head).ok()?;
+    log.identity(name, &head)
+}
+
+/// Prepares a spool for the log of the system of this identity: what another has left waiting there goes into a folder of its own, from where it is carried too.
+pub fn settle(spool: &Path, log: &dyn Log, identity: &str) -> Result<()> {
+    let known = living(spool);
+    if known.as_deref() == Some(identity) {
+        return Ok(());
+    }
+    let wrong = |error| Error::new(format!("arrange {}: {error}", spool.display()));
+    let mut files = Vec::new();
+    for entry in fs::read_dir(spool).map_err(wrong)? {
+        let path = entry.map_err(wrong)?.path();
+        if path.file_name().and_then(|name| name.to_str()).is_some_and(|name| log.file(name).is_some()) {
+            files.push((identity_of(log, &path), path));
+        }
+    }
+    // What doesn't say it itself came with what does.
+    let said = || files.iter().find_map(|(of, _)| of.clone().filter(|of| of != identity));
+    let before = known.or_else(said);
+    for (of, path) in files {
+        let Some(of) = of.or_else(|| before.clone()).filter(|of| of != identity) else { continue };
+        let folder = spool.join(format!("{BEFORE}{of}"));
+        fs::create_dir_all(&folder).map_err(wrong)?;
+        let moved = fs::rename(&path, folder.join(path.file_name().unwrap_or_default()));
+        // Another run may be at it.
+        if let Err(error) = moved.or_else(|error| if path.exists() { Err(error) } else { Ok(()) }) {
+            return Err(wrong(error));
+        }
+    }
+    let new = spool.join(format!("{LIVING}.new"));
+    let written = fs::write(&new, identity).and_then(|()| fs::rename(&new, spool.join(LIVING)));
+    written.and_then(|()| File::open(spool)?.sync_all()).map_err(wrong)
+}
+
+/// Returns the files in a spool that the system of this identity wrote; where it has none, or it isn't known, all that say no other.
+#[must_use]
+pub fn spooled(spool: &Path, log: &dyn Log, identity: Option<&str>) -> Vec<PathBuf> {
+    let all = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        let is_file = |path: &PathBuf| {
+            path.file_name().and_then(|name| name.to_str()).is_some_and(|name| log.file(name).is_some())
+        };
+        paths.filter(is_file).collect()
+    };
+    let mut files = all(spool);
+    let Some(identity) = identity else { return files };
+    let here = living(spool);
+    files.retain(|path| identity_of(log, path).or_else(|| here.clone()).is_none_or(|of| of == identity));
+    files.extend(all(&spool.join(format!("{BEFORE}{identity}"))));
+    files
+}
+
+/// Returns a file of the log in a folder, at any depth, that another system wrote than the one of this identity, and who.
+pub(crate) fn stranger(log: &dyn Log, folder: &Path, identity: &str) -> Option<(PathBuf, String)> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(path);
+            } else if let Some(of) = identity_of(log, &path).filter(|of| of != identity) {
+                return Some((path, of));
+            }
+        }
+    }
+    None
+}
+
+/// Says that a system of another identity was made in the place of the one that the points are of.
+#[must_use]
+pub fn is_another(name: &SystemName, since: Option<Timestamp>) -> String {
+    let since = since.map_or_else(String::new, |since| format!(" since {since:.0}"));
+    format!(
+        "the cluster behind `{name}` is another one{since}, and nothing that it writes comes back before its first point: releve backup {name}"
+    )
+}
+
+/// Says that a file waits that is not what a vault, or this machine, holds under its name.
+#[must_use]
+pub fn is_refused(path: &str) -> String {
+    format!(
+        "{path} is another than the one of its name that is kept already, of the same cluster: it stays here and goes into no vault. Make a backup, then move it away"
+    )
+}
 
 /// Returns when a recovery has ended the log of a system, if no whole point was made since: nothing that was written after that comes back.
 #[must_use]
@@ -99,23 +213,39 @@ pub struct Carrier<'a> {
     seen: Mutex<BTreeMap<VaultName, Seen>>,
     /// The newest sentinel that was committed, as a log says it.
     sentinel: Mutex<Option<(u32, u64)>>,
+    /// Whether files in the spool are what a vault holds under their names, where that was looked at.
+    same: Mutex<BTreeMap<InSpool, bool>>,
 }
+
+/// A file in the spool as it was when it was compared with what a vault holds of one system: the vault, the system, its path, and when it was written last.
+type InSpool = (VaultName, Option<String>, PathBuf, Option<SystemTime>);
 
 /// What is known of the log in one vault.
 struct Seen {
     /// The names of all snapshots: what was seen is right as long as these are there.
     snapshots: BTreeSet<String>,
+    /// How many packs were gone then: what they held of the log is none of its files.
+    gone: u64,
+    /// The log of each of those whose files wait, by their identity.
+    logs: BTreeMap<Option<String>, Held>,
+}
+
+/// What a vault holds of the log that one system wrote.
+#[derive(Default)]
+struct Held {
     newest: Option<(FileId, Snapshot)>,
     /// With their lengths.
     files: BTreeMap<PathBuf, u64>,
-    /// Where the earliest complete point of the system begins; files before are needed by none.
+    /// Where the earliest complete point of that system begins; files before are needed by none.
     oldest: Option<String>,
     /// Where the newest one lies in the log, as it says itself: a gap before it costs nothing any more.
     newest_point: Option<String>,
-    /// How many packs were gone then: what they held of the log is none of its files.
-    gone: u64,
     /// The newest snapshot names files that are not whole in the vault.
     is_broken: bool,
+    /// There are points in the vault, and none of them is of this system.
+    is_another: bool,
+    /// Nothing of its log is there yet, and something of another's.
+    is_later: bool,
 }
 
 /// What was carried.
@@ -133,8 +263,20 @@ pub struct Carried {
     pub failures: Vec<(VaultName, Error)>,
     /// The first file that is missing in the log behind the newest point, if one is: a whole point that was made since closes a gap.
     pub missing: Option<String>,
+    /// Since when the system is another one than the points are of, if it is.
+    pub another: Option<Timestamp>,
+    /// Files that wait here and are not what the vault holds under their names: which of the two is right, nobody knows.
+    pub refused: Vec<String>,
     /// Bytes that still wait on this machine.
     pub waiting: u64,
+}
+
+/// What waits in the spool of the log of one system.
+struct Group {
+    identity: Option<String>,
+    /// Another has taken its place.
+    is_former: bool,
+    files: Vec<Waiting>,
 }
 
 /// A file in the spool.
@@ -142,13 +284,24 @@ struct Waiting {
     file: LogFile,
     path: PathBuf,
     bytes: u64,
+    /// It was put away, since another system has taken the place of the one that wrote it.
+    is_away: bool,
 }
 
 impl<'a> Carrier<'a> {
     /// Returns a carrier of the log of a system, of which its source says what a `log` says, that hasn't looked anywhere yet. Files wait in
     /// `spool`; `run` is this process.
     pub fn new(name: SystemName, log: &'a dyn Log, spool: PathBuf, holder: Holder, run: Process) -> Self {
-        Self { name, log, spool, holder, run, seen: Mutex::default(), sentinel: Mutex::default() }
+        Self {
+            name,
+            log,
+            spool,
+            holder,
+            run,
+            seen: Mutex::default(),
+            sentinel: Mutex::default(),
+            same: Mutex::default(),
+        }
     }
 
     /// Takes note of a sentinel that was committed: whatever `until` is said from now on, it was before.
@@ -182,9 +335,13 @@ impl<'a> Carrier<'a> {
             carried.vaults.extend(one.vaults);
             carried.failures.extend(one.failures);
             carried.missing = carried.missing.or(one.missing);
+            carried.another = carried.another.max(one.another);
+            carried.refused.extend(one.refused);
             // The last of them has let most of it go.
             carried.waiting = carried.waiting.min(one.waiting);
         }
+        carried.refused.sort();
+        carried.refused.dedup();
         Ok(carried)
     }
 
@@ -209,8 +366,10 @@ impl<'a> Carrier<'a> {
         let known = lock(&self.seen).remove(&vault.name);
         let carrying = Carrying { until, from, now, state };
         let done = vault.repository.clone().and_then(|repository| {
-            let mut seen = self.look(known, &repository)?;
-            self.append_to(&vault.name, &repository, &mut seen, &waiting, &carrying, &mut carried)?;
+            let mut seen = self.look(known, &repository, &waiting)?;
+            for group in &waiting {
+                self.append_to(&vault.name, &repository, &mut seen, group, &carrying, &mut carried)?;
+            }
             Ok(seen)
         });
         match done {
@@ -221,20 +380,24 @@ impl<'a> Carrier<'a> {
             // What it holds now is for the next look to find out.
             Err(error) => carried.failures.push((vault.name.clone(), error)),
         }
-        self.let_go(&waiting, names, &mut carried);
+        for group in &waiting {
+            self.let_go(group, names, &mut carried);
+        }
         Ok(carried)
     }
 
     /// Returns the name of the newest file of the log that all vaults hold that were looked into, or the position from where on one needs it.
     pub fn held(&self) -> Option<String> {
+        let living = living(&self.spool);
         let held = |seen: &Seen| {
-            let positions = seen.files.keys().filter_map(|path| match self.file_at(path)?.kind {
+            let log = seen.logs.get(&living)?;
+            let positions = log.files.keys().filter_map(|path| match self.file_at(path)?.kind {
                 LogKind::Whole(position) | LogKind::Partial(position) => {
                     Some((position, path.file_name()?.to_str()?.to_owned()))
                 }
                 LogKind::Always => None,
             });
-            let needed = || seen.oldest.clone().map(|oldest| (oldest.clone(), oldest));
+            let needed = || log.oldest.clone().map(|oldest| (oldest.clone(), oldest));
             positions.max().or_else(needed)
         };
         lock(&self.seen).values().filter_map(held).min().map(|(_, name)| name)
@@ -245,65 +408,248 @@ impl<'a> Carrier<'a> {
         self.log.file(path.file_name()?.to_str()?)
     }
 
-    /// Returns what is in the spool.
-    fn waiting(&self) -> Result<Vec<Waiting>> {
+    /// Returns what is in the spool, by who wrote it; last of all what is of the system that is there now, be it nothing yet.
+    fn waiting(&self) -> Result<Vec<Group>> {
+        let mut found: BTreeMap<Option<String>, Vec<Waiting>> = BTreeMap::new();
+        let here = self.waiting_in(&self.spool)?;
+        let mut dated: Vec<(Option<SystemTime>, Option<String>, Waiting)> = Vec::new();
+        for waiting in here {
+            let modified = fs::metadata(&waiting.path).and_then(|meta| meta.modified()).ok();
+            dated.push((modified, identity_of(self.log, &waiting.path), waiting));
+        }
+        let newest = dated.iter().filter(|(_, of, _)| of.is_some()).max_by_key(|(modified, _, _)| *modified);
+        let living = living(&self.spool).or_else(|| newest.and_then(|(_, of, _)| of.clone()));
+        found.insert(living.clone(), Vec::new());
+        for (_, of, waiting) in dated {
+            found.entry(of.or_else(|| living.clone())).or_default().push(waiting);
+        }
         let wrong = |error| Error::new(format!("read {}: {error}", self.spool.display()));
+        for entry in fs::read_dir(&self.spool).map_err(wrong)? {
+            let name = entry.map_err(wrong)?.file_name();
+            let Some(of) = name.to_str().and_then(|name| name.strip_prefix(BEFORE)) else { continue };
+            let files = self.waiting_in(&self.spool.join(&name))?;
+            found.entry(Some(of.to_owned())).or_default().extend(files);
+        }
+        let mut groups = Vec::new();
+        for (identity, mut files) in found {
+            // A listing is no set; what lies in the spool itself comes before what was put away.
+            files.sort_by(|a, b| (&a.file.path, a.is_away).cmp(&(&b.file.path, b.is_away)));
+            files.dedup_by(|a, b| a.file.path == b.file.path);
+            let is_former = identity != living;
+            if !is_former || !files.is_empty() {
+                groups.push(Group { identity, is_former, files });
+            }
+        }
+        groups.sort_by_key(|group| !group.is_former);
+        Ok(groups)
+    }
+
+    /// Returns the files of the log in one folder of the spool.
+    fn waiting_in(&self, folder: &Path) -> Result<Vec<Waiting>> {
+        let wrong = |error| Error::new(format!("read {}: {error}", folder.display()));
         let mut waiting = Vec::new();
-        for entry in std::fs::read_dir(&self.spool).map_err(wrong)? {
+        let entries = match fs::read_dir(folder) {
+            // All that was in it is in the vaults.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && folder != self.spool => {
+                return Ok(waiting);
+            }
+            other => other.map_err(wrong)?,
+        };
+        for entry in entries {
             let entry = entry.map_err(wrong)?;
             let Some(file) = self.file_at(&entry.path()) else { continue };
             // One that was just finished has another name by now.
             let Ok(meta) = entry.metadata() else { continue };
-            waiting.push(Waiting { file, path: entry.path(), bytes: meta.len() });
+            let (bytes, is_away) = (meta.len(), folder != self.spool);
+            waiting.push(Waiting { file, path: entry.path(), bytes, is_away });
         }
-        // A listing is no set.
-        waiting.sort_by(|a, b| a.path.cmp(&b.path));
-        waiting.dedup_by(|a, b| a.path == b.path);
         Ok(waiting)
     }
 
     /// Makes sure that it is known what a vault holds.
-    fn look(&self, known: Option<Seen>, vault: &Repository) -> Result<Seen> {
+    fn look(&self, known: Option<Seen>, vault: &Repository, groups: &[Group]) -> Result<Seen> {
         let listed = vault.store().list(FileKind::Snapshot)?;
         let listed: BTreeSet<String> = listed.into_iter().map(|listed| listed.name).collect();
         let gone = vault.look_for_packs_seldom();
-        if let Some(known) = known.filter(|known| known.snapshots == listed && known.gone == gone) {
+        let is_right = |known: &Seen| {
+            known.snapshots == listed
+                && known.gone == gone
+                && groups.iter().all(|group| known.logs.contains_key(&group.identity))
+        };
+        if let Some(known) = known.filter(is_right) {
             return Ok(known);
         }
         // Whoever wrote them may have come after this vault was opened.
         vault.refresh_index()?;
         let (snapshots, _) = vault.snapshots()?;
+        let mut logs = BTreeMap::new();
+        for group in groups {
+            logs.insert(group.identity.clone(), self.held_of(group.identity.as_deref(), vault, &snapshots)?);
+        }
+        Ok(Seen { snapshots: listed, gone: vault.packs_gone(), logs })
+    }
+
+    /// Returns what a vault holds of the log of one system.
+    fn held_of(
+        &self,
+        identity: Option<&str>,
+        vault: &Repository,
+        snapshots: &[(FileId, Snapshot)],
+    ) -> Result<Held> {
         let of = |snapshot: &Snapshot, system: &str| snapshot.tag("system") == Some(system);
-        let points =
-            snapshots.iter().filter(|(_, snapshot)| of(snapshot, &self.name.0) && snapshot.is_complete());
+        let log = self.name.log();
+        let (mut newest, mut has_asked) = (None, false);
+        for (file, snapshot) in snapshots.iter().rev().filter(|(_, snapshot)| of(snapshot, &log)) {
+            let own = snapshot.releve.as_ref().and_then(|info| info.log.as_ref()?.identity.clone());
+            let own = match (own, identity) {
+                // An older program wrote it: its files say whose it is.
+                (None, Some(_)) if has_asked => None,
+                (None, Some(asking)) => {
+                    has_asked = true;
+                    self.wrote(vault, snapshot, asking)?
+                }
+                (own, _) => own,
+            };
+            if own.as_deref() == identity {
+                newest = Some((*file, snapshot.clone()));
+                break;
+            }
+        }
+        let info = newest.as_ref().and_then(|(_, snapshot)| snapshot.releve.as_ref()?.log.as_ref());
+        let is_first = info.is_none_or(|info| info.since.is_none());
+        let points: Vec<_> = snapshots
+            .iter()
+            .filter(|(_, snapshot)| of(snapshot, &self.name.0) && snapshot.is_complete())
+            .filter_map(|(_, snapshot)| snapshot.releve.as_ref())
+            .collect();
+        let is_own = |point: &&&PointInfo| match &point.identity {
+            Some(of) => identity.is_none_or(|own| own == of),
+            None => is_first && (identity.is_none() || info.is_some()),
+        };
         // One that doesn't say where it begins can't be rolled forward, and needs none of it.
-        let positions = points.filter_map(|(_, snapshot)| snapshot.releve.as_ref()?.position.as_ref());
+        let positions = points.iter().filter(is_own).filter_map(|point| point.position.as_ref());
         let newest_point = positions.clone().next_back().cloned();
         let oldest = positions.min();
         let oldest = oldest.and_then(|oldest| oldest.split('@').next()).map(str::to_owned);
-        let log = self.name.log();
-        let newest = snapshots.into_iter().rev().find(|(_, snapshot)| of(snapshot, &log));
+        let is_another = identity.is_some()
+            && points.iter().any(|point| point.identity.is_some() || !is_first)
+            && !points.iter().any(|point| is_own(&point));
+        let is_others = |point: &&PointInfo| point.identity.as_deref().is_some_and(|of| identity != Some(of));
+        let is_later = identity.is_some()
+            && newest.is_none()
+            && (points.iter().any(is_others) || snapshots.iter().any(|(_, snapshot)| of(snapshot, &log)));
         let (files, is_broken) = match &newest {
             Some((_, snapshot)) => whole_files(vault, snapshot)?,
             None => (BTreeMap::new(), false),
         };
-        let gone = vault.packs_gone();
-        Ok(Seen { snapshots: listed, newest, files, oldest, newest_point, gone, is_broken })
+        Ok(Held { newest, files, oldest, newest_point, is_broken, is_another, is_later })
     }
 
-    /// Adds to the log in a vault what it lacks.
+    /// Returns who wrote a log that doesn't say it, by its first and its last file that does: whoever is `asking` where none does, and nobody where these differ.
+    fn wrote(&self, vault: &Repository, log: &Snapshot, asking: &str) -> Result<Option<String>> {
+        let files = match files_of(vault, &log.tree) {
+            Ok(files) => files,
+            Err(error) if error.says_damage() => return Ok(Some(asking.to_owned())),
+            Err(error) => return Err(error.into()),
+        };
+        let mut positions: Vec<(String, &PathBuf, &Node)> = Vec::new();
+        for (path, node) in &files {
+            let kind = self.file_at(path).map(|file| file.kind);
+            if let Some(LogKind::Whole(position) | LogKind::Partial(position)) = kind {
+                positions.push((position, path, node));
+            }
+        }
+        positions.sort_by(|a, b| a.0.cmp(&b.0));
+        let mut first = None;
+        for (_, path, node) in &positions {
+            first = self.wrote_file(vault, path, node)?;
+            if first.is_some() {
+                break;
+            }
+        }
+        let mut last = None;
+        for (_, path, node) in positions.iter().rev() {
+            last = self.wrote_file(vault, path, node)?;
+            if last.is_some() {
+                break;
+            }
+        }
+        Ok(match first {
+            None => Some(asking.to_owned()),
+            first => first.filter(|first| last.as_ref() == Some(first)),
+        })
+    }
+
+    /// Returns who wrote a file of the log in a vault, as it says itself.
+    fn wrote_file(&self, vault: &Repository, path: &Path, node: &Node) -> Result<Option<String>> {
+        let NodeKind::File { content, .. } = &node.kind else { return Ok(None) };
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some(id) = content.first().filter(|id| vault.has(BlobKind::Data, id)) else { return Ok(None) };
+        match vault.blob(BlobKind::Data, id) {
+            Ok(head) => Ok(self.log.identity(name, head.get(..HEAD_BYTES).unwrap_or(&head))),
+            Err(error) if error.says_damage() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns the files that wait under the name of one that the vault holds, of the same system and with another content.
+    fn differing(
+        &self,
+        name: &VaultName,
+        vault: &Repository,
+        held: &Held,
+        group: &Group,
+    ) -> Result<BTreeSet<PathBuf>> {
+        let mut differing = BTreeSet::new();
+        let Some((_, snapshot)) = held.newest.as_ref().filter(|_| group.identity.is_some()) else {
+            return Ok(differing);
+        };
+        for waiting in &group.files {
+            let there = held.files.get(&waiting.file.path);
+            // The beginning of one may grow, and its end be written anew.
+            let Some(there) = there.filter(|_| !matches!(waiting.file.kind, LogKind::Partial(_))) else {
+                continue;
+            };
+            let key = waiting.in_spool(name, group);
+            let known = lock(&self.same).get(&key).copied();
+            let same = match known {
+                Some(same) => same,
+                None => {
+                    *there == waiting.bytes
+                        && is_same(vault, &snapshot.tree, &waiting.file.path, &waiting.path)?
+                }
+            };
+            lock(&self.same).insert(key, same);
+            if !same {
+                differing.insert(waiting.path.clone());
+            }
+        }
+        Ok(differing)
+    }
+
+    /// Adds to the log of one system in a vault what it lacks.
     fn append_to(
         &self,
         name: &VaultName,
         vault: &Arc<Repository>,
         seen: &mut Seen,
-        waiting: &[Waiting],
+        group: &Group,
         carrying: &Carrying<'_>,
         carried: &mut Carried,
     ) -> Result<()> {
+        let waiting = group.files.as_slice();
+        let Seen { snapshots, logs, .. } = seen;
+        let held = logs.entry(group.identity.clone()).or_default();
+        let differing = self.differing(name, vault, held, group)?;
+        carried.refused.extend(differing.iter().map(|path| path.display().to_string()));
+        // Whoever was there before writes no more.
+        let (until, from) = match group.is_former {
+            true => (None, None),
+            false => (carrying.until, carrying.from),
+        };
         // What the vault can need stays in it.
-        let oldest = seen.oldest.as_ref();
-        let had = &seen.files;
+        let oldest = held.oldest.as_ref();
+        let had = &held.files;
         let mut whole: BTreeSet<&str> = BTreeSet::new();
         let there: Vec<LogFile> = had.keys().filter_map(|path| self.file_at(path)).collect();
         for file in there.iter().chain(waiting.iter().map(|waiting| &waiting.file)) {
@@ -321,7 +667,9 @@ impl<'a> Carrier<'a> {
         let is_new = |waiting: &&Waiting| {
             // It may have another content without being longer.
             let may_differ = matches!(waiting.file.kind, LogKind::Partial(_)) && waiting.position() == newest;
-            needed(&waiting.file) && (may_differ || had.get(&waiting.file.path) != Some(&waiting.bytes))
+            needed(&waiting.file)
+                && !differing.contains(&waiting.path)
+                && (may_differ || had.get(&waiting.file.path) != Some(&waiting.bytes))
         };
         let additions: Vec<&Waiting> = waiting.iter().filter(is_new).collect();
         let keeps =
@@ -329,18 +677,28 @@ impl<'a> Carrier<'a> {
         let mut files: BTreeMap<PathBuf, u64> =
             had.iter().filter(|(path, _)| keeps(path)).map(|(path, bytes)| (path.clone(), *bytes)).collect();
         files.extend(additions.iter().map(|waiting| (waiting.file.path.clone(), waiting.bytes)));
-        let before = seen.newest.as_ref().and_then(|(_, snapshot)| snapshot.releve.as_ref()?.log.as_ref());
+        let before = held.newest.as_ref().and_then(|(_, snapshot)| snapshot.releve.as_ref()?.log.as_ref());
         // As long as nothing has come, only this says where it begins.
         let known = before.map(|before| before.from.as_str()).filter(|from| *from != NOWHERE);
-        let begins = known.or(carrying.from).filter(|_| had.is_empty());
+        let begins = known.or(from).filter(|_| had.is_empty());
         // A server may hand over more than any point needs: that it isn't kept is no gap.
         let begins = begins.map(|from| oldest.map_or(from, |oldest| from.max(oldest.as_str())));
-        let begins = begins.filter(|_| !seen.is_broken || !files.is_empty());
+        let begins = begins.filter(|_| !held.is_broken || !files.is_empty());
         // What one promised of which parts are gone, nobody can keep.
-        let sure = before.filter(|_| !seen.is_broken);
+        let sure = before.filter(|_| !held.is_broken);
         let mut info = self.info(&files, begins);
-        info.until = carrying.until.max(sure.and_then(|before| before.until));
-        let promised = carrying.until.and(*lock(&self.sentinel));
+        info.identity.clone_from(&group.identity);
+        info.former = group.is_former;
+        let settled = || self.settled().unwrap_or(carrying.now);
+        info.since = match before {
+            Some(before) => before.since,
+            None => held.is_later.then(settled),
+        };
+        if held.is_another && !group.is_former {
+            carried.another = Some(info.since.unwrap_or_else(settled));
+        }
+        info.until = until.max(sure.and_then(|before| before.until));
+        let promised = until.and(*lock(&self.sentinel));
         info.sentinel = promised.max(sure.and_then(|before| before.sentinel));
         info.timelines = self.timelines(waiting, before, &files);
         for stretch in &mut info.earlier {
@@ -350,47 +708,79 @@ impl<'a> Carrier<'a> {
                 sure.and_then(|before| before.earlier.iter().find(|known| known.from == stretch.from));
             stretch.until = ended.or(known.map(|known| known.until)).flatten();
         }
-        let is_closed = is_closed(&info, seen.newest_point.as_deref());
-        let missing = info.missing.clone().filter(|_| !is_closed);
-        carried.missing = carried.missing.take().or(missing);
+        if !group.is_former {
+            let is_closed = is_closed(&info, held.newest_point.as_deref());
+            let missing = info.missing.clone().filter(|_| !is_closed);
+            carried.missing = carried.missing.take().or(missing);
+        }
         let says_nothing = match before {
-            Some(before) => before.until >= info.until && before.from == info.from,
+            Some(before) => {
+                before.until >= info.until
+                    && before.from == info.from
+                    && before.identity == info.identity
+                    // Whose place was taken may be back.
+                    && (info.former || !before.former)
+            }
             None => begins.is_none(),
         };
-        if additions.is_empty() && says_nothing && !seen.is_broken {
+        if additions.is_empty() && says_nothing && !held.is_broken {
             return Ok(());
         }
         // Of one that has nothing whole not even the folders may be readable.
-        let parent = seen.newest.as_ref().filter(|_| !had.is_empty() || !seen.is_broken);
+        let parent = held.newest.as_ref().filter(|_| !had.is_empty() || !held.is_broken);
         let parent = parent.map(|(_, snapshot)| snapshot.clone());
         let added: Vec<Addition> = additions
             .iter()
             .map(|waiting| Addition { path: waiting.file.path.clone(), file: waiting.path.clone() })
             .collect();
+        let of_added: Vec<InSpool> = additions.iter().map(|waiting| waiting.in_spool(name, group)).collect();
         let whole = additions.iter().filter(|waiting| matches!(waiting.file.kind, LogKind::Whole(_)));
         let whole = whole.count() as u64;
         let options = self.options(carrying.now)?;
         let progress = Progress::default();
         let vaults = std::slice::from_ref(vault);
         let (snapshot, written) = append(vaults, parent.as_ref(), &keeps, &added, &options, info, &progress)?;
+        // Since it was listed another cluster may have taken the place of this one, and its file that of ours: then nobody knows which of them was read.
+        if let Some(strange) = additions.iter().find(|waiting| self.is_anothers(waiting, group)) {
+            for written in written.into_iter().flatten() {
+                carrying.remove(name, vault, written.snapshot, snapshot.time);
+            }
+            let place = strange.path.display();
+            return Err(Error::new(format!("{place} is another cluster's by now: it is carried anew")));
+        }
         carried.files += added.len() as u64;
         carried.whole += whole;
         for written in written {
             let written = written?;
             carried.bytes += written.bytes;
             carrying.note(name, written.snapshot, &snapshot);
-            seen.files.clone_from(&files);
-            seen.snapshots.insert(written.snapshot.to_string());
+            held.files.clone_from(&files);
+            // What was written to meanwhile has another time by now, and is compared again.
+            lock(&self.same).extend(of_added.iter().cloned().map(|key| (key, true)));
+            snapshots.insert(written.snapshot.to_string());
             // What is not whole here may be brought back by a repair.
-            let was_broken = std::mem::take(&mut seen.is_broken);
-            if let Some((before, of)) = seen.newest.replace((written.snapshot, snapshot.clone()))
+            let was_broken = std::mem::take(&mut held.is_broken);
+            if let Some((before, of)) = held.newest.replace((written.snapshot, snapshot.clone()))
                 && !was_broken
                 && carrying.remove(name, vault, before, of.time)
             {
-                seen.snapshots.remove(&before.to_string());
+                snapshots.remove(&before.to_string());
             }
         }
+        held.is_later = false;
         Ok(())
+    }
+
+    /// Returns whether another system has written what lies in the place of a file that waits.
+    fn is_anothers(&self, waiting: &Waiting, group: &Group) -> bool {
+        let Some(own) = &group.identity else { return false };
+        identity_of(self.log, &waiting.path).is_some_and(|of| of != *own)
+    }
+
+    /// Returns since when the log of the system waits here that is there now, if another was there before or could have been.
+    fn settled(&self) -> Option<Timestamp> {
+        let modified = fs::metadata(self.spool.join(LIVING)).and_then(|meta| meta.modified()).ok()?;
+        Timestamp::try_from(modified).ok()
     }
 
     fn options(&self, now: Timestamp) -> Result<BackupOptions> {
@@ -465,49 +855,92 @@ impl<'a> Carrier<'a> {
     }
 
     /// Lets go of what every vault has. What was received last stays: from there it goes on.
-    fn let_go(&self, waiting: &[Waiting], names: &[VaultName], carried: &mut Carried) {
-        let newest = waiting.iter().filter_map(|waiting| waiting.position()).max();
-        let has = |seen: &Seen, file: &Waiting| {
-            let passed = seen
-                .oldest
-                .as_deref()
-                .zip(file.position())
-                .is_some_and(|(oldest, position)| position < oldest);
-            passed || seen.files.get(&file.file.path) == Some(&file.bytes)
+    fn let_go(&self, group: &Group, names: &[VaultName], carried: &mut Carried) {
+        let waiting = group.files.as_slice();
+        let newest = waiting.iter().filter(|file| !file.is_away).filter_map(Waiting::position).max();
+        let is_last =
+            |file: &Waiting| !file.is_away && file.position().is_none_or(|position| Some(position) == newest);
+        let has = |name: &VaultName, seen: &Seen, file: &Waiting| {
+            let Some(held) = seen.logs.get(&group.identity) else { return false };
+            let oldest = held.oldest.as_deref();
+            let passed = oldest.zip(file.position()).is_some_and(|(oldest, position)| position < oldest);
+            // A name and a length don't say that it is this one.
+            let is_it = || {
+                group.identity.is_none()
+                    || matches!(file.file.kind, LogKind::Partial(_)) && !file.is_away
+                    || lock(&self.same).get(&file.in_spool(name, group)) == Some(&true)
+            };
+            passed || held.files.get(&file.file.path) == Some(&file.bytes) && is_it()
         };
         let known = lock(&self.seen);
-        let seen = || names.iter().map(|name| known.get(name));
+        let seen = || names.iter().map(|name| (name, known.get(name)));
+        // All that there is anywhere. What stands before a gap tells whoever receives where to go on, so it stays until the gap is closed.
+        let there: BTreeSet<String> = seen()
+            .filter_map(|(_, seen)| seen?.logs.get(&group.identity))
+            .flat_map(|held| held.files.keys())
+            .filter_map(|path| match self.file_at(path)?.kind {
+                LogKind::Whole(position) | LogKind::Partial(position) => Some(position),
+                LogKind::Always => None,
+            })
+            .chain(waiting.iter().filter_map(Waiting::position).map(str::to_owned))
+            .collect();
+        let is_edge = |file: &Waiting| {
+            let Some(position) = file.position() else { return false };
+            let oldest = |seen: &Seen| seen.logs.get(&group.identity)?.oldest.clone();
+            if seen().all(|(_, seen)| seen.and_then(oldest).is_some_and(|oldest| position < oldest.as_str())) {
+                return false;
+            }
+            let next = there.range::<str, _>((Bound::Excluded(position), Bound::Unbounded)).next();
+            next.is_some_and(|next| self.log.gap(position, Some(file.bytes), next).is_some())
+        };
+        let remove = |file: &Waiting| {
+            // Another cluster's may lie there by now.
+            let is_gone = !self.is_anothers(file, group) && fs::remove_file(&file.path).is_ok();
+            if is_gone {
+                lock(&self.same).retain(|(_, _, path, _), _| *path != file.path);
+            }
+            is_gone
+        };
         let mut stays: Vec<&Waiting> = Vec::new();
         for file in waiting {
-            let is_last = file.position().is_none_or(|position| Some(position) == newest);
-            let is_partial = matches!(file.file.kind, LogKind::Partial(_));
-            let everywhere = seen().all(|seen| seen.is_some_and(|seen| has(seen, file)));
-            if is_last || is_partial || !everywhere || std::fs::remove_file(&file.path).is_err() {
+            let is_partial = matches!(file.file.kind, LogKind::Partial(_)) && !file.is_away;
+            let everywhere = seen().all(|(name, seen)| seen.is_some_and(|seen| has(name, seen, file)));
+            if is_last(file) || is_partial || !everywhere || is_edge(file) || !remove(file) {
                 stays.push(file);
             }
         }
         stays.sort_by(|a, b| a.position().cmp(&b.position()));
-        carried.waiting = stays.iter().map(|file| file.bytes).sum();
+        let mut waits: u64 = stays.iter().map(|file| file.bytes).sum();
         // Where no more comes in, nothing reaches the vaults that do answer either.
         let longest = waiting.iter().map(|file| file.bytes).max().unwrap_or_default();
         let free = crate::room::room_at(&self.spool).map_or(u64::MAX, |room| room.free);
         let mut short = (longest * ROOM_FILES).saturating_sub(free);
         for file in stays {
-            let somewhere = seen().flatten().any(|seen| has(seen, file));
-            let is_last = file.position().is_none_or(|position| Some(position) == newest);
-            if (carried.waiting > SPOOL_MAX || short > 0)
+            let somewhere = seen().any(|(name, seen)| seen.is_some_and(|seen| has(name, seen, file)));
+            if (carried.waiting + waits > SPOOL_MAX || short > 0)
                 && somewhere
-                && !is_last
-                && std::fs::remove_file(&file.path).is_ok()
+                && !is_last(file)
+                && remove(file)
             {
-                carried.waiting -= file.bytes;
+                waits -= file.bytes;
                 short = short.saturating_sub(file.bytes);
             }
+        }
+        carried.waiting += waits;
+        if let Some(of) = group.identity.as_ref().filter(|_| waits == 0) {
+            // Only once it is empty.
+            let _ = fs::remove_dir(self.spool.join(format!("{BEFORE}{of}")));
         }
     }
 }
 
 impl Waiting {
+    /// Returns what tells it, as it is now, in the eyes of one vault.
+    fn in_spool(&self, vault: &VaultName, group: &Group) -> InSpool {
+        let modified = fs::metadata(&self.path).and_then(|meta| meta.modified()).ok();
+        (vault.clone(), group.identity.clone(), self.path.clone(), modified)
+    }
+
     fn position(&self) -> Option<&str> {
         match &self.file.kind {
             LogKind::Whole(position) | LogKind::Partial(position) => Some(position),
@@ -679,5 +1112,135 @@ mod tests {
         assert!(!may_go(&[hold(&["shop"], false)], at(10)));
         assert!(!may_go(&[hold(&["shop"], true)], at(11)));
         assert!(!may_go(&[hold(&["shop"], false), hold(&[], false)], at(11)));
+    }
+
+    /// A vault, and a spool whose files a carrier brings there.
+    struct Way {
+        folder: tempfile::TempDir,
+        vault: Arc<Repository>,
+        state: State,
+    }
+
+    /// As long as a segment of WAL is at least.
+    const BYTES: usize = 1 << 20;
+
+    impl Way {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let password = vault::Password::new(b"correct horse".to_vec());
+            let place = folder.path().join("vault");
+            Repository::create(vault::store::in_folder(&place), &password, "here", at(0)).unwrap();
+            let vault = Repository::open(vault::store::in_folder(&place), &password).unwrap();
+            vault.load_index().unwrap();
+            fs::create_dir(folder.path().join("spool")).unwrap();
+            let state = State::open(&folder.path().join("state")).unwrap();
+            Self { folder, vault: Arc::new(vault), state }
+        }
+
+        fn spool(&self) -> PathBuf {
+            self.folder.path().join("spool")
+        }
+
+        /// Puts a segment of this cluster into the spool.
+        fn segment(&self, cluster: u64, number: u32, filled: u8) -> PathBuf {
+            let mut bytes = vec![filled; BYTES];
+            bytes[..2].copy_from_slice(&0xD110_u16.to_ne_bytes());
+            bytes[2..4].copy_from_slice(&2_u16.to_ne_bytes());
+            bytes[24..32].copy_from_slice(&cluster.to_ne_bytes());
+            let path = self.spool().join(name_of(number));
+            fs::write(&path, bytes).unwrap();
+            path
+        }
+
+        /// Carries as an agent of this life does.
+        fn carry(&self, carrier: &Carrier<'_>) -> Carried {
+            let name = VaultName::from("near");
+            let mut carried = Carried::default();
+            let groups = carrier.waiting().unwrap();
+            let known = lock(&carrier.seen).remove(&name);
+            let mut seen = carrier.look(known, &self.vault, &groups).unwrap();
+            let carrying = Carrying { until: None, from: None, now: at(1_000), state: &self.state };
+            for group in &groups {
+                carrier.append_to(&name, &self.vault, &mut seen, group, &carrying, &mut carried).unwrap();
+            }
+            lock(&carrier.seen).insert(name.clone(), seen);
+            for group in &groups {
+                carrier.let_go(group, std::slice::from_ref(&name), &mut carried);
+            }
+            carried
+        }
+
+        /// Returns the names of the segments in the log of a cluster, and how many logs there are.
+        fn log(&self, cluster: &str) -> (Vec<String>, usize) {
+            let (snapshots, _) = self.vault.snapshots().unwrap();
+            let own = snapshots.iter().find(|(_, snapshot)| {
+                let log = snapshot.releve.as_ref().and_then(|info| info.log.as_ref());
+                log.and_then(|log| log.identity.as_deref()) == Some(cluster)
+            });
+            let files = own.map(|(_, snapshot)| files_of(&self.vault, &snapshot.tree).unwrap());
+            let names = files.into_iter().flatten();
+            let names = names.map(|(path, _)| path.file_name().unwrap().to_str().unwrap().to_owned());
+            (names.collect(), snapshots.len())
+        }
+    }
+
+    fn name_of(number: u32) -> String {
+        format!("0000000100000000{number:08X}")
+    }
+
+    fn names_of(numbers: std::ops::RangeInclusive<u32>) -> Vec<String> {
+        numbers.map(name_of).collect()
+    }
+
+    fn postgres() -> source::Postgres {
+        source::Postgres::new("postgres://nobody@localhost/nothing", "/srv/nothing").unwrap()
+    }
+
+    fn carrier<'a>(log: &'a dyn Log, there: &Way) -> Carrier<'a> {
+        let holder = Holder { hostname: "here".into(), username: "me".into() };
+        Carrier::new("shop".into(), log, there.spool(), holder, Process::this().clone())
+    }
+
+    #[test]
+    fn another_cluster_in_the_same_place_has_a_log_of_its_own_and_the_one_before_keeps_its() {
+        let there = Way::new();
+        let source = postgres();
+        let log = source::Source::log(&source).unwrap();
+        let carrier = carrier(log, &there);
+        settle(&there.spool(), log, "1001").unwrap();
+        (1..=6).for_each(|number| _ = there.segment(1001, number, 1));
+        there.carry(&carrier);
+        assert_eq!(there.log("1001"), (names_of(1..=6), 1));
+        // One more waits that is in no vault when the other is made.
+        there.segment(1001, 7, 1);
+        settle(&there.spool(), log, "2002").unwrap();
+        (1..=3).for_each(|number| _ = there.segment(2002, number, 2));
+        let carried = there.carry(&carrier);
+        assert!(carried.refused.is_empty(), "{:?}", carried.refused);
+        assert_eq!(there.log("1001"), (names_of(1..=7), 2));
+        assert_eq!(there.log("2002"), (names_of(1..=3), 2));
+        // Of the one before nothing waits any more, and of this one the last.
+        assert!(!there.spool().join("cluster-1001").exists());
+        assert_eq!(spooled(&there.spool(), log, Some("2002")), [there.spool().join(name_of(3))]);
+        assert!(spooled(&there.spool(), log, Some("1001")).is_empty());
+    }
+
+    #[test]
+    fn a_segment_of_a_name_that_is_kept_is_stored_only_if_it_is_the_same_one() {
+        let there = Way::new();
+        let source = postgres();
+        let log = source::Source::log(&source).unwrap();
+        (1..=3).for_each(|number| _ = there.segment(1001, number, 1));
+        there.carry(&carrier(log, &there));
+        // Again, as after a crash: the same are let go of, the other stays and is named.
+        let same = there.segment(1001, 1, 1);
+        let other = there.segment(1001, 2, 9);
+        let carrier = carrier(log, &there);
+        for _ in 0..2 {
+            let carried = there.carry(&carrier);
+            assert_eq!(carried.refused, [other.display().to_string()]);
+            assert!(!same.exists() && other.exists());
+        }
+        assert_eq!(there.log("1001"), (names_of(1..=3), 1));
     }
 }

@@ -142,11 +142,26 @@ pub fn retention(
         }
     }
     for (system, logs) in logs {
-        for (nth, (point, snapshot)) in logs.iter().rev().enumerate() {
+        let living = survey.log(&system).and_then(|log| log.identity);
+        // What an older program wrote without an identity, the first log with one has taken over.
+        let is_taken_over = logs
+            .iter()
+            .any(|(point, _)| point.log().is_some_and(|log| log.identity.is_some() && log.since.is_none()));
+        let mut named: Vec<Option<&str>> = Vec::new();
+        for (point, snapshot) in logs.iter().rev() {
+            let identity = point.identity_of_log();
+            // Each system that was in this place has a log of its own, for as long as one of its points may need it.
+            let is_newest = !named.contains(&identity);
+            let goes_on = || {
+                let log = point.log().filter(|log| log.identity.is_some() || !is_taken_over);
+                log.is_some_and(|log| survey.of(&system).any(|of| log.is_of(&of.facts())))
+            };
+            let is_needed = identity == living.as_deref() || goes_on();
+            named.push(identity);
             let first = seen.get(&snapshot.to_string()).map_or(now, |seen| seen.first);
             // A newer one holds all that is needed; that it is no forgery shows with time.
-            let kept = match nth {
-                0 => Some(format!("the log of `{system}`")),
+            let kept = match is_newest && is_needed {
+                true => Some(format!("the log of `{system}`")),
                 _ if now.duration_since(first) < LOG_KEPT => Some("replaced not long ago".into()),
                 _ => None,
             };

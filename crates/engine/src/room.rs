@@ -50,10 +50,10 @@ pub fn log_files(
     let files = tree.and_then(|tree| repositories.filter_map(|vault| files_of(vault, &tree).ok()).next());
     let mut found: Vec<(PathBuf, u64)> =
         files.into_iter().flatten().map(|(path, node)| (path, node.size())).collect();
-    for entry in std::fs::read_dir(spool).into_iter().flatten().flatten() {
-        let bytes = entry.metadata().map_or(0, |meta| meta.len());
-        if found.iter().all(|(path, _)| path.file_name() != Some(&entry.file_name())) {
-            found.push((entry.path(), bytes));
+    for path in crate::log::spooled(spool, log, newest.as_ref().and_then(|log| log.identity.as_deref())) {
+        let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+        if found.iter().all(|(known, _)| known.file_name() != path.file_name()) {
+            found.push((path, bytes));
         }
     }
     let file = |(path, bytes): (PathBuf, u64)| match log.file(path.file_name()?.to_str()?)?.kind {

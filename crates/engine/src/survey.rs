@@ -138,10 +138,8 @@ impl Survey {
     /// behind lacks it.
     #[must_use]
     pub fn lacking(&self, point: &Surveyed, plan: &Plan) -> Vec<VaultName> {
-        let log = point.point.system.as_deref().and_then(SystemName::of_log);
-        let lacks = |vault: &VaultName| {
-            !self.is_unseen(vault) && log.as_ref().is_none_or(|system| self.is_log_for(point, system, vault))
-        };
+        let is_log = point.point.system.as_deref().and_then(SystemName::of_log).is_some();
+        let lacks = |vault: &VaultName| !self.is_unseen(vault) && (!is_log || self.is_log_for(point, vault));
         point.lacks(plan).into_iter().filter(lacks).collect()
     }
 
@@ -150,10 +148,33 @@ impl Survey {
         self.points.iter().filter(move |surveyed| surveyed.point.system.as_deref() == Some(&system.0))
     }
 
-    /// Returns what is known of the newest log of a system.
+    /// Returns what is known of the newest log of a system: of the one that is there now, if another was in its place before.
     #[must_use]
     pub fn log(&self, system: &SystemName) -> Option<LogFacts> {
         self.newest_log(system, |_| true)?.log()
+    }
+
+    /// Returns the newest log of each system that was in this one's place before it, newest first.
+    #[must_use]
+    pub fn former_logs(&self, system: &SystemName) -> Vec<LogFacts> {
+        let mut found: Vec<LogFacts> = self.log(system).into_iter().collect();
+        let name = system.log();
+        for surveyed in self.points.iter().rev() {
+            if !surveyed.point.complete || surveyed.point.system.as_deref() != Some(&name) {
+                continue;
+            }
+            let Some(log) = surveyed.log() else { continue };
+            if found.iter().all(|known| known.identity != log.identity) {
+                found.push(log);
+            }
+        }
+        found.into_iter().skip(1).collect()
+    }
+
+    /// Returns the log of a system that goes on from points like this one.
+    #[must_use]
+    pub fn log_of(&self, system: &SystemName, point: &Facts) -> Option<LogFacts> {
+        self.log(system).into_iter().chain(self.former_logs(system)).find(|log| log.is_of(point))
     }
 
     /// Returns what is known of the newest log of a system in one vault.
@@ -165,15 +186,29 @@ impl Survey {
     fn newest_log(&self, system: &SystemName, there: impl Fn(&Surveyed) -> bool) -> Option<&Surveyed> {
         let name = system.log();
         let is_log = |point: &Point| point.complete && point.system.as_deref() == Some(&name);
-        self.points.iter().rev().find(|surveyed| is_log(&surveyed.point) && there(surveyed))
+        let all = || self.points.iter().rev().filter(|surveyed| is_log(&surveyed.point) && there(surveyed));
+        // What another system has left waiting may have come later than its own log.
+        all().find(|surveyed| !surveyed.is_former_log()).or_else(|| all().next())
+    }
+
+    /// Returns the newest log of the system that wrote this one, where `there` says so.
+    fn newest_like(&self, point: &Surveyed, there: impl Fn(&Surveyed) -> bool) -> Option<&Surveyed> {
+        let is_like = |other: &Surveyed| {
+            other.point.complete
+                && other.point.system == point.point.system
+                && other.identity_of_log() == point.identity_of_log()
+        };
+        self.points.iter().rev().find(|surveyed| is_like(surveyed) && there(surveyed))
     }
 
     /// Returns whether a point is the newest log of its system in some vault: what was there before it is held whole by that one.
     #[must_use]
     pub fn is_newest_log(&self, point: &Surveyed) -> bool {
-        let Some(system) = point.point.system.as_deref().and_then(SystemName::of_log) else { return false };
+        if point.point.system.as_deref().and_then(SystemName::of_log).is_none() {
+            return false;
+        }
         let is_newest = |vault: &VaultName| {
-            let newest = self.newest_log(&system, |surveyed| surveyed.vaults.contains(vault));
+            let newest = self.newest_like(point, |surveyed| surveyed.vaults.contains(vault));
             // Nothing whole is there that could hold it.
             newest.is_none_or(|newest| newest.point.id == point.point.id)
         };
@@ -181,10 +216,10 @@ impl Survey {
     }
 
     /// Returns whether a point is the log of a system that a vault lacks: the newest there is, and that vault's own ends clearly earlier.
-    fn is_log_for(&self, point: &Surveyed, system: &SystemName, vault: &VaultName) -> bool {
+    fn is_log_for(&self, point: &Surveyed, vault: &VaultName) -> bool {
         let newest =
-            self.newest_log(system, |_| true).is_some_and(|newest| newest.point.id == point.point.id);
-        let own = self.newest_log(system, |surveyed| surveyed.vaults.contains(vault));
+            self.newest_like(point, |_| true).is_some_and(|newest| newest.point.id == point.point.id);
+        let own = self.newest_like(point, |surveyed| surveyed.vaults.contains(vault));
         newest && own.is_none_or(|own| point.point.time.duration_since(own.point.time) > LOG_BEHIND)
     }
 }
@@ -205,10 +240,23 @@ impl Surveyed {
         policy.into_iter().filter(|vault| !self.vaults.contains(vault)).collect()
     }
 
-    fn log(&self) -> Option<LogFacts> {
+    /// Returns the identity of the system that wrote the log which this is, if it says so.
+    pub(crate) fn identity_of_log(&self) -> Option<&str> {
+        self.point.info.as_ref()?.log.as_ref()?.identity.as_deref()
+    }
+
+    /// Returns whether it is the log of a system that another has taken the place of.
+    pub(crate) fn is_former_log(&self) -> bool {
+        self.point.info.as_ref().and_then(|info| info.log.as_ref()).is_some_and(|log| log.former)
+    }
+
+    /// Returns what is known of the log, if that is what it holds.
+    pub(crate) fn log(&self) -> Option<LogFacts> {
         let info = self.point.info.as_ref()?.log.clone()?;
         Some(LogFacts {
             id: self.point.id.clone(),
+            identity: info.identity,
+            since: info.since,
             from: info.from,
             until: info.until,
             sentinel: info.sentinel,
@@ -248,6 +296,7 @@ pub(crate) fn said(info: &PointInfo) -> Facts {
         tampering: info.tampering,
         ended: info.ended,
         position: info.position.clone(),
+        identity: info.identity.clone(),
         ..Facts::default()
     }
 }

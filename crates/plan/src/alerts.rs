@@ -44,6 +44,8 @@ pub enum Kind {
     Full,
     /// A recovery is open, and nobody carries it on.
     Recovery,
+    /// A machine that was cut off isn't any more, or not as it was asked for, and nobody has released it.
+    Isolation,
 }
 
 impl Kind {
@@ -161,6 +163,8 @@ pub struct Seen {
     pub left: Vec<(Timestamp, String)>,
     /// When the agent was last seen, where it should be running and isn't.
     pub agent: Option<Timestamp>,
+    /// Since when this machine should be cut off and what it is instead, where that isn't as it was asked for.
+    pub isolation: Option<(Timestamp, String)>,
 }
 
 /// A trouble that people were told of, and that isn't over.

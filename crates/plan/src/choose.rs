@@ -203,6 +203,8 @@ pub struct Facts {
     /// From where on the system's log is needed to go on from it, if it has one, and after an @ its history. Such positions are in order as
     /// texts.
     pub position: Option<String>,
+    /// What tells the system that it is of from another that was made in its place, if it says so.
+    pub identity: Option<String>,
     /// The machine that it says it comes from.
     pub host: String,
     /// What was captured.

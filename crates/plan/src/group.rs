@@ -61,8 +61,12 @@ pub fn common_instant(
 ) -> Option<Group> {
     let member = |name| {
         let available = available.get(name)?;
-        let Available { points, log, went_back, .. } = available;
-        Some(Member { name, points, log: log.as_ref(), went_back: *went_back })
+        Some(Member {
+            name,
+            points: &available.points,
+            log: available.log_of_newest(),
+            went_back: available.went_back,
+        })
     };
     let members: Vec<_> = names.iter().map(member).collect::<Option<_>>()?;
     align(&members, &Wanted::Latest, now).map(|(group, _)| group)
@@ -178,6 +182,8 @@ mod tests {
     fn log(until: i64) -> LogFacts {
         LogFacts {
             id: "log".into(),
+            identity: None,
+            since: None,
             from: "0".into(),
             until: Some(at(until)),
             missing: None,

@@ -9,6 +9,10 @@ use serde::Serialize;
 pub struct LogFacts {
     /// The point that holds it.
     pub id: String,
+    /// The identity of the system that wrote it, if it says so.
+    pub identity: Option<String>,
+    /// When it was begun in the place of another system's log; `None` for the first.
+    pub since: Option<Timestamp>,
     /// From here on nothing is missing.
     pub from: String,
     /// Everything that was committed by then is in it, if anybody could tell.
@@ -64,16 +68,27 @@ impl Facts {
 }
 
 impl LogFacts {
+    /// Returns whether it was written by the system that a point is of, and not by another that was made in its place. What an older program wrote says nothing of
+    /// that: such a point goes on in the first log.
+    #[must_use]
+    pub fn is_of(&self, point: &Facts) -> bool {
+        match (&self.identity, &point.identity) {
+            (Some(own), Some(of)) => own == of,
+            (Some(_), None) => self.since.is_none(),
+            (None, _) => true,
+        }
+    }
+
     /// Returns whether nothing is missing in it from a point on.
     #[must_use]
     pub fn continues(&self, point: &Facts) -> bool {
-        point.position.as_ref().is_some_and(|position| *position >= self.from)
+        self.is_of(point) && point.position.as_ref().is_some_and(|position| *position >= self.from)
     }
 
     /// Returns the earlier part of it that a point lies in: as far as that it can be rolled forward, although something is missing then.
     #[must_use]
     pub fn stretch_of(&self, point: &Facts) -> Option<&Stretch> {
-        let position = point.position.as_ref()?;
+        let position = point.position.as_ref().filter(|_| self.is_of(point))?;
         self.earlier.iter().find(|stretch| stretch.from <= *position && *position <= stretch.to)
     }
 
@@ -104,5 +119,45 @@ impl LogFacts {
         let Some((position, own)) = point.place() else { return true };
         let aim = self.timelines.iter().find(|timeline| timeline.number == number);
         own == number || aim.is_some_and(|aim| aim.comes_from(position, own))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(identity: Option<&str>, since: Option<i64>) -> LogFacts {
+        LogFacts {
+            id: "log".into(),
+            identity: identity.map(str::to_owned),
+            since: since.map(|since| Timestamp::from_second(since).unwrap()),
+            from: "03".into(),
+            until: None,
+            sentinel: None,
+            missing: None,
+            timelines: vec![],
+            earlier: vec![Stretch { from: "01".into(), to: "02".into(), until: None }],
+            vaults: vec![],
+        }
+    }
+
+    fn point(identity: Option<&str>, position: &str) -> Facts {
+        Facts { identity: identity.map(str::to_owned), position: Some(position.into()), ..Facts::default() }
+    }
+
+    #[test]
+    fn a_point_goes_on_in_the_log_of_its_own_system_alone() {
+        let (first, second) = (log(Some("a"), None), log(Some("b"), Some(9)));
+        assert!(first.continues(&point(Some("a"), "04@1")) && second.continues(&point(Some("b"), "04@1")));
+        assert!(!first.continues(&point(Some("b"), "04@1")) && !second.continues(&point(Some("a"), "04@1")));
+        assert!(first.stretch_of(&point(Some("a"), "01@1")).is_some());
+        assert!(first.stretch_of(&point(Some("b"), "01@1")).is_none());
+    }
+
+    #[test]
+    fn what_an_older_program_wrote_belongs_together_with_the_first_log() {
+        let old = point(None, "04@1");
+        assert!(log(Some("a"), None).continues(&old) && !log(Some("b"), Some(9)).continues(&old));
+        assert!(log(None, None).continues(&old) && log(None, None).continues(&point(Some("a"), "04@1")));
     }
 }

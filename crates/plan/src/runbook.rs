@@ -47,6 +47,8 @@ pub struct Available {
     pub points: Vec<Facts>,
     /// Its log, if one is kept beside them.
     pub log: Option<LogFacts>,
+    /// The logs of systems that were in its place before, newest first: each of them goes on from points of its own.
+    pub former: Vec<LogFacts>,
     /// What stands where it will be restored.
     pub standing: Vec<Standing>,
     /// The file systems that its data go to, as far as that is known.
@@ -62,6 +64,18 @@ pub struct Available {
 }
 
 impl Available {
+    /// Returns the log that goes on from points of the system that this one is of.
+    #[must_use]
+    pub fn log_of(&self, point: &Facts) -> Option<&LogFacts> {
+        self.log.iter().chain(&self.former).find(|log| log.is_of(point))
+    }
+
+    /// Returns the log of its newest point.
+    pub(crate) fn log_of_newest(&self) -> Option<&LogFacts> {
+        let newest = self.points.iter().filter(|point| point.complete).max_by_key(|point| point.time);
+        newest.map_or(self.log.as_ref(), |newest| self.log_of(newest))
+    }
+
     /// Returns how many bytes of its log a point needs to be rolled forward.
     fn log_bytes(&self, point: &Facts) -> u64 {
         let from = point.position.as_deref().and_then(|position| position.split('@').next());
@@ -155,7 +169,6 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         }
         let aligned = common.get(&name);
         let wanted = aligned.map_or(&wanted, |aligned| &aligned.wanted);
-        let log = available.log.as_ref();
         let mut choice = match choose(&available.points, wanted, input.now) {
             Ok(mut choice) => {
                 if let Some(aligned) = aligned {
@@ -178,6 +191,8 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         };
         let crash = available.crash.clone().unwrap_or_else(|| Crash::unknown(input.now));
         choice.loss = crash.lost_since(choice.point.counts());
+        let log = available.log_of(&choice.point);
+        let is_others = log.is_none() && available.log.is_some();
         let held_back = log.filter(|_| *wanted == Wanted::Latest);
         let held_back = held_back.and_then(|log| choice.stops_log(log, available.went_back));
         if let Some(why) = held_back.as_ref().or(aligned.and_then(|aligned| aligned.stops.as_ref())) {
@@ -186,6 +201,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         }
         let rolled = match &held_back {
             Some(_) => Ok(None),
+            None if is_others && aim(wanted).is_some() => Err(others_log(&name, &choice.point)),
             None => roll_forward(&name, log, wanted, &mut choice, &crash),
         };
         let replay = match rolled {
@@ -326,11 +342,12 @@ fn candidates(input: &RunbookInput<'_>, wanted: &Wanted, name: &SystemName) -> (
         // It can only be rolled forward from where its capture ended.
         available.points.retain(|point| point.ended.is_none_or(|ended| ended < *time));
     }
-    if let Some((log, aim)) = available.log.as_ref().zip(aim(wanted)) {
+    if let (Some(_), Some(aim)) = (&available.log, aim(wanted)) {
         // After a recovery to an earlier instant the newest point may lie in a history that was left then.
-        let leads = |point: &Facts| leads(log, point, &aim);
-        if available.points.iter().any(leads) {
-            available.points.retain(leads);
+        let leads = |point: &Facts| available.log_of(point).is_none_or(|log| leads(log, point, &aim));
+        let leading: Vec<Facts> = available.points.iter().filter(|point| leads(point)).cloned().collect();
+        if !leading.is_empty() {
+            available.points = leading;
         }
     }
     (available, elsewhere)
@@ -352,6 +369,14 @@ fn aim(wanted: &Wanted) -> Option<Until> {
         Wanted::Until(until) => Some(until.clone()),
         Wanted::LastVerified | Wanted::LastClean | Wanted::BeforeNamed | Wanted::Id(_) => None,
     }
+}
+
+/// Says that the log which is kept now goes on from no point of the system that was there before.
+fn others_log(name: &SystemName, point: &Facts) -> String {
+    format!(
+        "`{name}`: point {} is of another system than the log that is kept now, which was made in its place: no log goes on from it",
+        point.id
+    )
 }
 
 /// Returns how far the chosen point can be rolled forward, and takes that into account; the error says why it can't, although it should.
@@ -454,7 +479,7 @@ impl Runbook {
                 .map(|(name, there)| Member {
                     name,
                     points: &there.points,
-                    log: there.log.as_ref(),
+                    log: there.log_of_newest(),
                     went_back: there.went_back,
                 })
                 .collect();

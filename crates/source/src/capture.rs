@@ -98,6 +98,10 @@ impl Input for Capture {
         self.input.position()
     }
 
+    fn identity(&self) -> Option<String> {
+        self.input.identity()
+    }
+
     fn stop(&self) {
         self.input.stop();
     }

@@ -184,6 +184,22 @@ pub trait Log: Sync {
     /// were left. Files are as long as this.
     fn history(&self, name: &str, text: &str, file_bytes: u64) -> Option<(u32, Vec<(u32, String)>)>;
 
+    /// Returns what tells the system that wrote a file of this name, which begins with `head`, from another that was made in its place; `None` where
+    /// it doesn't say. The points say the same.
+    fn identity(&self, _name: &str, _head: &[u8]) -> Option<String> {
+        None
+    }
+
+    /// Returns the same of the system that runs now; `None` if its kind has nothing like it.
+    fn identity_now(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    /// Returns the same of what stands, or has come back, where the system is put back.
+    fn identity_at(&self, _to: Option<&Path>) -> Option<String> {
+        None
+    }
+
     /// Begins to receive it from the running system into `spool`, a folder that exists and holds what was received before: of whole files the
     /// newest at least. Where it is empty, `held` is the name of the newest
     /// file that all vaults hold, or the position from where on they need it. What the system has left for another history goes

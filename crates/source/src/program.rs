@@ -5,7 +5,7 @@ use crate::{Error, Kind, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -45,6 +45,8 @@ pub struct Program {
 /// Sets what the standard library can't: all groups of another user, and the end of a program with whoever started it. From util-linux,
 /// which Debian has on every machine.
 const SETPRIV: &str = "/usr/bin/setpriv";
+/// Begins a session without a terminal, so that what asks there fails at once: in ours it would be stopped until its time is over. From util-linux, too.
+const SETSID: &str = "/usr/bin/setsid";
 
 /// What nobody is shown.
 #[derive(Clone)]
@@ -189,6 +191,11 @@ impl Program {
             words.push("--".into());
         }
         words.extend(self.command.iter().cloned());
+        // One that isn't there is missed by us, in our words. It leads the group that is named like it either way.
+        let has_session = Path::new(SETSID).exists() && words.first().is_some_and(|first| is_there(first));
+        if has_session {
+            words.insert(0, SETSID.into());
+        }
         let Some((program, arguments)) = words.split_first() else {
             return Err("no program is named".to_owned());
         };
@@ -204,14 +211,11 @@ impl Program {
             // A folder that this user may not enter would be the first thing that it complains of.
             command.current_dir("/");
         }
-        let mut child = command
-            .args(arguments)
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .map_err(wrong)?;
+        if !has_session {
+            command.process_group(0);
+        }
+        command.args(arguments).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(wrong)?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let pid = Pid::from_child(&child);
         let mut running = Running {
@@ -411,6 +415,12 @@ impl Running {
     fn judge(&self, status: ExitStatus) -> Result<(), String> {
         match (status.code(), status.signal()) {
             (Some(0), _) => Ok(()),
+            // There is no such program, or none that may be run.
+            (Some(126 | 127), _) if self.last_words.starts_with(b"setsid: ") => {
+                let words = self.said();
+                let why = words.trim().rsplit(": ").next().unwrap_or_default();
+                Err(format!("{} could not be started: {why}", self.name))
+            }
             (Some(code), _) => Err(self.say(&format!("exited with status {code}"))),
             (None, Some(signal)) => Err(self.say(&format!("was killed by signal {signal}"))),
             (None, None) => Err(self.say("ended in an unknown way")),
@@ -432,9 +442,16 @@ impl Drop for Running {
         // Once it was waited for, its number may be somebody else's.
         if !self.is_waited_for {
             let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+            // Its group has its name once it has its session, an instant after it was started.
+            let _ = self.child.kill();
             let _ = self.child.wait();
         }
     }
+}
+
+/// Returns whether a program is where its path says; one without a path is looked for by whoever runs it.
+fn is_there(program: &OsStr) -> bool {
+    !program.as_encoded_bytes().contains(&b'/') || Path::new(program).exists()
 }
 
 impl Feed {

@@ -64,7 +64,7 @@ pub struct Tried {
     pub through: String,
     /// The message's id; empty where nothing was tried.
     pub message: String,
-    /// `taken`, `failed`, `late` or `skipped`.
+    /// `taken`, `not_yet` (it may be taken later), `failed` (it never will be), `late` (nobody knows) or `skipped`.
     pub outcome: String,
     /// Why it was not taken.
     pub why: Option<String>,

@@ -75,6 +75,12 @@ pub trait Input: Send + Sync {
         None
     }
 
+    /// Returns what tells the system from another that was made in its place, if it has such a thing; its log says the same.
+    /// Asked after [`finish`](Input::finish).
+    fn identity(&self) -> Option<String> {
+        None
+    }
+
     /// Returns which of the captured roots have a file system of their own, not the machine's first, and what is mounted below them. `before` is
     /// what was returned when the point before was made: a root in it that is empty now, and has none, is returned as well.
     /// Asked after [`finish`](Input::finish).

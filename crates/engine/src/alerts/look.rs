@@ -79,6 +79,7 @@ impl Watchman<'_> {
             unasked,
             left,
             agent,
+            isolation: crate::isolate::broken(self.folder, now),
         })
     }
 

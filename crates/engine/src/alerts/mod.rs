@@ -146,6 +146,10 @@ impl Watchman<'_> {
         let heard = match people.is_empty() {
             true => "nobody is told".to_owned(),
             false => match self.notifier.advance(&call) {
+                Ok(Standing::Trying { person, why, .. }) => {
+                    format!("{person} could not be told yet, and it is tried again: {why}")
+                }
+                Ok(Standing::Unreached) => "NOBODY could be told".to_owned(),
                 Ok(_) => format!(
                     "told: {}",
                     self.told(&one)?.iter().map(|p| p.0.as_str()).collect::<Vec<_>>().join(", ")
@@ -177,8 +181,9 @@ impl Watchman<'_> {
         for call in &one.calls {
             self.notifier.end(call)?;
         }
+        let now = (self.notifier.now)().as_second();
         for person in &told {
-            self.notifier.tell(person, &news, &BTreeSet::new())?;
+            self.notifier.post(&format!("over {key} {now} {person}"), person, &news, &BTreeSet::new())?;
         }
         round.said.push(format!("alert {key} is over"));
         Ok(())

@@ -31,7 +31,8 @@ impl Watchman<'_> {
         let people: BTreeSet<PersonName> = people.into_iter().collect();
         let mut told = Vec::new();
         for person in people {
-            if self.notifier.tell(&person, &news, &BTreeSet::new())?.reached {
+            let call = format!("summary {} {person}", now.as_second());
+            if self.notifier.post(&call, &person, &news, &BTreeSet::new())? {
                 told.push(person);
             }
         }

@@ -148,6 +148,17 @@ const fn said(kind: Kind) -> Said {
             ),
             todo: ("Make room: df -h {name}", "Faites de la place : df -h {name}"),
         },
+        Kind::Isolation => Said {
+            what: ("{} is not cut off any more as it was", "{} n'est plus isolé comme il l'était"),
+            means: (
+                "Whoever was kept out may be in, and who was kept in may be out.",
+                "Qui était tenu dehors est peut-être entré, et qui était tenu dedans sorti.",
+            ),
+            todo: (
+                "Pull the cable, or: releve isolate. If it was you: releve release",
+                "Débranchez le câble, ou : releve isolate. Si c'était vous : releve release",
+            ),
+        },
         Kind::Recovery => Said {
             what: ("A recovery of {} is left half-way", "Une reprise de {} est restée à mi-chemin"),
             means: ("Its systems are not back.", "Ses systèmes ne sont pas rétablis."),

@@ -90,6 +90,11 @@ impl Line {
                 });
                 let outcome = match reached {
                     true => say("told", "prévenu"),
+                    false
+                        if tries.iter().any(|tried| matches!(tried.outcome.as_str(), "not_yet" | "late")) =>
+                    {
+                        say("NOT REACHED YET", "PAS ENCORE JOINT")
+                    }
                     false => say("NOT REACHED", "NON JOINT"),
                 };
                 format!("{outcome}{colon} {}{by}{colon} {}", plain(person), plain(about))

@@ -18,7 +18,7 @@ mod script;
 pub use found::{Prepared, Role, Rules, Way, prepare};
 
 use crate::{Error, Result, nft, note};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -26,6 +26,8 @@ use std::path::Path;
 pub const TABLE: &str = "releve";
 /// The file in the state's folder that says that it was asked for.
 const NOTE: &str = "isolated.json";
+/// How long loading the rules may take.
+const LOADED_WITHIN: SignedDuration = SignedDuration::from_mins(1);
 /// Where packets are stopped.
 const HOOKS: [&str; 3] = ["input", "output", "forward"];
 
@@ -164,6 +166,24 @@ pub fn look(folder: &Path) -> Option<Isolated> {
             Some(Isolated { since: Some(asked.since), ways: asked.ways, standing })
         }
     }
+}
+
+/// Returns since when this machine isn't cut off as it was asked for, as far as is known, and what happened; `None` where it is, where it was released, or can't be
+/// seen from here. Where nothing was asked for nothing is run.
+#[must_use]
+pub fn broken(folder: &Path, now: Timestamp) -> Option<(Timestamp, String)> {
+    let asked = note::read::<Asked>(folder, NOTE).ok().flatten()?;
+    // It is being loaded just now.
+    if asked.rules.is_none() && now.duration_since(asked.since) < LOADED_WITHIN {
+        return None;
+    }
+    let why = match look(folder)?.standing {
+        Standing::Gone { why } => why,
+        Standing::Changed => "somebody changed the rules".to_owned(),
+        Standing::Holds { .. } | Standing::Unknown { .. } => return None,
+    };
+    let asked = asked.since.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M %Z");
+    Some((now, format!("it was cut off at {asked}: {why}")))
 }
 
 fn dropped(table: &nft::Table) -> u64 {

@@ -2,7 +2,8 @@
 //!
 //! Read in this order: [`News`] (what is to be told), [`Notifier::tell`] (one person, by the ways of the plan in their order),
 //! [`Notifier::begin`] and [`Notifier::advance`] (a call: the owner, and whoever comes after them until one answers),
-//! [`Notifier::acknowledge`] (what came back), [`Notifier::test`] (everybody, by every way).
+//! [`Notifier::post`] (one person who needn't answer), [`Notifier::queue`] (who is being told of what), [`Notifier::acknowledge`] (what came
+//! back), [`Notifier::test`] (everybody, by every way).
 //!
 //! ```no_run
 //! # use engine::notify::{News, Notifier, Standing, Words};
@@ -36,8 +37,8 @@ mod tests;
 mod words;
 
 pub use acknowledge::Answer;
-pub use call::Standing;
-pub use tell::{Heard, Tests};
+pub use call::{Queued, Standing, Turned};
+pub use tell::{Attempt, Heard, Tests};
 pub use words::{News, Words};
 pub(crate) use words::{clauses, line, without_addresses};
 

@@ -1,13 +1,14 @@
 //! One person, by the ways of the plan in their order; and everybody by every way, to see which ones work.
 
 use super::acknowledge::Id;
-use super::carry::{Came, carry};
+use super::carry::{Came, carry, through};
 use super::words::{Letter, News, Text, Words};
 use super::{Key, Notifier};
 use crate::Result;
 use jiff::{SignedDuration, Timestamp};
-use plan::notify::{Way, language, out_of_service, ways};
+use plan::notify::{Way, language, out_of_service, pause, ways};
 use plan::{PersonName, SystemName};
+use serde::{Deserialize, Serialize};
 use state::{Body, Message, Notified, Tried};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -22,8 +23,28 @@ pub struct Heard {
     pub tries: Vec<Tried>,
     /// Whether any of them was taken.
     pub reached: bool,
+    /// Whether none was, and one of them may be later.
+    pub again: bool,
     /// Why it could not be recorded, or can't be acknowledged.
     pub trouble: Option<String>,
+}
+
+/// What was tried of one way so far. It is remembered in the state: no secrets in it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Attempt {
+    /// The way, as the plan writes it.
+    pub way: String,
+    /// What carries it, for a person.
+    pub through: String,
+    /// How often it was tried.
+    pub tried: u32,
+    /// When last.
+    pub at: Timestamp,
+    /// What it answered last; `None` once it has taken the message.
+    pub why: Option<String>,
+    /// When it is tried again; `None` if it has taken the message or refused it for good.
+    pub again: Option<Timestamp>,
 }
 
 /// What came of a test of the call tree: for each person, what came of each of their ways.
@@ -46,7 +67,8 @@ impl Notifier<'_> {
     pub fn tell(&self, person: &PersonName, news: &News, down: &BTreeSet<SystemName>) -> Result<Heard> {
         let out = out_of_service(self.plan, down);
         let id = Id::new()?;
-        self.say(person, &Saying { news, call: "", answer_by: None, then: None, out: &out }, &id)
+        let saying = Saying { news, call: "", answer_by: None, then: None, out: &out };
+        self.say(person, &saying, &id, &mut Vec::new())
     }
 
     /// Sends a test to these people by every way that they have, as if these systems were down.
@@ -68,7 +90,7 @@ impl Notifier<'_> {
             for way in ways(self.plan, person, &out) {
                 let id = Id::new()?;
                 let text = self.letter(person, &saying, Some((&key, &id)), &mut heard.trouble);
-                self.by(&way, &text, &id, &mut heard.tries);
+                self.by(&way, &text, &id, &mut heard.tries, &mut Vec::new());
             }
             self.record(person, &saying, &mut heard);
             Ok(heard)
@@ -90,8 +112,15 @@ impl Notifier<'_> {
         Ok(found.and_then(|found| found.value.acknowledged).map(|(at, _)| at))
     }
 
-    /// Says it to a person, by the first way that takes it.
-    pub(super) fn say(&self, person: &PersonName, saying: &Saying<'_>, id: &Id) -> Result<Heard> {
+    /// Says it to a person, by the first way that takes it. What was tried before (`attempts`) is tried again where it is time, and goes on from there.
+    pub(super) fn say(
+        &self,
+        person: &PersonName,
+        saying: &Saying<'_>,
+        id: &Id,
+        attempts: &mut Vec<Attempt>,
+    ) -> Result<Heard> {
+        let begun = (self.now)();
         self.notify()?;
         let mut heard = Heard::default();
         // Without a key nothing can be acknowledged, and it is told all the same.
@@ -104,16 +133,27 @@ impl Notifier<'_> {
         };
         let text = self.letter(person, saying, key.as_ref().map(|key| (key, id)), &mut heard.trouble);
         for way in ways(self.plan, person, saying.out) {
-            if self.by(&way, &text, id, &mut heard.tries) {
+            if self.by(&way, &text, id, &mut heard.tries, attempts) {
                 break;
             }
+        }
+        // A way that the plan has no more would be due for ever.
+        for attempt in attempts.iter_mut().filter(|one| one.again.is_some_and(|again| again <= begun)) {
+            attempt.again = None;
         }
         self.record(person, saying, &mut heard);
         Ok(heard)
     }
 
     /// Tries one way; returns whether anything took the message.
-    fn by(&self, way: &Way<'_>, text: &Text, id: &Id, tries: &mut Vec<Tried>) -> bool {
+    fn by(
+        &self,
+        way: &Way<'_>,
+        text: &Text,
+        id: &Id,
+        tries: &mut Vec<Tried>,
+        attempts: &mut Vec<Attempt>,
+    ) -> bool {
         tries.extend(way.skipped.iter().map(|why| Tried {
             way: way.text.to_owned(),
             outcome: "skipped".to_owned(),
@@ -123,13 +163,40 @@ impl Notifier<'_> {
         let Some(contact) = &way.contact else { return false };
         let limit = self.plan.notify.as_ref().map_or(Duration::from_secs(30), plan::notify::Notify::try_for);
         for carrier in &way.carriers {
-            let begun = Instant::now();
-            let (through, came) = carry(contact, carrier, text, self.secrets, limit);
-            let (outcome, why) = match came {
-                Came::Taken => ("taken", None),
-                Came::Failed(why) => ("failed", Some(why)),
-                Came::Late => ("late", Some(format!("no answer within {} s", limit.as_secs()))),
+            let (begun, through) = (Instant::now(), through(contact, carrier));
+            let known = attempts.iter().position(|one| one.way == way.text && one.through == through);
+            let mut attempt = known.map(|at| attempts.swap_remove(at)).unwrap_or_default();
+            // It has refused for good, or wants to be left alone for now.
+            if attempt.tried > 0 && attempt.again.is_none_or(|again| again > (self.now)()) {
+                attempts.push(attempt);
+                continue;
+            }
+            let came = carry(contact, carrier, text, self.secrets, limit);
+            let (outcome, why, after) = match came {
+                Came::Taken => ("taken", None, None),
+                Came::NotYet(why, after) => ("not_yet", Some(why), Some(after.unwrap_or_default())),
+                Came::Refused(why) => ("failed", Some(why), None),
+                Came::Late => {
+                    let why = format!("no answer within {} s", limit.as_secs());
+                    ("late", Some(why), Some(Duration::ZERO))
+                }
             };
+            let tried = attempt.tried.saturating_add(1);
+            let at = (self.now)();
+            let later = |after: Duration| {
+                let left_alone =
+                    SignedDuration::try_from(after.max(pause(tried))).unwrap_or(SignedDuration::MAX);
+                at.checked_add(left_alone).unwrap_or(Timestamp::MAX)
+            };
+            attempt = Attempt {
+                way: way.text.to_owned(),
+                through: through.clone(),
+                tried,
+                at,
+                why: why.clone(),
+                again: after.map(later),
+            };
+            attempts.push(attempt);
             tries.push(Tried {
                 way: way.text.to_owned(),
                 through,
@@ -200,7 +267,10 @@ impl Notifier<'_> {
     }
 
     fn record(&self, person: &PersonName, saying: &Saying<'_>, heard: &mut Heard) {
-        heard.reached = heard.tries.iter().any(|tried| tried.outcome == "taken");
+        let any =
+            |outcomes: &[&str]| heard.tries.iter().any(|tried| outcomes.contains(&tried.outcome.as_str()));
+        (heard.reached, heard.again) = (any(&["taken"]), any(&["not_yet", "late"]));
+        heard.again &= !heard.reached;
         let body = Notified {
             person: person.0.clone(),
             about: super::words::line(&saying.news.about.en, 200),

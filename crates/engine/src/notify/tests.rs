@@ -177,14 +177,122 @@ fn without_an_answer_the_next_is_told_and_at_the_end_that_nobody_has_answered_is
 }
 
 #[test]
-fn who_cannot_be_reached_is_not_waited_for() {
-    let server = Receiver::start(500);
+fn who_cannot_be_reached_is_not_waited_for_and_that_is_not_called_no_answer() {
+    let server = Receiver::start(403);
     let (plan, dir) = (plan(&server, KEY), tempfile::tempdir().unwrap());
     let (state, us) = (State::open(dir.path()).unwrap(), us());
     let notifier = notifier(&plan, &state, &us);
     begin(&notifier);
-    assert_eq!(notifier.advance("one").unwrap(), Standing::Nobody);
+    assert_eq!(notifier.advance("one").unwrap(), Standing::Unreached);
     assert_eq!(numbers(&server), ["111", "222"]);
+}
+
+/// A gateway that gives these answers in turn, a plan that knows it, and a folder for the state.
+fn gateway(answers: &[(u16, &str)]) -> (Receiver, Plan, tempfile::TempDir) {
+    let server = Receiver::answering(answers);
+    let plan = plan(&server, KEY);
+    (server, plan, tempfile::tempdir().unwrap())
+}
+
+#[test]
+fn a_busy_gateway_is_asked_again_when_it_wants_to_be_and_by_who_comes_after_a_restart() {
+    let (server, plan, dir) = gateway(&[(429, "slow down"), (503, "out of order"), (200, "OK")]);
+    let us = us();
+    // Each time on a state that was just opened.
+    let advance = || {
+        let state = State::open(dir.path()).unwrap();
+        notifier(&plan, &state, &us).advance("one").unwrap()
+    };
+    begin(&notifier(&plan, &State::open(dir.path()).unwrap(), &us));
+    let first = advance();
+    assert!(
+        matches!(&first, Standing::Trying { person, why, .. } if person.0 == "hugo" && why.contains("429")),
+        "{first:?}"
+    );
+    // After 5 seconds it would be, and it has said 20.
+    later(5);
+    advance();
+    assert_eq!(numbers(&server), ["111"]);
+    later(15);
+    advance();
+    assert_eq!(numbers(&server), ["111", "111"]);
+    let state = State::open(dir.path()).unwrap();
+    let queue = notifier(&plan, &state, &us).queue().unwrap();
+    let hugo = &queue[0].people[0];
+    assert_eq!((hugo.reached, hugo.ways[0].tried), (Some(false), 2), "{queue:?}");
+    assert!(hugo.ways[0].why.as_ref().unwrap().contains("out of order"), "{queue:?}");
+    assert_eq!(hugo.again.unwrap().duration_since(now()).as_secs(), 15);
+    assert_eq!(queue[0].people[1].at, None);
+    later(15);
+    assert!(matches!(advance(), Standing::Waiting { person, .. } if person.0 == "hugo"));
+    assert_eq!(numbers(&server), ["111", "111", "111"]);
+    // He has it, and is not told again.
+    later(300);
+    advance();
+    assert_eq!(numbers(&server).len(), 3);
+}
+
+#[test]
+fn while_the_first_one_is_tried_again_the_next_one_is_told() {
+    let out = (503, "");
+    let (server, plan, dir) = gateway(&[out, out, out, (200, "OK")]);
+    let (state, us) = (State::open(dir.path()).unwrap(), us());
+    let notifier = notifier(&plan, &state, &us);
+    begin(&notifier);
+    notifier.advance("one").unwrap();
+    assert_eq!(numbers(&server), ["111"]);
+    later(60);
+    assert!(matches!(notifier.advance("one").unwrap(), Standing::Trying { .. }));
+    assert_eq!(numbers(&server), ["111", "111", "222"]);
+    later(15);
+    assert!(matches!(notifier.advance("one").unwrap(), Standing::Waiting { .. }));
+    assert_eq!(numbers(&server), ["111", "111", "222", "111", "222"]);
+}
+
+#[test]
+fn what_never_takes_it_is_tried_as_long_as_the_chain_takes_and_then_nobody_was_reached() {
+    let (server, plan, dir) = gateway(&[(200, "ERR: no credit")]);
+    let (state, us) = (State::open(dir.path()).unwrap(), us());
+    let notifier = notifier(&plan, &state, &us);
+    begin(&notifier);
+    let mut standing = notifier.advance("one").unwrap();
+    for _ in 0..130 {
+        assert!(matches!(standing, Standing::Trying { .. } | Standing::Unreached), "{standing:?}");
+        later(10);
+        standing = notifier.advance("one").unwrap();
+    }
+    assert_eq!(standing, Standing::Unreached);
+    let tries = numbers(&server).iter().filter(|number| *number == "111").count();
+    assert!((5..=9).contains(&tries), "{tries}");
+    let heard = notifier.tell(&"hugo".into(), &News::default(), &BTreeSet::new()).unwrap();
+    assert!(!heard.reached && heard.again && heard.tries[0].outcome == "not_yet", "{heard:?}");
+}
+
+#[test]
+fn what_asks_for_no_answer_is_told_later_where_it_can_not_be_at_once() {
+    let (server, plan, dir) = gateway(&[(503, ""), (200, "OK")]);
+    let (state, us) = (State::open(dir.path()).unwrap(), us());
+    let notifier = notifier(&plan, &state, &us);
+    let post = |name| notifier.post(name, &"hugo".into(), &News::default(), &BTreeSet::new()).unwrap();
+    assert!(!post("over"));
+    later(5);
+    notifier.advance_all().unwrap();
+    assert_eq!(numbers(&server), ["111", "111"]);
+    assert!(state.calls().unwrap().is_empty());
+    assert!(post("another"));
+    assert!(state.calls().unwrap().is_empty());
+}
+
+#[test]
+fn a_way_that_the_plan_has_no_more_is_not_tried_for_ever() {
+    let (server, mut plan, dir) = gateway(&[(503, "")]);
+    let (state, us) = (State::open(dir.path()).unwrap(), us());
+    begin(&notifier(&plan, &state, &us));
+    notifier(&plan, &state, &us).advance("one").unwrap();
+    plan.notify.as_mut().unwrap().sms = None;
+    later(5);
+    assert_eq!(notifier(&plan, &state, &us).advance("one").unwrap(), Standing::Unreached);
+    assert_eq!(numbers(&server), ["111"]);
 }
 
 #[test]
@@ -231,5 +339,6 @@ fn a_secret_that_never_comes_does_not_hold_up_the_next_way() {
     let heard = notifier.tell(&"hugo".into(), &News::default(), &BTreeSet::new()).unwrap();
     assert_eq!(heard.tries[0].outcome, "late");
     begin(&notifier);
-    assert_eq!(notifier.advance("one").unwrap(), Standing::Nobody);
+    assert!(matches!(notifier.advance("one").unwrap(), Standing::Trying { .. }));
+    assert!(server.sent().is_empty());
 }

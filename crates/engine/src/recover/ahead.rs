@@ -109,7 +109,7 @@ impl Said {
         let checked = log
             .check(&until(&replay.until))
             .map_err(Error::from)
-            .and_then(|()| check_place(replay, log, &vaults, hands, &entry.system));
+            .and_then(|()| check_place(entry, replay, log, &vaults, hands));
         match checked {
             Err(error) => self.blockers.push(format!("`{}`: {error}", entry.system)),
             Ok(()) if is_position(&replay.until) => {}

@@ -1,12 +1,13 @@
 //! Puts the data of one system back where they belong: its point, and the log that goes on from it.
 
 use super::{Hands, findings};
+use crate::log::{spooled, stranger};
 use crate::place::Place;
 use crate::survey::Surveyed;
 use crate::vaults::Opened;
 use crate::{Error, Result, source_of};
 use jiff::Timestamp;
-use plan::{Plan, Restore, Runbook, StepKind, SystemName};
+use plan::{Plan, Restore, Runbook, StepKind};
 use source::{Landing, Patterns, PutBack};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,14 +57,14 @@ pub(crate) fn put_back(
     let bringing = entry.replay.as_ref().zip(source.log());
     if let Some((replay, log)) = bringing {
         log.check(&until(&replay.until))?;
-        check_place(replay, log, &vaults, hands, &entry.system)?;
+        check_place(entry, replay, log, &vaults, hands)?;
     }
     let (report, put, whole_until) = match source.landing(to.as_deref()) {
         Landing::Final(target) => {
             let rolled = match bringing {
                 Some((replay, log)) => {
-                    let kept = log.set_aside(&target, to.as_deref(), &spool)?;
-                    Some((replay, log, whole_until(kept, replay, log, &vaults, hands, &entry.system)))
+                    let kept = set_aside(entry, log, &target, to.as_deref(), &spool, &told)?;
+                    Some((replay, log, whole_until(kept, entry, replay, log, &vaults, hands)))
                 }
                 None => None,
             };
@@ -84,8 +85,10 @@ pub(crate) fn put_back(
                 Some((replay, log, whole_until)) => {
                     let wants = log.wants(&target, to.as_deref())?;
                     let folder = log.landing(&target, to.as_deref());
-                    bring_log(replay, wants, &folder, &vaults, hands, &entry.system)?;
-                    add_spool(&spool, log, &folder)?;
+                    bring_log(entry, replay, wants, &folder, &vaults, hands)?;
+                    let own = entry.choice.point.identity.clone().or_else(|| log.identity_at(to.as_deref()));
+                    add_spool(&spool, log, &folder, own.as_deref())?;
+                    check_owner(log, &folder, own.as_deref())?;
                     let until = until(&replay.until);
                     Some(source::Replay { log: folder, until, whole_until, must_reach: false })
                 }
@@ -115,7 +118,7 @@ pub(crate) fn put_back(
                 Some((replay, log)) => {
                     let wants = log.wants(staging.path(), None)?;
                     let folder = log.landing(staging.path(), None);
-                    bring_log(replay, wants, &folder, &vaults, hands, &entry.system)?;
+                    bring_log(entry, replay, wants, &folder, &vaults, hands)?;
                     let made = std::fs::create_dir_all(&spool);
                     made.map_err(|error| {
                         Error::new(format!("make the folder {}: {error}", spool.display()))
@@ -124,8 +127,8 @@ pub(crate) fn put_back(
                         .observer
                         .event(Some(&entry.system), "receiving what the server has still of its log");
                     let kept = log.set_aside(staging.path(), None, &spool)?;
-                    let whole_until = whole_until(kept, replay, log, &vaults, hands, &entry.system);
-                    add_spool(&spool, log, &folder)?;
+                    let whole_until = whole_until(kept, entry, replay, log, &vaults, hands);
+                    add_spool(&spool, log, &folder, entry.choice.point.identity.as_deref())?;
                     let until = until(&replay.until);
                     Some(source::Replay { log: folder, until, whole_until, must_reach: true })
                 }
@@ -174,46 +177,106 @@ fn arrived(progress: &Progress) {
 
 /// Makes sure that what is asked for is one place in the log, before anything is touched.
 pub(super) fn check_place(
+    entry: &Restore,
     replay: &plan::Replay,
     log: &dyn source::Log,
     vaults: &[Arc<Repository>],
     hands: &Hands<'_>,
-    system: &SystemName,
 ) -> Result<()> {
     if matches!(replay.until, plan::Until::Newest | plan::Until::Time(_)) {
         return Ok(());
     }
-    let told = |text: &str| hands.observer.event(Some(system), text);
+    let told = |text: &str| hands.observer.event(Some(&entry.system), text);
     let folder = Place::make(hands.folder, &std::env::temp_dir(), &told)?;
     let is_history = |name: &str| log.file(name).is_some_and(|file| file.kind == source::LogKind::Always);
-    let mut files = names_of_log(replay, vaults, hands, system);
+    let mut files = names_of_log(entry, replay, vaults, hands);
     let names: Vec<String> =
         files.iter().filter(|(name, _)| is_history(name)).map(|(name, _)| name.clone()).collect();
     if !names.is_empty() {
         let wants: source::Wants = Box::new(move |name| names.iter().any(|known| known == name));
-        bring_log(replay, wants, folder.path(), vaults, hands, system)?;
+        bring_log(entry, replay, wants, folder.path(), vaults, hands)?;
     }
-    for entry in std::fs::read_dir(hands.spools.join(&system.0)).into_iter().flatten().flatten() {
-        let bytes = entry.metadata().map_or(0, |meta| meta.len());
-        files.extend(entry.file_name().into_string().ok().map(|name| (name, bytes)));
+    let spool = hands.spools.join(&entry.system.0);
+    for path in spooled(&spool, log, entry.choice.point.identity.as_deref()) {
+        let bytes = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+        let name = path.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+        files.extend(name.map(|name| (name, bytes)));
     }
     Ok(log.check_place(&until(&replay.until), &files, folder.path())?)
 }
 
+/// Keeps what stands there of the log, if the system that stands there is the one that comes back: another's has files of the same names.
+fn set_aside(
+    entry: &Restore,
+    log: &dyn source::Log,
+    target: &Path,
+    to: Option<&Path>,
+    spool: &Path,
+    told: &dyn Fn(&str),
+) -> Result<source::Kept> {
+    let Some(own) = entry.choice.point.identity.as_deref() else {
+        return Ok(log.set_aside(target, to, spool)?);
+    };
+    // What an earlier recovery has left there may be another's as well.
+    let folder = log.landing(target, to);
+    put_away(log, &folder, own, told)?;
+    if log.identity_at(to).is_some_and(|there| there != own) {
+        told("the system that stands there is another one: nothing of its log is taken");
+        return Ok(source::Kept::Unknown);
+    }
+    let kept = log.set_aside(target, to, spool)?;
+    // A recovery that was killed had put back only a part of what says whose it is.
+    Ok(match put_away(log, &folder, own, told)? {
+        true => source::Kept::Unknown,
+        false => kept,
+    })
+}
+
+/// Puts a folder away in which something of another system's log lies, and returns whether there was any.
+fn put_away(log: &dyn source::Log, folder: &Path, own: &str, told: &dyn Fn(&str)) -> Result<bool> {
+    let Some((_, of)) = stranger(log, folder, own) else { return Ok(false) };
+    let named = |nth: u32| {
+        let mut path = folder.to_owned().into_os_string();
+        path.push(format!("-{of}-{nth}"));
+        PathBuf::from(path)
+    };
+    let away = (1..1000).map(named).find(|path| !path.exists());
+    let away = away.ok_or_else(|| {
+        Error::new(format!("log of another system lies in {}: move it away", folder.display()))
+    })?;
+    std::fs::rename(folder, &away)
+        .map_err(|error| Error::new(format!("put {} away: {error}", folder.display())))?;
+    told(&format!("log of another system lay in {}: it is in {} now", folder.display(), away.display()));
+    Ok(true)
+}
+
+/// Makes sure that no file of a log was written by another system than comes back.
+fn check_owner(log: &dyn source::Log, folder: &Path, own: Option<&str>) -> Result<()> {
+    match own.and_then(|own| Some((own, stranger(log, folder, own)?))) {
+        Some((own, (path, of))) => Err(Error::new(format!(
+            "{} is of the log of another system ({of}) than the point is of ({own})",
+            path.display()
+        ))
+        .help("restore the point by itself: --point ID")),
+        None => Ok(()),
+    }
+}
+
 /// Returns the point that holds the log which was chosen. A recovery that goes on may find that another has taken its place meanwhile, which holds it whole.
-fn log_point<'a>(replay: &plan::Replay, hands: &Hands<'a>, system: &SystemName) -> Option<&'a Surveyed> {
+fn log_point<'a>(entry: &Restore, replay: &plan::Replay, hands: &Hands<'a>) -> Option<&'a Surveyed> {
     let survey = hands.survey;
-    survey.point(&replay.log).or_else(|| survey.point(&survey.log(system)?.id))
+    let again = || survey.point(&survey.log_of(&entry.system, &entry.choice.point)?.id);
+    survey.point(&replay.log).or_else(again)
 }
 
 /// Returns the names and lengths of the files of a log in the vaults.
 fn names_of_log(
+    entry: &Restore,
     replay: &plan::Replay,
     vaults: &[Arc<Repository>],
     hands: &Hands<'_>,
-    system: &SystemName,
 ) -> Vec<(String, u64)> {
-    let Some(point) = log_point(replay, hands, system) else { return Vec::new() };
+    let Some(point) = log_point(entry, replay, hands) else { return Vec::new() };
     let found = vaults.iter().find_map(|vault| vault::backup::files_of(vault, &point.point.tree).ok());
     let name = |path: &Path| path.file_name()?.to_str().map(str::to_owned);
     found.into_iter().flatten().filter_map(|(path, node)| Some((name(&path)?, node.size()))).collect()
@@ -222,13 +285,14 @@ fn names_of_log(
 /// Returns until when all that was committed is known to be in a log, with what there was of it where it comes back.
 fn whole_until(
     kept: source::Kept,
+    entry: &Restore,
     replay: &plan::Replay,
     log: &dyn source::Log,
     vaults: &[Arc<Repository>],
     hands: &Hands<'_>,
-    system: &SystemName,
 ) -> Option<vault::Timestamp> {
-    let carried = hands.survey.log(system).and_then(|log| log.until).map(crate::protect::instant);
+    let carried = log_point(entry, replay, hands).and_then(Surveyed::log).and_then(|log| log.until);
+    let carried = carried.map(crate::protect::instant);
     let here = match kept {
         source::Kept::Unknown => None,
         source::Kept::Until(time) => Some(time),
@@ -238,7 +302,7 @@ fn whole_until(
                 source::LogKind::Whole(position) | source::LogKind::Partial(position) => Some(position),
                 source::LogKind::Always => None,
             };
-            let carried = names_of_log(replay, vaults, hands, system);
+            let carried = names_of_log(entry, replay, vaults, hands);
             let newest = carried.iter().filter_map(|(name, _)| position_of(name)).max();
             newest.is_none_or(|newest| newest <= position).then(|| crate::protect::instant(Timestamp::now()))
         }
@@ -286,16 +350,16 @@ fn short(
 
 /// Restores what a system needs of its log into a folder. A hole in it would end the recovery there, and nobody would know.
 fn bring_log(
+    entry: &Restore,
     replay: &plan::Replay,
     wants: source::Wants,
     folder: &Path,
     vaults: &[Arc<Repository>],
     hands: &Hands<'_>,
-    system: &SystemName,
 ) -> Result<()> {
     let vanished = || Error::new(format!("log {} has vanished", replay.log));
-    let point = &log_point(replay, hands, system).ok_or_else(vanished)?.point;
-    hands.observer.event(Some(system), &format!("restoring its log, to {}", replay.until));
+    let point = &log_point(entry, replay, hands).ok_or_else(vanished)?.point;
+    hands.observer.event(Some(&entry.system), &format!("restoring its log, to {}", replay.until));
     let is_wanted: IsFirst =
         Arc::new(move |path| path.file_name().and_then(|name| name.to_str()).is_some_and(&wants));
     let options =
@@ -311,11 +375,12 @@ fn bring_log(
 
 /// Adds what waits on this machine for the vaults, where it is newer than what came from them: the last seconds before a crash that the
 /// disk has survived.
-fn add_spool(spool: &Path, log: &dyn source::Log, folder: &Path) -> Result<()> {
+fn add_spool(spool: &Path, log: &dyn source::Log, folder: &Path, own: Option<&str>) -> Result<()> {
     let modified = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    for entry in std::fs::read_dir(spool).into_iter().flatten().flatten() {
-        let Some(file) = entry.file_name().to_str().and_then(|name| log.file(name)) else { continue };
-        let (from, to) = (entry.path(), folder.join(&file.path));
+    for from in spooled(spool, log, own) {
+        let file = from.file_name().and_then(|name| name.to_str()).and_then(|name| log.file(name));
+        let Some(file) = file else { continue };
+        let to = folder.join(&file.path);
         if modified(&from) <= modified(&to) {
             continue;
         }

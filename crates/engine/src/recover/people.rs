@@ -139,13 +139,25 @@ impl AtWork<'_> {
         let news = News { about: self.subject().as_str().into(), todo: text.into(), ..self.news() };
         let people = self.people(who)?;
         let mut told = Told::default();
+        let mut later: Option<&PersonName> = None;
         for person in &people {
             let heard = notifier.tell(person, &news, &self.down)?;
             if heard.reached {
                 self.event(&format!("told {person}: {text}"));
                 return Ok(told);
             }
+            if heard.again {
+                later = later.or(Some(person));
+            }
             told.notes.push(format!("{person} could not be told: {text}"));
+        }
+        // Whoever could be told later is: the recovery doesn't wait for that, and the agent goes on with it.
+        if let Some(person) = later {
+            let call = format!("{}/{} told", self.journal(), self.at);
+            notifier.post(&call, person, &news, &self.down)?;
+            told.notes.push(format!(
+                "{person} is told as soon as that can be done, while the agent runs: releve notify queue"
+            ));
         }
         Ok(told)
     }
@@ -182,11 +194,7 @@ impl AtWork<'_> {
                 return Ok(call);
             }
         };
-        let name = format!(
-            "{}/{}",
-            self.hands.journal.map_or_else(|| "recovery".into(), |journal| journal.name()),
-            self.at
-        );
+        let name = format!("{}/{}", self.journal(), self.at);
         let choices = if answers.is_empty() { String::new() } else { format!(" {}", answers.join("|")) };
         let todo = Words::new(
             format!("{text} When that is done: releve answer {}{choices}", self.at),
@@ -214,6 +222,11 @@ impl AtWork<'_> {
             return Err(Error::new("nobody is named who could be told"));
         }
         Ok(people)
+    }
+
+    /// Names the recovery, as its calls do.
+    fn journal(&self) -> String {
+        self.hands.journal.map_or_else(|| "recovery".into(), |journal| journal.name())
     }
 
     fn title(&self, who: Option<&PersonName>) -> String {

@@ -95,9 +95,10 @@ impl AtWork<'_> {
         let expected = run.expect.unwrap_or(0);
         if ended.status.code().map(i64::from) != Some(expected) {
             return Err(fail(format!(
-                "ended with {}, and not {expected}: {}",
+                "ended with {}, and not {expected}: {}{}",
                 ended.status,
-                ended.said(SAID)
+                ended.said(SAID),
+                ended.hint()
             )));
         }
         match &run.contains {
@@ -218,7 +219,7 @@ impl AtWork<'_> {
         let ended = command::run(&order, &|| self.talk.is_over()).map_err(fail)?;
         match ended.status.success() {
             true => Ok(()),
-            false => Err(fail(format!("ended with {}: {}", ended.status, ended.said(SAID)))),
+            false => Err(fail(format!("ended with {}: {}{}", ended.status, ended.said(SAID), ended.hint()))),
         }
     }
 }

@@ -38,6 +38,10 @@ pub fn troubles(plan: &Plan, seen: &Seen) -> Vec<Trouble> {
             found.push(trouble(Kind::Recovery, of, *since, &text));
         }
     }
+    // At once: whoever was kept out is in.
+    if let Some((since, why)) = &seen.isolation {
+        found.push(trouble(Kind::Isolation, &seen.machine, *since, why));
+    }
     if let Some(last) = seen.agent {
         found.push(trouble(Kind::Agent, &seen.machine, last, "nothing runs by schedule"));
     }
@@ -204,6 +208,7 @@ mod tests {
             unasked: BTreeSet::new(),
             left: Vec::new(),
             agent: None,
+            isolation: None,
         }
     }
 
@@ -368,6 +373,7 @@ mod tests {
         all.full = [("/var".into(), "1% is left".into())].into();
         all.left = vec![(at(0), "shop".into())];
         all.agent = Some(at(0));
+        all.isolation = Some((at(0), "somebody took the rules away".into()));
         let log = SystemSeen { log: Some((at(0), "a gap".into())), ..SystemSeen::default() };
         all.systems = [("shop".into(), log)].into();
         let found = kinds(&all);
@@ -381,6 +387,7 @@ mod tests {
             "full//var",
             "recovery/shop",
             "agent/here",
+            "isolation/here",
         ] {
             assert!(found.iter().any(|found| found == kind), "{kind}: {found:?}");
         }

@@ -19,6 +19,7 @@ impl Checker<'_, '_> {
             self.refers(&format!("notify.leads.{at}"), PERSON, &lead.0, &plan.people);
         }
         self.links(notify);
+        self.letters(notify);
         for (at, relay) in notify.relays.iter().enumerate() {
             self.relay(&format!("notify.relays.{at}"), relay);
         }
@@ -51,6 +52,28 @@ impl Checker<'_, '_> {
                     let path = format!("people.{name}.contact.{at}");
                     self.refers(&path, WEBHOOK, &webhook.0, &notify.webhooks);
                 }
+            }
+        }
+    }
+
+    /// Names the addresses that not every mail server takes. Of a domain's letters plain ones are made, of those before the `@` nobody can make any.
+    fn letters(&mut self, notify: &Notify) {
+        let plan = self.plan;
+        let mut found: Vec<(String, &str)> = Vec::new();
+        for (at, relay) in notify.relays.iter().enumerate() {
+            found.push((format!("notify.relays.{at}.from"), &relay.from));
+        }
+        for (name, person) in &plan.people {
+            let mails = person.contact.iter().enumerate();
+            let mails = mails.filter_map(|(at, contact)| Some((at, contact.strip_prefix("mailto:")?)));
+            found.extend(mails.map(|(at, address)| (format!("people.{name}.contact.{at}"), address)));
+        }
+        for (path, address) in found {
+            let local = address.rsplit_once('@').map_or("", |(local, _)| local);
+            if !local.is_ascii() && is_address(address) {
+                let message = format!("only mail servers with SMTPUTF8 take `{address}`");
+                let help = "give an address with plain letters before the @, or a second way; releve notify test shows what the relay takes";
+                self.warn("needs-smtputf8", &path, message, help);
             }
         }
     }
@@ -159,6 +182,7 @@ impl Checker<'_, '_> {
                 ("to", sms.to.is_some()),
                 ("text", sms.text.is_some()),
                 ("authorization", sms.authorization.is_some()),
+                ("answer", sms.answer.is_some()),
             ];
             for (key, _) in of_gateways.iter().filter(|(_, there)| *there) {
                 let message = format!("`{key}` is for a gateway: it goes with `url`");

@@ -83,7 +83,24 @@ const WEBHOOK: &[Key] = &[
     must("kind", Shape::Word(&["mattermost", "slack", "teams", "ntfy"]), "What takes the messages."),
     must("url", Shape::Secret(SECRET), "Where to: whoever knows it can write there."),
     key("token", Shape::Secret(SECRET), "ntfy: the access token."),
+    key(
+        "answer",
+        Shape::Table(ANSWER),
+        "What a good answer is, where it isn't the one that the kind is known for.",
+    ),
     key("system", Shape::Text, "The system of this plan that it is: not tried while that is down."),
+];
+const ANSWER: &[Key] = &[
+    key(
+        "contains",
+        Shape::Text,
+        "What stands in the answer of one that has the message; without it, it is tried again.",
+    ),
+    key(
+        "refuses",
+        Shape::Text,
+        "What stands in the answer of one that will never take it: it is not tried again.",
+    ),
 ];
 const SMS: &[Key] = &[
     key(
@@ -100,6 +117,7 @@ const SMS: &[Key] = &[
     key("to", Shape::Text, "What the gateway calls the number; to unless said."),
     key("text", Shape::Text, "What the gateway calls the text; text unless said."),
     key("authorization", Shape::Secret(SECRET), "The value of the header Authorization: Bearer …, Basic …"),
+    key("answer", Shape::Table(ANSWER), "What a good answer of the gateway is."),
     key("system", Shape::Text, "The system of this plan that it is: not tried while that is down."),
 ];
 
@@ -276,8 +294,20 @@ pub struct Webhook {
     pub url: Option<Secret>,
     /// The access token of ntfy.
     pub token: Option<Secret>,
+    /// What a good answer is, where it isn't the one that the kind is known for.
+    pub answer: Option<Answer>,
     /// The system that it is.
     pub system: Option<SystemName>,
+}
+
+/// What the answer of one that takes messages means, as the plan says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(default)]
+pub struct Answer {
+    /// What stands in the answer of one that has the message.
+    pub contains: Option<String>,
+    /// What stands in the answer of one that will never take it.
+    pub refuses: Option<String>,
 }
 
 /// What takes the messages of a webhook.
@@ -308,6 +338,8 @@ pub struct Sms {
     pub text: Option<String>,
     /// The value of the header `Authorization`.
     pub authorization: Option<Secret>,
+    /// What a good answer of the gateway is.
+    pub answer: Option<Answer>,
     /// The system that it is.
     pub system: Option<SystemName>,
 }

@@ -1,15 +1,17 @@
 //! Who is told what by which way, and who is told when they don't answer: the `[notify]` table and every decision that follows from it.
 //!
-//! Read in this order: [`Notify`] (what the plan says), [`ways`] (how one person can be reached now), [`chain`] (who is told after
-//! whom), [`next`] (who is told now).
+//! Read in this order: [`Notify`] (what the plan says), [`ways`] (how one person can be reached now), [`verdict`] (whether that took the message), [`chain`] (who is told
+//! after whom), [`next`] (who is told now).
 
+mod answers;
 mod chain;
 mod keys;
 mod ways;
 
-pub use chain::{Next, Told, chain, leads, next};
+pub use answers::{Service, Verdict, retry_after, verdict};
+pub use chain::{Next, Told, chain, leads, next, pause};
 pub(crate) use keys::NOTIFY;
-pub use keys::{Heartbeat, Mailbox, Notify, Person, Relay, Sms, SmsFormat, Tls, Webhook, WebhookKind};
+pub use keys::{Answer, Heartbeat, Mailbox, Notify, Person, Relay, Sms, SmsFormat, Tls, Webhook, WebhookKind};
 pub(crate) use ways::is_address;
 pub use ways::{Carrier, Contact, Way, is_loopback, out_of_service, ways};
 

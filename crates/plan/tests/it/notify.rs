@@ -35,6 +35,34 @@ fn a_plan_that_tells_people_is_sound() {
     assert_eq!(shown(&read(&told())), "");
 }
 
+#[test]
+fn letters_that_few_mail_servers_take_are_named_before_the_at_and_not_behind_it() {
+    let of = |address: &str| told().replacen("hugo@atelier.example", address, 1);
+    let odd = read(&of("hugo.rené@atelier.example"));
+    assert!(codes(&odd).contains(&"needs-smtputf8"), "{}", shown(&odd));
+    assert!(shown(&odd).contains("hugo.rené@atelier.example"), "{}", shown(&odd));
+    assert_eq!(shown(&read(&of("hugo@l-atelier-d-été.example"))), "");
+}
+
+#[test]
+fn what_a_good_answer_is_stands_in_the_plan() {
+    let answer = "answer = { contains = \"queued\", refuses = \"unknown number\" }";
+    let gateway = format!("sms = {{ url = {{ file = \"/etc/releve/sms.url\" }}, {answer} }}");
+    let with_room = told().replacen("team.url\" }", &format!("team.url\" }}, {answer}"), 1);
+    let plan = plan_of(&with_room.replacen("sms = { command = [\"send-sms\", \"{to}\"] }", &gateway, 1));
+    let notify = plan.notify.unwrap();
+    let of_room = notify.webhooks.values().next().unwrap().answer.clone();
+    for answer in [of_room, notify.sms.unwrap().answer] {
+        let answer = answer.unwrap();
+        assert_eq!(
+            (answer.contains.as_deref(), answer.refuses.as_deref()),
+            (Some("queued"), Some("unknown number"))
+        );
+    }
+    let of_command = told().replacen("\"{to}\"] }", &format!("\"{{to}}\"], {answer} }}"), 1);
+    assert!(codes(&read(&of_command)).contains(&"meaningless-key"));
+}
+
 /// Each fault by its name, and a plan that has it.
 pub(crate) fn faults() -> Vec<(&'static str, String)> {
     let change = |from: &str, to: &str| {

@@ -127,6 +127,8 @@ fn the_log_that_is_rolled_forward_takes_room_and_what_lies_before_the_point_does
             found.points[0].position = Some("05@1".into());
             found.log = Some(LogFacts {
                 id: "cd34".into(),
+                identity: None,
+                since: None,
                 from: "04".into(),
                 until: None,
                 sentinel: None,

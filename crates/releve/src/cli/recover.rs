@@ -329,6 +329,7 @@ fn decide(
             false => Available::default(),
         };
         (found.points, found.log) = (witness.judged(&session.plan, survey, name, now), survey.log(name));
+        found.former = survey.former_logs(name);
         let known = (survey, found.points.as_slice());
         found.crash = Some(crash::crash(session, name, crashed, records, known, now));
         found.went_back = witness.went_back(name);

@@ -3,7 +3,7 @@
 use crate::session::Session;
 use crate::show::{self, size};
 use crate::{Exit, Failure, Outcome};
-use engine::log::Carrier;
+use engine::log::{Carrier, identity_of, is_another, living, settle};
 use engine::place::Place;
 use engine::survey::survey;
 use engine::vaults::{Absent, Opened};
@@ -11,6 +11,7 @@ use engine::{Error, Result, source_of};
 use jiff::Timestamp;
 use plan::{SystemName, VaultName};
 use std::fs::{self, File};
+use std::io::Read;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -95,6 +96,11 @@ fn push(session: &Session, name: &SystemName, path: &Path) -> Outcome {
         return Ok(Exit::Usage);
     }
     let spool = spool_of(session, name)?;
+    // One of the same name may still wait there, of the cluster that was here before.
+    if let Some(identity) = identity_of(log, path) {
+        settle(&spool, log, &identity)?;
+    }
+    refuse_another(log, path, &spool.join(file))?;
     let written = into_spool(path, &spool, file)
         .map_err(|error| Error::new(format!("keep {} in {}: {error}", path.display(), spool.display())))?;
     let state = session.state()?;
@@ -111,6 +117,16 @@ fn push(session: &Session, name: &SystemName, path: &Path) -> Outcome {
             "warning: a gap in the log: {missing} is missing; points before it can't be rolled forward"
         );
     }
+    if let Some(since) = carried.another {
+        eprintln!("warning: {}", is_another(name, Some(since)));
+    }
+    for refused in &carried.refused {
+        eprintln!("warning: {}", engine::log::is_refused(refused));
+    }
+    let own = spool_name(&carried.refused, file);
+    if let Some(refused) = own {
+        return Err(Error::new(engine::log::is_refused(refused)).into());
+    }
     if carried.vaults.is_empty() {
         let why = format!("no vault holds {file}: {} wait here", size(carried.waiting));
         return Err(Error::new(why).help("PostgreSQL keeps it, and tries again").into());
@@ -122,6 +138,50 @@ fn push(session: &Session, name: &SystemName, path: &Path) -> Outcome {
         );
     }
     Ok(Exit::Done)
+}
+
+/// Makes sure that what waits in the spool under the name of a segment is that segment: in its place goes nothing else.
+fn refuse_another(log: &dyn source::Log, path: &Path, there: &Path) -> Result<()> {
+    let name = there.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    // The beginning of one may go on.
+    let may_differ = log.file(name).is_none_or(|file| matches!(file.kind, source::LogKind::Partial(_)));
+    if may_differ || !there.exists() {
+        return Ok(());
+    }
+    let wrong = |error: std::io::Error| Error::new(format!("compare {}: {error}", there.display()));
+    match is_same(path, there) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Error::new(engine::log::is_refused(&there.display().to_string()))),
+        // All vaults have it by now, and it was let go.
+        Err(_) if !there.exists() => Ok(()),
+        Err(error) => Err(wrong(error)),
+    }
+}
+
+/// Returns whether two files hold the same.
+fn is_same(one: &Path, other: &Path) -> std::io::Result<bool> {
+    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
+    let mut left = one.metadata()?.len();
+    if other.metadata()?.len() != left {
+        return Ok(false);
+    }
+    let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    while left > 0 {
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(a.len());
+        let (Some(a), Some(b)) = (a.get_mut(..length), b.get_mut(..length)) else { return Ok(false) };
+        one.read_exact(a)?;
+        other.read_exact(b)?;
+        if a != b {
+            return Ok(false);
+        }
+        left -= length as u64;
+    }
+    Ok(true)
+}
+
+/// Returns the one of these paths that is a file of this name.
+fn spool_name<'a>(paths: &'a [String], file: &str) -> Option<&'a String> {
+    paths.iter().find(|path| Path::new(path).file_name().is_some_and(|name| name == file))
 }
 
 /// Copies a file into the spool, whole or not at all. Returns when it was last written.
@@ -148,7 +208,12 @@ fn fetch(session: &Session, name: &SystemName, file: &str, path: &Path) -> Outco
     let vaults = session.ask_all(session.state_if_any().as_ref(), None);
     let survey = survey(&vaults);
     vaults.iter().for_each(Opened::work);
-    let newest = survey.log(name).and_then(|log| survey.point(&log.id));
+    // The log of a cluster that was here before has files of the same names.
+    let here = living(&session.state_dir.join("log").join(&name.0));
+    let mut logs = survey.log(name).into_iter().chain(survey.former_logs(name));
+    let newest = logs.find(|log| here.is_none() || log.identity.is_none() || log.identity == here);
+    let own = newest.as_ref().and_then(|log| log.identity.clone());
+    let newest = newest.and_then(|log| survey.point(&log.id));
     let Some(newest) = newest else {
         return match survey.unasked() {
             None => {
@@ -172,6 +237,14 @@ fn fetch(session: &Session, name: &SystemName, file: &str, path: &Path) -> Outco
         let there = staging.path().join(&wanted.path);
         if !report.is_whole() {
             return Err(Error::new(format!("{file} did not come back whole")));
+        }
+        let of = identity_of(log, &there);
+        if let (Some(of), Some(own)) = (&of, own.as_ref().or(here.as_ref()))
+            && of != own
+        {
+            return Err(Error::new(format!(
+                "{file} in the vaults is of another cluster: {of}, and not {own}"
+            )));
         }
         match there.exists() {
             true => fs::rename(&there, path).map(|()| Exit::Done).map_err(wrong),

@@ -254,7 +254,7 @@ fn killed_while_it_tells_people_it_is_open_and_the_same_command_goes_on_telling(
 fn nobody_who_could_be_told_is_said_and_it_is_open_all_the_same() {
     let server = MailServer::start(Manner::Refuses);
     let world = notifying(&relays(&[&server]), SCENARIO);
-    world.run(&["incident", "open", "--scenario", "attack"]).exits(1).says("NOBODY has answered in time");
+    world.run(&["incident", "open", "--scenario", "attack"]).exits(1).says("NOBODY could be reached");
     let text = world.run(&["incident", "show"]).exits(0);
     text.says("NOT REACHED");
 }

@@ -50,6 +50,7 @@ fn a_machine_is_cut_off_shown_as_such_and_given_back() {
     let lost = switch.on(1, || Command::new("/usr/sbin/nft").args(["flush", "ruleset"]).status().unwrap());
     assert!(lost.success());
     run(&["status"]).exits(1).says("NOT ISOLATED any more");
+    run(&["alerts"]).exits(1).says("is not cut off any more as it was").says("releve isolate");
     let again = run(&["isolate", "--yes", "--json"]).exits(0).json();
     assert_eq!(
         (&again["changed"], &again["ways"][0]["networks"][0]),

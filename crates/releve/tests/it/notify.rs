@@ -85,6 +85,9 @@ fn a_message_says_what_happened_what_to_do_and_how_to_answer_in_the_persons_lang
     assert_eq!(message["to"], json!(["claire@atelier.example"]));
     assert_eq!(header(message, "auto-submitted"), ["auto-generated"]);
     assert!(header(message, "message-id")[0].ends_with("@atelier.example>"), "{message}");
+    // As another program reads it, which knows the standards.
+    assert_eq!(header(message, "mime-version"), ["1.0"]);
+    assert_eq!((&message["defects"], &message["ascii"]), (&json!([]), &json!(true)), "{message}");
     let body = message["body"].as_str().unwrap();
     for part in [
         "Claire,",
@@ -137,6 +140,69 @@ fn when_one_relay_refuses_and_the_next_is_slow_the_third_takes_the_message() {
     assert_eq!((refusing.messages().len(), slow.messages().len(), good.wait_for(1).len()), (0, 0, 1));
     let told = records(&world);
     assert!(told.contains("\"outcome\":\"late\"") && told.contains("not from you"), "{told}");
+}
+
+#[test]
+fn a_relay_that_says_later_is_asked_again_and_anyone_can_look_at_what_waits() {
+    let server = MailServer::start(Manner::Busy);
+    let world = world(&relays(&[&server]), "");
+    std::fs::write(world.data().join("page"), "x").unwrap();
+    let first = json_of(world.run(&[&send(&["--system", "shop"])[..], &["--json"]].concat()), 1);
+    assert_eq!(
+        (&first["standing"]["state"], &first["standing"]["person"]),
+        (&json!("trying"), &json!("hugo")),
+        "{first}"
+    );
+    let queue = json_of(world.run(&["notify", "queue", "--json"]), 1);
+    let hugo = &queue["calls"][0]["people"][0];
+    assert_eq!((&hugo["reached"], &hugo["ways"][0]["tried"]), (&json!(false), &json!(1)), "{queue}");
+    assert!(hugo["ways"][0]["why"].as_str().unwrap().contains("greylisted"), "{queue}");
+    world.run(&["notify", "queue"]).exits(1).says("could NOT be told yet").says("greylisted").says("hugo");
+    // Whoever begins after that goes on with it, and nobody else is woken.
+    let agent = Killed(world.start(&["agent"]));
+    server.relent();
+    let mails = server.wait_for(1);
+    assert_eq!(mails[0]["to"], json!(["hugo@atelier.example"]));
+    assert!(wait_until(Duration::from_secs(60), || {
+        world.run(&["notify", "queue"]).out.contains("hugo was told")
+    }));
+    drop(agent);
+    world.run(&["ack", &token(&server.messages()[0])]).exits(0);
+    world.run(&["notify", "queue"]).exits(0).says("nobody is being told anything");
+    assert_eq!(server.messages().len(), 1);
+}
+
+#[test]
+fn a_domain_with_letters_of_its_own_goes_to_any_mail_server() {
+    let server = MailServer::start(Manner::Takes);
+    let people = "[people.anna]\nname = \"Anna\"\ncontact = [\"mailto:anna@l-été.example\"]";
+    let world = world(&relays(&[&server]), people);
+    world.run(&send(&["anna"])).exits(0);
+    let message = &server.wait_for(1)[0];
+    assert_eq!(message["to"], json!(["anna@xn--l-t-cmab.example"]));
+    assert_eq!((&message["defects"], &message["ascii"]), (&json!([]), &json!(true)), "{message}");
+}
+
+#[test]
+fn a_good_status_with_a_bad_answer_has_told_nobody() {
+    let limited =
+        "Webhook message delivery failed with error: Microsoft Teams endpoint returned HTTP error 429";
+    let (office, gateway) =
+        (Receiver::answering(&[(200, limited)]), Receiver::answering(&[(200, "no credit")]));
+    let notify = format!(
+        "webhooks.office = {{ kind = \"teams\", url = {{ command = [\"echo\", \"{}/hook\"] }} }}\n\
+         sms = {{ url = {{ command = [\"echo\", \"{}/sms\"] }}, answer = {{ contains = \"queued\" }} }}",
+        office.url(),
+        gateway.url()
+    );
+    let people = "[people.anna]\nname = \"Anna\"\ncontact = [\"webhook:office\", \"tel:+33600000001\"]";
+    let world = world(&notify, people);
+    let tested = json_of(world.run(&["notify", "test", "anna", "--json"]), 1);
+    assert_eq!(tested["people"][0]["reached"], false, "{tested}");
+    let ways = tested["people"][0]["ways"].as_array().unwrap();
+    assert!(ways.iter().all(|way| way["outcome"] == "not_yet"), "{tested}");
+    assert!(ways[1]["why"].as_str().unwrap().contains("without \"queued\""), "{tested}");
+    world.run(&["notify", "test", "anna"]).exits(1).says("NOT YET");
 }
 
 #[test]
@@ -359,7 +425,7 @@ fn each_chat_gets_what_it_understands_and_no_secret_is_recorded() {
     let tested = json_of(world.run(&["notify", "test", "anna", "--json"]), 1);
     let ways = &tested["people"][0]["ways"];
     let outcomes: Vec<_> = ways.as_array().unwrap().iter().map(|way| &way["outcome"]).collect();
-    assert_eq!(outcomes, ["taken", "taken", "taken", "failed", "failed"]);
+    assert_eq!(outcomes, ["taken", "taken", "taken", "not_yet", "not_yet"]);
     assert!(ways[3]["why"].as_str().unwrap().starts_with("it answers 500"), "{ways}");
     assert!(ways[4]["why"].as_str().unwrap().contains("not https"), "{ways}");
     let sent = takes.sent();

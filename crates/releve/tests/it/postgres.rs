@@ -481,6 +481,96 @@ fn an_instant_of_a_timeline_is_looked_for_on_the_way_to_it_and_not_behind_what_w
 }
 
 #[test]
+fn a_cluster_that_is_made_anew_in_the_same_place_loses_nothing_to_the_names_of_the_one_before() {
+    let (cluster, world) = protected("", "", "3 seconds");
+    let agent = Agent::begin(&world);
+    for n in 1..=6 {
+        cluster.tell(&format!("insert into t values ({n})"));
+        cluster.tell("select pg_switch_wal()");
+    }
+    let early = time(&cluster);
+    cluster.tell("insert into t values (7)");
+    wait_for_log(&world);
+    let before = cluster.ask("select system_identifier from pg_control_system()");
+    cluster.destroy();
+    cluster.remake("");
+    assert_ne!(cluster.ask("select system_identifier from pg_control_system()"), before);
+    cluster.tell("create table t (n int)");
+    // It is told at once, and until there is a point of it.
+    let told = || log_of(&world)["broken"].as_str().is_some_and(|why| why.contains("is another one"));
+    assert!(wait_until(Duration::from_secs(60), told), "{}", log_of(&world));
+    world.run(&["status"]).exits(1).says("releve backup shop");
+    world.run(&["backup"]).exits(0);
+    assert!(wait_until(Duration::from_secs(30), || log_of(&world)["broken"].is_null()), "{}", log_of(&world));
+    for n in 101..=106 {
+        cluster.tell(&format!("insert into t values ({n})"));
+        cluster.tell("select pg_switch_wal()");
+    }
+    wait_for_log(&world);
+    // What the one before held can still be had, from its own log.
+    let work = cluster.folder_of("work").display().to_string();
+    let words = ["restore", "shop", "--as-sql", "--table", "t", "--before", &early, "--work", &work];
+    let sql = world.run(&words).exits(0).out;
+    assert!(sql.contains("\n6\n") && !sql.contains("\n7\n") && !sql.contains("\n101\n"), "{sql}");
+    cluster.destroy();
+    drop(agent);
+    // Neither the server's disk nor what waited beside it is left.
+    std::fs::remove_dir_all(world.path("state/log")).unwrap();
+    world.run(&["recover", "--yes"]).exits(0).says("rolled forward to the end of its log");
+    assert_eq!(numbers(&cluster), "101,102,103,104,105,106");
+    // Over the one that stands there now, whose WAL has the same names.
+    cluster.kill();
+    world.run(&["recover", "--yes", "--before", &early]).exits(0);
+    assert_eq!(numbers(&cluster), "1,2,3,4,5,6");
+}
+
+#[test]
+fn segments_that_another_cluster_hands_over_under_the_same_names_go_into_a_log_of_their_own() {
+    let (cluster, world) = protected("archive_mode = on", ", wal = \"archive\"", "1 hour");
+    let push = |name: &str| world.run(&["wal", "push", "shop", &segment_path(&cluster, name)]);
+    let hand_over = |numbers: std::ops::RangeInclusive<u32>| {
+        let one = |n: u32| {
+            cluster.tell(&format!("insert into t values ({n})"));
+            let segment = cluster.ask("select pg_walfile_name(pg_switch_wal())");
+            push(&segment).exits(0);
+            segment
+        };
+        numbers.map(one).collect::<Vec<String>>()
+    };
+    let mut first = hand_over(1..=5);
+    let early = time(&cluster);
+    first.extend(hand_over(6..=6));
+    cluster.destroy();
+    cluster.remake("archive_mode = on");
+    cluster.tell("create table t (n int)");
+    let segment = cluster.ask("select pg_walfile_name(pg_switch_wal())");
+    push(&segment).exits(0).says("is another one");
+    world.run(&["backup"]).exits(0);
+    let second = hand_over(101..=106);
+    assert!(second.iter().any(|name| first.contains(name)), "{first:?} {second:?}");
+    // What is fetched is of the one that runs.
+    let shared = second.iter().find(|name| first.contains(*name)).unwrap();
+    let fetched = world.path("fetched");
+    world.run(&["wal", "fetch", "shop", shared, &fetched.display().to_string()]).exits(0);
+    assert!(std::fs::read(&fetched).unwrap() == std::fs::read(segment_path(&cluster, shared)).unwrap());
+    // Another content under a name that is kept already is refused, and is in no vault.
+    let path = segment_path(&cluster, &second[0]);
+    let original = std::fs::read(&path).unwrap();
+    let mut other = original.clone();
+    other[5000] ^= 1;
+    std::fs::write(&path, &other).unwrap();
+    push(&second[0]).exits(2).says("is another than the one of its name");
+    std::fs::write(&path, &original).unwrap();
+    cluster.destroy();
+    std::fs::remove_dir_all(world.path("state/log")).unwrap();
+    world.run(&["recover", "--yes"]).exits(0);
+    assert_eq!(numbers(&cluster), "101,102,103,104,105,106");
+    cluster.destroy();
+    world.run(&["recover", "--yes", "--before", &early]).exits(0);
+    assert_eq!(numbers(&cluster), "1,2,3,4,5");
+}
+
+#[test]
 fn a_position_that_is_not_in_the_log_stops_nothing() {
     let cluster = Postgres::start("");
     let mark = tempfile::tempdir().unwrap();

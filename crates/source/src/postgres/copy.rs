@@ -290,6 +290,10 @@ impl Input for Copy {
         Some(format!("{}@{}", name.get(8..)?, end.next.timeline))
     }
 
+    fn identity(&self) -> Option<String> {
+        super::wal::identity_in_control(&self.end.get()?.as_ref().ok()?.control)
+    }
+
     fn finish(&self) -> Vec<Unread> {
         drop(self.server.lock().unwrap_or_else(PoisonError::into_inner).take());
         std::mem::take(&mut *self.damaged.lock().unwrap_or_else(PoisonError::into_inner))

@@ -26,12 +26,12 @@ pub use logical::PgDump;
 use crate::files::{open_tree, under};
 use crate::standing::{Standing, look};
 use crate::{
-    Capture, Cut, Cutting, Error, Excerpts, Inspection, Kept, Kind, Landing, Log, LogFile, PutBack, Receiver,
-    Replay, Result, Sentinel, Source, Until, Wants, is_true,
+    Capture, Cut, Cutting, Error, Excerpts, Inspection, Kept, Kind, Landing, Log, LogFile, LogKind, PutBack,
+    Receiver, Replay, Result, Sentinel, Source, Until, Wants, is_true,
 };
 use copy::Copy;
 use server::Address;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use vault::Timestamp;
 
@@ -218,6 +218,22 @@ impl Log for Postgres {
 
     fn history(&self, name: &str, text: &str, file_bytes: u64) -> Option<(u32, Vec<(u32, String)>)> {
         wal::read_history(name, text, file_bytes)
+    }
+
+    fn identity(&self, name: &str, head: &[u8]) -> Option<String> {
+        let is_segment = wal::log_file(name).is_some_and(|file| file.kind != LogKind::Always);
+        is_segment.then(|| wal::identity_in_segment(head)).flatten()
+    }
+
+    fn identity_now(&self) -> Result<Option<String>> {
+        self.address.connect()?.identity()
+    }
+
+    fn identity_at(&self, to: Option<&Path>) -> Option<String> {
+        let mut head = [0; 8];
+        let mut control = std::fs::File::open(under(to, &self.data).join("global/pg_control")).ok()?;
+        control.read_exact(&mut head).ok()?;
+        wal::identity_in_control(&head)
     }
 
     fn receive(&self, spool: &Path, _held: Option<&str>) -> Result<Box<dyn Receiver>> {

@@ -308,6 +308,14 @@ impl Server {
         Ok(name.and_then(|name| name.get(8..).map(str::to_owned)))
     }
 
+    /// Returns the cluster's own identifier.
+    pub(super) fn identity(&mut self) -> Result<Option<String>> {
+        let row = self.client.query_one("SELECT system_identifier FROM pg_control_system()", &[]);
+        let number: i64 = row.map_err(|error| sort("ask the server who it is", &error))?.get(0);
+        // It is a number without a sign, which SQL has none of.
+        Ok(Some(u64::from_ne_bytes(number.to_ne_bytes()).to_string()))
+    }
+
     /// Returns the timeline that the server writes; `None` from a replica, which writes none.
     pub(super) fn timeline(&mut self) -> Result<Option<u32>> {
         let query =

@@ -115,6 +115,27 @@ pub(super) fn read_history(name: &str, text: &str, segment_bytes: u64) -> Option
     Some((timeline, text.lines().filter_map(line).collect()))
 }
 
+/// Where the header of a segment says that it is a long one, and that bit.
+const LONG_HEADER: u16 = 0x0002;
+
+/// Returns the identifier of the cluster that wrote a segment of WAL which begins like this; `None` where nothing was written to it yet.
+pub(super) fn identity_in_segment(head: &[u8]) -> Option<String> {
+    let magic: [u8; 2] = head.get(..2)?.try_into().ok()?;
+    let info: [u8; 2] = head.get(2..4)?.try_into().ok()?;
+    let is_header = u16::from_ne_bytes(magic) != 0 && u16::from_ne_bytes(info) & LONG_HEADER != 0;
+    let number: [u8; 8] = head.get(24..32)?.try_into().ok()?;
+    is_header
+        .then(|| u64::from_ne_bytes(number))
+        .filter(|number| *number != 0)
+        .map(|number| number.to_string())
+}
+
+/// Returns the identifier of the cluster whose `pg_control` begins like this.
+pub(super) fn identity_in_control(control: &[u8]) -> Option<String> {
+    let number: [u8; 8] = control.get(..8)?.try_into().ok()?;
+    Some(u64::from_ne_bytes(number)).filter(|number| *number != 0).map(|number| number.to_string())
+}
+
 /// The shortest segments that a server can be built with: every name is one of theirs.
 const SEGMENT_BYTES_MIN: u64 = 1 << 20;
 
@@ -162,6 +183,22 @@ mod tests {
         assert_eq!(partial.kind, LogKind::Partial("00000002000000FE".into()));
         assert_eq!(log_file("00000002.history").unwrap().kind, LogKind::Always);
         assert!(log_file("archive_status").is_none());
+    }
+
+    #[test]
+    fn a_segment_and_the_control_file_name_the_same_cluster() {
+        let number = 7_301_234_567_890_123_456_u64.to_ne_bytes();
+        let mut head = vec![0; 40];
+        head[..2].copy_from_slice(&0xD110_u16.to_ne_bytes());
+        head[2..4].copy_from_slice(&(LONG_HEADER | 1).to_ne_bytes());
+        head[24..32].copy_from_slice(&number);
+        assert_eq!(identity_in_segment(&head).as_deref(), Some("7301234567890123456"));
+        assert_eq!(identity_in_control(&number), identity_in_segment(&head));
+        // One to which nothing was written yet, and what is no beginning of a segment.
+        assert_eq!(identity_in_segment(&[0; 40]), None);
+        head[2..4].copy_from_slice(&1_u16.to_ne_bytes());
+        assert_eq!(identity_in_segment(&head), None);
+        assert_eq!(identity_in_segment(b"short"), None);
     }
 
     proptest! {

@@ -62,6 +62,20 @@ fn a_program_that_prints_nothing_makes_the_point_incomplete() {
 }
 
 #[test]
+fn a_program_that_asks_at_a_terminal_fails_at_once() {
+    let begun = std::time::Instant::now();
+    let why = read_all("read answer </dev/tty && echo $answer").unwrap_err();
+    assert!(why.contains("/dev/tty"), "{why}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60));
+}
+
+#[test]
+fn a_program_without_a_path_that_does_not_exist_is_named_too() {
+    let missing = Program::new(["no-such-program"]).unwrap();
+    assert!(missing.output().unwrap_err().starts_with("no-such-program could not be started: "));
+}
+
+#[test]
 fn a_program_that_does_not_exist_is_named() {
     let missing = Program::new(["/no/such/program", "secret"]).unwrap();
     let capture = Command::new("x", missing, sh("cat")).unwrap().capture(Path::new("/"), now()).unwrap();

@@ -75,6 +75,36 @@ pub fn files_of(vault: &Repository, tree: &BlobId) -> Result<BTreeMap<PathBuf, N
     Ok(files)
 }
 
+/// Returns whether the file at `path` in a point holds what the one at `file` does, by the hashes of its pieces: of the vault only folders are read.
+pub fn is_same(vault: &Repository, tree: &BlobId, path: &Path, file: &Path) -> Result<bool> {
+    let mut next = Some(*tree);
+    let mut found = None;
+    for name in path {
+        let Some(tree) = next.take() else { return Ok(false) };
+        let node = vault.tree(&tree)?.into_iter().find(|node| node.name == name.as_bytes());
+        if let Some(NodeKind::Dir { subtree }) = node.as_ref().map(|node| &node.kind) {
+            next = *subtree;
+        }
+        found = node;
+    }
+    let Some(NodeKind::File { content, .. }) = found.map(|node| node.kind) else { return Ok(false) };
+    let wrong = |error| Error::io(format!("read {}", file.display()), error);
+    let mut here = File::open(file).map_err(wrong)?;
+    let mut piece = Vec::new();
+    for id in content {
+        let Some((_, bytes)) = vault.lengths(BlobKind::Data, &id) else {
+            let what = format!("{} lacks the part {}", path.display(), id.short());
+            return Err(Error::new("compare a file of the log", Kind::Damaged(what)));
+        };
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        piece.resize(bytes, 0);
+        if fill(&mut here, &mut piece, 0, bytes).map_err(wrong)? < bytes || BlobId::of(&piece) != id {
+            return Ok(false);
+        }
+    }
+    Ok(fill(&mut here, &mut [0], 0, 1).map_err(wrong)? == 0)
+}
+
 struct Tree<'a> {
     vaults: Vec<Arc<Repository>>,
     sink: &'a Sink<'a>,

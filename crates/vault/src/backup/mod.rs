@@ -28,7 +28,7 @@ mod tally;
 mod waiting;
 mod walk;
 
-pub use append::{Addition, append, files_of};
+pub use append::{Addition, append, files_of, is_same};
 
 use crate::lock::{Holder, Lock, LockKind};
 use crate::packer::PackWriter;
@@ -181,6 +181,7 @@ pub fn backup_judged(
             .ok()
             .and_then(|took| options.time.checked_add(took).ok()),
         position: input.position(),
+        identity: input.identity(),
         since: options.parent.as_ref().and_then(|(_, parent)| parent.tag("point").map(str::to_owned)),
         ..PointInfo::default()
     };

@@ -92,6 +92,9 @@ pub struct PointInfo {
     /// From where on the system's log is needed to go on from this point. Such positions are in order as texts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
+    /// What tells the system from another that was made in its place: of PostgreSQL the cluster's own identifier. `None`: it has none, or an older program wrote this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// The version of the rules that it was judged by when it was made; 0: nobody judged it.
     #[serde(skip_serializing_if = "is_default")]
     pub judged: u8,
@@ -113,6 +116,15 @@ pub struct PointInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LogInfo {
+    /// The identity of the system that wrote it, as its points say it: only those go on in it. `None`: it has none, or an older program wrote this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
+    /// When it was begun in the place of another system's log; `None` for the first, which is that of the points that say no identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Another system writes by now: what came here waited still.
+    #[serde(skip_serializing_if = "is_default")]
+    pub former: bool,
     /// From here on nothing is missing: a point whose position is no earlier can be rolled forward to the end.
     pub from: String,
     /// Everything that was committed by then is in it; `None` where nobody could tell.

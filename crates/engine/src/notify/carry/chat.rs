@@ -1,8 +1,10 @@
 //! Chat rooms, each with what it understands; and pages that take a plain text.
 
 use super::{Came, Pocket, Text};
-use plan::notify::{Webhook, WebhookKind, is_loopback};
+use jiff::Timestamp;
+use plan::notify::{Answer, Service, Verdict, Webhook, WebhookKind, is_loopback, retry_after, verdict};
 use serde_json::{Value, json};
+use std::io::Read as _;
 use std::time::Duration;
 use ureq::tls::{RootCerts, TlsConfig};
 use url::Url;
@@ -17,6 +19,18 @@ pub(super) enum Posted {
     Plain(String),
     /// Nothing: the address says it all.
     Nothing,
+}
+
+/// Whose answer it is, and what the plan says of it.
+pub(super) struct Meaning {
+    pub(super) service: Service,
+    pub(super) known: Option<Answer>,
+}
+
+impl Default for Meaning {
+    fn default() -> Self {
+        Self { service: Service::Other, known: None }
+    }
 }
 
 pub(super) fn send(
@@ -59,7 +73,8 @@ pub(super) fn send(
         }
     };
     let authorization = token.map(|token| format!("Bearer {token}"));
-    Ok(post(&url, Posted::Json(body), authorization.as_deref(), limit))
+    let meaning = Meaning { service: Service::Webhook(webhook.kind), known: webhook.answer.clone() };
+    Ok(post(&url, Posted::Json(body), authorization.as_deref(), limit, &meaning))
 }
 
 fn teams(text: &Text) -> Value {
@@ -81,7 +96,8 @@ fn teams(text: &Text) -> Value {
 /// A page that takes a plain text.
 pub(super) fn page(url: &str, text: &Text, limit: Duration) -> Result<Came, String> {
     let url = address(url)?;
-    Ok(post(&url, Posted::Plain(format!("{}\n\n{}", text.subject, text.body)), None, limit))
+    let words = format!("{}\n\n{}", text.subject, text.body);
+    Ok(post(&url, Posted::Plain(words), None, limit, &Meaning::default()))
 }
 
 /// Reads an address that a message may be sent to: nobody reads it on its way.
@@ -95,8 +111,14 @@ pub(super) fn address(text: &str) -> Result<Url, String> {
     }
 }
 
-/// Posts something, once. What answers with anything but 200 to 299 has not taken it; it is not followed elsewhere.
-pub(super) fn post(url: &Url, body: Posted, authorization: Option<&str>, limit: Duration) -> Came {
+/// Posts something, once. What the answer means is [`verdict`]'s to say; it is not followed elsewhere.
+pub(super) fn post(
+    url: &Url,
+    body: Posted,
+    authorization: Option<&str>,
+    limit: Duration,
+    meaning: &Meaning,
+) -> Came {
     let config = ureq::Agent::config_builder()
         .timeout_global(Some(limit))
         .http_status_as_error(false)
@@ -105,12 +127,13 @@ pub(super) fn post(url: &Url, body: Posted, authorization: Option<&str>, limit: 
         .build();
     let agent = ureq::Agent::new_with_config(config);
     let posting = || with(agent.post(url.as_str()), authorization);
-    judge(match body {
+    let answer = match body {
         Posted::Json(value) => posting().header("Content-Type", "application/json").send(value.to_string()),
         Posted::Form(pairs) => posting().send_form(pairs),
         Posted::Plain(text) => posting().header("Content-Type", "text/plain; charset=utf-8").send(text),
         Posted::Nothing => with(agent.get(url.as_str()), authorization).call(),
-    })
+    };
+    judge(answer, meaning)
 }
 
 fn with<B>(request: ureq::RequestBuilder<B>, authorization: Option<&str>) -> ureq::RequestBuilder<B> {
@@ -120,19 +143,32 @@ fn with<B>(request: ureq::RequestBuilder<B>, authorization: Option<&str>) -> ure
     }
 }
 
-fn judge(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Came {
+fn judge(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, meaning: &Meaning) -> Came {
+    let not_yet = |why: String| Came::NotYet(why, None);
     match answer {
-        Ok(answer) if answer.status().is_success() => Came::Taken,
         Ok(mut answer) => {
-            let said = answer.body_mut().with_config().limit(ANSWER_MAX).read_to_string().unwrap_or_default();
-            Came::Failed(format!("it answers {}: {said}", answer.status().as_u16()))
+            let status = answer.status().as_u16();
+            let header = answer.headers().get("retry-after").and_then(|value| value.to_str().ok());
+            let after = header.and_then(|text| retry_after(text, Timestamp::now()));
+            let mut bytes = Vec::new();
+            let read = answer.body_mut().as_reader().take(ANSWER_MAX).read_to_end(&mut bytes);
+            // One that breaks off before it has said whether it failed says nothing.
+            if read.is_err() && answer.status().is_success() {
+                return not_yet(format!("it answers {status}, and breaks off"));
+            }
+            let body = String::from_utf8_lossy(&bytes);
+            match verdict(meaning.service, meaning.known.as_ref(), status, &body) {
+                Verdict::Told => Came::Taken,
+                Verdict::NotYet(why) => Came::NotYet(why, after),
+                Verdict::Refused(why) => Came::Refused(why),
+            }
         }
         Err(ureq::Error::Timeout(_)) => Came::Late,
-        Err(ureq::Error::HostNotFound) => Came::Failed("no such host is known".to_owned()),
+        Err(ureq::Error::HostNotFound) => not_yet("no such host is known".to_owned()),
         // Others may name the address, which is a secret.
-        Err(ureq::Error::Io(error)) => Came::Failed(error.to_string()),
-        Err(ureq::Error::Rustls(error)) => Came::Failed(error.to_string()),
-        Err(ureq::Error::ConnectionFailed) => Came::Failed("it can't be connected to".to_owned()),
-        Err(_) => Came::Failed("it could not be asked".to_owned()),
+        Err(ureq::Error::Io(error)) => not_yet(error.to_string()),
+        Err(ureq::Error::Rustls(error)) => not_yet(error.to_string()),
+        Err(ureq::Error::ConnectionFailed) => not_yet("it can't be connected to".to_owned()),
+        Err(_) => not_yet("it could not be asked".to_owned()),
     }
 }

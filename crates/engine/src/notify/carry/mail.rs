@@ -2,13 +2,14 @@
 
 use super::super::acknowledge::Id;
 use super::{Came, Pocket, Text};
-use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
+use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue, MIME_VERSION_1_0};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::{Tls as Encryption, TlsParameters};
 use lettre::{Address, SmtpTransport, Transport};
 use plan::notify::{Relay, Tls};
 use std::time::Duration;
+use url::Host;
 
 /// Asks those who are on holiday not to answer (RFC 3834).
 #[derive(Clone)]
@@ -35,9 +36,10 @@ pub(super) fn send(
     pocket: &mut Pocket,
     limit: Duration,
 ) -> Result<Came, String> {
-    let address = |text: &str| text.parse::<Address>().map_err(|error| format!("{text}: {error}"));
+    let address = |text: &str| plain(text).parse::<Address>().map_err(|error| format!("{text}: {error}"));
     // Without one some servers take a mail for rubbish.
-    let domain = relay.from.rsplit_once('@').map_or("localhost", |(_, domain)| domain);
+    let domain =
+        relay.from.rsplit_once('@').map_or_else(|| "localhost".to_owned(), |(_, domain)| ascii(domain));
     let name = Id::new().map_err(|error| error.to_string())?;
     let message = Message::builder()
         .message_id(Some(format!("<{name}@{domain}>")))
@@ -45,10 +47,13 @@ pub(super) fn send(
         .to(Mailbox::new(None, address(to)?))
         .subject(text.subject.clone())
         .header(AutoSubmitted)
+        // Without it strict readers show `=C3=A9` for é.
+        .header(MIME_VERSION_1_0)
         .header(ContentType::TEXT_PLAIN)
         .body(text.body.clone())
         .map_err(|error| error.to_string())?;
-    let parameters = || TlsParameters::new(relay.host.clone()).map_err(|error| reason(&error));
+    let host = ascii(&relay.host);
+    let parameters = || TlsParameters::new(host.clone()).map_err(|error| reason(&error));
     let encryption = match relay.tls {
         Tls::Starttls => Encryption::Required(parameters()?),
         Tls::Implicit => Encryption::Wrapper(parameters()?),
@@ -57,7 +62,7 @@ pub(super) fn send(
         Tls::None => return Err("the line would not be encrypted".to_owned()),
     };
     let mut builder =
-        SmtpTransport::builder_dangerous(&relay.host).port(relay.port()).tls(encryption).timeout(Some(limit));
+        SmtpTransport::builder_dangerous(&host).port(relay.port()).tls(encryption).timeout(Some(limit));
     if let (Some(user), Some(password)) = (&relay.user, pocket.get(relay.password.as_ref())?) {
         builder = builder.credentials(Credentials::new(user.clone(), password));
     }
@@ -65,8 +70,26 @@ pub(super) fn send(
     Ok(match transport.send(&message) {
         Ok(_) => Came::Taken,
         Err(error) if error.is_timeout() => Came::Late,
-        Err(error) => Came::Failed(reason(&error)),
+        // Its 5xx are final; `client` is what it can't do: encrypt, or letters that it has no way for.
+        Err(error) if error.is_permanent() || error.is_client() => Came::Refused(reason(&error)),
+        Err(error) => Came::NotYet(reason(&error), None),
     })
+}
+
+/// Returns an address with its domain in the letters that every mail server takes.
+fn plain(address: &str) -> String {
+    match address.rsplit_once('@') {
+        Some((local, domain)) => format!("{local}@{}", ascii(domain)),
+        None => address.to_owned(),
+    }
+}
+
+/// Returns a name of a machine or a domain in plain letters (IDNA); what is none as it is.
+fn ascii(name: &str) -> String {
+    match Host::parse(name) {
+        Ok(Host::Domain(plain)) if !name.is_ascii() => plain,
+        _ => name.to_owned(),
+    }
 }
 
 /// Returns an error with what is behind it: the outermost says little.
@@ -81,4 +104,17 @@ fn reason(error: &dyn std::error::Error) -> String {
         inner = error.source();
     }
     said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_goes_in_plain_letters_and_what_stands_before_the_at_as_it_is() {
+        assert_eq!(plain("hugo@bücher.example"), "hugo@xn--bcher-kva.example");
+        assert_eq!(plain("rené@bücher.example"), "rené@xn--bcher-kva.example");
+        assert_eq!(plain("Hugo@Atelier.example"), "Hugo@Atelier.example");
+        assert_eq!((ascii("127.0.0.1").as_str(), ascii("::1").as_str()), ("127.0.0.1", "::1"));
+    }
 }

@@ -21,8 +21,10 @@ const SECRET_MIN: usize = 6;
 pub(super) enum Came {
     /// It was taken: from here on it is in other hands.
     Taken,
-    /// It was not, and this is why.
-    Failed(String),
+    /// It was not, and may be later: why, and how long the server wants to be left alone.
+    NotYet(String, Option<Duration>),
+    /// It never will be by this way, and this is why.
+    Refused(String),
     /// There was no answer in time. It may arrive all the same.
     Late,
 }
@@ -53,25 +55,29 @@ enum Errand {
     Page(String),
 }
 
-/// Carries a message along one way, by one carrier; returns what that is, for a person, and what came of it. What takes too long is left to
-/// itself: a server, a program, or a command that should have printed a secret.
+/// Returns what carries a message along a way, for a person.
+pub(super) fn through(contact: &Contact, carrier: &Carrier<'_>) -> String {
+    match (contact, carrier) {
+        (Contact::Webhook(name), Carrier::Webhook(_)) => format!("webhook {name}"),
+        _ => carrier.to_string(),
+    }
+}
+
+/// Carries a message along one way, by one carrier; returns what came of it. What takes too long is left to itself: a server, a program, or a
+/// command that should have printed a secret.
 pub(super) fn carry(
     contact: &Contact,
     carrier: &Carrier<'_>,
     text: &Text,
     secrets: &'static dyn Secrets,
     limit: Duration,
-) -> (String, Came) {
-    let mut through = carrier.to_string();
+) -> Came {
     let errand = match (contact, carrier) {
         (Contact::Mail(to), Carrier::Relay(_, relay)) => Errand::Mail((*relay).clone(), to.clone()),
-        (Contact::Webhook(name), Carrier::Webhook(webhook)) => {
-            through = format!("webhook {name}");
-            Errand::Chat((*webhook).clone())
-        }
+        (Contact::Webhook(_), Carrier::Webhook(webhook)) => Errand::Chat((*webhook).clone()),
         (Contact::Phone(number), Carrier::Sms(sms)) => Errand::Sms((*sms).clone(), number.clone()),
         (Contact::Page(url), Carrier::Page) => Errand::Page(url.clone()),
-        _ => return (String::new(), Came::Failed("this goes by another way".to_owned())),
+        _ => return Came::Refused("this goes by another way".to_owned()),
     };
     let text = text.clone();
     let came = bounded(limit, move || {
@@ -84,12 +90,14 @@ pub(super) fn carry(
             Errand::Sms(sms, number) => sms::send(sms, number, &text, &mut pocket, limit),
             Errand::Page(url) => chat::page(url, &text, limit),
         };
-        match came.unwrap_or_else(Came::Failed) {
-            Came::Failed(why) => Came::Failed(clean(&why, &pocket.hidden)),
+        // What isn't as it should be here, a secret that can't be read, may be mended while it is tried again.
+        match came.unwrap_or_else(|why| Came::NotYet(why, None)) {
+            Came::NotYet(why, after) => Came::NotYet(clean(&why, &pocket.hidden), after),
+            Came::Refused(why) => Came::Refused(clean(&why, &pocket.hidden)),
             came => came,
         }
     });
-    (through, came.unwrap_or(Came::Late))
+    came.unwrap_or(Came::Late)
 }
 
 /// Posts a plain text to an address that is a secret, or to what stands below it for failures.
@@ -106,9 +114,10 @@ pub(super) fn post_plain(
     if fails {
         url.path_segments_mut().map_err(|()| "its url is no page")?.pop_if_empty().push("fail");
     }
-    match chat::post(&url, chat::Posted::Plain(text), None, limit) {
+    let meaning = chat::Meaning { service: plan::notify::Service::Heartbeat, known: None };
+    match chat::post(&url, chat::Posted::Plain(text), None, limit, &meaning) {
         Came::Taken => Ok(()),
-        Came::Failed(why) => Err(clean(&why, &pocket.hidden)),
+        Came::NotYet(why, _) | Came::Refused(why) => Err(clean(&why, &pocket.hidden)),
         Came::Late => Err(format!("no answer within {} s", limit.as_secs())),
     }
 }

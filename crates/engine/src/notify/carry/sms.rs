@@ -1,9 +1,9 @@
 //! Short messages, by a gateway or a command.
 
-use super::chat::{Posted, address, post};
+use super::chat::{Meaning, Posted, address, post};
 use super::{Came, Pocket, Text};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use plan::notify::{Sms, SmsFormat};
+use plan::notify::{Service, Sms, SmsFormat};
 use serde_json::json;
 use source::Program;
 use std::time::Duration;
@@ -45,10 +45,11 @@ fn by_gateway(
 ) -> Result<Came, String> {
     let url = pocket.get(sms.url.as_ref())?.ok_or("the plan names neither gateway nor command")?;
     let authorization = pocket.get(sms.authorization.as_ref())?;
+    let meaning = Meaning { service: Service::Other, known: sms.answer.clone() };
     if url.contains(TEXT) {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let filled = url.replace(TO, &encoded(number)).replace(TEXT, &encoded(text));
-        return Ok(post(&address(&filled)?, Posted::Nothing, authorization.as_deref(), limit));
+        return Ok(post(&address(&filled)?, Posted::Nothing, authorization.as_deref(), limit, &meaning));
     }
     let (to, called) = (sms.to.as_deref().unwrap_or("to"), sms.text.as_deref().unwrap_or("text"));
     let body = match sms.format.unwrap_or_default() {
@@ -57,5 +58,5 @@ fn by_gateway(
             Posted::Form(vec![(to.to_owned(), number.to_owned()), (called.to_owned(), text.to_owned())])
         }
     };
-    Ok(post(&address(&url)?, body, authorization.as_deref(), limit))
+    Ok(post(&address(&url)?, body, authorization.as_deref(), limit, &meaning))
 }

@@ -149,7 +149,9 @@ impl Keeper {
             }
             let newest = survey.of(name).rev().find(|surveyed| surveyed.point.complete);
             let point = newest.map(|newest| newest.point.time);
-            let log = survey.log(name).and_then(|log| log.until);
+            // That of another system, made in its place, brings nothing back before its first point.
+            let log = survey.log(name).filter(|log| newest.is_none_or(|newest| log.is_of(&newest.facts())));
+            let log = log.and_then(|log| log.until);
             // A newer one may lie in a vault that doesn't answer: less than what was seen is no news then.
             let seen_whole = survey.unreachable.is_empty();
             let known = state.reached()?.get(&name.0).copied();

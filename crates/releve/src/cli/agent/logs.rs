@@ -5,7 +5,7 @@ use super::lanes::{Lane, Load, Loads, Report};
 use crate::cli::wal::{policy_vaults, spool_of};
 use crate::session::Session;
 use crate::show::Screen;
-use engine::log::Carrier;
+use engine::log::{Carrier, is_another, is_refused};
 use engine::{Error, Result, source_of};
 use jiff::Timestamp;
 use plan::{SystemName, VaultName, Wal};
@@ -58,6 +58,8 @@ impl Logs {
                     said: None,
                     troubles: BTreeMap::new(),
                     missing: BTreeMap::new(),
+                    another: BTreeMap::new(),
+                    refused: BTreeMap::new(),
                     reached: BTreeMap::new(),
                     lanes: 0,
                     said_sentinel: None,
@@ -94,6 +96,10 @@ struct Keeper<'a> {
     troubles: BTreeMap<VaultName, String>,
     /// What is missing of the log in a vault.
     missing: BTreeMap<VaultName, String>,
+    /// Since when the cluster is another one than a vault's points are of.
+    another: BTreeMap<VaultName, Timestamp>,
+    /// What waits and is not what a vault holds under its name.
+    refused: BTreeMap<VaultName, Vec<String>>,
     /// How far the log is known to be in each vault.
     reached: BTreeMap<VaultName, Timestamp>,
     /// How many vaults it goes to.
@@ -214,6 +220,12 @@ impl Keeper<'_> {
     /// Receives until told to stop, and tells the lanes.
     fn receive(&mut self, room: &Room<'_>) -> Result<()> {
         (self.receives, self.has_gone_on) = (false, false);
+        // What the cluster before has left there would be taken for this one's.
+        if self.wal == Wal::Stream
+            && let Ok(Some(identity)) = room.log.identity_now()
+        {
+            engine::log::settle(room.spool, room.log, &identity)?;
+        }
         let mut receiver = match self.wal {
             Wal::Stream => Some(room.log.receive(room.spool, room.carrier.held().as_deref())?),
             Wal::Archive | Wal::None => None,
@@ -275,6 +287,14 @@ impl Keeper<'_> {
                     Some(missing) => _ = self.missing.insert(vault.clone(), missing),
                     None => _ = self.missing.remove(&vault),
                 }
+                match carried.another {
+                    Some(since) => _ = self.another.insert(vault.clone(), since),
+                    None => _ = self.another.remove(&vault),
+                }
+                match carried.refused.is_empty() {
+                    false => _ = self.refused.insert(vault.clone(), carried.refused),
+                    true => _ = self.refused.remove(&vault),
+                }
                 carried.failures.into_iter().next().map(|(_, error)| error)
             }
             Err(error) => Some(error),
@@ -291,7 +311,16 @@ impl Keeper<'_> {
         let missing = self.missing.values().take(1).map(|missing| {
             format!("A GAP in its log: {missing} is missing. Points before it can't be rolled forward; the next backup closes it")
         });
-        let trouble = failures.chain(missing).collect::<Vec<_>>().join("; ");
+        let another = self.another.values().min().map(|since| is_another(&self.name, Some(*since)));
+        let mut refused: Vec<&String> = self.refused.values().flatten().collect();
+        refused.sort();
+        refused.dedup();
+        let more = refused.len().saturating_sub(1);
+        let refused = refused.first().map(|path| match more {
+            0 => is_refused(path),
+            more => format!("{} ({more} more)", is_refused(path)),
+        });
+        let trouble = failures.chain(another).chain(missing).chain(refused).collect::<Vec<_>>().join("; ");
         if trouble.is_empty() && !is_in_vain {
             let reached = self.reached.values().min().filter(|_| self.reached.len() == self.lanes);
             // What came before is in the vaults, and nothing new comes: that trouble stays.

@@ -120,6 +120,12 @@ pub(in crate::cli) fn said(standing: &Standing) -> String {
         Standing::Waiting { person, until } => {
             format!("{person} was told, and has until {} to answer", show::time(*until))
         }
+        Standing::Trying { person, why, .. } if why.is_empty() => format!("{person} is being told"),
+        Standing::Trying { person, again, why } => {
+            format!("{person} could NOT be told yet, it is tried again at {}: {why}", show::time(*again))
+        }
+        Standing::Told { person, at } => format!("{person} was told, at {}", show::time(*at)),
         Standing::Nobody => "NOBODY has answered in time".to_owned(),
+        Standing::Unreached => "NOBODY could be reached: nobody knows of it".to_owned(),
     }
 }

@@ -1,5 +1,6 @@
 //! `releve notify`: tell people, and see who can be reached.
 
+mod queue;
 mod send;
 mod test;
 
@@ -22,7 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  releve notify test --dry-run            who would be reached by what\n  releve notify test --wait 10m           send a test to everybody, by every way, and wait for the answers\n  \
-    releve notify send --system shop --what 'The shop is down.' --todo 'Come to the workshop.' --wait 1h"
+    releve notify send --system shop --what 'The shop is down.' --todo 'Come to the workshop.' --wait 1h\n  \
+    releve notify queue                     who is being told of what, tried how often, when again"
 )]
 pub(super) struct Options {
     #[command(subcommand)]
@@ -35,6 +37,8 @@ enum Verb {
     Test(test::Options),
     /// Tell people one after the other, until one of them says that they have it
     Send(send::Options),
+    /// Show who is being told of what, what came of it so far, and when it is tried again
+    Queue(queue::Options),
     /// Answer the links in messages, where no agent runs
     Serve,
 }
@@ -47,6 +51,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     match &options.verb {
         Verb::Test(options) => test::run(session, options),
         Verb::Send(options) => send::run(session, options),
+        Verb::Queue(options) => queue::run(session, options),
         Verb::Serve => serve(session),
     }
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 /// What `notify send` takes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Without --wait the first one is told, and `releve agent` carries it on.\nExit status 1: with --wait nobody has answered; without it, the first one could not be reached."
+    after_help = "Without --wait the first one is told, and `releve agent` carries it on.\nExit status 1: with --wait nobody has answered, or nobody could be reached; without it, the first one could not be reached, or not yet:\n`releve notify queue` shows when it is tried again."
 )]
 pub(super) struct Options {
     /// To whom, one after the other
@@ -88,7 +88,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             screen.line(&text);
             last = text;
         }
-        let is_over = !matches!(standing, Standing::Waiting { .. });
+        let is_over = !matches!(standing, Standing::Waiting { .. } | Standing::Trying { .. });
         if is_over || Instant::now() >= until || stop.load(Relaxed) {
             break standing;
         }
@@ -102,8 +102,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         show::print_json(&json!({ "call": name, "standing": standing }));
     }
     Ok(match standing {
-        Standing::Answered { .. } => Exit::Done,
+        Standing::Answered { .. } | Standing::Told { .. } => Exit::Done,
         Standing::Waiting { .. } if options.wait.is_none() => Exit::Done,
-        Standing::Waiting { .. } | Standing::Nobody => Exit::Finding,
+        Standing::Waiting { .. } | Standing::Trying { .. } | Standing::Nobody | Standing::Unreached => {
+            Exit::Finding
+        }
     })
 }

@@ -131,7 +131,7 @@ fn of(notifier: &Notifier<'_>, person: PersonName, heard: Heard, answers: bool) 
     let acknowledged = first(notifier, &heard.tries)?;
     let row = |tried: &Tried| -> Result<Row> {
         // Of two relays that had the same message, it came through the one that took it.
-        let taken = tried.outcome != "failed" && !tried.message.is_empty();
+        let taken = !matches!(tried.outcome.as_str(), "failed" | "not_yet") && !tried.message.is_empty();
         let acknowledged = if taken { notifier.acknowledged(&tried.message)? } else { None };
         let Tried { way, through, outcome, why, seconds, .. } = tried.clone();
         Ok(Row { way, through, outcome, why, seconds, acknowledged })
@@ -151,7 +151,7 @@ fn print(people: &[Person]) {
         }
         for (at, row) in person.ways.iter().enumerate() {
             let sent = match &row.why {
-                Some(why) => format!("{}: {why}", row.outcome.to_uppercase()),
+                Some(why) => format!("{}: {why}", row.outcome.to_uppercase().replace('_', " ")),
                 None => format!("in {:.1} s", row.seconds),
             };
             let answered = row.acknowledged.map_or_else(String::new, show::time);

@@ -208,6 +208,7 @@ fn book(
     let available = Available {
         points: witness.judged(&session.plan, survey, system, Timestamp::now()),
         log: survey.log(system),
+        former: survey.former_logs(system),
         went_back: witness.went_back(system),
         ..Available::default()
     };

@@ -292,6 +292,7 @@ fn groups(session: &Session, survey: &Survey, witness: &Witness, now: Timestamp)
     let available = |name: &SystemName| Available {
         points: witness.judged(&session.plan, survey, name, now),
         log: survey.log(name),
+        former: survey.former_logs(name),
         went_back: witness.went_back(name),
         ..Available::default()
     };
@@ -331,6 +332,9 @@ fn log(
         ),
         (None, _) if survey.not_known().is_some() => None,
         (None, _) => Some("no log is in any vault: releve agent receives it".to_owned()),
+        (Some(log), Some(newest)) if !log.is_of(&newest.facts()) => {
+            Some(engine::log::is_another(name, log.since))
+        }
         (Some(log), Some(newest)) if !log.continues(&newest.facts()) => Some(match &log.missing {
             Some(missing) => format!("{missing} is missing: the next backup closes the gap"),
             None => "it does not go on from the newest point".to_owned(),
