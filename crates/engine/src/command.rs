@@ -64,7 +64,7 @@ impl Ended {
     }
 
     /// Tells one that could not be run from one that has ended so.
-    fn as_the_command_did(self) -> Result<Self, String> {
+    fn judged_as_the_command(self) -> Result<Self, String> {
         let (codes, complaint) = NOT_RUN;
         let why = match self.status.code() {
             Some(code) if codes.contains(&code) => self.said(1000),
@@ -106,7 +106,7 @@ pub(crate) fn run(order: &Order<'_>, stopped: &dyn Fn() -> bool) -> Result<Ended
             Some(status) => {
                 // What has stayed behind may still hold it.
                 let _ = fcntl_add_seals(&said, SealFlags::GROW);
-                return Ended { status, said }.as_the_command_did();
+                return Ended { status, said }.judged_as_the_command();
             }
             None if begun.elapsed() > order.within => {
                 stop(&mut child);

@@ -15,9 +15,9 @@ use process::Process;
 use source::{Log, LogFile, LogKind, Sentinel};
 use state::{Body, Check, Hold, Record, Recovery, State};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::fs::{self, File};
 use std::io::Read;
+use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -887,7 +887,8 @@ impl<'a> Carrier<'a> {
         let is_edge = |file: &Waiting| {
             let Some(position) = file.position() else { return false };
             let oldest = |seen: &Seen| seen.logs.get(&group.identity)?.oldest.clone();
-            if seen().all(|(_, seen)| seen.and_then(oldest).is_some_and(|oldest| position < oldest.as_str())) {
+            if seen().all(|(_, seen)| seen.and_then(oldest).is_some_and(|oldest| position < oldest.as_str()))
+            {
                 return false;
             }
             let next = there.range::<str, _>((Bound::Excluded(position), Bound::Unbounded)).next();

@@ -83,7 +83,7 @@ pub fn is_left(plan: &Plan, seen: &Seen, trouble: &Trouble) -> bool {
         }
         Kind::Full => seen.unasked.contains(about),
         Kind::Recovery => seen.left.iter().any(|(_, of)| of == about),
-        Kind::Suspicious | Kind::Agent => false,
+        Kind::Suspicious | Kind::Agent | Kind::Isolation => false,
     }
 }
 

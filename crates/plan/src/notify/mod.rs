@@ -11,7 +11,9 @@ mod ways;
 pub use answers::{Service, Verdict, retry_after, verdict};
 pub use chain::{Next, Told, chain, leads, next, pause};
 pub(crate) use keys::NOTIFY;
-pub use keys::{Answer, Heartbeat, Mailbox, Notify, Person, Relay, Sms, SmsFormat, Tls, Webhook, WebhookKind};
+pub use keys::{
+    Answer, Heartbeat, Mailbox, Notify, Person, Relay, Sms, SmsFormat, Tls, Webhook, WebhookKind,
+};
 pub(crate) use ways::is_address;
 pub use ways::{Carrier, Contact, Way, is_loopback, out_of_service, ways};
 

@@ -280,6 +280,8 @@ fn decide_on_log(change: impl FnOnce(&mut RunbookInput<'_>)) -> Runbook {
         let bad = Facts { id, time, judgement, position: Some("06@1".into()), ..point() };
         found.points = vec![good, bad];
         found.log = Some(LogFacts {
+            identity: None,
+            since: None,
             id: "cd34".into(),
             from: "04".into(),
             until: Some(Timestamp::from_second(1_900).unwrap()),
