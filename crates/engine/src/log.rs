@@ -678,9 +678,12 @@ impl<'a> Carrier<'a> {
             had.iter().filter(|(path, _)| keeps(path)).map(|(path, bytes)| (path.clone(), *bytes)).collect();
         files.extend(additions.iter().map(|waiting| (waiting.file.path.clone(), waiting.bytes)));
         let before = held.newest.as_ref().and_then(|(_, snapshot)| snapshot.releve.as_ref()?.log.as_ref());
-        // As long as nothing has come, only this says where it begins.
+        // As long as nothing has come that a point can need, only this says where it begins.
         let known = before.map(|before| before.from.as_str()).filter(|from| *from != NOWHERE);
-        let begins = known.or(from).filter(|_| had.is_empty());
+        let is_kept = |path: &PathBuf| {
+            self.file_at(path).is_some_and(|file| file.kind != LogKind::Always && needed(&file))
+        };
+        let begins = known.or(from).filter(|_| !had.keys().any(is_kept));
         // A server may hand over more than any point needs: that it isn't kept is no gap.
         let begins = begins.map(|from| oldest.map_or(from, |oldest| from.max(oldest.as_str())));
         let begins = begins.filter(|_| !held.is_broken || !files.is_empty());

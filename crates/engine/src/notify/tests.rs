@@ -97,6 +97,7 @@ fn a_turn_that_a_killed_program_began_is_taken_again_and_either_answer_counts() 
     let found = state.call::<serde_json::Value>("one").unwrap().unwrap();
     let mut call = found.value;
     call["told"][0]["reached"] = serde_json::Value::Null;
+    call["told"][0]["attempts"] = serde_json::json!([]);
     state.put_call("one", &call, Some(found.revision)).unwrap().unwrap();
     let standing = notifier.advance("one").unwrap();
     assert!(matches!(standing, Standing::Waiting { person, .. } if person.0 == "hugo"));

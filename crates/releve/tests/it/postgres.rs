@@ -265,11 +265,18 @@ fn a_gap_in_the_log_is_told_when_it_arises_and_a_new_copy_closes_it() {
     std::fs::remove_dir_all(world.path("state/log")).unwrap();
     let agent = Agent::begin(&world);
     let broken = || log_of(&world)["broken"].as_str().is_some_and(|why| why.contains("is missing"));
-    assert!(wait_until(Duration::from_secs(30), broken), "{}", log_of(&world));
+    assert!(
+        wait_until(Duration::from_secs(30), broken),
+        "{} {}",
+        log_of(&world),
+        std::fs::read_to_string(world.path("agent.log")).unwrap_or_default()
+    );
     world.run(&["status"]).exits(1).says("BROKEN");
     world.run(&["recover", "--dry-run"]).says("does not go on from point");
     world.run(&["backup"]).exits(0);
-    assert!(wait_until(Duration::from_secs(30), || log_of(&world)["broken"].is_null()), "{}", log_of(&world));
+    let said = || std::fs::read_to_string(world.path("agent.log")).unwrap_or_default();
+    let closed = wait_until(Duration::from_secs(30), || log_of(&world)["broken"].is_null());
+    assert!(closed, "{}\n{}\n{}", log_of(&world), world.run(&["points"]).out, said());
     cluster.tell("insert into t values (100)");
     wait_for_log(&world);
     cluster.destroy();
@@ -476,8 +483,8 @@ fn an_instant_of_a_timeline_is_looked_for_on_the_way_to_it_and_not_behind_what_w
     cluster.tell("insert into t values (3)");
     wait_for_log(&world);
     cluster.kill();
-    world.run(&["recover", "--yes", "--before", &later]).exits(0);
-    assert_eq!(numbers(&cluster), "1,2");
+    let run = world.run(&["recover", "--yes", "--before", &later]).exits(0);
+    assert_eq!(numbers(&cluster), "1,2", "{good} {later}\n{}", run.err);
 }
 
 #[test]

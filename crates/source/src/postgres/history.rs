@@ -11,6 +11,7 @@ use crate::{Error, Kind, Program, Reach, Result, Until};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The WAL in a folder.
@@ -68,6 +69,7 @@ impl History {
             }
         }
         let bytes = named.iter().map(|(_, _, bytes)| *bytes).max().unwrap_or(1 << 24);
+        let left = read_paths(log)?;
         let mut segments: Vec<Segment> = named
             .into_iter()
             .filter_map(|(name, path, _)| match WalFile::parse(&name, bytes)? {
@@ -77,9 +79,14 @@ impl History {
                 }
                 _ => None,
             })
+            // A server makes its next segments of old ones. Only the one in which a timeline begins has pages of another.
+            .filter(|segment| {
+                let begun = left.get(&segment.timeline).and_then(|before| before.values().max());
+                begun.is_none_or(|begun| segment.begin <= *begun) || is_written(segment)
+            })
             .collect();
         segments.sort();
-        Ok(Self { segments, begun, left: read_paths(log)?, dump })
+        Ok(Self { segments, begun, left, dump })
     }
 
     /// Returns how to get to an instant.
@@ -216,6 +223,14 @@ pub(super) fn strays(
         }
     }
     Ok(strays.into_iter().collect())
+}
+
+/// Returns whether the first page of a segment is of the timeline that its name says: a page begins with its magic number, flags, and the timeline.
+fn is_written(segment: &Segment) -> bool {
+    let mut head = [0; 8];
+    let read = fs::File::open(&segment.path).and_then(|mut file| file.read_exact(&mut head));
+    let [_, _, _, _, timeline @ ..] = head;
+    read.is_ok() && u32::from_ne_bytes(timeline) == segment.timeline
 }
 
 /// Returns the timeline that the server wrote at this time, and what it is called in the configuration.

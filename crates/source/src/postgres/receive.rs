@@ -1,8 +1,9 @@
 //! Receives the WAL of a running server as it is written, through `pg_receivewal` and a replication slot that keeps what we haven't got.
 
+use super::places::read_paths;
 use super::programs::program;
 use super::server::{Address, Server};
-use super::wal::log_file;
+use super::wal::{Segment, WalFile, log_file};
 use crate::error::at;
 use crate::program::Running;
 use crate::{Error, Kind, LogKind, Program, Receiver, Result};
@@ -35,9 +36,12 @@ impl Stream {
         let mut server = address.connect()?;
         server.make_slot(NAME)?;
         let position = server.kept_from(NAME)?;
-        drop_unfinished(spool, server.segment_bytes()?)?;
+        let segment_bytes = server.segment_bytes()?;
+        drop_unfinished(spool, segment_bytes)?;
         if let (Some(timeline), Some(position)) = (server.timeline()?, &position) {
-            put_away(spool, &data.join("pg_wal"), timeline, position)?;
+            let wal = data.join("pg_wal");
+            put_away(spool, &wal, timeline, position, segment_bytes)?;
+            lead_on(spool, &wal, timeline, segment_bytes)?;
         }
         let keeps_without_end = server.keeps_without_end()?;
         let receive = program("pg_receivewal", &server.major().to_string(), programs)?;
@@ -95,13 +99,21 @@ fn drop_unfinished(spool: &Path, segment_bytes: u64) -> Result<()> {
 
 /// Puts away what was received of an older timeline, from `position` on: the server has left it, perhaps before, and would refuse to go on
 /// from its end. What can be had again comes again, since the slot keeps it.
-fn put_away(spool: &Path, wal: &Path, timeline: u32, position: &str) -> Result<()> {
+fn put_away(spool: &Path, wal: &Path, timeline: u32, position: &str, segment_bytes: u64) -> Result<()> {
     let wrong = |error| Error::io(at("tidy", spool), error);
+    let left = read_paths(wal)?.remove(&timeline).unwrap_or_default();
     for entry in std::fs::read_dir(spool).map_err(wrong)? {
         let entry = entry.map_err(wrong)?;
         let file = entry.file_name().to_str().and_then(log_file);
         let of = entry.file_name().to_str().and_then(|name| u32::from_str_radix(name.get(..8)?, 16).ok());
         let is_older = of.is_some_and(|of| of < timeline);
+        let segment = entry.file_name().to_str().and_then(|name| WalFile::parse(name, segment_bytes));
+        let is_behind = match segment {
+            Some(WalFile::Whole(segment) | WalFile::Partial(segment)) => left
+                .get(&segment.timeline)
+                .is_some_and(|left| segment.number.saturating_mul(segment_bytes) >= left.0),
+            _ => false,
+        };
         let is_abandoned = match file.map(|file| file.kind) {
             Some(LogKind::Whole(at)) => is_older && at.as_str() >= position,
             // The rest of it can't come any more where the server has thrown the segment away.
@@ -112,11 +124,38 @@ fn put_away(spool: &Path, wal: &Path, timeline: u32, position: &str) -> Result<(
             }
             _ => false,
         };
-        if is_abandoned {
+        if is_abandoned || is_behind {
             let away = spool.join(AWAY);
             std::fs::create_dir_all(&away).map_err(wrong)?;
             std::fs::rename(entry.path(), away.join(entry.file_name())).map_err(wrong)?;
         }
+    }
+    Ok(())
+}
+
+/// Leads to the timeline that the server writes now, where a whole segment ends at or behind the place at which the one before was left: `pg_receivewal` would ask for what
+/// comes after that on the old one, which is nothing, and end for ever. It begins anew with a segment that was begun.
+fn lead_on(spool: &Path, wal: &Path, timeline: u32, segment_bytes: u64) -> Result<()> {
+    let wrong = |error| Error::io(at("tidy", spool), error);
+    let path = read_paths(wal)?.remove(&timeline).unwrap_or_default();
+    let Some((before, left)) = path.last_key_value() else { return Ok(()) };
+    let mut ends = false;
+    for entry in std::fs::read_dir(spool).map_err(wrong)? {
+        let name = entry.map_err(wrong)?.file_name();
+        match name.to_str().and_then(|name| WalFile::parse(name, segment_bytes)) {
+            Some(WalFile::Whole(segment) | WalFile::Partial(segment)) if segment.timeline == timeline => {
+                return Ok(());
+            }
+            Some(WalFile::Whole(segment)) if segment.timeline == *before => {
+                ends |= segment.number.saturating_add(1).saturating_mul(segment_bytes) >= left.0;
+            }
+            _ => {}
+        }
+    }
+    let next = Segment::of(timeline, *left, segment_bytes).name(segment_bytes);
+    if ends && wal.join(&next).exists() {
+        let file = std::fs::File::create(spool.join(format!("{next}.partial"))).map_err(wrong)?;
+        file.set_len(segment_bytes).map_err(wrong)?;
     }
     Ok(())
 }
@@ -137,5 +176,36 @@ impl Receiver for Stream {
             Some(why) => Err(Error::new("receive WAL", Kind::Program(why))),
             None => self.is_received(Instant::now() + within),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_timeline_was_left_at_the_end_of_a_segment_the_next_one_is_begun() {
+        const BYTES: u64 = 1 << 24;
+        let (spool, wal) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let next = spool.path().join("000000030000000000000006.partial");
+        std::fs::write(wal.path().join("00000003.history"), "1\t0/4000068\tx\n2\t0/6000000\tx\n").unwrap();
+        std::fs::write(wal.path().join("000000030000000000000006"), "").unwrap();
+        // What was received may come to there yet.
+        std::fs::write(spool.path().join("000000020000000000000004"), "").unwrap();
+        lead_on(spool.path(), wal.path(), 3, BYTES).unwrap();
+        assert!(!next.exists());
+        std::fs::write(spool.path().join("000000020000000000000005"), "").unwrap();
+        lead_on(spool.path(), wal.path(), 3, BYTES).unwrap();
+        assert_eq!(std::fs::metadata(&next).unwrap().len(), BYTES);
+        // It stays as it is once something came.
+        std::fs::rename(&next, next.with_extension("")).unwrap();
+        lead_on(spool.path(), wal.path(), 3, BYTES).unwrap();
+        assert!(!next.exists());
+        // What is behind that place is put away.
+        put_away(spool.path(), wal.path(), 3, "0000000000000006", BYTES).unwrap();
+        assert!(spool.path().join("000000020000000000000005").exists());
+        std::fs::write(spool.path().join("000000020000000000000006"), "").unwrap();
+        put_away(spool.path(), wal.path(), 3, "0000000000000007", BYTES).unwrap();
+        assert!(!spool.path().join("000000020000000000000006").exists());
     }
 }
