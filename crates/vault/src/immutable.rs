@@ -6,7 +6,7 @@
 //!
 //! Which version belongs there: the oldest whose hash is the file's name, and of `config`, which has no such name, the oldest.
 
-use crate::repository::in_lanes;
+use crate::lanes::in_lanes;
 use crate::store::{Version, Versions};
 use crate::{Error, FileId, FileKind, Kind, Progress, Repository, Result, Store};
 use jiff::{SignedDuration, Timestamp};

@@ -12,7 +12,7 @@ pub(crate) use letters::{ALPHABET, value};
 
 use crate::crypto::Key;
 use crate::format::key::{KeyFile, LENGTH_MAX};
-use crate::repository::in_lanes;
+use crate::lanes::in_lanes;
 use crate::store::{Listed, listing, place};
 use crate::{
     BlobKind, Error, FileId, FileKind, Holder, Kind, Lock, LockKind, Password, Repository, Result, Store,

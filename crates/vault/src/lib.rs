@@ -37,6 +37,7 @@ mod id;
 pub mod immutable;
 mod input;
 pub mod keys;
+mod lanes;
 mod lock;
 mod mend;
 mod mutex;

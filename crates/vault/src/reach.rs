@@ -1,7 +1,7 @@
 //! Which blobs points need: all that can be reached from their roots.
 
 use crate::catalogue::BlobSet;
-use crate::repository::in_lanes;
+use crate::lanes::in_lanes;
 use crate::{BlobId, BlobKind, Error, Kind, Node, NodeKind, Progress, Result};
 
 /// The blobs that some points need. About 40 bytes of memory for each.

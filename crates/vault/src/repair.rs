@@ -7,12 +7,12 @@
 use crate::catalogue::{Catalogue, PackContents};
 use crate::format::index::IndexedPack;
 use crate::format::pack::Entry;
+use crate::lanes::in_lanes;
 use crate::lock::{Holder, Lock, LockKind};
 use crate::packer::PackWriter;
 use crate::packs::Packs;
 use crate::reach::{Reached, reach};
 use crate::reindex::{Change, has_changed, names, reindex, removed};
-use crate::repository::in_lanes;
 use crate::set::VaultSet;
 use crate::sink::{Press, Sink};
 use crate::small::{self, Odd, Remedy};

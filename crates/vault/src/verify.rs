@@ -8,8 +8,9 @@
 
 use crate::catalogue::PackContents;
 use crate::format::pack;
+use crate::lanes::in_lanes;
 use crate::lock::{Holder, Lock, LockKind};
-use crate::repository::{Listing, Opener, in_lanes};
+use crate::repository::{Listing, Opener};
 use crate::{
     BlobId, BlobKind, Error, FileId, FileKind, Kind, Node, NodeKind, Point, Progress, Repository, Result,
 };

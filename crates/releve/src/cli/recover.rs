@@ -4,6 +4,7 @@ mod crash;
 mod ground;
 mod incident;
 pub(super) mod open;
+mod said;
 mod shown;
 pub(super) mod watch;
 
@@ -25,6 +26,7 @@ use ground::Ground;
 use jiff::Timestamp;
 use open::Found;
 use plan::{Available, Runbook, RunbookInput, ScenarioName, Standing, SystemName, VaultName, Wanted};
+use said::{also_replaced, log_ended, newer_elsewhere, say_held, say_vanished, went_back};
 use source::{Landing, Stands};
 use state::{Body, Record, Run, State};
 use std::collections::BTreeMap;
@@ -379,81 +381,6 @@ fn decide(
     Ok(book)
 }
 
-/// Adds what else of the machine a point is written over, besides what the plan names: the tablespaces and the configuration that belong to a cluster, and beside all that it holds.
-fn also_replaced(book: &mut Runbook, session: &Session) -> Result<(), Error> {
-    if !book.blockers.is_empty() {
-        return Ok(());
-    }
-    let to = book.to.as_ref().map(PathBuf::from);
-    for entry in &mut book.systems {
-        let Some(system) = session.plan.systems.get(&entry.system) else { continue };
-        let source = source_of(&session.plan, system, session.secrets())?;
-        let Landing::Final(target) = source.landing(to.as_deref()) else { continue };
-        if !entry.only.is_empty() {
-            continue;
-        }
-        let held = entry.choice.point.paths.iter();
-        let held = held.map(|path| target.join(path.strip_prefix('/').unwrap_or(path)));
-        let is_new = |path: &PathBuf| {
-            let standing = entry.standing.iter();
-            !standing.map(|standing| Path::new(&standing.path)).any(|there| path.starts_with(there))
-        };
-        let more: Vec<PathBuf> = held.filter(is_new).collect();
-        let there = source::stands_at(more.iter().map(PathBuf::as_path))?;
-        entry.standing.extend(there.iter().map(standing));
-    }
-    Ok(())
-}
-
-/// Says first which systems come back to an older point than this machine has seen, since the newer ones are gone from the vaults.
-fn say_vanished(book: &mut Runbook, wish: &Wish, vanished: &Vanished) {
-    // Who names a point knows that there are newer ones; who names an instant misses none from after it.
-    let until = match &wish.wanted {
-        Some(Wanted::Id(_)) => None,
-        Some(Wanted::Before(time)) => Some(Some(*time)),
-        _ => Some(None),
-    };
-    let newer = book.systems.iter().filter_map(|entry| {
-        vanished
-            .newer(&entry.system, entry.choice.point.counts(), until?)
-            .map(|text| format!("`{}`: {text}", entry.system))
-    });
-    let mut warnings: Vec<String> = newer.collect();
-    warnings.append(&mut book.warnings);
-    book.warnings = warnings;
-    for name in &wish.systems {
-        let none = format!("`{name}`: there is no restore point");
-        let blockers = book.blockers.iter_mut().filter(|blocker| blocker.starts_with(&none));
-        if let Some(known) = vanished.all(name) {
-            blockers.for_each(|blocker| blocker.push_str(&format!("; {known}")));
-        }
-    }
-}
-
-/// Says which systems come back to an older point than this machine has made, since the vaults that hold the newer one could not be opened.
-fn newer_elsewhere(book: &Runbook, wish: &Wish, records: &[Record], survey: &Survey) -> Vec<String> {
-    // Who asks for something else than the newest knows that there are newer ones.
-    if wish.scenario.is_some() || !matches!(wish.wanted, None | Some(Wanted::Latest)) {
-        return Vec::new();
-    }
-    let newer = book.systems.iter().filter_map(|entry| {
-        let (time, there) = super::status::known(records, &entry.system)?;
-        let closed: Vec<_> = there.iter().filter(|vault| survey.unknown(vault).is_some()).collect();
-        let is_newer = time > entry.choice.point.counts() && closed.len() == there.len();
-        let closed: Vec<_> = closed.into_iter().map(|vault| format!("`{vault}`")).collect();
-        let text = || {
-            format!(
-                "`{}`: a newer point, of {}, is in {}, which could not be opened: what it holds doesn't come back without",
-                entry.system,
-                show::time(time),
-                closed.join(", ")
-            )
-        };
-        (is_newer && !closed.is_empty()).then(text)
-    });
-    newer.collect()
-}
-
 /// Reads `--until`.
 pub(super) fn until_wanted(text: &str) -> Result<Wanted, Failure> {
     match text.parse() {
@@ -512,44 +439,6 @@ impl<'a> Hold<'a> {
             false => "until its systems are back, or you say that it is over",
         };
         Some(format!("nothing is removed from the vaults {until}: releve prune --release"))
-    }
-}
-
-/// Returns the systems whose log has ended with what was put back: they need a point before anything comes back that is written from now on.
-fn log_ended<'a>(session: &Session, book: &Runbook, recovered: &'a Recovered) -> Vec<&'a SystemName> {
-    let ends = |name: &SystemName| {
-        let source = session.plan.systems.get(name).and_then(|system| system.source.as_ref());
-        source.is_some_and(plan::Source::log_ends_with_recovery)
-    };
-    let is_back = |system: &&engine::recover::SystemRecovered| {
-        system.restore_seconds > 0.0 || system.rta_seconds.is_some()
-    };
-    let back = recovered.systems.iter().filter(|_| book.to.is_none()).filter(is_back);
-    back.map(|system| &system.system).filter(|name| ends(name)).collect()
-}
-
-/// Returns the systems that are back in an earlier state than the newest there was: they need a point of their own, since those made in between are left.
-fn went_back<'a>(book: &Runbook, recovered: &'a Recovered) -> Vec<&'a SystemName> {
-    let went_back = |name: &SystemName| {
-        let mut entries = book.systems.iter();
-        entries.any(|entry| entry.went_back && entry.system == *name)
-    };
-    let back = recovered.systems.iter().filter(|system| book.to.is_none() && system.rta_seconds.is_some());
-    back.map(|system| &system.system).filter(|name| went_back(name)).collect()
-}
-
-/// Says what is still held back on this machine, and whether it is still cut off.
-fn say_held(session: &Session, screen: &Screen) {
-    let held = engine::quarantine::look(&session.state_dir).unwrap_or_else(|error| {
-        screen.line(&format!("warning: what is held back on this machine can't be told: {error}"));
-        Vec::new()
-    });
-    for held in held {
-        let by: Vec<_> = held.by.iter().map(|system| system.0.as_str()).collect();
-        screen.line(&format!("still held back: {}: releve release {}", held.what, by.join(" ")));
-    }
-    if engine::isolate::look(&session.state_dir).is_some() {
-        screen.line("this machine is still cut off the network: releve release");
     }
 }
 

@@ -30,9 +30,9 @@ mod walk;
 
 pub use append::{Addition, append, files_of, is_same};
 
+use crate::lanes::in_lanes;
 use crate::lock::{Holder, Lock, LockKind};
 use crate::packer::PackWriter;
-use crate::repository::in_lanes;
 use crate::{
     BlobId, Change, Error, FileId, Input, Kind, PointInfo, Progress, Repository, Result, Snapshot, Unread,
     UnreadInfo,

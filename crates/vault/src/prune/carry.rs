@@ -3,10 +3,11 @@
 
 use super::{PruneOptions, PrunePlan, PruneReport, Work, room};
 use crate::catalogue::PackContents;
+use crate::lanes::in_lanes;
 use crate::lock::{Lock, LockKind};
 use crate::packer::PackWriter;
 use crate::reindex::{Change, has_changed, names, reindex};
-use crate::repository::{Opener, in_lanes};
+use crate::repository::Opener;
 use crate::{BlobId, Error, FileId, FileKind, Kind, Progress, Repository, Result};
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};

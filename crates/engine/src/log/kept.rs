@@ -1,0 +1,141 @@
+//! What is said of a log in a vault, and what leaves this machine once the vaults have it.
+
+use super::*;
+
+impl Carrier<'_> {
+    /// Returns from where on nothing is missing in these files, the first of which should be the one at `begins`.
+    pub(super) fn info(&self, files: &BTreeMap<PathBuf, u64>, begins: Option<&str>) -> LogInfo {
+        let mut positions: BTreeMap<String, (bool, u64)> = BTreeMap::new();
+        for (path, bytes) in files {
+            match self.file_at(path).map(|file| file.kind) {
+                Some(LogKind::Whole(position)) => _ = positions.insert(position, (true, *bytes)),
+                Some(LogKind::Partial(position)) => _ = positions.entry(position).or_insert((false, *bytes)),
+                _ => {}
+            }
+        }
+        let mut info = LogInfo { from: begins.unwrap_or(NOWHERE).to_owned(), ..LogInfo::default() };
+        let mut before: Option<(String, Option<u64>)> = None;
+        for (position, (is_whole, bytes)) in positions {
+            let missing = match &before {
+                Some((before, whole)) => self.log.gap(before, *whole, &position),
+                // What came from before where it should begin is no gap.
+                None => begins.filter(|begins| **begins < *position).map(str::to_owned),
+            };
+            if before.is_none() || missing.is_some() {
+                if let Some((before, _)) = before.filter(|_| self.log.ends_at_gap()) {
+                    let from = std::mem::take(&mut info.from);
+                    info.earlier.push(Stretch { from, to: before, until: None });
+                }
+                info.from.clone_from(&position);
+                info.missing = missing;
+            }
+            before = Some((position, is_whole.then_some(bytes)));
+        }
+        info
+    }
+
+    /// Returns the histories that are known: those of before, and those that files in the spool tell of.
+    pub(super) fn timelines(
+        &self,
+        waiting: &[Waiting],
+        before: Option<&LogInfo>,
+        files: &BTreeMap<PathBuf, u64>,
+    ) -> Vec<Timeline> {
+        let mut timelines = before.map(|before| before.timelines.clone()).unwrap_or_default();
+        let is_position =
+            |path: &Path| self.file_at(path).is_some_and(|file| !matches!(file.kind, LogKind::Always));
+        let Some((_, bytes)) = files.iter().find(|(path, _)| is_position(path)) else { return timelines };
+        for waiting in waiting.iter().filter(|waiting| waiting.position().is_none()) {
+            let name = waiting.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let Ok(text) = std::fs::read_to_string(&waiting.path) else { continue };
+            let Some((number, path)) = self.log.history(name, &text, *bytes) else { continue };
+            if timelines.iter().all(|known| known.number != number) {
+                let begun = std::fs::metadata(&waiting.path).and_then(|meta| meta.modified()).ok();
+                let begun = begun.and_then(|begun| Timestamp::try_from(begun).ok());
+                timelines.push(Timeline { number, begun, path });
+            }
+        }
+        timelines.sort_by_key(|timeline| timeline.number);
+        timelines
+    }
+
+    /// Lets go of what every vault has. What was received last stays: from there it goes on.
+    pub(super) fn let_go(&self, group: &Group, names: &[VaultName], carried: &mut Carried) {
+        let waiting = group.files.as_slice();
+        let newest = waiting.iter().filter(|file| !file.is_away).filter_map(Waiting::position).max();
+        let is_last =
+            |file: &Waiting| !file.is_away && file.position().is_none_or(|position| Some(position) == newest);
+        let has = |name: &VaultName, seen: &Seen, file: &Waiting| {
+            let Some(held) = seen.logs.get(&group.identity) else { return false };
+            let oldest = held.oldest.as_deref();
+            let passed = oldest.zip(file.position()).is_some_and(|(oldest, position)| position < oldest);
+            // A name and a length don't say that it is this one.
+            let is_it = || {
+                group.identity.is_none()
+                    || matches!(file.file.kind, LogKind::Partial(_)) && !file.is_away
+                    || lock(&self.same).get(&file.in_spool(name, group)) == Some(&true)
+            };
+            passed || held.files.get(&file.file.path) == Some(&file.bytes) && is_it()
+        };
+        let known = lock(&self.seen);
+        let seen = || names.iter().map(|name| (name, known.get(name)));
+        // All that there is anywhere. What stands before a gap tells whoever receives where to go on, so it stays until the gap is closed.
+        let there: BTreeSet<String> = seen()
+            .filter_map(|(_, seen)| seen?.logs.get(&group.identity))
+            .flat_map(|held| held.files.keys())
+            .filter_map(|path| match self.file_at(path)?.kind {
+                LogKind::Whole(position) | LogKind::Partial(position) => Some(position),
+                LogKind::Always => None,
+            })
+            .chain(waiting.iter().filter_map(Waiting::position).map(str::to_owned))
+            .collect();
+        let is_edge = |file: &Waiting| {
+            let Some(position) = file.position() else { return false };
+            let oldest = |seen: &Seen| seen.logs.get(&group.identity)?.oldest.clone();
+            if seen().all(|(_, seen)| seen.and_then(oldest).is_some_and(|oldest| position < oldest.as_str()))
+            {
+                return false;
+            }
+            let next = there.range::<str, _>((Bound::Excluded(position), Bound::Unbounded)).next();
+            next.is_some_and(|next| self.log.gap(position, Some(file.bytes), next).is_some())
+        };
+        let remove = |file: &Waiting| {
+            // Another cluster's may lie there by now.
+            let is_gone = !self.is_anothers(file, group) && fs::remove_file(&file.path).is_ok();
+            if is_gone {
+                lock(&self.same).retain(|(_, _, path, _), _| *path != file.path);
+            }
+            is_gone
+        };
+        let mut stays: Vec<&Waiting> = Vec::new();
+        for file in waiting {
+            let is_partial = matches!(file.file.kind, LogKind::Partial(_)) && !file.is_away;
+            let everywhere = seen().all(|(name, seen)| seen.is_some_and(|seen| has(name, seen, file)));
+            if is_last(file) || is_partial || !everywhere || is_edge(file) || !remove(file) {
+                stays.push(file);
+            }
+        }
+        stays.sort_by(|a, b| a.position().cmp(&b.position()));
+        let mut waits: u64 = stays.iter().map(|file| file.bytes).sum();
+        // Where no more comes in, nothing reaches the vaults that do answer either.
+        let longest = waiting.iter().map(|file| file.bytes).max().unwrap_or_default();
+        let free = crate::room::room_at(&self.spool).map_or(u64::MAX, |room| room.free);
+        let mut short = (longest * ROOM_FILES).saturating_sub(free);
+        for file in stays {
+            let somewhere = seen().any(|(name, seen)| seen.is_some_and(|seen| has(name, seen, file)));
+            if (carried.waiting + waits > SPOOL_MAX || short > 0)
+                && somewhere
+                && !is_last(file)
+                && remove(file)
+            {
+                waits -= file.bytes;
+                short = short.saturating_sub(file.bytes);
+            }
+        }
+        carried.waiting += waits;
+        if let Some(of) = group.identity.as_ref().filter(|_| waits == 0) {
+            // Only once it is empty.
+            let _ = fs::remove_dir(self.spool.join(format!("{BEFORE}{of}")));
+        }
+    }
+}
