@@ -193,8 +193,13 @@ impl Witness {
 /// Returns why a point of this machine's own record is suspicious, unless a person has taken it for good since: `trusted` is what the state says of that.
 #[must_use]
 pub fn suspicious<'a>(made: &'a Made, trusted: &[String]) -> Option<&'a String> {
-    let is_trusted = || trusted.iter().any(|point| point.split(' ').next() == Some(made.point.as_str()));
-    made.suspicious.as_ref().filter(|_| !is_trusted())
+    made.suspicious.as_ref().filter(|_| !is_trusted(made, trusted))
+}
+
+/// Returns whether a person has taken the point of this machine's own record for good.
+#[must_use]
+pub fn is_trusted(made: &Made, trusted: &[String]) -> bool {
+    trusted.iter().any(|point| point.split(' ').next() == Some(made.point.as_str()))
 }
 
 /// Returns the machine that the plan has a system on.

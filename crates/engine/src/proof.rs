@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use plan::{Period, Plan, VaultName};
 use serde::Serialize;
 use state::{Body, Record, Verification};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// How long a verification counts where the plan doesn't say how often there is one.
 pub const COUNTS_FOR: Period = Period::seconds(31 * 86_400);
@@ -77,6 +77,8 @@ pub struct Verified {
     seen: Vec<(Timestamp, Verification)>,
     /// For each vault that was repaired, and nothing was lost, how many of these came before.
     healed: BTreeMap<String, usize>,
+    /// The points that any of them found to lack something: all others need no second look.
+    unsound: HashSet<String>,
 }
 
 /// What is known of the damage in one vault, from record to record.
@@ -175,7 +177,10 @@ impl Verified {
         let mut verified = Self::default();
         for record in records {
             match &record.body {
-                Body::Verification(seen) => verified.seen.push((record.time, seen.clone())),
+                Body::Verification(seen) => {
+                    verified.unsound.extend(seen.unsound.iter().cloned());
+                    verified.seen.push((record.time, seen.clone()));
+                }
                 Body::Repair(repaired) if repaired.failure.is_none() && repaired.lost == 0 => {
                     verified.healed.insert(repaired.vault.clone(), verified.seen.len());
                 }
@@ -188,6 +193,9 @@ impl Verified {
     /// Returns whether the last that is known of the point of this id in a vault is that it lacks something there.
     #[must_use]
     pub fn is_unsound(&self, id: &str, vault: &str) -> bool {
+        if !self.unsound.contains(id) {
+            return false;
+        }
         let since = self.healed.get(vault).copied().unwrap_or_default();
         let seen = self.seen.iter().skip(since).rev().filter(|(_, seen)| seen.vault == vault);
         let named = |points: &[String]| points.iter().any(|point| point == id);

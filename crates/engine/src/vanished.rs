@@ -362,30 +362,28 @@ impl Vanished {
     pub fn newer(&self, name: &SystemName, than: Timestamp, until: Option<Timestamp>) -> Option<String> {
         let mut newer = self.nowhere(name);
         newer.retain(|lost| lost.time > than && until.is_none_or(|until| lost.time < until));
-        let newest = newer.last()?;
-        let (count, are) = count(newer.len(), "newer point");
-        Some(format!(
-            "{count} of {name} {were} seen in {vaults}, the newest of {time}, and {are} gone from there: what follows takes an older state; {help}",
-            were = if newer.len() == 1 { "was" } else { "were" },
-            vaults = self.places(&newer),
-            time = time(newest.time),
-            help = help(&newest.vault)
-        ))
+        let (gone, help) = self.gone_of(&newer, "newer point", &name.0)?;
+        Some(format!("{gone}: what follows takes an older state; {help}"))
     }
 
     /// Says which points of a system were known where there is none any more.
     #[must_use]
     pub fn all(&self, name: &SystemName) -> Option<String> {
-        let all = self.nowhere(name);
-        let newest = all.last()?;
-        let (count, are) = count(all.len(), "point");
-        Some(format!(
-            "{count} of it {were} seen in {vaults}, the newest of {time}, and {are} gone from there; {help}",
-            were = if all.len() == 1 { "was" } else { "were" },
-            vaults = self.places(&all),
+        let (gone, help) = self.gone_of(&self.nowhere(name), "point", "it")?;
+        Some(format!("{gone}; {help}"))
+    }
+
+    /// Says where these points of a system were seen, and what to do about it.
+    fn gone_of(&self, lost: &[&Lost], what: &str, of: &str) -> Option<(String, String)> {
+        let newest = lost.last()?;
+        let (count, are) = count(lost.len(), what);
+        let were = if lost.len() == 1 { "was" } else { "were" };
+        let gone = format!(
+            "{count} of {of} {were} seen in {vaults}, the newest of {time}, and {are} gone from there",
+            vaults = self.places(lost),
             time = time(newest.time),
-            help = help(&newest.vault)
-        ))
+        );
+        Some((gone, help(&newest.vault)))
     }
 
     /// Says why a new point of a system can't be held against the ones before, where none of these is left that it could be, and what the last one held.

@@ -187,19 +187,23 @@ fn without_an_answer_the_deputy_is_told_and_a_day_later_both_again() {
     assert_eq!(world.numbers(), ["111", "222", "111", "222"]);
 }
 
-#[test]
-fn a_suspicious_point_is_told_at_once_in_the_persons_language() {
-    let mut world = World::new();
-    world.plan.organisation.language = Some("fr".into());
-    let made = Made {
+/// A point of `shop` that looks like the work of an attacker.
+fn noise() -> Made {
+    Made {
         system: "shop".into(),
         started: now(),
         complete: true,
         suspicious: Some("1,008 files became noise".into()),
         point: "abc".into(),
         ..Made::default()
-    };
-    world.state().append(Body::Backup(made), now()).unwrap();
+    }
+}
+
+#[test]
+fn a_suspicious_point_is_told_at_once_in_the_persons_language() {
+    let mut world = World::new();
+    world.plan.organisation.language = Some("fr".into());
+    world.state().append(Body::Backup(noise()), now()).unwrap();
     world.round();
     let (_, text) = world.sent().pop().unwrap();
     assert!(text.contains("ressemble à une attaque"), "{text}");
@@ -212,15 +216,7 @@ fn a_suspicious_point_is_told_at_once_in_the_persons_language() {
 #[test]
 fn a_run_that_made_no_point_does_not_end_the_alert_of_the_point_before() {
     let world = World::new();
-    let made = Made {
-        system: "shop".into(),
-        started: now(),
-        complete: true,
-        suspicious: Some("1,008 files became noise".into()),
-        point: "abc".into(),
-        ..Made::default()
-    };
-    world.state().append(Body::Backup(made), now()).unwrap();
+    world.state().append(Body::Backup(noise()), now()).unwrap();
     world.round();
     world.backup(Some("no"));
     world.round();

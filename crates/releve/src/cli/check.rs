@@ -27,12 +27,8 @@ pub(super) struct Options {
 }
 
 /// Returns the systems whose newest point holds something else than what the plan names now, as far as this machine's records tell, and what.
-fn other_paths(plan: &Plan, state_dir: &Path) -> Vec<(SystemName, String)> {
-    // Looking makes nothing.
-    if !state_dir.join("state.db").exists() {
-        return Vec::new();
-    }
-    let Ok(records) = State::open(state_dir).and_then(|state| state.records()) else { return Vec::new() };
+fn other_paths(plan: &Plan, state: Option<&State>) -> Vec<(SystemName, String)> {
+    let Some(Ok(records)) = state.map(State::records) else { return Vec::new() };
     let newest = |name: &SystemName| {
         records.iter().rev().find_map(|record| match &record.body {
             Body::Backup(made) if made.system == name.0 && made.failure.is_none() && made.unread == 0 => {
@@ -61,13 +57,11 @@ pub(super) fn variable(name: &str) -> Option<Vec<u8>> {
 }
 
 /// Returns the vaults that are there, as far as this machine knows without asking them.
-fn seen(plan: &Plan, state_dir: &Path) -> BTreeSet<VaultName> {
-    // Looking makes nothing.
-    let state = state_dir.join("state.db").exists().then(|| State::open(state_dir).ok()).flatten();
+fn seen(plan: &Plan, state: Option<&State>) -> BTreeSet<VaultName> {
     let is_seen = |name: &VaultName, vault: &Vault| {
         let is_folder = |folder: PathBuf| folder.join("config").exists();
         local_folder(&vault.url).is_some_and(is_folder)
-            || state.as_ref().is_some_and(|state| state.vault_seen(&name.0).is_ok_and(|id| id.is_some()))
+            || state.is_some_and(|state| state.vault_seen(&name.0).is_ok_and(|id| id.is_some()))
     };
     plan.vaults.iter().filter(|(name, vault)| is_seen(name, vault)).map(|(name, _)| name.clone()).collect()
 }
@@ -77,7 +71,10 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
     let mut exit = Exit::Done;
     if let Some(plan) = parsed.plan.clone().filter(|_| !options.offline) {
         let name = holder().hostname;
-        let seen = seen(&plan, &state_dir(global));
+        let state_dir = state_dir(global);
+        // Looking makes nothing.
+        let state = state_dir.join("state.db").exists().then(|| State::open(&state_dir).ok()).flatten();
+        let seen = seen(&plan, state.as_ref());
         let is_made = |name: &VaultName| seen.contains(name);
         let machine = Machine {
             name: &name,
@@ -90,7 +87,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
             exit = Exit::Finding;
             parsed.warn(lack.code, &lack.path, format!("on {name}: {}", lack.message), lack.help);
         }
-        for (name, said) in other_paths(&plan, &state_dir(global)) {
+        for (name, said) in other_paths(&plan, state.as_ref()) {
             exit = Exit::Finding;
             let help = "correct the plan; if it is as it should be: releve backup";
             let message = format!("of the newest point that this machine made: {said}");

@@ -12,7 +12,7 @@ use super::links::Links;
 use super::report::{Outcome, RestoreReport};
 use super::through::{follow, is_above, obstacle, open_through};
 use super::walk::relative;
-use super::{RestoreOptions, file};
+use super::{NOTHING_BELOW, RestoreOptions, file};
 use crate::mutex::lock;
 use crate::{Error, Node, Progress, Result};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -361,8 +361,7 @@ impl<'a> Folder<'a> {
     /// Goes on behind what stands in the place of a folder above what is restored, if that leads to one. It stays as it is in any case.
     fn walk_through(&self, what: &str) -> Result<Made, String> {
         let path = self.path();
-        let stays =
-            |why: &str| format!("the {what} in its place stays, and nothing is restored below it: {why}");
+        let stays = |why: &str| format!("the {what} in its place {NOTHING_BELOW}: {why}");
         if what != "link" {
             return Err(stays("it is no part of what was asked for"));
         }
@@ -371,10 +370,12 @@ impl<'a> Folder<'a> {
                 "where it leads was not captured; move it away, or restore what it stands for itself",
             ));
         }
-        let leads = std::fs::read_link(self.target.options.target.join(&path));
-        let leads = leads.map_or_else(|_| String::new(), |to| format!(" (it is a link to {})", to.display()));
-        let handle = self.target.follow(&path);
-        let handle = handle.map_err(|why| stays(&format!("{why}{leads}; move it away")))?;
+        let handle = self.target.follow(&path).map_err(|why| {
+            let leads = std::fs::read_link(self.target.options.target.join(&path));
+            let leads =
+                leads.map_or_else(|_| String::new(), |to| format!(" (it is a link to {})", to.display()));
+            stays(&format!("{why}{leads}; move it away"))
+        })?;
         let stat = rustix::fs::fstat(&handle).map_err(|error| io::Error::from(error).to_string())?;
         self.target.note_device(&handle, &stat);
         Ok(Made {

@@ -8,14 +8,14 @@ use crate::show;
 use crate::{Exit, Outcome};
 use engine::Error;
 use engine::incident::{Incident, Opened, call_prefix, incidents, news, opening};
-use engine::judge::{Behind, suspicious};
+use engine::judge::{Behind, is_trusted, suspicious};
 use engine::notify::Standing;
 use jiff::Timestamp;
 use plan::SystemName;
 use plan::forecast::{self, Predicted};
 use plan::notify::chain;
 use serde::Serialize;
-use state::{Body, Made, Record, State};
+use state::{Body, Record, State};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What `incident open` takes.
@@ -102,8 +102,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     };
     let now = Timestamp::now();
     let trusted = state.trusted()?;
+    let behind = Behind::of(&records);
     let forecasts: Vec<Forecast> =
-        incident.systems.iter().map(|system| forecast(&records, &trusted, system, now)).collect();
+        incident.systems.iter().map(|system| forecast(&records, &behind, &trusted, system, now)).collect();
     let next = next(session, &incident);
     // As it was seen last: no vault is asked here.
     let vanished: BTreeMap<String, String> = state
@@ -190,17 +191,21 @@ fn tell(session: &Session, state: &State, incident: &Incident) -> Vec<Call> {
 }
 
 /// Returns what this machine's records say: no vault is asked, they may be what is down.
-fn forecast(records: &[Record], trusted: &[String], system: &str, now: Timestamp) -> Forecast {
+fn forecast(
+    records: &[Record],
+    behind: &Behind,
+    trusted: &[String],
+    system: &str,
+    now: Timestamp,
+) -> Forecast {
     // A clock that was ahead when it was made says nothing of when that was.
     let mut whole = records.iter().rev().filter_map(|record| match &record.body {
         Body::Backup(made) if made.system == system && made.complete && made.failure.is_none() => Some(made),
         _ => None,
     });
-    let (behind, mut left_out) = (Behind::of(records), None);
-    let is_trusted =
-        |made: &Made| trusted.iter().any(|point| point.split(' ').next() == Some(made.point.as_str()));
+    let mut left_out = None;
     let made = whole.find(|made| {
-        let left = behind.left_by(system, made.started, None).filter(|_| !is_trusted(made));
+        let left = behind.left_by(system, made.started, None).filter(|_| !is_trusted(made, trusted));
         let left = left.map(|left| format!("the recovery of {left:.0} went back before it"));
         let suspicious = suspicious(made, trusted).cloned().or(left);
         if let (Some(why), None) = (&suspicious, &left_out) {
