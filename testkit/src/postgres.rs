@@ -18,16 +18,24 @@ pub struct Postgres {
     folder: TempDir,
     port: u16,
     owner: Option<(u32, u32)>,
+    /// What `initdb` is told besides.
+    initdb: &'static [&'static str],
 }
 
 impl Postgres {
     /// Makes a cluster and starts its server, with these lines more in its configuration.
     #[must_use]
     pub fn start(settings: &str) -> Self {
+        Self::start_as(settings, &[])
+    }
+
+    /// The same, of which `initdb` is told this: an encoding, say.
+    #[must_use]
+    pub fn start_as(settings: &str, initdb: &'static [&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         // A server refuses to run as root.
         let owner = rustix::process::geteuid().is_root().then(|| (number("-u"), number("-g")));
-        let cluster = Self { folder, port: free_port(), owner };
+        let cluster = Self { folder, port: free_port(), owner, initdb };
         std::fs::set_permissions(cluster.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let _ = cluster.folder_of("sock");
         cluster.own(cluster.folder.path());
@@ -38,19 +46,9 @@ impl Postgres {
     /// Makes another cluster in the place of one that is gone, and starts its server.
     pub fn remake(&self, settings: &str) {
         let data = self.data();
-        self.program(
-            "initdb",
-            [
-                OsStr::new("-k"),
-                "-N".as_ref(),
-                "-A".as_ref(),
-                "trust".as_ref(),
-                "-U".as_ref(),
-                "postgres".as_ref(),
-                "-D".as_ref(),
-                data.as_ref(),
-            ],
-        );
+        let words = ["-k", "-N", "-A", "trust", "-U", "postgres"];
+        let words = words.iter().chain(self.initdb).map(OsStr::new);
+        self.program("initdb", words.chain([OsStr::new("-D"), data.as_ref()]));
         let sockets =
             format!("unix_socket_directories = '{}'\nport = {}\n", self.path("sock").display(), self.port);
         let mut text = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
@@ -63,7 +61,7 @@ impl Postgres {
     #[must_use]
     pub fn replica(&self) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let replica = Self { folder, port: free_port(), owner: self.owner };
+        let replica = Self { folder, port: free_port(), owner: self.owner, initdb: self.initdb };
         std::fs::set_permissions(replica.folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let _ = replica.folder_of("sock");
         replica.own(replica.folder.path());
@@ -158,6 +156,27 @@ impl Postgres {
     /// Tells the server to do something.
     pub fn tell(&self, statement: &str) {
         let _ = self.ask(statement);
+    }
+
+    /// Lets `psql` read a text in UTF-8, which may go from database to database.
+    pub fn run(&self, text: &str) {
+        let file = self.path("run.sql");
+        std::fs::write(&file, text).unwrap();
+        let said = self.psql().env("PGCLIENTENCODING", "UTF8").arg("-f").arg(&file).output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    }
+
+    /// Returns what `pg_dumpall` prints of all databases and roles.
+    #[must_use]
+    pub fn dump(&self) -> String {
+        let mut dump = Command::new(bin("pg_dumpall"));
+        dump.args(["-U", "postgres", "-p", &self.port.to_string(), "-h"]).arg(self.path("sock"));
+        let said = dump.output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        let is_of_this_run =
+            |line: &&str| line.starts_with("\\restrict ") || line.starts_with("\\unrestrict ");
+        text.lines().filter(|line| !is_of_this_run(line)).map(|line| format!("{line}\n")).collect()
     }
 
     /// Fills the tables of `pgbench`.

@@ -3,6 +3,7 @@
 use crate::vaults::Opened;
 use plan::judge::Changed;
 use plan::{Facts, LogFacts, Plan, SystemName, VaultName};
+use std::path::Path;
 use std::sync::Arc;
 use vault::{FileId, Point, PointInfo, Repository};
 
@@ -23,6 +24,9 @@ pub struct Survey {
 
 /// How far a vault's log may be behind another's before it is brought from there: its own next run comes sooner.
 const LOG_BEHIND: jiff::SignedDuration = jiff::SignedDuration::from_mins(10);
+
+/// So many things are named that a point lacks.
+const NAMED_MAX: usize = 20;
 
 /// A point, with the names of the vaults that hold it.
 #[derive(Debug, Clone)]
@@ -240,6 +244,15 @@ impl Surveyed {
         policy.into_iter().filter(|vault| !self.vaults.contains(vault)).collect()
     }
 
+    /// Says what of these paths (of all, where there are none) could not be captured and is in no vault, a line each.
+    pub(crate) fn not_captured(&self, only: &[String]) -> Vec<String> {
+        match &self.point.info {
+            Some(info) if info.unread_count > 0 => not_captured(info, only),
+            _ if self.point.complete => Vec::new(),
+            _ => vec!["the point is incomplete, and doesn't say what it lacks".to_owned()],
+        }
+    }
+
     /// Returns the identity of the system that wrote the log which this is, if it says so.
     pub(crate) fn identity_of_log(&self) -> Option<&str> {
         self.point.info.as_ref()?.log.as_ref()?.identity.as_deref()
@@ -283,6 +296,32 @@ impl Surveyed {
     }
 }
 
+fn not_captured(info: &PointInfo, only: &[String]) -> Vec<String> {
+    let is_wanted = |path: &str| {
+        let path = below(path);
+        let meets = |only: &Path| path.starts_with(only) || only.starts_with(path);
+        only.is_empty() || only.iter().any(|only| meets(below(only)))
+    };
+    let wanted: Vec<_> = info.unread.iter().filter(|unread| is_wanted(&unread.path)).collect();
+    let line = |unread: &vault::UnreadInfo| {
+        let why = unread.why.lines().next().unwrap_or_default();
+        format!("not whole in the point: {}: {why}", unread.path)
+    };
+    let mut lines: Vec<String> = wanted.iter().take(NAMED_MAX).map(|unread| line(unread)).collect();
+    // The point itself remembers a thousand.
+    let forgotten = info.unread_count.saturating_sub(info.unread.len() as u64);
+    let more = forgotten.saturating_add(wanted.len().saturating_sub(lines.len()) as u64);
+    if more > 0 {
+        lines.push(format!("and {more} more that are not whole in the point"));
+    }
+    lines
+}
+
+/// Returns a path below the root of a point, whether it was named with a slash before it or without.
+fn below(path: &str) -> &Path {
+    Path::new(path.trim_start_matches('/'))
+}
+
 /// Returns what a point says of its content.
 pub(crate) fn said(info: &PointInfo) -> Facts {
     Facts {
@@ -316,6 +355,11 @@ fn changed(change: &vault::Change) -> Changed {
         types_changed,
         bytes_new,
         incompressible,
+        files_emptied,
+        files_veiled,
+        files_ruined,
+        bytes_lost,
+        bytes_came,
     } = *change;
     Changed {
         files_new,
@@ -330,6 +374,11 @@ fn changed(change: &vault::Change) -> Changed {
         files_scrambled,
         bytes_scrambled,
         types_changed,
+        files_emptied,
+        files_veiled,
+        files_ruined,
+        bytes_lost,
+        bytes_came,
         counted,
     }
 }
@@ -342,4 +391,26 @@ fn stretch(stretch: vault::Stretch) -> plan::Stretch {
 fn timeline(timeline: vault::Timeline) -> plan::Timeline {
     let vault::Timeline { number, begun, path } = timeline;
     plan::Timeline { number, begun, path }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_point_lacks_is_named_as_far_as_it_was_to_come_back() {
+        let unread = |path: &str| vault::UnreadInfo { path: path.into(), why: "refused\nand more".into() };
+        let few = vec![unread("srv/shop/a"), unread("/etc/b"), unread("srv")];
+        let info = PointInfo { unread_count: 3, unread: few, ..PointInfo::default() };
+        assert_eq!(not_captured(&info, &[]).len(), 3);
+        let named = not_captured(&info, &["/srv/shop".to_owned()]);
+        assert_eq!(
+            named,
+            ["not whole in the point: srv/shop/a: refused", "not whole in the point: srv: refused"]
+        );
+        let many = (0..1000).map(|n| unread(&n.to_string())).collect();
+        let info = PointInfo { unread_count: 1500, unread: many, ..PointInfo::default() };
+        let named = not_captured(&info, &[]);
+        assert_eq!((named.len(), named[20].as_str()), (21, "and 1480 more that are not whole in the point"));
+    }
 }

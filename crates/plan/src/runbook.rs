@@ -9,7 +9,7 @@ use crate::group::{self, Aligned, Member, companions, grouped};
 use crate::judge::{Intrusion, Rating};
 use crate::paths::{Boundary, boundary, differs, meets};
 use crate::room::{Load, Room, judge};
-use crate::{Choice, Crash, Facts, Plan, ScenarioName, Source, System, SystemName, VaultName, Wanted};
+use crate::{Choice, Crash, Facts, Plan, ScenarioName, Source, System, SystemName, VaultName, Wal, Wanted};
 use crate::{LeftOut, LogFacts, Ordered, Until, choose, recovery_order};
 pub use book::{OnlyIf, Replay, Restore, Runbook, Standing, Step, StepKind};
 use jiff::Timestamp;
@@ -200,10 +200,12 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             choice.reasons.push(why.clone());
             book.warnings.push(format!("`{name}`: {why}"));
         }
+        let source = input.plan.systems.get(&name).and_then(|system| system.source.as_ref());
+        let keeps_log = source.and_then(Source::wal).is_some_and(|wal| wal != Wal::None);
         let rolled = match &held_back {
             Some(_) => Ok(None),
             None if is_others && aim(wanted).is_some() => Err(others_log(&name, &choice.point)),
-            None => roll_forward(&name, log, wanted, &mut choice, &crash),
+            None => roll_forward(&name, log, keeps_log, wanted, &mut choice, &crash),
         };
         let replay = match rolled {
             Ok(replay) => {
@@ -227,6 +229,12 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             Err(why) => {
                 match wanted {
                     Wanted::Until(_) => book.blockers.push(why),
+                    // Whoever names an instant has chosen it: an earlier state would only look like it.
+                    Wanted::Before(time) if aligned.is_none() => book.blockers.push(format!(
+                        "{why}: what was committed from {} to {time} can't come back. That point as it is: --point {}",
+                        choice.point.counts(),
+                        choice.point.id
+                    )),
                     _ => book.warnings.push(why),
                 }
                 None
@@ -384,6 +392,7 @@ fn others_log(name: &SystemName, point: &Facts) -> String {
 fn roll_forward(
     name: &SystemName,
     log: Option<&LogFacts>,
+    keeps_log: bool,
     wanted: &Wanted,
     choice: &mut Choice,
     crash: &Crash,
@@ -391,6 +400,7 @@ fn roll_forward(
     let Some(until) = aim(wanted) else { return Ok(None) };
     let Some(log) = log else {
         return match wanted {
+            Wanted::Before(_) if keeps_log => Err(format!("`{name}`: no log of it is in any vault")),
             Wanted::Until(_) => {
                 Err(format!("`{name}`: no log of it is kept in any vault: only its points can be restored"))
             }

@@ -1,6 +1,7 @@
 //! An open view of a system, with what has to be undone when it is closed.
 
 use crate::files::Run;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -13,6 +14,7 @@ pub struct Capture {
     paths: Vec<PathBuf>,
     closing: Mutex<Option<Closing>>,
     journal: Option<Arc<Run>>,
+    made_with: BTreeMap<String, String>,
 }
 
 /// What must happen once when the view is closed, on every way out.
@@ -20,7 +22,13 @@ type Closing = Box<dyn FnOnce() -> Vec<Unread> + Send>;
 
 impl Capture {
     pub(crate) fn new(input: impl Input + 'static, paths: Vec<PathBuf>) -> Self {
-        Self { input: Box::new(input), paths, closing: Mutex::new(None), journal: None }
+        Self {
+            input: Box::new(input),
+            paths,
+            closing: Mutex::new(None),
+            journal: None,
+            made_with: BTreeMap::new(),
+        }
     }
 
     pub(crate) fn closing(self, closing: impl FnOnce() -> Vec<Unread> + Send + 'static) -> Self {
@@ -31,6 +39,11 @@ impl Capture {
     pub(crate) fn accompanied(mut self, journal: Option<Arc<Run>>) -> Self {
         self.journal = journal;
         self
+    }
+
+    /// Notes what the system was made with.
+    pub(crate) fn of(self, made_with: BTreeMap<String, String>) -> Self {
+        Self { made_with, ..self }
     }
 
     /// Returns the point since whose capture the change journal knows what changed: what it says is right for a backup that takes
@@ -102,6 +115,10 @@ impl Input for Capture {
         self.input.identity()
     }
 
+    fn made_with(&self) -> BTreeMap<String, String> {
+        self.made_with.clone()
+    }
+
     fn stop(&self) {
         self.input.stop();
     }
@@ -116,6 +133,10 @@ impl Input for Capture {
 
     fn left_out(&self) -> Vec<Unread> {
         self.input.left_out()
+    }
+
+    fn notes(&self) -> Vec<Unread> {
+        self.input.notes()
     }
 
     fn finish(&self) -> Vec<Unread> {

@@ -53,6 +53,7 @@ pub use program::Program;
 pub use sqlite::Sqlite;
 pub use standing::{Standing, Stands, look as stands_at};
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use vault::Timestamp;
 
@@ -115,6 +116,11 @@ pub trait Source: Send + Sync {
         Ok(())
     }
 
+    /// Compares what a point was made with, as [`vault::Input::made_with`] said it at the capture, with what this machine has. Nothing is started or touched.
+    fn foresee(&self, _made_with: &BTreeMap<String, String>) -> Foreseen {
+        Foreseen::default()
+    }
+
     /// Returns the folders in which nothing may stay that isn't in the point, once it was restored into `restored`: what is left there of
     /// another time would be taken for a part of the system.
     fn exact(&self, _restored: &Path, _to: Option<&Path>) -> Result<Vec<PathBuf>> {
@@ -147,6 +153,15 @@ pub trait Source: Send + Sync {
     fn holds(&self, query: &str) -> Result<(), String> {
         Err(format!("{query}: this kind of source has no database to ask"))
     }
+}
+
+/// What this machine has otherwise than the one on which a point was made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Foreseen {
+    /// Why the system can't come back here, with the way out.
+    pub refused: Vec<String>,
+    /// What will be wrong, or has to be done, although it comes back.
+    pub warned: Vec<String>,
 }
 
 /// A log that was kept beside the points: what happened between two of them.
@@ -381,6 +396,8 @@ pub struct PutBack {
     pub bytes: u64,
     /// What the source names and the point did not hold. Only for sources of several parts; one of which nothing is there is an error.
     pub missing: Vec<PathBuf>,
+    /// What is wrong with the data that are back all the same.
+    pub findings: Vec<String>,
     /// How far the log went, where an instant was asked for.
     pub reach: Option<Reach>,
 }

@@ -21,6 +21,10 @@ pub(crate) trait Stream: Send + Sync {
     fn open(&self) -> io::Result<Box<dyn Content>>;
     /// What went wrong as a whole.
     fn finish(&self) -> Vec<Unread>;
+    /// What is to be said of it that is no fault.
+    fn notes(&self) -> Vec<Unread> {
+        Vec::new()
+    }
     /// Where in the system's log it lies.
     fn position(&self) -> Option<String> {
         None
@@ -69,6 +73,10 @@ impl<S: Stream> Input for Lone<S> {
 
     fn finish(&self) -> Vec<Unread> {
         self.stream.finish()
+    }
+
+    fn notes(&self) -> Vec<Unread> {
+        self.stream.notes()
     }
 
     fn position(&self) -> Option<String> {

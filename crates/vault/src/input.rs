@@ -2,6 +2,7 @@
 //! databases and commands; the backup walks it, several entries at a time.
 
 use crate::Node;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -81,6 +82,12 @@ pub trait Input: Send + Sync {
         None
     }
 
+    /// Returns what the system was made with, by names of the source's own, to be compared where it comes back: versions, mostly. Empty where nothing is known.
+    /// Asked after [`finish`](Input::finish).
+    fn made_with(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
     /// Returns which of the captured roots have a file system of their own, not the machine's first, and what is mounted below them. `before` is
     /// what was returned when the point before was made: a root in it that is empty now, and has none, is returned as well.
     /// Asked after [`finish`](Input::finish).
@@ -97,6 +104,12 @@ pub trait Input: Send + Sync {
     /// Returns what is no part of the system although it lies below what was named, and why: it makes no point incomplete.
     /// Asked after [`finish`](Input::finish).
     fn left_out(&self) -> Vec<Unread> {
+        Vec::new()
+    }
+
+    /// Returns what is to be said of what was captured although nothing is missing: what could not be checked, say. It makes no point incomplete.
+    /// Asked after [`finish`](Input::finish).
+    fn notes(&self) -> Vec<Unread> {
         Vec::new()
     }
 

@@ -36,7 +36,7 @@ pub struct Ahead<'a> {
 }
 
 /// Adds to a runbook what can't be done as it stands: a place in a log that is none or several, a folder that can't be written to, programs and services that aren't
-/// here.
+/// here, another version of what the point was made with.
 pub fn look_ahead(book: &mut Runbook, ahead: &Ahead<'_>) -> Result<()> {
     let evidence = Evidence::default();
     let hands = Hands {
@@ -56,6 +56,8 @@ pub fn look_ahead(book: &mut Runbook, ahead: &Ahead<'_>) -> Result<()> {
     };
     let mut said = Said { is_prepared: is_prepared(book), warnings: Vec::new(), blockers: Vec::new() };
     for entry in &book.systems {
+        said.lacks(entry, &hands);
+        said.elsewhere(entry, book, &hands)?;
         said.place(entry, &hands)?;
         said.folders(entry, book, &hands)?;
     }
@@ -97,6 +99,31 @@ struct Said {
 }
 
 impl Said {
+    /// Names what the chosen point lacks: who takes it knows beforehand what doesn't come back.
+    fn lacks(&mut self, entry: &Restore, hands: &Hands<'_>) {
+        let point = hands.survey.point(&entry.choice.point.id);
+        let lacks = point.map(|point| point.not_captured(&entry.only)).unwrap_or_default();
+        self.warnings.extend(lacks.into_iter().map(|what| format!("`{}`: {what}", entry.system)));
+    }
+
+    /// Compares this machine with what the chosen point was made with. Beside nothing is started, and what is done first may change it.
+    fn elsewhere(&mut self, entry: &Restore, book: &Runbook, hands: &Hands<'_>) -> Result<()> {
+        let info = hands.survey.point(&entry.choice.point.id).and_then(|point| point.point.info.as_ref());
+        let made_with = info.map(|info| &info.made_with).filter(|made_with| !made_with.is_empty());
+        let (Some(made_with), Some(system)) = (made_with, hands.plan.systems.get(&entry.system)) else {
+            return Ok(());
+        };
+        let foreseen = source_of(hands.plan, system, hands.secrets)?.foresee(made_with);
+        let line = |what: String| format!("`{}`: {what}", entry.system);
+        self.warnings.extend(foreseen.warned.into_iter().map(line));
+        let refused = foreseen.refused.into_iter().map(line);
+        match book.to.is_none() && !self.is_prepared {
+            true => self.blockers.extend(refused),
+            false => self.warnings.extend(refused),
+        }
+        Ok(())
+    }
+
     /// Makes sure that what is asked for is one place in the log. Its files and histories are in the vaults.
     fn place(&mut self, entry: &Restore, hands: &Hands<'_>) -> Result<()> {
         let Some(replay) = entry.replay.as_ref().filter(|replay| is_place(&replay.until)) else {

@@ -27,7 +27,8 @@ pub(crate) fn put_back(
 ) -> Result<Back> {
     let begun = Instant::now();
     let id = &entry.choice.point.id;
-    let point = &hands.survey.point(id).ok_or_else(|| Error::new(format!("point {id} has vanished")))?.point;
+    let surveyed = hands.survey.point(id).ok_or_else(|| Error::new(format!("point {id} has vanished")))?;
+    let point = &surveyed.point;
     let vaults = repositories(entry, hands);
     let to = book.to.as_ref().map(PathBuf::from);
     let source = source_of(hands.plan, system, hands.secrets)?;
@@ -149,7 +150,12 @@ pub(crate) fn put_back(
         let why = why.unwrap_or_else(|| "the point does not hold it".to_owned());
         format!("{}: {why}", path.display())
     });
-    let lacking = lacking.chain(short).collect();
+    // Told once, where the data come back in parts.
+    let not_captured = match kind {
+        StepKind::First => Vec::new(),
+        _ => surveyed.not_captured(&entry.only),
+    };
+    let lacking = not_captured.into_iter().chain(lacking).chain(put.findings).chain(short).collect();
     Ok(Back { report, lacking, seconds: begun.elapsed().as_secs_f64() })
 }
 
@@ -291,7 +297,12 @@ fn whole_until(
     vaults: &[Arc<Repository>],
     hands: &Hands<'_>,
 ) -> Option<vault::Timestamp> {
-    let carried = log_point(entry, replay, hands).and_then(Surveyed::log).and_then(|log| log.until);
+    // Where it breaks off behind the point, what came after that counts for nothing.
+    let until_of = |log: plan::LogFacts| match log.stretch_of(&entry.choice.point) {
+        Some(stretch) => stretch.until,
+        None => log.until,
+    };
+    let carried = log_point(entry, replay, hands).and_then(Surveyed::log).and_then(until_of);
     let carried = carried.map(crate::protect::instant);
     let here = match kept {
         source::Kept::Unknown => None,

@@ -1,9 +1,10 @@
-//! What changed looks like encryption: the rules about content.
+//! What changed looks like encryption or destruction: the rules about content.
 //!
-//! A program that counts by content (`counted` 1) says how many files became noise, and [`scrambled`] judges that. Of what an older one has
-//! made only the mass is known, and whether what came instead compresses.
+//! A program that counts by content (`counted` 1) says how many files became noise, zeros or the like, and [`scrambled`] and [`ruined`] judge that. Of what an
+//! older one has made only the mass is known, and whether what came instead compresses.
 
 use crate::Facts;
+use crate::ruined::{self, Ruined};
 use crate::scrambled::{self, Scrambled};
 
 /// A sign of tampering: more than half of at least so many files changed or gone at once …
@@ -20,6 +21,7 @@ pub(super) fn sign(point: &Facts, before: &[&Facts]) -> Option<String> {
     }
     if point.change.counted > 0 {
         let counted = before.iter().copied().filter(|before| before.change.counted > 0);
+        let others: Vec<Ruined> = before.iter().copied().map(ruined).collect();
         let mut points: Vec<Scrambled> = counted.map(scrambled).collect();
         if points.is_empty() {
             // The one that it was counted against tells nothing of itself, and is there all the same.
@@ -27,7 +29,7 @@ pub(super) fn sign(point: &Facts, before: &[&Facts]) -> Option<String> {
             points.push(none);
         }
         points.push(Scrambled { held: held(point, before), ..scrambled(point) });
-        return scrambled::sign(&points);
+        return scrambled::sign(&points).or_else(|| ruined::sign(&ruined(point), &others));
     }
     of_mass(point)
 }
@@ -37,9 +39,19 @@ fn scrambled(point: &Facts) -> Scrambled {
     Scrambled { time, there, files, held: 0, bytes: point.change.bytes_scrambled, trusted: point.trusted }
 }
 
+fn ruined(point: &Facts) -> Ruined {
+    let change = &point.change;
+    Ruined {
+        there: change.before(),
+        changed: change.files_changed,
+        veiled: change.files_veiled,
+        ruined: change.files_ruined,
+    }
+}
+
 /// Returns how many bytes the point held that this one was counted against: what came since can't make a share small. Where that isn't known any more
 /// it is what there is now.
-fn held(point: &Facts, before: &[&Facts]) -> u64 {
+pub(super) fn held(point: &Facts, before: &[&Facts]) -> u64 {
     let since = before.iter().rev().find(|before| point.since.as_ref() == Some(&before.id));
     match since.or(before.last()) {
         Some(before) if before.bytes > 0 => before.bytes,

@@ -3,8 +3,9 @@
 //! A point is held against the ones before it of its own system that are good, against what this machine itself saw of it and when, against what its maker noted, and
 //! against what a person trusts. [`choose`](crate::choose) and [`keep`](crate::keep) take the judgement as it is; nothing else judges.
 //!
-//! Rules: `content.rs` (what changed looks like encryption), `loss.rs` (nearly everything is gone), and here (time, machine, doubts of the source, what follows from
-//! a sign, what trust ends). A sign that was recorded with the point stands: its maker saw what it rests on, which may be pruned since.
+//! Rules: `content.rs` (what changed looks like encryption or destruction), `loss.rs` (nearly everything is gone, or much of what was old), and here (time, machine,
+//! doubts of the source, what follows from a sign, what trust ends). A sign that was recorded with the point stands: its maker saw what it rests on, which may be
+//! pruned since.
 
 mod content;
 mod loss;
@@ -88,6 +89,16 @@ pub struct Changed {
     pub bytes_scrambled: u64,
     /// Files whose recognised type is gone or another.
     pub types_changed: u64,
+    /// Files whose content changed to nothing at all.
+    pub files_emptied: u64,
+    /// Files whose content is another, and whose length and time of change are not.
+    pub files_veiled: u64,
+    /// Files whose content changed to zeros, or to what many others changed to as well.
+    pub files_ruined: u64,
+    /// Bytes of removed files, and by which changed ones became shorter; what was moved is none.
+    pub bytes_lost: u64,
+    /// Bytes of new files, and by which changed ones became longer; what was moved is none.
+    pub bytes_came: u64,
     /// The version of the counting; 0 is an older program.
     pub counted: u8,
 }
@@ -127,6 +138,11 @@ impl Changed {
             files_scrambled: less(self.files_scrambled, earlier.files_scrambled),
             bytes_scrambled: less(self.bytes_scrambled, earlier.bytes_scrambled),
             types_changed: less(self.types_changed, earlier.types_changed),
+            files_emptied: less(self.files_emptied, earlier.files_emptied),
+            files_veiled: less(self.files_veiled, earlier.files_veiled),
+            files_ruined: less(self.files_ruined, earlier.files_ruined),
+            bytes_lost: less(self.bytes_lost, earlier.bytes_lost),
+            bytes_came: less(self.bytes_came, earlier.bytes_came),
             // What no vault had is not counted twice as it is.
             bytes_new: self.bytes_new,
             incompressible: self.incompressible,
@@ -318,7 +334,8 @@ impl<'a> Past<'a> {
                 .get_or_insert_with(|| format!("comes after point {}, which {what}", short(&point.id)));
             return Some(Sign::suspicious(what, true));
         }
-        if let Some(what) = loss::sign(point, &self.before) {
+        let lost = loss::sign(point, &self.before).or_else(|| loss::deleted(point, &self.before));
+        if let Some(what) = lost {
             return Some(Sign::suspicious(what, false));
         }
         // Nobody held it against the last good one when it was made: an attack is followed by points that look quiet.

@@ -82,6 +82,35 @@ fn emptied(id: &str, on: i64) -> Facts {
     })
 }
 
+/// So many of a hundred files of 10 kB went, and so many came.
+fn deleted(id: &str, on: i64, gone: u64, came: u64) -> Facts {
+    with(point(id, on), |point| {
+        (point.files, point.bytes) = (100 - gone + came, (100 - gone + came) * 10 * KB);
+        point.change = Changed {
+            files_removed: gone,
+            files_unchanged: 100 - gone,
+            files_new: came,
+            bytes_lost: gone * 10 * KB,
+            bytes_came: came * 10 * KB,
+            counted: 1,
+            ..Changed::default()
+        };
+    })
+}
+
+/// Sixty files have another content, and their length and their times don't tell.
+fn veiled(id: &str, on: i64) -> Facts {
+    with(point(id, on), |point| {
+        point.change = Changed {
+            files_changed: 60,
+            files_veiled: 60,
+            files_unchanged: 40,
+            counted: 1,
+            ..Changed::default()
+        };
+    })
+}
+
 fn sized(id: &str, on: i64, files: u64, bytes: u64) -> Facts {
     with(point(id, on), |point| (point.files, point.bytes, point.change) = (files, bytes, Changed::default()))
 }
@@ -215,6 +244,23 @@ fn histories() -> Vec<History> {
         history("touch of all files", and(vec![touched("d", 4)]), &[], "d", "d"),
         history("all read again by an older program", and(vec![read_again("d", 4)]), &[], "d", "d"),
         history("a moved folder", and(vec![moved("d", 4)]), &[], "d", "d"),
+        history("half deleted", and(vec![deleted("d", 4, 50, 0)]), &[("d", Suspicious)], "c", "c"),
+        history("half replaced by something else", and(vec![deleted("d", 4, 50, 50)]), &[], "d", "d"),
+        history("a third deleted", and(vec![deleted("d", 4, 33, 0)]), &[], "d", "d"),
+        history(
+            "a quarter deleted each day",
+            and(vec![deleted("d", 4, 25, 0), deleted("e", 5, 25, 0)]),
+            &[("e", Suspicious)],
+            "d",
+            "d",
+        ),
+        history(
+            "other contents behind sizes and times that are what they were",
+            and(vec![veiled("d", 4)]),
+            &[("d", Suspicious)],
+            "c",
+            "c",
+        ),
         history("growth by a hundred", and(vec![sized("d", 4, 10_000, 100_000 * KB)]), &[], "d", "d"),
         history(
             "the one file encrypted that holds nearly everything",

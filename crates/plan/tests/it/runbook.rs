@@ -330,6 +330,26 @@ fn no_log_is_rolled_forward_by_itself_through_what_made_a_newer_point_suspicious
 }
 
 #[test]
+fn an_instant_that_no_log_leads_to_is_refused_with_the_point_that_there_is() {
+    let blocked = |wanted, change: fn(&mut RunbookInput<'_>)| {
+        let book = decide_on_log(|input| {
+            input.wanted = Some(wanted);
+            orders(input).points.truncate(1);
+            change(input);
+        });
+        book.blockers.join("; ")
+    };
+    let before = || Wanted::Before(second(1_400));
+    assert_eq!(blocked(before(), |_| ()), "");
+    let said = blocked(before(), |input| orders(input).log = None);
+    assert!(said.contains("no log of it is in any vault") && said.contains("--point ab12"), "{said}");
+    let said = blocked(before(), |input| orders(input).log.as_mut().unwrap().from = "06".into());
+    assert!(said.contains("does not go on from point ab12"), "{said}");
+    // Whoever names none takes what there is.
+    assert_eq!(blocked(Wanted::Latest, |input| orders(input).log = None), "");
+}
+
+#[test]
 fn a_log_goes_on_where_nothing_is_suspicious_or_a_recovery_has_begun_it_anew() {
     let replay = |change: fn(&mut RunbookInput<'_>)| decide_on_log(change).systems[0].replay.clone();
     assert!(replay(|input| orders(input).points.truncate(1)).is_some());

@@ -174,6 +174,7 @@ impl Making<'_> {
         "details": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.details.clone()),
         "details_count": result.as_ref().map_or(0, |made| made.info.details_count),
         "left_out": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.left_out.clone()),
+        "notes": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.notes.clone()),
         "doubts": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.doubts.clone()),
         "bytes_new": result.as_ref().map_or(0, |made| made.info.change.bytes_new) });
         let is_nowhere = |made: &Made| made.vaults.values().all(Result::is_err);
@@ -385,6 +386,9 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
     if made.details.len() > SHOWN {
         let more = made.details.len() - SHOWN;
         screen.line(&format!("  and {more} more kept without a detail (--json names a thousand)"));
+    }
+    for note in &made.info.notes {
+        screen.line(&format!("  note: {}: {}", note.path, note.why));
     }
     for left_out in &made.left_out {
         screen.line(&format!("  left out: {}: {}", left_out.path, left_out.why));

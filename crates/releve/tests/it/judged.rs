@@ -118,6 +118,26 @@ fn one_file_that_holds_most_of_a_system_and_is_encrypted_is_told() {
         .says("of the bytes there were");
 }
 
+#[test]
+fn half_of_the_files_deleted_and_contents_changed_behind_their_times_are_told() {
+    let world = World::new();
+    texts(&world);
+    let file = |n: usize| world.data().join(format!("order-{n}.txt"));
+    world.run(&["backup"]).exits(0);
+    (0..24).for_each(|n| fs::remove_file(file(n)).unwrap());
+    world.run(&["backup"]).exits(1).says("SUSPICIOUS").says("24 of 40 files (60%)");
+    world.run(&["recover", "--yes"]).exits(0);
+    world.run(&["backup"]).exits(0);
+    // Neither noise nor a change of length, and the times say that nothing happened.
+    for n in 0..40 {
+        let modified = fs::metadata(file(n)).unwrap().modified().unwrap();
+        let bytes: Vec<u8> = fs::read(file(n)).unwrap().iter().map(|byte| byte ^ 0x15).collect();
+        fs::write(file(n), bytes).unwrap();
+        fs::File::options().write(true).open(file(n)).unwrap().set_modified(modified).unwrap();
+    }
+    world.run(&["backup"]).exits(1).says("SUSPICIOUS").says("somebody set the times back");
+}
+
 /// A disk below the source; it goes with the test.
 struct Below(PathBuf);
 

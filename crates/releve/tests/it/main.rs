@@ -30,6 +30,7 @@ mod mariadb;
 mod mariadb_copy;
 mod mariadb_log;
 mod notify;
+mod odd_cluster;
 mod oracle;
 mod pg_dump;
 mod postgres;

@@ -304,6 +304,11 @@ fn a_purged_file_is_a_gap_that_is_told_and_a_new_point_closes_it() {
     assert!(wait_until(Duration::from_secs(60), broken), "{}\n{}", log_of(&world), said(&world));
     world.run(&["status"]).exits(1).says("BROKEN");
     world.run(&["recover", "--dry-run"]).says("its log breaks off");
+    // An instant behind the gap can't be had, however far the log goes there.
+    let (time, _) = next_second(&server);
+    world.run(&["recover", "--yes", "--before", &time]).exits(2).says("not known to go as far as");
+    assert_eq!(numbers(&server), "1,2,3");
+    world.run(&["recover", "--forget", "shop"]).exits(0);
     world.run(&["backup"]).exits(0);
     assert!(
         wait_until(Duration::from_secs(60), || log_of(&world)["broken"].is_null()),
@@ -317,6 +322,18 @@ fn a_purged_file_is_a_gap_that_is_told_and_a_new_point_closes_it() {
     replace(&mut server);
     world.run(&["recover", "--yes"]).exits(0);
     assert_eq!(numbers(&server), "1,2,3,4");
+}
+
+#[test]
+fn an_instant_that_the_log_does_not_reach_is_refused_and_the_server_keeps_the_only_log_that_does() {
+    let (server, world) = protected(&[]);
+    server.run("insert into shop.t values (1), (2)");
+    let (time, _) = next_second(&server);
+    let before = ["recover", "--yes", "--before", &time];
+    // Nobody has ever carried it.
+    world.run(&["recover", "--dry-run", "--before", &time]).says("no log of it is in any vault");
+    world.run(&before).exits(2).says("no log of it is in any vault").says("--point");
+    assert_eq!(numbers(&server), "1,2");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use crate::world::{World, finish, hostname, same};
 use std::fs;
+use std::process::Command;
 use testkit::tree::grow;
 
 #[test]
@@ -263,4 +264,44 @@ fn what_a_recovery_went_back_behind_is_not_brought_back_by_the_next_one() {
     assert_eq!(status["systems"][0]["suspicious"], serde_json::json!([]));
     world.run(&["points", "--trust", &bad]).exits(0);
     assert_eq!(world.points()[1]["rating"], "good");
+}
+
+#[test]
+fn a_recovery_of_an_incomplete_point_names_what_it_lacks_beforehand_and_ends_with_1() {
+    let world = World::new();
+    let loaded = world.path("loaded");
+    let source = format!(
+        r#"command = {{ dump = ["sh", "-c", "echo half; exit 3"], load = ["sh", "-c", "cat > {}"] }}"#,
+        loaded.display()
+    );
+    world.write_plan_of(&world.vault("near"), &world.vault("far"), &source, "");
+    world.run(&["backup"]).exits(1).says("INCOMPLETE");
+    let lacks = "not whole in the point: ";
+    world.run(&["recover", "--dry-run"]).exits(0).says(lacks).says("exited with status 3");
+    let recovered = world.run(&["recover", "--yes", "--json"]).exits(1).json();
+    let findings = recovered["recovered"]["systems"][0]["findings"].to_string();
+    assert!(findings.contains(lacks) && findings.contains("exited with status 3"), "{findings}");
+    assert_eq!(fs::read_to_string(loaded).unwrap(), "half\n");
+}
+
+#[test]
+fn a_database_that_only_its_application_can_check_is_backed_up_and_comes_back() {
+    let world = World::new();
+    let database = world.path("own.db");
+    for (index, own) in [("abs(a)", "abs"), ("a COLLATE nocase", "nocase")] {
+        let sql = format!(
+            "CREATE TABLE t (a); CREATE INDEX i ON t ({index}); INSERT INTO t VALUES (1), (2);
+             PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, '{own}', 'own_thing');"
+        );
+        let made = Command::new("sqlite3").arg(&database).arg(sql).status().unwrap();
+        assert!(made.success());
+        let source = format!("sqlite = {{ path = {database:?} }}");
+        world.write_plan_of(&world.vault("near"), &world.vault("far"), &source, "");
+        world.run(&["backup"]).exits(0).says("could not be checked whole").says("own_thing");
+        let before = fs::read(&database).unwrap();
+        fs::remove_file(&database).unwrap();
+        world.run(&["recover", "--yes"]).exits(0);
+        assert_eq!(fs::read(&database).unwrap().len(), before.len());
+        fs::remove_file(&database).unwrap();
+    }
 }

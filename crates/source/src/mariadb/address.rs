@@ -100,9 +100,9 @@ impl Address {
     /// Returns the options for the clients, as their option files have them.
     pub(super) fn options(&self) -> String {
         let mut text = String::from("[mariadb-client]\nconnect-timeout=10\n");
-        // Not for all of them: some don't know it, and end.
+        // Else they take that of the language of this machine, and a service has none. Not for all of them: some don't know it, and end.
         text.push_str(
-            "default-character-set=utf8mb4\n[mariadb-dump]\ndefault-character-set=utf8mb4\n[client]\n",
+            "default-character-set=utf8mb4\n[mariadb-dump]\ndefault-character-set=utf8mb4\n[mariadb-check]\ndefault-character-set=utf8mb4\n[client]\n",
         );
         let mut set = |name: &str, value: &str| {
             let _ = writeln!(text, "{name}=\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""));
@@ -180,7 +180,7 @@ mod tests {
 
     fn options(url: &str) -> Vec<String> {
         let address = Address::parse(url).unwrap();
-        address.options().lines().skip(6).map(str::to_owned).collect()
+        address.options().lines().skip(8).map(str::to_owned).collect()
     }
 
     #[test]
@@ -246,6 +246,16 @@ mod tests {
         ] {
             let why = Address::parse(url).unwrap_err();
             assert!(!why.contains("secret"), "{why}");
+        }
+    }
+
+    #[test]
+    fn every_client_that_names_databases_speaks_utf8_whatever_the_language_of_this_machine() {
+        let options = Address::parse("mysql://a@localhost").unwrap().options();
+        for client in ["mariadb-client", "mariadb-dump", "mariadb-check"] {
+            let (_, own) = options.split_once(&format!("[{client}]\n")).unwrap();
+            let own = own.split('[').next().unwrap();
+            assert!(own.contains("default-character-set=utf8mb4"), "{client}: {own}");
         }
     }
 

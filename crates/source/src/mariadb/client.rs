@@ -77,7 +77,7 @@ impl Client {
         Ok(String::from_utf8_lossy(&said).into_owned())
     }
 
-    /// Asks the server, and returns the rows of all answers: columns as the client writes them, `NULL` where there is nothing.
+    /// Asks the server, and returns the rows of all answers: `NULL` where there is nothing.
     pub(super) fn ask(&self, query: &str) -> Result<Vec<Vec<String>>> {
         self.ask_within(query, ASK_WITHIN)
     }
@@ -94,10 +94,7 @@ impl Client {
             query,
         ];
         let said = self.run("mariadb", &options, within)?;
-        Ok(String::from_utf8_lossy(&said)
-            .lines()
-            .map(|line| line.split('\t').map(str::to_owned).collect())
-            .collect())
+        Ok(rows(&String::from_utf8_lossy(&said)))
     }
 
     /// Runs one of the programs to its end and returns what it printed.
@@ -121,11 +118,48 @@ impl Client {
             "; this user may not do that: docs/mariadb.md says what a backup needs, and that a recovery needs all privileges"
         } else if has(&[2002, 2003]) {
             "; is the server running?"
+        } else if has(&[1, 1005, 1813]) {
+            "; a table that was told to lie in a folder of its own (DATA DIRECTORY) needs that folder, without files of another server: make it for the server's user, or start the server with skip-symbolic-links for the time of the recovery, and the table comes into the data directory"
         } else if has(&[1153]) {
             "; raise max_allowed_packet on the server"
         } else {
             ""
         };
         Error::new(self.address.to_string(), Kind::Server { said: format!("{said}{hint}"), is_down })
+    }
+}
+
+/// Returns the rows in what the client writes: a row is a line, and what would end one or a column in the middle of a value is escaped.
+fn rows(said: &str) -> Vec<Vec<String>> {
+    let lines = said.split_terminator('\n');
+    lines.map(|line| line.split('\t').map(unescaped).collect()).collect()
+}
+
+fn unescaped(value: &str) -> String {
+    let mut text = String::with_capacity(value.len());
+    let mut letters = value.chars();
+    while let Some(letter) = letters.next() {
+        text.push(match letter {
+            '\\' => match letters.next() {
+                Some('n') => '\n',
+                Some('t') => '\t',
+                Some('0') => '\0',
+                Some(other) => other,
+                None => '\\',
+            },
+            letter => letter,
+        });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_a_tab_a_line_end_or_a_backslash_is_read_as_it_is() {
+        let read = rows("shop\ta\\tb\\nc\\\\d\nnext\r\t\n");
+        assert_eq!(read, [["shop", "a\tb\nc\\d"], ["next\r", ""]]);
     }
 }

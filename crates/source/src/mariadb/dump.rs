@@ -3,8 +3,8 @@
 use super::binlog::piece::{Place, number};
 use super::binlog::{Position, Span, created, end};
 use super::client::Client;
-use super::look::{Facts, Series};
-use super::{FILE, WHOLE};
+use super::look::{Facts, Series, plain};
+use super::{BESIDE, FILE, WHOLE, definers};
 use crate::lone::Stream;
 use crate::program::{Program, Running};
 use crate::{Kind, Result};
@@ -41,9 +41,9 @@ const USERS: [&str; 8] = [
     "roles_mapping",
     "servers",
 ];
-
-/// Where they lie until they are all there.
-const BESIDE: &str = "releve_users";
+/// How much of what a program complains of is kept, and how many of its complaints one dump names.
+const COMPLAINTS_BYTES: usize = 64 * 1024;
+const COMPLAINTS_MAX: usize = 20;
 
 /// A dump that can be made, and what was found out about the one that was.
 pub(super) struct Dump {
@@ -93,6 +93,7 @@ impl Stream for Dump {
                 before,
                 parts,
                 running: None,
+                is_data: false,
                 head,
                 began: None,
                 tail: Vec::new(),
@@ -114,20 +115,28 @@ impl Stream for Dump {
 }
 
 enum Part {
-    Program(Program),
+    /// What it can't read costs only itself.
+    Data(Program),
+    /// The same, without the position of the data at its beginning.
+    More(Program),
+    /// It is whole, or the dump ends there.
+    Users(Program),
     Text(Vec<u8>),
     /// The last lines.
     End,
 }
 
-/// Returns what makes up the dump, in the order in which it must come back: data; who may do what, since whoever loads it may lose his own
-/// rights by that; and events last, which run as soon as they are there and must find everything else in its place.
+/// Returns what makes up the dump, in the order in which it must come back: whoever views work for; data; who may do what, since whoever loads it may lose
+/// his own rights by that; and events last, which run as soon as they are there and must find everything else in its place.
 fn parts(client: &Client, facts: &Facts, ours: Option<Series>) -> Result<VecDeque<Part>> {
     let dump = |arguments: &[&str], more: Vec<String>| {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).chain(more);
-        client.program("mariadb-dump", arguments).map(|program| Part::Program(program.within(WITHIN)))
+        client.program("mariadb-dump", arguments).map(|program| program.within(WITHIN))
     };
-    let broken: Vec<String> = facts.broken().map(|name| format!("--ignore-table={name}")).collect();
+    let mut broken: Vec<String> = facts.broken().map(|name| format!("--ignore-table={name}")).collect();
+    broken.extend(facts.strays().map(|name| format!("--ignore-database={name}")));
+    // What a load left that was killed.
+    broken.push(format!("--ignore-database={BESIDE}"));
     let how = if client.address.locks_all { "--lock-all-tables" } else { "--single-transaction" };
     let mut more = broken.clone();
     if facts.has_position() {
@@ -144,6 +153,9 @@ fn parts(client: &Client, facts: &Facts, ours: Option<Series>) -> Result<VecDequ
         "--routines",
         "--triggers",
         "--hex-blob",
+        // A table that can't be read to its end leaves its lock behind, and nothing else could be loaded.
+        "--skip-add-locks",
+        "--force",
         PACKET,
         how,
     ];
@@ -164,16 +176,22 @@ fn parts(client: &Client, facts: &Facts, ours: Option<Series>) -> Result<VecDequ
         "--no-data",
         "--skip-triggers",
         "--events",
+        "--force",
         "--single-transaction",
     ];
-    Ok(VecDeque::from([
-        dump(&data, more)?,
+    let before = definers::before(facts);
+    let mut parts = VecDeque::from([
+        Part::Data(dump(&data, more)?),
         Part::Text(beside().into_bytes()),
-        dump(&users, USERS.map(str::to_owned).to_vec())?,
+        Part::Users(dump(&users, USERS.map(str::to_owned).to_vec())?),
         Part::Text(over().into_bytes()),
-        dump(&events, broken)?,
+        Part::More(dump(&events, broken)?),
         Part::End,
-    ]))
+    ]);
+    if !before.is_empty() {
+        parts.push_front(Part::Text(before.into_bytes()));
+    }
+    Ok(parts)
 }
 
 /// Returns what makes room for the users beside those that are there: only what has all come in replaces them.
@@ -190,12 +208,21 @@ fn over() -> String {
     format!("\n{}FLUSH PRIVILEGES;\nDROP DATABASE `{BESIDE}`;\n", tables.concat())
 }
 
+/// What becomes of the rest where a program can't read something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Goes {
+    On,
+    Nowhere,
+}
+
 /// What the parts print.
 struct Printed {
     shared: Arc<Shared>,
     before: Facts,
     parts: VecDeque<Part>,
-    running: Option<Running>,
+    running: Option<(Running, Goes)>,
+    /// The data is printed: where it lies in the log stands at its beginning.
+    is_data: bool,
     /// The beginning of the dump, until it says where it lies in the log.
     head: Option<Vec<u8>>,
     /// When the server began the file that it lies in, and where in it.
@@ -212,6 +239,22 @@ impl Printed {
         self.parts.clear();
         self.running = None;
         self.failed = true;
+    }
+
+    /// Names what the server could not read: the rest is there.
+    fn left_out(&self, unread: &[String]) {
+        for line in unread.iter().take(COMPLAINTS_MAX) {
+            let names = quoted(line).map(|name| self.before.called(name)).unwrap_or_default();
+            let what = match names.as_slice() {
+                [name] => plain(name),
+                _ => "something".to_owned(),
+            };
+            let line = plain(line);
+            self.note(format!("{what} is left out, or ends early, since the server can't read it: {line}"));
+        }
+        if let Some(more @ 1..) = unread.len().checked_sub(COMPLAINTS_MAX) {
+            self.note(format!("and {more} more that the server can't read"));
+        }
     }
 
     fn note(&self, why: String) {
@@ -246,18 +289,35 @@ impl Printed {
     }
 
     fn follow(&mut self, printed: &[u8]) {
-        self.seek(printed);
+        if self.is_data {
+            self.seek(printed);
+        }
         self.tail
             .extend_from_slice(printed.get(printed.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default());
         let spare = self.tail.len().saturating_sub(TAIL_BYTES);
         self.tail.drain(..spare);
     }
 
-    fn end(&mut self, mut running: Running) {
+    fn start(&mut self, program: &Program, goes: Goes) {
+        match program.start(Stdio::null()) {
+            Ok(mut running) => {
+                running.remember(COMPLAINTS_BYTES);
+                self.running = Some((running, goes));
+            }
+            Err(why) => self.fail(&why),
+        }
+    }
+
+    fn end(&mut self, mut running: Running, goes: Goes) {
         let tail = std::mem::take(&mut self.tail);
+        let is_over = tail.windows(COMPLETED.len()).any(|window| window == COMPLETED);
         if let Err(why) = running.end(GRACE) {
-            self.fail(&why);
-        } else if !tail.windows(COMPLETED.len()).any(|window| window == COMPLETED) {
+            match complaints(&running.said()) {
+                Some(Complaints::Of(unread)) if is_over && goes == Goes::On => self.left_out(&unread),
+                Some(Complaints::Gone(line)) => self.fail(&line),
+                _ => self.fail(&why),
+            }
+        } else if !is_over {
             self.fail(&running.say("ended well, but without its last line"));
         }
     }
@@ -266,24 +326,24 @@ impl Printed {
 impl Read for Printed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            if let Some(mut running) = self.running.take() {
+            if let Some((mut running, goes)) = self.running.take() {
                 match running.read(buffer) {
-                    Ok(0) => self.end(running),
+                    Ok(0) => self.end(running, goes),
                     Ok(read) => {
                         self.follow(buffer.get(..read).unwrap_or_default());
-                        self.running = Some(running);
+                        self.running = Some((running, goes));
                         return Ok(read);
                     }
                     Err(error) => self.fail(&running.broken(&error)),
                 }
                 continue;
             }
-            match self.parts.pop_front() {
+            let part = self.parts.pop_front();
+            self.is_data = matches!(part, Some(Part::Data(_)));
+            match part {
                 None => return Ok(0),
-                Some(Part::Program(program)) => match program.start(Stdio::null()) {
-                    Ok(running) => self.running = Some(running),
-                    Err(why) => self.fail(&why),
-                },
+                Some(Part::Data(program) | Part::More(program)) => self.start(&program, Goes::On),
+                Some(Part::Users(program)) => self.start(&program, Goes::Nowhere),
                 Some(Part::End) => {
                     let text = self.last_lines();
                     self.parts.push_front(Part::Text(text.into_bytes()));
@@ -328,6 +388,55 @@ impl Content for Printed {
     }
 }
 
+/// What a program complained of.
+#[derive(Debug, PartialEq, Eq)]
+enum Complaints {
+    /// Of things that can't be read, one by one.
+    Of(Vec<String>),
+    /// The server is gone, and what came after is nothing: the first line that says so.
+    Gone(String),
+}
+
+/// How it begins to complain of one thing that it could not read.
+const OF_ONE: [&str; 3] = ["Error ", "Got error: ", "Couldn't execute "];
+
+/// Reads what `mariadb-dump` complained of; `None` where it is something else than what the server could not read.
+fn complaints(said: &str) -> Option<Complaints> {
+    let mut lines: Vec<String> = Vec::new();
+    for line in said.lines().filter(|line| !line.trim().is_empty()) {
+        let begun = line.split_once(": ").filter(|(program, _)| program.ends_with("dump"));
+        if let Some((_, rest)) = begun {
+            if !OF_ONE.iter().any(|start| rest.starts_with(start)) {
+                return None;
+            }
+            lines.push(rest.to_owned());
+        } else {
+            // A name may hold the end of a line.
+            let last = lines.last_mut()?;
+            *last = format!("{last} {line}");
+        }
+    }
+    let is_gone = |line: &&String| {
+        let number = ["Error ", "Got error: "].iter().find_map(|start| line.strip_prefix(start));
+        let number = number.or_else(|| line.rsplit_once('(').map(|(_, number)| number));
+        let number = number.and_then(|rest| rest.split(|c: char| !c.is_ascii_digit()).next());
+        // Those of the client, and a server that shuts down.
+        number
+            .and_then(|number| number.parse().ok())
+            .is_none_or(|number: u32| number == 1053 || (2000..3000).contains(&number))
+    };
+    match lines.iter().find(is_gone) {
+        Some(gone) => Some(Complaints::Gone(gone.clone())),
+        None => (!lines.is_empty()).then_some(Complaints::Of(lines)),
+    }
+}
+
+/// Returns the first name in a complaint.
+fn quoted(line: &str) -> Option<&str> {
+    let (_, rest) = line.split_once('`')?;
+    rest.split_once('`').map(|(name, _)| name)
+}
+
 /// Returns the position in the beginning of a dump.
 fn position_in(text: &str) -> Option<Position> {
     let (_, rest) = text.split_once(POSITION)?;
@@ -338,4 +447,28 @@ fn position_in(text: &str) -> Option<Position> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cant_be_read_costs_itself_and_a_server_that_went_away_all_that_comes_after() {
+        let torn = "mariadb-dump: Error 1034: Index for table 'torn' is corrupt; try to repair it when dumping table `torn` at row: 4522\n";
+        let gone = "mariadb-dump: Couldn't execute 'show create table `gone`': Got error 194 \"Tablespace is missing for a table\" from storage engine InnoDB (1030)\n";
+        let Some(Complaints::Of(lines)) = complaints(&format!("{torn}{gone}")) else { panic!("nothing") };
+        assert_eq!(lines.iter().map(|line| quoted(line)).collect::<Vec<_>>(), [Some("torn"), Some("gone")]);
+        for lost in [
+            "mariadb-dump: Error 2013: Lost connection to server during query when dumping table `a` at row: 7\n",
+            "mariadb-dump: Couldn't execute 'ROLLBACK TO SAVEPOINT sp': Server has gone away (2006)\n",
+            "mariadb-dump: Got error: 2006: \"Server has gone away\" when selecting the database\n",
+        ] {
+            let said = complaints(&format!("{torn}{lost}{gone}"));
+            assert!(matches!(said, Some(Complaints::Gone(_))), "{said:?}");
+        }
+        assert_eq!(complaints(&format!("{torn}mariadb-dump: out of memory\n")), None);
+        assert_eq!(complaints("disk on fire\n"), None);
+        assert_eq!(complaints(""), None);
+    }
 }

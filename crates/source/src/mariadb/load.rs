@@ -95,7 +95,7 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         None => None,
     };
     let rows = client
-        .ask("SELECT VERSION(), @@GLOBAL.max_allowed_packet, @@GLOBAL.log_bin, @@GLOBAL.event_scheduler")?;
+        .ask("SELECT VERSION(), @@GLOBAL.max_allowed_packet, @@GLOBAL.log_bin, @@GLOBAL.event_scheduler, @@GLOBAL.log_bin_trust_function_creators")?;
     let said = |column: usize| rows.first().and_then(|row| row.get(column)).map_or("", String::as_str);
     match Series::of(said(0)) {
         Some(series) if series >= of => {}
@@ -111,6 +111,12 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
     let mut after = String::new();
     if said(1) != PACKET_MAX && client.ask(&format!("SET GLOBAL max_allowed_packet = {PACKET_MAX}")).is_ok() {
         after = format!("SET GLOBAL max_allowed_packet = {};\n", said(1));
+    }
+    // A server without a log takes functions that one with a log doesn't.
+    let trusts = "SET GLOBAL log_bin_trust_function_creators = ";
+    if said(2) == "1" && said(4) == "0" && client.ask(&format!("{trusts}ON")).is_ok() {
+        after.push_str(trusts);
+        after.push_str("OFF;\n");
     }
     // What events did is in the log too, and they must not do it a second time.
     if replay.is_some() && said(3) == "ON" {
@@ -180,14 +186,14 @@ fn mebibytes(bytes: u64) -> u64 {
 fn check(client: &Client) -> Result<()> {
     let names = client.ask(
         "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA
-            WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')",
+            WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') AND SCHEMA_NAME NOT LIKE '#mysql50#%'",
     )?;
     let names: Vec<String> = names.into_iter().flatten().collect();
     if names.is_empty() {
         return Ok(());
     }
     // Quick, since the tables were written just now and all of them were read for that.
-    let mut arguments = vec!["--check", "--quick", "--silent", "--databases"];
+    let mut arguments = vec!["--check", "--quick", "--silent", "--databases", "--"];
     arguments.extend(names.iter().map(String::as_str));
     let said = client.run("mariadb-check", &arguments, WITHIN)?;
     match faults(&String::from_utf8_lossy(&said)) {

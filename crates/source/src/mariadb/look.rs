@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 const NEEDED: [&str; 4] = ["EVENT", "SELECT", "SHOW VIEW", "TRIGGER"];
 /// The first series whose users lie in `mysql.global_priv`.
 const OLDEST: Series = Series(10, 4);
+/// What is said of a view that is listed, but whose columns nobody can name: `mariadb-dump` can't either, and no view could be made over it.
+const BLIND: &str = "a function in it, or somebody it works for, isn't there, or the user may not EXECUTE the function (docs/mariadb.md)";
 /// How many names one note holds: more help nobody.
 const NAMES_MAX: usize = 20;
 
@@ -17,11 +19,25 @@ const QUESTION: &str = "\
 SELECT 'version', VERSION(), @@log_bin, UNIX_TIMESTAMP() DIV 1;
 SHOW GRANTS;
 SELECT 'engine', ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YES';
-SELECT 'exact', TABLE_SCHEMA, TABLE_NAME FROM information_schema.COLUMNS
-    WHERE GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint';
-SELECT 'table', TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, UNIX_TIMESTAMP(CREATE_TIME) DIV 1, UNIX_TIMESTAMP(UPDATE_TIME) DIV 1, TABLE_COMMENT
+SELECT IF(GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint', 'exact', 'opens'), TABLE_SCHEMA, TABLE_NAME FROM information_schema.COLUMNS
+    WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')
+    AND (ORDINAL_POSITION = 1 OR GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint');
+SELECT 'table', TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, UNIX_TIMESTAMP(CREATE_TIME) DIV 1, UNIX_TIMESTAMP(UPDATE_TIME) DIV 1, TABLE_COMMENT, CREATE_OPTIONS
     FROM information_schema.TABLES
-    WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')";
+    WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys');
+SELECT 'database', SCHEMA_NAME FROM information_schema.SCHEMATA";
+
+/// How the server calls a folder of its data directory that no database of its own making can have: `lost+found`, `.ssh`. It lists them all the same, can't
+/// open some, and makes none.
+const STRAY: &str = "#mysql50#";
+
+/// The engines whose tables can lie in folders of their own.
+const HAS_FOLDERS: [&str; 3] = ["InnoDB", "MyISAM", "Aria"];
+
+/// Who views and routines work for.
+const DEFINERS: &str = "\
+SELECT DEFINER FROM information_schema.VIEWS WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')
+UNION SELECT DEFINER FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')";
 
 /// Whether the server can name its position. Where the log holds an event that is longer than `max_allowed_packet`, it can't, and `mariadb-dump`
 /// 10.11 crashes over the answer.
@@ -64,6 +80,12 @@ pub(super) struct Facts {
     engines: BTreeSet<String>,
     /// Tables whose history counts transactions, which no dump can hold.
     exact: BTreeSet<(String, String)>,
+    /// Folders that are no databases.
+    strays: BTreeSet<String>,
+    /// Those in which tables lie all the same.
+    filled: BTreeSet<String>,
+    /// In whose name views and routines work: host and user. Of a role there is no host.
+    definers: BTreeSet<(String, String)>,
     tables: BTreeMap<(String, String), Table>,
 }
 
@@ -74,6 +96,18 @@ struct Table {
     created: Option<u64>,
     updated: Option<u64>,
     comment: String,
+    /// What it was made with, as the server says it.
+    options: String,
+}
+
+/// A table that lies in a folder of its own.
+#[derive(Debug)]
+pub(super) struct Elsewhere {
+    pub(super) database: String,
+    pub(super) table: String,
+    pub(super) engine: String,
+    /// As a statement says them.
+    pub(super) folders: String,
 }
 
 impl Table {
@@ -104,6 +138,12 @@ impl Facts {
             facts.has_position =
                 answer.is_ok_and(|rows| rows.concat().first().is_some_and(|position| position != "NULL"));
         }
+        if facts.tables.values().any(|table| table.kind == "VIEW") {
+            match client.ask(DEFINERS) {
+                Ok(rows) => facts.definers = rows.concat().iter().filter_map(|one| definer(one)).collect(),
+                Err(error) => tracing::warn!("who the views work for is not known: {error}"),
+            }
+        }
         match Series::of(&facts.version) {
             Some(series) if series >= OLDEST => Ok(facts),
             Some(series) => Err(unfit(
@@ -129,6 +169,7 @@ impl Facts {
 
     fn read(rows: Vec<Vec<String>>) -> Self {
         let mut facts = Self::default();
+        let mut opens = BTreeSet::new();
         for row in rows {
             let mut row = row.into_iter();
             let mut next = || row.next().filter(|value| value != "NULL").unwrap_or_default();
@@ -140,6 +181,10 @@ impl Facts {
                 }
                 "engine" => drop(facts.engines.insert(next())),
                 "exact" => drop(facts.exact.insert((next(), next()))),
+                "opens" => drop(opens.insert((next(), next()))),
+                "database" => {
+                    facts.strays.extend(Some(next()).filter(|name| name.starts_with(STRAY)));
+                }
                 "table" => {
                     let name = (next(), next());
                     let table = Table {
@@ -148,10 +193,21 @@ impl Facts {
                         created: number(next()),
                         updated: number(next()),
                         comment: next(),
+                        options: next(),
                     };
-                    facts.tables.insert(name, table);
+                    match name.0.starts_with(STRAY) {
+                        true => drop(facts.filled.insert(name.0)),
+                        false => drop(facts.tables.insert(name, table)),
+                    }
                 }
                 grant => facts.privileges.extend(everywhere(grant)),
+            }
+        }
+        if facts.has_privilege("SELECT") {
+            for (name, table) in &mut facts.tables {
+                if table.kind == "VIEW" && table.comment == "VIEW" && !opens.contains(name) {
+                    BLIND.clone_into(&mut table.comment);
+                }
             }
         }
         facts
@@ -175,6 +231,36 @@ impl Facts {
     /// Returns the server's series.
     pub(super) fn series(&self) -> Option<Series> {
         Series::of(&self.version)
+    }
+
+    /// Returns the server's version, as it says it.
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Returns in whose name views and routines work, by host and user; nobody where there are no views.
+    pub(super) fn definers(&self) -> &BTreeSet<(String, String)> {
+        &self.definers
+    }
+
+    /// Returns the folders that are listed as databases and are none.
+    pub(super) fn strays(&self) -> impl Iterator<Item = &String> {
+        self.strays.iter()
+    }
+
+    /// Returns the tables that lie in folders of their own.
+    pub(super) fn elsewhere(&self) -> Vec<Elsewhere> {
+        let elsewhere = self.tables.iter().filter_map(|((database, name), table)| {
+            let engine = table.engine.clone().filter(|engine| HAS_FOLDERS.contains(&engine.as_str()))?;
+            let folders = Some(folders_in(&table.options)).filter(|folders| !folders.is_empty())?;
+            Some(Elsewhere { database: database.clone(), table: name.clone(), engine, folders })
+        });
+        elsewhere.collect()
+    }
+
+    /// Returns the full names of what has this name, in whichever database.
+    pub(super) fn called(&self, table: &str) -> Vec<String> {
+        self.tables.keys().filter(|(_, name)| name == table).map(shown).collect()
     }
 
     /// Returns whether the position in the binary log can be had.
@@ -202,9 +288,17 @@ impl Facts {
                 missing.join(", ")
             ));
         }
+        // An empty one, or one without tables, is nothing that anybody misses: each file system has its lost+found.
+        notes.extend(self.filled.iter().take(NAMES_MAX).map(|name| {
+            format!(
+                "the tables in {} are left out: no database can have that name, and none can be made of it; rename its folder {} while the server is stopped, or move the tables into another database",
+                plain(name),
+                plain(name.trim_start_matches(STRAY))
+            )
+        }));
         let broken = self.tables.iter().filter(|(_, table)| table.is_broken());
         notes.extend(broken.take(NAMES_MAX).map(|(name, table)| {
-            format!("{} is left out, since the server can't open it: {}", shown(name), table.comment)
+            format!("{} is left out, since the server can't open it: {}", plain(&shown(name)), table.comment)
         }));
         if !self.exact.is_empty() {
             let names = named(self.exact.iter().map(shown));
@@ -260,9 +354,30 @@ fn shown((database, table): &(String, String)) -> String {
     format!("{database}.{table}")
 }
 
+/// Returns a text as it can stand in a line: names may hold line ends and worse.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+}
+
+/// Reads who something works for, `user@host`: a host has no such sign, a user may.
+fn definer(text: &str) -> Option<(String, String)> {
+    let (user, host) = text.rsplit_once('@')?;
+    Some((host.to_owned(), user.to_owned()))
+}
+
+/// Returns the folders that a table was told to lie in, as a statement says them.
+fn folders_in(options: &str) -> String {
+    let folders = ["DATA DIRECTORY='", "INDEX DIRECTORY='"].iter().filter_map(|start| {
+        let (_, rest) = options.split_once(start)?;
+        let (folder, _) = rest.split_once('\'')?;
+        Some(format!("{start}{folder}'"))
+    });
+    folders.collect::<Vec<_>>().join(" ")
+}
+
 /// Returns the names in one line, and how many more there are.
 fn named(names: impl Iterator<Item = String>) -> String {
-    let mut names: Vec<String> = names.collect();
+    let mut names: Vec<String> = names.map(|name| plain(&name)).collect();
     let more = names.len().saturating_sub(NAMES_MAX);
     names.truncate(NAMES_MAX);
     let text = names.join(", ");
@@ -327,6 +442,47 @@ mod tests {
         let mut facts = facts(100, &[]);
         facts.privileges = ["SELECT", "TRIGGER"].map(str::to_owned).into();
         assert!(facts.lacks().concat().contains("GRANT EVENT, SHOW VIEW ON *.*"));
+    }
+
+    #[test]
+    fn a_folder_that_is_no_database_is_nothing_that_is_missed_unless_tables_lie_in_it() {
+        let row = |text: &str| text.split('|').map(str::to_owned).collect::<Vec<_>>();
+        let mut rows = vec![
+            row("version|10.11.6-MariaDB|0|100"),
+            row("GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost`"),
+            row("database|#mysql50#lost+found"),
+            row("database|shop"),
+        ];
+        let facts = Facts::read(rows.clone());
+        assert_eq!((facts.strays().count(), facts.lacks()), (1, Vec::new()));
+        rows.push(row("table|#mysql50#lost+found|a|BASE TABLE|InnoDB|1|1||"));
+        let notes = Facts::read(rows).lacks();
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(notes.concat().contains("the tables in #mysql50#lost+found are left out"), "{notes:?}");
+    }
+
+    #[test]
+    fn a_view_without_columns_is_left_out_and_one_with_them_is_not() {
+        let row = |text: &str| text.split('|').map(str::to_owned).collect::<Vec<_>>();
+        let facts = Facts::read(vec![
+            row("version|10.11.6-MariaDB|0|100"),
+            row("GRANT SELECT, SHOW VIEW, TRIGGER, EVENT ON *.* TO `releve`@`localhost`"),
+            row("opens|shop|good"),
+            row("table|shop|blind|VIEW|NULL|NULL|NULL|VIEW|NULL"),
+            row("table|shop|good|VIEW|NULL|NULL|NULL|VIEW|NULL"),
+        ]);
+        assert_eq!(facts.broken().collect::<Vec<_>>(), ["shop.blind"]);
+        assert!(facts.lacks().concat().starts_with("shop.blind is left out, since"), "{:?}", facts.lacks());
+    }
+
+    #[test]
+    fn where_tables_lie_outside_and_who_a_view_works_for_is_read_as_the_server_says_it() {
+        let options = "max_rows=5 DATA DIRECTORY='/srv/fast disk/' INDEX DIRECTORY='/srv/b/'";
+        assert_eq!(folders_in(options), "DATA DIRECTORY='/srv/fast disk/' INDEX DIRECTORY='/srv/b/'");
+        assert_eq!(folders_in("partitioned"), "");
+        let of = |host: &str, user: &str| Some((host.to_owned(), user.to_owned()));
+        assert_eq!(definer("a@b@10.%"), of("10.%", "a@b"));
+        assert_eq!(definer("readers@"), of("", "readers"));
     }
 
     #[test]

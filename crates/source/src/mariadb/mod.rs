@@ -3,6 +3,7 @@
 mod address;
 mod binlog;
 mod client;
+mod definers;
 mod dump;
 mod load;
 mod look;
@@ -33,6 +34,8 @@ const FILE: &str = "mariadb.sql";
 const WHOLE: &str = "-- releve: this dump is whole";
 /// What the log is made into beside the dump, where that comes back as a file.
 const REPLAY: &str = "mariadb-replay.sql";
+/// Where users lie until they are all there, and what else is needed while a dump is loaded.
+const BESIDE: &str = "releve_users";
 /// How long the newest of a log is waited for before it is overwritten.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(60);
 /// How long a look at what stands there may take: it stands between a person in trouble and the question "overwrite this?".
@@ -43,12 +46,14 @@ const CHECK_WITHIN: Duration = Duration::from_secs(60);
 /// A MariaDB server, from 10.4 on.
 ///
 /// **Captured** by `mariadb-dump` in one transaction (`--single-transaction`), so that all InnoDB tables are of one instant and nobody is kept from
-/// writing: every database but the server's own, with routines, triggers, views and sequences; then users, roles and their rights; then events. Where the
+/// writing: every database but the server's own, with routines, triggers, views and sequences; then users, roles and their rights; then events. Before
+/// all of it come those in whose name views work, since a view over a view can't be made without them. Where the
 /// server keeps a binary log, its position at that instant is in the dump. It is streamed into one file, `mariadb.sql`, and nothing lies on disk in between.
 ///
-/// The point is incomplete, and says why, when a run of `mariadb-dump` fails or lacks its last line; when a table was altered, renamed or dropped meanwhile; when a table without
-/// transactions isn't known to be of the same instant (with `lock=all` in the address everybody waits instead); when a broken table or view was left
-/// out; and when the user can't see all there is. A server that can't be asked at all is an error.
+/// What the server can't read costs only itself. The point is incomplete, and says why, when there is such a thing; when a run of `mariadb-dump` fails or
+/// lacks its last line; when a table was altered, renamed or dropped meanwhile; when a table without transactions isn't known to be of the same instant
+/// (with `lock=all` in the address everybody waits instead); when a broken table or view was left out; and when the user can't see all there is. A
+/// server that can't be asked at all is an error.
 ///
 /// **Put back** by feeding the dump to the server that the address names, which must run and be of the same series or a newer one. Before anything is
 /// changed the dump is looked at: one that isn't whole is refused. Each database of the dump is dropped and made anew; users and rights become
@@ -139,7 +144,8 @@ impl Source for Mariadb {
         }
         let server = self.address.to_string();
         let question = "SELECT TABLE_SCHEMA, COUNT(*), SUM(IFNULL(DATA_LENGTH + INDEX_LENGTH, 0)) FROM information_schema.TABLES
-            WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') GROUP BY TABLE_SCHEMA";
+            WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') AND TABLE_SCHEMA NOT LIKE '#mysql50#%'
+            GROUP BY TABLE_SCHEMA";
         let Ok(rows) = self.client().and_then(|client| client.ask_within(question, LOOK_WITHIN)) else {
             return Ok(vec![Standing { path: server.into(), stands: Stands::Unknown }]);
         };

@@ -12,8 +12,13 @@ use std::time::{Duration, Instant};
 /// How long it may take in all.
 const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long the server keeps it while it is told nothing, and that none of its statements is ended for taking long.
-const PATIENCE: &str = "--init-command=SET SESSION wait_timeout = 2592000, net_read_timeout = 86400, max_statement_time = 0, \
-    idle_transaction_timeout = 0, idle_write_transaction_timeout = 0";
+const PATIENCE: &str = "wait_timeout = 2592000, net_read_timeout = 86400, max_statement_time = 0, idle_transaction_timeout = 0, \
+    idle_write_transaction_timeout = 0";
+/// What could be done once can be done again: neither a dump nor a log says under which of these it was. What they say themselves, modes and checks of
+/// keys say, counts more.
+pub(super) const FREEDOM: &str = "innodb_strict_mode = OFF, system_versioning_alter_history = KEEP, sql_safe_updates = 0, tx_read_only = 0, \
+    alter_algorithm = DEFAULT, sql_select_limit = DEFAULT, max_join_size = 18446744073709551615, max_heap_table_size = 17179869184, \
+    max_session_mem_used = 9223372036854775807, max_sp_recursion_depth = 255, max_recursive_iterations = 4294967295";
 /// How much of what goes wrong in an indulgent one is kept.
 const COMPLAINTS_BYTES: usize = 1 << 20;
 const MARK: &str = "releve: so far";
@@ -25,6 +30,8 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 pub(super) struct Session<'a> {
     client: &'a Client,
     running: Running,
+    /// How many lines it was given: it names the line of what fails.
+    lines: u64,
 }
 
 impl<'a> Session<'a> {
@@ -42,6 +49,7 @@ impl<'a> Session<'a> {
 
     fn with(client: &'a Client, more: &[&str]) -> Result<Self> {
         // Without the binary mode the client would change line ends inside of routines.
+        let first = format!("--init-command=SET SESSION {PATIENCE}, {FREEDOM}");
         let options = [
             "--batch",
             QUIET,
@@ -49,12 +57,12 @@ impl<'a> Session<'a> {
             "--max-allowed-packet=1G",
             "--unbuffered",
             "--skip-column-names",
-            PATIENCE,
+            &first,
         ];
         let options = options.iter().chain(more).map(|&option| option.to_owned());
         let program: Program = client.program("mariadb", options)?.within(WITHIN);
         let running = program.start(Stdio::piped()).map_err(|why| client.wrong(&why))?;
-        let mut session = Self { client, running };
+        let mut session = Self { client, running, lines: 0 };
         // Whoever isn't let in is told so before anything is done.
         session.wait()?;
         Ok(session)
@@ -62,7 +70,18 @@ impl<'a> Session<'a> {
 
     /// Gives it statements.
     pub(super) fn say(&mut self, sql: &str) -> Result<()> {
-        self.running.write(sql.as_bytes()).map_err(|why| self.client.wrong(&why))
+        self.write(sql.as_bytes())
+    }
+
+    /// Returns how many lines it was given until now.
+    pub(super) fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.running.write(bytes).map_err(|why| self.client.wrong(&why))?;
+        self.lines += bytes.iter().fold(0, |lines, byte| lines + u64::from(*byte == b'\n'));
+        Ok(())
     }
 
     /// Gives it all that is read from `from`. Returns how many bytes that was; `told` hears it now and then.
@@ -77,7 +96,7 @@ impl<'a> Session<'a> {
                 return Ok(sent);
             }
             let bytes = piece.get(..read).unwrap_or_default();
-            self.running.write(bytes).map_err(|why| self.client.wrong(&why))?;
+            self.write(bytes)?;
             sent += read as u64;
             if Instant::now() >= tell_at {
                 told(sent);

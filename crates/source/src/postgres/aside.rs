@@ -40,6 +40,8 @@ const PREPARED_MORE: u32 = 256;
 /// What stands in every session, whatever a database or a user was given: it can neither write nor load a library.
 const SESSION: &str = "-c default_transaction_read_only=on -c session_preload_libraries= -c local_preload_libraries= \
     -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=local";
+/// Limits that came later, by the first version that has each: an older one refuses a session that names it.
+const LATER: [(u32, &str); 2] = [(14, " -c idle_session_timeout=0"), (17, " -c transaction_timeout=0")];
 
 /// A server that was started. Dropped, it ends.
 struct Server {
@@ -120,7 +122,7 @@ pub(super) fn with<T>(start: &Start<'_>, work: impl FnOnce(&Aside) -> Result<T>)
         let result = std::thread::scope(|scope| {
             scope.spawn(|| server.watch(start.is_over));
             let _done = Done(&server.is_done);
-            let user = server.recovered(start)?;
+            let user = server.recovered(start, &version)?;
             let programs = start.programs.map(Path::to_owned);
             let aside =
                 Aside { sockets: start.room.to_owned(), version: version.clone(), owner, user, programs };
@@ -226,14 +228,14 @@ impl Server {
     }
 
     /// Waits until it has recovered, and returns a user that may read everything.
-    fn recovered(&self, start: &Start<'_>) -> Result<String> {
+    fn recovered(&self, start: &Start<'_>, version: &str) -> Result<String> {
         let place = || at("recover", start.data);
         let (begun, mut tell_at) = (Instant::now(), Instant::now() + TELL_EVERY);
         loop {
             if let Some(why) = self.running().over() {
                 return Err(Error::new(place(), Kind::Program(why)));
             }
-            match superuser(start) {
+            match superuser(start, version) {
                 Ok(Some(user)) => return Ok(user),
                 Ok(None) => {
                     let why = format!(
@@ -273,11 +275,13 @@ impl Server {
 }
 
 /// Returns a user that may read everything; `None` if nobody knows the cluster's users. The error is one of the server that may pass.
-fn superuser(start: &Start<'_>) -> Result<Option<String>, postgres::Error> {
+fn superuser(start: &Start<'_>, version: &str) -> Result<Option<String>, postgres::Error> {
     let question = "SELECT rolname::text FROM pg_roles WHERE rolsuper AND rolcanlogin ORDER BY oid LIMIT 1";
     for user in start.users {
         for database in ["postgres", "template1"] {
-            match connect(start.room, user, database).and_then(|mut client| client.query_opt(question, &[])) {
+            match connect(start.room, user, database, version)
+                .and_then(|mut client| client.query_opt(question, &[]))
+            {
                 Ok(Some(row)) => return Ok(Some(row.get(0))),
                 Ok(None) => return Ok(None),
                 // This user, or this database, is not there: another may be.
@@ -289,10 +293,17 @@ fn superuser(start: &Start<'_>) -> Result<Option<String>, postgres::Error> {
     Ok(None)
 }
 
-fn connect(sockets: &Path, user: &str, database: &str) -> Result<Client, postgres::Error> {
+/// Returns what stands in every session with a server of this version.
+fn session(version: &str) -> String {
+    let version: u32 = version.parse().unwrap_or_default();
+    let later = LATER.iter().filter(|(first, _)| version >= *first).map(|(_, option)| *option);
+    std::iter::once(SESSION).chain(later).collect()
+}
+
+fn connect(sockets: &Path, user: &str, database: &str, version: &str) -> Result<Client, postgres::Error> {
     let mut config = Config::new();
     config.host_path(sockets).port(PORT).user(user).dbname(database).connect_timeout(CONNECT_WITHIN);
-    config.options(SESSION).application_name("releve").connect(NoTls)
+    config.options(&session(version)).application_name("releve").connect(NoTls)
 }
 
 /// Writes all that leads the server, and takes away what led it before.
@@ -366,7 +377,7 @@ fn limits(start: &Start<'_>, owner: (u32, u32), version: &str) -> Result<String>
 
 impl Aside {
     pub(super) fn connect(&self, database: &str) -> Result<Client> {
-        let connected = connect(&self.sockets, &self.user, database);
+        let connected = connect(&self.sockets, &self.user, database, &self.version);
         connected.map_err(|error| sort(format!("open the database {database}"), &error))
     }
 
@@ -388,8 +399,20 @@ impl Aside {
             vec![dump.into_os_string(), "--no-password".into(), "--lock-wait-timeout=60000".into()];
         command.push(to.into());
         command.extend(arguments.into_iter().map(Into::into));
-        let environment = vec![("PGOPTIONS", SESSION.to_owned()), ("PGAPPNAME", "releve".to_owned())];
+        let environment = vec![("PGOPTIONS", session(&self.version)), ("PGAPPNAME", "releve".to_owned())];
         let program = Program::new(command)?.environment(environment).without(&STRAY);
         Ok(program.by(self.owner.0, self.owner.1).ending_with_us().within(Duration::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_names_no_limit_that_its_server_does_not_know() {
+        assert_eq!(session("13"), SESSION);
+        assert!(session("15").ends_with(" -c idle_session_timeout=0"));
+        assert!(session("17").contains("idle_session_timeout=0 -c transaction_timeout=0"));
     }
 }

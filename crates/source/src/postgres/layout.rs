@@ -51,7 +51,7 @@ pub(super) fn part(path: &Path) -> Part {
         None if LEFT_OUT.contains(&first) => Part::LeftOut,
         None if RELATIONS.contains(&first) || first.starts_with("pg_") => Part::Data,
         // The server's own log, and where it is.
-        None if matches!(first, "log" | "current_logfiles") => Part::Data,
+        None if matches!(first, "log" | "current_logfiles") || is_log(first) => Part::Data,
         None => Part::Steady,
         Some("pg_control") if first == "global" => Part::Control,
         // A link, and below it the tablespace's own place, which is a root by itself.
@@ -67,6 +67,11 @@ pub(super) fn relation(name: &str) -> Part {
         return Part::LeftOut;
     }
     if Relation::parse(name).is_some() { Part::Pages } else { Part::Data }
+}
+
+/// What a server says, in a file that somebody lets it write here: it may be cut off or begun anew while it is read, and nothing depends on it.
+fn is_log(name: &str) -> bool {
+    name == "logfile" || name == "serverlog" || name.ends_with(".log") || name.contains(".log.")
 }
 
 /// A relation of one session: `t3_16384`.
@@ -133,6 +138,10 @@ mod tests {
             ("pg_replslot", Part::Empty),
             ("pg_tblspc/16400", Part::Data),
             ("log/postgresql-Mon.log", Part::Data),
+            ("logfile", Part::Data),
+            ("server.log.1", Part::Data),
+            ("pg_ident.conf", Part::Data),
+            ("postgresql.conf", Part::Steady),
             ("postmaster.pid", Part::LeftOut),
             ("standby.signal", Part::LeftOut),
         ];

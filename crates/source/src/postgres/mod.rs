@@ -9,6 +9,7 @@ mod copy;
 mod dumped;
 mod excerpt;
 mod history;
+mod included;
 mod layout;
 mod logical;
 mod page;
@@ -18,7 +19,9 @@ mod receive;
 mod restore;
 mod sentinel;
 mod server;
+mod serving;
 mod start;
+mod versions;
 mod wal;
 
 pub use logical::PgDump;
@@ -26,11 +29,12 @@ pub use logical::PgDump;
 use crate::files::{open_tree, under};
 use crate::standing::{Standing, look};
 use crate::{
-    Capture, Cut, Cutting, Error, Excerpts, Inspection, Kept, Kind, Landing, Log, LogFile, LogKind, PutBack,
-    Receiver, Replay, Result, Sentinel, Source, Until, Wants, is_true,
+    Capture, Cut, Cutting, Error, Excerpts, Foreseen, Inspection, Kept, Kind, Landing, Log, LogFile, LogKind,
+    PutBack, Receiver, Replay, Result, Sentinel, Source, Until, Wants, is_true,
 };
 use copy::Copy;
 use server::Address;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use vault::Timestamp;
@@ -42,7 +46,7 @@ const WAL_BESIDE: &str = ".releve-wal";
 ///
 /// **Captured** from its data directory and its tablespaces while it runs: the server begins and ends the copy and says which WAL makes it
 /// whole; that WAL is part of the point. Where the cluster has checksums every page is checked on its way: a damaged one makes the point
-/// incomplete. What a server makes anew is left out, as are temporary and unlogged relations. A folder of configuration that lies elsewhere comes along.
+/// incomplete. What a server makes anew is left out, as are temporary and unlogged relations. Configuration that lies elsewhere comes along.
 ///
 /// **Put back** by difference into the same places (or below another folder, with its tablespaces), as a cluster that begins to recover when
 /// it is started: to the end of the point, or with its WAL to the newest instant or any other. It goes on in a timeline of its own.
@@ -89,16 +93,7 @@ impl Postgres {
             let why = format!("it is reached through a link: write data_directory = \"{}\"", named.display());
             return Err(Error::new(place(), Kind::Invalid(why)));
         }
-        let mut beside: Vec<PathBuf> = Vec::new();
-        for file in cluster.configuration.iter().filter(|file| !file.starts_with(&self.data)) {
-            // The folder of one cluster, as Debian has it; of a folder for everybody only the file.
-            let folder = file.parent().filter(|folder| folder.components().count() > 3);
-            let path = folder.unwrap_or(file);
-            if !beside.iter().any(|known| path.starts_with(known)) {
-                beside.push(path.to_owned());
-            }
-        }
-        Ok(beside)
+        Ok(included::beside(&self.data, &cluster.configuration))
     }
 }
 
@@ -109,10 +104,11 @@ impl Source for Postgres {
         let mut paths = vec![self.data.clone()];
         paths.extend(self.check(&cluster)?);
         paths.extend(cluster.tablespaces.iter().cloned());
+        let made_with = versions::of(&mut server, &self.address, &self.data, self.programs.as_deref());
         let begun = server.start("releve")?;
         let tree = open_tree(&paths)?;
         let copy = Copy::new(tree, &self.data, cluster, server, begun, now);
-        Ok(Capture::new(copy, paths))
+        Ok(Capture::new(copy, paths).of(made_with))
     }
 
     fn landing(&self, to: Option<&Path>) -> Landing {
@@ -128,6 +124,10 @@ impl Source for Postgres {
             }
             None => Ok(()),
         }
+    }
+
+    fn foresee(&self, made_with: &BTreeMap<String, String>) -> Foreseen {
+        versions::foresee(made_with, self.programs.as_deref())
     }
 
     fn exact(&self, _restored: &Path, to: Option<&Path>) -> Result<Vec<PathBuf>> {

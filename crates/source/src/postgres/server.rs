@@ -17,6 +17,27 @@ const OURS: &str = "SELECT current_setting('server_version_num')::int4, (SELECT 
     WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')), \
     set_config('synchronous_commit', 'local', false)";
 
+/// What a session must have before its first question, and every version has.
+const FROM_THE_START: &str =
+    "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+
+/// Nobody is let in.
+pub(super) struct Closed {
+    pub(super) error: Error,
+    pub(super) why: Why,
+}
+
+/// Why nobody is let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// A server has said so, and it passes: it starts or ends, or is full.
+    Passes,
+    /// A server has said so: it is there, and doesn't want us.
+    Refused,
+    /// Nobody was there who could say anything.
+    Unreached,
+}
+
 /// How a server is reached. Holds a password, which never leaves it but to the server and to PostgreSQL's own programs.
 #[derive(Clone)]
 pub(super) struct Address(Config);
@@ -65,17 +86,31 @@ impl Address {
             config.ssl_mode(SslMode::Disable);
         }
         config.application_name("releve");
+        let options = format!("{} {FROM_THE_START}", config.get_options().unwrap_or_default());
+        config.options(options.trim());
         Ok(Self(config))
     }
 
     pub(super) fn connect(&self) -> Result<Server> {
+        self.knock().map_err(|closed| closed.error)
+    }
+
+    /// Connects, or says what it means that nobody is let in.
+    pub(super) fn knock(&self) -> Result<Server, Closed> {
         let place = || format!("connect to {self}");
-        let mut client = self.0.connect(NoTls).map_err(|error| sort(place(), &error))?;
-        let row = client.query_one(OURS, &[]);
-        let version = row.map_err(|error| sort(place(), &error))?.get(0);
+        let wrong = |error: postgres::Error| Closed {
+            why: match error.code() {
+                Some(code) if passes(code) => Why::Passes,
+                Some(_) => Why::Refused,
+                None => Why::Unreached,
+            },
+            error: sort(place(), &error),
+        };
+        let mut client = self.0.connect(NoTls).map_err(wrong)?;
+        let version = client.query_one(OURS, &[]).map_err(wrong)?.get(0);
         if version < VERSION_MIN {
             let why = format!("it is PostgreSQL {}: 13 is the oldest that can be copied", version / 10_000);
-            return Err(Error::new(place(), Kind::Invalid(why)));
+            return Err(Closed { error: Error::new(place(), Kind::Invalid(why)), why: Why::Refused });
         }
         Ok(Server { client, version })
     }
@@ -222,18 +257,10 @@ impl Server {
         Ok(row.map_err(|error| sort("ask the server", &error))?.get(0))
     }
 
-    /// Says what keeps those from working who commit: a standby that nobody brought back.
-    pub(super) fn waits(&mut self) -> Result<Option<String>> {
-        let query = "SELECT current_setting('synchronous_standby_names') WHERE current_setting('synchronous_standby_names') <> '' \
-            AND NOT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state IN ('sync', 'quorum'))";
-        let row = self.client.query_opt(query, &[]).map_err(|error| sort("ask the server", &error))?;
-        Ok(row.map(|row| {
-            let names: String = row.get(0);
-            format!(
-                "every commit waits for a standby that is not there (synchronous_standby_names = '{names}'): start it, or type: ALTER SYSTEM SET \
-                 synchronous_standby_names = ''; SELECT pg_reload_conf();"
-            )
-        }))
+    /// Returns whether a server that recovers has stopped in the middle until somebody lets it go on.
+    pub(super) fn is_paused(&mut self) -> Result<bool> {
+        let row = self.client.query_one("SELECT pg_is_wal_replay_paused()", &[]);
+        Ok(row.map_err(|error| sort("ask the server", &error))?.get(0))
     }
 
     /// Returns how far a server that recovers has come.
@@ -348,6 +375,18 @@ impl Server {
 fn position(place: &str, text: Option<&str>) -> Result<Lsn> {
     let parsed = text.and_then(|text| text.parse().ok());
     parsed.ok_or_else(|| Error::new(place, Kind::Program("the server named no position".into())))
+}
+
+/// Returns whether a server that says this lets people in later.
+fn passes(code: &postgres::error::SqlState) -> bool {
+    use postgres::error::SqlState;
+    [
+        SqlState::CANNOT_CONNECT_NOW,
+        SqlState::TOO_MANY_CONNECTIONS,
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+    ]
+    .contains(code)
 }
 
 /// Sorts what a server says into our kinds, with the way out for what people meet.

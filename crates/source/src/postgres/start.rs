@@ -1,8 +1,10 @@
 //! Starts a cluster that was put back, and waits until it has recovered.
 
 use super::programs::{program, version_of};
-use super::server::Address;
+use super::server::{Address, Closed, Server, Why};
+use super::serving::resorted;
 use crate::error::at;
+use crate::program::end_of_log;
 use crate::{Error, Kind, Program, Result};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -15,6 +17,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// How long no server may be there at all: somebody else starts it, or it is about to begin.
 const ABSENT_MAX: Duration = Duration::from_secs(30);
+
+/// How long a server that is ready may let nobody in: it doesn't want us, or listens elsewhere, and will for ever.
+const CLOSED_MAX: Duration = Duration::from_secs(5);
+/// How long one that is asked may have paused its recovery: nobody lets it go on.
+const PAUSED_MAX: Duration = Duration::from_secs(10);
 
 /// Returns the process of the server that runs in this data directory, if one does.
 pub(super) fn running(data: &Path) -> Option<u32> {
@@ -60,22 +67,38 @@ pub(super) fn open(
     }
     let place = || format!("wait for {}", data.display());
     let (mut seen, mut tell_at) = (Instant::now(), Instant::now() + TELL_EVERY);
+    let (mut closed, mut paused) = (None, None);
     loop {
         match running(data) {
             Some(_) => seen = Instant::now(),
             None if seen.elapsed() > if is_started { ABSENT_MAX } else { Duration::from_secs(2) } => {
-                let said = last_words(&log);
-                return Err(Error::new(place(), Kind::Program(format!("the server has ended{said}"))));
+                let why = format!("the server has ended{}{}", last_words(data, &log), way_out(data));
+                return Err(Error::new(place(), Kind::Program(why)));
             }
             None => {}
         }
-        // Until it has recovered it lets nobody in.
-        if let Ok(mut server) = address.connect()
-            && !server.is_in_recovery()?
-        {
-            told("recovered: it takes writes");
-            let _ = fs::remove_file(&log);
-            return Ok(server.waits()?.into_iter().collect());
+        let is_ready = state(data, READY_LINE).is_some_and(|state| state == "ready");
+        match address.knock() {
+            // Until it has recovered it lets nobody in, unless it was told to by whoever started it.
+            Ok(mut server) => match serves(&mut server, &mut paused) {
+                Ok(true) => {
+                    let mut notes = server.hinders()?;
+                    notes.extend(resorted(&mut server, address, told));
+                    told("recovered: it takes writes");
+                    let _ = fs::remove_file(&log);
+                    return Ok(notes);
+                }
+                Ok(false) => closed = None,
+                // It was just started once more.
+                Err(error) if error.is_retryable() => {}
+                Err(error) => return Err(error),
+            },
+            Err(Closed { error, why }) if is_ready && why != Why::Passes => {
+                if closed.get_or_insert_with(Instant::now).elapsed() > CLOSED_MAX {
+                    return Err(lets_nobody_in(data, &error, why));
+                }
+            }
+            Err(_) => closed = None,
         }
         if Instant::now() >= tell_at {
             let at = at_work(data)
@@ -85,6 +108,73 @@ pub(super) fn open(
         }
         std::thread::park_timeout(LOOK_EVERY);
     }
+}
+
+/// Returns whether a server that lets us in has recovered, and has committed a write.
+fn serves(server: &mut Server, paused: &mut Option<Instant>) -> Result<bool> {
+    if !server.is_in_recovery()? {
+        return server.commits().map(|()| true);
+    }
+    match server.is_paused()? {
+        true if paused.get_or_insert_with(Instant::now).elapsed() > PAUSED_MAX => {
+            let why = "its recovery is paused, and nobody lets it go on: its log says why. Mostly max_connections, max_worker_processes, max_wal_senders, \
+                max_prepared_transactions or max_locks_per_transaction is lower than it was on the server that wrote the log: raise it, start the server again, and go on \
+                with --resume";
+            Err(Error::new("wait for the recovery", Kind::Program(why.into())))
+        }
+        true => Ok(false),
+        false => {
+            *paused = None;
+            Ok(false)
+        }
+    }
+}
+
+/// Says why a server that runs serves nobody, and what to do.
+fn lets_nobody_in(data: &Path, error: &Error, why: Why) -> Error {
+    let what = match why {
+        Why::Refused | Why::Passes => format!("it has recovered, and lets nobody in: {error}"),
+        Why::Unreached => {
+            let (port, folder, address) =
+                (state(data, PORT_LINE), state(data, SOCKETS_LINE), state(data, ADDRESS_LINE));
+            let named = |what: &str, value: Option<String>| {
+                value.filter(|value| !value.is_empty()).map(|value| format!(" {what} {value}"))
+            };
+            let listens: String =
+                [named("port", port), named("socket in", folder), named("address", address)]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join(",");
+            format!("it has recovered, and is not where the url says: {error}; it listens on{listens}")
+        }
+    };
+    Error::new(format!("wait for {}", data.display()), Kind::Program(format!("{what}{}", way_out(data))))
+}
+
+/// Says where a setting is mended that the copy has brought along, and how to go on.
+fn way_out(data: &Path) -> String {
+    let named = data.join("postgresql.conf");
+    let file = match configuration(data) {
+        Some(file) => file,
+        None if named.exists() => named.display().to_string(),
+        None => "its configuration".to_owned(),
+    };
+    format!(
+        "\nmend in {file} what it names (docs/postgres.md, \"Settings that come along\"), or bring here what is missing, start it if it is a service, and go on with --resume"
+    )
+}
+
+/// Lines of a running server's file: on which port it listens, where its socket is and at which address, and how far it is.
+const PORT_LINE: usize = 3;
+const SOCKETS_LINE: usize = 4;
+const ADDRESS_LINE: usize = 5;
+const READY_LINE: usize = 7;
+
+/// Returns what a running server has noted of itself.
+fn state(data: &Path, line: usize) -> Option<String> {
+    let text = fs::read_to_string(data.join("postmaster.pid")).ok()?;
+    text.lines().nth(line).map(|line| line.trim().to_owned())
 }
 
 /// Returns the segment that a server is applying, as the title of its process says.
@@ -131,7 +221,55 @@ fn configuration(data: &Path) -> Option<String> {
     Some(file.to_owned())
 }
 
-/// Returns the last lines of a log, for the end of a sentence.
-fn last_words(log: &Path) -> String {
-    crate::program::end_of_log(log).unwrap_or_else(|| ": its own log says why".into())
+/// Returns the last lines of what a server has said, for the end of a sentence: where it keeps a log of its own, that knows more than what it said before it began that.
+fn last_words(data: &Path, log: &Path) -> String {
+    let own = || {
+        let named = fs::read_to_string(data.join("current_logfiles")).ok()?;
+        let file = named.lines().find_map(|line| line.strip_prefix("stderr "))?;
+        let file = data.join(file);
+        // One from before the copy says nothing of this.
+        let modified = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+        (modified(&file)? >= modified(log)?).then_some(file)
+    };
+    match (end_of_log(log), own().and_then(|own| end_of_log(&own))) {
+        (_, Some(own)) => own,
+        (Some(words), None) => words,
+        (None, None) => ": its own log says why".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_listens_elsewhere_says_where_and_one_that_refuses_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path();
+        fs::write(data.join("postmaster.pid"), "42\n/d\n1\n5499\n/run/x\n\n 1 2\nready   \n").unwrap();
+        fs::write(data.join("postgresql.conf"), "").unwrap();
+        assert_eq!(state(data, READY_LINE).as_deref(), Some("ready"));
+        let refused = Error::new("connect", Kind::Program("no such library".into()));
+        let said = lets_nobody_in(data, &refused, Why::Unreached).to_string();
+        assert!(said.contains("it listens on port 5499, socket in /run/x\n"), "{said}");
+        assert!(said.contains(&data.join("postgresql.conf").display().to_string()), "{said}");
+        let said = lets_nobody_in(data, &refused, Why::Refused).to_string();
+        assert!(
+            said.contains("lets nobody in: connect: no such library") && said.contains("--resume"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn what_a_server_wrote_into_a_log_of_its_own_is_heard() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, log) = (dir.path(), dir.path().join("ours"));
+        assert_eq!(last_words(data, &log), ": its own log says why");
+        fs::write(&log, "redirecting").unwrap();
+        assert_eq!(last_words(data, &log), ":\nredirecting");
+        fs::write(data.join("current_logfiles"), "stderr log/a.log\n").unwrap();
+        fs::create_dir(data.join("log")).unwrap();
+        fs::write(data.join("log/a.log"), "FATAL: no").unwrap();
+        assert_eq!(last_words(data, &log), ":\nFATAL: no");
+    }
 }

@@ -12,6 +12,7 @@
 //! transaction can't be made to start over.
 
 use super::beside;
+use super::check::{Check, Checked, check};
 use crate::error::at;
 use crate::{Error, Kind, Result};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
@@ -29,14 +30,16 @@ const STEP_PAGES: i32 = 256;
 const PINNED_STEP_PAGES: i32 = 16 * 1024;
 /// What writers get between two steps.
 const PAUSE: Duration = Duration::from_millis(5);
+/// Up to this length a copy is checked whole, which takes a second: larger ones are when they are put back.
+const WHOLE_CHECK_MAX_BYTES: u64 = 64 << 20;
 /// How often writers may make us start over.
 const RESTARTS_MAX: u32 = 3;
 
-/// A copy, and what is wrong with it.
+/// A copy, and what is to be said of it.
 pub(super) struct Copy {
     pub(super) file: NamedTempFile,
     pub(super) bytes: u64,
-    pub(super) damage: Option<String>,
+    pub(super) checked: Checked,
 }
 
 /// Copies the database at `path` into a file in `scratch`.
@@ -50,8 +53,9 @@ pub(super) fn copy(path: &Path, scratch: &Path, patience: Duration) -> Result<Co
     let from = open(path).map_err(wrong)?;
     let until = Instant::now() + patience;
     from.busy_timeout(patience).map_err(wrong)?;
-    let mode: String = from.query_row("PRAGMA journal_mode", [], |row| row.get(0)).map_err(wrong)?;
-    let is_whole = mode != "wal" && {
+    // Not asked of SQLite, which would read the schema for it: a database of which that is damaged is copied as well.
+    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let is_whole = !is_in_wal_mode(&real) && {
         // Here a lock only means that the writers go first.
         from.busy_timeout(Duration::ZERO).map_err(wrong)?;
         in_steps(&from, &mut target(file.path()).map_err(wrong)?, Instant::now() + patience / 4)
@@ -66,8 +70,9 @@ pub(super) fn copy(path: &Path, scratch: &Path, patience: Duration) -> Result<Co
     drop(from);
 
     let bytes = file.as_file().metadata().map_err(temporary)?.len();
-    let damage = check(file.path(), Check::Quick).map_err(wrong)?;
-    Ok(Copy { file, bytes, damage })
+    let how = if bytes <= WHOLE_CHECK_MAX_BYTES { Check::Whole } else { Check::Quick };
+    let checked = check(file.path(), how).map_err(wrong)?;
+    Ok(Copy { file, bytes, checked })
 }
 
 fn target(path: &Path) -> rusqlite::Result<Connection> {
@@ -99,7 +104,8 @@ fn in_steps(from: &Connection, to: &mut Connection, until: Instant) -> rusqlite:
 /// Copies while a read transaction keeps the state as it is.
 fn pinned(from: &Connection, to: &mut Connection, until: Instant) -> rusqlite::Result<()> {
     from.execute_batch("BEGIN")?;
-    from.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    // Read from the header alone, whatever became of the schema.
+    from.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
     let backup = Backup::new(from, to)?;
     loop {
         match backup.step(PINNED_STEP_PAGES)? {
@@ -138,37 +144,11 @@ fn open(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Opens a database that nobody writes to, without any file beside it.
-fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     let path = percent_encode(path.as_os_str().as_bytes(), NON_ALPHANUMERIC);
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)
-}
-
-/// How thoroughly a database is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Check {
-    /// Its structure.
-    Quick,
-    /// Its structure, and that its indexes say the same as its tables.
-    Whole,
-}
-
-/// Checks a database that nobody else uses. Returns what is wrong with it.
-pub(super) fn check(path: &Path, check: Check) -> rusqlite::Result<Option<String>> {
-    let pragma = match check {
-        Check::Quick => "PRAGMA quick_check(1)",
-        Check::Whole => "PRAGMA integrity_check(1)",
-    };
-    let result = open_immutable(path).and_then(|db| db.query_row(pragma, [], |row| row.get::<_, String>(0)));
-    match result {
-        Ok(verdict) if verdict == "ok" => Ok(None),
-        Ok(verdict) => Ok(Some(verdict.lines().next().unwrap_or_default().to_owned())),
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
-            Ok(Some(error.to_string()))
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// Sorts what SQLite says into our kinds.

@@ -1,5 +1,6 @@
 //! An SQLite database: a consistent copy while others write, and an exchange that no reader sees half of.
 
+mod check;
 mod copy;
 mod replace;
 
@@ -28,12 +29,13 @@ const PATIENCE_MAX: Duration = Duration::from_secs(24 * 3600);
 ///
 /// **Captured** through SQLite's own backup interface into a temporary copy, so that it is one consistent state however busy the writers are.
 /// In WAL mode nobody waits for it. With a rollback journal writers go first until they have made us start over three times (or used a
-/// quarter of our patience); then they wait for one copy. The copy is checked (`quick_check`): a damaged database is kept, since it may be the last there is, but
-/// the point is incomplete. The copy comes under the database's own path, with its owner, mode, attributes and times.
+/// quarter of our patience); then they wait for one copy. The copy is checked (`integrity_check`, `quick_check` from 64 MiB on): a damaged database is kept, since it
+/// may be the last there is, but the point is incomplete. What only the application could check (its own functions and collations), and what doesn't agree
+/// with the schema (an index with its table), is noted. The copy comes under the database's own path, with its owner, mode, attributes and times.
 ///
-/// **Put back** from a staging directory: checked (`integrity_check`, `quick_check` from 1 GiB on), made durable beside the old one, then put
-/// in its place by a rename. The old `-wal`, `-shm` and `-journal` files are removed right before: SQLite would apply them to the new
-/// database. A database that a program still has open is not replaced.
+/// **Put back** from a staging directory: checked (`integrity_check`, `quick_check` from 1 GiB on; what a capture calls whole is taken), made durable beside the old
+/// one, then put in its place by a rename. The old `-wal`, `-shm` and `-journal` files are removed right before: SQLite would apply them to the new database. A
+/// database that a program still has open is not replaced.
 ///
 /// The path may go through symbolic links; the database comes back under the path that was named.
 #[derive(Debug, Clone)]
@@ -182,6 +184,12 @@ impl Stream for Copied {
     fn finish(&self) -> Vec<Unread> {
         let damaged =
             |why: &String| Unread { path: self.path.clone(), why: format!("the database is damaged: {why}") };
-        self.file.damage.iter().map(damaged).collect()
+        self.file.checked.damage.iter().map(damaged).collect()
+    }
+
+    fn notes(&self) -> Vec<Unread> {
+        let noted = |why: &String| Unread { path: self.path.clone(), why: why.clone() };
+        let checked = &self.file.checked;
+        checked.disagrees.iter().chain(&checked.unchecked).map(noted).collect()
     }
 }

@@ -11,7 +11,8 @@
 //! Dying in between leaves the old database, or the new one, under the name; run again, it goes on from what is there.
 
 use super::beside;
-use super::copy::{Check, check, sort};
+use super::check::{Check, check};
+use super::copy::sort;
 use crate::error::at;
 use crate::{Error, Kind, PutBack, Result};
 use std::fs::{self, File};
@@ -37,11 +38,18 @@ pub(super) fn replace(restored: &Path, inside: &Path, target: &Path, told: &dyn 
         Err(error) => return Err(Error::io(at("look at", &new), error)),
     };
     let thorough = if bytes < WHOLE_CHECK_MAX_BYTES { Check::Whole } else { Check::Quick };
-    let damage =
+    let checked =
         check(&new, thorough).map_err(|error| sort(at("check", &new), &error, &new, Duration::ZERO))?;
-    if let Some(damage) = damage {
+    if let Some(damage) = checked.damage {
         return Err(Error::new(at("put back", target), Kind::Damaged(damage)));
     }
+    if let Some(unchecked) = &checked.unchecked {
+        told(&format!("{}: {unchecked}", target.display()));
+    }
+    let findings = checked.disagrees.iter();
+    let findings =
+        findings.map(|why| format!("{}: {why}: it is back as it was; try REINDEX", target.display()));
+    let findings = findings.collect();
 
     // Through links, so that the database itself is replaced and not the link to it.
     let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
@@ -72,7 +80,7 @@ pub(super) fn replace(restored: &Path, inside: &Path, target: &Path, told: &dyn 
         _ => {}
     }
     sync(folder)?;
-    Ok(PutBack { into: vec![target], bytes, ..PutBack::default() })
+    Ok(PutBack { into: vec![target], bytes, findings, ..PutBack::default() })
 }
 
 /// Makes `new` lie at `ready`, whole and durable.

@@ -15,6 +15,7 @@ mod limits;
 mod machine;
 mod mariadb;
 mod mounts;
+mod odd_postgres;
 mod restored;
 mod sqlite;
 mod walk;

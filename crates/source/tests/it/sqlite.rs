@@ -310,3 +310,190 @@ fn a_path_through_links_leads_to_the_database() {
     assert_eq!(done.into, [folder.join("data/real.db")]);
     assert!(folder.join("data/link.db").is_symlink());
 }
+
+/// Odd databases: their names, what makes them, and whether something about them can't be checked without their application.
+const ODD: &[(&str, &str, bool)] = &[
+    (
+        "without-rowid",
+        "CREATE TABLE t (a TEXT PRIMARY KEY, b) WITHOUT ROWID; INSERT INTO t VALUES ('x', 1), ('y', 2)",
+        false,
+    ),
+    (
+        "fts5",
+        "CREATE VIRTUAL TABLE f USING fts5(a); INSERT INTO f VALUES ('an oak table'), ('a chair')",
+        false,
+    ),
+    ("rtree", "CREATE VIRTUAL TABLE r USING rtree(id, x0, x1); INSERT INTO r VALUES (1, 2.5, 3.5)", false),
+    ("utf16", "PRAGMA encoding = 'UTF-16be'; CREATE TABLE t (a); INSERT INTO t VALUES ('é€𝄞')", false),
+    (
+        "pages-512",
+        "PRAGMA page_size = 512; CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(9000)), (1)",
+        false,
+    ),
+    (
+        "pages-65536",
+        "PRAGMA page_size = 65536; CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(200000)), (1)",
+        false,
+    ),
+    (
+        "auto-vacuum",
+        "PRAGMA auto_vacuum = 2; CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(90000)), (1); DELETE FROM t WHERE a <> 1",
+        false,
+    ),
+    (
+        "numbers",
+        "PRAGMA user_version = 4711; PRAGMA application_id = 305419896; CREATE TABLE t (a); INSERT INTO t VALUES (1)",
+        false,
+    ),
+    (
+        "strict",
+        "CREATE TABLE t (a INTEGER, b ANY) STRICT; INSERT INTO t VALUES (1, 'x'), (2, x'00ff')",
+        false,
+    ),
+    (
+        "generated",
+        "CREATE TABLE t (a, b AS (a * 2) STORED, c AS (a || 'x')); CREATE INDEX i ON t (c); INSERT INTO t (a) VALUES (1)",
+        false,
+    ),
+    ("blob", "CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(5000000)), (randomblob(3000000))", false),
+    ("a ?&=#%41\n;'\" name", "CREATE TABLE t (a); INSERT INTO t VALUES (1)", false),
+    (
+        "own-function",
+        "CREATE TABLE t (a INTEGER); CREATE INDEX i ON t (abs(a)); INSERT INTO t VALUES (1), (2)",
+        true,
+    ),
+    (
+        "own-function-partial",
+        "CREATE TABLE t (a INTEGER); CREATE INDEX i ON t (a) WHERE abs(a) > 1; INSERT INTO t VALUES (1), (2)",
+        true,
+    ),
+    (
+        "own-function-generated",
+        "CREATE TABLE t (a INTEGER, b AS (abs(a))); CREATE INDEX i ON t (b); INSERT INTO t (a) VALUES (1), (2)",
+        true,
+    ),
+    (
+        "own-collation",
+        "CREATE TABLE t (a TEXT COLLATE nocase); CREATE INDEX i ON t (a); INSERT INTO t VALUES ('x'), ('y')",
+        true,
+    ),
+    (
+        "own-collation-key",
+        "CREATE TABLE t (a TEXT COLLATE nocase PRIMARY KEY) WITHOUT ROWID; INSERT INTO t VALUES ('x'), ('y')",
+        true,
+    ),
+];
+
+/// Makes functions and collations of SQLite's own into ones that only an application knows.
+const OWN: &str = "PRAGMA writable_schema = ON;
+    UPDATE sqlite_schema SET sql = replace(replace(sql, 'abs(', 'own_function('), 'nocase', 'own_collation');";
+
+/// What `sqlite3` makes of a database: its content as it can be read without the application, and what its header says.
+fn dump(path: &Path) -> String {
+    let out = std::process::Command::new("sqlite3").arg(path).arg(".dump").output().unwrap();
+    let header = "SELECT user_version, application_id, page_size, encoding, auto_vacuum FROM pragma_user_version, \
+        pragma_application_id, pragma_page_size, pragma_encoding, pragma_auto_vacuum";
+    let numbers = std::process::Command::new("sqlite3").arg(path).arg(header).output().unwrap();
+    let text = [out.stdout, numbers.stdout].concat();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[test]
+fn odd_databases_come_back_as_they_were_and_what_could_not_be_checked_is_no_fault() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = Folder::new();
+    let scratch = folder.dir("scratch");
+    let mut made: Vec<(PathBuf, bool)> = Vec::new();
+    for (name, sql, needs_application) in ODD {
+        let path = folder.dir("db").join(format!("{name}.db"));
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(sql).unwrap_or_else(|error| panic!("{name}: {error}"));
+        if *needs_application {
+            db.execute_batch(OWN).unwrap();
+        }
+        made.push((path, *needs_application));
+    }
+    let nothing = folder.write("db/nothing.db", "");
+    let unnamed = folder.join("db").join(std::ffi::OsStr::from_bytes(b"not-\xff\xfe-text.db"));
+    drop(create(&unnamed, "delete", 10));
+    // Its last commits lie in the log alone, and whoever wrote them died.
+    let (alive, hot) = (folder.dir("alive").join("hot.db"), folder.dir("db").join("hot.db"));
+    let writer = create(&alive, "wal", 50);
+    fs::copy(&alive, &hot).unwrap();
+    fs::copy(alive.with_extension("db-wal"), hot.with_extension("db-wal")).unwrap();
+    drop(writer);
+    made.extend([(nothing, false), (unnamed, false), (hot.clone(), false)]);
+
+    for (path, needs_application) in made {
+        let name = path.display();
+        let captured = Sqlite::new(&path).unwrap().capture(&scratch, now()).unwrap();
+        let walked = walk(captured.input());
+        assert_eq!(walked.unread, [], "{name}");
+        let notes = captured.input().notes();
+        assert_eq!(notes.len(), usize::from(needs_application), "{name}: {notes:?}");
+        assert!(notes.iter().all(|note| note.why.contains("own_")), "{name}: {notes:?}");
+        drop(captured);
+        let before = dump(&path);
+        assert!(before.contains("CREATE") || path.ends_with("nothing.db"), "{name}: {before}");
+
+        let staging = folder.dir("staging");
+        stage(&walked, &path, &staging);
+        for suffix in ["", "-wal", "-shm"] {
+            let mut file = path.clone().into_os_string();
+            file.push(suffix);
+            let _ = fs::remove_file(file);
+        }
+        let told = std::sync::Mutex::new(Vec::new());
+        let say = |text: &str| told.lock().unwrap().push(text.to_owned());
+        let done = Sqlite::new(&path).unwrap().put_back(&staging, None, None, &say).unwrap();
+        assert_eq!((done.into, done.findings), (vec![path.clone()], Vec::<String>::new()), "{name}");
+        let told = told.into_inner().unwrap();
+        let is_said = told.iter().any(|told| told.contains("could not be checked whole"));
+        assert_eq!(is_said, needs_application, "{name}: {told:?}");
+        assert_eq!(before, dump(&path), "{name}");
+        fs::remove_dir_all(&staging).unwrap();
+    }
+    assert_eq!(ask::<u32>(&fs::read(&hot).unwrap(), "SELECT count(*) FROM b"), 50);
+}
+
+#[test]
+fn an_index_that_does_not_agree_with_its_table_is_told_and_costs_nobody_the_database() {
+    let folder = Folder::new();
+    let (path, scratch, staging) = (folder.join("odd.db"), folder.dir("scratch"), folder.dir("staging"));
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "CREATE TABLE t (a INTEGER); CREATE INDEX i ON t (a); INSERT INTO t VALUES (1), (2);
+         PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE INDEX i ON t (-a)' WHERE name = 'i'",
+    )
+    .unwrap();
+    drop(db);
+    let captured = Sqlite::new(&path).unwrap().capture(&scratch, now()).unwrap();
+    let walked = walk(captured.input());
+    assert_eq!(walked.unread, []);
+    assert!(
+        captured.input().notes()[0].why.contains("missing from index i"),
+        "{:?}",
+        captured.input().notes()
+    );
+    drop(captured);
+    stage(&walked, &path, &staging);
+    let done = Sqlite::new(&path).unwrap().put_back(&staging, None, None, &|_| ()).unwrap();
+    assert!(done.findings[0].contains("REINDEX"), "{done:?}");
+}
+
+#[test]
+fn a_database_of_which_the_schema_is_damaged_is_kept_too() {
+    for mode in ["delete", "wal"] {
+        let folder = Folder::new();
+        let (path, scratch) = (folder.join("orders.db"), folder.dir("scratch"));
+        let db = create(&path, mode, 100);
+        db.execute_batch(
+            "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = 'CREATE TABEL a' WHERE name = 'a'",
+        )
+        .unwrap();
+        drop(db);
+        let walked = capture(&path, &scratch);
+        assert!(walked.why(&path).starts_with("the database is damaged:"), "{mode}: {:?}", walked.unread);
+        assert_eq!(walked.contents[&path].len(), fs::read(&path).unwrap().len());
+    }
+}

@@ -174,6 +174,7 @@ pub fn backup_judged(
         details_count: details.len() as u64,
         details: details.iter().take(UNREAD_REMEMBERED).map(UnreadInfo::from).collect(),
         left_out: input.left_out().iter().map(UnreadInfo::from).collect(),
+        notes: input.notes().iter().take(UNREAD_REMEMBERED).map(UnreadInfo::from).collect(),
         doubts: options.doubts.iter().cloned().chain(input.doubts(mounted)).collect(),
         mounted: input.mounted(mounted),
         change: captured.change,
@@ -182,6 +183,7 @@ pub fn backup_judged(
             .and_then(|took| options.time.checked_add(took).ok()),
         position: input.position(),
         identity: input.identity(),
+        made_with: input.made_with(),
         since: options.parent.as_ref().and_then(|(_, parent)| parent.tag("point").map(str::to_owned)),
         ..PointInfo::default()
     };

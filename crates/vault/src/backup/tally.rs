@@ -1,11 +1,13 @@
 //! Counts what became of each file since the point before, and remembers those of which the content became noise.
 //!
-//! A file is what its content is: one that was read again and came out the same is unchanged, whatever its times, owner or inode.
+//! A file is what its content is: one that was read again and came out the same is unchanged, whatever its times, owner or inode. One whose content is another
+//! although its length and its time of change are not is counted apart: no program that does its work leaves that.
 
 use super::kinds::Class;
 use super::look::Look;
 use super::scrambled::{self, Gone, News, Suspect};
 use super::walk::lock;
+use crate::format::holdable;
 use crate::{BlobId, COUNTED, Change, Node, NodeKind, Repository};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -19,6 +21,8 @@ const REMEMBERED: usize = 100_000;
 const BLOBS: usize = 16;
 /// From this share of noise on a content that begins as anything else is looked into.
 const NOISE_WITHIN: f64 = 0.15;
+/// So many files that changed to the very same content are no chance.
+const ALIKE: u32 = 5;
 /// Fewer samples than this have no share.
 const SAMPLES: u32 = 4;
 
@@ -33,6 +37,8 @@ struct Counted {
     change: Change,
     /// How many new files have a content.
     contents: HashMap<u64, u32>,
+    /// How many changed files have one, other than zeros.
+    alike: HashMap<u64, u32>,
     suspects: Vec<Suspect>,
     news: Vec<News>,
     gone: Vec<Gone>,
@@ -49,6 +55,7 @@ impl Tally {
         let counts = &mut *lock(&self.counts);
         let Some((before, was)) = was else {
             counts.change.files_new += 1;
+            counts.change.bytes_came += size;
             return counts.add(folder, node, content, *size, look);
         };
         if was == content {
@@ -57,6 +64,7 @@ impl Tally {
             return;
         }
         counts.change.files_changed += 1;
+        counts.became(before, node, content, look.as_ref());
         if let Some(look) = look.filter(is_suspect)
             && counts.suspects.len() < REMEMBERED
         {
@@ -83,6 +91,7 @@ impl Tally {
         let counts = &mut *lock(&self.counts);
         counts.change.files_removed += 1;
         counts.change.bytes_removed += size;
+        counts.change.bytes_lost += size;
         if counts.gone.len() < REMEMBERED {
             counts.gone.push(Gone {
                 folder,
@@ -97,14 +106,18 @@ impl Tally {
     /// Sums up. `vaults` hold the point before, nearest first.
     pub(super) fn conclude(&self, vaults: &[Arc<Repository>]) -> Change {
         let counts = std::mem::take(&mut *lock(&self.counts));
-        let Counted { mut change, mut contents, suspects, news, gone } = counts;
+        let Counted { mut change, mut contents, alike, suspects, news, gone } = counts;
         change.counted = COUNTED;
+        change.files_ruined +=
+            alike.values().filter(|count| **count >= ALIKE).map(|count| u64::from(*count)).sum::<u64>();
         let mut left = Vec::new();
         for gone in gone {
             match contents.get_mut(&gone.key).filter(|there| gone.size > 0 && **there > 0) {
                 Some(there) => {
                     *there -= 1;
                     change.files_moved += 1;
+                    change.bytes_lost = change.bytes_lost.saturating_sub(gone.size);
+                    change.bytes_came = change.bytes_came.saturating_sub(gone.size);
                 }
                 None => left.push(gone),
             }
@@ -119,6 +132,26 @@ impl Tally {
 }
 
 impl Counted {
+    /// Counts what became of the content of a file that was another before.
+    fn became(&mut self, before: &Node, node: &Node, content: &[BlobId], look: Option<&Look>) {
+        let (was, is) = (before.size(), node.size());
+        let change = &mut self.change;
+        change.bytes_lost += was.saturating_sub(is);
+        change.bytes_came += is.saturating_sub(was);
+        let is_other = before.meta.ctime != holdable(node.meta.ctime);
+        // Where the file system itself tells of a change; what has made-up times tells of none.
+        if is_other && was == is && before.meta.mtime == holdable(node.meta.mtime) {
+            change.files_veiled += 1;
+        }
+        if content.is_empty() {
+            change.files_emptied += 1;
+        } else if look.is_some_and(Look::is_blank) {
+            change.files_ruined += 1;
+        } else if self.alike.len() < REMEMBERED {
+            *self.alike.entry(key(content)).or_default() += 1;
+        }
+    }
+
     fn add(&mut self, folder: u64, node: &Node, content: &[BlobId], size: u64, look: Option<Look>) {
         let Some(look) = look else { return };
         if self.contents.len() < REMEMBERED * 10 && !content.is_empty() {

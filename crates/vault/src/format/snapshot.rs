@@ -6,6 +6,7 @@
 use crate::{BlobId, FileId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One restore point as one vault holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -78,6 +79,9 @@ pub struct PointInfo {
     /// What lies below the named paths and was taken for no part of the system: somebody's own mount.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<UnreadInfo>,
+    /// What is to be said of it although nothing is missing: what could not be checked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<UnreadInfo>,
     /// What makes the point doubtful although all was read: it was made while the system was down, or something that should be there isn't. No recovery takes it by itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub doubts: Vec<String>,
@@ -95,6 +99,9 @@ pub struct PointInfo {
     /// What tells the system from another that was made in its place: of PostgreSQL the cluster's own identifier. `None`: it has none, or an older program wrote this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// What the system was made with, by names of its source's own: where it comes back that is compared. Empty: nothing is known, or an older program wrote this.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub made_with: BTreeMap<String, String>,
     /// The version of the rules that it was judged by when it was made; 0: nobody judged it.
     #[serde(skip_serializing_if = "is_default")]
     pub judged: u8,
@@ -208,6 +215,21 @@ pub struct Change {
     pub bytes_new: u64,
     /// Share of `bytes_new` that didn't compress, 0 to 1. Encrypted files don't; most others do.
     pub incompressible: f64,
+    /// Files whose content changed to nothing at all.
+    #[serde(skip_serializing_if = "is_default")]
+    pub files_emptied: u64,
+    /// Files whose content is another while their length and their time of change are what they were: somebody has set the time back.
+    #[serde(skip_serializing_if = "is_default")]
+    pub files_veiled: u64,
+    /// Files whose content changed to nothing but zeros, or to the very content that many others changed to as well.
+    #[serde(skip_serializing_if = "is_default")]
+    pub files_ruined: u64,
+    /// Bytes by which files became fewer or shorter: those of removed files, and what changed ones were longer by. What was moved is none.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bytes_lost: u64,
+    /// Bytes by which files became more or longer: those of new files, and what changed ones are longer by. What was moved is none.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bytes_came: u64,
 }
 
 /// How [`Change`] is counted by this program.

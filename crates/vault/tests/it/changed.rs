@@ -20,6 +20,8 @@ struct Tree {
     links: Vec<&'static str>,
     /// Times, owner and inodes are all others than before.
     visit: u64,
+    /// By so many seconds the time of change was set back, which the file system's own isn't.
+    back: i64,
 }
 
 impl Tree {
@@ -32,7 +34,7 @@ impl Tree {
         Meta {
             mode: 0o600,
             links: 1,
-            mtime: time,
+            mtime: Timestamp { seconds: time.seconds - self.back, ..time },
             ctime: time,
             inode: 7 + self.visit,
             uid: self.visit as u32,
@@ -184,6 +186,56 @@ fn a_moved_folder_is_moved_and_nothing_of_it_is_lost() {
     let change = vault.change(&moved);
     assert_eq!((change.files_new, change.files_removed, change.files_moved), (61, 61, 61), "{change:?}");
     assert_eq!(change.files_scrambled, 0);
+}
+
+#[test]
+fn what_changed_behind_its_times_became_zeros_or_all_the_same_is_counted_apart() {
+    type Writes<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
+    let overwrite = |tree: &Tree, with: Writes<'_>| {
+        let files = tree.files.iter().map(|(path, bytes)| (path.clone(), with(bytes))).collect();
+        Tree { files, visit: 1, ..Tree::default() }
+    };
+    let xored = |bytes: &[u8]| bytes.iter().map(|byte| byte ^ 0x5a).collect::<Vec<u8>>();
+    let zeros = |bytes: &[u8]| vec![0u8; bytes.len()];
+    let same = |_: &[u8]| b"All of this is ours now. ".repeat(40);
+    let empty = |_: &[u8]| Vec::<u8>::new();
+    // The time was set back, or it is that of the writing: veiled, ruined, emptied.
+    let all: [(Writes<'_>, i64, [u64; 3]); 5] = [
+        (&xored, 1, [61, 0, 0]),
+        (&xored, 0, [0, 0, 0]),
+        (&zeros, 0, [0, 61, 0]),
+        (&same, 0, [0, 61, 0]),
+        (&empty, 0, [0, 0, 61]),
+    ];
+    for (with, back, counts) in all {
+        let vault = Vault::new();
+        let tree = share();
+        vault.change(&tree);
+        let change = vault.change(&Tree { back, ..overwrite(&tree, with) });
+        let counted = [change.files_veiled, change.files_ruined, change.files_emptied];
+        assert_eq!((change.files_changed, counted), (61, counts), "{change:?}");
+    }
+}
+
+#[test]
+fn bytes_that_are_lost_and_bytes_that_came_leave_out_what_was_moved() {
+    let vault = Vault::new();
+    let mut tree = Tree::default();
+    for n in 0..10 {
+        tree.put(format!("a/{n}"), text(n, 1_000));
+    }
+    vault.change(&tree);
+    tree.visit = 1;
+    for n in 0..4 {
+        let moved = tree.files.remove(Path::new(&format!("a/{n}"))).unwrap();
+        tree.put(format!("b/{n}"), moved);
+    }
+    tree.files.remove(Path::new("a/4"));
+    tree.put("a/5", text(50, 1_500));
+    tree.put("a/6", text(60, 800));
+    tree.put("new", text(70, 300));
+    let change = vault.change(&tree);
+    assert_eq!((change.bytes_lost, change.bytes_came), (1_000 + 200, 500 + 300), "{change:?}");
 }
 
 #[test]

@@ -1,15 +1,19 @@
-//! Labelled histories of real files, really captured: who changed them, an office at work or somebody who encrypts, is to be told.
+//! Labelled histories of real files, really captured: who changed them, an office at work or somebody who encrypts or destroys, is to be told.
 //!
 //! Every history comes from its number alone. Rules are mended with even numbers before the eyes; what is published is from odd ones. A
 //! share of them runs with every change, all of them with `cargo xtask corpus`, which writes the table in `docs/tampering.md`.
 
 mod attacks;
+mod deletions;
 mod office;
 
 use attacks::Attack;
+use deletions::Destruction;
 use jiff::Timestamp;
 use office::{Office, Story};
-use plan::scrambled::{Scrambled, sign};
+use plan::deleted::{self, Lost};
+use plan::ruined::{self, Ruined};
+use plan::scrambled::{self, Scrambled};
 use source::{Files, Source};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -27,9 +31,21 @@ const AFTER: usize = 2;
 /// Histories without an attack and with one, of all.
 const PEACEFUL: u64 = 100;
 const ATTACKED: u64 = 100;
+const DESTROYED: u64 = 100;
 /// The share of them that runs with every change: within some seconds.
 const SHARE_PEACEFUL: u64 = 9;
 const SHARE_ATTACKED: u64 = 6;
+/// Those in which something goes that came lately, and of the destructions one of each sort.
+const GOING: [u64; 3] = [26, 27, 28];
+const SHARE_DESTROYED: [u64; 4] = [0, 3, 6, 7];
+
+/// What a history is labelled as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Peaceful,
+    Encrypted,
+    Destroyed,
+}
 
 /// A place for all histories: what is in it already changes nothing about what is counted.
 struct Vault {
@@ -78,69 +94,111 @@ impl Vault {
 #[derive(Debug)]
 struct Outcome {
     label: String,
-    is_attack: bool,
+    kind: Kind,
     is_told: bool,
     /// Which backup showed what.
     #[expect(dead_code, reason = "shown where a history is judged wrongly")]
     what: Vec<String>,
 }
 
+/// What the backups of a history counted, as it is judged.
+#[derive(Default)]
+struct History {
+    scrambled: Vec<Scrambled>,
+    lost: Vec<Lost>,
+    ruined: Vec<Ruined>,
+}
+
+impl History {
+    /// Adds a point, and says what about it is a sign. What shows one is no history for what comes after it.
+    fn add(&mut self, snapshot: &Snapshot, held: u64, day: usize) -> Option<String> {
+        let change = snapshot.releve.clone().unwrap().change;
+        let there = change.files_changed + change.files_unchanged + change.files_removed;
+        // A backup a day: the machine needs a second for it.
+        let time = Timestamp::from_second(1_700_000_000 + i64::try_from(day).unwrap() * 86_400).unwrap();
+        let (files, bytes) = (change.files_scrambled, change.bytes_scrambled);
+        self.scrambled.push(Scrambled { time, there, files, held, bytes, trusted: false });
+        self.lost.push(Lost {
+            time,
+            there,
+            gone: change.files_removed + change.files_emptied,
+            came: change.files_new,
+            held,
+            bytes_gone: change.bytes_lost,
+            bytes_came: change.bytes_came,
+            trusted: false,
+        });
+        let (changed, veiled, ruined) = (change.files_changed, change.files_veiled, change.files_ruined);
+        let point = Ruined { there, changed, veiled, ruined };
+        let sign = scrambled::sign(&self.scrambled)
+            .or_else(|| ruined::sign(&point, &self.ruined))
+            .or_else(|| deleted::sign(&self.lost));
+        self.ruined.push(point);
+        if sign.is_some() {
+            self.scrambled.pop();
+            self.lost.pop();
+            self.ruined.pop();
+        }
+        sign
+    }
+}
+
 /// Runs the history of this number.
-fn run(vault: &Vault, seed: u64, is_attack: bool) -> Outcome {
-    let mut random = Random::new(seed.wrapping_mul(0x9e37_79b9) + u64::from(is_attack));
+fn run(vault: &Vault, seed: u64, kind: Kind) -> Outcome {
+    // What is peaceful or encrypted is what it always was.
+    let salt = match kind {
+        Kind::Peaceful => 0,
+        Kind::Encrypted => 1,
+        Kind::Destroyed => 2,
+    };
+    let mut random = Random::new(seed.wrapping_mul(0x9e37_79b9) + salt);
     let home = tempfile::tempdir_in(vault.folder.path()).unwrap();
     let mut office = Office::found(home.path(), &mut random);
-    let attack = is_attack.then(|| Attack::numbered(seed, &mut random));
+    let attack = (kind == Kind::Encrypted).then(|| Attack::numbered(seed, &mut random));
+    let destruction = Destruction::numbered(seed);
     let story = Story::numbered(seed);
-    let label = attack.as_ref().map_or_else(|| story.name().to_owned(), Attack::name);
-    let steps = QUIET + attack.as_ref().map_or(AFTER, Attack::backups);
-    let (mut history, mut what, mut held) = (Vec::new(), Vec::new(), 0);
+    let (label, strikes) = match (&attack, kind) {
+        (Some(attack), _) => (attack.name(), attack.backups()),
+        (None, Kind::Destroyed) => (destruction.name(), destruction.backups()),
+        (None, _) => (story.name().to_owned(), AFTER),
+    };
+    let (mut history, mut what, mut held, mut there) = (History::default(), Vec::new(), 0, 0);
     let mut parent: Option<(vault::FileId, Snapshot)> = None;
-    for step in 0..steps {
+    for step in 0..QUIET + strikes {
         match &attack {
             _ if step == 0 => {}
             Some(attack) if step >= QUIET => {
                 office.work(&mut random);
                 attack.strike(office.root(), step - QUIET, &mut random);
             }
-            None if step == QUIET => story.happen(&mut office, &mut random),
+            None if step >= QUIET && kind == Kind::Destroyed => {
+                office.work(&mut random);
+                destruction.strike(office.root(), &mut there, &mut random);
+            }
+            None if step == QUIET && kind == Kind::Peaceful => story.happen(&mut office, &mut random),
             _ => office.work(&mut random),
         }
-        let point = vault.back_up(office.root(), parent.take());
-        history.push(Scrambled { held, ..counted(&point.1, step) });
-        held = point.1.releve.as_ref().map_or(0, |info| info.bytes);
-        // What shows a sign is no history for what comes after it.
-        if let Some(sign) = sign(&history) {
-            what.push(format!("backup {step} {sign}"));
-            history.pop();
+        if step + 1 == QUIET && kind == Kind::Peaceful {
+            story.begin(&mut office, &mut random);
         }
+        let point = vault.back_up(office.root(), parent.take());
+        let sign = history.add(&point.1, held, step);
+        what.extend(sign.map(|sign| format!("backup {step} {sign}")));
+        held = point.1.releve.as_ref().map_or(0, |info| info.bytes);
         parent = Some(point);
     }
-    Outcome { label, is_attack, is_told: !what.is_empty(), what }
-}
-
-fn counted(snapshot: &Snapshot, day: usize) -> Scrambled {
-    let change = snapshot.releve.clone().unwrap().change;
-    Scrambled {
-        // A backup a day: the machine needs a second for it.
-        time: Timestamp::from_second(1_700_000_000 + i64::try_from(day).unwrap() * 86_400).unwrap(),
-        there: change.files_changed + change.files_unchanged + change.files_removed,
-        files: change.files_scrambled,
-        held: 0,
-        bytes: change.bytes_scrambled,
-        trusted: false,
-    }
+    Outcome { label, kind, is_told: !what.is_empty(), what }
 }
 
 /// Runs histories on all cores.
-fn run_all(histories: Vec<(u64, bool)>) -> Vec<Outcome> {
+fn run_all(histories: Vec<(u64, Kind)>) -> Vec<Outcome> {
     let todo = std::sync::Mutex::new(histories.into_iter());
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         let work = || {
             let vault = Vault::new();
             let next = || todo.lock().unwrap().next();
-            std::iter::from_fn(next).map(|(seed, attack)| run(&vault, seed, attack)).collect::<Vec<_>>()
+            std::iter::from_fn(next).map(|(seed, kind)| run(&vault, seed, kind)).collect::<Vec<_>>()
         };
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
@@ -150,11 +208,12 @@ fn run_all(histories: Vec<(u64, bool)>) -> Vec<Outcome> {
 #[test]
 fn a_share_of_the_labelled_histories_is_judged_right() {
     // Even numbers: those that the rules were made with.
-    let even = |count: u64, attack: bool| (0..count).map(move |n| (2 * n, attack));
-    let histories = even(SHARE_PEACEFUL, false).chain(even(SHARE_ATTACKED, true));
-    let wrong: Vec<Outcome> = run_all(histories.collect())
+    let peaceful = (0..SHARE_PEACEFUL).chain(GOING).map(|n| (2 * n, Kind::Peaceful));
+    let encrypted = (0..SHARE_ATTACKED).map(|n| (2 * n, Kind::Encrypted));
+    let destroyed = SHARE_DESTROYED.map(|n| (2 * n, Kind::Destroyed));
+    let wrong: Vec<Outcome> = run_all(peaceful.chain(encrypted).chain(destroyed).collect())
         .into_iter()
-        .filter(|outcome| outcome.is_told != outcome.is_attack)
+        .filter(|outcome| outcome.is_told == (outcome.kind == Kind::Peaceful))
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -166,33 +225,36 @@ fn a_share_of_the_labelled_histories_is_judged_right() {
 )]
 #[ignore = "takes minutes: cargo xtask corpus"]
 fn all_labelled_histories() {
-    let odd = |count: u64, attack: bool| (0..count).map(move |n| (2 * n + 1, attack));
-    let outcomes = run_all(odd(PEACEFUL, false).chain(odd(ATTACKED, true)).collect());
-    let mut rows: BTreeMap<(bool, String), (u32, u32)> = BTreeMap::new();
+    let odd = |count: u64, kind: Kind| (0..count).map(move |n| (2 * n + 1, kind));
+    let all = [(PEACEFUL, Kind::Peaceful), (ATTACKED, Kind::Encrypted), (DESTROYED, Kind::Destroyed)];
+    let outcomes = run_all(all.iter().flat_map(|(count, kind)| odd(*count, *kind)).collect());
+    let mut rows: BTreeMap<(Kind, String), (u32, u32)> = BTreeMap::new();
     for outcome in &outcomes {
-        let row = rows.entry((outcome.is_attack, outcome.label.clone())).or_default();
+        let row = rows.entry((outcome.kind, outcome.label.clone())).or_default();
         row.0 += 1;
         row.1 += u32::from(outcome.is_told);
-        if outcome.is_told != outcome.is_attack {
+        if outcome.is_told == (outcome.kind == Kind::Peaceful) {
             println!("{outcome:?}");
         }
     }
-    let sum = |attack: bool| {
-        let of = outcomes.iter().filter(|outcome| outcome.is_attack == attack);
+    let sum = |kind: Kind| {
+        let of = outcomes.iter().filter(|outcome| outcome.kind == kind);
         (of.clone().count(), of.filter(|outcome| outcome.is_told).count())
     };
-    let (peaceful, alarms) = sum(false);
-    let (attacks, told) = sum(true);
-    let mut text = format!(
-        "| what happens | histories | told |\n|---|---:|---:|\n| **no attack** | **{peaceful}** | **{alarms}** |\n"
-    );
-    let mut is_attack = false;
-    for ((attack, label), (count, told_of)) in rows {
-        if attack && !is_attack {
-            is_attack = true;
-            writeln!(text, "| **encryption** | **{attacks}** | **{told}** |").unwrap();
+    let mut text = "| what happens | histories | told |\n|---|---:|---:|\n".to_owned();
+    let mut last = None;
+    for ((kind, label), (count, told)) in rows {
+        if last != Some(kind) {
+            let title = match kind {
+                Kind::Peaceful => "no attack",
+                Kind::Encrypted => "encryption",
+                Kind::Destroyed => "deletion, and overwriting that isn't encryption",
+            };
+            let (count, told) = sum(kind);
+            writeln!(text, "| **{title}** | **{count}** | **{told}** |").unwrap();
+            last = Some(kind);
         }
-        writeln!(text, "| {label} | {count} | {told_of} |").unwrap();
+        writeln!(text, "| {label} | {count} | {told} |").unwrap();
     }
     println!("{text}");
     if let Ok(page) = std::env::var("CORPUS_PAGE") {
@@ -201,8 +263,10 @@ fn all_labelled_histories() {
         let (_, tail) = rest.split_once("<!-- end of table -->").unwrap();
         std::fs::write(&page, format!("{head}<!-- table -->\n{text}<!-- end of table -->{tail}")).unwrap();
     }
-    assert!(
-        alarms * 100 <= peaceful && told * 100 >= attacks * 99,
-        "{alarms} alarms, {told} of {attacks} told"
-    );
+    let (peaceful, alarms) = sum(Kind::Peaceful);
+    assert!(alarms * 100 <= peaceful, "{alarms} alarms");
+    for kind in [Kind::Encrypted, Kind::Destroyed] {
+        let (attacks, told) = sum(kind);
+        assert!(told * 100 >= attacks * 99, "{kind:?}: {told} of {attacks} told");
+    }
 }

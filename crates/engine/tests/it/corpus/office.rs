@@ -236,11 +236,35 @@ stories! {
     Cleaned "half of the documents deleted"
     Edited "all texts replaced in"
     Replaced "all documents replaced"
+    Cleared "a temporary folder filled, and cleared the day after"
+    Copied "a folder copied, and removed the day after"
+    Installed "a program installed, and another version in its place the day after"
 }
 
 impl Story {
     pub(super) fn numbered(seed: u64) -> Self {
         STORIES[(seed / 2) as usize % STORIES.len()]
+    }
+
+    /// What goes before it, a day earlier.
+    pub(super) fn begin(self, office: &mut Office, random: &mut Random) {
+        let root = office.root.clone();
+        match self {
+            Self::Cleared => {
+                for n in 0..400 {
+                    office.put(&format!("tmp/{n}"), &text(random, 20_000));
+                }
+            }
+            Self::Copied => {
+                must(Command::new("cp").arg("-r").arg(root.join("documents")).arg(root.join("archive-2026")));
+            }
+            Self::Installed => {
+                for n in 0..400 {
+                    office.put(&format!("program-1/{n}"), &text(random, 20_000));
+                }
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn happen(self, office: &mut Office, random: &mut Random) {
@@ -396,6 +420,14 @@ impl Story {
             Self::Cleaned => {
                 for path in office.below("documents").iter().step_by(2) {
                     fs::remove_file(path).unwrap();
+                }
+            }
+            Self::Cleared => fs::remove_dir_all(root.join("tmp")).unwrap(),
+            Self::Copied => fs::remove_dir_all(root.join("documents")).unwrap(),
+            Self::Installed => {
+                fs::remove_dir_all(root.join("program-1")).unwrap();
+                for n in 0..350 {
+                    office.put(&format!("program-2/{n}"), &text(random, 18_000));
                 }
             }
             Self::Edited => {

@@ -11,8 +11,15 @@ const MAGIC: &[u8; 4] = b"\xfebin";
 const HEADER_BYTES: usize = 19;
 /// The event that begins a transaction.
 const GTID: u8 = 162;
-/// What of it is read: sequence number and domain.
-const GTID_BYTES: usize = 12;
+/// What of it is read: sequence number, domain and flags.
+const GTID_BYTES: usize = 13;
+/// Its flags: a number of the group that it was committed in follows; it prepares a transaction that is committed by another; it ends such a one.
+const IN_GROUP: u8 = 0x02;
+const PREPARES: u8 = 0x40;
+const ENDS: u8 = 0x80;
+/// How long that number is, and what is before the name of a prepared one: its format, and how long the two parts of its name are.
+const GROUP_BYTES: u64 = 8;
+const XA_BYTES: usize = 6;
 
 /// Where a transaction begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +29,16 @@ pub(super) struct Begun {
     pub(super) second: u32,
     /// Its domain, server and number.
     pub(super) gtid: (u32, u32, u64),
+    /// What it does to a transaction of several servers (XA).
+    pub(super) xa: Option<Xa>,
+}
+
+/// One half of a transaction that is prepared first, and ended later by whoever asks for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Xa {
+    Prepares(String),
+    /// Commits it or rolls it back.
+    Ends(String),
 }
 
 /// Tells `each` where transactions begin in a file, in order, until it breaks off. Returns where the last event ends that is there whole.
@@ -55,10 +72,23 @@ pub(super) fn transactions(path: &Path, mut each: impl FnMut(Begun) -> ControlFl
             let mut body = [0; GTID_BYTES];
             reader.read_exact(&mut body)?;
             read += GTID_BYTES as u64;
-            let [s0, s1, s2, s3, s4, s5, s6, s7, d0, d1, d2, d3] = body;
+            let [s0, s1, s2, s3, s4, s5, s6, s7, d0, d1, d2, d3, flags] = body;
             let number = u64::from_le_bytes([s0, s1, s2, s3, s4, s5, s6, s7]);
             let gtid = (u32::from_le_bytes([d0, d1, d2, d3]), u32::from_le_bytes([e, f, g, h]), number);
-            let begun = Begun { offset, second: u32::from_le_bytes([a, b, c, d]), gtid };
+            let xa = match flags & (PREPARES | ENDS) {
+                0 => None,
+                _ => {
+                    let mut rest = Vec::new();
+                    (&mut reader).take(length - read).read_to_end(&mut rest)?;
+                    read = length;
+                    let skip = if flags & IN_GROUP == 0 { 0 } else { GROUP_BYTES };
+                    name(&rest, skip).map(|name| match flags & PREPARES {
+                        0 => Xa::Ends(name),
+                        _ => Xa::Prepares(name),
+                    })
+                }
+            };
+            let begun = Begun { offset, second: u32::from_le_bytes([a, b, c, d]), gtid, xa };
             if each(begun).is_break() {
                 return Ok(offset);
             }
@@ -67,6 +97,17 @@ pub(super) fn transactions(path: &Path, mut each: impl FnMut(Begun) -> ControlFl
         offset += length;
     }
     Ok(offset)
+}
+
+/// Returns the name of a prepared transaction as statements write it, from what follows the flags.
+fn name(rest: &[u8], skip: u64) -> Option<String> {
+    let rest = rest.get(usize::try_from(skip).ok()?..)?;
+    let (head, data) = rest.split_at_checked(XA_BYTES)?;
+    let &[f0, f1, f2, f3, first, second] = head else { return None };
+    let (first, second) = (usize::from(first), usize::from(second));
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let (global, branch) = (data.get(..first)?, data.get(first..first + second)?);
+    Some(format!("X'{}',X'{}',{}", hex(global), hex(branch), u32::from_le_bytes([f0, f1, f2, f3])))
 }
 
 #[cfg(test)]
@@ -113,8 +154,28 @@ mod tests {
         let end = bytes.len() as u64;
         bytes.extend(event(2, 102, b"insert"));
         bytes.pop();
-        let begun = |offset, second, number| Begun { offset, second, gtid: (3, 7, number) };
+        let begun = |offset, second, number| Begun { offset, second, gtid: (3, 7, number), xa: None };
         assert_eq!(read(&bytes).unwrap(), (vec![begun(first, 101, 1), begun(second, 102, 2)], end));
+    }
+
+    #[test]
+    fn what_prepares_a_transaction_and_what_ends_it_are_told_with_its_name() {
+        // As MariaDB 10.11 writes them, and one in a group.
+        let one = |tail: &[u8]| {
+            let mut bytes = MAGIC.to_vec();
+            let mut body = 9u64.to_le_bytes().to_vec();
+            body.extend([0; 4]);
+            body.extend(tail);
+            bytes.extend(event(GTID, 100, &body));
+            bytes.extend(event(2, 100, b"insert"));
+            read(&bytes).unwrap().0.pop().unwrap().xa
+        };
+        let name = "X'7831',X'',1".to_owned();
+        assert_eq!(one(b"\x4c\x01\0\0\0\x02\0x1\xff\x01\x02\x03\x04"), Some(Xa::Prepares(name.clone())));
+        assert_eq!(one(b"\x8d\x01\0\0\0\x02\0x1\x01\x02\x03\x04"), Some(Xa::Ends(name.clone())));
+        assert_eq!(one(b"\x8f\0\0\0\0\0\0\0\x07\x01\0\0\0\x02\0x1\x01\x02\x03\x04"), Some(Xa::Ends(name)));
+        assert_eq!(one(b"\x8f\0\0"), None);
+        assert_eq!(one(&[0x29, 0, 0, 0, 0, 0, 0]), None);
     }
 
     #[test]

@@ -5,10 +5,13 @@
 //! the server began them.
 
 mod events;
+mod halves;
 pub(super) mod piece;
 pub(super) mod places;
+pub(super) mod printed;
 pub(super) mod receive;
 pub(super) mod replay;
+mod trouble;
 
 use super::client::Client;
 use crate::{Error, Kind, Result, Until};

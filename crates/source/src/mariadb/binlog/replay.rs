@@ -1,16 +1,19 @@
 //! Makes everything again that a log tells of, from where a dump lies up to an instant.
 
 use super::events::{Begun, transactions};
+use super::halves::{Halves, halves};
 use super::piece::{Piece, Place, gap};
-use super::{Position, Span, check_until};
+use super::{Position, Span, check_until, trouble};
 use crate::error::at;
 use crate::mariadb::client::Client;
-use crate::mariadb::session::Session;
+use crate::mariadb::needs::Needs;
+use crate::mariadb::session::{FREEDOM, Session};
+use crate::mariadb::{BESIDE, xa};
 use crate::program::Running;
 use crate::{Error, Kind, Reach, Result, Until};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -34,6 +37,8 @@ pub(in crate::mariadb) struct Replay {
     meanwhile: Option<Range>,
     /// What happened after.
     after: Option<Range>,
+    /// What of transactions that are ended in there lies before or elsewhere.
+    halves: Halves,
     /// What is replayed, for a person.
     pub(in crate::mariadb) what: String,
     /// What is missing behind it, if there is more then.
@@ -44,13 +49,13 @@ pub(in crate::mariadb) struct Replay {
 
 /// From a byte of one file to a byte of another, by their numbers in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Range {
-    from: At,
-    to: At,
+pub(super) struct Range {
+    pub(super) from: At,
+    pub(super) to: At,
 }
 
 /// A file by its number in the list, and bytes from its beginning.
-type At = (usize, u64);
+pub(super) type At = (usize, u64);
 
 impl Replay {
     /// Makes files of the pieces in `log`, which are used up, and finds the instant in them. Nothing else is touched.
@@ -78,9 +83,10 @@ impl Replay {
         if let (Some(reach), Until::Time(time)) = (&reach, until)
             && *must_reach
             && !reach.is_passed
-            && whole_until.is_none_or(|known| known < *time)
+            // What somebody knows of the end of the log says nothing of one that breaks off before.
+            && (missing.is_some() || whole_until.is_none_or(|known| known < *time))
         {
-            return Err(short(reach, *whole_until, *time));
+            return Err(short(reach, whole_until.filter(|_| missing.is_none()), *time));
         }
         // Where nothing was committed after a time the end is where we want to get to.
         let is_found = is_found || matches!(until, Until::Newest | Until::Time(_));
@@ -101,12 +107,30 @@ impl Replay {
         // A dump that ended later than the log lies in it with all that there is.
         let dumped = named(&span.to.file).map_or(end, |file| (file, span.to.offset)).min(end).max(from);
         let range = |from: At, to: At| (from < to).then_some(Range { from, to });
-        let name = |(file, offset): At| {
-            let name = files.get(file).and_then(|path| path.file_name()).unwrap_or_default();
-            format!("{} {offset}", name.to_string_lossy())
-        };
-        let what = format!("{} to {}", span.from, name(end));
-        Ok(Self { meanwhile: range(from, dumped), after: range(dumped, end), files, what, missing, reach })
+        let halves = halves(&files, from, end).map_err(wrong)?;
+        let what = format!("{} to {}", span.from, named_place(&files, end));
+        let (meanwhile, after) = (range(from, dumped), range(dumped, end));
+        Ok(Self { meanwhile, after, halves, files, what, missing, reach })
+    }
+
+    /// Adds what a server needs for it.
+    pub(in crate::mariadb) fn needs(&self, client: &Client, needs: &mut Needs) -> Result<()> {
+        for range in self.halves.before.iter().chain(&self.meanwhile).chain(&self.after) {
+            self.print(client, range, |printed| {
+                needs.read_log(printed).map_err(|error| Error::io("read what mariadb-binlog prints", error))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Returns what is not back although all was replayed.
+    pub(in crate::mariadb) fn findings(&self) -> Vec<String> {
+        let lost = self.halves.lost.iter().map(|name| {
+            format!(
+                "the transaction {name} was prepared in an older file of the log than the point needs, and ended later (XA): if it was committed, what it did is not back"
+            )
+        });
+        lost.collect()
     }
 
     /// Returns how many bytes of log there are to replay.
@@ -132,31 +156,118 @@ impl Replay {
         session: &mut Session<'_>,
         told: &dyn Fn(u64),
     ) -> Result<()> {
+        // Copies of the files have them in themselves.
+        let has_halves = !xa::is_any(client)?;
+        if has_halves {
+            for range in &self.halves.before {
+                self.feed(client, range, session, told)?;
+            }
+            session.say(&stand_ins(&self.halves.lost))?;
+            session.wait()?;
+        }
         if let Some(range) = &self.meanwhile {
+            let before = indulgent.lines();
             self.print(client, range, |printed| indulgent.feed(printed, told).map(drop))?;
             indulgent.say("\nROLLBACK;\n")?;
-        }
-        // The dump may have some of it already, and nothing else may have gone wrong.
-        let errors = indulgent.end()?;
-        if let Some((_, error)) = errors.iter().find(|(number, _)| !DONE_ALREADY.contains(number)) {
-            let place = format!("replay what happened while the dump was made into {}", client.address);
-            return Err(Error::new(place, Kind::Program(error.clone())));
+            // The dump may have some of it already, and nothing else may have gone wrong.
+            let errors = indulgent.end()?;
+            if let Some((_, error)) = errors.iter().find(|(number, _)| !DONE_ALREADY.contains(number)) {
+                let place = format!("replay what happened while the dump was made into {}", client.address);
+                let error = Error::new(place, Kind::Program(error.clone()));
+                return Err(self.whereabouts(client, range, before, error));
+            }
         }
         if let Some(range) = &self.after {
-            self.print(client, range, |printed| session.feed(printed, told).map(drop))?;
+            self.feed(client, range, session, told)?;
         }
-        session.say("\nROLLBACK;\n")?;
-        session
-            .wait()
-            .map_err(|Error { place, kind }| Error::new(format!("replay the log into {place}"), kind))
+        if has_halves && !self.halves.lost.is_empty() {
+            session.say(&format!("DROP DATABASE `{BESIDE}`;\n"))?;
+        }
+        session.wait()
+    }
+
+    /// Feeds a range to a session that ends at the first error, which says where it is.
+    fn feed(
+        &self,
+        client: &Client,
+        range: &Range,
+        session: &mut Session<'_>,
+        told: &dyn Fn(u64),
+    ) -> Result<()> {
+        let before = session.lines();
+        self.print(client, range, |printed| session.feed(printed, told).map(drop))
+            .and_then(|()| session.say("\nROLLBACK;\n"))
+            .and_then(|()| session.wait())
+            .map_err(|Error { place, kind }| {
+                let error = Error::new(format!("replay the log into {place}"), kind);
+                self.whereabouts(client, range, before, error)
+            })
+    }
+
+    /// Adds to an error which statement it is of, what can't be reached behind it, and how to go on. The session had been given `before` lines before the range.
+    fn whereabouts(&self, client: &Client, range: &Range, before: u64, error: Error) -> Error {
+        let said = match &error.kind {
+            Kind::Program(said) | Kind::Server { said, .. } => said,
+            _ => return error,
+        };
+        let Some(line) =
+            trouble::line(said).and_then(|line| line.checked_sub(before)).filter(|line| *line > 0)
+        else {
+            return error;
+        };
+        let mut found = None;
+        let printed = self.print(client, range, |printed| {
+            let wrong = |error| Error::io("read what mariadb-binlog prints", error);
+            found = trouble::find(&mut *printed, line, range.from.0).map_err(wrong)?;
+            // It ends only when all is read.
+            io::copy(printed, &mut io::sink()).map(drop).map_err(wrong)
+        });
+        let (Ok(()), Some(stop)) = (printed, found) else { return error };
+        let end = self.after.as_ref().unwrap_or(range).to;
+        let (count, kib) =
+            (self.count(stop.begins, end), self.bytes_of(&Range { from: stop.begins, to: end }) >> 10);
+        let (gtid, place) = (stop.gtid.unwrap_or_default(), named_place(&self.files, stop.at));
+        let more = format!(
+            "; that is {} of transaction {gtid}, at {place}. All before it is back; it and what comes after are not: {count} transactions, {kib} KiB of log. \
+            To leave it at that: --until 'transaction {gtid}'. To go on behind it by hand: with --to DIR there is a mariadb-replay.sql, in which it stands below `# at {}`: take it out",
+            stop.statement, stop.at.1
+        );
+        let kind = match error.kind {
+            Kind::Program(said) => Kind::Program(said + &more),
+            Kind::Server { said, is_down } => Kind::Server { said: said + &more, is_down },
+            other => other,
+        };
+        Error { place: error.place, kind }
+    }
+
+    /// Returns how many transactions begin there.
+    fn count(&self, from: At, to: At) -> u64 {
+        let mut count = 0;
+        for (nth, path) in self.files.iter().enumerate().take(to.0 + 1).skip(from.0) {
+            // What can't be read was said already.
+            let _ = transactions(path, |begun| {
+                let at = (nth, begun.offset);
+                count += u64::from(from <= at && at < to);
+                ControlFlow::Continue(())
+            });
+        }
+        count
     }
 
     /// Writes it into a file, as statements.
     pub(in crate::mariadb) fn write(&self, client: &Client, path: &Path) -> Result<()> {
         let wrong = |error| Error::io(at("write", path), error);
         let mut file = File::create(path).map_err(wrong)?;
+        writeln!(file, "SET SESSION {FREEDOM};").map_err(wrong)?;
+        for range in &self.halves.before {
+            self.print(client, range, |printed| io::copy(printed, &mut file).map(drop).map_err(wrong))?;
+        }
+        file.write_all(stand_ins(&self.halves.lost).as_bytes()).map_err(wrong)?;
         for range in self.meanwhile.iter().chain(&self.after) {
             self.print(client, range, |printed| io::copy(printed, &mut file).map(drop).map_err(wrong))?;
+        }
+        if !self.halves.lost.is_empty() {
+            writeln!(file, "DROP DATABASE `{BESIDE}`;").map_err(wrong)?;
         }
         file.sync_all().map_err(wrong)
     }
@@ -166,7 +277,7 @@ impl Replay {
         &self,
         client: &Client,
         range: &Range,
-        take: impl FnOnce(&mut Printed) -> Result<()>,
+        take: impl FnOnce(&mut Output) -> Result<()>,
     ) -> Result<()> {
         let mut options = vec![
             format!("--start-position={}", range.from.1),
@@ -181,16 +292,36 @@ impl Replay {
         let place =
             || format!("read the log in {}", files.first().map_or(Path::new(""), PathBuf::as_path).display());
         let program = program.start(Stdio::null()).map_err(|why| Error::new(place(), Kind::Program(why)))?;
-        let mut printed = Printed(program);
+        let mut printed = Output(program);
         take(&mut printed)?;
         printed.0.end(WITHIN).map_err(|why| Error::new(place(), Kind::Program(why)))
     }
 }
 
-/// What a program prints.
-struct Printed(Running);
+/// Returns what stands in for prepared transactions of which nothing is known, so that what ends them finds them: each has a row in a table of its own.
+fn stand_ins(names: &[String]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let names = names.iter().map(|name| {
+        format!("XA START {name};\nINSERT INTO `{BESIDE}`.`halves` VALUES (1);\nXA END {name};\nXA PREPARE {name};\n")
+    });
+    format!(
+        "CREATE OR REPLACE DATABASE `{BESIDE}`;\nCREATE TABLE `{BESIDE}`.`halves` (`id` int) ENGINE=InnoDB;\nSET SESSION pseudo_slave_mode = 1;\n{}SET SESSION pseudo_slave_mode = 0;\n",
+        names.collect::<String>()
+    )
+}
 
-impl Read for Printed {
+/// Returns a place in these files as the server writes it.
+fn named_place(files: &[PathBuf], (file, offset): At) -> String {
+    let name = files.get(file).and_then(|path| path.file_name()).unwrap_or_default();
+    format!("{} {offset}", name.to_string_lossy())
+}
+
+/// What a program prints.
+pub(in crate::mariadb) struct Output(pub(in crate::mariadb) Running);
+
+impl Read for Output {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.read(buffer)
     }
@@ -348,28 +479,29 @@ fn find(files: &[PathBuf], from: At, until: &Until) -> io::Result<Found> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let is_named = position.as_ref().is_some_and(|position| position.file == name);
         let mut stop = None;
-        let last = transactions(path, |Begun { offset, second: begun, gtid: (domain, server, number) }| {
-            let is_it = (nth, offset) >= from
-                && match until {
-                    Until::Time(_) => second.is_some_and(|second| i64::from(begun) >= second),
-                    Until::Transaction(id) => *id == format!("{domain}-{server}-{number}"),
-                    Until::Position(_) | Until::Newest | Until::Name(_) | Until::On { .. } => false,
-                };
-            if let Some(position) = &position
-                && is_named
-                && offset <= position.offset
-            {
-                stop = Some(offset);
-            }
-            if is_it {
-                stop = Some(offset);
-                return ControlFlow::Break(());
-            }
-            if (nth, offset) >= from {
-                before = before.max(Some(begun));
-            }
-            ControlFlow::Continue(())
-        })?;
+        let last =
+            transactions(path, |Begun { offset, second: begun, gtid: (domain, server, number), .. }| {
+                let is_it = (nth, offset) >= from
+                    && match until {
+                        Until::Time(_) => second.is_some_and(|second| i64::from(begun) >= second),
+                        Until::Transaction(id) => *id == format!("{domain}-{server}-{number}"),
+                        Until::Position(_) | Until::Newest | Until::Name(_) | Until::On { .. } => false,
+                    };
+                if let Some(position) = &position
+                    && is_named
+                    && offset <= position.offset
+                {
+                    stop = Some(offset);
+                }
+                if is_it {
+                    stop = Some(offset);
+                    return ControlFlow::Break(());
+                }
+                if (nth, offset) >= from {
+                    before = before.max(Some(begun));
+                }
+                ControlFlow::Continue(())
+            })?;
         if let Some(position) = position.as_ref().filter(|_| is_named) {
             let (end, is_found) = match position.offset >= last {
                 // What comes behind the end isn't there.

@@ -64,6 +64,8 @@ pub(super) fn with<T>(start: &Start<'_>, work: impl FnOnce(&Client) -> Result<T>
         "--skip-log-bin",
         "--skip-slave-start",
         "--event-scheduler=OFF",
+        // What its log creates elsewhere (DATA DIRECTORY) comes into this folder: there, it would be the files of the server that runs.
+        "--skip-symbolic-links",
         "--max-allowed-packet=1G",
         // A crash in here begins the recovery anew.
         "--innodb-flush-log-at-trx-commit=0",

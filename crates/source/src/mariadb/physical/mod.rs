@@ -271,10 +271,10 @@ impl Source for MariadbCopy {
         }
         let names = client.ask(
             "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA
-                WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema', 'sys')",
+                WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema', 'sys') AND SCHEMA_NAME NOT LIKE '#mysql50#%'",
         )?;
         let looked_through: Vec<String> = names.into_iter().flatten().collect();
-        let mut arguments = vec!["--check", "--silent", "--databases"];
+        let mut arguments = vec!["--check", "--silent", "--databases", "--"];
         arguments.extend(looked_through.iter().map(String::as_str));
         let said = client.run("mariadb-check", &arguments, INSPECT_WITHIN)?;
         let findings = super::load::faults(&String::from_utf8_lossy(&said));

@@ -1,6 +1,6 @@
 //! How a server is reached: the url that a person writes, without its password for everybody to see.
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 use std::fmt;
 use std::path::Path;
 
@@ -78,8 +78,9 @@ impl Address {
         Ok(Self { user, password: decoded(password)?, hosts: hosts.to_owned(), database, query })
     }
 
-    /// Returns the address of one of its databases, as PostgreSQL's own programs take it: without the password.
-    pub(super) fn of(&self, database: &str) -> String {
+    /// Returns the address of one of its databases, as PostgreSQL's own programs take it: without the password. A database is found by the bytes of its name, which
+    /// aren't UTF-8 everywhere.
+    pub(super) fn of(&self, database: impl AsRef<[u8]>) -> String {
         let user = self.user.as_ref().map_or_else(String::new, |user| format!("{}@", encoded(user)));
         format!("postgresql://{user}{}/{}?{}", self.hosts, encoded(database), self.query.join("&"))
     }
@@ -111,8 +112,8 @@ fn is_near(hosts: &str, query: &[String]) -> bool {
     })
 }
 
-fn encoded(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+fn encoded(text: impl AsRef<[u8]>) -> String {
+    percent_encode(text.as_ref(), NON_ALPHANUMERIC).to_string()
 }
 
 fn decoded(text: &str) -> Result<Option<String>, String> {

@@ -6,6 +6,7 @@ use super::address::Address;
 use crate::postgres::programs::STRAY;
 use crate::{Error, Kind, Program, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
+use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -24,10 +25,15 @@ const FOLDERS: [(&str, &str); 2] = [("/usr/lib/postgresql/", "/bin"), ("/usr/pgs
 /// Versions that may be there.
 const VERSIONS: std::ops::RangeInclusive<u32> = 10..=40;
 
+/// What a session of ours is not ended by, whatever the server or its user was given.
+const OURS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET default_transaction_read_only =";
+
 /// The clients, ready to log in at one server.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     pub(super) address: Address,
+    /// The database that is asked for what concerns all.
+    neutral: &'static str,
     programs: Option<PathBuf>,
     password: Option<Arc<File>>,
 }
@@ -43,19 +49,29 @@ impl Client {
         };
         let password = address.password_file().map(keep).transpose();
         let password = password.map_err(|error| Error::io("keep the password", error))?;
-        Ok(Self { address, programs, password })
+        Ok(Self { address, neutral: NEUTRAL, programs, password })
+    }
+
+    /// Asks another database for what concerns all.
+    pub(super) fn in_room(&self, neutral: &'static str) -> Self {
+        Self { neutral, ..self.clone() }
+    }
+
+    /// Returns the database that is asked for what concerns all.
+    pub(super) const fn neutral(&self) -> &'static str {
+        self.neutral
     }
 
     /// Returns a program that logs in at one of the databases. Only what we say counts, nothing of our environment.
     pub(super) fn program(
         &self,
         path: PathBuf,
-        database: &str,
-        arguments: impl IntoIterator<Item = impl Into<String>>,
+        database: impl AsRef<[u8]>,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
     ) -> Result<Program> {
         let mut command = vec![path.into_os_string(), "--no-password".into()];
         command.push(format!("--dbname={}", self.address.of(database)).into());
-        command.extend(arguments.into_iter().map(|argument| argument.into().into()));
+        command.extend(arguments.into_iter().map(Into::into));
         let mut environment = vec![("LC_ALL", "C".to_owned()), ("PGAPPNAME", "releve".to_owned())];
         if let Some(file) = &self.password {
             environment.push(("PGPASSFILE", format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())));
@@ -63,8 +79,8 @@ impl Client {
         Ok(Program::new(command)?.environment(environment).without(&STRAY))
     }
 
-    /// Returns `psql` for one of the databases: it stops at the first error, and repeats no statement in it.
-    pub(super) fn psql(&self, database: &str, arguments: &[&str]) -> Result<Program> {
+    /// Returns `psql` for one of the databases, in UTF-8 whatever the server's encoding is: it stops at the first error, and repeats no statement in it.
+    pub(super) fn psql(&self, database: impl AsRef<[u8]>, arguments: &[&str]) -> Result<Program> {
         let own = [
             "--no-psqlrc",
             "--quiet",
@@ -72,7 +88,8 @@ impl Client {
             "--set=SHOW_CONTEXT=never",
             "--set=VERBOSITY=terse",
         ];
-        self.program(self.find("psql", 0)?, database, own.iter().chain(arguments).copied())
+        let psql = self.program(self.find("psql", 0)?, database, own.iter().chain(arguments).copied())?;
+        Ok(psql.environment(vec![("PGCLIENTENCODING", "UTF8".to_owned())]))
     }
 
     /// Returns a program that is at least of this version: the nearest one.
@@ -115,27 +132,41 @@ impl Client {
     }
 
     /// Returns the rows of an answer.
-    pub(super) fn ask(&self, database: &str, query: &str) -> Result<Vec<Vec<String>>> {
+    pub(super) fn ask(&self, database: impl AsRef<[u8]>, query: &str) -> Result<Vec<Vec<String>>> {
         self.ask_within(database, query, ASK_WITHIN)
     }
 
     pub(super) fn ask_within(
         &self,
-        database: &str,
+        database: impl AsRef<[u8]>,
         query: &str,
         within: Duration,
     ) -> Result<Vec<Vec<String>>> {
         // It changes nothing, whatever it is.
         let query = format!("--command={query}");
-        self.talk(database, &["--command=SET default_transaction_read_only = on", &query], within)
+        self.talk(database, &[&format!("--command={OURS} on"), &query], within)
     }
 
     /// Tells the server to do something, a statement by itself.
-    pub(super) fn tell(&self, database: &str, statement: &str) -> Result<()> {
-        self.talk(database, &[&format!("--command={statement}")], ASK_WITHIN).map(drop)
+    pub(super) fn tell(&self, database: impl AsRef<[u8]>, statement: &str) -> Result<()> {
+        // What was loaded may say that its database is only read.
+        let commands = [format!("--command={OURS} off"), format!("--command={statement}")];
+        self.talk(database, &commands.each_ref().map(String::as_str), ASK_WITHIN).map(drop)
     }
 
-    fn talk(&self, database: &str, commands: &[&str], within: Duration) -> Result<Vec<Vec<String>>> {
+    /// Returns a program that takes statements from its standard input, and whether it stops at the first that is refused.
+    pub(super) fn loader(&self, database: impl AsRef<[u8]>, stops: bool) -> Result<Program> {
+        let stops = if stops { "--set=ON_ERROR_STOP=1" } else { "--set=ON_ERROR_STOP=0" };
+        let ours = format!("--command={OURS} off");
+        self.psql(database, &[stops, "--output=/dev/null", &ours, "--file=-"])
+    }
+
+    fn talk(
+        &self,
+        database: impl AsRef<[u8]>,
+        commands: &[&str],
+        within: Duration,
+    ) -> Result<Vec<Vec<String>>> {
         let columns = format!("--field-separator={COLUMN}");
         let rows = format!("--record-separator={ROW}");
         let mut arguments = vec!["--no-align", "--tuples-only", &columns, &rows];
@@ -198,6 +229,23 @@ fn version_of(path: &Path) -> Option<u32> {
     number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
 }
 
+/// Returns the expression that asks for the bytes of a text, as the server holds them: what concerns all databases may be in the encoding of another one.
+pub(super) fn bytes_of(text: &str) -> String {
+    format!("encode(convert_to({text}::text, getdatabaseencoding()), 'hex')")
+}
+
+/// Returns the bytes that were asked for.
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    text.as_bytes()
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => Some((digit(high)? << 4) | digit(low)?),
+            _ => None,
+        })
+        .collect()
+}
+
 /// Returns a text as SQL writes it.
 pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
@@ -206,4 +254,22 @@ pub(super) fn literal(text: &str) -> String {
 /// Returns a name as SQL writes it.
 pub(super) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Returns a name that is no text as SQL writes it.
+pub(super) fn quoted_bytes(name: &[u8]) -> Vec<u8> {
+    let doubled = name.iter().flat_map(|byte| std::iter::repeat_n(*byte, if *byte == b'"' { 2 } else { 1 }));
+    std::iter::once(b'"').chain(doubled).chain([b'"']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_were_asked_for_are_the_ones_of_the_server() {
+        assert_eq!(unhex("72656ee9").unwrap(), b"ren\xe9");
+        assert_eq!(unhex("").unwrap(), b"");
+        assert!(unhex("7").is_none() && unhex("7x").is_none());
+    }
 }

@@ -1,12 +1,15 @@
 //! The dumps, as files of a point that are read from running programs.
 
-use super::client::{Client, quoted};
-use super::{DATABASES, FOLDER, GLOBALS, NEUTRAL};
+use super::client::{Client, bytes_of, literal, quoted_bytes, unhex};
+use super::lacking::{Lacking, look};
+use super::{ASIDE, DATABASES, FOLDER, GLOBALS, IS_LACKING, NEUTRAL};
 use crate::postgres::dumped::Tail;
 use crate::program::{Program, Running};
 use crate::{Error, Kind, Result};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use std::io::{self, Read};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use std::ffi::OsString;
+use std::io::{self, Cursor, Read};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,15 +20,13 @@ use vault::{Content, Input, Meta, Node, NodeKind, Timestamp, Unread};
 const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a program may go on after it has closed its output.
 const GRACE: Duration = Duration::from_secs(60);
-/// How many names a note holds.
-const NAMES_MAX: usize = 20;
+/// How long the name of a file may be.
+const FILE_NAME_BYTES_MAX: usize = 255;
 /// What stays as it is in the name of a file.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b' ').remove(b'+').remove(b'@');
-/// What `pg_dump` would stop at: what its user may not read.
-const UNREADABLE: &str = "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-    WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
-    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') \
-    AND NOT (has_schema_privilege(n.oid, 'USAGE') AND has_table_privilege(c.oid, 'SELECT')) ORDER BY 1, 2";
+/// The databases, by the bytes of their names; whether one can log in, and whether it is half dropped.
+const QUESTION: &str =
+    "datallowconn, datconnlimit = -2, oid FROM pg_database WHERE NOT datistemplate ORDER BY datname";
 
 /// What went wrong, by the name of the file.
 type Trouble = Vec<(String, Option<Vec<String>>)>;
@@ -33,8 +34,17 @@ type Trouble = Vec<(String, Option<Vec<String>>)>;
 /// All that is dumped of a server.
 pub(super) struct Dumps {
     shared: Arc<Shared>,
-    databases: Vec<String>,
+    databases: Vec<Database>,
     now: Timestamp,
+}
+
+/// A database that is dumped.
+struct Database {
+    /// As a person would write it.
+    name: String,
+    /// As the server holds it.
+    bytes: Vec<u8>,
+    file: String,
 }
 
 struct Shared {
@@ -45,8 +55,10 @@ struct Shared {
     sees_passwords: bool,
     /// What went wrong in the newest run of each dump; `None` before there was one.
     trouble: Mutex<Trouble>,
-    /// What is known to be missing whatever happens.
-    lacks: Vec<String>,
+    /// What is known to be missing whatever happens, by the name of the file.
+    lacks: Vec<(String, String)>,
+    /// What is no part of the system any more.
+    left_out: Vec<(String, String)>,
 }
 
 impl Dumps {
@@ -58,26 +70,52 @@ impl Dumps {
     ) -> Result<Self> {
         let version = client.server_version()?;
         let (pg_dump, pg_dumpall) = (client.find("pg_dump", version)?, client.find("pg_dumpall", version)?);
-        let question = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate ORDER BY 1";
-        let mut databases: Vec<String> = client.ask(NEUTRAL, question)?.into_iter().flatten().collect();
-        if let Some(unknown) = exclude.iter().find(|name| !databases.contains(name)) {
+        let found = databases(&client)?;
+        if let Some(unknown) =
+            exclude.iter().find(|name| !found.iter().any(|(found, ..)| found.name == **name))
+        {
             // It may have been dropped, and what took its place under another name is not meant to be left out.
             tracing::warn!(database = %unknown, "is left out, and isn't there");
         }
-        databases.retain(|name| !exclude.contains(name));
+        let (mut databases, mut lacks, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        for (database, lets_in, is_invalid) in found {
+            let Database { name, file, .. } = &database;
+            if exclude.contains(name) || (!lets_in && name.ends_with(ASIDE)) {
+                continue;
+            }
+            if is_invalid {
+                let why = format!(
+                    "a DROP DATABASE of `{name}` was cut off, and nobody can read it any more: DROP DATABASE it once more"
+                );
+                left_out.push((file.clone(), why));
+            } else if !lets_in {
+                let why = format!(
+                    "the database `{name}` lets nobody in and is not dumped: ALTER DATABASE … ALLOW_CONNECTIONS true, or write it into `exclude`"
+                );
+                lacks.push((file.clone(), why));
+            } else if let Some(what) = unfit(&database) {
+                lacks.push((
+                    file.clone(),
+                    format!("the database `{name}` is not dumped, since its name {what}: rename it"),
+                ));
+            } else {
+                databases.push(database);
+            }
+        }
         if databases.is_empty() {
             let why = "it has no database that could be dumped".to_owned();
             return Err(Error::new(client.address.to_string(), Kind::Invalid(why)));
         }
         let may = client.ask(NEUTRAL, "SELECT has_table_privilege('pg_catalog.pg_authid', 'SELECT')")?;
         let sees_passwords = may.first().and_then(|row| row.first()).is_some_and(|may| may == "t");
-        let mut lacks = Vec::new();
         if !sees_passwords && !without_passwords {
-            lacks.push("its user may not read the passwords of the roles, which are missing: dump as a superuser, or write role_passwords = false".to_owned());
+            let why = "its user may not read the passwords of the roles, which are missing: dump as a superuser, or write role_passwords = false";
+            lacks.push((GLOBALS.to_owned(), why.to_owned()));
         }
-        let names = databases.iter().map(|name| file_of(name)).chain([GLOBALS.to_owned()]);
+        let names = databases.iter().map(|database| database.file.clone()).chain([GLOBALS.to_owned()]);
         let trouble = Mutex::new(names.map(|name| (name, None)).collect());
-        let shared = Arc::new(Shared { client, pg_dump, pg_dumpall, sees_passwords, trouble, lacks });
+        let shared =
+            Arc::new(Shared { client, pg_dump, pg_dumpall, sees_passwords, trouble, lacks, left_out });
         Ok(Self { shared, databases, now })
     }
 
@@ -92,9 +130,53 @@ impl Dumps {
     }
 }
 
+/// Returns the databases that are no templates, with whether they let anybody in, and whether they are half dropped.
+fn databases(client: &Client) -> Result<Vec<(Database, bool, bool)>> {
+    let rows = client.ask(NEUTRAL, &format!("SELECT {}, {QUESTION}", bytes_of("datname")))?;
+    let mut found = Vec::new();
+    for row in rows {
+        let [bytes, lets_in, is_invalid, oid] = row.as_slice() else { continue };
+        let Some(bytes) = unhex(bytes) else { continue };
+        let name = match bytes.is_ascii() {
+            true => None,
+            // In UTF-8, as the server translates it, if it can.
+            false => client
+                .ask(NEUTRAL, &format!("SELECT datname FROM pg_database WHERE oid = {}", literal(oid)))
+                .ok(),
+        };
+        let name = name.and_then(|rows| rows.into_iter().flatten().next());
+        let name = name.unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned());
+        let file = match name.contains('\u{fffd}') {
+            true => file_of(&bytes),
+            false => file_of(name.as_bytes()),
+        };
+        found.push((Database { name, bytes, file }, lets_in == "t", is_invalid == "t"));
+    }
+    Ok(found)
+}
+
+/// Returns what keeps a database from being dumped, or from coming back, if its name does.
+fn unfit(database: &Database) -> Option<&'static str> {
+    if database.name.contains(['\n', '\r']) {
+        Some("holds a line break")
+    } else if database.name.contains('\u{fffd}') {
+        Some("is no text in the server's encoding")
+    } else if database.file.len() > FILE_NAME_BYTES_MAX {
+        Some("is too long for the name of a file")
+    } else {
+        None
+    }
+}
+
 /// Returns the name of the file of a database.
-pub(super) fn file_of(database: &str) -> String {
-    format!("{}.sql", utf8_percent_encode(database, PLAIN))
+fn file_of(database: &[u8]) -> String {
+    format!("{}.sql", percent_encode(database, PLAIN))
+}
+
+/// Returns where a point holds a file.
+fn place_of(file: &str) -> PathBuf {
+    let top = Path::new("/").join(FOLDER);
+    if file == GLOBALS { top.join(file) } else { top.join(DATABASES).join(file) }
 }
 
 impl Input for Dumps {
@@ -105,7 +187,7 @@ impl Input for Dumps {
         } else if dir == top {
             Ok(vec![self.node(DATABASES, true), self.node(GLOBALS, false)])
         } else if dir == top.join(DATABASES) {
-            Ok(self.databases.iter().map(|name| self.node(&file_of(name), false)).collect())
+            Ok(self.databases.iter().map(|database| self.node(&database.file, false)).collect())
         } else {
             Err(io::ErrorKind::NotFound.into())
         }
@@ -118,7 +200,7 @@ impl Input for Dumps {
     fn open(&self, path: &Path, _node: &Node) -> io::Result<Box<dyn Content>> {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let shared = Arc::clone(&self.shared);
-        let database = self.databases.iter().find(|database| file_of(database) == name);
+        let database = self.databases.iter().find(|database| database.file == name);
         let is_globals = path == Path::new(FOLDER).join(GLOBALS);
         let started = match database {
             Some(database) if !is_globals => shared.database(database),
@@ -126,9 +208,12 @@ impl Input for Dumps {
             _ => return Err(io::ErrorKind::NotFound.into()),
         };
         let (program, notes) = started.map_err(io::Error::other)?;
+        // Whoever loads it must know that what refers to what is missing can't come back.
+        let lead = if notes.is_empty() { Vec::new() } else { format!("{IS_LACKING}\n").into_bytes() };
         shared.begin(name, notes);
         let running = program.start(Stdio::null()).map_err(io::Error::other)?;
-        Ok(Box::new(Printed { shared, name: name.to_owned(), running: Some(running), tail: Tail::default() }))
+        let (name, lead) = (name.to_owned(), Cursor::new(lead));
+        Ok(Box::new(Printed { shared, name, lead, running: Some(running), tail: Tail::default() }))
     }
 
     /// A role that was made meanwhile may own a table in what was dumped: roles come last.
@@ -137,19 +222,22 @@ impl Input for Dumps {
     }
 
     fn finish(&self) -> Vec<Unread> {
-        let top = Path::new("/").join(FOLDER);
         let mut unread: Vec<Unread> = self
             .shared
             .lacks
             .iter()
-            .map(|why| Unread { path: top.join(GLOBALS), why: why.clone() })
+            .map(|(file, why)| Unread { path: place_of(file), why: why.clone() })
             .collect();
         for (name, trouble) in self.shared.trouble().drain(..) {
-            let path = if name == GLOBALS { top.join(&name) } else { top.join(DATABASES).join(&name) };
             let notes = trouble.unwrap_or_else(|| vec!["it was not dumped".to_owned()]);
-            unread.extend(notes.into_iter().map(|why| Unread { path: path.clone(), why }));
+            unread.extend(notes.into_iter().map(|why| Unread { path: place_of(&name), why }));
         }
         unread
+    }
+
+    fn left_out(&self) -> Vec<Unread> {
+        let left_out = self.shared.left_out.iter();
+        left_out.map(|(file, why)| Unread { path: place_of(file), why: why.clone() }).collect()
     }
 }
 
@@ -158,35 +246,22 @@ impl Shared {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the dump of a database, and what it leaves out.
-    fn database(&self, name: &str) -> Result<(Program, Vec<String>)> {
-        let unreadable = self.client.ask(name, UNREADABLE)?;
-        let mut arguments = vec![
-            "--create".to_owned(),
-            "--no-tablespaces".to_owned(),
-            "--lock-wait-timeout=600000".to_owned(),
-        ];
-        let mut left_out = Vec::new();
-        for row in &unreadable {
-            let [schema, table] = row.as_slice() else { continue };
-            arguments.push(format!("--exclude-table={}.{}", quoted(schema), quoted(table)));
-            left_out.push(format!("{schema}.{table}"));
-        }
-        let more = left_out.len().saturating_sub(NAMES_MAX);
-        left_out.truncate(NAMES_MAX);
-        let notes = match (left_out.is_empty(), more) {
-            (true, _) => Vec::new(),
-            (false, 0) => {
-                vec![format!("its user may not read, so they are left out: {}", left_out.join(", "))]
-            }
-            (false, more) => {
-                vec![format!(
-                    "its user may not read, so they are left out: {} and {more} more",
-                    left_out.join(", ")
-                )]
-            }
+    /// Returns the dump of a database, in the encoding that it has, and what it leaves out.
+    fn database(&self, database: &Database) -> Result<(Program, Vec<String>)> {
+        let Lacking { tables, rows, large_objects, notes } = look(&self.client, &database.bytes)?;
+        let mut arguments: Vec<OsString> =
+            vec!["--create".into(), "--no-tablespaces".into(), "--lock-wait-timeout=600000".into()];
+        let pattern = |option: &str, (schema, table): &(Vec<u8>, Vec<u8>)| {
+            let words = [option.as_bytes(), &quoted_bytes(schema), b".", &quoted_bytes(table)];
+            OsString::from_vec(words.concat())
         };
-        Ok((self.client.program(self.pg_dump.clone(), name, arguments)?.within(WITHIN), notes))
+        arguments.extend(tables.iter().map(|table| pattern("--exclude-table=", table)));
+        arguments.extend(rows.iter().map(|table| pattern("--exclude-table-data=", table)));
+        if large_objects {
+            arguments.push("--no-blobs".into());
+        }
+        let program = self.client.program(self.pg_dump.clone(), &database.bytes, arguments)?;
+        Ok((program.within(WITHIN), notes))
     }
 
     fn globals(&self) -> Result<Program> {
@@ -215,6 +290,8 @@ impl Shared {
 struct Printed {
     shared: Arc<Shared>,
     name: String,
+    /// What is ours, at the beginning.
+    lead: Cursor<Vec<u8>>,
     running: Option<Running>,
     tail: Tail,
 }
@@ -229,6 +306,10 @@ impl Printed {
 
 impl Read for Printed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let led = self.lead.read(buffer)?;
+        if led > 0 {
+            return Ok(led);
+        }
         let Some(mut running) = self.running.take() else { return Ok(0) };
         match running.read(buffer) {
             Ok(0) => {

@@ -1,15 +1,18 @@
-//! Feeds dumps to a server. What stands there is set aside until all is in and was looked at, and comes back if that fails.
+//! Feeds dumps to a server, each database by itself. What stands there is set aside until all of it is in and was looked at, and comes back if that fails: one that
+//! can't be loaded takes no other along.
 
-use super::client::{Client, literal, quoted};
-use super::{DATABASES, FOLDER, GLOBALS, NEUTRAL};
+use super::client::{Client, bytes_of, literal, quoted, unhex};
+use super::roles::{self, Globals};
+use super::statements::{bare, statements};
+use super::{ASIDE, DATABASES, FOLDER, GLOBALS, IS_LACKING, NEUTRAL};
 use crate::error::at;
 use crate::postgres::dumped::Tail;
-use crate::{Error, Kind, PutBack, Result};
+use crate::{Error, Kind, Program, PutBack, Result};
 use percent_encoding::percent_decode_str;
-use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 /// How long one load may take.
@@ -17,10 +20,26 @@ const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Where the version stands in a dump, and where its last line does.
 const HEAD_BYTES: u64 = 4096;
 const TAIL_BYTES: u64 = 512;
-/// How much all roles of a server take at most.
-const GLOBALS_BYTES_MAX: u64 = 256 << 20;
-/// What a database is called while another takes its place. A name has 63 bytes at most.
-const ASIDE: &str = ".releve-old";
+/// How much stands at most before what belongs into the database itself: the settings and the comment of a database are long at most.
+const FIRST_BYTES: u64 = 64 << 10;
+const FIRST_BYTES_MAX: u64 = 64 << 20;
+/// What enters a database.
+const CONNECT: &[u8] = b"\\connect ";
+/// How statements begin that say something of a database as a whole.
+const OF_DATABASE: [&[u8]; 7] = [
+    b"SET ",
+    b"SELECT pg_catalog.set_config(",
+    b"COMMENT ON DATABASE ",
+    b"SECURITY LABEL ON DATABASE ",
+    b"ALTER DATABASE ",
+    b"ALTER ROLE ",
+    b"\\",
+];
+/// How much is carried at a time, how much of what was refused is kept, and how much of that is told.
+const PIECE_BYTES: usize = 64 << 10;
+const WORDS_BYTES: usize = 64 << 10;
+const REFUSED_MAX: usize = 5;
+/// A name has 63 bytes at most.
 const NAME_BYTES_MAX: usize = 63;
 /// What must not be there after a load: an index or a constraint that doesn't hold.
 const INVALID: &str =
@@ -28,47 +47,83 @@ const INVALID: &str =
 
 /// The dumps of a point.
 pub(super) struct Dumps {
-    globals: PathBuf,
-    /// The databases, by their names.
-    databases: Vec<(String, PathBuf)>,
+    globals: Option<PathBuf>,
+    databases: Vec<Dump>,
+    /// What is there of it and can't be loaded.
+    broken: Vec<String>,
     /// The newest server among those that they are of.
     version: u32,
 }
 
+/// The dump of a database.
+struct Dump {
+    name: String,
+    path: PathBuf,
+    version: Option<u32>,
+    /// Something was left out of it, so that what refers to that can't come back.
+    is_lacking: bool,
+}
+
+/// What a server was fed with.
+pub(super) struct Fed {
+    pub(super) bytes: u64,
+    /// What it refused, where it was to go on.
+    pub(super) errors: Vec<String>,
+}
+
 impl Dumps {
-    /// Looks at them: one that isn't whole is damaged.
+    /// Looks at them: one that isn't whole is damaged, and is named where others are whole.
     pub(super) fn open(folder: &Path) -> Result<Self> {
         let databases = folder.join(DATABASES);
         let wrong = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => Error::new(at("put back", &databases), Kind::NotInPoint),
             _ => Error::io(at("read", &databases), error),
         };
-        let mut found = Vec::new();
+        let (mut paths, mut broken) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&databases).map_err(wrong)? {
             let path = entry.map_err(wrong)?.path();
             let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".sql"));
-            let name = name.and_then(|name| percent_decode_str(name).decode_utf8().ok());
-            if let Some(name) = name {
-                found.push((name.into_owned(), path.clone()));
+            let Some(name) = name else { continue };
+            match percent_decode_str(name).decode_utf8() {
+                Ok(name) => paths.push((name.into_owned(), path.clone())),
+                Err(_) => broken.push(format!("{}: its name is no UTF-8, load it by hand", path.display())),
             }
         }
-        found.sort();
+        paths.sort();
         let globals = folder.join(GLOBALS);
-        if found.is_empty() || !globals.is_file() {
+        if paths.is_empty() {
             return Err(Error::new(at("put back", folder), Kind::NotInPoint));
         }
-        check(&globals)?;
-        let versions = found.iter().map(|(_, path)| check(path)).collect::<Result<Vec<_>>>()?;
-        let version = versions.into_iter().flatten().max();
+        let globals = match check(&globals, "") {
+            Ok(_) => Some(globals),
+            Err(error) => {
+                broken.push(format!("no roles come back: {error}"));
+                None
+            }
+        };
+        let (mut databases, mut first) = (Vec::new(), None);
+        for (name, path) in paths {
+            match check(&path, &name) {
+                Ok(dump) => databases.push(dump),
+                Err(error) => {
+                    broken.push(format!("the database {name} does not come back: {error}"));
+                    first = first.or(Some(error));
+                }
+            }
+        }
+        if let (true, Some(error)) = (databases.is_empty(), first) {
+            return Err(error);
+        }
+        let version = databases.iter().filter_map(|dump| dump.version).max();
         let unknown = || {
             Error::new(format!("load {FOLDER}"), Kind::Damaged("no dump says which server it is of".into()))
         };
-        Ok(Self { globals, databases: found, version: version.ok_or_else(unknown)? })
+        Ok(Self { globals, databases, broken, version: version.ok_or_else(unknown)? })
     }
 }
 
-/// Makes sure that a dump is whole. Returns the version of its server, if it says that.
-fn check(path: &Path) -> Result<Option<u32>> {
+/// Makes sure that a dump is whole, and reads which server it is of.
+fn check(path: &Path, name: &str) -> Result<Dump> {
     let read = || -> io::Result<(String, Tail)> {
         let mut file = File::open(path)?;
         let (mut head, mut end, mut tail) = (Vec::new(), Vec::new(), Tail::default());
@@ -79,13 +134,19 @@ fn check(path: &Path) -> Result<Option<u32>> {
         tail.follow(&end);
         Ok((String::from_utf8_lossy(&head).into_owned(), tail))
     };
-    let (head, tail) = read().map_err(|error| Error::io(at("read", path), error))?;
+    let (head, tail) = read().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Error::new(at("load", path), Kind::NotInPoint),
+        _ => Error::io(at("read", path), error),
+    })?;
     if !tail.is_whole() {
         let why = "the dump ended early, its last line is missing";
         return Err(Error::new(at("load", path), Kind::Damaged(why.into())));
     }
     let version = head.lines().find_map(|line| line.strip_prefix("-- Dumped from database version "));
-    Ok(version.and_then(|version| version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()))
+    let version =
+        version.and_then(|version| version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+    let is_lacking = head.lines().next() == Some(IS_LACKING);
+    Ok(Dump { name: name.to_owned(), path: path.to_owned(), version, is_lacking })
 }
 
 /// Feeds the dumps to the server.
@@ -98,93 +159,253 @@ pub(super) fn load(client: &Client, dumps: &Dumps) -> Result<PutBack> {
         );
         return Err(Error::new(client.address.to_string(), Kind::Invalid(why)));
     }
-    if let Some((long, _)) =
-        dumps.databases.iter().find(|(name, _)| name.len() + ASIDE.len() > NAME_BYTES_MAX)
-    {
-        let why = format!(
-            "the database `{long}` has a name too long to set aside what stands there: load its file by hand"
-        );
-        return Err(Error::new(client.address.to_string(), Kind::Invalid(why)));
+    let globals = dumps.globals.as_deref().map(Globals::read).transpose()?;
+    let names: Vec<&str> = dumps.databases.iter().map(|dump| dump.name.as_str()).collect();
+    let room = roles::enter(client, globals.as_ref(), &names)?;
+    let done = fill(&room, dumps, globals.as_ref());
+    if room.neutral() != NEUTRAL {
+        let left = roles::leave(client);
+        // Why the load failed is what matters.
+        return done.and_then(|done| left.map(|()| done));
     }
-    // What a run that was killed had set aside is what stands there.
-    for (name, _) in &dumps.databases {
-        if is_there(client, &aside(name))? {
-            take_back(client, name)?;
-        }
-    }
-    let mut bytes = roles(client, &dumps.globals)?;
-    let mut begun = Vec::new();
-    let loaded = dumps.databases.iter().try_for_each(|(name, path)| {
-        begun.push((name, is_there(client, name)?));
-        bytes += replace(client, name, path)?;
-        Ok(())
-    });
-    if let Err(error) = loaded {
-        for (name, was_there) in begun {
-            let undone = match was_there {
-                true => take_back(client, name),
-                false => drop_it(client, name),
-            };
-            undone.map_err(|other| {
-                let why = format!("{error}; and what stood there is `{}` still: {other}", aside(name));
-                Error::new(client.address.to_string(), Kind::Program(why))
-            })?;
-        }
-        return Err(error);
-    }
-    for (name, _) in &dumps.databases {
-        client.tell(NEUTRAL, &format!("DROP DATABASE IF EXISTS {}", quoted(&aside(name))))?;
-    }
-    Ok(PutBack { into: vec![client.address.to_string().into()], bytes, ..PutBack::default() })
+    done
 }
 
+/// Loads all of it.
+fn fill(client: &Client, dumps: &Dumps, globals: Option<&Globals>) -> Result<PutBack> {
+    let mut done = PutBack { findings: dumps.broken.clone(), ..PutBack::default() };
+    if let Some(globals) = globals {
+        let (bytes, refused) = globals.load(client)?;
+        done.bytes += bytes;
+        done.findings.extend(told("of the roles", refused));
+    }
+    let (mut first, mut is_any) = (None, false);
+    for dump in &dumps.databases {
+        match one(client, dump, globals.and_then(Globals::encoding)) {
+            Ok(Fed { bytes, errors }) => {
+                is_any = true;
+                done.bytes += bytes;
+                done.findings.extend(told(&format!("of the database {}", dump.name), errors));
+            }
+            // Without the server there is none that could be loaded.
+            Err(error @ Error { kind: Kind::Server { is_down: true, .. }, .. }) => return Err(error),
+            Err(error) => {
+                done.findings.push(format!("the database {} did not come back: {error}", dump.name));
+                first = first.or(Some(error));
+            }
+        }
+    }
+    match first {
+        Some(error) if !is_any => Err(error),
+        _ => {
+            done.into = vec![client.address.to_string().into()];
+            Ok(done)
+        }
+    }
+}
+
+/// Says what was refused.
+fn told(what: &str, refused: Vec<String>) -> Option<String> {
+    let count = refused.len();
+    let first: Vec<String> = refused.into_iter().take(REFUSED_MAX).collect();
+    (count > 0).then(|| format!("{count} statements {what} were refused, the first: {}", first.join("; ")))
+}
+
+/// Returns what a database is called while another takes its place: its own name, as much as there is room for.
 fn aside(name: &str) -> String {
-    format!("{name}{ASIDE}")
+    let whole = format!("{name}{ASIDE}");
+    if whole.len() <= NAME_BYTES_MAX {
+        return whole;
+    }
+    let mark = format!(".{:08x}{ASIDE}", crc32fast::hash(name.as_bytes()));
+    let room = NAME_BYTES_MAX.saturating_sub(mark.len());
+    let end = (0..=room).rev().find(|end| name.is_char_boundary(*end)).unwrap_or_default();
+    format!("{}{mark}", name.get(..end).unwrap_or_default())
 }
 
 fn is_there(client: &Client, name: &str) -> Result<bool> {
-    let question = format!("SELECT 1 FROM pg_database WHERE datname = {}", literal(name));
-    client.ask(NEUTRAL, &question).map(|rows| !rows.is_empty())
+    bytes_at(client, name).map(|found| found.is_some())
 }
 
-/// Puts a database in the place of the one of its name, which is set aside.
-fn replace(client: &Client, name: &str, path: &Path) -> Result<u64> {
-    if is_there(client, name)? {
-        close(client, name)?;
-        client
-            .tell(NEUTRAL, &format!("ALTER DATABASE {} RENAME TO {}", quoted(name), quoted(&aside(name))))?;
+/// Returns the name of a database as the server holds it, by which it is reached; `None` where it isn't there.
+fn bytes_at(client: &Client, name: &str) -> Result<Option<Vec<u8>>> {
+    let question =
+        format!("SELECT {} FROM pg_database WHERE datname = {}", bytes_of("datname"), literal(name));
+    let rows = client.ask(client.neutral(), &question)?;
+    Ok(rows.first().and_then(|row| row.first()).and_then(|text| unhex(text)))
+}
+
+/// Puts a database in the place of the one of its name, which comes back if that fails.
+fn one(client: &Client, dump: &Dump, names_in: Option<&str>) -> Result<Fed> {
+    let name = dump.name.as_str();
+    // What a run that was killed had set aside is what stands there.
+    take_back(client, name)?;
+    let was_there = is_there(client, name)?;
+    let error = match replace(client, dump, was_there, names_in) {
+        Ok(fed) => {
+            let dropped = format!("DROP DATABASE IF EXISTS {}", quoted(&aside(name)));
+            return client.tell(client.neutral(), &dropped).map(|()| fed);
+        }
+        Err(error) => error,
+    };
+    let undone = match was_there {
+        true => take_back(client, name),
+        false => drop_it(client, name),
+    };
+    match undone {
+        Ok(()) => Err(error),
+        Err(other) => {
+            let why = format!("{error}; and what stood there is `{}` still: {other}", aside(name));
+            Err(Error::new(client.address.to_string(), Kind::Program(why)))
+        }
     }
-    let file = File::open(path).map_err(|error| Error::io(at("read", path), error))?;
-    let fed = client.psql(NEUTRAL, &["--output=/dev/null", "--file=-"])?.within(WITHIN).feed(file);
-    let bytes = fed.map_err(|why| {
+}
+
+/// Sets aside what stands there, and loads the dump.
+fn replace(client: &Client, dump: &Dump, was_there: bool, names_in: Option<&str>) -> Result<Fed> {
+    let name = dump.name.as_str();
+    if was_there {
+        close(client, name)?;
+        client.tell(
+            client.neutral(),
+            &format!("ALTER DATABASE {} RENAME TO {}", quoted(name), quoted(&aside(name))),
+        )?;
+    }
+    let refused = |why: String| {
         let Error { place, kind } = client.wrong(&why);
         Error::new(format!("load the database {name} into {place}; what stood there is as it was"), kind)
-    })?;
-    let invalid: Vec<String> = client.ask(name, INVALID)?.into_iter().flatten().collect();
+    };
+    let Parts { first, of_it, rest } = begin(&dump.path, names_in)?;
+    // What makes the database itself must all be taken.
+    let made = feed(&client.loader(client.neutral(), true)?, Cursor::new(first)).map_err(refused)?;
+    let Some(database) = bytes_at(client, name)? else {
+        let why = "its dump makes a database of another name: load it by hand";
+        return Err(Error::new(at("load", &dump.path), Kind::Program(why.into())));
+    };
+    let stops = !dump.is_lacking;
+    let said = feed(&client.loader(&database, stops)?, Cursor::new(of_it)).map_err(refused)?;
+    let Fed { bytes, errors } = feed(&client.loader(&database, stops)?, rest).map_err(refused)?;
+    let fed = Fed {
+        bytes: made.bytes + said.bytes + bytes,
+        errors: said.errors.into_iter().chain(errors).collect(),
+    };
+    let invalid: Vec<String> = client.ask(&database, INVALID)?.into_iter().flatten().collect();
     if !invalid.is_empty() {
         let why = format!("what was loaded doesn't hold: {}", invalid.join(", "));
         return Err(Error::new(format!("load the database {name}"), Kind::Program(why)));
     }
     // Without it queries go on as if nothing were in the tables.
-    client.tell(name, "ANALYZE")?;
-    Ok(bytes)
+    client.tell(&database, "ANALYZE")?;
+    Ok(fed)
+}
+
+/// The parts of a dump: it enters its database by name, which counts on the encoding of names, and our own connections don't.
+struct Parts {
+    /// What is said before the database is entered: what concerns all databases is in their encoding.
+    first: Vec<u8>,
+    /// What is said of the database in it, after which the dump enters it once more.
+    of_it: Vec<u8>,
+    /// The dump, at all that comes then.
+    rest: File,
+}
+
+/// Takes a dump apart.
+fn begin(path: &Path, names_in: Option<&str>) -> Result<Parts> {
+    let wrong = |error| Error::io(at("read", path), error);
+    let mut file = File::open(path).map_err(wrong)?;
+    let mut most = FIRST_BYTES;
+    loop {
+        let mut text = Vec::new();
+        file.rewind().map_err(wrong)?;
+        (&mut file).take(most).read_to_end(&mut text).map_err(wrong)?;
+        let (mut first, mut of_it, mut passed, mut entered) = (Vec::new(), Vec::new(), 0, None);
+        let is_all = (text.len() as u64) < most;
+        let mut rest_at = None;
+        for statement in statements(&text) {
+            passed += statement.len() as u64;
+            if passed >= most {
+                // It may be cut off.
+                break;
+            }
+            let words = bare(statement);
+            match entered {
+                Some(_) if words.starts_with(CONNECT) => {
+                    rest_at = Some(passed);
+                    break;
+                }
+                None if words.starts_with(CONNECT) => entered = Some(passed),
+                None => match names_in.filter(|_| roles::says_encoding(statement)) {
+                    Some(encoding) => first.extend(roles::in_encoding(encoding)),
+                    None => first.extend_from_slice(statement),
+                },
+                Some(_) if is_of_database(words) => of_it.extend_from_slice(statement),
+                Some(at) => {
+                    of_it.clear();
+                    rest_at = Some(at);
+                    break;
+                }
+            }
+        }
+        if let (None, true, Some(at)) = (rest_at, is_all, entered) {
+            of_it.clear();
+            rest_at = Some(at);
+        }
+        if let Some(at) = rest_at {
+            file.seek(SeekFrom::Start(at)).map_err(wrong)?;
+            return Ok(Parts { first, of_it, rest: file });
+        }
+        if is_all || most >= FIRST_BYTES_MAX {
+            let why = "the dump does not say where its database begins";
+            return Err(Error::new(at("load", path), Kind::Damaged(why.into())));
+        }
+        most = most.saturating_mul(32).min(FIRST_BYTES_MAX);
+    }
+}
+
+/// Returns whether a statement may be one of those about the database as a whole, before it is entered once more.
+fn is_of_database(words: &[u8]) -> bool {
+    words.is_empty() || OF_DATABASE.iter().any(|begin| words.starts_with(begin))
+}
+
+/// Feeds a text to a program to its end. The error says what was refused, if it is to stop there.
+pub(super) fn feed(program: &Program, mut text: impl Read) -> Result<Fed, String> {
+    let mut running = program.clone().within(WITHIN).start(Stdio::piped())?;
+    running.remember(WORDS_BYTES);
+    let (mut piece, mut bytes) = (vec![0; PIECE_BYTES], 0);
+    loop {
+        let read = match text.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            other => other.map_err(|error| error.to_string())?,
+        };
+        if read == 0 {
+            break;
+        }
+        running.write(piece.get(..read).unwrap_or_default())?;
+        bytes += read as u64;
+    }
+    running.close();
+    running.end(WITHIN)?;
+    let said = running.said();
+    let errors = said.lines().filter_map(|line| Some(line.split_once("ERROR:  ")?.1.to_owned()));
+    Ok(Fed { bytes, errors: errors.collect() })
 }
 
 /// Lets nobody in a database, and sends away who is.
 fn close(client: &Client, name: &str) -> Result<()> {
-    client.tell(NEUTRAL, &format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", quoted(name)))?;
+    client
+        .tell(client.neutral(), &format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", quoted(name)))?;
     let sent = format!(
         "SELECT pg_terminate_backend(pid), pg_sleep(0.2) FROM pg_stat_activity WHERE datname = {}",
         literal(name)
     );
-    let mut left = client.ask(NEUTRAL, &sent)?;
+    let mut left = client.ask(client.neutral(), &sent)?;
     for _ in 0..50 {
         if left.is_empty() {
             return Ok(());
         }
-        left = client.ask(NEUTRAL, &sent)?;
+        left = client.ask(client.neutral(), &sent)?;
     }
-    client.tell(NEUTRAL, &format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", quoted(name)))?;
+    client.tell(client.neutral(), &format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", quoted(name)))?;
     let why = format!("somebody stays connected to the database {name}: stop what uses it");
     Err(Error::new(client.address.to_string(), Kind::InUse(why)))
 }
@@ -195,7 +416,7 @@ fn drop_it(client: &Client, name: &str) -> Result<()> {
         return Ok(());
     }
     close(client, name)?;
-    client.tell(NEUTRAL, &format!("DROP DATABASE {}", quoted(name)))
+    client.tell(client.neutral(), &format!("DROP DATABASE {}", quoted(name)))
 }
 
 /// Takes what was loaded of a database away, and gives the one that was set aside its name again.
@@ -204,44 +425,59 @@ fn take_back(client: &Client, name: &str) -> Result<()> {
         return Ok(());
     }
     drop_it(client, name)?;
-    client.tell(NEUTRAL, &format!("ALTER DATABASE {} RENAME TO {}", quoted(&aside(name)), quoted(name)))?;
-    client.tell(NEUTRAL, &format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", quoted(name)))
+    client.tell(
+        client.neutral(),
+        &format!("ALTER DATABASE {} RENAME TO {}", quoted(&aside(name)), quoted(name)),
+    )?;
+    client.tell(client.neutral(), &format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", quoted(name)))
 }
 
-/// Puts the roles back. Those that are there stay, and get the rights and the passwords of the dump; only the one that loads keeps its own.
-fn roles(client: &Client, globals: &Path) -> Result<u64> {
-    let mut text = String::new();
-    let read = File::open(globals).and_then(|file| file.take(GLOBALS_BYTES_MAX).read_to_string(&mut text));
-    read.map_err(|error| Error::io(at("read", globals), error))?;
-    let rows =
-        client.ask(NEUTRAL, "SELECT quote_ident(rolname), rolname = current_user, rolsuper FROM pg_roles")?;
-    let of = |row: &Vec<String>, at: usize| row.get(at).cloned().unwrap_or_default();
-    let known: Vec<String> = rows.iter().map(|row| format!("CREATE ROLE {};", of(row, 0))).collect();
-    let me = rows.iter().find(|row| of(row, 1) == "t");
-    let own = me.map(|row| format!("ALTER ROLE {} WITH ", of(row, 0))).unwrap_or_default();
-    let text: String = text
-        .lines()
-        .filter(|line| {
-            !known.iter().any(|known| known == line) && (own.is_empty() || !line.starts_with(&own))
-        })
-        .map(|line| format!("{line}\n"))
-        .collect();
-    let file = || -> io::Result<File> {
-        let mut file = File::from(memfd_create("releve-roles", MemfdFlags::CLOEXEC)?);
-        file.write_all(text.as_bytes())?;
-        file.rewind()?;
-        Ok(file)
-    };
-    let file = file().map_err(|error| Error::io("read the roles", error))?;
-    // Whoever isn't a superuser may not put all of it back, and a server of somebody else has roles of its own.
-    let strict = if me.is_some_and(|row| of(row, 2) == "t") {
-        "--set=ON_ERROR_STOP=1"
-    } else {
-        "--set=ON_ERROR_STOP=0"
-    };
-    let fed = client.psql(NEUTRAL, &[strict, "--output=/dev/null", "--file=-"])?.within(WITHIN).feed(file);
-    fed.map_err(|why| {
-        let Error { place, kind } = client.wrong(&why);
-        Error::new(format!("load the roles into {place}; no database was changed"), kind)
-    })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn whatever_the_name_there_is_another_that_the_server_takes() {
+        assert_eq!(aside("shop"), "shop.releve-old");
+        let long = "n".repeat(63);
+        let accents = "é".repeat(31);
+        for name in [long.as_str(), accents.as_str(), &"n".repeat(53)] {
+            let other = aside(name);
+            assert!(other.len() <= 63 && other.ends_with(ASIDE) && other != name, "{other}");
+        }
+        assert_ne!(aside(&format!("{long}a")), aside(&format!("{long}b")));
+    }
+
+    #[test]
+    fn what_is_said_before_the_database_is_entered_is_known_whatever_its_comment_holds() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let comment = "x".repeat(100_000);
+        let text = format!(
+            "SET client_encoding = 'LATIN1';\nCREATE DATABASE a;\nCOMMENT ON DATABASE a IS '{comment}\n\\connect b\n';\n\\connect a\n\\restrict x\nSET client_encoding = 'LATIN1';\n"
+        );
+        file.write_all(text.as_bytes()).unwrap();
+        let Parts { first, of_it, mut rest } = begin(file.path(), Some("UTF8")).unwrap();
+        let first = String::from_utf8(first).unwrap();
+        assert!(
+            first.trim_start().starts_with("SET client_encoding = 'UTF8';\nCREATE DATABASE a;"),
+            "{first}"
+        );
+        assert!(first.ends_with("\\connect b\n';"));
+        let mut later = String::new();
+        rest.read_to_string(&mut later).unwrap();
+        assert_eq!(later, "\\restrict x\nSET client_encoding = 'LATIN1';\n");
+        assert!(of_it.is_empty());
+        // What is said of the database as a whole comes first, and then it is entered once more.
+        let more =
+            "\\connect a\nALTER DATABASE a SET x TO 'y';\n\\connect a\nSET b = 1;\nCREATE TABLE t ();\n";
+        std::fs::write(file.path(), format!("CREATE DATABASE a;\n{more}")).unwrap();
+        let Parts { of_it, mut rest, .. } = begin(file.path(), None).unwrap();
+        assert_eq!(of_it, b"ALTER DATABASE a SET x TO 'y';");
+        let mut later = String::new();
+        rest.read_to_string(&mut later).unwrap();
+        assert_eq!(later, "SET b = 1;\nCREATE TABLE t ();\n");
+        std::fs::write(file.path(), "CREATE DATABASE a;\n").unwrap();
+        assert!(begin(file.path(), None).is_err());
+    }
 }

@@ -4,7 +4,10 @@
 mod address;
 mod client;
 mod dump;
+mod lacking;
 mod load;
+mod roles;
+mod statements;
 
 use crate::files::under;
 use crate::standing::{Standing, Stands, look as look_at};
@@ -22,6 +25,10 @@ const DATABASES: &str = "databases";
 const GLOBALS: &str = "globals.sql";
 /// The database that is asked for what concerns all, and from which others are made and dropped.
 const NEUTRAL: &str = "template1";
+/// What the dump of a database begins with from which something was left out.
+const IS_LACKING: &str = "-- releve: something was left out of this dump";
+/// What the name of a database ends with while another takes its place.
+const ASIDE: &str = ".releve-old";
 /// How long a look at what stands there may take: it stands between a person in trouble and the question "overwrite this?".
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
 /// How long a check may take to answer.
@@ -31,10 +38,11 @@ const CHECK_WITHIN: Duration = Duration::from_secs(60);
 ///
 /// **Captured** by `pg_dump`, each database in one snapshot, and the roles by `pg_dumpall` at the end; as a stream, with nothing on disk in between:
 /// `postgresql/databases/NAME.sql` and `postgresql/globals.sql`. A `pg_dump` that is older than the server is refused before. The point is
-/// incomplete, and says why, when one of them fails or lacks its last line, and when the user may not read a table, or the passwords of the roles.
+/// incomplete, and says why, when one of them fails or lacks its last line, and when the user may not read a table, large objects, or the passwords of the roles.
 ///
-/// **Put back** into the server that the url names, of the same version or a newer one. Databases of the dump replace those of their name, which are
-/// set aside until all is in and was looked at, and come back if it fails; others stay. The role that loads keeps its own password.
+/// **Put back** into the server that the url names, of the same version or a newer one. Each database of the dump replaces the one of its name, which is
+/// set aside until all of it is in and was looked at, and comes back if it fails: then that one is named, and the others come back. Databases that the dump
+/// doesn't hold stay. The role that loads keeps its own password.
 ///
 /// The password is in no argument, no environment and no file on disk, and in no error.
 #[derive(Debug, Clone)]

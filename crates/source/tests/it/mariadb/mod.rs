@@ -1,6 +1,7 @@
 //! A real MariaDB server: dumped while it is written to, lost, and brought back into a fresh one.
 
 mod faults;
+mod odd;
 mod refused;
 
 use crate::machine::Folder;

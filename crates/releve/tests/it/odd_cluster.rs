@@ -1,0 +1,54 @@
+//! A PostgreSQL cluster with one of everything, and with configuration that lies elsewhere.
+
+use crate::postgres::world;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+use testkit::Postgres;
+
+#[test]
+fn an_odd_cluster_comes_back_whole_with_the_configuration_that_lies_elsewhere() {
+    let cluster = Postgres::start_as("wal_level = logical", &["-E", "UTF8", "--locale=C.UTF-8"]);
+    let elsewhere = cluster.folder_of("elsewhere");
+    std::fs::create_dir(elsewhere.join("more.d")).unwrap();
+    std::fs::write(elsewhere.join("more.conf"), "work_mem = '5MB'\n").unwrap();
+    std::fs::write(elsewhere.join("more.d/a.conf"), "maintenance_work_mem = '70MB'\n").unwrap();
+    std::fs::write(elsewhere.join("users"), "postgres\n").unwrap();
+    std::fs::write(elsewhere.join("hba.conf"), "local all @users trust\nlocal replication all trust\n")
+        .unwrap();
+    let data = cluster.data();
+    std::fs::remove_file(data.join("pg_hba.conf")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere/hba.conf", data.join("pg_hba.conf")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere/users", data.join("users")).unwrap();
+    let mut settings = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
+    settings.push_str("include '../elsewhere/more.conf'\n");
+    settings.push_str(&format!("include_dir '{}'\n", elsewhere.join("more.d").display()));
+    std::fs::write(data.join("postgresql.conf"), settings).unwrap();
+    cluster.tell("select pg_reload_conf()");
+    cluster.run(include_str!("../../../source/tests/it/odd_postgres/databases.sql"));
+    // What isn't logged comes back empty.
+    cluster.run("\\connect parts\ntruncate gone;");
+    cluster.tell(&format!("create tablespace beside location '{}'", cluster.folder_of("beside").display()));
+    cluster.tell("create table t tablespace beside as select 1 as n");
+    // A log that is cut off again and again while it is read is no reason to doubt the rest.
+    let log = data.join("server.log");
+    let is_over = Arc::new(AtomicBool::new(false));
+    let stop = Arc::clone(&is_over);
+    let busy = std::thread::spawn(move || {
+        while !stop.load(SeqCst) {
+            std::fs::write(&log, "busy\n".repeat(10_000)).unwrap();
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+    let world = world(&cluster, ", wal = \"none\"", "1 hour", "");
+    world.run(&["backup"]).exits(0);
+    is_over.store(true, SeqCst);
+    busy.join().unwrap();
+    let before = cluster.dump();
+    cluster.destroy();
+    std::fs::remove_dir_all(&elsewhere).unwrap();
+    std::fs::remove_dir_all(cluster.path("beside")).unwrap();
+    world.run(&["recover", "--yes"]).exits(0);
+    assert_eq!(before.lines().zip(cluster.dump().lines()).find(|(a, b)| a != b), None);
+    assert_eq!(cluster.ask("show work_mem") + &cluster.ask("show maintenance_work_mem"), "5MB70MB");
+}

@@ -1,0 +1,119 @@
+//! What `mariadb-binlog` prints, read statement by statement: of a long one only its beginning is kept.
+
+use std::io::{self, BufRead, BufReader, Read};
+
+/// How much of a statement is looked at.
+const KEPT_BYTES: usize = 64 << 10;
+/// What ends each statement.
+const END: &[u8] = b"/*!*/;";
+
+/// One thing that is printed.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::mariadb) enum Said {
+    /// Where in the log what follows stands, or what kind of event it is.
+    Remark(String),
+    Statement(String),
+}
+
+/// Reads it.
+pub(in crate::mariadb) struct Printed<R> {
+    from: BufReader<R>,
+    /// How many lines were read.
+    pub(in crate::mariadb) lines: u64,
+}
+
+impl<R: Read> Printed<R> {
+    pub(in crate::mariadb) fn new(from: R) -> Self {
+        Self { from: BufReader::with_capacity(256 << 10, from), lines: 0 }
+    }
+
+    /// Returns the next; `None` at the end.
+    pub(in crate::mariadb) fn read(&mut self) -> io::Result<Option<Said>> {
+        let mut kept = Vec::new();
+        let mut tail = Vec::new();
+        loop {
+            let is_first = kept.is_empty();
+            if !line(&mut self.from, &mut kept, &mut tail)? {
+                let rest = String::from_utf8_lossy(&kept).trim().to_owned();
+                return Ok((!rest.is_empty()).then_some(Said::Statement(rest)));
+            }
+            self.lines += 1;
+            if is_first && kept.starts_with(b"#") {
+                return Ok(Some(Said::Remark(String::from_utf8_lossy(&kept).trim_end().to_owned())));
+            }
+            if tail.trim_ascii_end().ends_with(END) {
+                let text = String::from_utf8_lossy(&kept);
+                let text = text.trim_end().trim_end_matches("/*!*/;").trim();
+                return Ok(Some(Said::Statement(text.to_owned())));
+            }
+        }
+    }
+}
+
+/// Reads one line: adds it to `kept` as far as that has room, and leaves the end of it in `tail`. `false` at the end of all.
+pub(in crate::mariadb) fn line(
+    from: &mut impl BufRead,
+    kept: &mut Vec<u8>,
+    tail: &mut Vec<u8>,
+) -> io::Result<bool> {
+    tail.clear();
+    let mut is_any = false;
+    loop {
+        let there = from.fill_buf()?;
+        if there.is_empty() {
+            return Ok(is_any);
+        }
+        is_any = true;
+        let end = there.iter().position(|byte| *byte == b'\n');
+        let taken = end.map_or(there.len(), |end| end + 1);
+        let bytes = there.get(..taken).unwrap_or_default();
+        let room = KEPT_BYTES.saturating_sub(kept.len()).min(taken);
+        kept.extend_from_slice(bytes.get(..room).unwrap_or_default());
+        // A line may come in two parts, and its end too.
+        tail.extend_from_slice(bytes.get(taken.saturating_sub(2 * END.len())..).unwrap_or_default());
+        let spare = tail.len().saturating_sub(2 * END.len());
+        tail.drain(..spare);
+        from.consume(taken);
+        if end.is_some() {
+            return Ok(true);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_and_remarks_are_told_apart_and_lines_are_counted() {
+        let text = "DELIMITER /*!*/;\n# at 4\nuse `shop`/*!*/;\nSET TIMESTAMP=1/*!*/;\ninsert into t values ('a\n# no remark\nb')\n/*!*/;\n# at 99\nDELIMITER ;\n";
+        let mut printed = Printed::new(text.as_bytes());
+        let mut all = Vec::new();
+        while let Some(said) = printed.read().unwrap() {
+            all.push((printed.lines, said));
+        }
+        let statement = |text: &str| Said::Statement(text.to_owned());
+        let remark = |text: &str| Said::Remark(text.to_owned());
+        assert_eq!(
+            all,
+            [
+                (1, statement("DELIMITER")),
+                (2, remark("# at 4")),
+                (3, statement("use `shop`")),
+                (4, statement("SET TIMESTAMP=1")),
+                (8, statement("insert into t values ('a\n# no remark\nb')")),
+                (9, remark("# at 99")),
+                (10, statement("DELIMITER ;")),
+            ]
+        );
+    }
+
+    #[test]
+    fn of_a_statement_that_is_too_long_the_beginning_is_kept_and_its_end_found() {
+        let text = format!("insert {}\n/*!*/;\nnext/*!*/;\n", "x".repeat(1 << 20));
+        let mut printed = Printed::new(text.as_bytes());
+        let Some(Said::Statement(long)) = printed.read().unwrap() else { panic!("no statement") };
+        assert_eq!(long.len(), KEPT_BYTES);
+        assert_eq!(printed.read().unwrap(), Some(Said::Statement("next".into())));
+    }
+}

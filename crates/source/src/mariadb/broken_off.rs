@@ -1,0 +1,102 @@
+//! What a server is left with when a load breaks off: which databases are the point's, and which still what they were.
+
+use super::binlog::printed::line;
+use std::fmt::Write as _;
+use std::io::{self, BufReader, Read};
+
+const DATABASE: &[u8] = b"-- Current Database: `";
+const OVER_USERS: &[u8] = b"DELETE FROM `mysql`.`global_priv`";
+
+/// What a load had come to at one line of a dump.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// All their tables are there.
+    whole: Vec<String>,
+    half: Option<String>,
+    untouched: Vec<String>,
+    /// Users and rights are those of the dump, or on their way.
+    has_users: bool,
+}
+
+/// Reads it from the dump.
+pub(super) fn left(dump: impl Read, until: u64) -> io::Result<Left> {
+    let mut from = BufReader::with_capacity(256 << 10, dump);
+    let (mut kept, mut tail, mut lines) = (Vec::new(), Vec::new(), 0);
+    let mut left = Left::default();
+    // Each database comes once more for its views, and for its events.
+    let mut is_again = false;
+    while line(&mut from, &mut kept, &mut tail)? {
+        lines += 1;
+        if let Some(rest) = kept.strip_prefix(DATABASE) {
+            let rest = String::from_utf8_lossy(rest);
+            let name = rest.trim_end().trim_end_matches('`').replace("``", "`");
+            is_again |= left.all().any(|known| *known == name);
+            if lines < until {
+                left.whole.extend(left.half.take());
+                left.half = Some(name).filter(|name| !left.whole.contains(name));
+            } else if !is_again {
+                left.untouched.push(name);
+            } else {
+                break;
+            }
+        } else if kept.starts_with(OVER_USERS) && lines < until {
+            left.has_users = true;
+        }
+        kept.clear();
+    }
+    Ok(left)
+}
+
+impl Left {
+    fn all(&self) -> impl Iterator<Item = &String> {
+        self.whole.iter().chain(&self.half).chain(&self.untouched)
+    }
+
+    /// Says it, for the end of a sentence.
+    pub(super) fn said(&self) -> String {
+        let mut said = String::new();
+        let mut add = |what: &str, names: &[String]| {
+            if !names.is_empty() {
+                let _ = write!(said, "; {what}: {}", names.join(", "));
+            }
+        };
+        add("databases that have all tables of the point", &self.whole);
+        add("half loaded", self.half.as_slice());
+        add("as they were", &self.untouched);
+        said.push_str(match self.has_users {
+            true => "; users are those of the point",
+            false => "; users are as they were",
+        });
+        said.push_str(
+            ". Views and events may be missing. When that is mended, the same command loads all again",
+        );
+        said
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases_are_whole_half_or_untouched_by_the_line_at_which_the_load_broke_off() {
+        let text = "-- Server version\n-- Current Database: `a`\nCREATE\n-- Current Database: `b``c`\nCREATE\n-- Current Database: `d`\nCREATE\n\
+            -- Current Database: `a`\nVIEW\n-- Current Database: `b``c`\nDELETE FROM `mysql`.`global_priv`;\n";
+        let names = |all: &[&str]| all.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        for (line, whole, half, untouched, has_users) in [
+            (1, &[][..], None, &["a", "b`c", "d"][..], false),
+            (3, &[], Some("a"), &["b`c", "d"], false),
+            (5, &["a"], Some("b`c"), &["d"], false),
+            (9, &["a", "b`c", "d"], None, &[], false),
+            (12, &["a", "b`c", "d"], None, &[], true),
+        ] {
+            let wanted = Left {
+                whole: names(whole),
+                half: half.map(str::to_owned),
+                untouched: names(untouched),
+                has_users,
+            };
+            assert_eq!(left(text.as_bytes(), line).unwrap(), wanted, "{line}");
+        }
+    }
+}
