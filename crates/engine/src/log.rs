@@ -44,6 +44,9 @@ const SPOOL_MAX: u64 = 16 << 30;
 /// For how many more files like the longest there is to be room where they wait; with less, what another vault holds goes too.
 const ROOM_FILES: u64 = 4;
 
+/// How often a spool is listed at most, until two listings agree.
+const LISTED_AT_MOST: usize = 5;
+
 /// Behind every position: no point goes on from there.
 const NOWHERE: &str = "~";
 
@@ -298,6 +301,22 @@ impl<'a> Carrier<'a> {
 
     /// Returns the files of the log in one folder of the spool.
     fn waiting_in(&self, folder: &Path) -> Result<Vec<Waiting>> {
+        // One that gets its last name meanwhile may be listed under neither: then the log would have a gap in the vaults until it is carried again.
+        let mut found = self.listed_in(folder)?;
+        for _ in 1..LISTED_AT_MOST {
+            let again = self.listed_in(folder)?;
+            let is_same =
+                again.iter().map(|waiting| &waiting.path).eq(found.iter().map(|waiting| &waiting.path));
+            found = again;
+            if is_same {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns what one listing of a folder gives, by path.
+    fn listed_in(&self, folder: &Path) -> Result<Vec<Waiting>> {
         let wrong = |error| Error::new(format!("read {}: {error}", folder.display()));
         let mut waiting = Vec::new();
         let entries = match fs::read_dir(folder) {
@@ -315,6 +334,7 @@ impl<'a> Carrier<'a> {
             let (bytes, is_away) = (meta.len(), folder != self.spool);
             waiting.push(Waiting { file, path: entry.path(), bytes, is_away });
         }
+        waiting.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(waiting)
     }
 
