@@ -44,6 +44,9 @@ const SPOOL_MAX: u64 = 16 << 30;
 /// For how many more files like the longest there is to be room where they wait; with less, what another vault holds goes too.
 const ROOM_FILES: u64 = 4;
 
+/// How often a spool is listed at most, until two listings agree.
+const LISTED_AT_MOST: usize = 5;
+
 /// Behind every position: no point goes on from there.
 const NOWHERE: &str = "~";
 
@@ -138,6 +141,8 @@ struct Waiting {
     bytes: u64,
     /// It was put away, since another system has taken the place of the one that wrote it.
     is_away: bool,
+    /// The file itself, where it gets another name once it is finished: under a busy server that is often before it was carried.
+    open: Option<File>,
 }
 
 impl<'a> Carrier<'a> {
@@ -298,6 +303,22 @@ impl<'a> Carrier<'a> {
 
     /// Returns the files of the log in one folder of the spool.
     fn waiting_in(&self, folder: &Path) -> Result<Vec<Waiting>> {
+        // One that gets its last name meanwhile may be listed under neither: then the log would have a gap in the vaults until it is carried again.
+        let mut found = self.listed_in(folder)?;
+        for _ in 1..LISTED_AT_MOST {
+            let again = self.listed_in(folder)?;
+            let is_same =
+                again.iter().map(|waiting| &waiting.path).eq(found.iter().map(|waiting| &waiting.path));
+            found = again;
+            if is_same {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns what one listing of a folder gives, by path.
+    fn listed_in(&self, folder: &Path) -> Result<Vec<Waiting>> {
         let wrong = |error| Error::new(format!("read {}: {error}", folder.display()));
         let mut waiting = Vec::new();
         let entries = match fs::read_dir(folder) {
@@ -312,9 +333,14 @@ impl<'a> Carrier<'a> {
             let Some(file) = self.file_at(&entry.path()) else { continue };
             // One that was just finished has another name by now.
             let Ok(meta) = entry.metadata() else { continue };
-            let (bytes, is_away) = (meta.len(), folder != self.spool);
-            waiting.push(Waiting { file, path: entry.path(), bytes, is_away });
+            let open = match file.kind {
+                LogKind::Partial(_) => File::open(entry.path()).ok(),
+                _ => None,
+            };
+            let bytes = open.as_ref().and_then(|open| open.metadata().ok()).unwrap_or(meta).len();
+            waiting.push(Waiting { file, path: entry.path(), bytes, is_away: folder != self.spool, open });
         }
+        waiting.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(waiting)
     }
 
@@ -446,10 +472,11 @@ impl<'a> Carrier<'a> {
         // Of one that has nothing whole not even the folders may be readable.
         let parent = held.newest.as_ref().filter(|_| !had.is_empty() || !held.is_broken);
         let parent = parent.map(|(_, snapshot)| snapshot.clone());
-        let added: Vec<Addition> = additions
-            .iter()
-            .map(|waiting| Addition { path: waiting.file.path.clone(), file: waiting.path.clone() })
-            .collect();
+        let mut added: Vec<Addition<'_>> = Vec::new();
+        for waiting in &additions {
+            let (path, file) = (waiting.file.path.clone(), waiting.path.clone());
+            added.push(Addition { path, file, open: waiting.open.as_ref() });
+        }
         let of_added: Vec<InSpool> = additions.iter().map(|waiting| waiting.in_spool(name, group)).collect();
         let whole = additions.iter().filter(|waiting| matches!(waiting.file.kind, LogKind::Whole(_)));
         let whole = whole.count() as u64;
@@ -710,17 +737,20 @@ mod tests {
 
         /// Carries as an agent of this life does.
         fn carry(&self, carrier: &Carrier<'_>) -> Carried {
+            self.carry_what_was_seen(carrier, &carrier.waiting().unwrap())
+        }
+
+        fn carry_what_was_seen(&self, carrier: &Carrier<'_>, groups: &[Group]) -> Carried {
             let name = VaultName::from("near");
             let mut carried = Carried::default();
-            let groups = carrier.waiting().unwrap();
             let known = lock(&carrier.seen).remove(&name);
-            let mut seen = carrier.look(known, &self.vault, &groups).unwrap();
+            let mut seen = carrier.look(known, &self.vault, groups).unwrap();
             let carrying = Carrying { until: None, from: None, now: at(1_000), state: &self.state };
-            for group in &groups {
+            for group in groups {
                 carrier.append_to(&name, &self.vault, &mut seen, group, &carrying, &mut carried).unwrap();
             }
             lock(&carrier.seen).insert(name.clone(), seen);
-            for group in &groups {
+            for group in groups {
                 carrier.let_go(group, std::slice::from_ref(&name), &mut carried);
             }
             carried
@@ -779,6 +809,22 @@ mod tests {
         assert!(!there.spool().join("cluster-1001").exists());
         assert_eq!(spooled(&there.spool(), log, Some("2002")), [there.spool().join(name_of(3))]);
         assert!(spooled(&there.spool(), log, Some("1001")).is_empty());
+    }
+
+    #[test]
+    fn what_is_finished_and_named_anew_while_it_is_carried_is_carried_all_the_same() {
+        let there = Way::new();
+        let source = postgres();
+        let carrier = carrier(source::Source::log(&source).unwrap(), &there);
+        let whole = there.segment(1001, 1, 1);
+        let partial = whole.with_extension("partial");
+        fs::rename(&whole, &partial).unwrap();
+        let seen = carrier.waiting().unwrap();
+        fs::rename(&partial, &whole).unwrap();
+        there.carry_what_was_seen(&carrier, &seen);
+        assert_eq!(there.log("1001").0, [format!("{}.partial", name_of(1))]);
+        there.carry(&carrier);
+        assert_eq!(there.log("1001").0, names_of(1..=1));
     }
 
     #[test]

@@ -227,11 +227,13 @@ fn what_a_living_server_has_still_is_not_lost_and_after_going_back_a_new_point_i
     assert_eq!(numbers(&server), "1,2,3,4,5");
 }
 
-#[test]
-fn killed_at_random_the_server_the_agent_or_both_lose_nothing_that_was_promised() {
+/// Kills the server, the agent or both at random instants under load, takes the server's disk, and the spool or not, and recovers each time.
+#[expect(clippy::print_stdout, reason = "a trial of many rounds is followed, and repeated from its seed")]
+fn kill_at_random(rounds: usize, seed: u64) {
+    println!("seed {seed}");
     let (mut server, world) = protected(&["--max-binlog-size=64K"]);
-    let mut random = testkit::Random::new(21);
-    for round in 0..4 {
+    let mut random = testkit::Random::new(seed);
+    for round in 0..rounds {
         let mut agent = Some(Agent::begin(&world));
         let mut writer = Writer::begin(&server);
         wait_for_log(&world);
@@ -243,7 +245,7 @@ fn killed_at_random_the_server_the_agent_or_both_lose_nothing_that_was_promised(
             agent = Some(Agent::begin(&world));
             wait_for_log(&world);
         }
-        if round == 0 {
+        if round % 4 == 0 {
             // The server dies, comes again, and the agent goes on with it.
             drop(writer);
             server.restart();
@@ -252,17 +254,24 @@ fn killed_at_random_the_server_the_agent_or_both_lose_nothing_that_was_promised(
             wait_for_log(&world);
         }
         let promised = promised(&world);
-        if round >= 2 {
+        // What lies behind a gap would be no promise.
+        assert!(log_of(&world)["broken"].is_null(), "round {round}: {}", log_of(&world));
+        let takes_spool = random.once_in(3);
+        if round % 4 >= 2 {
             drop(agent.take());
         }
         server.kill();
         drop(agent);
+        if takes_spool {
+            std::fs::remove_dir_all(world.path("state/log")).unwrap();
+        }
         let written = writer.written();
         drop(writer);
         let due = written.iter().rev().find(|(_, at)| at.as_str() < promised.as_str()).map_or(0, |(n, _)| *n);
         replace(&mut server);
         let run = world.run(&["recover", "--yes"]).exits(0);
         let back: u64 = server.ask("select coalesce(max(n), 0) from shop.journal").parse().unwrap();
+        println!("round {round}: spool lost {takes_spool}: {due} due, {back} back");
         assert!(
             back >= due,
             "round {round}: {back} came back and {due} were promised by {promised}\n{}",
@@ -276,6 +285,23 @@ fn killed_at_random_the_server_the_agent_or_both_lose_nothing_that_was_promised(
         assert!(lost.is_empty(), "round {round}: {lost:?}");
         world.run(&["backup"]).exits(0);
     }
+}
+
+#[test]
+fn killed_at_random_the_server_the_agent_or_both_lose_nothing_that_was_promised() {
+    kill_at_random(3, 21);
+}
+
+/// Run by `cargo xtask kills`, with how many rounds and from which seed.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how many rounds and from which seed is handed over by the environment"
+)]
+#[ignore = "takes many minutes: cargo xtask kills"]
+fn killed_at_random_many_times_a_mariadb_server_loses_nothing_that_was_promised() {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    kill_at_random(number("KILL_ROUNDS").unwrap_or(20) as usize, number("KILL_SEED").unwrap_or(21));
 }
 
 #[test]

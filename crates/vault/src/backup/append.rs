@@ -12,19 +12,21 @@ use crate::{
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A file that is added.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Addition {
+#[derive(Debug)]
+pub struct Addition<'a> {
     /// Where it goes in the point, relative to its root.
     pub path: PathBuf,
     /// Where it is.
     pub file: PathBuf,
+    /// It, where it may have another name by now.
+    pub open: Option<&'a File>,
 }
 
 /// Makes a point in `vaults`, all of which hold `parent`: its files of which `keeps` says so, and `additions`, which take the place of
@@ -33,7 +35,7 @@ pub fn append(
     vaults: &[Arc<Repository>],
     parent: Option<&Snapshot>,
     keeps: &dyn Fn(&Path) -> bool,
-    additions: &[Addition],
+    additions: &[Addition<'_>],
     options: &BackupOptions,
     log: LogInfo,
     progress: &Progress,
@@ -45,7 +47,7 @@ pub fn append(
     let mut tree = Tree { vaults: vaults.to_vec(), sink: &sink, press: Press::new(), keeps, info, stored };
     let mut wanted = BTreeMap::new();
     for addition in additions {
-        wanted.insert(addition.path.as_path(), addition.file.as_path());
+        wanted.insert(addition.path.as_path(), addition);
     }
     let root = tree.write(Path::new(""), parent.map(|parent| parent.tree), &wanted)?;
     let root = root.unwrap_or_else(|| tree.put(Vec::new()));
@@ -121,7 +123,7 @@ impl Tree<'_> {
         &mut self,
         path: &Path,
         before: Option<BlobId>,
-        additions: &BTreeMap<&Path, &Path>,
+        additions: &BTreeMap<&Path, &Addition<'_>>,
     ) -> Result<Option<BlobId>> {
         let mut nodes: BTreeMap<Vec<u8>, Node> = BTreeMap::new();
         if let Some(before) = before {
@@ -135,13 +137,13 @@ impl Tree<'_> {
                 }
             }
         }
-        for (at, file) in additions.iter().filter(|(at, _)| at.starts_with(path)) {
+        for (at, addition) in additions.iter().filter(|(at, _)| at.starts_with(path)) {
             let mut below = at.strip_prefix(path).unwrap_or(at).iter();
             let Some(name) = below.next() else { continue };
             let node = match below.next() {
                 // Its time is that of what it holds: the same folder is the same tree in every vault.
                 Some(_) => nodes.remove(name.as_bytes()).unwrap_or_else(|| folder(name)),
-                None => self.file(name, file)?,
+                None => self.file(name, addition)?,
             };
             nodes.insert(name.as_bytes().to_owned(), node);
         }
@@ -189,9 +191,13 @@ impl Tree<'_> {
         self.sink.put(BlobKind::Tree, &json, &mut self.press)
     }
 
-    fn file(&mut self, name: &OsStr, path: &Path) -> Result<Node> {
-        let wrong = |error| Error::io(format!("read {}", path.display()), error);
-        let mut file = File::open(path).map_err(wrong)?;
+    fn file(&mut self, name: &OsStr, addition: &Addition<'_>) -> Result<Node> {
+        let wrong = |error| Error::io(format!("read {}", addition.file.display()), error);
+        let mut file = match addition.open {
+            Some(open) => open.try_clone().map_err(wrong)?,
+            None => File::open(&addition.file).map_err(wrong)?,
+        };
+        file.rewind().map_err(wrong)?;
         let found = file.metadata().map_err(wrong)?;
         let (content, size) = self.content(&mut file).map_err(wrong)?;
         let time = |seconds, nanos: i64| Timestamp { seconds, nanos: u32::try_from(nanos).unwrap_or(0) };

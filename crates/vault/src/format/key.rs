@@ -40,7 +40,7 @@ impl KeyFile {
     ) -> std::io::Result<Self> {
         let mut salt = [0u8; 64];
         random(&mut salt)?;
-        let cost = ScryptCost::for_password(password);
+        let cost = ScryptCost::for_password(password).of_this_build();
         let user = Key::derive(password.bytes(), &salt, cost)
             .ok_or_else(|| std::io::Error::other("scrypt failed"))?;
         Ok(Self {

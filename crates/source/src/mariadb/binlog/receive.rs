@@ -335,7 +335,7 @@ fn follow(client: &Client, listed: &[String], known: &[Known]) -> Result<Option<
     Ok(None)
 }
 
-/// Returns the pieces from which the spool can go on, best first: the earliest of the newest files that isn't finished, and the newest.
+/// Returns the pieces from which the spool can go on, best first: of the newest history those files that aren't finished, the earliest first, and the newest.
 fn candidates(spool: &Path) -> Result<Vec<Known>> {
     let wrong = |error| Error::io(at("read", spool), error);
     let mut files: BTreeMap<(u32, u64), Vec<(Piece, u64)>> = BTreeMap::new();
@@ -358,24 +358,23 @@ fn candidates(spool: &Path) -> Result<Vec<Known>> {
         );
         partial.chain(next).filter(|known| !whole(known.place)).min_by_key(|known| known.place)
     };
-    let mut newest_first = files.values().rev();
-    let Some(newest) = newest_first.next() else { return Ok(Vec::new()) };
+    let mut newest_first = files.iter().rev();
+    let Some((_, newest)) = newest_first.next() else { return Ok(Vec::new()) };
     let last = newest.iter().map(|(piece, _)| Known::of(piece)).max_by_key(|known| known.place);
     let newest = open(newest).or(last);
-    let mut earliest = newest;
-    let mut number = newest.map(|newest| newest.place.number);
-    for pieces in newest_first {
-        // Further back lies another stretch of the log.
-        let before = pieces.first().map(|(piece, _)| piece.place.number);
-        if before.map(|before| before + 1) != number {
+    let mut candidates: Vec<Known> = newest.into_iter().collect();
+    let mut number = newest.map_or(0, |newest| newest.place.number);
+    for ((_, before), pieces) in newest_first {
+        // Numbers that begin anew are another history's.
+        if *before >= number {
             break;
         }
-        number = before;
-        // Files that came after it may be whole all the same: they are put there from the newest on.
-        earliest = open(pieces).or(earliest);
+        number = *before;
+        // Files that came after it may be whole all the same, since they are put there from the newest on, and may have been let go of since. The server
+        // may have thrown it away: then the next is tried.
+        candidates.extend(open(pieces));
     }
-    let mut candidates: Vec<Known> = earliest.into_iter().chain(newest).collect();
-    candidates.dedup();
+    candidates.sort_by_key(|known| known.place);
     Ok(candidates)
 }
 
@@ -413,6 +412,9 @@ mod tests {
         let third = "b.000005.00000066.00000066";
         let among = [&partial(first), &format!("{second}.0000"), &format!("{third}.0000.partial")];
         assert_eq!(goes_on(&among.map(String::as_str)), [(3, 2), (5, 0)]);
+        // And what was whole among them was let go of, since every vault has it.
+        let let_go = [&partial(first), &format!("{third}.0000.partial")];
+        assert_eq!(goes_on(&let_go.map(String::as_str)), [(3, 2), (5, 0)]);
         // Killed among the pieces of one: what follows on a full one hadn't come.
         let folder = tempfile::tempdir().unwrap();
         File::create(folder.path().join(first)).unwrap().set_len(PIECE_BYTES).unwrap();
