@@ -7,8 +7,12 @@ use crate::survey::{Survey, Surveyed};
 use jiff::{SignedDuration, Timestamp};
 use plan::judge::{Rating, judge};
 use plan::{Facts, Plan, SystemName, VaultName};
+use serde_json::Value;
 use state::{Body, Made, Record, Seen, State};
 use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// So far back it counts what this machine's records say of points that are in no vault any more: a month is summed up, and two more tell what is usual.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(93 * 24);
 
 /// What this machine knows of points beyond what they say. The default knows nothing: what they say is all there is.
 #[derive(Debug, Default)]
@@ -22,6 +26,8 @@ pub struct Witness {
     times: Vec<Timestamp>,
     made: HashMap<String, usize>,
     behind: Behind,
+    /// What points said of themselves that this machine made, by their system: what they counted tells on, whatever a prune has taken since.
+    past: HashMap<String, Vec<(Timestamp, String, Value)>>,
 }
 
 /// What recoveries went back behind, by the records of this machine.
@@ -112,7 +118,18 @@ impl Witness {
             Body::Backup(made) if !made.point.is_empty() => Some((made.point.clone(), at)),
             _ => None,
         });
+        let mut past: HashMap<String, Vec<(Timestamp, String, Value)>> = HashMap::new();
+        // What no vault ever got the next point has counted again.
+        let told = |made: &Made| made.vaults.values().any(Option::is_none) && !made.facts.is_null();
+        for record in records {
+            let Body::Backup(made) = &record.body else { continue };
+            if told(made) {
+                let said = (made.started, made.point.clone(), made.facts.clone());
+                past.entry(made.system.clone()).or_default().push(said);
+            }
+        }
         Self {
+            past,
             verified: Verified::of(records),
             damaged: damaged(records),
             times: records.iter().map(|record| record.time).collect(),
@@ -151,7 +168,9 @@ impl Witness {
     #[must_use]
     pub fn judged(&self, plan: &Plan, survey: &Survey, system: &SystemName, now: Timestamp) -> Vec<Facts> {
         let mut points: Vec<Facts> = survey.of(system).map(|point| self.facts(point, now)).collect();
+        points.extend(self.gone(system, &points, now));
         judge(&mut points, home(plan, system), now);
+        points.retain(|point| !point.gone);
         // Afterwards: what a point holds is a sign of what happened also where it can't be read any more.
         for point in points.iter_mut().filter(|point| point.broken.is_some()) {
             point.complete = false;
@@ -160,6 +179,27 @@ impl Witness {
             }
         }
         points
+    }
+
+    /// Returns what this machine remembers of points of a system that are not among these, not judged yet. They are there to be summed up, and for nothing else.
+    pub(crate) fn gone(&self, system: &SystemName, there: &[Facts], now: Timestamp) -> Vec<Facts> {
+        let since = now.checked_sub(REMEMBERED).unwrap_or(Timestamp::MIN);
+        let there: HashSet<&str> = there.iter().map(|point| point.id.as_str()).collect();
+        let trusted: HashSet<&str> =
+            self.trusted.iter().filter_map(|point| point.split(' ').next()).collect();
+        let past = self.past.get(&system.0).into_iter().flatten();
+        past.filter(|(started, id, _)| *started >= since && !there.contains(id.as_str()))
+            .filter_map(|(_, id, said)| {
+                let facts: Facts = serde_json::from_value(said.clone()).ok()?;
+                Some(Facts {
+                    trusted: trusted.contains(id.as_str()),
+                    left_by: self.behind.left_by(&system.0, facts.time, self.made.get(id).copied()),
+                    gone: true,
+                    vaults: Vec::new(),
+                    ..facts
+                })
+            })
+            .collect()
     }
 
     /// Returns what is known of a point, not judged yet.
@@ -255,6 +295,34 @@ mod tests {
         assert_eq!(back.left_by("shop", at(300), Some(1)), None);
         let newest = behind(vec![recovery(200, 550, false)]);
         assert_eq!((left(&newest), newest.went_back.get("shop")), (vec![], None));
+    }
+
+    #[test]
+    fn what_a_point_counted_is_known_after_it_is_gone_for_three_months() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        for (id, failed) in [("aa", None), ("bb", None), ("cc", Some("no route".to_owned()))] {
+            let facts = Facts { id: id.into(), time: at(100), files: 7, ..Facts::default() };
+            let made = Made {
+                system: "shop".into(),
+                point: id.into(),
+                started: at(100),
+                vaults: [("near".to_owned(), failed)].into(),
+                facts: serde_json::to_value(&facts).unwrap(),
+                ..Made::default()
+            };
+            state.append(Body::Backup(made), at(110)).unwrap();
+        }
+        let records = state.records().unwrap();
+        let witness =
+            Witness { trusted: ["bb tree time".to_owned()].into(), ..Witness::of_records(&records) };
+        let there = [Facts { id: "aa".into(), ..Facts::default() }];
+        let gone = witness.gone(&"shop".into(), &there, at(200));
+        let told: Vec<_> =
+            gone.iter().map(|point| (point.id.as_str(), point.files, point.gone, point.trusted)).collect();
+        assert_eq!(told, [("bb", 7, true, true)], "no vault ever had cc");
+        assert!(witness.gone(&"shop".into(), &[], at(100 * 86_400)).is_empty());
+        assert!(witness.gone(&"other".into(), &[], at(200)).is_empty());
     }
 
     #[test]

@@ -11,18 +11,20 @@ mod cluster;
 mod ended;
 mod held;
 mod kept;
+mod needs;
 
 pub(crate) use cluster::stranger;
 use cluster::{BEFORE, HEAD_BYTES, LIVING};
 pub use cluster::{identity_of, is_another, is_refused, living, settle, spooled};
 pub use ended::{ended, has_gone_back, has_put_back, went_back};
+use needs::Needs;
 
 use crate::vaults::Opened;
 use crate::{Error, Result};
 use jiff::Timestamp;
 use plan::{Plan, SystemName, VaultName};
 use process::Process;
-use source::{Log, LogFile, LogKind, Sentinel};
+use source::{LEFT_BEHIND, Log, LogFile, LogKind, Sentinel};
 use state::{Body, Check, Hold, Record, Recovery, State};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -139,7 +141,7 @@ struct Waiting {
     file: LogFile,
     path: PathBuf,
     bytes: u64,
-    /// It was put away, since another system has taken the place of the one that wrote it.
+    /// It was put away: another system has taken the place of the one that wrote it, or its server has left the history that it is of.
     is_away: bool,
     /// The file itself, where it gets another name once it is finished: under a busy server that is often before it was carried.
     open: Option<File>,
@@ -280,6 +282,11 @@ impl<'a> Carrier<'a> {
         for (_, of, waiting) in dated {
             found.entry(of.or_else(|| living.clone())).or_default().push(waiting);
         }
+        // What the server has left is what somebody wants who finds that he went back too far.
+        for waiting in self.waiting_in(&self.spool.join(LEFT_BEHIND))? {
+            let of = identity_of(self.log, &waiting.path).or_else(|| living.clone());
+            found.entry(of).or_default().push(waiting);
+        }
         let wrong = |error| Error::new(format!("read {}: {error}", self.spool.display()));
         for entry in fs::read_dir(&self.spool).map_err(wrong)? {
             let name = entry.map_err(wrong)?.file_name();
@@ -390,23 +397,15 @@ impl<'a> Carrier<'a> {
         // What the vault can need stays in it.
         let oldest = held.oldest.as_ref();
         let had = &held.files;
-        let mut whole: BTreeSet<&str> = BTreeSet::new();
         let there: Vec<LogFile> = had.keys().filter_map(|path| self.file_at(path)).collect();
-        for file in there.iter().chain(waiting.iter().map(|waiting| &waiting.file)) {
-            if let LogKind::Whole(position) = &file.kind {
-                whole.insert(position);
-            }
-        }
-        let needed = |file: &LogFile| match &file.kind {
-            LogKind::Always => true,
-            LogKind::Whole(position) => oldest.is_none_or(|oldest| position >= oldest),
-            // A whole one has taken its place.
-            LogKind::Partial(position) => !whole.contains(position.as_str()),
-        };
+        let needs = Needs::of(oldest, there.iter().chain(waiting.iter().map(|waiting| &waiting.file)));
+        let needed = |file: &LogFile| needs.has(file);
         let newest = waiting.iter().filter_map(Waiting::position).max();
         let is_new = |waiting: &&Waiting| {
             // It may have another content without being longer.
-            let may_differ = matches!(waiting.file.kind, LogKind::Partial(_)) && waiting.position() == newest;
+            let is_carried = || lock(&self.same).get(&waiting.in_spool(name, group)) == Some(&true);
+            let may_differ = matches!(waiting.file.kind, LogKind::Partial(_))
+                && (waiting.position() == newest || waiting.is_away && !is_carried());
             needed(&waiting.file)
                 && !differing.contains(&waiting.path)
                 && (may_differ || had.get(&waiting.file.path) != Some(&waiting.bytes))
@@ -825,6 +824,44 @@ mod tests {
         assert_eq!(there.log("1001").0, [format!("{}.partial", name_of(1))]);
         there.carry(&carrier);
         assert_eq!(there.log("1001").0, names_of(1..=1));
+    }
+
+    #[test]
+    fn the_end_of_a_timeline_that_was_left_is_carried_and_stays_beside_the_next_one() {
+        let there = Way::new();
+        let source = postgres();
+        let carrier = carrier(source::Source::log(&source).unwrap(), &there);
+        there.segment(1001, 1, 1);
+        let whole = there.segment(1001, 2, 1);
+        let partial = whole.with_extension("partial");
+        fs::rename(&whole, &partial).unwrap();
+        there.carry(&carrier);
+        // More came of it, and then its server left it, within that segment.
+        fs::rename(there.segment(1001, 2, 2), &partial).unwrap();
+        let away = there.spool().join(source::LEFT_BEHIND);
+        fs::create_dir(&away).unwrap();
+        let away = away.join(partial.file_name().unwrap());
+        fs::rename(&partial, &away).unwrap();
+        assert!(
+            spooled(&there.spool(), carrier.log, Some("1001")).contains(&away),
+            "for a recovery from here"
+        );
+        let next = |number| name_of(number).replacen('1', "2", 1);
+        for number in 2..=3 {
+            fs::rename(there.segment(1001, number, 3), there.spool().join(next(number))).unwrap();
+        }
+        let carried = there.carry(&carrier);
+        let mut all = vec![name_of(1), format!("{}.partial", name_of(2)), next(2), next(3)];
+        all.sort();
+        let held = || {
+            let mut names = there.log("1001").0;
+            names.sort();
+            names
+        };
+        assert_eq!((held(), carried.files), (all.clone(), 3));
+        assert!(!away.exists(), "the vault has it");
+        assert_eq!(there.carry(&carrier).files, 0);
+        assert_eq!(held(), all);
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub struct Made {
     pub tree: BlobId,
     /// What is known of it.
     pub info: PointInfo,
+    /// The same, as it is judged.
+    pub facts: Facts,
     /// Everything that could not be read or trusted.
     pub unread: Vec<Unread>,
     /// Everything that lacks something besides its content: an attribute that could not be read.
@@ -64,6 +66,8 @@ pub struct Made {
     pub vaults: BTreeMap<VaultName, Result<(FileId, u64)>>,
     /// How many packs are gone that a vault's index names, where any are: the point does without them.
     pub gone: BTreeMap<VaultName, u64>,
+    /// Snapshots that can't be read in the vaults that have the point: nobody knows what they were.
+    pub damaged: Vec<(VaultName, String)>,
 }
 
 impl Made {
@@ -145,17 +149,17 @@ fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
         let parent = options.parent.as_ref().map(|(_, snapshot)| snapshot);
         watch.parents(job.name, &capture, parent, open.iter().map(|(name, _)| *name))
     });
+    let facts = |info: &PointInfo| Facts {
+        id: options.point.clone(),
+        time: job.now,
+        complete: info.unread_count == 0,
+        host: job.holder.hostname.clone(),
+        paths: options.paths.clone(),
+        excludes: options.excludes.clone(),
+        ..said(info)
+    };
     let judge = |info: &mut PointInfo| {
-        let new = Facts {
-            id: options.point.clone(),
-            time: job.now,
-            complete: info.unread_count == 0,
-            host: job.holder.hostname.clone(),
-            paths: options.paths.clone(),
-            excludes: options.excludes.clone(),
-            ..said(info)
-        };
-        let judgement = judge_new(&history.facts, &new, home(job.plan, job.name), job.now);
+        let judgement = judge_new(&history.facts, &facts(info), home(job.plan, job.name), job.now);
         info.judged = RULES;
         if matches!(judgement.rating, Rating::Suspicious | Rating::Foreign) {
             (info.suspicious, info.tampering) = (judgement.why, judgement.tampering);
@@ -191,8 +195,11 @@ fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
             vaults.insert(opened.name.clone(), Err(error.clone()));
         }
     }
+    let damaged = damaged(history, &open, &vaults);
+    let facts = facts(&report.info);
     let made = Made {
         id: options.point,
+        facts,
         time: job.now,
         tree: report.tree,
         left_out: newly_left_out(&report.info, options.parent.as_ref()),
@@ -202,6 +209,7 @@ fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
         by_journal: report.believed,
         vaults,
         gone,
+        damaged,
     };
     Ok((made, is_lock_lost))
 }
@@ -264,6 +272,10 @@ struct History {
     points: Vec<Surveyed>,
     /// The same, judged.
     facts: Vec<Facts>,
+    /// The vaults that were asked for them.
+    asked: Vec<VaultName>,
+    /// The snapshots that could not be read there.
+    damaged: Vec<(VaultName, String)>,
 }
 
 /// Returns the points of the system in the nearest vault that has any. A vault that can't be listed is no reason not to make a point: what is not known then is what
@@ -271,15 +283,34 @@ struct History {
 fn history(job: &Job<'_>, open: &[(&VaultName, Arc<Repository>)]) -> History {
     let mut nearest: Vec<_> = open.iter().collect();
     nearest.sort_by_key(|(_, repository)| !repository.store().is_local());
+    let (mut asked, mut damaged) = (Vec::new(), Vec::new());
     let there = |opened: &(&VaultName, Arc<Repository>)| {
         let survey = among(std::slice::from_ref(opened));
+        asked.push(opened.0.clone());
         let points: Vec<Surveyed> = survey.of(job.name).cloned().collect();
+        damaged.extend(survey.damaged);
         (!points.is_empty()).then_some(points)
     };
     let points = nearest.into_iter().find_map(there).unwrap_or_default();
     let mut facts: Vec<Facts> = points.iter().map(|point| job.witness.facts(point, job.now)).collect();
+    facts.extend(job.witness.gone(job.name, &facts, job.now));
     plan::judge::judge(&mut facts, home(job.plan, job.name), job.now);
-    History { points, facts }
+    History { points, facts, asked, damaged }
+}
+
+/// Returns the snapshots that can't be read in the vaults that were written to. Those that were not asked before are asked now that the point is made: one that
+/// is slow or silent keeps nothing waiting.
+fn damaged(
+    history: History,
+    open: &[Named<'_>],
+    written: &BTreeMap<VaultName, Result<(FileId, u64)>>,
+) -> Vec<(VaultName, String)> {
+    let is_written = |name: &VaultName| written.get(name).is_some_and(Result::is_ok);
+    let is_left = |(name, _): &&Named<'_>| is_written(name) && !history.asked.contains(name);
+    let left: Vec<Named<'_>> = open.iter().filter(is_left).cloned().collect();
+    let mut damaged = history.damaged;
+    damaged.extend(among(&left).damaged);
+    damaged
 }
 
 impl History {

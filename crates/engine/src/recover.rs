@@ -15,6 +15,7 @@ mod people;
 mod step;
 mod taken;
 mod talk;
+mod unmounted;
 
 use crate::notify::Notifier;
 use crate::survey::Survey;

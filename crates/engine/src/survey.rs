@@ -245,7 +245,8 @@ impl Surveyed {
     }
 
     /// Says what of these paths (of all, where there are none) could not be captured and is in no vault, a line each.
-    pub(crate) fn not_captured(&self, only: &[String]) -> Vec<String> {
+    #[must_use]
+    pub fn not_captured(&self, only: &[String]) -> Vec<String> {
         match &self.point.info {
             Some(info) if info.unread_count > 0 => not_captured(info, only),
             _ if self.point.complete => Vec::new(),
@@ -326,6 +327,7 @@ fn below(path: &str) -> &Path {
 pub(crate) fn said(info: &PointInfo) -> Facts {
     Facts {
         files: info.files,
+        others: info.links.saturating_add(info.specials),
         bytes: info.bytes,
         change: changed(&info.change),
         doubts: info.doubts.clone(),

@@ -177,6 +177,11 @@ impl<'de> Deserialize<'de> for Wanted {
 pub const BROKEN: &str =
     "a verification found parts of it damaged or gone in every vault that holds it: releve repair";
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 /// What is known of one restore point of a system.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -192,8 +197,11 @@ pub struct Facts {
     pub broken: Option<String>,
     /// When a verification last read it whole, if one did.
     pub verified: Option<Timestamp>,
-    /// Files in it.
+    /// Entries in it that are no folders.
     pub files: u64,
+    /// Those of them that are no files: links, pipes, sockets, devices.
+    #[serde(skip_serializing_if = "is_none")]
+    pub others: u64,
     /// Bytes in them.
     pub bytes: u64,
     /// The vaults that hold it and can be reached.
@@ -232,6 +240,9 @@ pub struct Facts {
     /// When a recovery began that went back to before it, if one did: what it holds was left on purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_by: Option<Timestamp>,
+    /// It is in no vault any more: what it counted still tells, and no choice takes it.
+    #[serde(skip)]
+    pub gone: bool,
     /// What it is worth by all that, once it was judged.
     pub judgement: Judgement,
 }
@@ -375,7 +386,18 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
         .filter(|newer| newer.counts() > point.counts() || is_of_no_time(newer, point))
         .map(|newer| LeftOut::of(newer))
         .collect();
-    reasons.insert(0, of_these(wanted, newer.iter().any(|newer| newer.rating != Rating::Incomplete)));
+    let worth = match (point.complete, &point.broken) {
+        (true, _) if newer.iter().any(|newer| newer.rating != Rating::Incomplete) => "good and complete",
+        (true, _) => "complete",
+        (false, Some(_)) => "remaining",
+        (false, None) => "incomplete",
+    };
+    let of_these = of_these(wanted, worth);
+    if is_good(point) && !point.complete && point.broken.is_none() {
+        reasons.insert(0, format!("no complete point fits: this is {of_these}"));
+    } else {
+        reasons.insert(0, of_these);
+    }
     if !is_good(point) {
         reasons.insert(
             0,
@@ -383,8 +405,6 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
         );
     } else if let Some(why) = &point.broken {
         reasons.insert(0, format!("NO WHOLE POINT IS LEFT: this one is not whole either: {why}"));
-    } else if !point.complete {
-        reasons.insert(0, "no complete point fits: this is the newest incomplete one".into());
     }
     if let Some(newest) = newer.first() {
         reasons.push(passed_over(newest, newer.len()));
@@ -397,16 +417,16 @@ fn is_of_no_time(point: &Facts, chosen: &Facts) -> bool {
     point.judgement.rating == Rating::Future && !point.is_base() && point.id != chosen.id
 }
 
-/// Says which of the points that fit was taken.
-fn of_these(wanted: &Wanted, passed: bool) -> String {
-    let good = if passed { "good and complete" } else { "complete" };
+/// Says which of the points that fit was taken. `worth` is what it is: complete, or not.
+fn of_these(wanted: &Wanted, worth: &str) -> String {
     match wanted {
         Wanted::Latest | Wanted::Until(_) | Wanted::Id(_) | Wanted::BeforeNamed => {
-            format!("the newest {good} point")
+            format!("the newest {worth} point")
         }
-        Wanted::LastVerified => format!("the newest {good} point that was verified"),
-        Wanted::LastClean => "the newest complete point that shows no sign of tampering".into(),
-        Wanted::Before(time) => format!("the newest {good} point from before {time}"),
+        Wanted::LastVerified => format!("the newest {worth} point that was verified"),
+        Wanted::LastClean if worth == "good and complete" => of_these(wanted, "complete"),
+        Wanted::LastClean => format!("the newest {worth} point that shows no sign of tampering"),
+        Wanted::Before(time) => format!("the newest {worth} point from before {time}"),
     }
 }
 
@@ -505,6 +525,21 @@ pub(crate) mod tests {
         assert_eq!(choice.point.id, "aaaa");
         assert!(choice.reasons.iter().any(|reason| reason.contains("bbbb")));
         assert_eq!(choice.loss, Period::seconds(9900));
+    }
+
+    #[test]
+    fn an_incomplete_point_is_called_complete_in_no_reason() {
+        let incomplete = |id, second| Facts { complete: false, ..point(id, second) };
+        let points = judged(&[incomplete("aaaa", 100), incomplete("bbbb", 200)]);
+        let reasons = |wanted: &Wanted| choose(&points, wanted, now()).unwrap().reasons;
+        assert_eq!(reasons(&Wanted::Latest), ["no complete point fits: this is the newest incomplete point"]);
+        let before = &reasons(&Wanted::Before(Timestamp::from_second(150).unwrap()))[0];
+        assert!(
+            before.starts_with("no complete point fits: this is the newest incomplete point from before")
+        );
+        let clean =
+            "no complete point fits: this is the newest incomplete point that shows no sign of tampering";
+        assert_eq!(reasons(&Wanted::LastClean), [clean]);
     }
 
     #[test]

@@ -70,10 +70,11 @@ impl Lost {
 #[must_use]
 pub fn sign(points: &[Lost]) -> Option<String> {
     let (point, before) = points.split_last()?;
-    if before.is_empty() || point.trusted || point.gone == 0 {
+    if point.trusted || point.gone == 0 {
         return None;
     }
-    let since = point.time.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
+    // Back from the last good one: what was found stays found, however long nobody does anything about it.
+    let since = before.last()?.time.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
     let explained = before.iter().rposition(|point| point.trusted).map_or(0, |at| at + 1);
     let recent = points.iter().position(|one| one.time >= since).unwrap_or(before.len());
     let from = explained.max(recent);
@@ -180,6 +181,23 @@ mod tests {
         let cleared = Lost { gone: 700, bytes_gone: 70_000_000, came: 0, bytes_came: 0, ..kept[30] };
         kept.push(cleared);
         assert_eq!(first(&kept), None, "temporary files cleared out");
+    }
+
+    #[test]
+    fn halving_a_few_files_again_and_again_is_a_sign_each_time() {
+        for hours in [0, 1, 24, 72] {
+            let there = every(hours, [(0, 64)]);
+            // Each is counted against the last that showed no sign.
+            for (n, gone) in (1..).zip([32, 48, 56, 60, 62, 63, 64]) {
+                let mut point = *there.last().unwrap();
+                point.time += SignedDuration::from_hours(n * hours);
+                (point.there, point.gone, point.came) = (64, gone, 0);
+                (point.held, point.bytes_gone, point.bytes_came) = (6_400_000, gone * 100_000, 0);
+                let points = [there[0], point];
+                assert!(sign(&points).is_some(), "{gone} of 64, {hours} hours apart");
+            }
+        }
+        assert_eq!(first(&every(1, [(0, 64), (25, 0), (15, 0), (10, 0)])), Some(2), "less than half at once");
     }
 
     #[test]

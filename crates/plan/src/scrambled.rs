@@ -42,19 +42,44 @@ pub struct Scrambled {
 /// showed a sign themselves, and that no person trusts, are left out. An incomplete point counts for what was read of it.
 #[must_use]
 pub fn sign(points: &[Scrambled]) -> Option<String> {
-    let (point, before) = points.split_last()?;
-    if before.is_empty() || point.trusted || point.files == 0 {
+    let Parts { point, recent, earlier } = Parts::of(points)?;
+    at_once(point, &earlier).or_else(|| in_sum(point, &recent, &earlier))
+}
+
+/// Returns when the first of the points was begun that took part, where the last of these is the end of a sum: a point is called so by what is known, which may
+/// be less by now than when it was made. These are what [`sign`] takes.
+#[must_use]
+pub fn began(points: &[Scrambled]) -> Option<Timestamp> {
+    let Parts { point, recent, earlier } = Parts::of(points)?;
+    if at_once(point, &earlier).is_some() {
         return None;
     }
-    let month = point.time.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
-    let explained = before.iter().rposition(|point| point.trusted).map_or(0, |at| at + 1);
-    let is_recent = |at: usize, one: &Scrambled| at >= explained && one.time >= month;
-    let pick = |recent: bool| {
-        let all = before.iter().enumerate().filter(move |(at, one)| is_recent(*at, one) == recent);
-        all.map(|(_, one)| one).collect::<Vec<_>>()
-    };
-    let (recent, earlier) = (pick(true), pick(false));
-    at_once(point, &earlier).or_else(|| in_sum(point, &recent, &earlier))
+    recent.iter().find(|one| one.files > 0).map(|one| one.time)
+}
+
+/// A point, those before it that are summed up with it, and those that tell what is usual.
+struct Parts<'a> {
+    point: &'a Scrambled,
+    recent: Vec<&'a Scrambled>,
+    earlier: Vec<&'a Scrambled>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(points: &'a [Scrambled]) -> Option<Self> {
+        let (point, before) = points.split_last()?;
+        if point.trusted || point.files == 0 {
+            return None;
+        }
+        // Back from the last good one: what was found stays found, however long nobody does anything about it.
+        let month = before.last()?.time.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
+        let explained = before.iter().rposition(|point| point.trusted).map_or(0, |at| at + 1);
+        let is_recent = |at: usize, one: &Scrambled| at >= explained && one.time >= month;
+        let pick = |recent: bool| {
+            let all = before.iter().enumerate().filter(move |(at, one)| is_recent(*at, one) == recent);
+            all.map(|(_, one)| one).collect::<Vec<_>>()
+        };
+        Some(Self { point, recent: pick(true), earlier: pick(false) })
+    }
 }
 
 fn at_once(point: &Scrambled, earlier: &[&Scrambled]) -> Option<String> {
@@ -189,6 +214,23 @@ mod tests {
         // 100 files, one in a hundred, are reached with the thirteenth backup.
         assert_eq!(first(&days(slow)), Some(5 + 12));
         assert_eq!(first(&days([(100, 0), (100, 1), (100, 1), (100, 1), (100, 1), (100, 1)])), Some(5));
+    }
+
+    #[test]
+    fn a_sum_began_with_the_first_that_took_part_and_what_came_at_once_with_itself() {
+        let slow = days([(1000, 0), (1000, 3), (1000, 0), (1000, 4), (1000, 4)]);
+        assert_eq!((first(&slow), began(&slow)), (Some(4), Some(slow[1].time)));
+        let mut explained = slow.clone();
+        explained[1].trusted = true;
+        assert_eq!(began(&explained), Some(slow[3].time));
+        assert_eq!(began(&days([(1000, 0), (1000, 1), (1000, 900)])), None);
+    }
+
+    #[test]
+    fn a_sum_that_is_told_is_told_a_season_later_where_no_good_one_came_since() {
+        let mut points = days([(1000, 0), (1000, 3), (1000, 4), (1000, 4)]);
+        points[3].time = points[2].time + SignedDuration::from_hours(90 * 24);
+        assert_eq!(first(&points), Some(3));
     }
 
     #[test]

@@ -105,6 +105,30 @@ pub(crate) fn time(time: Timestamp) -> String {
     time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
+/// Returns a text with every instant in it as people read it ([`time`]), to the second, but for those that are there to be typed again.
+pub(crate) fn dates(text: &str) -> String {
+    let mut said = String::new();
+    let mut is_typed = false;
+    for word in text.split_inclusive(' ') {
+        let inner = word.trim_start_matches(['(', '`', '"', '“']);
+        let instant = inner.split_once('Z').and_then(|(head, rest)| {
+            let is_end = !rest.starts_with(|next: char| next.is_alphanumeric());
+            let whole = format!("{head}Z").parse::<Timestamp>().ok()?;
+            (is_end && !is_typed).then_some((whole, rest))
+        });
+        match instant {
+            Some((instant, rest)) => {
+                said.push_str(word.strip_suffix(inner).unwrap_or_default());
+                said.push_str(&time(instant));
+                said.push_str(rest);
+            }
+            None => said.push_str(word),
+        }
+        is_typed = inner.starts_with("--");
+    }
+    said
+}
+
 /// Says which points vanished from which vaults, and what to do about it.
 pub(crate) fn vanished(vanished: &Vanished) {
     for said in vanished.said() {
@@ -191,7 +215,7 @@ impl Observer for Screen {
     fn event(&self, system: Option<&SystemName>, text: &str) {
         let seconds = self.begun.elapsed().as_secs_f64();
         let system = system.map_or("", |system| system.0.as_str());
-        self.line(&format!("{seconds:7.1} s  {system:12} {text}"));
+        self.line(&format!("{seconds:7.1} s  {system:12} {}", dates(text)));
     }
 
     fn ask(&self, question: &Question<'_>, settled: &dyn Fn() -> bool) -> Option<Reply> {
@@ -290,5 +314,23 @@ fn prompt(question: &str, settled: &dyn Fn() -> bool) -> Option<String> {
     match stdin.lock().read_line(&mut answer) {
         Ok(0) | Err(_) => None,
         Ok(_) => Some(answer.trim().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_is_said_in_one_way_and_left_alone_where_it_is_to_be_typed_again() {
+        let at = "2026-11-30T06:56:00.631396652Z";
+        let said = time(at.parse().unwrap());
+        assert_eq!(
+            dates(&format!("point 7 of {at}: x ({at}), y")),
+            format!("point 7 of {said}: x ({said}), y")
+        );
+        for alone in [format!("say --before {at}"), "Zoe's /srv/2026-Z, 12Z".to_owned()] {
+            assert_eq!(dates(&alone), alone);
+        }
     }
 }

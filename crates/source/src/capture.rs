@@ -42,8 +42,9 @@ impl Capture {
     }
 
     /// Notes what the system was made with.
-    pub(crate) fn of(self, made_with: BTreeMap<String, String>) -> Self {
-        Self { made_with, ..self }
+    pub(crate) fn of(mut self, made_with: BTreeMap<String, String>) -> Self {
+        self.made_with = made_with;
+        self
     }
 
     /// Returns the point since whose capture the change journal knows what changed: what it says is right for a backup that takes

@@ -264,6 +264,9 @@ pub enum Kept {
     Whole(String),
 }
 
+/// The folder in a spool for what the server has left: a history that a recovery went back from, whose end may be in no vault yet.
+pub const LEFT_BEHIND: &str = "left-behind";
+
 /// How far a log goes, where it was asked for an instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reach {
@@ -271,6 +274,9 @@ pub struct Reach {
     pub last: Option<Timestamp>,
     /// One from after the instant is there, so that none before is missing.
     pub is_passed: bool,
+    /// Of a history that was left: whether it ends where its server was stopped in order, so that no more of it ever was. How far the log is known to go
+    /// is said of the newest history, and of no other.
+    pub left: Option<bool>,
 }
 
 /// What a file is to a log.

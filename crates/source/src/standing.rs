@@ -5,7 +5,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use vault::Timestamp;
+use vault::{NodeKind, Timestamp};
 
 /// How long one look may take: it stands between a person in trouble and the question "overwrite this?".
 const LOOK_MAX: Duration = Duration::from_secs(2);
@@ -28,9 +28,9 @@ pub enum Stands {
     Nothing,
     /// This much.
     Something {
-        /// Entries that aren't directories.
+        /// Files; links, pipes and the like are none.
         files: u64,
-        /// Their length in bytes.
+        /// Length in bytes of what aren't directories.
         bytes: u64,
         /// The newest change of any of them.
         newest: Option<Timestamp>,
@@ -94,7 +94,7 @@ fn count(place: &Path, budget: &mut Budget) -> Result<Stands> {
             pending.extend(entries.filter_map(|entry| entry.ok().map(|entry| entry.path())).take(room));
             all_counted &= pending.len() - before < room.max(1);
         } else {
-            files += 1;
+            files += u64::from(matches!(stat.kind, NodeKind::File { .. }));
             bytes += stat.size();
             newest = newest.max(Some(stat.meta.mtime));
         }

@@ -87,6 +87,9 @@ pub struct Made {
     /// What the plan had captured: absolute paths. Older records don't tell.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
+    /// What the point says of itself, as it is judged: what it counted still tells once it is in no vault any more. Older records don't tell.
+    #[serde(skip_serializing_if = "serde_json::Value::is_null")]
+    pub facts: serde_json::Value,
 }
 
 /// What a look through a vault found.
@@ -156,6 +159,9 @@ pub struct Repaired {
     pub vault: String,
     /// Packs that were damaged or gone: signs of a dying disk, where it is one.
     pub packs: u64,
+    /// Their names, up to a thousand: the same ones may be found again and again. None where an older program wrote this.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<String>,
     /// Blobs that were missing or damaged, and are sound now.
     pub healed: u64,
     /// Blobs that no vault has sound.

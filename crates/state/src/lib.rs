@@ -12,6 +12,7 @@ mod inventory;
 mod kv;
 mod lease;
 mod ledger;
+mod making;
 mod messages;
 mod rebuild;
 mod runs;

@@ -13,6 +13,7 @@
 use crate::kv::{
     Event, Expect, Grant, KEY_BYTES_MAX, Kv, Lease, Outcome, Revision, VALUE_BYTES_MAX, Versioned, Watch,
 };
+use crate::making::{LOST, Making};
 use crate::{Error, Kind, Result};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
@@ -65,24 +66,20 @@ pub struct Sqlite {
 
 impl Sqlite {
     /// Opens the store in `dir`, and makes both where they aren't there: the directory for its owner alone (0700), the
-    /// file too (0600). A directory that exists keeps its permissions. The whole file is checked first.
+    /// file too (0600). A directory that exists keeps its permissions. The whole file is checked first; one in which nothing
+    /// stands any more is damaged, and no new one.
     pub fn open(dir: &Path) -> Result<Self> {
         make_dir(dir)?;
         let path = dir.join("state.db");
         let place = format!("open {}", path.display());
         let lock = lock_file(dir)?;
         lock.lock_shared().map_err(|error| Error::io(&place, dir, &error))?;
-        // SQLite would make the file with the permissions of the umask; its companions take ours.
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| Error::io(&place, dir, &error))?;
+        let making = Making::begin(dir, &place)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection =
             Connection::open_with_flags(&path, flags).map_err(|error| sqlite_error(&place, dir, &error))?;
-        let is_new = prepare(&mut connection, &place, dir)?;
+        let is_new = prepare(&mut connection, &making, &place, dir)?;
+        making.end(dir, &place)?;
         Ok(Self { path, connection: Mutex::new(connection), written: Condvar::new(), is_new, _lock: lock })
     }
 
@@ -383,8 +380,8 @@ pub(crate) fn alone(dir: &Path, place: &str) -> Result<File> {
     }
 }
 
-/// Checks the file, or fills it where it is empty; returns whether it was.
-fn prepare(db: &mut Connection, place: &str, dir: &Path) -> Result<bool> {
+/// Checks the file, or fills it where it is being made; returns whether it was.
+fn prepare(db: &mut Connection, making: &Making, place: &str, dir: &Path) -> Result<bool> {
     let failed = |error| sqlite_error(place, dir, &error);
     db.busy_timeout(BUSY).map_err(failed)?;
     let layout: i64 = db.query_row("PRAGMA user_version", (), |row| row.get(0)).map_err(failed)?;
@@ -394,7 +391,7 @@ fn prepare(db: &mut Connection, place: &str, dir: &Path) -> Result<bool> {
     use_write_ahead_log(db).map_err(failed)?;
     // FULL: a power cut after the commit loses nothing, not only a crash of the program.
     db.execute_batch("PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;").map_err(failed)?;
-    let is_new = fill(db, place, dir)?;
+    let is_new = fill(db, making, place, dir)?;
     let verdict: String = db.query_row("PRAGMA quick_check(1)", (), |row| row.get(0)).map_err(failed)?;
     if verdict != "ok" {
         return Err(Error::corrupt(place, verdict));
@@ -415,7 +412,7 @@ fn use_write_ahead_log(db: &Connection) -> rusqlite::Result<()> {
     }
 }
 
-fn fill(db: &mut Connection, place: &str, dir: &Path) -> Result<bool> {
+fn fill(db: &mut Connection, making: &Making, place: &str, dir: &Path) -> Result<bool> {
     let failed = |error| sqlite_error(place, dir, &error);
     let write = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)?;
     let number = |pragma| write.query_row(pragma, (), |row| row.get::<_, i64>(0)).map_err(failed);
@@ -423,7 +420,8 @@ fn fill(db: &mut Connection, place: &str, dir: &Path) -> Result<bool> {
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     match (layout, application, tables) {
         (LAYOUT, APPLICATION, _) => return Ok(false),
-        (0, 0, 0) => {}
+        (0, 0, 0) if making.is_on().map_err(|error| Error::io(place, dir, &error))? => {}
+        (0, 0, 0) => return Err(Error::corrupt(place, LOST)),
         (layout, APPLICATION, _) if layout > LAYOUT => {
             return Err(Error::new(place, Kind::Newer { found: layout, known: LAYOUT }));
         }

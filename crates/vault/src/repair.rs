@@ -12,7 +12,7 @@ use crate::lock::{Holder, Lock, LockKind};
 use crate::packer::PackWriter;
 use crate::packs::Packs;
 use crate::reach::{Reached, reach};
-use crate::reindex::{Change, has_changed, names, reindex, removed};
+use crate::reindex::{Change, names, reindex, removed};
 use crate::set::VaultSet;
 use crate::sink::{Press, Sink};
 use crate::small::{self, Odd, Remedy};
@@ -76,6 +76,11 @@ pub struct RepairPlan {
 }
 
 impl RepairPlan {
+    /// Returns the packs that are gone, cut, or damaged.
+    pub fn bad_packs(&self) -> impl Iterator<Item = FileId> {
+        self.work.bad.iter().map(|pack| pack.id)
+    }
+
     /// Returns whether nothing is to be repaired.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -94,6 +99,8 @@ struct Work {
     indexes: BTreeSet<FileId>,
     unreadable: Vec<FileId>,
     adopt: Vec<IndexedPack>,
+    /// Packs in which damage was read, with what is sound in them.
+    sound: HashMap<FileId, HashSet<BlobId>>,
     /// Packs that leave the index, those that aren't there any more among them.
     bad: Vec<IndexedPack>,
     there: HashSet<FileId>,
@@ -134,6 +141,17 @@ pub fn examine(
     options: &RepairOptions,
     progress: &Progress,
 ) -> Result<RepairPlan> {
+    look(vault, others, options, progress, None)
+}
+
+/// Looks at a vault; where that was done `before`, without reading all of its packs again.
+fn look(
+    vault: &Arc<Repository>,
+    others: &[Arc<Repository>],
+    options: &RepairOptions,
+    progress: &Progress,
+    before: Option<&RepairPlan>,
+) -> Result<RepairPlan> {
     vault.check_writable()?;
     vault.look_afresh();
     let mut plan = RepairPlan::default();
@@ -171,7 +189,14 @@ pub fn examine(
     plan.work.unreadable = packs.damaged.iter().map(|(file, _)| *file).collect();
     plan.work.indexes = packs.indexes.iter().copied().collect();
     plan.work.there = packs.sizes.keys().copied().collect();
-    let bad = read(vault, &packs, options.read, &mut plan, progress)?;
+    let bad = match before {
+        None => read(vault, &packs, options.read, &mut plan, progress)?,
+        Some(before) => {
+            let is_live = |id: &FileId| packs.live.iter().any(|pack| pack.id == *id);
+            let known = before.work.sound.iter().filter(|(id, _)| is_live(id));
+            known.map(|(id, sound)| (*id, sound.clone())).collect()
+        }
+    };
     progress.set_phase("following the trees");
     let set = set(vault, others);
     let roots = plan.work.snapshots.iter().map(|(_, snapshot)| snapshot.tree);
@@ -181,6 +206,7 @@ pub fn examine(
     let nowhere = |(kind, id): &&(BlobKind, BlobId)| !others.iter().any(|other| other.has(*kind, id));
     let is_lost = |blob: &&(BlobKind, BlobId)| nowhere(blob) && !vault.has(blob.0, &blob.1);
     plan.blobs_nowhere = plan.work.fetch.iter().filter(is_lost).count() as u64;
+    plan.work.sound = bad;
     Ok(plan)
 }
 
@@ -294,7 +320,7 @@ fn is_sound(vault: &Repository, pack: &IndexedPack) -> Result<bool> {
     Ok(true)
 }
 
-/// Does what `plan` says. [`Kind::Locked`] where someone else is in the vault, or it has changed since: look again.
+/// Does what `plan` says; of what has changed since, what it says now. [`Kind::Locked`] where someone else is in the vault: try again.
 pub fn carry_out(
     vault: &Arc<Repository>,
     others: &[Arc<Repository>],
@@ -306,11 +332,23 @@ pub fn carry_out(
     if plan.is_empty() {
         return Ok(report);
     }
-    let work = &plan.work;
     let lock = Lock::take(vault, LockKind::Exclusive, &options.holder)?;
-    if names(vault, FileKind::Index)? != work.indexes {
-        return Err(has_changed(vault, "repair"));
+    // Whoever streams a log there adds to the index every few seconds: waiting for an end of that helps nobody.
+    let again;
+    let plan = match names(vault, FileKind::Index)? == plan.work.indexes {
+        true => plan,
+        false => {
+            let mut now = look(vault, others, options, progress, Some(plan))?;
+            // What more can't be read is for the next repair to name first.
+            now.snapshots.retain(|id| plan.snapshots.contains(id));
+            again = now;
+            &again
+        }
+    };
+    if plan.is_empty() {
+        return Ok(report);
     }
+    let work = &plan.work;
     if plan.config.is_some() {
         vault.write_config()?;
     }

@@ -71,7 +71,9 @@ pub fn spooled(spool: &Path, log: &dyn Log, identity: Option<&str>) -> Vec<PathB
         };
         paths.filter(is_file).collect()
     };
-    let mut files = all(spool);
+    let mut files = all(&spool.join(LEFT_BEHIND));
+    // First, since what its server hands over anew of a history that it has left goes no further than to where it left it.
+    files.extend(all(spool));
     let Some(identity) = identity else { return files };
     let here = living(spool);
     files.retain(|path| identity_of(log, path).or_else(|| here.clone()).is_none_or(|of| of == identity));

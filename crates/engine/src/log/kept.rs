@@ -75,7 +75,10 @@ impl Carrier<'_> {
                     || matches!(file.file.kind, LogKind::Partial(_)) && !file.is_away
                     || lock(&self.same).get(&file.in_spool(name, group)) == Some(&true)
             };
-            passed || held.files.get(&file.file.path) == Some(&file.bytes) && is_it()
+            // What was put away before all of it came.
+            let is_begun = file.is_away && matches!(file.file.kind, LogKind::Partial(_));
+            let is_whole_there = is_begun && held.files.contains_key(&file.file.path.with_extension(""));
+            passed || is_whole_there || held.files.get(&file.file.path) == Some(&file.bytes) && is_it()
         };
         let known = lock(&self.seen);
         let seen = || names.iter().map(|name| (name, known.get(name)));

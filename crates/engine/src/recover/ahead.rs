@@ -2,12 +2,13 @@
 
 use super::Hands;
 use super::back::{check_place, repositories, until};
+use super::unmounted::unmounted;
 use crate::ready::{Machine, lacks_to_recover};
 use crate::survey::Survey;
 use crate::vaults::{Opened, Secrets};
 use crate::{Error, Observer, Question, Reply, Result, source_of};
 use plan::outlook::Evidence;
-use plan::{Plan, Restore, Runbook, StepKind, SystemName, Until};
+use plan::{Plan, Restore, Runbook, Step, StepKind, SystemName, Until};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use source::Landing;
@@ -33,6 +34,8 @@ pub struct Ahead<'a> {
     pub memory: u64,
     /// This machine.
     pub machine: &'a Machine<'a>,
+    /// Nothing of it was done yet: where it goes on, a server may be up again by it.
+    pub is_new: bool,
 }
 
 /// Adds to a runbook what can't be done as it stands: a place in a log that is none or several, a folder that can't be written to, programs and services that aren't
@@ -60,6 +63,10 @@ pub fn look_ahead(book: &mut Runbook, ahead: &Ahead<'_>) -> Result<()> {
         said.elsewhere(entry, book, &hands)?;
         said.place(entry, &hands)?;
         said.folders(entry, book, &hands)?;
+        said.unmounted(entry, book, &hands);
+        if ahead.is_new {
+            said.ready(entry, book, &hands)?;
+        }
     }
     if book.to.is_none() {
         let systems: Vec<SystemName> = book.systems.iter().map(|entry| entry.system.clone()).collect();
@@ -148,6 +155,38 @@ impl Said {
         Ok(())
     }
 
+    /// Makes sure that it can be overwritten: one must not run, another must. Where something is done before, that may see to it.
+    fn ready(&mut self, entry: &Restore, book: &Runbook, hands: &Hands<'_>) -> Result<()> {
+        let comes_back = book.steps.iter().any(|step| is_its_data(step, &entry.system));
+        let system = hands.plan.systems.get(&entry.system);
+        let Some(system) = system.filter(|_| book.to.is_none() && comes_back) else { return Ok(()) };
+        let source = source_of(hands.plan, system, hands.secrets)?;
+        let must_run = matches!(source.landing(None), Landing::Staging { .. });
+        let is_changed = self.is_prepared || is_changed_before(&book.steps, &entry.system);
+        // That it runs before it is stopped is as it should be.
+        if is_changed && !must_run {
+            return Ok(());
+        }
+        let Err(error) = source.ready(None) else { return Ok(()) };
+        let said = format!("`{}`: {}", entry.system, Error::from(error));
+        match (must_run, is_changed) {
+            (false, _) => {
+                self.blockers.push(format!("{said}, or name in the plan what stops it (recover.stop)"))
+            }
+            (true, false) if book.systems.len() == 1 => self.blockers.push(said),
+            // The others can come back all the same.
+            (true, _) => self.warnings.push(format!("{said}: it comes back only once that is mended")),
+        }
+        Ok(())
+    }
+
+    /// Names disks that were mounted where it comes back, and aren't. A command of the plan may mount them before.
+    fn unmounted(&mut self, entry: &Restore, book: &Runbook, hands: &Hands<'_>) {
+        let point = hands.survey.point(&entry.choice.point.id).filter(|_| book.to.is_none());
+        let lines = point.map(|point| unmounted(entry, point)).unwrap_or_default();
+        self.warnings.extend(lines.into_iter().map(|line| format!("`{}`: {line}", entry.system)));
+    }
+
     /// Makes sure that its data can be written where they come back.
     fn folders(&mut self, entry: &Restore, book: &Runbook, hands: &Hands<'_>) -> Result<()> {
         let Some(system) = hands.plan.systems.get(&entry.system) else { return Ok(()) };
@@ -172,6 +211,27 @@ impl Said {
         }
         Ok(())
     }
+}
+
+/// Returns whether anything is stopped or started, or done by somebody, before the data of a system come back: that may stop or start it too, whatever it is called.
+fn is_changed_before(steps: &[Step], system: &SystemName) -> bool {
+    let is_before = |step: &&Step| !is_its_data(step, system);
+    let changes = |kind: &StepKind| {
+        matches!(
+            kind,
+            StepKind::Stop(_)
+                | StepKind::Start(_)
+                | StepKind::Ask { .. }
+                | StepKind::Run(_)
+                | StepKind::Service(..)
+        )
+    };
+    steps.iter().take_while(is_before).any(|step| changes(&step.kind))
+}
+
+/// Returns whether a step puts data of a system back.
+fn is_its_data(step: &Step, system: &SystemName) -> bool {
+    step.kind.puts_back() && step.system.as_ref() == Some(system)
 }
 
 /// Returns the folder in which something would be put here, if that refuses it.

@@ -1,5 +1,6 @@
 //! Puts the data of one system back where they belong: its point, and the log that goes on from it.
 
+use super::unmounted::unmounted;
 use super::{Hands, findings};
 use crate::log::{spooled, stranger};
 use crate::place::Place;
@@ -155,7 +156,13 @@ pub(crate) fn put_back(
         StepKind::First => Vec::new(),
         _ => surveyed.not_captured(&entry.only),
     };
-    let lacking = not_captured.into_iter().chain(lacking).chain(put.findings).chain(short).collect();
+    // What has come back lies where nobody sees it once they are mounted.
+    let unmounted = match (kind, &to) {
+        (StepKind::First, _) | (_, Some(_)) => Vec::new(),
+        _ => unmounted(entry, surveyed),
+    };
+    let not_captured = not_captured.into_iter().chain(unmounted);
+    let lacking = not_captured.chain(lacking).chain(put.findings).chain(short).collect();
     Ok(Back { report, lacking, seconds: begun.elapsed().as_secs_f64() })
 }
 
@@ -340,12 +347,21 @@ fn short(
     hands: &Hands<'_>,
 ) -> Option<String> {
     let (plan::Until::Time(time), Some(reach)) = (&replay.until, reach) else { return None };
-    if reach.is_passed || whole_until.is_some_and(|known| known >= crate::protect::instant(*time)) {
+    // Of a history that was left nothing is said by how far the log of the newest one goes.
+    let whole_until = whole_until.filter(|_| reach.left.is_none());
+    let is_all = reach.is_passed || reach.left == Some(true);
+    if is_all || whole_until.is_some_and(|known| known >= crate::protect::instant(*time)) {
         return None;
     }
     let shown = |time: vault::Timestamp| Timestamp::from_second(time.seconds).unwrap_or_default();
+    let unknown = match reach.left {
+        Some(_) => {
+            "what there is of the history that a recovery has left ends without its server's word that it is all"
+        }
+        None => "nobody knows how far its log is whole",
+    };
     let known = whole_until.map_or_else(
-        || "nobody knows how far its log is whole".to_owned(),
+        || unknown.to_owned(),
         |known| format!("its log is known to be whole up to {} only", shown(known)),
     );
     let last = reach

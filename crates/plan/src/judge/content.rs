@@ -20,18 +20,45 @@ pub(super) fn sign(point: &Facts, before: &[&Facts]) -> Option<String> {
         return None;
     }
     if point.change.counted > 0 {
-        let counted = before.iter().copied().filter(|before| before.change.counted > 0);
-        let others: Vec<Ruined> = before.iter().copied().map(ruined).collect();
-        let mut points: Vec<Scrambled> = counted.map(scrambled).collect();
-        if points.is_empty() {
-            // The one that it was counted against tells nothing of itself, and is there all the same.
-            let none = Scrambled { time: point.time, there: 0, files: 0, held: 0, bytes: 0, trusted: false };
-            points.push(none);
-        }
-        points.push(Scrambled { held: held(point, before), ..scrambled(point) });
+        let (points, others) = counted(point, before);
         return scrambled::sign(&points).or_else(|| ruined::sign(&ruined(point), &others));
     }
     of_mass(point)
+}
+
+/// Returns the first of the points that took part in what a point is a sign of, where that is the end of a sum.
+pub(super) fn began<'a>(point: &Facts, before: &[&'a Facts]) -> Option<&'a Facts> {
+    if point.change.counted == 0 || before.is_empty() {
+        return None;
+    }
+    let (points, others) = counted(point, before);
+    if scrambled::sign(&points).is_none() && ruined::sign(&ruined(point), &others).is_some() {
+        return None;
+    }
+    let time = scrambled::began(&points)?;
+    before.iter().copied().find(|one| one.counts() == time && one.change.files_scrambled > 0)
+}
+
+/// Returns those that count for a point: of points that are in no vault any more those up to the one that it was counted against. What came after that one
+/// it has counted itself.
+pub(super) fn known<'a>(point: &Facts, before: &[&'a Facts]) -> Vec<&'a Facts> {
+    let since = before.iter().rposition(|one| point.since.as_ref() == Some(&one.id));
+    let all = before.iter().copied().enumerate();
+    all.filter(|(at, one)| !one.gone || since.is_none_or(|since| *at <= since)).map(|(_, one)| one).collect()
+}
+
+/// Returns what a point and those before it counted, for each of the two rules.
+fn counted(point: &Facts, before: &[&Facts]) -> (Vec<Scrambled>, Vec<Ruined>) {
+    let before = known(point, before);
+    let counted = before.iter().copied().filter(|before| before.change.counted > 0);
+    let mut points: Vec<Scrambled> = counted.map(scrambled).collect();
+    if points.is_empty() {
+        // The one that it was counted against tells nothing of itself, and is there all the same.
+        let none = Scrambled { time: point.time, there: 0, files: 0, held: 0, bytes: 0, trusted: false };
+        points.push(none);
+    }
+    points.push(Scrambled { held: held(point, &before), ..scrambled(point) });
+    (points, before.into_iter().map(ruined).collect())
 }
 
 fn scrambled(point: &Facts) -> Scrambled {
@@ -52,11 +79,16 @@ fn ruined(point: &Facts) -> Ruined {
 /// Returns how many bytes the point held that this one was counted against: what came since can't make a share small. Where that isn't known any more
 /// it is what there is now.
 pub(super) fn held(point: &Facts, before: &[&Facts]) -> u64 {
-    let since = before.iter().rev().find(|before| point.since.as_ref() == Some(&before.id));
-    match since.or(before.last()) {
+    match against(point, before) {
         Some(before) if before.bytes > 0 => before.bytes,
         _ => point.bytes,
     }
+}
+
+/// Returns the point that this one was counted against, or where that isn't known any more the last there is.
+pub(super) fn against<'a>(point: &Facts, before: &[&'a Facts]) -> Option<&'a Facts> {
+    let since = before.iter().rev().find(|before| point.since.as_ref() == Some(&before.id));
+    since.or(before.last()).copied()
 }
 
 fn of_mass(point: &Facts) -> Option<String> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 pub(crate) struct Intrusion {
     /// The last point before was begun here, and was clean.
     after: Timestamp,
-    /// The point that shows it was begun here.
+    /// The point that shows it was begun here, or the first of those that do in sum.
     seen: Timestamp,
     /// What is seen.
     pub(crate) sign: String,
@@ -22,19 +22,21 @@ impl Intrusion {
         let mut points: Vec<&Facts> = points.iter().collect();
         points.sort_by_key(|point| point.counts());
         let mut found: Option<Self> = None;
-        let mut clean = Timestamp::MIN;
+        let mut clean: Vec<Timestamp> = Vec::new();
         for point in points {
             let ends = point.trusted || (point.judged > 0 && point.judgement.rating == Rating::Proven);
             if ends {
                 found = None;
             }
-            if point.judgement.tampering && found.is_none() {
+            let seen = point.judgement.began.unwrap_or_else(|| point.counts());
+            if point.judgement.tampering && found.as_ref().is_none_or(|found| seen < found.seen) {
                 let (id, why) = (super::short(&point.id), point.judgement.why.as_deref().unwrap_or_default());
                 let sign = format!("point {id} of {} is suspicious: {why}", point.counts());
-                found = Some(Self { after: clean, seen: point.counts(), sign });
+                let after = clean.iter().rev().copied().find(|time| *time < seen).unwrap_or(Timestamp::MIN);
+                found = Some(Self { after, seen, sign });
             }
             if point.is_base() {
-                clean = point.counts();
+                clean.push(point.counts());
             }
         }
         found

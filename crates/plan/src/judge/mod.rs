@@ -25,6 +25,9 @@ const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(10);
 /// How long before the last look at the vault a point may have begun that was not there then: a capture takes its time.
 const CAPTURE_MAX: SignedDuration = SignedDuration::from_hours(24);
 
+/// How a sum is told to have begun.
+const BEGAN: &str = "; it began with point ";
+
 /// What a point is worth. Exactly one holds: the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -54,6 +57,9 @@ pub struct Judgement {
     pub why: Option<String>,
     /// What is seen looks like somebody's work: whoever did it was on the machine.
     pub tampering: bool,
+    /// When the first of the points was begun that took part in what is seen, where the point is the last of several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub began: Option<Timestamp>,
     /// The time that counts, where it isn't the one that the point claims.
     pub time: Option<Timestamp>,
     /// All that speaks against it is that a recovery went back before it: who asks for that very instant gets it.
@@ -152,6 +158,12 @@ impl Changed {
 }
 
 impl Facts {
+    /// Returns how many files are in it: what is called so to a person.
+    #[must_use]
+    pub const fn regular(&self) -> u64 {
+        self.files.saturating_sub(self.others)
+    }
+
     /// Returns the time that counts: the one that it claims, unless that can't be.
     #[must_use]
     pub fn counts(&self) -> Timestamp {
@@ -204,7 +216,9 @@ pub fn judge_new(history: &[Facts], new: &Facts, home: Option<&str>, now: Timest
 #[must_use]
 pub fn base<'a>(points: &'a [Facts], paths: &[String]) -> Option<&'a Facts> {
     let newest = |fits: &dyn Fn(&&Facts) -> bool| {
-        points.iter().filter(fits).max_by(|a, b| a.counts().cmp(&b.counts()).then_with(|| a.id.cmp(&b.id)))
+        // Of one that is in no vault any more only what it counted is left.
+        let there = points.iter().filter(|point| !point.gone);
+        there.filter(fits).max_by(|a, b| a.counts().cmp(&b.counts()).then_with(|| a.id.cmp(&b.id)))
     };
     newest(&|point| point.is_base() && point.paths == paths)
         .or_else(|| newest(&|point| point.is_base()))
@@ -289,6 +303,7 @@ impl<'a> Past<'a> {
                 judgement.rating = sign.rating;
                 judgement.why = Some(sign.why);
                 judgement.tampering = sign.tampering;
+                self.begins(point, &mut judgement);
             } else if let Some(left) = point.left_by {
                 let why = format!("was left on purpose: the recovery of {left:.0} went back before it");
                 (judgement.rating, judgement.why, judgement.left) = (Rating::Suspicious, Some(why), true);
@@ -313,6 +328,15 @@ impl<'a> Past<'a> {
             }
         }
         judgement
+    }
+
+    /// Says with which point it began, where it is a sum that tells.
+    fn begins(&self, point: &Facts, judgement: &mut Judgement) {
+        let Some(first) = content::began(point, &self.before).filter(|_| judgement.tampering) else { return };
+        judgement.began = Some(first.counts());
+        if let Some(why) = judgement.why.as_mut().filter(|why| !why.contains(BEGAN)) {
+            why.push_str(&format!("{BEGAN}{} of {:.0}", short(&first.id), first.counts()));
+        }
     }
 
     fn sign(&mut self, point: &Facts, home: Option<&str>) -> Option<Sign> {

@@ -111,6 +111,29 @@ fn veiled(id: &str, on: i64) -> Facts {
     })
 }
 
+/// So many of a hundred files became noise.
+fn scrambled(id: &str, on: i64, files: u64) -> Facts {
+    with(point(id, on), |point| {
+        point.change = Changed {
+            files_changed: files,
+            files_unchanged: 100 - files,
+            files_scrambled: files,
+            bytes_scrambled: files * 10 * KB,
+            counted: 1,
+            ..Changed::default()
+        };
+    })
+}
+
+fn of_paths(point: Facts, paths: &[&str]) -> Facts {
+    with(point, |point| point.paths = paths.iter().map(ToString::to_string).collect())
+}
+
+/// It is in no vault any more.
+fn gone(point: Facts) -> Facts {
+    with(point, |point| point.gone = true)
+}
+
 fn sized(id: &str, on: i64, files: u64, bytes: u64) -> Facts {
     with(point(id, on), |point| (point.files, point.bytes, point.change) = (files, bytes, Changed::default()))
 }
@@ -439,7 +462,77 @@ fn histories() -> Vec<History> {
             "d",
             "d",
         ),
-        history("more is left out", and(vec![excluding(sized("d", 4, 3, 90))]), &[], "d", "d"),
+        history(
+            "nearly everything is gone, and more is left out",
+            and(vec![excluding(sized("d", 4, 3, 90))]),
+            &[("d", Suspicious)],
+            "c",
+            "c",
+        ),
+        history("a little more is left out", and(vec![excluding(deleted("d", 4, 20, 0))]), &[], "d", "d"),
+        history(
+            "half deleted, and a pattern left out that matches nothing",
+            and(vec![excluding(deleted("d", 4, 50, 0))]),
+            &[("d", Suspicious)],
+            "c",
+            "c",
+        ),
+        history(
+            "everything gone, and another path added",
+            and(vec![of_paths(emptied("d", 4), &["/srv/shop", "/etc/shop"])]),
+            &[("d", Suspicious)],
+            "c",
+            "c",
+        ),
+        history(
+            "everything gone, and less of it named",
+            and(vec![of_paths(emptied("d", 4), &["/srv/shop/orders"])]),
+            &[("d", Suspicious)],
+            "c",
+            "c",
+        ),
+        history(
+            "a path of much added to one of little, and all of it gone",
+            vec![
+                elsewhere(few("a", 1, 3), "/etc/shop"),
+                of_paths(point("b", 2), &["/etc/shop", "/srv/shop"]),
+                of_paths(few("c", 3, 3), &["/etc/shop", "/srv/shop"]),
+            ],
+            &[("c", Suspicious)],
+            "b",
+            "b",
+        ),
+        history(
+            "one of two paths of a size taken out, and a file deleted later",
+            vec![
+                of_paths(first("a", 1), &["/srv/shop", "/etc/shop"]),
+                of_paths(point("b", 2), &["/srv/shop", "/etc/shop"]),
+                deleted("c", 3, 50, 0),
+                deleted("d", 4, 1, 0),
+            ],
+            &[],
+            "d",
+            "d",
+        ),
+        history(
+            "a slow encryption: the first of those that show it in sum isn't clean either",
+            and(vec![scrambled("d", 4, 2), scrambled("e", 5, 2), scrambled("f", 6, 2)]),
+            &[("f", Suspicious)],
+            "e",
+            "c",
+        ),
+        history(
+            "a slow encryption that was recorded",
+            and(vec![
+                recorded(None, "c", scrambled("d", 4, 2)),
+                proven(recorded(None, "d", scrambled("e", 5, 2)), 6),
+                recorded(Some(noise), "e", scrambled("f", 7, 2)),
+                recorded(Some(noise), "e", scrambled("g", 90, 2)),
+            ]),
+            &[("e", Proven), ("f", Suspicious), ("g", Suspicious)],
+            "e",
+            "c",
+        ),
         history("an incomplete one", and(vec![incomplete(point("d", 4))]), &[("d", Incomplete)], "c", "c"),
         history(
             "an incomplete one that lacks nearly everything",
@@ -601,6 +694,43 @@ fn every_verb_says_the_same_of_a_point() {
         let next = base(&points, &points[0].paths).unwrap();
         assert!(next.is_base() || !points.iter().any(Facts::is_base), "{what}");
     }
+}
+
+#[test]
+fn what_a_point_counted_tells_on_when_the_point_is_gone_and_is_counted_once() {
+    let new = |since: &str| recorded(None, since, scrambled("e", 40, 1));
+    let worth = |history: &[Facts], since: &str| judge_new(history, &new(since), Some("shop-1"), day(40));
+    let there = [first("a", 1), scrambled("d", 4, 2)];
+    assert_eq!(worth(&there, "d").rating, Rating::Good, "nobody remembers");
+    let pruned = [first("a", 1), gone(scrambled("b", 2, 1)), gone(scrambled("c", 3, 1)), there[1].clone()];
+    let told = worth(&pruned, "d");
+    assert_eq!((told.rating, told.tampering, told.began), (Rating::Suspicious, true, Some(day(2))));
+    let why = told.why.unwrap();
+    for part in ["the last of 4 points in which 5 files", "; it began with point b0000000 of "] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+    // A person's trust in one that is gone still explains what came until then.
+    let explained = pruned.clone().map(|point| if point.id == pruned[2].id { trusted(point) } else { point });
+    assert_eq!(worth(&explained, "d").rating, Rating::Good);
+    // What came after the one that it is counted against it has counted itself.
+    let forgotten = pruned.clone().map(|point| if point.id == there[1].id { gone(point) } else { point });
+    assert_eq!(worth(&forgotten, "a").rating, Rating::Good);
+    assert_eq!(base(&forgotten, &forgotten[0].paths).unwrap().id, there[0].id);
+    // Nor is anything held to be lost against one that nobody can take any more.
+    let emptied = judge_new(&[gone(first("a", 1))], &emptied("b", 2), Some("shop-1"), day(2));
+    assert_eq!(emptied.why.unwrap(), "is the first one, and holds nothing");
+}
+
+#[test]
+fn a_loss_says_what_of_the_plan_was_edited_at_the_same_time() {
+    let history = [first("a", 1)];
+    let told = |point: Facts| judge_new(&history, &point, Some("shop-1"), day(2)).why.unwrap();
+    let excluding = |point: Facts| with(point, |point| point.excludes = vec!["*.tmp".to_owned()]);
+    let also = |point: Facts| of_paths(point, &["/srv/shop", "/etc/shop"]);
+    assert!(told(excluding(emptied("b", 2))).ends_with("; the plan's `exclude` was edited at the same time"));
+    assert!(told(also(emptied("b", 2))).ends_with("; the plan's `paths` were edited at the same time"));
+    assert!(told(also(deleted("b", 2, 50, 0))).ends_with("`paths` were edited at the same time"));
+    assert!(!told(emptied("b", 2)).contains("edited"));
 }
 
 #[test]

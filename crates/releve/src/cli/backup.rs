@@ -122,12 +122,13 @@ impl Making<'_> {
                 record.unread_first = made.unread.first().map(first_line);
                 record.vaults =
                     made.vaults.iter().map(|(vault, result)| (vault.0.clone(), failed(result))).collect();
-                record.files = made.info.files;
+                record.files = made.info.regular();
                 record.bytes = made.info.bytes;
                 record.by_journal = made.by_journal;
                 record.suspicious.clone_from(&made.info.suspicious);
                 let source = self.session.plan.systems.get(name).and_then(|system| system.source.as_ref());
                 record.paths = source.map(plan::Source::paths).unwrap_or_default();
+                record.facts = serde_json::to_value(&made.facts).unwrap_or_default();
                 record.gone = made.gone.iter().map(|(vault, packs)| (vault.0.clone(), *packs)).collect();
                 if made.vaults.values().all(Result::is_err) {
                     exit = Exit::Failed;
@@ -136,6 +137,7 @@ impl Making<'_> {
                     || !made.details.is_empty()
                     || record.suspicious.is_some()
                     || !record.gone.is_empty()
+                    || !made.damaged.is_empty()
                     || !vanished.is_empty()
                 {
                     exit = Exit::Finding;
@@ -176,6 +178,7 @@ impl Making<'_> {
         "left_out": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.left_out.clone()),
         "notes": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.notes.clone()),
         "doubts": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.doubts.clone()),
+        "damaged": result.as_ref().map_or_else(|_| Vec::new(), damaged),
         "bytes_new": result.as_ref().map_or(0, |made| made.info.change.bytes_new) });
         let is_nowhere = |made: &Made| made.vaults.values().all(Result::is_err);
         let is_ended = was_ended(&result) || is_stopped() && result.as_ref().is_ok_and(is_nowhere);
@@ -309,7 +312,7 @@ fn nowhere(made: &Made) -> String {
 
 /// Says how many there are of what: `1710 files`, `695 files, 1015 links`.
 fn kinds(info: &PointInfo) -> String {
-    let files = info.files.saturating_sub(info.links + info.specials);
+    let files = info.regular();
     let more = |count: u64, what: &str| if count > 0 { format!(", {count} {what}") } else { String::new() };
     let one = |count: u64, one: &'static str, many: &'static str| if count == 1 { one } else { many };
     format!(
@@ -343,6 +346,11 @@ fn changes(change: &Change) -> String {
     text
 }
 
+/// Names the snapshots that can't be read, for scripts.
+fn damaged(made: &Made) -> Vec<serde_json::Value> {
+    made.damaged.iter().map(|(vault, why)| json!({ "vault": vault, "why": why })).collect()
+}
+
 fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
     let there: Vec<_> =
         made.vaults.iter().filter(|(_, result)| result.is_ok()).map(|(vault, _)| vault.0.as_str()).collect();
@@ -374,6 +382,14 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
         screen.line(&format!("  {vault} is DAMAGED: {}", engine::proof::gone(&vault.0, *packs)));
     }
     const SHOWN: usize = 20;
+    for (vault, why) in made.damaged.iter().take(SHOWN) {
+        screen.line(&format!(
+            "  warning: vault {vault}: a snapshot can't be read, and whatever point it was is not counted: {why}"
+        ));
+    }
+    if made.damaged.len() > SHOWN {
+        screen.line(&format!("  warning: and {} more that can't be read", made.damaged.len() - SHOWN));
+    }
     for unread in made.unread.iter().take(SHOWN) {
         screen.line(&format!("  not read: {}: {}", unread.path.display(), unread.why));
     }

@@ -73,7 +73,15 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
         let name = holder().hostname;
         let state_dir = state_dir(global);
         // Looking makes nothing.
-        let state = state_dir.join("state.db").exists().then(|| State::open(&state_dir).ok()).flatten();
+        let state = match state_dir.join("state.db").exists().then(|| State::open(&state_dir)) {
+            Some(Err(error)) if error.is_corrupt() => {
+                exit = Exit::Finding;
+                let help = "releve state rebuild";
+                parsed.warn("damaged-state", "hosts", format!("on {name}: {error}"), help);
+                None
+            }
+            opened => opened.and_then(Result::ok),
+        };
         let seen = seen(&plan, state.as_ref());
         let is_made = |name: &VaultName| seen.contains(name);
         let machine = Machine {

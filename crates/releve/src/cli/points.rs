@@ -86,7 +86,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             .map(|surveyed| {
                 let point = &surveyed.point;
                 let info = point.info.clone().unwrap_or_default();
-                json!({ "id": point.id, "system": point.system, "time": point.time, "bytes": info.bytes, "files": info.files,
+                json!({ "id": point.id, "system": point.system, "time": point.time, "bytes": info.bytes, "files": info.regular(),
+                    "links": info.links, "specials": info.specials,
                     "vaults": surveyed.vaults, "complete": whole(surveyed), "missing": missing(surveyed),
                     "unknown_in": unknown_in(surveyed), "unread": info.unread_count, "tree": point.tree, "rating": worth(surveyed).rating, "why": worth(surveyed).why })
             })
@@ -125,7 +126,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 id,
                 system,
                 &time(point.time),
-                &info.files.to_string(),
+                &info.regular().to_string(),
                 &size(info.bytes),
                 &vaults.join(", "),
                 &lacks.join("; "),

@@ -155,6 +155,8 @@ struct Run<'a> {
     points: Vec<Decided>,
     /// What was shown last: after a wait for somebody else it is the same again, most of the time.
     shown: Option<String>,
+    /// What was typed names nothing that is here: that is no fault of the vault, and nobody else is told.
+    is_mistyped: bool,
 }
 
 impl<'a> Run<'a> {
@@ -165,7 +167,8 @@ impl<'a> Run<'a> {
         options: &'a Options,
         now: Timestamp,
     ) -> Self {
-        Self { session, state, screen, options, now, plan: None, points: Vec::new(), shown: None }
+        let (plan, points, shown) = (None, Vec::new(), None);
+        Self { session, state, screen, options, now, plan, points, shown, is_mistyped: false }
     }
 
     fn one(&mut self, name: &VaultName) -> (Exit, Value) {
@@ -207,14 +210,18 @@ impl<'a> Run<'a> {
             return Err(Error::new(why.clone()));
         }
         let missing = self.missing(name, &known, &vaults, &survey)?;
-        let trusted = self.trusted(&survey)?;
+        let trusted = self.trusted(&survey);
+        self.is_mistyped = trusted.is_err();
+        let trusted = trusted?;
         check_clock(self.state, self.now)?;
         witness(self.state, &survey, std::slice::from_ref(name), self.now)?;
         let records = self.state.records()?;
         let witness = Witness::new(&self.session.plan, self.state)?.trusting(&trusted);
         let mut retention = retention(&self.session.plan, self.state, &survey, name, &witness, self.now)?;
         retention.known.retain(|id| !missing.contains(&id.to_string()));
-        self.forget(&mut retention)?;
+        let forgotten = self.forget(&mut retention);
+        self.is_mistyped = forgotten.is_err();
+        forgotten?;
         let forget = match self.options.keep_points {
             true => Vec::new(),
             false => retention.going().map(|point| point.snapshot).collect(),
@@ -245,6 +252,7 @@ impl<'a> Run<'a> {
         }
         if !planned.is_empty() && !self.options.yes {
             if !std::io::stdin().is_terminal() {
+                self.is_mistyped = true;
                 return Err(
                     Error::new("nobody is there to say yes").help("--yes for scripts; --dry-run only shows")
                 );
@@ -475,6 +483,7 @@ impl<'a> Run<'a> {
             "done": result.as_ref().ok(), "failure": record.failure });
         let declined = matches!(result, Ok(None)) && self.plan.as_ref().is_some_and(|plan| !plan.is_empty());
         if !declined
+            && !self.is_mistyped
             && !self.options.dry_run
             && !super::was_ended(result)
             && let Err(error) = self.state.append(Body::Prune(record), Timestamp::now())

@@ -26,7 +26,7 @@ use ground::Ground;
 use jiff::Timestamp;
 use open::Found;
 use plan::{Available, Runbook, RunbookInput, ScenarioName, Standing, SystemName, VaultName, Wanted};
-use said::{also_replaced, log_ended, newer_elsewhere, say_held, say_vanished, went_back};
+use said::{also_replaced, left_beside, log_ended, newer_elsewhere, say_held, say_vanished, went_back};
 use source::{Landing, Stands};
 use state::{Body, Record, Run, State};
 use std::collections::BTreeMap;
@@ -151,17 +151,18 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     // Without state nothing is known but what the points say.
     // What can't be read of it keeps nothing from coming back: it is said, and missed.
     let witness = state.as_ref().map_or_else(Witness::default, |state| session.witness_in(state));
-    let decide = |wish: &Wish| {
-        decide(session, (options, crashed), (&records, &witness, &vanished), wish, &vaults, &survey)
+    let decide = |wish: &Wish, is_new: bool| {
+        let known = (records.as_slice(), &witness, &vanished);
+        decide(session, (options, crashed), known, (wish, is_new), &vaults, &survey)
     };
     let mut forgotten = Vec::new();
     let (mut open, mut left) = match left {
         Found::Left(mut open, left) => {
-            let left = open::corrected(session, &mut open, *left, decide)?;
+            let left = open::corrected(session, &mut open, *left, |wish| decide(wish, false))?;
             (Some(*open), left)
         }
         Found::Anew(before) => {
-            let book = decide(&wish)?;
+            let book = decide(&wish, true)?;
             let states = open::remembered(options, &before, &book)?;
             forgotten = before;
             (None, Left { book, before: Before { states, elapsed: waited, ..Before::default() } })
@@ -282,6 +283,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if options.to.is_none() {
         say_held(session, &screen);
     }
+    if attacked {
+        left_beside(&book, session).iter().for_each(|left| screen.line(left));
+    }
     incident::say_open(&screen, &incidents);
     for name in went_back(&book, &recovered).into_iter().filter(|name| !log_ended.contains(name)) {
         screen.line(&format!(
@@ -320,14 +324,14 @@ fn decide(
     session: &Session,
     (options, crashed): (&Options, Option<Timestamp>),
     (records, witness, vanished): (&[Record], &Witness, &Vanished),
-    wish: &Wish,
+    (wish, is_new): (&Wish, bool),
     vaults: &[Opened],
     survey: &Survey,
 ) -> Result<Runbook, Error> {
     let (now, mut available) = (Timestamp::now(), BTreeMap::new());
     for name in session.plan.systems.keys() {
         let mut found = match wish.systems.contains(name) {
-            true => place(session, name, survey, vaults, options.to.as_deref())?,
+            true => place(session, name, survey, vaults, wish.to.as_deref().map(Path::new))?,
             false => Available::default(),
         };
         (found.points, found.log) = (witness.judged(&session.plan, survey, name, now), survey.log(name));
@@ -358,6 +362,10 @@ fn decide(
     let newer = newer_elsewhere(&book, wish, records, survey);
     book.warnings.extend(newer);
     say_vanished(&mut book, wish, vanished);
+    if is_attack(session, wish.scenario.as_ref()) {
+        let left = left_beside(&book, session);
+        book.warnings.extend(left);
+    }
     warn_of_what_goes(&mut book, &session.plan, session.secrets(), vaults, survey)?;
     let (search, is_made) = (super::check::search(), |_: &VaultName| true);
     let machine = Machine {
@@ -376,6 +384,7 @@ fn decide(
         survey,
         memory: options.how.memory,
         machine: &machine,
+        is_new,
     };
     look_ahead(&mut book, &ahead)?;
     Ok(book)

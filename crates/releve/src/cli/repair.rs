@@ -21,6 +21,8 @@ use vault::verify::Window;
 
 /// How many findings, and files beyond repair, are printed; `--json` names a thousand.
 const SHOWN: usize = 20;
+/// How many damaged packs a record names.
+const NAMED_MAX: usize = 1000;
 
 /// What `repair` takes.
 #[derive(Debug, clap::Args)]
@@ -176,6 +178,7 @@ impl Run<'_> {
         let mut exit = Exit::Done;
         if let Some(plan) = planned {
             record.packs = plan.packs;
+            record.named = plan.bad_packs().take(NAMED_MAX).map(|pack| pack.to_string()).collect();
             record.findings.clone_from(&plan.findings);
             if !plan.is_empty() {
                 exit = Exit::Finding;

@@ -130,6 +130,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         to.display(),
         reasons.join("; ")
     ));
+    // What isn't whole in the point comes back from nowhere: said beforehand, and afterwards.
+    let only: Vec<String> = options.path.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    let lacks = point.not_captured(&only);
     let mut restoring = RestoreOptions {
         only: options.path.clone(),
         roots: point.point.snapshot.paths.iter().map(PathBuf::from).collect(),
@@ -144,7 +147,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if let Some(info) = &point.point.info {
         progress.expect(info.files, info.bytes);
     }
-    let extras = match options.delete {
+    if options.delete && !lacks.is_empty() {
+        screen.line("warning: nothing is removed: what the point lacks may be here alone");
+    }
+    let extras = match options.delete && lacks.is_empty() {
         true => Some(extras(session, &system, &repositories, point.point.tree, &restoring, &screen)?),
         false => None,
     };
@@ -155,7 +161,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     if options.dry_run {
         let goes = replaced(&repositories, point.point.tree, &restoring, &progress)?;
-        return Ok(dry_run(session, &id, point, &reasons, extras.as_ref(), &goes));
+        return Ok(dry_run(session, (&id, point, &reasons), &lacks, extras.as_ref(), &goes));
     }
     if let Some(extras) = extras.as_ref().filter(|extras| !extras.paths.is_empty())
         && !options.yes
@@ -185,17 +191,17 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     report.merge(restore(&repositories, point.point.tree, &restoring, &progress)?);
     if !options.path.is_empty() && !report.found && report.is_whole() {
-        return Err(Error::new("nothing in the point has this path")
-            .help("paths are as they were captured: --path /srv/shop/a")
-            .into());
+        return Err(nothing_has_it(&lacks).into());
     }
+    let is_whole = report.is_whole() && lacks.is_empty();
     // What is left over may be the only copy of what did not come back.
     let (deleted, kept) = match &extras {
         Some(extras) if report.is_whole() => extras.remove(),
         _ => (0, Vec::new()),
     };
     let seconds = begun.elapsed().as_secs_f64();
-    let findings = recover::findings(&report);
+    let mut findings = lacks;
+    findings.extend(recover::findings(&report));
     if session.json {
         let trouble = |list: &[Trouble]| -> Vec<_> {
             list.iter()
@@ -214,7 +220,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             "point": id, "reasons": reasons, "system": system, "restored": report.restored, "unchanged": report.unchanged, "bytes": report.bytes,
             "damaged": report.damaged_count, "skipped": report.skipped_count, "not_set": report.not_set_count,
             "damaged_files": damaged, "skipped_entries": trouble(&report.skipped), "not_set_entries": trouble(&report.not_set),
-            "findings": findings, "vault_faults": report.vault_faults, "whole": report.is_whole(),
+            "findings": findings, "vault_faults": report.vault_faults, "whole": is_whole,
             "compared_after_crash": report.compared_after_crash, "seconds": seconds, "first_seconds": first_seconds,
             "deleted": deleted, "not_deleted": trouble(&kept),
             "not_looked_at": extras.as_ref().map(|extras| trouble(&extras.unknown)).unwrap_or_default(),
@@ -243,14 +249,21 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     Ok(if report.is_nothing() {
         Exit::Failed
-    } else if report.is_whole()
-        && kept.is_empty()
-        && extras.as_ref().is_none_or(|extras| extras.unknown.is_empty())
-    {
+    } else if is_whole && kept.is_empty() && extras.as_ref().is_none_or(|extras| extras.unknown.is_empty()) {
         Exit::Done
     } else {
         Exit::Finding
     })
+}
+
+/// Says that nothing of what was asked for is in the point, and whether it was to be.
+fn nothing_has_it(lacks: &[String]) -> Error {
+    let nothing = "nothing in the point has this path";
+    match lacks {
+        [] => Error::new(nothing).help("paths are as they were captured: --path /srv/shop/a"),
+        lacks => Error::new(format!("{nothing}; {}", lacks.join("; ")))
+            .help("`releve points` lists other points: --point ID"),
+    }
 }
 
 /// Takes the right to write over a system where it lives; beside it nothing is at stake.
@@ -345,9 +358,8 @@ fn excluded_below(excluded: &Patterns, there: &Path, path: &Path) -> Option<Path
 
 fn dry_run(
     session: &Session,
-    id: &str,
-    point: &engine::survey::Surveyed,
-    reasons: &[String],
+    (id, point, reasons): (&str, &engine::survey::Surveyed, &[String]),
+    lacks: &[String],
     extras: Option<&Extras>,
     goes: &[Trouble],
 ) -> Exit {
@@ -355,12 +367,15 @@ fn dry_run(
     let remove: Vec<_> =
         extras.iter().flat_map(|extras| &extras.paths).map(|path| path.to_string_lossy()).collect();
     if session.json {
-        show::print_json(&json!({ "point": id, "reasons": reasons, "files": info.files, "bytes": info.bytes,
-            "complete": point.point.complete, "remove": remove,
-            "taken_away": goes.iter().map(|goes| json!({ "path": goes.path.to_string_lossy(), "why": goes.why })).collect::<Vec<_>>() }));
+        show::print_json(
+            &json!({ "point": id, "reasons": reasons, "files": info.regular(), "bytes": info.bytes,
+            "complete": point.point.complete, "lacks": lacks, "remove": remove,
+            "taken_away": goes.iter().map(|goes| json!({ "path": goes.path.to_string_lossy(), "why": goes.why })).collect::<Vec<_>>() }),
+        );
     } else {
         let vaults: Vec<_> = point.vaults.iter().map(|vault| vault.0.as_str()).collect();
-        eprintln!("{} files ({}), from {}", info.files, size(info.bytes), vaults.join(", "));
+        eprintln!("{} files ({}), from {}", info.regular(), size(info.bytes), vaults.join(", "));
+        lacks.iter().for_each(|lacks| eprintln!("  {lacks}"));
         if extras.is_some() {
             eprintln!("{} entries would be removed", remove.len());
         }

@@ -112,10 +112,11 @@ fn fill(state: &State, vaults: &[Opened], survey: &Survey, now: Timestamp) -> Re
             complete: surveyed.point.complete,
             unread: info.unread_count,
             vaults: surveyed.vaults.iter().map(|vault| (vault.0.clone(), None)).collect(),
-            files: info.files,
+            files: info.regular(),
             bytes: info.bytes,
             suspicious: info.suspicious,
             paths: surveyed.point.snapshot.paths.clone(),
+            facts: serde_json::to_value(surveyed.facts()).unwrap_or_default(),
             ..Made::default()
         };
         state.append(Body::Backup(made), now)?;

@@ -181,6 +181,31 @@ fn a_state_that_is_junk_keeps_a_recovery_from_beginning_until_somebody_says_that
 }
 
 #[test]
+fn a_state_of_which_a_crash_left_no_byte_is_damaged_too_and_every_verb_says_so() {
+    let world = world(|_| String::new());
+    open_gate(&world);
+    fs::write(world.path("state/state.db"), "").unwrap();
+    let refused = world.run(&["recover", "--yes"]).exits(2).says("nothing was done").says("--without-state");
+    refused.says("releve state rebuild");
+    assert_eq!(starts(&world), 0);
+    let verbs = [
+        &["points"][..],
+        &["status"],
+        &["backup"],
+        &["check", "--json"],
+        &["recover", "--show"],
+        &["alerts"],
+    ];
+    for verb in verbs {
+        world.run(verb).says("it was a state once, and nothing is left in it");
+    }
+    world.run(&["recover", "--dry-run"]).exits(0).says("the state can't be used");
+    world.run(&["state", "rebuild"]).exits(1).says("a recovery that had not ended may be lost");
+    world.run(&["recover", "--yes"]).exits(0);
+    assert_eq!(starts(&world), 1);
+}
+
+#[test]
 fn a_state_on_a_full_disk_keeps_a_recovery_from_beginning_too() {
     let world = world(|_| String::new());
     open_gate(&world);

@@ -236,6 +236,14 @@ fn a_damaged_index_or_snapshot_is_said_and_passed_over() {
         flip(&files(&world.path("near").join(folder)));
         world.run(&["verify", "near"]).exits(1).says(folder);
         world.restores_whole("out");
+        if folder == "snapshots" {
+            let told = world.run(&["backup"]).exits(1).says("warning: vault near: a snapshot can't be read");
+            assert!(!told.err.contains("INCOMPLETE"), "{}", told.err);
+            // Also in a vault that nobody needs to ask for the points before.
+            flip(&files(&world.path("far/snapshots")));
+            let told = world.run(&["backup", "--json"]).exits(1).json();
+            assert!(told["systems"][0]["damaged"].to_string().contains("far"), "{told}");
+        }
     }
 }
 

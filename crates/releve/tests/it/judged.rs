@@ -138,6 +138,31 @@ fn half_of_the_files_deleted_and_contents_changed_behind_their_times_are_told() 
     world.run(&["backup"]).exits(1).says("SUSPICIOUS").says("somebody set the times back");
 }
 
+#[test]
+fn a_prune_hides_no_slow_encryption_and_an_edited_plan_no_loss() {
+    let world = World::new();
+    let keep = "policy.keep = { last = 1 }\n";
+    world.write_plan(&world.vault("near"), &world.vault("far"), keep);
+    texts(&world);
+    let encrypt = |n: u64| fs::write(world.data().join(format!("order-{n}.txt")), noise(n + 7)).unwrap();
+    world.run(&["backup"]).exits(0);
+    for n in 0..4 {
+        encrypt(n);
+        world.run(&["backup"]).exits(0);
+    }
+    world.run(&["prune", "--yes"]).exits(0);
+    encrypt(4);
+    for _ in 0..2 {
+        let made = world.run(&["backup"]).exits(1);
+        made.says("is the last of 5 points in which 5 files").says("it began with");
+        world.run(&["prune", "--yes"]).exits(0);
+    }
+    empty(&world);
+    let source = format!("files = {{ paths = [{:?}], exclude = [\"*.tmp\"] }}", world.data());
+    world.write_plan_of(&world.vault("near"), &world.vault("far"), &source, keep);
+    world.run(&["backup"]).exits(1).says("lost nearly everything").says("`exclude` was edited");
+}
+
 /// A disk below the source; it goes with the test.
 struct Below(PathBuf);
 

@@ -47,6 +47,17 @@ fn what_no_rule_keeps_is_shown_first_and_goes_when_someone_says_so() {
 }
 
 #[test]
+fn what_somebody_mistypes_is_told_to_him_and_to_nobody_else() {
+    let world = four_points("");
+    world.run(&["prune", "near", "--yes", "--forget", "0123abcd"]).exits(2).says("0 points of the plan's");
+    world.run(&["prune", "near", "--yes", "--trust", "0123abcd"]).exits(2).says("0 points are called");
+    world.run(&["prune", "near"]).exits(2).says("nobody is there to say yes");
+    let told = world.run(&["status", "--json"]).json()["prune_failures"].clone();
+    assert!(told.as_object().unwrap().is_empty(), "{told}");
+    assert!(!world.run(&["alerts"]).out.contains("could not be pruned"));
+}
+
+#[test]
 fn without_keep_nothing_goes() {
     let world = World::new();
     fs::write(world.data().join("file"), "content").unwrap();
@@ -211,8 +222,12 @@ fn what_the_agents_scrub_finds_is_healed_at_once() {
     let mut bytes = fs::read(&pack).unwrap();
     bytes[30] ^= 1;
     fs::write(&pack, bytes).unwrap();
+    for _ in 0..2 {
+        world.run(&["repair", "far"]).exits(2).says("nobody is there to say yes");
+    }
     world.run(&["agent", "--once"]).exits(1).says("far: DAMAGED").says("blobs written anew");
     world.run(&["verify", "far", "--read-data", "all"]).exits(0);
+    // However often the same one was found.
     world.run(&["status"]).says("vault far: 1 damaged packs");
 }
 

@@ -14,6 +14,7 @@ mod alone;
 mod cli;
 mod company;
 mod demo;
+mod elsewhere;
 mod excerpt;
 mod faults;
 mod guarded;

@@ -195,7 +195,7 @@ fn positions_and_transactions_are_reached_and_nonsense_is_refused_before_anythin
 
 #[test]
 fn what_a_living_server_has_still_is_not_lost_and_after_going_back_a_new_point_is_asked_for() {
-    let (server, world) = protected(&[]);
+    let (server, world) = protected(&["--gtid-strict-mode=ON"]);
     let agent = Agent::begin(&world);
     server.run("insert into shop.t values (1)");
     wait_for_log(&world);
@@ -207,6 +207,7 @@ fn what_a_living_server_has_still_is_not_lost_and_after_going_back_a_new_point_i
     let recovered = world.run(&["recover", "--yes", "--until", &format!("transaction {doomed}")]).exits(0);
     assert_eq!(numbers(&server), "1,2,3");
     assert_eq!(server.ask("select count(*) from shop.journal"), "0");
+    assert_eq!(server.ask("select @@global.gtid_strict_mode"), "1");
     // What was loaded is no part of the log: that begins anew, and the newest point doesn't lead into it. It is said at once, although nobody carries it.
     recovered.says("its log ends with this recovery").says("releve backup shop");
     let broken = log_of(&world)["broken"].to_string();
@@ -498,4 +499,120 @@ fn what_came_while_the_dump_was_made_may_be_in_it_already() {
     ] {
         assert_eq!(server.ask(question), made.to_string(), "{question}");
     }
+}
+
+/// Lets the server know one time zone, beside its log.
+fn knows_paris(server: &MariadbServer) {
+    let made = std::process::Command::new("mariadb-tzinfo-to-sql")
+        .args(["--skip-write-binlog", "/usr/share/zoneinfo/Europe/Paris", "Europe/Paris"])
+        .output()
+        .unwrap();
+    server.run(&format!("use mysql; {}", String::from_utf8_lossy(&made.stdout)));
+}
+
+#[test]
+fn what_only_some_servers_allow_or_have_is_back_on_a_fresh_one() {
+    let (mut server, world) = protected(&[]);
+    knows_paris(&server);
+    let agent = Agent::begin(&world);
+    // Each of these would end a replay by itself: errors 1118, 4119, 1298, 1524 and 1286.
+    let columns: String = (0..200).map(|n| format!(", c{n} char(50) character set latin1")).collect();
+    for statements in [
+        &*format!(
+            "set innodb_strict_mode = 0; create table shop.wide (id int primary key{columns}) engine=innodb"
+        ),
+        "create table shop.versions (n int) with system versioning; insert into shop.versions values (1);
+            set system_versioning_alter_history = keep; alter table shop.versions add more int",
+        "set time_zone = 'Europe/Paris'; create table shop.times (at timestamp); insert into shop.times values ('2026-06-01 12:00:00')",
+        "install soname 'auth_ed25519'; create user e@localhost identified via ed25519 using password('geheim')",
+        "install soname 'ha_archive'; create table shop.old (n int) engine=archive; insert into shop.old values (7)",
+        "insert into shop.t values (1)",
+    ] {
+        server.run(statements);
+    }
+    wait_for_log(&world);
+    drop(agent);
+    replace(&mut server);
+    world
+        .run(&["recover", "--yes"])
+        .exits(0)
+        .says("loading those of this machine")
+        .says("was installed there");
+    assert_eq!(numbers(&server), "1");
+    for (question, answer) in [
+        ("select count(*) from information_schema.columns where table_name = 'wide'", "201"),
+        ("select n from shop.versions for system_time all", "1"),
+        ("select unix_timestamp(at) from shop.times", "1780308000"),
+        ("select json_value(priv, '$.plugin') from mysql.global_priv where user = 'e'", "ed25519"),
+        ("select n from shop.old", "7"),
+        ("select engine from information_schema.tables where table_name = 'old'", "ARCHIVE"),
+    ] {
+        assert_eq!(server.ask(question), answer, "{question}");
+    }
+}
+
+#[test]
+fn a_statement_that_fails_is_named_with_its_place_what_comes_after_and_the_way_on() {
+    let (mut server, world) = protected(&[]);
+    let agent = Agent::begin(&world);
+    server.run("insert into shop.t values (1)");
+    // Nothing in the log makes this table.
+    server.run("set sql_log_bin = 0; create table shop.unlogged (n int, secret varchar(20))");
+    server.run("insert into shop.unlogged (n, secret) values (4711, 'geheim')");
+    let doomed = newest_transaction(&server);
+    server.run("insert into shop.t values (2); insert into shop.t values (3)");
+    wait_for_log(&world);
+    drop(agent);
+    replace(&mut server);
+    let run = world.run(&["recover", "--yes"]).exits(2).says("NOT BACK").says("ERROR 1146");
+    let run = run.says("insert into shop.unlogged (n, secret) values (4711,").says("are not: 3 transactions");
+    assert!(!run.err.contains("geheim") && !run.out.contains("geheim"), "{}", run.err);
+    run.says(&format!("--until 'transaction {doomed}'")).says("at mariadb-bin.00000");
+    assert_eq!(numbers(&server), "1");
+    replace(&mut server);
+    world.run(&["recover", "--yes", "--until", &format!("transaction {doomed}")]).exits(0);
+    assert_eq!(numbers(&server), "1");
+}
+
+#[test]
+fn a_transaction_that_was_prepared_before_the_dump_and_committed_after_it_is_back() {
+    let (mut server, world) = protected(&[]);
+    let agent = Agent::begin(&world);
+    wait_for_log(&world);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let made = std::thread::scope(|scope| {
+        let makes = scope.spawn(|| {
+            let mut session = server.session();
+            let mut to = session.stdin.take().unwrap();
+            let mut made = 0;
+            // One of them is prepared at nearly any moment.
+            while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                made += 1;
+                writeln!(to, "xa start 'x{made}'; insert into shop.t values ({made}); xa end 'x{made}'; xa prepare 'x{made}';").unwrap();
+                pause(Duration::from_millis(300));
+                writeln!(to, "xa commit 'x{made}';").unwrap();
+            }
+            drop(to);
+            session.wait().unwrap();
+            made
+        });
+        for _ in 0..2 {
+            world.run(&["backup"]).exits(0);
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        makes.join().unwrap()
+    });
+    wait_for_log(&world);
+    drop(agent);
+    replace(&mut server);
+    world.run(&["recover", "--yes"]).exits(0);
+    assert_eq!(server.ask("select count(*) from shop.t"), made.to_string());
+    assert_eq!(server.ask("xa recover"), "");
+
+    // One that nobody ends is told, and is in the way of what replaces its tables.
+    server.run("xa start 'left'; insert into shop.t values (9000); xa end 'left'; xa prepare 'left'");
+    world.run(&["backup"]).exits(1).says("the transaction 'left' is prepared and nobody ends it");
+    let refused = world.run(&["recover", "--yes"]).exits(2);
+    refused.says("XA ROLLBACK 'left'").says("nothing was replaced");
+    assert_eq!(server.ask("select count(*) from shop.t"), made.to_string());
 }

@@ -37,7 +37,7 @@ fn an_odd_cluster_comes_back_whole_with_the_configuration_that_lies_elsewhere() 
     let busy = std::thread::spawn(move || {
         while !stop.load(SeqCst) {
             std::fs::write(&log, "busy\n".repeat(10_000)).unwrap();
-            std::thread::sleep(Duration::from_millis(1));
+            testkit::pause(Duration::from_millis(1));
         }
     });
     let world = world(&cluster, ", wal = \"none\"", "1 hour", "");

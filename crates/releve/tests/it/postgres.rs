@@ -399,6 +399,39 @@ fn after_a_recovery_to_an_earlier_instant_the_agent_goes_on_from_there_and_the_l
 }
 
 #[test]
+fn the_segment_in_which_a_timeline_was_left_is_kept_and_an_instant_behind_its_end_is_no_success() {
+    let (cluster, world) = protected("", "", "3 seconds");
+    let _agent = Agent::begin(&world);
+    wait_for_log(&world);
+    cluster.tell("insert into t values (1)");
+    let early = time(&cluster);
+    cluster.tell("insert into t values (2)");
+    let late = time(&cluster);
+    cluster.tell("insert into t values (9)");
+    wait_for_log(&world);
+    cluster.kill();
+    let dead = jiff::Timestamp::now().to_string();
+    world.run(&["recover", "--yes", "--before", &early]).exits(0);
+    assert_eq!(numbers(&cluster), "1");
+    // The next timeline gets the same segments whole.
+    for _ in 0..2 {
+        cluster.tell("insert into t values (5)");
+        cluster.tell("select pg_switch_wal()");
+    }
+    wait_for_log(&world);
+    cluster.kill();
+    // From the vaults alone.
+    std::fs::remove_dir_all(world.path("state/log/shop/left-behind")).unwrap_or_default();
+    world.run(&["recover", "--yes", "--before", &late]).exits(0);
+    assert_eq!(numbers(&cluster), "1,2");
+    cluster.kill();
+    // Whether its server wrote more before it died, nobody knows.
+    let run = world.run(&["recover", "--yes", "--before", &dead]).exits(1);
+    run.says("history that a recovery has left ends without its server's word");
+    assert_eq!(numbers(&cluster), "1,2,9");
+}
+
+#[test]
 fn segments_that_are_handed_over_at_the_same_time_are_all_in_the_log() {
     let (cluster, world) = protected("archive_mode = on", ", wal = \"archive\"", "3 seconds");
     let _agent = Agent::begin(&world);

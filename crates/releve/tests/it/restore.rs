@@ -195,3 +195,49 @@ fn a_dry_run_shows_what_would_be_taken_away_and_what_stays_in_the_way() {
     run.says("a link to /etc goes: the point has a folder here");
     assert!(app.is_symlink());
 }
+
+#[test]
+fn what_an_incomplete_point_lacks_is_named_and_nothing_is_removed_for_it() {
+    let world = World::new();
+    let (page, never) = (world.data().join("page"), world.path("never"));
+    fs::write(&page, "page").unwrap();
+    std::os::unix::fs::symlink("page", world.data().join("link")).unwrap();
+    let source = format!("files = {{ paths = [{:?}, {never:?}] }}", world.data());
+    world.write_plan_of(&world.vault("near"), &world.vault("far"), &source, "");
+    world.run(&["backup"]).exits(1).says("INCOMPLETE");
+    let lacks = format!("not whole in the point: {}", never.display());
+    let run = world.run(&["restore", "shop", "--to", "out"]).exits(1).says(&lacks);
+    assert!(!run.err.contains("newest complete"), "{}", run.err);
+    run.says("no complete point fits: this is the newest incomplete point");
+    let point = world.points()[0]["id"].as_str().unwrap().to_owned();
+    let told = world.run(&["restore", "shop", "--to", "out", "--point", &point, "--json"]).exits(1).json();
+    assert!(told["whole"] == false && told["findings"].to_string().contains(&lacks), "{told}");
+    let dry = world.run(&["restore", "shop", "--to", "out", "--dry-run"]).exits(0).says(&lacks);
+    dry.says("1 files (4 B)");
+    // It may be the only copy.
+    let extra = world.restored("out").join("extra");
+    fs::write(&extra, "extra").unwrap();
+    let run = world.run(&["restore", "shop", "--to", "out", "--delete", "--yes"]).exits(1);
+    run.says("nothing is removed");
+    assert!(extra.exists());
+    // What was asked for is whole.
+    let part = |path: &std::path::Path| {
+        world.run(&["restore", "shop", "--to", "part", "--path", path.to_str().unwrap()])
+    };
+    part(&page).exits(0);
+    part(&never).exits(2).says("nothing in the point has this path").says(&lacks);
+}
+
+#[test]
+fn a_link_is_called_a_file_by_no_verb() {
+    let world = World::new();
+    for name in ["a", "b", "c", "d"] {
+        std::os::unix::fs::symlink("nowhere", world.data().join(name)).unwrap();
+    }
+    world.run(&["backup"]).exits(0).says("0 files, 4 links");
+    let point = &world.points()[0];
+    assert_eq!((&point["files"], &point["links"]), (&0.into(), &4.into()), "{point}");
+    let dry = world.run(&["recover", "--dry-run"]).exits(0).says("reads     0 files");
+    assert!(!dry.err.contains("4 files"), "{}", dry.err);
+    world.run(&["restore", "shop", "--to", "out", "--dry-run"]).exits(0).says("0 files (0 B)");
+}

@@ -1,15 +1,32 @@
 //! What a server is left with when a load breaks off: which databases are the point's, and which still what they were.
 
+use super::binlog::line_of;
 use super::binlog::printed::line;
+use crate::{Error, Kind};
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::path::Path;
 
 const DATABASE: &[u8] = b"-- Current Database: `";
 const OVER_USERS: &[u8] = b"DELETE FROM `mysql`.`global_priv`";
 
+/// Adds to an error of the client what the server is left with, if it says at which line. It had been given `before` lines before the dump.
+pub(super) fn at(dump: &Path, before: u64, error: Error) -> Error {
+    match error {
+        Error { place, kind: Kind::Server { said, is_down } } => {
+            let line = line_of(&said).and_then(|line| line.checked_sub(before));
+            let left = line.and_then(|line| left(File::open(dump).ok()?, line).ok());
+            let said = said + &left.map_or_else(String::new, |left| left.said());
+            Error { place, kind: Kind::Server { said, is_down } }
+        }
+        other => other,
+    }
+}
+
 /// What a load had come to at one line of a dump.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Left {
+struct Left {
     /// All their tables are there.
     whole: Vec<String>,
     half: Option<String>,
@@ -19,7 +36,7 @@ pub(super) struct Left {
 }
 
 /// Reads it from the dump.
-pub(super) fn left(dump: impl Read, until: u64) -> io::Result<Left> {
+fn left(dump: impl Read, until: u64) -> io::Result<Left> {
     let mut from = BufReader::with_capacity(256 << 10, dump);
     let (mut kept, mut tail, mut lines) = (Vec::new(), Vec::new(), 0);
     let mut left = Left::default();
@@ -53,7 +70,7 @@ impl Left {
     }
 
     /// Says it, for the end of a sentence.
-    pub(super) fn said(&self) -> String {
+    fn said(&self) -> String {
         let mut said = String::new();
         let mut add = |what: &str, names: &[String]| {
             if !names.is_empty() {

@@ -78,6 +78,7 @@ impl Stream for Dump {
                 None => Facts::ask(client)?,
             };
             let mut trouble = before.lacks();
+            trouble.extend(super::xa::lasting(client));
             let ours = Series::of(&client.version_of("mariadb-dump")?);
             if let (Some(ours), Some(theirs)) = (ours, before.series())
                 && ours < theirs

@@ -4,9 +4,9 @@ use super::binlog::Span;
 use super::binlog::replay::Replay;
 use super::client::Client;
 use super::look::Series;
-use super::others;
+use super::needs::Needs;
 use super::session::Session;
-use super::{FILE, WHOLE};
+use super::{FILE, WHOLE, broken_off, others, provide, xa};
 use crate::error::at;
 use crate::{Error, Kind, PutBack, Result};
 use std::fs::File;
@@ -65,6 +65,12 @@ impl Dump {
         said.ok_or_else(|| Error::new(format!("load {FILE}"), Kind::Damaged(why.to_owned())))
     }
 
+    /// Adds what a server needs for it. It is at its beginning afterwards.
+    fn needs(&mut self, needs: &mut Needs) -> Result<()> {
+        let read = needs.read_dump(&self.file).and_then(|()| self.file.rewind());
+        read.map_err(|error| Error::io(at("read", &self.path), error))
+    }
+
     /// Returns the series of the server that was dumped. A dump that doesn't say it, or isn't whole, is damaged.
     fn series(&mut self) -> Result<Series> {
         let (head, tail) = self.ends()?;
@@ -95,7 +101,7 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         None => None,
     };
     let rows = client
-        .ask("SELECT VERSION(), @@GLOBAL.max_allowed_packet, @@GLOBAL.log_bin, @@GLOBAL.event_scheduler, @@GLOBAL.log_bin_trust_function_creators")?;
+        .ask("SELECT VERSION(), @@GLOBAL.max_allowed_packet, @@GLOBAL.log_bin, @@GLOBAL.event_scheduler, @@GLOBAL.log_bin_trust_function_creators, @@GLOBAL.gtid_strict_mode")?;
     let said = |column: usize| rows.first().and_then(|row| row.get(column)).map_or("", String::as_str);
     match Series::of(said(0)) {
         Some(series) if series >= of => {}
@@ -107,6 +113,8 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
             return Err(Error::new(client.address.to_string(), Kind::Invalid(why)));
         }
     }
+    let begins_anew = loading.has_log && said(2) == "1";
+    let mut findings = look_ahead(client, &mut dump, replay.as_ref(), begins_anew, loading.told)?;
     // What is set once more at the end, by whoever may do it then.
     let mut after = String::new();
     if said(1) != PACKET_MAX && client.ask(&format!("SET GLOBAL max_allowed_packet = {PACKET_MAX}")).is_ok() {
@@ -123,8 +131,12 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         client.ask("SET GLOBAL event_scheduler = OFF")?;
         after.push_str("SET GLOBAL event_scheduler = ON;\n");
     }
-    let begins_anew = loading.has_log && said(2) == "1";
-    let loaded = carry_out(client, dump, replay.as_ref(), begins_anew, &after, loading.told);
+    // What is replayed has numbers that the server has given out before.
+    if replay.is_some() && said(5) == "1" {
+        client.ask("SET GLOBAL gtid_strict_mode = OFF")?;
+        after.push_str("SET GLOBAL gtid_strict_mode = ON;\n");
+    }
+    let loaded = carry_out(client, &dump, replay.as_ref(), begins_anew, &after, loading.told);
     if loaded.is_err() {
         // Whoever loads may have lost the right to by what he loaded.
         let _ = client.ask(&after);
@@ -134,13 +146,44 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
     if replay.is_some() && said(3) == "OFF" {
         (loading.told)("the event scheduler was off before, and stays off");
     }
-    Ok(PutBack { into: vec![client.address.to_string().into()], bytes, reach, ..PutBack::default() })
+    findings.extend(replay.iter().flat_map(Replay::findings));
+    Ok(PutBack {
+        into: vec![client.address.to_string().into()],
+        bytes,
+        findings,
+        reach,
+        ..PutBack::default()
+    })
+}
+
+/// Makes sure that nothing is known that would end the load half-way: all that a dump and a log need is there then, or was provided. Returns what will be wrong
+/// with what comes back all the same.
+fn look_ahead(
+    client: &Client,
+    dump: &mut Dump,
+    replay: Option<&Replay>,
+    begins_anew: bool,
+    told: &dyn Fn(&str),
+) -> Result<Vec<String>> {
+    let mut needs = Needs::default();
+    dump.needs(&mut needs)?;
+    if let Some(replay) = replay {
+        told("looking through the dump and the log for what the server must have");
+        replay.needs(client, &mut needs)?;
+    }
+    let provided = xa::none_in_the_way(client)
+        .and_then(|()| if replay.is_some() { provide::takes_log(client) } else { Ok(()) })
+        .and_then(|()| provide::provide(client, &needs, begins_anew, told));
+    provided.map_err(|Error { place, kind }| match kind {
+        Kind::Invalid(why) => Error::new(place, Kind::Invalid(format!("{why}; nothing was replaced"))),
+        kind => Error::new(place, kind),
+    })
 }
 
 /// Loads and replays, and says `after` at the end.
 fn carry_out(
     client: &Client,
-    dump: Dump,
+    dump: &Dump,
     replay: Option<&Replay>,
     begins_anew: bool,
     after: &str,
@@ -153,12 +196,14 @@ fn carry_out(
             session.say("SET SESSION sql_log_bin = 0;\n")?;
         }
     }
-    let wrong = |Error { place, kind }: Error| Error::new(format!("load {FILE} into {place}"), kind);
-    let (mut file, of) = (dump.file, mebibytes(dump.bytes));
-    let bytes = session
+    let (mut file, of, before) = (&dump.file, mebibytes(dump.bytes), session.lines());
+    let fed = session
         .feed(&mut file, &|sent| told(&format!("loading the dump: {} of {of} MiB", mebibytes(sent))))
-        .map_err(wrong)?;
-    session.wait().map_err(wrong)?;
+        .and_then(|bytes| session.wait().map(|()| bytes));
+    let bytes = fed.map_err(|Error { place, kind }| {
+        let error = Error::new(format!("load {FILE} into {place}"), kind);
+        broken_off::at(&dump.path, before, error)
+    })?;
     if let Some((replay, indulgent)) = replay.zip(indulgent) {
         told(&format!("replaying the binary log, {} MiB: {}", mebibytes(replay.bytes()), replay.what));
         if let Some(missing) = &replay.missing {

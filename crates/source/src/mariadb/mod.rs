@@ -2,14 +2,18 @@
 
 mod address;
 mod binlog;
+mod broken_off;
 mod client;
 mod definers;
 mod dump;
 mod load;
 mod look;
+mod needs;
 mod others;
 mod physical;
+mod provide;
 mod session;
+mod xa;
 
 pub use physical::MariadbCopy;
 

@@ -1,5 +1,6 @@
 //! Gives a server what a dump and a log need, or says what to type: before anything on it is replaced.
 
+use super::binlog::replay::{Output, Replay};
 use super::client::Client;
 use super::needs::Needs;
 use super::session::Session;
@@ -36,9 +37,6 @@ pub(super) fn provide(
     quietly: bool,
     told: &dyn Fn(&str),
 ) -> Result<Vec<String>> {
-    let refused = |why: String| {
-        Error::new(client.address.to_string(), Kind::Invalid(format!("{why}; nothing was changed")))
-    };
     let (mut lacks, mut findings) = (Vec::new(), Vec::new());
     if let Some((one, other)) = &needs.twins
         && client.ask("SELECT @@GLOBAL.lower_case_table_names")?.concat() != ["0"]
@@ -62,7 +60,7 @@ pub(super) fn provide(
         let there = plugins(client, kind)?;
         for name in names.iter().filter(|name| !PLAIN.contains(&name.as_str())) {
             let known =
-                ALIASES.iter().find(|(alias, _)| alias == name).map_or(name.as_str(), |(_, known)| known);
+                ALIASES.iter().find(|(alias, _)| alias == name).map_or(name.as_str(), |&(_, known)| known);
             let what = if kind == "STORAGE ENGINE" { "storage engine" } else { "plugin for logging in" };
             let why = match choose(&there, known) {
                 Choice::Active => continue,
@@ -107,15 +105,20 @@ pub(super) fn provide(
     }
     match lacks.is_empty() {
         true => Ok(findings),
-        false => Err(refused(lacks.join("; "))),
+        false => Err(Error::new(client.address.to_string(), Kind::Invalid(lacks.join("; ")))),
     }
+}
+
+/// Provides what a log needs on a server of our own, or refuses.
+pub(super) fn for_log(client: &Client, replay: &Replay, told: &dyn Fn(&str)) -> Result<()> {
+    let mut needs = Needs::default();
+    replay.needs(client, &mut needs)?;
+    provide(client, &needs, true, told).map(drop)
 }
 
 /// Says what on a server keeps a log from being replayed there, whatever stands in it.
 pub(super) fn takes_log(client: &Client) -> Result<()> {
-    let refused = |why: &str| {
-        Err(Error::new(client.address.to_string(), Kind::Invalid(format!("{why}; nothing was changed"))))
-    };
+    let refused = |why: &str| Err(Error::new(client.address.to_string(), Kind::Invalid(why.to_owned())));
     if client.ask("SELECT @@GLOBAL.secure_timestamp")?.concat() == ["YES"] {
         return refused(
             "the server lets nobody set the time of a statement: start it without secure_timestamp for the time of the recovery",
@@ -206,7 +209,7 @@ fn zones(client: &Client, quietly: bool) -> Result<()> {
         let wrong = |why: String| Error::new(format!("run {name}"), Kind::Program(why));
         match program.start(Stdio::null()) {
             Ok(running) => {
-                let mut printed = super::binlog::replay::Output(running);
+                let mut printed = Output(running);
                 session.feed(&mut printed, &|_| ())?;
                 // It complains of files that are no zones, and ends well.
                 printed.0.end(WITHIN).map_err(wrong)?;

@@ -101,7 +101,9 @@ impl History {
                 let last = self.last_commit(timeline)?;
                 let is_passed = last.is_some_and(|last| last > time);
                 let target = is_passed.then(|| ("_time", instant(time)));
-                let reach = Reach { last: last.map(as_seconds), is_passed };
+                let is_left = self.newest().is_some_and(|newest| newest != timeline) && !is_passed;
+                let left = is_left.then(|| self.was_stopped(timeline)).transpose()?;
+                let reach = Reach { last: last.map(as_seconds), is_passed, left };
                 Way { timeline: name, target, reach: Some(reach) }
             }
             Until::Position(_) => Way::to(latest(), target_of(until)),
@@ -197,6 +199,25 @@ impl History {
         })
     }
 
+    /// Returns whether what there is of a timeline ends where its server was stopped in order: then it has all that was ever written on it.
+    fn was_stopped(&self, timeline: u32) -> Result<bool> {
+        // The next one may be there before anything is written to it.
+        let is_own = |segment: &&Segment| {
+            segment.timeline == timeline && page_of(segment).is_some_and(|page| page != 0)
+        };
+        let Some(last) = self.segments.iter().rev().find(is_own) else { return Ok(false) };
+        let records = self.records("XLOG", &last.path)?;
+        let is_stop = |line: &&str| line.contains("desc: CHECKPOINT_SHUTDOWN");
+        let Some(stop) = records.lines().filter(is_stop).filter_map(lsn_of).next_back() else {
+            return Ok(false);
+        };
+        let from = format!("--start={stop}");
+        let words = [self.dump.as_os_str(), from.as_ref(), "--limit=2".as_ref(), last.path.as_os_str()];
+        let printed = Program::new(words)?.printed(usize::MAX);
+        let (text, _) = printed.map_err(|why| Error::new(at("look into", &last.path), Kind::Program(why)))?;
+        Ok(String::from_utf8_lossy(&text).lines().filter_map(lsn_of).count() == 1)
+    }
+
     /// Returns the records of one kind, as text. The end of a segment may be no record: what was read until there counts.
     fn records(&self, manager: &str, segment: &Path) -> Result<String> {
         let manager = format!("--rmgr={manager}");
@@ -225,12 +246,17 @@ pub(super) fn strays(
     Ok(strays.into_iter().collect())
 }
 
-/// Returns whether the first page of a segment is of the timeline that its name says: a page begins with its magic number, flags, and the timeline.
+/// Returns whether the first page of a segment is of the timeline that its name says.
 fn is_written(segment: &Segment) -> bool {
+    page_of(segment) == Some(segment.timeline)
+}
+
+/// Returns the timeline of the first page of a segment, 0 if nothing was written to it: a page begins with its magic number, flags, and the timeline.
+fn page_of(segment: &Segment) -> Option<u32> {
     let mut head = [0; 8];
-    let read = fs::File::open(&segment.path).and_then(|mut file| file.read_exact(&mut head));
+    fs::File::open(&segment.path).and_then(|mut file| file.read_exact(&mut head)).ok()?;
     let [_, _, _, _, timeline @ ..] = head;
-    read.is_ok() && u32::from_ne_bytes(timeline) == segment.timeline
+    Some(u32::from_ne_bytes(timeline))
 }
 
 /// Returns the timeline that the server wrote at this time, and what it is called in the configuration.

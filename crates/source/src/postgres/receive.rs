@@ -6,15 +6,13 @@ use super::server::{Address, Server};
 use super::wal::{Segment, WalFile, log_file};
 use crate::error::at;
 use crate::program::Running;
-use crate::{Error, Kind, LogKind, Program, Receiver, Result};
+use crate::{Error, Kind, LEFT_BEHIND, LogKind, Program, Receiver, Result};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// The slot, and what we call ourselves in the server.
 const NAME: &str = "releve_wal";
-/// Where in the spool lies what the server has left.
-const AWAY: &str = "left-behind";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A running `pg_receivewal`.
@@ -98,7 +96,7 @@ fn drop_unfinished(spool: &Path, segment_bytes: u64) -> Result<()> {
 }
 
 /// Puts away what was received of an older timeline, from `position` on: the server has left it, perhaps before, and would refuse to go on
-/// from its end. What can be had again comes again, since the slot keeps it.
+/// from its end. What can be had again comes again, since the slot keeps it. From there it is carried into the vaults as well.
 fn put_away(spool: &Path, wal: &Path, timeline: u32, position: &str, segment_bytes: u64) -> Result<()> {
     let wrong = |error| Error::io(at("tidy", spool), error);
     let left = read_paths(wal)?.remove(&timeline).unwrap_or_default();
@@ -125,7 +123,7 @@ fn put_away(spool: &Path, wal: &Path, timeline: u32, position: &str, segment_byt
             _ => false,
         };
         if is_abandoned || is_behind {
-            let away = spool.join(AWAY);
+            let away = spool.join(LEFT_BEHIND);
             std::fs::create_dir_all(&away).map_err(wrong)?;
             std::fs::rename(entry.path(), away.join(entry.file_name())).map_err(wrong)?;
         }

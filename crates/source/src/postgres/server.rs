@@ -107,7 +107,7 @@ impl Address {
             error: sort(place(), &error),
         };
         let mut client = self.0.connect(NoTls).map_err(wrong)?;
-        let version = client.query_one(OURS, &[]).map_err(wrong)?.get(0);
+        let version: i32 = client.query_one(OURS, &[]).map_err(wrong)?.get(0);
         if version < VERSION_MIN {
             let why = format!("it is PostgreSQL {}: 13 is the oldest that can be copied", version / 10_000);
             return Err(Closed { error: Error::new(place(), Kind::Invalid(why)), why: Why::Refused });

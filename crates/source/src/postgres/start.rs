@@ -19,7 +19,7 @@ const TELL_EVERY: Duration = Duration::from_secs(5);
 const ABSENT_MAX: Duration = Duration::from_secs(30);
 
 /// How long a server that is ready may let nobody in: it doesn't want us, or listens elsewhere, and will for ever.
-const CLOSED_MAX: Duration = Duration::from_secs(5);
+const CLOSED_MAX: Duration = Duration::from_secs(4);
 /// How long one that is asked may have paused its recovery: nobody lets it go on.
 const PAUSED_MAX: Duration = Duration::from_secs(10);
 
@@ -67,12 +67,12 @@ pub(super) fn open(
     }
     let place = || format!("wait for {}", data.display());
     let (mut seen, mut tell_at) = (Instant::now(), Instant::now() + TELL_EVERY);
-    let (mut closed, mut paused) = (None, None);
+    let (mut closed, mut paused): (Option<Instant>, Option<Instant>) = (None, None);
     loop {
         match running(data) {
             Some(_) => seen = Instant::now(),
             None if seen.elapsed() > if is_started { ABSENT_MAX } else { Duration::from_secs(2) } => {
-                let why = format!("the server has ended{}{}", last_words(data, &log), way_out(data));
+                let why = format!("the server has ended{}{}", last_words(data, &log), way_out(data, ""));
                 return Err(Error::new(place(), Kind::Program(why)));
             }
             None => {}
@@ -118,8 +118,8 @@ fn serves(server: &mut Server, paused: &mut Option<Instant>) -> Result<bool> {
     match server.is_paused()? {
         true if paused.get_or_insert_with(Instant::now).elapsed() > PAUSED_MAX => {
             let why = "its recovery is paused, and nobody lets it go on: its log says why. Mostly max_connections, max_worker_processes, max_wal_senders, \
-                max_prepared_transactions or max_locks_per_transaction is lower than it was on the server that wrote the log: raise it, start the server again, and go on \
-                with --resume";
+                max_prepared_transactions or max_locks_per_transaction is lower than it was on the server that wrote the log: raise it, start the server \
+                again, and go on with --resume";
             Err(Error::new("wait for the recovery", Kind::Program(why.into())))
         }
         true => Ok(false),
@@ -149,11 +149,14 @@ fn lets_nobody_in(data: &Path, error: &Error, why: Why) -> Error {
             format!("it has recovered, and is not where the url says: {error}; it listens on{listens}")
         }
     };
-    Error::new(format!("wait for {}", data.display()), Kind::Program(format!("{what}{}", way_out(data))))
+    Error::new(
+        format!("wait for {}", data.display()),
+        Kind::Program(format!("{what}{}", way_out(data, "end this server, "))),
+    )
 }
 
 /// Says where a setting is mended that the copy has brought along, and how to go on.
-fn way_out(data: &Path) -> String {
+fn way_out(data: &Path, first: &str) -> String {
     let named = data.join("postgresql.conf");
     let file = match configuration(data) {
         Some(file) => file,
@@ -161,7 +164,8 @@ fn way_out(data: &Path) -> String {
         None => "its configuration".to_owned(),
     };
     format!(
-        "\nmend in {file} what it names (docs/postgres.md, \"Settings that come along\"), or bring here what is missing, start it if it is a service, and go on with --resume"
+        "\nmend in {file} what it names (docs/postgres.md, \"Settings that come along\"), or bring here what is missing; {first}start it if it is a \
+         service, and go on with --resume"
     )
 }
 

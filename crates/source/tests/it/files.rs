@@ -454,6 +454,11 @@ fn files_land_in_place_and_are_looked_for() {
         panic!("{standing:?}")
     };
     assert_eq!((files, bytes, all_counted), (1, 5, true));
+    let link = folder.join("srv/link");
+    std::os::unix::fs::symlink("a", &link).unwrap();
+    let links = Files::new([&link]).occupied(None).unwrap();
+    let links = links.into_iter().find(|standing| standing.path == link).unwrap().stands;
+    assert!(matches!(links, Stands::Something { files: 0, .. }), "a link is no file: {links:?}");
     assert_eq!(newest.unwrap().seconds, fs::metadata(&path).unwrap().mtime());
     assert_eq!(source.occupied(Some(&to)).unwrap()[0].stands, Stands::Nothing);
 

@@ -17,5 +17,6 @@ mod mariadb;
 mod mounts;
 mod odd_postgres;
 mod restored;
+mod settings;
 mod sqlite;
 mod walk;

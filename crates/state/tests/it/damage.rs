@@ -76,6 +76,70 @@ fn a_page_of_zeros_anywhere_is_found_when_opening_or_by_the_chain() {
     }
 }
 
+/// Makes a database as far as SQLite does before the first table is there.
+fn without_tables(path: &Path) {
+    let db = rusqlite::Connection::open(path).unwrap();
+    let mode: String = db.query_row("PRAGMA journal_mode = WAL", (), |row| row.get(0)).unwrap();
+    assert_eq!(mode, "wal");
+}
+
+/// A crash and a full disk leave files of length 0. What was going on, and what must not be done twice, stood in there.
+#[test]
+fn a_state_in_which_nothing_is_left_is_damaged_and_no_new_one() {
+    let (dir, path) = filled();
+    fs::write(&path, "").unwrap();
+    fs::write(dir.path().join("state.db-wal"), "the rest").unwrap();
+    refused(dir.path());
+    assert_eq!(fs::read(&path).unwrap(), b"");
+    assert_eq!(fs::read(dir.path().join("state.db-wal")).unwrap(), b"the rest", "it may be the only rest");
+    fs::remove_file(dir.path().join("state.db-wal")).unwrap();
+    fs::remove_file(&path).unwrap();
+    // A database all right, without a table.
+    without_tables(&path);
+    assert!(fs::metadata(&path).unwrap().len() > 0);
+    refused(dir.path());
+    fs::write(&path, "").unwrap();
+    let rebuilt = rebuilt(dir.path());
+    let lost = rebuilt.lost.join("; ");
+    assert!(lost.contains("a recovery that had not ended may be lost"), "{lost}");
+    assert!(!State::open(dir.path()).unwrap().is_new());
+}
+
+#[test]
+fn whoever_was_killed_while_he_made_the_state_locks_nobody_out() {
+    let steps: [&dyn Fn(&Path); 3] = [&|_| {}, &|path| fs::write(path, "").unwrap(), &without_tables];
+    for (number, step) in steps.iter().enumerate() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("state.making"), "").unwrap();
+        step(&dir.path().join("state.db"));
+        let state = State::open(dir.path()).unwrap();
+        assert!(state.is_new(), "step {number}");
+        state.trust("point", at(0)).unwrap();
+        assert!(!dir.path().join("state.making").exists(), "step {number}");
+    }
+    // The last step that he did not do: nothing that stands there is taken for new.
+    let dir = lived_in();
+    fs::write(dir.path().join("state.making"), "").unwrap();
+    let state = State::open(dir.path()).unwrap();
+    assert!(!state.is_new() && state.is_trusted("point").unwrap());
+    drop(state);
+    fs::write(dir.path().join("state.db"), "").unwrap();
+    refused(dir.path());
+}
+
+#[test]
+fn of_many_who_open_a_new_state_at_once_one_makes_it_and_all_have_it() {
+    for _ in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let made = std::thread::scope(|scope| {
+            let open = |_| scope.spawn(|| State::open(dir.path()).unwrap().is_new());
+            let opened: Vec<_> = (0..6).map(open).collect();
+            opened.into_iter().filter_map(|one| one.join().unwrap().then_some(())).count()
+        });
+        assert_eq!(made, 1);
+    }
+}
+
 #[test]
 fn a_database_of_another_program_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();

@@ -57,7 +57,7 @@ pub struct Snapshot {
 pub struct PointInfo {
     /// How the system was captured: `files`, `sqlite`, `command`.
     pub source: String,
-    /// Files in it: everything but directories.
+    /// Entries in it that are no directories; how many of them are files, [`regular`](Self::regular) tells.
     pub files: u64,
     /// Of those, symbolic links.
     pub links: u64,
@@ -99,7 +99,8 @@ pub struct PointInfo {
     /// What tells the system from another that was made in its place: of PostgreSQL the cluster's own identifier. `None`: it has none, or an older program wrote this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// What the system was made with, by names of its source's own: where it comes back that is compared. Empty: nothing is known, or an older program wrote this.
+    /// What the system was made with, by names of its source's own: where it comes back that is compared. Empty: nothing is known, or an older program
+    /// wrote this.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub made_with: BTreeMap<String, String>,
     /// The version of the rules that it was judged by when it was made; 0: nobody judged it.
@@ -117,6 +118,14 @@ pub struct PointInfo {
     /// What the point holds of a log, if that is what it holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<LogInfo>,
+}
+
+impl PointInfo {
+    /// Returns how many files are in it: no links, no pipes, sockets or devices.
+    #[must_use]
+    pub const fn regular(&self) -> u64 {
+        self.files.saturating_sub(self.links).saturating_sub(self.specials)
+    }
 }
 
 /// What is known of a log that is kept beside a system's points.

@@ -18,7 +18,8 @@ const GAP_MAX: u64 = 256 << 10;
 /// So many files go between two looks at the lock.
 const REMOVED_AT_ONCE: usize = 1000;
 
-/// Does what `plan` says. [`Kind::Locked`] where someone else is in the vault, or it has changed since it was looked at: look again.
+/// Does what `plan` says, with what came since spared too. [`Kind::Locked`] where someone else is in the vault, or something in it has vanished since it was
+/// looked at: look again.
 pub fn carry_out(
     vault: &Arc<Repository>,
     plan: &PrunePlan,
@@ -29,7 +30,18 @@ pub fn carry_out(
         return Ok(PruneReport::default());
     }
     match Lock::take(vault, LockKind::Exclusive, &options.holder) {
-        Ok(lock) => under(&lock, vault, plan, options, progress, PruneReport::default()),
+        Ok(lock) => {
+            let again;
+            let plan = match is_as_it_was(vault, &plan.work, &[]) {
+                Ok(()) => plan,
+                Err(changed) if matches!(changed.kind, Kind::Locked(_)) => {
+                    again = super::look::again(vault, plan, options, progress, changed)?;
+                    &again
+                }
+                Err(error) => return Err(error),
+            };
+            under(&lock, vault, plan, options, progress, PruneReport::default())
+        }
         Err(error) if options.at_once && error.is_full() => {
             let (lock, made) = room::lock(vault, plan, options, error)?;
             let report =

@@ -6,8 +6,8 @@ use crate::format::index::IndexedPack;
 use crate::format::pack::Entry;
 use crate::packs::Packs;
 use crate::reach::{Reached, reach};
-use crate::reindex::INDEXES_MAX;
-use crate::{BlobId, BlobKind, Error, FileId, Progress, Repository, Result};
+use crate::reindex::{INDEXES_MAX, names};
+use crate::{BlobId, BlobKind, Error, FileId, FileKind, Progress, Repository, Result, Snapshot};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -49,7 +49,41 @@ pub fn plan(vault: &Arc<Repository>, options: &PruneOptions, progress: &Progress
     plan.forget = forget.into_iter().collect();
     plan.forget.sort_unstable();
     plan.work.snapshots = listed.into_iter().collect();
+    plan.work.logs = snapshots.iter().filter_map(|(id, snapshot)| Some((*id, log_of(snapshot)?))).collect();
     Ok(plan)
+}
+
+/// Looks at the vault again, under the lock, where it is not as it was when `plan` was made. What came since is spared like all else that a point needs, and what
+/// goes is what was decided. `changed` where something vanished, unless it is a log of which a newer one is there: a stream goes on every few seconds.
+pub(super) fn again(
+    vault: &Arc<Repository>,
+    plan: &PrunePlan,
+    options: &PruneOptions,
+    progress: &Progress,
+    changed: Error,
+) -> Result<PrunePlan> {
+    let work = &plan.work;
+    let there = names(vault, FileKind::Snapshot)?;
+    let gone: HashSet<FileId> = work.snapshots.difference(&there).copied().collect();
+    if !gone.is_empty() {
+        let (snapshots, _) = vault.snapshots()?;
+        let new = snapshots.iter().filter(|(id, _)| !work.snapshots.contains(id));
+        let new: HashSet<String> = new.filter_map(|(_, snapshot)| log_of(snapshot)).collect();
+        let goes_on = |id: &FileId| work.logs.get(id).is_some_and(|log| new.contains(log));
+        if !gone.iter().all(goes_on) {
+            return Err(changed);
+        }
+    }
+    let mut options = options.clone();
+    options.known.retain(|id| !gone.contains(id));
+    self::plan(vault, &options, progress)
+}
+
+/// Returns whose log a snapshot is, if it is one.
+fn log_of(snapshot: &Snapshot) -> Option<String> {
+    let log = snapshot.releve.as_ref()?.log.as_ref()?;
+    let identity = log.identity.as_deref().unwrap_or_default();
+    Some(format!("{} {identity}", snapshot.tag("system").unwrap_or_default()))
 }
 
 /// A point that was there and is not listed may be one that is only not listed: its blobs would look unneeded.

@@ -1,7 +1,7 @@
 //! Takes points out of a vault, and gives back the room of what no point needs any more.
 //!
 //! In two calls: [`plan`] looks and decides, and what it returns can be shown; [`carry_out`] does that and nothing else, under an
-//! exclusive lock, and only if the vault is still as it was looked at.
+//! exclusive lock. What came since is looked at under the lock, and needs what it needs; where something vanished, nothing is done.
 //!
 //! In two phases: a pack that nothing needs is taken out of the index and marked; its file is removed by a later run, when the mark
 //! is older than any backup or restore may be, and if still nothing needs it. So a backup that overlooked a lock, a restore that
@@ -132,6 +132,8 @@ pub struct PruneReport {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Work {
     snapshots: BTreeSet<FileId>,
+    /// Those of them that are logs, and whose: one that went on since takes the place of one that was looked at.
+    logs: HashMap<FileId, String>,
     indexes: BTreeSet<FileId>,
     /// Packs to be marked, and those that no index names and nothing needs.
     mark: Vec<IndexedPack>,

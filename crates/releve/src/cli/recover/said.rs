@@ -28,6 +28,22 @@ pub(super) fn also_replaced(book: &mut Runbook, session: &Session) -> Result<(),
     Ok(())
 }
 
+/// Says of files that come back in place after an attack that nothing is removed: what the attacker has put beside them stays, their encrypted twins under new names too.
+pub(super) fn left_beside(book: &Runbook, session: &Session) -> Vec<String> {
+    let is_files = |name: &SystemName| {
+        let source = session.plan.systems.get(name).and_then(|system| system.source.as_ref());
+        matches!(source, Some(plan::Source::Files(_)))
+    };
+    let entries = book.systems.iter().filter(|entry| book.to.is_none() && is_files(&entry.system));
+    let line = |entry: &plan::Restore| {
+        let (name, id) = (&entry.system, &entry.choice.point.id);
+        format!(
+            "`{name}`: files that are not in the point stay beside those that come back, also what an attacker has left or renamed: releve restore {name} --to / --point {id} --delete --dry-run lists them; without --dry-run it removes them, after a question"
+        )
+    };
+    entries.map(line).collect()
+}
+
 /// Says first which systems come back to an older point than this machine has seen, since the newer ones are gone from the vaults.
 pub(super) fn say_vanished(book: &mut Runbook, wish: &Wish, vanished: &Vanished) {
     // Who names a point knows that there are newer ones; who names an instant misses none from after it.

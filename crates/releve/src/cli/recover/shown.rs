@@ -25,7 +25,7 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
             "    point     {} of {}: {}",
             point.id.get(..8).unwrap_or(&point.id),
             show::time(point.time),
-            restore.choice.reasons.join("; ")
+            show::dates(&restore.choice.reasons.join("; "))
         );
         let counted =
             restore.crash.as_ref().map_or_else(String::new, |crash| format!(", {}", counted(crash)));
@@ -34,7 +34,7 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
         let most = if restore.only.is_empty() { "" } else { "at most " };
         eprintln!(
             "    reads     {most}{} files, {} from {}",
-            point.files,
+            point.regular(),
             size(point.bytes),
             vaults.join(", then ")
         );
@@ -64,8 +64,8 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
         steps.into_iter().for_each(|(step, _)| print_step(book, step));
     }
     eprintln!();
-    book.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
-    book.blockers.iter().for_each(|blocker| eprintln!("can't go on: {blocker}"));
+    book.warnings.iter().for_each(|warning| eprintln!("warning: {}", show::dates(warning)));
+    book.blockers.iter().for_each(|blocker| eprintln!("can't go on: {}", show::dates(blocker)));
 }
 
 /// Says up to when it is counted what is lost, why, and how much more it may be.
@@ -128,9 +128,9 @@ pub(super) fn print_recovered(recovered: &Recovered, beside: bool) {
             println!("{}: NOT BACK: {why}", system.system);
         }
         print_measured(system);
-        system.findings.iter().for_each(|finding| println!("{}: {finding}", system.system));
+        system.findings.iter().for_each(|finding| println!("{}: {}", system.system, show::dates(finding)));
     }
-    recovered.findings.iter().for_each(|finding| println!("{finding}"));
+    recovered.findings.iter().for_each(|finding| println!("{}", show::dates(finding)));
     recovered.failed.iter().for_each(|step| println!("not done: {step}"));
     recovered.unconfirmed.iter().for_each(|step| println!("not confirmed: {step}"));
     if let Some(why) = &recovered.aborted {

@@ -24,7 +24,7 @@ use plan::{
 };
 use serde_json::json;
 use state::{Body, Record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What `status` takes.
@@ -36,7 +36,8 @@ pub(super) struct Options {}
 struct Line {
     name: SystemName,
     newest: Option<Timestamp>,
-    suspicious: Vec<LeftOut>,
+    /// What a recovery would leave out, or take although it isn't good or lacks something: the newest first.
+    left_out: Vec<LeftOut>,
     missing: Vec<VaultName>,
     unknown: Unknown,
     bytes: u64,
@@ -193,7 +194,9 @@ fn line(
     let system = session.plan.systems.get(name);
     // The one that a recovery would take now, and what it would leave out.
     let judged = witness.judged(&session.plan, survey, name, now);
-    let choice = choose(&judged, &Wanted::Latest, now).ok().filter(|choice| choice.point.complete);
+    let taken = choose(&judged, &Wanted::Latest, now).ok();
+    let left_out = taken.as_ref().map(|choice| left_out(choice, survey)).unwrap_or_default();
+    let choice = taken.filter(|choice| choice.point.complete);
     let newest = choice.as_ref().and_then(|choice| survey.of_facts(&choice.point));
     let policy = system.map(|system| session.plan.policy_of(system)).unwrap_or_default();
     let proofs = policy.vaults.iter().filter(|vault| !survey.is_unseen(vault));
@@ -240,7 +243,7 @@ fn line(
     Line {
         name: name.clone(),
         newest: time,
-        suspicious: suspicious(choice.as_ref()),
+        left_out,
         missing,
         unknown,
         bytes,
@@ -279,12 +282,27 @@ pub(super) fn known(records: &[Record], name: &SystemName) -> Option<(Timestamp,
     Some((newest.started, there.map(|(vault, _)| VaultName::from(vault.as_str())).collect()))
 }
 
-/// Returns what isn't good of the points that a recovery would leave out now, and of the one that it would take because there is no better one.
-fn suspicious(choice: Option<&Choice>) -> Vec<LeftOut> {
-    let Some(choice) = choice else { return Vec::new() };
-    let taken = (!choice.point.is_base()).then(|| LeftOut::of(&choice.point));
-    let left_out = choice.left_out.iter().filter(|point| point.rating != Rating::Incomplete).cloned();
-    left_out.chain(taken).collect()
+/// Returns what isn't good or not whole of the points that a recovery would leave out now, and of the one that it would take because there is no better one.
+fn left_out(choice: &Choice, survey: &Survey) -> Vec<LeftOut> {
+    let taken = (!choice.point.is_base() || !choice.point.complete).then(|| LeftOut::of(&choice.point));
+    let named = |left: LeftOut| match left.rating {
+        Rating::Incomplete => LeftOut { why: lacks(&left, survey), ..left },
+        _ => left,
+    };
+    choice.left_out.iter().cloned().chain(taken).map(named).collect()
+}
+
+/// Says what an incomplete point lacks: how much, and the first of it.
+fn lacks(left: &LeftOut, survey: &Survey) -> String {
+    let info = survey.point(&left.id).and_then(|surveyed| surveyed.point.info.as_ref());
+    let unread = info.and_then(|info| Some((info.unread_count, info.unread.first()?)));
+    match unread {
+        Some((count, first)) => {
+            let why = first.why.lines().next().unwrap_or_default();
+            format!("incomplete: {count} not read; the first: {}: {why}", first.path)
+        }
+        None => left.why.clone(),
+    }
 }
 
 /// Returns the instants that systems whose data belongs together would come back to now.
@@ -365,12 +383,15 @@ const DYING_DAYS: i64 = 90;
 /// Returns how many packs were found damaged or gone lately, by vault.
 fn dying(records: &[Record], now: Timestamp) -> BTreeMap<&str, u64> {
     let since = now - jiff::SignedDuration::from_hours(24 * DYING_DAYS);
-    let mut packs = BTreeMap::new();
+    let (mut packs, mut seen) = (BTreeMap::new(), BTreeSet::new());
     for record in records.iter().filter(|record| record.time >= since) {
-        if let Body::Repair(repaired) = &record.body
-            && repaired.packs > 0
-        {
-            *packs.entry(repaired.vault.as_str()).or_default() += repaired.packs;
+        if let Body::Repair(repaired) = &record.body {
+            // A repair that failed finds the same ones again.
+            let again = repaired.named.iter().filter(|pack| !seen.insert((&repaired.vault, *pack))).count();
+            let new = repaired.packs.saturating_sub(again as u64);
+            if new > 0 {
+                *packs.entry(repaired.vault.as_str()).or_default() += new;
+            }
         }
     }
     packs
@@ -447,7 +468,7 @@ impl Line {
 
     fn is_fine(&self) -> bool {
         self.rpo_kept
-            && self.suspicious.is_empty()
+            && self.left_out.is_empty()
             && self.log.as_ref().is_none_or(Log::is_fine)
             && self.missing.is_empty()
             && self.unknown.vaults.is_empty()

@@ -9,7 +9,7 @@ impl Line {
             .into_iter()
             .map(|(vault, site, count)| json!({ "vault": vault, "site": site, "points": count }))
             .collect();
-        json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "suspicious": self.suspicious, "bytes": self.bytes,
+        json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "suspicious": self.left_out, "bytes": self.bytes,
             "rpo": system.map(|s| s.rpo), "rto": system.map(|s| s.rto), "rpo_kept": self.rpo_kept, "loss_now": self.loss, "back_after": self.back,
             "not_in": self.missing, "unknown_in": self.unknown.vaults, "not_known": self.unknown.why,
             "last_known": self.unknown.known.as_ref().map(|(time, _)| time), "verified": self.verified, "verifications": self.proofs, "last_failure": self.last_failure, "gone": self.gone, "copies": copies, "summary": self.honest(),
@@ -48,7 +48,7 @@ impl Line {
         if let Some(gone) = &self.gone {
             println!("    GONE      {gone}");
         }
-        self.print_suspicious();
+        self.print_left_out();
         if let Some(went_back) = self.went_back {
             println!(
                 "    NEEDED    a new point: the recovery of {} went back, and what was made before it is left out: releve backup {}",
@@ -149,13 +149,26 @@ impl Line {
         }
     }
 
-    pub(super) fn print_suspicious(&self) {
-        let Some(newest) = self.suspicious.first() else { return };
+    pub(super) fn print_left_out(&self) {
+        let Some(newest) = self.left_out.first() else { return };
         println!("    LEFT OUT  {} of {}: {}", newest.id, time(newest.time), newest.why);
-        if self.suspicious.len() > 1 {
-            println!("              and {} more that are not good", self.suspicious.len() - 1);
+        if self.left_out.len() > 1 {
+            println!("              and {} more that are not good, or not whole", self.left_out.len() - 1);
         }
-        println!("              if it is as it should be: releve points --trust {}", newest.id);
+        // An attack isn't hidden by what merely could not be read since.
+        let doubted = self.left_out.iter().find(|left| left.rating != Rating::Incomplete);
+        if let Some(doubted) = doubted.filter(|doubted| doubted.id != newest.id) {
+            println!("              among them {} of {}: {}", doubted.id, time(doubted.time), doubted.why);
+        }
+        match doubted {
+            Some(doubted) => {
+                println!("              if it is as it should be: releve points --trust {}", doubted.id);
+            }
+            None => println!(
+                "              mend what keeps it from being read; then: releve backup {}",
+                self.name
+            ),
+        }
     }
 }
 

@@ -38,7 +38,8 @@ pub(super) fn halves(files: &[PathBuf], from: At, end: At) -> io::Result<Halves>
                     before.remove(&name);
                 }
                 Some(Xa::Ends(name)) => {
-                    if !within.remove(&name) && !before.contains_key(&name) {
+                    let is_known = within.remove(&name) || before.contains_key(&name);
+                    if !is_known {
                         lost.push(name);
                     }
                 }

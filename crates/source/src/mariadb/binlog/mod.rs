@@ -19,6 +19,7 @@ use piece::Place;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
+pub(super) use trouble::line as line_of;
 
 /// How long the server may take to say where it is.
 const ASK_WITHIN: Duration = Duration::from_secs(10);

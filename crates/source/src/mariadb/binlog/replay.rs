@@ -78,8 +78,11 @@ impl Replay {
             return Err(Error::new("roll forward", Kind::Damaged(why)));
         }
         let Found { end, is_found, last } = find(&files, from, place_of(until)).map_err(wrong)?;
-        let reach =
-            matches!(until, Until::Time(_)).then(|| Reach { last: last.map(of_second), is_passed: is_found });
+        let reach = matches!(until, Until::Time(_)).then(|| Reach {
+            last: last.map(of_second),
+            is_passed: is_found,
+            left: None,
+        });
         if let (Some(reach), Until::Time(time)) = (&reach, until)
             && *must_reach
             && !reach.is_passed
@@ -176,6 +179,8 @@ impl Replay {
                 let error = Error::new(place, Kind::Program(error.clone()));
                 return Err(self.whereabouts(client, range, before, error));
             }
+        } else {
+            indulgent.end()?;
         }
         if let Some(range) = &self.after {
             self.feed(client, range, session, told)?;

@@ -19,7 +19,7 @@ pub(super) struct Stop {
 }
 
 /// Returns the line that an error of the client names.
-pub(super) fn line(said: &str) -> Option<u64> {
+pub(in crate::mariadb) fn line(said: &str) -> Option<u64> {
     let (_, rest) = said.split_once("ERROR ")?;
     let (_, rest) = rest.split_once(" at line ")?;
     rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()

@@ -6,6 +6,7 @@ use super::{aside, set_aside};
 use crate::error::at;
 use crate::mariadb::binlog::replay::Replay;
 use crate::mariadb::client::Client;
+use crate::mariadb::provide;
 use crate::mariadb::session::Session;
 use crate::{Error, Kind, Program, PutBack, Result};
 use std::fs::{self, File};
@@ -63,8 +64,9 @@ impl Restoring<'_> {
             fs::remove_dir_all(&replay.log).map_err(|error| Error::io(at("remove", &replay.log), error))?;
         }
         sync(self.data)?;
+        let findings = replay.iter().flat_map(Replay::findings).collect();
         let reach = replay.and_then(|replay| replay.reach);
-        Ok(PutBack { into: vec![self.data.to_owned()], reach, ..PutBack::default() })
+        Ok(PutBack { into: vec![self.data.to_owned()], findings, reach, ..PutBack::default() })
     }
 
     /// Makes one state of the files, of the instant at which the copy ended. One that was killed in the middle has spoilt them.
@@ -96,6 +98,7 @@ impl Restoring<'_> {
             if let Some(missing) = &replay.missing {
                 told(&format!("the log breaks off there: {missing} is missing"));
             }
+            provide::for_log(client, replay, told)?;
             let mut session = Session::open(client)?;
             let indulgent = Session::indulgent(client)?;
             replay.into(client, indulgent, &mut session, &|sent| {

@@ -7,7 +7,7 @@ use super::statements::{bare, statements};
 use crate::error::at;
 use crate::{Error, Kind, Result};
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{Cursor, Read};
 use std::path::Path;
 
 /// How much all roles of a server take at most.

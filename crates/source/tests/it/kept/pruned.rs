@@ -262,15 +262,27 @@ fn whoever_is_in_the_vault_is_waited_for() {
 }
 
 #[test]
-fn what_was_decided_before_someone_changed_the_vault_is_not_carried_out() {
+fn what_came_since_it_was_looked_at_is_spared_and_where_something_vanished_nothing_goes() {
     let (mut life, points) = five_days();
     let vault = life.open("vault");
     let options = life.options(&points[..1]);
     let planned = plan(&vault, &options, &Progress::default()).unwrap();
     life.write("late", 10_000);
-    life.backup();
+    let late = life.backup();
+    // What is needed by it was in no index when it was decided, and what goes is what was decided.
+    let report = carry_out(&vault, &planned, &options, &Progress::default()).unwrap();
+    assert_eq!(report.forgotten, points[..1]);
+    life.points.remove(&points[0]);
+    life.is_whole();
+    // A point that somebody hides meanwhile would look unneeded.
+    let options = life.options(&points[1..2]);
+    let planned = plan(&vault, &options, &Progress::default()).unwrap();
+    let hidden = life.path("vault").join(FileKind::Snapshot.path(&late.to_string()));
+    let kept = fs::read(&hidden).unwrap();
+    fs::remove_file(&hidden).unwrap();
     let error = carry_out(&vault, &planned, &options, &Progress::default()).unwrap_err();
     assert!(matches!(error.kind, Kind::Locked(_)), "{error}");
+    fs::write(&hidden, kept).unwrap();
     life.is_whole();
 }
 

@@ -107,6 +107,23 @@ fn whatever_breaks_in_one_vault_is_healed_from_the_other() {
 }
 
 #[test]
+fn what_somebody_adds_while_it_is_looked_at_keeps_nothing_from_being_healed() {
+    let mut life = pair();
+    flip(&life.files(FileKind::Pack)[0], 20);
+    let (vault, others) = (life.open("vault"), [life.open("other")]);
+    let progress = Progress::default();
+    let planned = examine(&vault, &others, &options(&life), &progress).unwrap();
+    assert_eq!(planned.bad_packs().count(), 1);
+    // As an agent that streams a log does every few seconds.
+    life.write("late", 10_000);
+    life.backup();
+    let report = carry_out(&vault, &others, &planned, &options(&life), &progress).unwrap();
+    assert!(report.healed > 0 && report.lost == 0 && report.findings.is_empty(), "{report:?}");
+    assert!(examine(&vault, &others, &options(&life), &progress).unwrap().is_empty());
+    life.is_whole();
+}
+
+#[test]
 fn what_is_broken_everywhere_is_named_and_stored_again_by_the_next_backup() {
     let mut life = pair();
     // The file of the first day, in every vault: its pack is the only one with a blob of its length.

@@ -1,5 +1,6 @@
 //! A real MariaDB server: dumped while it is written to, lost, and brought back into a fresh one.
 
+mod ahead;
 mod faults;
 mod odd;
 mod refused;

@@ -31,7 +31,7 @@ fn as_a_service(server: &MariadbServer, folder: &Folder, options: &str) -> Maria
         let real = run("which", &[&name]);
         let script =
             format!("#!/bin/sh\nunset LANG LANGUAGE LC_CTYPE\nLC_ALL=C exec {} \"$@\"\n", real.trim());
-        let path = folder.write(&format!("programs/{name}"), script);
+        let path = folder.write(format!("programs/{name}"), script);
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
     Mariadb::new(&format!("{}{options}", server.url())).unwrap().programs(programs)

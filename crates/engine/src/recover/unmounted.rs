@@ -1,0 +1,84 @@
+//! Disks that were mounted where a system comes back when its point was made, and aren't now: what lay on them would land in the folder below, out of sight once they are mounted.
+
+use crate::survey::Surveyed;
+use plan::Restore;
+use std::path::{Path, PathBuf};
+
+/// Returns a line for each place of a system that had a file system of its own when its point was made and has none now.
+pub(super) fn unmounted(entry: &Restore, surveyed: &Surveyed) -> Vec<String> {
+    let Some(info) = &surveyed.point.info else { return Vec::new() };
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let wanted = info.mounted.iter().filter(|place| is_wanted(place, &entry.only)).map(String::as_str);
+    let wanted: Vec<&str> = wanted.collect();
+    missing(&wanted, &surveyed.point.snapshot.paths, &mounts)
+}
+
+/// Returns whether anything at this place or below it is to come back; all of a point is where nothing is named.
+fn is_wanted(place: &str, only: &[String]) -> bool {
+    let place = Path::new(place);
+    only.is_empty() || only.iter().any(|only| place.starts_with(only) || Path::new(only).starts_with(place))
+}
+
+/// What is mounted somewhere, and the device that it is on.
+struct Mount {
+    at: PathBuf,
+    device: String,
+}
+
+/// Returns a line for each of these places that is not mounted by what the kernel lists (proc(5), `mountinfo`). One of the `roots` may lie below what is mounted.
+fn missing(places: &[&str], roots: &[String], mounts: &str) -> Vec<String> {
+    let mounts: Vec<Mount> = mounts.lines().filter_map(mount).collect();
+    // Where the kernel's list can't be read nothing is known.
+    let Some(first) = mounts.iter().rev().find(|mount| mount.at == Path::new("/")) else { return Vec::new() };
+    let line = |place: &&str| {
+        let path = Path::new(*place);
+        // Of those that cover each other the last is the one that is seen.
+        let holds = mounts.iter().filter(|mount| path.starts_with(&mount.at));
+        let on = holds.max_by_key(|mount| mount.at.as_os_str().len()).unwrap_or(first);
+        let is_root = roots.iter().any(|root| root == place);
+        let is_there = on.at == path || is_root && on.device != first.device;
+        (!is_there).then(|| {
+            format!(
+                "{place} had a file system of its own when the point was made, which isn't mounted now: what belongs there goes onto the disk of {}, and is out of sight once the other is mounted: mount it first",
+                on.at.display()
+            )
+        })
+    };
+    places.iter().filter_map(line).collect()
+}
+
+/// Reads a line of the kernel's list.
+fn mount(line: &str) -> Option<Mount> {
+    let mut fields = line.split(' ').skip(2);
+    let device = fields.next()?.to_owned();
+    let at = fields.nth(1)?;
+    let at = at.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\");
+    Some(Mount { at: at.into(), device })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n\
+        30 22 8:2 / /srv rw,relatime shared:2 - ext4 /dev/sdb1 rw\n\
+        31 30 0:40 / /srv/our\\040disk rw,relatime shared:3 - tmpfs none rw\n";
+
+    #[test]
+    fn a_disk_that_was_there_and_is_not_is_named_with_the_one_that_would_be_filled() {
+        let roots = ["/srv/shop".to_owned(), "/data".to_owned()];
+        assert!(missing(&["/srv/shop", "/srv/our disk", "/srv"], &roots, MOUNTS).is_empty());
+        let lines = missing(&["/srv/shop/disk", "/data"], &roots, MOUNTS);
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("/srv/shop/disk had") && lines[0].contains("the disk of /srv,"));
+        assert!(lines[1].starts_with("/data had") && lines[1].contains("the disk of /,"));
+        assert!(missing(&["/data"], &roots, "").is_empty(), "nothing is known");
+    }
+
+    #[test]
+    fn a_disk_of_which_nothing_comes_back_is_no_matter() {
+        let only = ["/srv/shop/a".to_owned()];
+        assert!(is_wanted("/srv/shop", &only) && is_wanted("/srv/shop/a/b", &only) && is_wanted("/x", &[]));
+        assert!(!is_wanted("/srv/shop/b", &only));
+    }
+}
