@@ -8,6 +8,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use vault::backup::files_of;
 
+/// Returns whether it was for want of room in a vault that something failed, by what was said of it.
+#[must_use]
+pub fn lacks_room(why: &str) -> bool {
+    why.contains(&vault::Kind::Full.to_string())
+}
+
 /// Returns the file systems that a system's data go to, where this stands now.
 #[must_use]
 pub fn rooms(source: &dyn Source, standing: &[Standing], to: Option<&Path>) -> Vec<Room> {

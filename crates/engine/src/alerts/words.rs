@@ -2,6 +2,7 @@
 
 use super::length;
 use crate::notify::{News, Notifier, Words, clauses, without_addresses};
+use crate::room::lacks_room;
 use plan::alerts::{Kind, Open, Trouble};
 use plan::{Plan, SystemName};
 
@@ -179,7 +180,20 @@ pub fn title(plan: &Plan, trouble: &Trouble) -> String {
 /// Returns what to do about a trouble, in English.
 #[must_use]
 pub fn todo(trouble: &Trouble) -> String {
-    filled(said(trouble.kind).todo.0, trouble)
+    todos(trouble).0
+}
+
+/// Returns what to do about a trouble, in English and in French. Where a vault is full nothing helps before there is room in it.
+fn todos(trouble: &Trouble) -> (String, String) {
+    let todo = said(trouble.kind).todo;
+    let (english, french) = (filled(todo.0, trouble), filled(todo.1, trouble));
+    match matches!(trouble.kind, Kind::Backup | Kind::Incomplete) && lacks_room(&trouble.seen) {
+        true => (
+            format!("First make room in the vault: releve prune --now. Then: {english}"),
+            format!("Faites d'abord de la place dans le coffre : releve prune --now. Puis : {french}"),
+        ),
+        false => (english, french),
+    }
 }
 
 /// Fills in what a way out names.
@@ -206,13 +220,14 @@ pub(super) fn begun(trouble: &Trouble, notifier: &Notifier<'_>) -> News {
     let fill = |text: &str| text.replace("{}", &subject);
     let since = trouble.since.to_zoned(notifier.zone.clone()).strftime("%Y-%m-%d %H:%M %Z").to_string();
     let seen = clauses(&without_addresses(&trouble.seen), SEEN_MAX);
+    let (english, french) = todos(trouble);
     News {
         about: Words::new(fill(said.what.0), fill(said.what.1)),
         what: Words::new(
             format!("{}, since {since}: {seen}. {}", fill(said.what.0), said.means.0),
             format!("{}, depuis {since} : {seen}. {}", fill(said.what.1), said.means.1),
         ),
-        todo: Words::new(filled(said.todo.0, trouble), filled(said.todo.1, trouble)),
+        todo: Words::new(english, french),
         by: None,
     }
 }
@@ -231,5 +246,27 @@ pub(super) fn over(open: &Open, notifier: &Notifier<'_>) -> News {
         ),
         todo: Words::new("There is nothing to do.", "Il n'y a rien à faire."),
         by: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    #[test]
+    fn where_a_vault_is_full_the_way_out_begins_with_making_room() {
+        let of = |kind: Kind, seen: &str| {
+            let seen = seen.to_owned();
+            todo(&Trouble { kind, about: "shop".into(), since: Timestamp::UNIX_EPOCH, seen, point: None })
+        };
+        let full = format!("not in far: write data/ab: {}", vault::Kind::Full);
+        for kind in [Kind::Backup, Kind::Incomplete] {
+            assert!(
+                of(kind, &full).starts_with("First make room in the vault: releve prune --now. Then: rel")
+            );
+        }
+        assert!(of(Kind::Backup, "pg_dump: No space left on device").starts_with("releve backup shop"));
+        assert!(of(Kind::Rpo, &full).starts_with("releve backup shop"));
     }
 }

@@ -168,14 +168,15 @@ impl Said {
             return Ok(());
         }
         let Err(error) = source.ready(None) else { return Ok(()) };
-        let said = format!("`{}`: {}", entry.system, Error::from(error));
-        match (must_run, is_changed) {
-            (false, _) => {
-                self.blockers.push(format!("{said}, or name in the plan what stops it (recover.stop)"))
-            }
-            (true, false) if book.systems.len() == 1 => self.blockers.push(said),
-            // The others can come back all the same.
-            (true, _) => self.warnings.push(format!("{said}: it comes back only once that is mended")),
+        let way_out = match error.kind {
+            source::Kind::InUse(_) => ", or name in the plan what stops it (recover.stop)",
+            _ => "",
+        };
+        let said = format!("`{}`: {}{way_out}", entry.system, Error::from(error));
+        // Where one lacks its server the others can come back all the same.
+        match must_run && (is_changed || book.systems.len() > 1) {
+            true => self.warnings.push(format!("{said}: it comes back only once that is mended")),
+            false => self.blockers.push(said),
         }
         Ok(())
     }

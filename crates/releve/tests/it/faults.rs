@@ -41,7 +41,9 @@ fn a_vault_that_fills_up_leaves_the_other_complete() {
     assert_eq!((&point["complete"], &point["missing"]), (&false.into(), &serde_json::json!(["far"])));
     world.restic("near").must(&["check", "--read-data"]);
     world.restores_whole("out");
-    world.run(&["status"]).exits(1).says("not in far");
+    let status = world.run(&["status"]).exits(1).says("not in far");
+    // Neither another backup nor a sync gets anything into it before.
+    status.says("first releve prune far --now, then releve sync").says("First make room in the vault");
 }
 
 #[test]

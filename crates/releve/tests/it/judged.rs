@@ -200,4 +200,30 @@ fn a_disk_below_the_source_that_is_gone_is_told_until_a_person_trusts_that() {
     assert_eq!(book["systems"][0]["choice"]["point"]["id"], good.as_str());
     world.run(&["points", "--trust", &bad]).exits(1).says("counts as good from now on");
     world.run(&["backup"]).exits(0);
+    // What lay on it would come back into the folder below, out of sight.
+    let name = format!("{} had a file system of its own", place.display());
+    world.run(&["recover", "--dry-run", "--point", &good]).exits(0).says(&name).says("mount it first");
+    let without = world.run(&["recover", "--dry-run", "--point", &bad]).exits(0);
+    assert!(!without.err.contains(&name), "{}", without.err);
+    world.run(&["recover", "--yes", "--point", &good]).exits(1).says(&name);
+}
+
+#[test]
+fn a_newer_point_that_lacks_something_is_told_by_status_until_a_whole_one_is_made() {
+    let world = World::new();
+    texts(&world);
+    world.run(&["backup"]).exits(0);
+    let more = world.path("more");
+    let source = format!("files = {{ paths = [{:?}, {more:?}] }}", world.data());
+    world.write_plan_of(&world.vault("near"), &world.vault("far"), &source, "");
+    world.run(&["backup"]).exits(1).says("INCOMPLETE");
+    let lacking = id(&world, 1);
+    world.run(&["status"]).exits(1).says(&format!("LEFT OUT  {lacking}")).says("not read; the first: ");
+    let status = world.run(&["status", "--json"]).exits(1).json();
+    let left_out = &status["systems"][0]["suspicious"];
+    assert_eq!((&left_out[0]["id"], &left_out[0]["rating"]), (&lacking.into(), &"incomplete".into()));
+    fs::create_dir(&more).unwrap();
+    world.run(&["backup"]).exits(0);
+    let status = world.run(&["status", "--json"]).json();
+    assert_eq!(status["systems"][0]["suspicious"], serde_json::json!([]));
 }

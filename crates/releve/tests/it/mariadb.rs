@@ -27,7 +27,11 @@ fn a_server_that_was_lost_is_recovered_into_a_fresh_one() {
     shown.says(", database shop").says("2 files");
     server.destroy();
     server.restart();
-    world.run(&["recover", "--yes"]).exits(2).says("NOT BACK").says("on a fresh server, make the user first");
+    world
+        .run(&["recover", "--yes"])
+        .exits(2)
+        .says("can't go on")
+        .says("on a fresh server, make the user first");
     server.run("create user releve@localhost identified by 'a secret'; grant all on *.* to releve@localhost with grant option");
     world.run(&["recover", "--yes"]).exits(0).says("select sum(euros) = 300");
     assert_eq!(server.ask("select euros from shop.accounts order by id"), "100\n200");

@@ -469,6 +469,19 @@ fn a_server_whose_pid_file_an_intruder_took_is_still_seen_at_work() {
 }
 
 #[test]
+fn a_recovery_that_a_running_server_would_end_is_not_begun() {
+    let (cluster, world) = protected("", "", "1 hour");
+    cluster.tell("insert into t values (1)");
+    for how in ["--dry-run", "--yes"] {
+        world.run(&["recover", how]).exits(2).says("stop it first").says("recover.stop");
+    }
+    world.run(&["recover", "--dry-run", "--to", "look"]).exits(0);
+    assert_eq!(numbers(&cluster), "1", "it runs as before");
+    // No recovery is open, which would keep it away.
+    world.run(&["backup"]).exits(0);
+}
+
+#[test]
 fn a_folder_that_a_new_machine_lacks_for_a_tablespace_is_made_or_asked_for() {
     let (cluster, world) = protected("", "", "3 seconds");
     let agent = Agent::begin(&world);

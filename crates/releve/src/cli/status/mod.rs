@@ -12,6 +12,7 @@ use engine::isolate::{Isolated, Standing, look};
 use engine::judge::Witness;
 use engine::proof::{COUNTS_FOR, Proof};
 use engine::quarantine;
+use engine::room::lacks_room;
 use engine::survey::{Survey, Surveyed, survey};
 use engine::vanished::Vanished;
 use jiff::Timestamp;
@@ -39,6 +40,8 @@ struct Line {
     /// What a recovery would leave out, or take although it isn't good or lacks something: the newest first.
     left_out: Vec<LeftOut>,
     missing: Vec<VaultName>,
+    /// The vaults that had no room left for the last point.
+    full: Vec<VaultName>,
     unknown: Unknown,
     bytes: u64,
     loss: Predicted,
@@ -236,15 +239,18 @@ fn line(
             forecast::rpa(time.map(|time| reached.map_or(time, |reached| reached.max(time))), now)
         }
     };
-    let last_failure = records.iter().rev().find_map(|record| match &record.body {
-        Body::Backup(made) if made.system == name.0 => Some(made.failure.clone()),
+    let last = records.iter().rev().find_map(|record| match &record.body {
+        Body::Backup(made) if made.system == name.0 => Some(made),
         _ => None,
     });
+    let vaults = last.into_iter().flat_map(|made| &made.vaults);
+    let full = vaults.filter(|(_, failure)| failure.as_deref().is_some_and(lacks_room));
     Line {
         name: name.clone(),
         newest: time,
         left_out,
         missing,
+        full: full.map(|(vault, _)| VaultName::from(vault.as_str())).collect(),
         unknown,
         bytes,
         rpo_kept: system.is_some_and(|system| loss.keeps(system.rpo)),
@@ -252,7 +258,7 @@ fn line(
         back: forecast::rta(bytes, measured(records, name)),
         verified: newest.and_then(|newest| witness.verified(&newest.point.id)),
         proofs,
-        last_failure: last_failure.flatten(),
+        last_failure: last.and_then(|made| made.failure.clone()),
         gone: None,
         log,
         went_back: engine::log::went_back(records, name),

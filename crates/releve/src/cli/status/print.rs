@@ -102,7 +102,11 @@ impl Line {
         }
         // Where there is no point, none can be copied or verified.
         for vault in self.missing.iter().filter(|_| self.newest.is_some()) {
-            println!("    MISSING   the newest complete point is not in {vault}: releve sync");
+            let first = match self.full.contains(vault) {
+                true => format!("no space was left there: first releve prune {vault} --now, then "),
+                false => String::new(),
+            };
+            println!("    MISSING   the newest complete point is not in {vault}: {first}releve sync");
         }
         for vault in self.unknown.vaults.iter().filter(|_| self.newest.is_some()) {
             println!("    UNKNOWN   whether the newest complete point is in {vault}: it could not be opened");
@@ -117,6 +121,9 @@ impl Line {
         }
         if let Some(why) = &self.last_failure {
             println!("    FAILED    the last backup: {why}");
+            if lacks_room(why) {
+                println!("              to make room in the vault: releve prune --now");
+            }
         }
     }
 
@@ -164,10 +171,7 @@ impl Line {
             Some(doubted) => {
                 println!("              if it is as it should be: releve points --trust {}", doubted.id);
             }
-            None => println!(
-                "              mend what keeps it from being read; then: releve backup {}",
-                self.name
-            ),
+            None => println!("              once what is in the way is mended: releve backup {}", self.name),
         }
     }
 }
