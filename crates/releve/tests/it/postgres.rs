@@ -646,3 +646,27 @@ fn a_position_that_is_not_in_the_log_stops_nothing() {
     cluster.tell("insert into t values (1)");
     assert_eq!(numbers(&cluster), "1", "it runs as before");
 }
+
+#[test]
+fn whoever_owns_a_database_lends_no_names_to_our_sessions() {
+    let (cluster, world) = protected("", "", "3 seconds");
+    let spy = |signature: &str, returns: &str, value: &str| {
+        cluster.tell(&format!(
+            "create function evil.{signature} returns {returns} language plpgsql as $$ begin insert into evil.ran values ('{signature}'); return {value}; end $$"
+        ));
+    };
+    cluster.tell("create schema evil; create table evil.ran (what text)");
+    spy("set_config(text, text, boolean)", "text", "$2");
+    spy("current_setting(text)", "text", "pg_catalog.current_setting($1)");
+    spy("pg_is_in_recovery()", "boolean", "pg_catalog.pg_is_in_recovery()");
+    spy("pg_current_wal_insert_lsn()", "pg_lsn", "pg_catalog.pg_current_wal_insert_lsn()");
+    spy("clock_timestamp()", "timestamptz", "pg_catalog.clock_timestamp()");
+    for setting in ["search_path = evil, pg_catalog, public", "statement_timeout = '1ms'"] {
+        cluster.tell(&format!("alter database postgres set {setting}"));
+    }
+    let agent = Agent::begin(&world);
+    wait_for_log(&world);
+    drop(agent);
+    world.run(&["backup"]).exits(0);
+    assert_eq!(cluster.ask("set statement_timeout = 0; select pg_catalog.string_agg(what, ', ') from evil.ran"), "");
+}

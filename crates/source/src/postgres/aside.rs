@@ -39,7 +39,7 @@ const PREPARED_MORE: u32 = 256;
 
 /// What stands in every session, whatever a database or a user was given: it can neither write nor load a library.
 const SESSION: &str = "-c default_transaction_read_only=on -c session_preload_libraries= -c local_preload_libraries= \
-    -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=local";
+    -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=local -c search_path=pg_catalog,pg_temp";
 /// Limits that came later, by the first version that has each: an older one refuses a session that names it.
 const LATER: [(u32, &str); 2] = [(14, " -c idle_session_timeout=0"), (17, " -c transaction_timeout=0")];
 

@@ -184,7 +184,7 @@ impl Source for Postgres {
     }
 
     fn holds(&self, query: &str) -> Result<(), String> {
-        let value = self.address.connect().and_then(|mut server| server.first(query));
+        let value = self.address.connect_for_the_plan().and_then(|mut server| server.first(query));
         is_true(query, value.map_err(|error| format!("{query}: {error}"))?.as_deref())
     }
 }

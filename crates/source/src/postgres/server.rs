@@ -20,6 +20,11 @@ const OURS: &str = "SELECT current_setting('server_version_num')::int4, (SELECT 
 /// What a session must have before its first question, and every version has.
 const FROM_THE_START: &str =
     "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+/// Where names are looked for: whoever owns a database may set another path for it, on which functions of his come before the server's, and would run as us.
+pub(super) const OUR_PATH: &str = "-c search_path=pg_catalog,pg_temp";
+/// The path of the database, for what the plan asks in its own words, with the server's own names before all others.
+pub(super) const SAFE_PATH: &str = "SELECT pg_catalog.set_config('search_path', \
+    'pg_catalog, ' OPERATOR(pg_catalog.||) pg_catalog.current_setting('search_path'), false)";
 
 /// Nobody is let in.
 pub(super) struct Closed {
@@ -95,8 +100,17 @@ impl Address {
         self.knock().map_err(|closed| closed.error)
     }
 
+    /// Connects to ask what the plan asks in its own words.
+    pub(super) fn connect_for_the_plan(&self) -> Result<Server> {
+        self.enter(true).map_err(|closed| closed.error)
+    }
+
     /// Connects, or says what it means that nobody is let in.
     pub(super) fn knock(&self) -> Result<Server, Closed> {
+        self.enter(false)
+    }
+
+    fn enter(&self, is_plans: bool) -> Result<Server, Closed> {
         let place = || format!("connect to {self}");
         let wrong = |error: postgres::Error| Closed {
             why: match error.code() {
@@ -106,7 +120,14 @@ impl Address {
             },
             error: sort(place(), &error),
         };
-        let mut client = self.0.connect(NoTls).map_err(wrong)?;
+        let mut config = self.0.clone();
+        if !is_plans {
+            config.options(format!("{} {OUR_PATH}", config.get_options().unwrap_or_default()).trim());
+        }
+        let mut client = config.connect(NoTls).map_err(wrong)?;
+        if is_plans {
+            client.query(SAFE_PATH, &[]).map_err(wrong)?;
+        }
         let version: i32 = client.query_one(OURS, &[]).map_err(wrong)?.get(0);
         if version < VERSION_MIN {
             let why = format!("it is PostgreSQL {}: 13 is the oldest that can be copied", version / 10_000);

@@ -4,6 +4,7 @@
 use super::NEUTRAL;
 use super::address::Address;
 use crate::postgres::programs::STRAY;
+use crate::postgres::server::{OUR_PATH, SAFE_PATH};
 use crate::{Error, Kind, Program, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::ffi::OsString;
@@ -72,7 +73,11 @@ impl Client {
         let mut command = vec![path.into_os_string(), "--no-password".into()];
         command.push(format!("--dbname={}", self.address.of(database)).into());
         command.extend(arguments.into_iter().map(Into::into));
-        let mut environment = vec![("LC_ALL", "C".to_owned()), ("PGAPPNAME", "releve".to_owned())];
+        let mut environment = vec![
+            ("LC_ALL", "C".to_owned()),
+            ("PGAPPNAME", "releve".to_owned()),
+            ("PGOPTIONS", OUR_PATH.to_owned()),
+        ];
         if let Some(file) = &self.password {
             environment.push(("PGPASSFILE", format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())));
         }
@@ -144,14 +149,24 @@ impl Client {
     ) -> Result<Vec<Vec<String>>> {
         // It changes nothing, whatever it is.
         let query = format!("--command={query}");
-        self.talk(database, &[&format!("--command={OURS} on"), &query], within)
+        self.talk(database, &[&format!("--command={OURS} on"), &query], OUR_PATH, within)
+    }
+
+    /// Returns the first value of what the plan asks in its own words, on the path of the database.
+    pub(super) fn ask_for_the_plan(&self, query: &str, within: Duration) -> Result<Option<String>> {
+        let commands =
+            [&format!("{OURS} on"), SAFE_PATH, query].map(|command| format!("--command={command}"));
+        let commands = commands.each_ref().map(String::as_str);
+        // The first row is the path.
+        let row = self.talk(self.address.database(), &commands, "", within)?.into_iter().nth(1);
+        Ok(row.and_then(|row| row.into_iter().next()))
     }
 
     /// Tells the server to do something, a statement by itself.
     pub(super) fn tell(&self, database: impl AsRef<[u8]>, statement: &str) -> Result<()> {
         // What was loaded may say that its database is only read.
         let commands = [format!("--command={OURS} off"), format!("--command={statement}")];
-        self.talk(database, &commands.each_ref().map(String::as_str), ASK_WITHIN).map(drop)
+        self.talk(database, &commands.each_ref().map(String::as_str), OUR_PATH, ASK_WITHIN).map(drop)
     }
 
     /// Returns a program that takes statements from its standard input, and whether it stops at the first that is refused.
@@ -165,13 +180,15 @@ impl Client {
         &self,
         database: impl AsRef<[u8]>,
         commands: &[&str],
+        session: &str,
         within: Duration,
     ) -> Result<Vec<Vec<String>>> {
         let columns = format!("--field-separator={COLUMN}");
         let rows = format!("--record-separator={ROW}");
         let mut arguments = vec!["--no-align", "--tuples-only", &columns, &rows];
         arguments.extend(commands);
-        let said = self.psql(database, &arguments)?.within(within).output();
+        let psql = self.psql(database, &arguments)?.environment(vec![("PGOPTIONS", session.to_owned())]);
+        let said = psql.within(within).output();
         let said = said.map_err(|why| self.wrong(&why))?;
         let text = String::from_utf8_lossy(&said);
         let text = text.trim_end_matches('\n');

@@ -142,9 +142,7 @@ impl Source for PgDump {
     }
 
     fn holds(&self, query: &str) -> Result<(), String> {
-        let database = self.address.database();
-        let rows = self.client().and_then(|client| client.ask_within(database, query, CHECK_WITHIN));
-        let rows = rows.map_err(|error| format!("{query}: {error}"))?;
-        is_true(query, rows.first().and_then(|row| row.first()).map(String::as_str))
+        let value = self.client().and_then(|client| client.ask_for_the_plan(query, CHECK_WITHIN));
+        is_true(query, value.map_err(|error| format!("{query}: {error}"))?.as_deref())
     }
 }
