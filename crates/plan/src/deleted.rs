@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(first(&days((0..12).map(|_| (60, 2)))), Some(7));
         assert_eq!(first(&every(1, [(0, 1000)].into_iter().chain((0..60).map(|_| (10, 0))))), Some(40));
         assert_eq!(first(&days((0..60).map(|_| (10, 5)))), None, "less than that is work");
-        let told = sign(&days([(300, 5), (300, 5)])).unwrap();
+        let told = sign(&days([(250, 5), (250, 5)])).unwrap();
         assert!(told.starts_with("is the last of 2 points"), "{told}");
     }
 

@@ -55,7 +55,8 @@ pub fn settle(spool: &Path, log: &dyn Log, identity: &str) -> Result<()> {
             return Err(wrong(error));
         }
     }
-    let new = spool.join(format!("{LIVING}.new"));
+    // Its own: several may hand over at once.
+    let new = spool.join(format!("{LIVING}.{}.new", std::process::id()));
     let written = fs::write(&new, identity).and_then(|()| fs::rename(&new, spool.join(LIVING)));
     written.and_then(|()| File::open(spool)?.sync_all()).map_err(wrong)
 }

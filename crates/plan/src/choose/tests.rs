@@ -59,7 +59,7 @@ fn an_incomplete_point_is_called_complete_in_no_reason() {
     let before = &reasons(&Wanted::Before(Timestamp::from_second(150).unwrap()))[0];
     assert!(before.starts_with("no complete point fits: this is the newest incomplete point from before"));
     let clean = "no complete point fits: this is the newest incomplete point that shows no sign of tampering";
-    assert_eq!(reasons(&Wanted::LastClean), [clean]);
+    assert_eq!(reasons(&Wanted::LastClean)[0], clean);
 }
 
 #[test]

@@ -4,8 +4,8 @@ use crate::base::{SOUND, read};
 use jiff::Timestamp;
 use plan::judge::{self, Changed, Judgement, Rating};
 use plan::{
-    Available, Facts, LogFacts, Period, Plan, Room, Runbook, RunbookInput, StepKind, SystemName, Timeline,
-    Until, Wanted, runbook,
+    Available, BinaryLog, Facts, LogFacts, MariadbSource, Period, Plan, Room, Runbook, RunbookInput, Source,
+    StepKind, SystemName, Timeline, Until, Wanted, runbook,
 };
 use std::collections::BTreeMap;
 
@@ -329,11 +329,20 @@ fn no_log_is_rolled_forward_by_itself_through_what_made_a_newer_point_suspicious
     assert!(until(Wanted::Before(second(1_600))).2);
 }
 
+/// The plan with a source that keeps a log.
+fn streamed() -> Plan {
+    let mut plan = plan();
+    let source = MariadbSource { log: BinaryLog::Stream, ..MariadbSource::default() };
+    plan.systems.get_mut(&SystemName::from("orders")).unwrap().source = Some(Source::Mariadb(source));
+    plan
+}
+
 #[test]
 fn an_instant_that_no_log_leads_to_is_refused_with_the_point_that_there_is() {
     let blocked = |wanted, change: fn(&mut RunbookInput<'_>)| {
         let book = decide_on_log(|input| {
             input.wanted = Some(wanted);
+            input.plan = Box::leak(Box::new(streamed()));
             orders(input).points.truncate(1);
             change(input);
         });

@@ -159,8 +159,9 @@ impl Replay {
         session: &mut Session<'_>,
         told: &dyn Fn(u64),
     ) -> Result<()> {
-        // Copies of the files have them in themselves.
-        let has_halves = !xa::is_any(client)?;
+        // Copies of the files have them in themselves. Else nobody is asked: what was loaded may have another password for us.
+        let is_none = self.halves.before.is_empty() && self.halves.lost.is_empty();
+        let has_halves = !is_none && !xa::is_any(client)?;
         if has_halves {
             for range in &self.halves.before {
                 self.feed(client, range, session, told)?;

@@ -154,11 +154,10 @@ impl Client {
 
     /// Returns the first value of what the plan asks in its own words, on the path of the database.
     pub(super) fn ask_for_the_plan(&self, query: &str, within: Duration) -> Result<Option<String>> {
-        let commands =
-            [&format!("{OURS} on"), SAFE_PATH, query].map(|command| format!("--command={command}"));
+        let commands = [&format!("{OURS} on"), "\\o /dev/null", SAFE_PATH, "\\o", query];
+        let commands = commands.map(|command| format!("--command={command}"));
         let commands = commands.each_ref().map(String::as_str);
-        // The first row is the path.
-        let row = self.talk(self.address.database(), &commands, "", within)?.into_iter().nth(1);
+        let row = self.talk(self.address.database(), &commands, "", within)?.into_iter().next();
         Ok(row.and_then(|row| row.into_iter().next()))
     }
 

@@ -1,6 +1,6 @@
 //! What a server lacks for a dump is provided, or missed before anything was replaced; and a load that breaks off says what is left.
 
-use super::{dump_whole, source};
+use super::{dump, dump_whole, source};
 use crate::machine::{Folder, run};
 use source::Source;
 use std::fs;
@@ -16,7 +16,8 @@ fn what_a_dump_needs_is_provided_or_missed_before_anything_is_replaced() {
         create table shop.old (n int) engine=archive; insert into shop.old values (7);
         create user e@localhost identified via ed25519 using password('x'); create event shop.ev on schedule every 1 year do select 1",
     );
-    dump_whole(&source(&origin), &folder.path);
+    let said = dump(&source(&origin), &folder.path);
+    assert!(said.len() == 1 && said[0].contains("shop.old (ARCHIVE)"), "{said:?}");
 
     // A server without any libraries, to which capital letters are small ones.
     let libraries = format!("--plugin-dir={}", folder.dir("none").display());

@@ -33,6 +33,8 @@ struct Failing {
     then: Then,
     /// Lets go of whoever hangs, so that the test ends.
     released: Arc<AtomicBool>,
+    /// It was asked after it had given out.
+    gave_out: Arc<AtomicBool>,
 }
 
 impl Failing {
@@ -40,6 +42,7 @@ impl Failing {
         if self.sound.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
             return None;
         }
+        self.gave_out.store(true, Ordering::Relaxed);
         let error = |kind| Some(Err(Error::new("read", kind)));
         match self.then {
             Then::Dies => error(Kind::Unreachable("it is dead".into())),
@@ -90,10 +93,22 @@ impl Store for Failing {
 }
 
 fn failing(pair: &Pair, vault: &str, sound: usize, then: Then) -> (Arc<Repository>, Arc<AtomicBool>) {
-    let released = Arc::new(AtomicBool::new(false));
+    let (vault, released, _) = giving_out(pair, vault, sound, then);
+    (vault, released)
+}
+
+/// Returns the vault, what lets go of whoever hangs in it, and whether it was asked after it had given out.
+fn giving_out(
+    pair: &Pair,
+    vault: &str,
+    sound: usize,
+    then: Then,
+) -> (Arc<Repository>, Arc<AtomicBool>, Arc<AtomicBool>) {
+    let (released, gave_out) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let (inner, sound) = (pair.store(vault), AtomicUsize::new(sound));
-    let store = Failing { inner, sound, then, released: Arc::clone(&released) };
-    (open(Box::new(store)), released)
+    let store =
+        Failing { inner, sound, then, released: Arc::clone(&released), gave_out: Arc::clone(&gave_out) };
+    (open(Box::new(store)), released, gave_out)
 }
 
 #[test]
@@ -101,12 +116,14 @@ fn a_vault_that_gives_out_in_the_middle_costs_time_and_no_data() {
     let pair = Pair::of(|data| _ = tree::grow(data, 7, 120));
     for then in [Then::Dies, Then::Hangs, Then::Refuses, Then::Lies, Then::Forgets] {
         let _ = fs::remove_dir_all(pair.path("out"));
-        let (near, released) = failing(&pair, "near", 3, then);
+        let (near, released, gave_out) = giving_out(&pair, "near", 3, then);
         let options = RestoreOptions { patience: Duration::from_millis(300), ..pair.options() };
         let report = pair.restore(&[near, pair.open("far")], &options);
         released.store(true, Ordering::Relaxed);
         assert!(report.is_whole(), "{then:?}: {report:?}");
-        assert!(report.vault_faults.keys().any(|vault| vault.ends_with("near")), "{then:?}: {report:?}");
+        // A vault that answers later than the other may not be asked so often.
+        let told = report.vault_faults.keys().any(|vault| vault.ends_with("near"));
+        assert!(told || !gave_out.load(Ordering::Relaxed), "{then:?}: {report:?}");
         pair.is_back();
     }
 }
