@@ -231,7 +231,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                     Wanted::Until(_) => book.blockers.push(why),
                     // Whoever names an instant has chosen it: an earlier state would only look like it.
                     Wanted::Before(time) if aligned.is_none() => book.blockers.push(format!(
-                        "{why}: what was committed from {} to {time} can't come back. That point as it is: --point {}",
+                        "{why}: nothing there tells what was committed from {} to {time}. If its server is at work, or its log is here still, start `releve agent`, which carries it there, and try again. What that point alone holds: releve recover {name} --point {}",
                         choice.point.counts(),
                         choice.point.id
                     )),

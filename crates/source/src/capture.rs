@@ -15,6 +15,7 @@ pub struct Capture {
     closing: Mutex<Option<Closing>>,
     journal: Option<Arc<Run>>,
     made_with: BTreeMap<String, String>,
+    notes: Vec<Unread>,
 }
 
 /// What must happen once when the view is closed, on every way out.
@@ -28,6 +29,7 @@ impl Capture {
             closing: Mutex::new(None),
             journal: None,
             made_with: BTreeMap::new(),
+            notes: Vec::new(),
         }
     }
 
@@ -44,6 +46,12 @@ impl Capture {
     /// Notes what the system was made with.
     pub(crate) fn of(mut self, made_with: BTreeMap<String, String>) -> Self {
         self.made_with = made_with;
+        self
+    }
+
+    /// Notes what a person should know, and what makes the point no worse.
+    pub(crate) fn noting(mut self, notes: Vec<Unread>) -> Self {
+        self.notes = notes;
         self
     }
 
@@ -137,7 +145,9 @@ impl Input for Capture {
     }
 
     fn notes(&self) -> Vec<Unread> {
-        self.input.notes()
+        let mut notes = self.input.notes();
+        notes.extend(self.notes.iter().cloned());
+        notes
     }
 
     fn finish(&self) -> Vec<Unread> {

@@ -1,6 +1,7 @@
 //! A PostgreSQL cluster with one of everything, and with configuration that lies elsewhere.
 
 use crate::postgres::world;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
@@ -9,8 +10,11 @@ use testkit::Postgres;
 #[test]
 fn an_odd_cluster_comes_back_whole_with_the_configuration_that_lies_elsewhere() {
     let cluster = Postgres::start_as("wal_level = logical", &["-E", "UTF8", "--locale=C.UTF-8"]);
-    let elsewhere = cluster.folder_of("elsewhere");
-    std::fs::create_dir(elsewhere.join("more.d")).unwrap();
+    // Root's folder with the server's files: whoever names them could have made them, and can't put a link in their place.
+    let roots = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(roots.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let elsewhere = roots.path().join("elsewhere");
+    std::fs::create_dir_all(elsewhere.join("more.d")).unwrap();
     std::fs::write(elsewhere.join("more.conf"), "work_mem = '5MB'\n").unwrap();
     std::fs::write(elsewhere.join("more.d/a.conf"), "maintenance_work_mem = '70MB'\n").unwrap();
     std::fs::write(elsewhere.join("users"), "postgres\n").unwrap();
@@ -18,12 +22,19 @@ fn an_odd_cluster_comes_back_whole_with_the_configuration_that_lies_elsewhere() 
         .unwrap();
     let data = cluster.data();
     std::fs::remove_file(data.join("pg_hba.conf")).unwrap();
-    std::os::unix::fs::symlink("../elsewhere/hba.conf", data.join("pg_hba.conf")).unwrap();
-    std::os::unix::fs::symlink("../elsewhere/users", data.join("users")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.join("hba.conf"), data.join("pg_hba.conf")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.join("users"), data.join("users")).unwrap();
     let mut settings = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
-    settings.push_str("include '../elsewhere/more.conf'\n");
+    settings.push_str(&format!("include '{}'\n", elsewhere.join("more.conf").display()));
     settings.push_str(&format!("include_dir '{}'\n", elsewhere.join("more.d").display()));
     std::fs::write(data.join("postgresql.conf"), settings).unwrap();
+    let of = std::fs::metadata(&data).unwrap();
+    for name in ["more.conf", "more.d/a.conf", "users", "hba.conf"] {
+        std::os::unix::fs::chown(elsewhere.join(name), Some(of.uid()), Some(of.gid())).unwrap();
+    }
+    // What is root's is not for its server to name.
+    std::fs::write(elsewhere.join("root.pem"), "secret").unwrap();
+    cluster.tell(&format!("alter system set ssl_ca_file = '{}'", elsewhere.join("root.pem").display()));
     cluster.tell("select pg_reload_conf()");
     cluster.run(include_str!("../../../source/tests/it/odd_postgres/databases.sql"));
     // What isn't logged comes back empty.
@@ -41,7 +52,7 @@ fn an_odd_cluster_comes_back_whole_with_the_configuration_that_lies_elsewhere() 
         }
     });
     let world = world(&cluster, ", wal = \"none\"", "1 hour", "");
-    world.run(&["backup"]).exits(0);
+    world.run(&["backup"]).exits(0).says("root.pem").says("isn't taken along");
     is_over.store(true, SeqCst);
     busy.join().unwrap();
     let before = cluster.dump();

@@ -1,11 +1,15 @@
 //! Which files of a cluster's configuration lie elsewhere than in its data directory: without them its server doesn't start on another machine.
 //!
+//! Whoever may write the configuration, and that is any superuser of the database, could name any file of the machine, which root would then read, and put back one
+//! day. So of what one file names only that is taken which whoever owns it could have put there, and whose place nobody else could change meanwhile.
+//!
 //! From PostgreSQL's own documentation, "Parameter Interaction via the Configuration File" (`include`, `include_if_exists`, `include_dir`) and "The
 //! pg_hba.conf File" (`@` before the name of a file, and from PostgreSQL 16 on the same three words).
 
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// How many links may lead from one to another, as the kernel counts.
@@ -43,49 +47,62 @@ enum Reference {
     Named(String),
 }
 
+/// What belongs to a cluster and lies elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct Beside {
+    pub(super) paths: Vec<PathBuf>,
+    /// What its configuration names and isn't taken along.
+    pub(super) left: Vec<PathBuf>,
+}
+
 /// Returns what belongs to the cluster in `data` and lies elsewhere: its configuration, of which these three files are named by its server, with what they include and
 /// what links on the way lead to.
-pub(super) fn beside(data: &Path, configuration: &[PathBuf]) -> Vec<PathBuf> {
-    let mut beside: Vec<PathBuf> = Vec::new();
+pub(super) fn beside(data: &Path, configuration: &[PathBuf]) -> Beside {
+    let mut beside = Beside::default();
     let mut files = Vec::new();
     for (file, kind) in configuration.iter().zip([Kind::Settings, Kind::Rules, Kind::Rules]) {
         if !file.starts_with(data) {
             // The folder of one cluster, as Debian has it; of a folder for everybody only the file.
             let folder = file.parent().filter(|folder| folder.components().count() > 3);
-            add(&mut beside, data, folder.unwrap_or(file));
+            beside.add(data, folder.unwrap_or(file));
         }
-        files.push((file.clone(), kind));
+        files.push((file.clone(), kind, None));
     }
-    files.push((data.join("postgresql.auto.conf"), Kind::Settings));
+    files.push((data.join("postgresql.auto.conf"), Kind::Settings, None));
     let mut seen = HashSet::new();
-    while let Some((file, kind)) = files.pop() {
+    while let Some((file, kind, namer)) = files.pop() {
         if seen.len() >= FILES_MAX || !seen.insert((file.clone(), kind)) {
             continue;
         }
-        places(&file).iter().for_each(|place| add(&mut beside, data, place));
+        // Where a link leads is for whoever made the link to say.
+        let own = owner(&file);
+        if !beside.take(data, &file, namer.or(own)) {
+            continue;
+        }
         let Ok(text) = fs::read(&file) else { continue };
+        let own = own.max(fs::metadata(&file).ok().map(|meta| meta.uid()));
         let folder = file.parent().unwrap_or(data);
         for reference in references(&String::from_utf8_lossy(&text), kind) {
             match reference {
-                Reference::File(name) => files.push((folder.join(name), kind)),
+                Reference::File(name) => files.push((folder.join(name), kind, own)),
                 Reference::IfThere(name) => {
                     let file = folder.join(name);
                     if fs::symlink_metadata(&file).is_ok() {
-                        files.push((file, kind));
+                        files.push((file, kind, own));
                     }
                 }
                 Reference::Folder(name) => {
                     let folder = folder.join(name);
                     let found = settings_in(&folder);
                     if found.is_empty() {
-                        places(&folder).iter().for_each(|place| add(&mut beside, data, place));
+                        beside.take(data, &folder, own);
                     }
-                    files.extend(found.into_iter().map(|file| (file, kind)));
+                    files.extend(found.into_iter().map(|file| (file, kind, own)));
                 }
                 Reference::Named(name) => {
                     let file = data.join(&name);
                     if !name.is_empty() && !name.contains(OF_THE_MACHINE) {
-                        places(&file).iter().for_each(|place| add(&mut beside, data, place));
+                        beside.take(data, &file, own);
                     }
                 }
             }
@@ -94,12 +111,48 @@ pub(super) fn beside(data: &Path, configuration: &[PathBuf]) -> Vec<PathBuf> {
     beside
 }
 
-/// Adds what isn't captured already.
-fn add(beside: &mut Vec<PathBuf>, data: &Path, path: &Path) {
-    let is_captured = path.starts_with(data) || beside.iter().any(|known| path.starts_with(known));
-    if !is_captured && !path.components().any(|part| part == Component::ParentDir) {
-        beside.push(path.to_owned());
+impl Beside {
+    /// Adds a file with all its places, if it may be taken along that somebody names, and returns whether it is.
+    fn take(&mut self, data: &Path, file: &Path, namer: Option<u32>) -> bool {
+        let places = places(file);
+        let is_in =
+            |path: &Path| path.starts_with(data) || self.paths.iter().any(|known| path.starts_with(known));
+        let stranger = places.iter().find(|place| !is_in(place) && !is_his(place, namer));
+        if let Some(stranger) = stranger {
+            if !self.left.contains(stranger) {
+                self.left.push(stranger.clone());
+            }
+            return false;
+        }
+        places.iter().for_each(|place| self.add(data, place));
+        true
     }
+
+    /// Adds what isn't captured already.
+    fn add(&mut self, data: &Path, path: &Path) {
+        let is_captured = path.starts_with(data) || self.paths.iter().any(|known| path.starts_with(known));
+        if !is_captured && !path.components().any(|part| part == Component::ParentDir) {
+            self.paths.push(path.to_owned());
+        }
+    }
+}
+
+fn owner(path: &Path) -> Option<u32> {
+    fs::symlink_metadata(path).ok().map(|meta| meta.uid())
+}
+
+/// Returns whether whoever names a file could have made it, and nobody but root, or who runs this, could put another into its place. One that isn't there is missed
+/// where it is read.
+fn is_his(path: &Path, namer: Option<u32>) -> bool {
+    let us = rustix::process::geteuid().as_raw();
+    let is_ours = |uid: u32| uid == 0 || uid == us;
+    // A folder with the sticky bit, as /tmp is: what we own in it stays in its place.
+    let is_fixed = |folder: &Path| {
+        fs::metadata(folder)
+            .is_ok_and(|meta| is_ours(meta.uid()) && (meta.mode() & 0o022 == 0 || meta.mode() & 0o1000 != 0))
+    };
+    let Some(own) = owner(path) else { return true };
+    (namer == Some(own) || namer.is_some_and(is_ours)) && path.ancestors().skip(1).all(is_fixed)
 }
 
 /// Returns what a server reads in a folder of settings.
@@ -249,9 +302,25 @@ mod tests {
         symlink("hba", top.join("else/link")).unwrap();
         symlink("../else/link", data.join("pg_hba.conf")).unwrap();
         let files = [conf, data.join("pg_hba.conf"), data.join("pg_ident.conf")];
-        let mut found = beside(&data, &files);
+        let Beside { paths: mut found, left } = beside(&data, &files);
         found.sort();
+        assert!(left.is_empty(), "{left:?}");
         let expected = ["ca.pem", "hba", "inc.d/a.conf", "link", "more.conf"];
         assert_eq!(found, expected.map(|name| top.join("else").join(name)));
+    }
+    #[test]
+    fn what_its_namer_could_not_have_put_there_is_left_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().canonicalize().unwrap().join("shadow");
+        fs::write(&file, "secret").unwrap();
+        let us = rustix::process::geteuid().as_raw();
+        assert!(is_his(&file, Some(us)) && is_his(&file, Some(0)));
+        assert!(!is_his(&file, Some(us + 1)) && !is_his(&file, None), "somebody else names it");
+        // Anybody could put another into its place.
+        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(!is_his(&file, Some(us)));
+        let mut beside = Beside::default();
+        assert!(!beside.take(Path::new("/data"), &file, Some(us)));
+        assert_eq!((beside.paths, beside.left), (vec![], vec![file]));
     }
 }

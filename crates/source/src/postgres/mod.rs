@@ -33,11 +33,12 @@ use crate::{
     PutBack, Receiver, Replay, Result, Sentinel, Source, Until, Wants, is_true,
 };
 use copy::Copy;
+use included::Beside;
 use server::Address;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use vault::Timestamp;
+use vault::{Timestamp, Unread};
 
 /// What the folder of WAL is called beside a data directory.
 const WAL_BESIDE: &str = ".releve-wal";
@@ -78,7 +79,7 @@ impl Postgres {
     }
 
     /// Makes sure that the server's data directory is the one of the plan. Returns what is captured beside it.
-    fn check(&self, cluster: &server::Cluster) -> Result<Vec<PathBuf>> {
+    fn check(&self, cluster: &server::Cluster) -> Result<Beside> {
         let place = || format!("copy {}", self.data.display());
         let real = |path: &Path| path.canonicalize().map_err(|error| Error::io(place(), error));
         let (named, served) = (real(&self.data)?, real(&cluster.data_directory)?);
@@ -102,13 +103,21 @@ impl Source for Postgres {
         let mut server = self.address.connect()?;
         let cluster = server.cluster()?;
         let mut paths = vec![self.data.clone()];
-        paths.extend(self.check(&cluster)?);
+        let beside = self.check(&cluster)?;
+        paths.extend(beside.paths);
         paths.extend(cluster.tablespaces.iter().cloned());
         let made_with = versions::of(&mut server, &self.address, &self.data, self.programs.as_deref());
         let begun = server.start("releve")?;
         let tree = open_tree(&paths)?;
         let copy = Copy::new(tree, &self.data, cluster, server, begun, now);
-        Ok(Capture::new(copy, paths).of(made_with))
+        let note = |path: PathBuf| {
+            Unread {
+            path,
+            why: "the server's configuration names it, and it isn't taken along, since others than the owner of that configuration have a say in it: name it in a system of files, if a recovery elsewhere needs it".into(),
+        }
+        };
+        let notes = beside.left.into_iter().map(note).collect();
+        Ok(Capture::new(copy, paths).of(made_with).noting(notes))
     }
 
     fn landing(&self, to: Option<&Path>) -> Landing {
