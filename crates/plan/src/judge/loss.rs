@@ -12,6 +12,8 @@ const LEFT: u64 = 10;
 const BYTES_MIN: u64 = 16 << 10;
 /// So many of the points before tell what is usual for a system: a spool is empty now and then.
 const USUAL: usize = 10;
+/// What is gone is much if it is at least this share of what there was: one in so many.
+const MUCH: u64 = 3;
 /// So far back it is looked what is usual for deletions.
 const HISTORY: SignedDuration = SignedDuration::from_hours(90 * 24);
 
@@ -71,6 +73,26 @@ pub(super) fn deleted(point: &Facts, before: &[&Facts]) -> Option<String> {
     points.push(lost(point, &before));
     let meanwhile = || against(point, &before).map_or_else(String::new, |last| edited(last, point));
     deleted::sign(&points).map(|what| format!("{what}{}", meanwhile()))
+}
+
+/// Returns whether much is gone in a point that is suspicious: of what was there, so large a share that its absence is remembered.
+pub(super) fn is_much(point: &Facts) -> bool {
+    point.change.counted > 0 && gone(point).saturating_mul(MUCH) >= point.change.before() && gone(point) > 0
+}
+
+/// Says that most of what an earlier point had lost is not there yet: whatever came since, other files or a program that goes on, is not what is missed.
+pub(super) fn is_missed(point: &Facts, missed: &Facts) -> Option<String> {
+    let is_same = point.since == missed.since && shares(point, missed);
+    if !point.complete || !is_same || gone(point).saturating_mul(2) <= gone(missed) {
+        return None;
+    }
+    let (files, short) = (gone(point), super::short(&missed.id));
+    Some(format!("still lacks {files} of the {} files that were gone in point {short}", gone(missed)))
+}
+
+fn gone(point: &Facts) -> u64 {
+    let change = &point.change;
+    change.files_removed.saturating_add(change.files_emptied).saturating_sub(change.files_moved)
 }
 
 fn is_of_same_plan(one: &Facts, other: &Facts) -> bool {

@@ -275,6 +275,8 @@ struct Past<'a> {
     trusted: Option<(usize, &'a Facts)>,
     /// The sign that points follow which nobody judged when they were made.
     follows: Option<String>,
+    /// The suspicious one in which much was gone that isn't back, as far as anybody knows.
+    missed: Option<&'a Facts>,
 }
 
 /// What is seen about a point.
@@ -297,6 +299,7 @@ impl<'a> Past<'a> {
         self.places.insert(&point.id, at);
         if point.trusted {
             self.follows = None;
+            self.missed = None;
             self.trusted = Some((at, point));
         } else if judgement.rating != Rating::Suspicious {
             if let Some(sign) = self.sign(point, home) {
@@ -304,9 +307,19 @@ impl<'a> Past<'a> {
                 judgement.why = Some(sign.why);
                 judgement.tampering = sign.tampering;
                 self.begins(point, &mut judgement);
+            } else if let Some(why) =
+                self.missed.filter(|_| point.judged == 0).and_then(|missed| loss::is_missed(point, missed))
+            {
+                (judgement.rating, judgement.why) = (Rating::Suspicious, Some(why));
             } else if let Some(left) = point.left_by {
                 let why = format!("was left on purpose: the recovery of {left:.0} went back before it");
                 (judgement.rating, judgement.why, judgement.left) = (Rating::Suspicious, Some(why), true);
+            }
+        }
+        if judgement.rating == Rating::Suspicious && !judgement.tampering && loss::is_much(point) {
+            // The first that was counted against the same one lost most.
+            if self.missed.is_none_or(|missed| missed.since != point.since) {
+                self.missed = Some(point);
             }
         }
         if judgement.rating == Rating::Good {
@@ -325,6 +338,7 @@ impl<'a> Past<'a> {
             self.before.push(point);
             if is_held(point) {
                 self.follows = None;
+                self.missed = None;
             }
         }
         judgement

@@ -87,12 +87,17 @@ fn a_source_that_lost_nearly_everything_is_told_and_the_next_recovery_brings_it_
         let made = world.run(&["backup"]).exits(1);
         made.says("SUSPICIOUS").says("3 gone").says("lost nearly everything");
     }
+    // Files that have nothing to do with it don't make up for them.
+    for name in ["four", "five", "six"] {
+        fs::write(world.data().join(name), "something else").unwrap();
+    }
+    world.run(&["backup"]).exits(1).says("still lacks 3 of the 3 files that were gone in point");
     world.run(&["recover", "--yes"]).exits(0).says("was left out");
     assert_eq!(fs::read_to_string(world.data().join("two")).unwrap(), "two");
     world.run(&["backup"]).exits(0);
     world.run(&["status"]).says("newest");
     let book = world.run(&["recover", "--dry-run", "--json"]).exits(0).json();
-    assert_eq!(book["systems"][0]["choice"]["point"]["id"], id(&world, 3).as_str());
+    assert_eq!(book["systems"][0]["choice"]["point"]["id"], id(&world, 4).as_str());
     assert_eq!(book["systems"][0]["choice"]["left_out"], serde_json::json!([]));
 }
 
