@@ -46,7 +46,7 @@ pub use capture::Capture;
 pub use command::Command;
 pub use error::{Error, Kind, Result};
 pub use excerpt::{Cut, Cutting, Excerpt, Excerpts};
-pub use files::{Files, Journal, MountTables, Patterns, in_the_way};
+pub use files::{Files, Journal, Mount, MountTables, Patterns, in_the_way};
 pub use mariadb::{Mariadb, MariadbCopy};
 pub use postgres::{PgDump, Postgres};
 pub use program::Program;

@@ -2,7 +2,8 @@
 
 use crate::survey::Surveyed;
 use plan::Restore;
-use std::path::{Path, PathBuf};
+use source::Mount;
+use std::path::Path;
 
 /// Returns a line for each place of a system that had a file system of its own when its point was made and has none now.
 pub(super) fn unmounted(entry: &Restore, surveyed: &Surveyed) -> Vec<String> {
@@ -19,41 +20,28 @@ fn is_wanted(place: &str, only: &[String]) -> bool {
     only.is_empty() || only.iter().any(|only| place.starts_with(only) || Path::new(only).starts_with(place))
 }
 
-/// What is mounted somewhere, and the device that it is on.
-struct Mount {
-    at: PathBuf,
-    device: String,
-}
-
 /// Returns a line for each of these places that is not mounted by what the kernel lists (proc(5), `mountinfo`). One of the `roots` may lie below what is mounted.
 fn missing(places: &[&str], roots: &[String], mounts: &str) -> Vec<String> {
-    let mounts: Vec<Mount> = mounts.lines().filter_map(mount).collect();
+    let mounts: Vec<Mount> = mounts.lines().filter_map(|line| Mount::parse(line.as_bytes())).collect();
     // Where the kernel's list can't be read nothing is known.
-    let Some(first) = mounts.iter().rev().find(|mount| mount.at == Path::new("/")) else { return Vec::new() };
+    let Some(first) = mounts.iter().rev().find(|mount| mount.place == Path::new("/")) else {
+        return Vec::new();
+    };
     let line = |place: &&str| {
         let path = Path::new(*place);
         // Of those that cover each other the last is the one that is seen.
-        let holds = mounts.iter().filter(|mount| path.starts_with(&mount.at));
-        let on = holds.max_by_key(|mount| mount.at.as_os_str().len()).unwrap_or(first);
+        let holds = mounts.iter().filter(|mount| path.starts_with(&mount.place));
+        let on = holds.max_by_key(|mount| mount.place.as_os_str().len()).unwrap_or(first);
         let is_root = roots.iter().any(|root| root == place);
-        let is_there = on.at == path || is_root && on.device != first.device;
+        let is_there = on.place == path || is_root && on.device != first.device;
         (!is_there).then(|| {
             format!(
                 "{place} had a file system of its own when the point was made, which isn't mounted now: what belongs there goes onto the disk of {}, and is out of sight once the other is mounted: mount it first",
-                on.at.display()
+                on.place.display()
             )
         })
     };
     places.iter().filter_map(line).collect()
-}
-
-/// Reads a line of the kernel's list.
-fn mount(line: &str) -> Option<Mount> {
-    let mut fields = line.split(' ').skip(2);
-    let device = fields.next()?.to_owned();
-    let at = fields.nth(1)?;
-    let at = at.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\");
-    Some(Mount { at: at.into(), device })
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod tree;
 pub use doubt::MountTables;
 pub use journal::Journal;
 pub(crate) use journal::Run;
+pub use mountinfo::Mount;
 pub(crate) use tree::Tree;
 
 use crate::error::at;

@@ -63,9 +63,11 @@ pub(super) struct Mounts(BTreeMap<PathBuf, Mount>);
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Mount {
-    pub(super) place: PathBuf,
-    pub(super) device: u64,
+pub struct Mount {
+    /// Where.
+    pub place: PathBuf,
+    /// The number of the device, as `stat` gives it.
+    pub device: u64,
     pub(super) kind: String,
     source: String,
     options: String,
@@ -126,8 +128,9 @@ impl Mounts {
 }
 
 impl Mount {
-    /// Reads a line of `mountinfo`.
-    pub(super) fn parse(line: &[u8]) -> Option<Self> {
+    /// Reads a line of `mountinfo` (proc(5)).
+    #[must_use]
+    pub fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|&byte| byte == b' ');
         let device = std::str::from_utf8(fields.nth(2)?).ok()?;
         let (major, minor) = device.split_once(':')?;

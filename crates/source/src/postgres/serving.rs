@@ -1,6 +1,7 @@
 //! What a server that has recovered is asked before anybody is told that it is back: whether a write is committed, and what will keep people from their work all the
 //! same.
 
+use super::logical::quoted;
 use super::server::{Address, Server, sort};
 use crate::Result;
 use std::collections::BTreeMap;
@@ -135,11 +136,6 @@ fn said(name: &str, own: &Resorted) -> String {
          connect to it and type: REINDEX DATABASE {}; {refresh}",
         quoted(name)
     )
-}
-
-/// Returns a name as SQL writes it.
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 #[cfg(test)]

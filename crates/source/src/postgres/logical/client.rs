@@ -268,7 +268,7 @@ pub(super) fn literal(text: &str) -> String {
 }
 
 /// Returns a name as SQL writes it.
-pub(super) fn quoted(name: &str) -> String {
+pub(in crate::postgres) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

@@ -14,6 +14,7 @@ use crate::standing::{Standing, Stands, look as look_at};
 use crate::{Capture, Error, Kind, Landing, PutBack, Replay, Result, Source, is_true};
 use address::Address;
 use client::Client;
+pub(super) use client::quoted;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use vault::Timestamp;
