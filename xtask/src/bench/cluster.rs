@@ -244,7 +244,7 @@ impl Cluster<'_> {
         match way {
             Way::Releve => {
                 let seed = own.join("seed");
-                make(&seed)?;
+                super::data::seed(&seed)?;
                 self.plan()?;
                 output(self.releve().args(["backup", "seed"])).map(drop)
             }

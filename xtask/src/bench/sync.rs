@@ -91,7 +91,7 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn fill(tool: &'a Installed, folder: PathBuf, data: &Data) -> Result<Self> {
         let seed = folder.join("seed");
-        std::fs::create_dir_all(&seed).map_err(Failure::at(format_args!("make {}", seed.display())))?;
+        super::data::seed(&seed)?;
         let source = Self { tool, folder, data: data.folder.clone() };
         if tool.tool == Tool::Releve {
             source.plan(None, false)?;

@@ -287,7 +287,7 @@ impl<'a> Repository<'a> {
     /// Writes the plan: one host, one vault, the data, and a seed whose backup makes the vault.
     fn plan(&self) -> Result {
         let seed = self.folder.join("seed");
-        std::fs::create_dir_all(&seed).map_err(Failure::at(format_args!("make {}", seed.display())))?;
+        super::data::seed(&seed)?;
         let quoted = |path: &Path| toml::Value::String(path.display().to_string());
         let url = toml::Value::String(match &self.place {
             Place::Folder(place) => format!("file://{}", place.display()),
