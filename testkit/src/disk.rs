@@ -2,7 +2,11 @@
 
 use rustix::mount::{MountFlags, UnmountFlags};
 use std::ffi::CString;
+use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
 use tempfile::TempDir;
 
 /// A file system in memory with room for so many bytes, unmounted when dropped. Takes root.
@@ -83,8 +87,17 @@ impl Drop for FormattedDisk {
 #[derive(Debug)]
 pub struct SilentMount {
     place: std::path::PathBuf,
+    taker: Option<Taker>,
     // The kernel lets everybody go who waits as soon as this is closed.
-    _program: std::fs::File,
+    program: std::fs::File,
+}
+
+/// Takes what is asked, and answers nothing of it.
+#[derive(Debug)]
+struct Taker {
+    is_over: Arc<AtomicBool>,
+    was_asked: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl SilentMount {
@@ -97,12 +110,61 @@ impl SilentMount {
         let options = CString::new(options).unwrap();
         rustix::mount::mount("silent", place, "fuse", MountFlags::empty(), options.as_c_str())
             .expect("mount a FUSE file system (in a container: --cap-add SYS_ADMIN --device /dev/fuse)");
-        Self { place: place.to_owned(), _program: program }
+        Self { place: place.to_owned(), taker: None, program }
+    }
+
+    /// Mounts one whose program lives and takes what it is asked: the kernel lets nobody go who waits for it, not even one who is killed.
+    #[must_use]
+    pub fn taking(place: &Path) -> Self {
+        let mut mount = Self::over(place, 0);
+        rustix::io::ioctl_fionbio(&mount.program, true).unwrap();
+        let program = mount.program.try_clone().unwrap();
+        let (is_over, was_asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let (over, asked) = (Arc::clone(&is_over), Arc::clone(&was_asked));
+        let thread = std::thread::spawn(move || take(program, &over, &asked));
+        mount.taker = Some(Taker { is_over, was_asked, thread: Some(thread) });
+        mount
+    }
+
+    /// Returns whether somebody waits for an answer.
+    #[must_use]
+    pub fn was_asked(&self) -> bool {
+        self.taker.as_ref().is_some_and(|taker| taker.was_asked.load(Relaxed))
+    }
+}
+
+/// Greets the kernel (`FUSE_INIT`, without which it asks for nothing), and then takes all that comes.
+fn take(mut program: std::fs::File, is_over: &AtomicBool, was_asked: &AtomicBool) {
+    const INIT: u32 = 26;
+    let mut request = vec![0; 1 << 20];
+    while !is_over.load(Relaxed) {
+        if program.read(&mut request).is_err() {
+            crate::pause(std::time::Duration::from_millis(10));
+            continue;
+        }
+        // fuse_in_header: its length, what is asked, and its number.
+        if u32::from_ne_bytes(request[4..8].try_into().unwrap()) != INIT {
+            was_asked.store(true, Relaxed);
+            continue;
+        }
+        // fuse_out_header and fuse_init_out: version 7.31, and how much is written at a time.
+        let mut answer = [0; 80];
+        answer[..4].copy_from_slice(&80u32.to_ne_bytes());
+        answer[8..16].copy_from_slice(&request[8..16]);
+        for (at, value) in [(16, 7u32), (20, 31), (24, 4096), (36, 4096), (40, 1)] {
+            answer[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+        }
+        program.write_all(&answer).unwrap();
     }
 }
 
 impl Drop for SilentMount {
     fn drop(&mut self) {
+        // It has the other hand on the program.
+        if let Some(taker) = &mut self.taker {
+            taker.is_over.store(true, Relaxed);
+            let _ = taker.thread.take().map(JoinHandle::join);
+        }
         let _ = rustix::mount::unmount(&self.place, UnmountFlags::DETACH);
     }
 }

@@ -1,6 +1,7 @@
 //! A PostgreSQL cluster, in a folder of its own.
 
 use crate::net::{free_port, wait_until};
+use rustix::process::{Pid, Signal};
 use std::ffi::OsStr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -249,6 +250,22 @@ impl Postgres {
         kill(&self.data());
     }
 
+    /// Falls silent until [`thaw`](Self::thaw): the kernel takes connections, and nobody answers.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Goes on after a [`freeze`](Self::freeze).
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, what: Signal) {
+        let text = std::fs::read_to_string(self.data().join("postmaster.pid")).unwrap_or_default();
+        let pid = text.lines().next().and_then(|line| Pid::from_raw(line.trim().parse().ok()?));
+        rustix::process::kill_process(pid.unwrap(), what).unwrap();
+    }
+
     /// Removes the data directory: a disk has died.
     pub fn destroy(&self) {
         self.kill();
@@ -290,8 +307,8 @@ impl Drop for Postgres {
 fn kill(data: &Path) {
     let Ok(text) = std::fs::read_to_string(data.join("postmaster.pid")) else { return };
     let Some(process) = text.lines().next().and_then(|line| line.trim().parse().ok()) else { return };
-    let Some(process) = rustix::process::Pid::from_raw(process) else { return };
-    let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+    let Some(process) = Pid::from_raw(process) else { return };
+    let _ = rustix::process::kill_process(process, Signal::KILL);
     let gone = |folder: &Path| {
         !Path::new("/proc").join(process.as_raw_nonzero().to_string()).exists() && !is_used(folder)
     };

@@ -14,12 +14,14 @@ pub struct Error {
     pub help: Option<String>,
     /// Whether a later attempt may succeed without anyone changing anything.
     pub retryable: bool,
+    /// Whether nothing was changed before it arose: what was to be replaced is as it was.
+    pub untouched: bool,
 }
 
 impl Error {
     /// Returns an error that won't go away by itself.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, retryable: false }
+        Self { message: message.into(), help: None, retryable: false, untouched: false }
     }
 
     /// Adds the way out.
@@ -88,7 +90,8 @@ impl From<vault::Error> for Error {
             }
             _ => None,
         };
-        Self { message: error.to_string(), retryable: error.is_retryable(), help: help.map(str::to_owned) }
+        let retryable = error.is_retryable();
+        Self { retryable, help: help.map(str::to_owned), ..Self::new(error.to_string()) }
     }
 }
 
@@ -100,7 +103,7 @@ impl From<state::Error> for Error {
 
 impl From<source::Error> for Error {
     fn from(error: source::Error) -> Self {
-        Self { message: error.to_string(), retryable: error.is_retryable(), help: None }
+        Self { retryable: error.is_retryable(), ..Self::new(error.to_string()) }
     }
 }
 

@@ -1,10 +1,10 @@
 //! Whether a system is down, or on its way back: what it holds then is not what it is to be brought back to, and a point of it must not become the newest by itself.
 
 use crate::incident::incidents;
-use crate::recover::look;
+use crate::recover::{Left, look};
 use crate::{Error, Result};
 use plan::{StepKind, StepState, SystemName};
-use state::{Record, Run, State};
+use state::{Record, State};
 
 /// Why no point of a system is made for now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,8 @@ pub fn outage(state: &State, records: &[Record], system: &SystemName) -> Result<
         }));
     }
     for run in state.left_recoveries()?.into_iter().filter(|run| run.is_about([name.as_str()])) {
-        if !has_its_data(state, &run, system)? {
+        let left = look(state, &run)?;
+        if !has_its_data(&left, system) && !left.is_as_it_was(system) {
             return Ok(Some(Outage {
                 what: format!(
                     "the recovery of {name} that began at {} has not brought its data back",
@@ -75,15 +76,14 @@ pub fn outage(state: &State, records: &[Record], system: &SystemName) -> Result<
 }
 
 /// Returns whether all steps of a recovery that has ended are done that bring a system's data back.
-fn has_its_data(state: &State, run: &Run, system: &SystemName) -> Result<bool> {
-    let left = look(state, run)?;
+fn has_its_data(left: &Left, system: &SystemName) -> bool {
     let brings = |kind: &StepKind| {
         matches!(kind, StepKind::Restore | StepKind::First | StepKind::Rest | StepKind::Open)
     };
     let mut steps = left.book.steps.iter().zip(&left.before.states);
-    Ok(steps.all(|(step, state)| {
+    steps.all(|(step, state)| {
         step.system.as_ref() != Some(system)
             || !brings(&step.kind)
             || matches!(state, StepState::Done { .. } | StepState::Unneeded)
-    }))
+    })
 }

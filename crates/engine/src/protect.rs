@@ -12,6 +12,8 @@ use plan::{Facts, Plan, Source, System, SystemName, VaultName};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
 use vault::backup::{BackupOptions, backup_judged};
 use vault::{
     BlobId, FileId, Holder, Lock, LockKind, PointInfo, Progress, Repository, Snapshot, Unread, UnreadInfo,
@@ -113,7 +115,8 @@ fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
             Some(why) => format!("no vault of `{}` can be written: {why}", job.name),
             None => format!("`{}` has no vault", job.name),
         };
-        return Err(crate::Error { message, help: why.and_then(|why| why.help.clone()), retryable: true });
+        let help = why.and_then(|why| why.help.clone());
+        return Err(crate::Error { help, retryable: true, ..crate::Error::new(message) });
     }
     for (name, repository) in &open {
         if job.witness.is_damaged(name) {
@@ -139,7 +142,7 @@ fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
     let scratch = Place::make(job.scratch, job.scratch, &|_| {})?;
     let journal = job.watch.map(|watch| (watch.journal(), job.name));
     let source = watched_source_of(job.plan, system, job.secrets, journal)?;
-    let capture = source.capture(scratch.path(), instant(job.now))?;
+    let capture = saying(progress, || source.capture(scratch.path(), instant(job.now)))?;
     if options.paths.is_empty() {
         // Only the server knows where all of it lies.
         options.paths = capture.paths().iter().map(|path| path.display().to_string()).collect();
@@ -212,6 +215,25 @@ fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
         damaged,
     };
     Ok((made, is_lock_lost))
+}
+
+/// Does what may have to wait for a server, and says so where it takes long.
+fn saying<T>(progress: &Progress, act: impl FnOnce() -> T) -> T {
+    /// After so long a wait is told.
+    const LONG: Duration = Duration::from_secs(15);
+    let (begun, (done, over)) = (Instant::now(), channel::<()>());
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut pause = LONG;
+            while over.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                progress.set_phase(&format!("waiting for its server since {} s", begun.elapsed().as_secs()));
+                pause = Duration::from_secs(1);
+            }
+        });
+        let result = act();
+        drop(done);
+        result
+    })
 }
 
 /// Returns what was left out this time and not the time before: it is told once.

@@ -4,7 +4,6 @@ use crate::judge::Witness;
 use crate::survey::{Survey, Surveyed};
 use crate::{Error, Result};
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use plan::judge::Rating;
 use plan::keep::{Verdict, retain};
 use plan::{Plan, SystemName, VaultName};
@@ -125,13 +124,12 @@ pub fn retention(
             systems.entry(name).or_default().push((file, &point.point.id));
         }
     }
-    let zone = TimeZone::system();
     for (name, points) in systems {
         let policy = plan.systems.get(name).map(|system| plan.policy_of(system)).unwrap_or_default();
         // Judged by all its points in all vaults, as everywhere: one that is missing here is evidence all the same.
         let mut judged = witness.judged(plan, survey, name, now);
         judged.retain(|point| point.vaults.contains(vault));
-        for mut verdict in retain(&judged, policy.keep.as_ref(), policy.every, &zone) {
+        for mut verdict in retain(&judged, policy.keep.as_ref(), policy.every) {
             let mut called = points.iter().filter(|(_, id)| *id == verdict.id);
             let Some((snapshot, _)) = called.next() else { continue };
             // An id is given once: what uses it again is somebody's work by hand, and for a person to look at.

@@ -18,7 +18,7 @@ mod talk;
 mod unmounted;
 
 use crate::notify::Notifier;
-use crate::survey::Survey;
+use crate::survey::{Survey, shown};
 use crate::vaults::{Opened, Secrets};
 use crate::{Observer, Result};
 pub(crate) use back::put_back;
@@ -133,6 +133,8 @@ pub struct Recovered {
     pub aborted: Option<String>,
     /// Steps are left: a person must say what became of one.
     pub is_open: bool,
+    /// It failed before anything was changed: every system is as it was.
+    pub untouched: bool,
 }
 
 /// How one system came back.
@@ -150,6 +152,8 @@ pub struct SystemRecovered {
     pub rpa_seconds: u64,
     /// When it crashed, and what says so; `null` in a recovery that was begun by a program that didn't know.
     pub crash: Option<Crash>,
+    /// The clock of this machine is behind the one that the point was made by: nobody knows what was lost.
+    pub clock_behind: bool,
     /// Promised, in seconds.
     pub rpo_seconds: u64,
     /// Seconds from the beginning until all of its data was back, which a system that starts earlier doesn't wait for; `None` if it isn't.
@@ -203,8 +207,10 @@ pub struct Before {
     pub elapsed: Duration,
     /// Where each step is. What was under way has been settled: see [`plan::after_crash`].
     pub states: Vec<StepState>,
-    /// What the steps have told that are done.
+    /// What the steps have told that have ended.
     pub told: BTreeMap<usize, Told>,
+    /// Another process, or a recovery in the place of which this one comes, may have changed something already.
+    pub follows: bool,
 }
 
 impl Before {
@@ -226,6 +232,7 @@ impl SystemRecovered {
             rto_seconds: entry.rto.0.as_secs(),
             rpa_seconds: entry.choice.loss.0.as_secs(),
             crash: entry.crash.clone(),
+            clock_behind: entry.clock_behind,
             rpo_seconds: entry.rpo.0.as_secs(),
             restore_seconds: 0.0,
             restored: 0,
@@ -310,21 +317,21 @@ pub fn findings(report: &RestoreReport) -> Vec<String> {
     let damaged = report.damaged.iter().map(|damaged| {
         let ranges: Vec<_> =
             damaged.missing.iter().map(|range| format!("{}-{}", range.start, range.end)).collect();
-        format!("{}: bytes {} are in no vault", damaged.path.display(), ranges.join(", "))
+        format!("{}: bytes {} are in no vault", shown(&damaged.path), ranges.join(", "))
     });
-    let skipped = report.skipped.iter().map(|trouble| format!("{}: {}", trouble.path.display(), trouble.why));
+    let skipped = report.skipped.iter().map(|trouble| format!("{}: {}", shown(&trouble.path), trouble.why));
     // What has one reason in many places is one line, so that it doesn't hide what is lost.
     let many = |why: &str| report.not_set_reasons.get(why).copied().filter(|count| *count > SUMMED_FROM);
     let summed =
         report.not_set_reasons.iter().filter(|(_, count)| **count > SUMMED_FROM).map(|(why, count)| {
             let first = report.not_set.iter().find(|trouble| &trouble.why == why);
             let first =
-                first.map(|trouble| format!(", {} the first", trouble.path.display())).unwrap_or_default();
+                first.map(|trouble| format!(", {} the first", shown(&trouble.path))).unwrap_or_default();
             format!("{count} entries{first}: not set: {why}")
         });
     let alone = report.not_set.iter().filter(|trouble| many(&trouble.why).is_none());
     let alone: Vec<_> =
-        alone.map(|trouble| format!("{}: not set: {}", trouble.path.display(), trouble.why)).collect();
+        alone.map(|trouble| format!("{}: not set: {}", shown(&trouble.path), trouble.why)).collect();
     let not_set = alone.iter().cloned().chain(summed);
     let summed: u64 = report.not_set_reasons.values().filter(|count| **count > SUMMED_FROM).sum();
     let named = report.damaged.len() + report.skipped.len() + alone.len();
@@ -352,7 +359,7 @@ mod tests {
         };
         assert_eq!(
             findings(&report),
-            ["lost: no room", &format!("1200 entries, a/0 the first: not set: {why}"), "and 1 more"]
+            ["/lost: no room", &format!("1200 entries, /a/0 the first: not set: {why}"), "and 1 more"]
         );
     }
 }

@@ -306,7 +306,7 @@ fn not_captured(info: &PointInfo, only: &[String]) -> Vec<String> {
     let wanted: Vec<_> = info.unread.iter().filter(|unread| is_wanted(&unread.path)).collect();
     let line = |unread: &vault::UnreadInfo| {
         let why = unread.why.lines().next().unwrap_or_default();
-        format!("not whole in the point: {}: {why}", unread.path)
+        format!("not whole in the point: {}: {why}", shown(&unread.path))
     };
     let mut lines: Vec<String> = wanted.iter().take(NAMED_MAX).map(|unread| line(unread)).collect();
     // The point itself remembers a thousand.
@@ -316,6 +316,12 @@ fn not_captured(info: &PointInfo, only: &[String]) -> Vec<String> {
         lines.push(format!("and {more} more that are not whole in the point"));
     }
     lines
+}
+
+/// Returns a path out of a point as people know it: from the root on, however it is noted there.
+#[must_use]
+pub fn shown(path: impl AsRef<Path>) -> String {
+    Path::new("/").join(path).display().to_string()
 }
 
 /// Returns a path below the root of a point, whether it was named with a slash before it or without.
@@ -362,6 +368,9 @@ fn changed(change: &vault::Change) -> Changed {
         files_ruined,
         bytes_lost,
         bytes_came,
+        files_aside,
+        files_passing,
+        bytes_packed,
     } = *change;
     Changed {
         files_new,
@@ -381,6 +390,9 @@ fn changed(change: &vault::Change) -> Changed {
         files_ruined,
         bytes_lost,
         bytes_came,
+        files_aside,
+        files_passing,
+        bytes_packed,
         counted,
     }
 }
@@ -408,7 +420,7 @@ mod tests {
         let named = not_captured(&info, &["/srv/shop".to_owned()]);
         assert_eq!(
             named,
-            ["not whole in the point: srv/shop/a: refused", "not whole in the point: srv: refused"]
+            ["not whole in the point: /srv/shop/a: refused", "not whole in the point: /srv: refused"]
         );
         let many = (0..1000).map(|n| unread(&n.to_string())).collect();
         let info = PointInfo { unread_count: 1500, unread: many, ..PointInfo::default() };

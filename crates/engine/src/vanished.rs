@@ -234,7 +234,7 @@ fn let_go(
         let mut points = witness.judged(plan, survey, name, now);
         points.retain(|point| point.vaults.contains(vault));
         points.extend(all.iter().map(|lost| facts(records, lost)));
-        let kept = retain(&points, policy.keep.as_ref(), policy.every, &TimeZone::system());
+        let kept = retain(&points, policy.keep.as_ref(), policy.every);
         let let_go: HashMap<&str, bool> =
             kept.iter().map(|verdict| (verdict.id.as_str(), verdict.kept.is_empty())).collect();
         let is_let_go = |lost: &&&Lost| let_go.get(lost.id.as_str()).copied().unwrap_or(false);

@@ -1,6 +1,6 @@
 //! Which restore point a recovery takes: a pure choice, with its reasons.
 
-use crate::judge::{Changed, Intrusion, Judgement, Rating};
+use crate::judge::{Changed, Judgement, Rating};
 use crate::{LogFacts, Period, VaultName};
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -247,6 +247,15 @@ pub struct Facts {
     pub judgement: Judgement,
 }
 
+impl Facts {
+    /// Returns whether the clock of this machine, by which it is `now`, is behind the one that the point was made by, so that nobody knows how long ago that was.
+    #[must_use]
+    pub fn is_ahead(&self, now: Timestamp) -> bool {
+        let counts = self.counts();
+        self.judgement.rating == Rating::Future && (counts > now || counts <= Timestamp::UNIX_EPOCH)
+    }
+}
+
 /// The chosen point.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
@@ -374,7 +383,9 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
             Wanted::LastVerified => format!(
                 "none of the {count} points was verified yet, all of its data read: releve verify --read-data all"
             ),
-            Wanted::LastClean => format!("none of the {count} points is clean: {}", reasons.join("; ")),
+            Wanted::LastClean => {
+                format!("none of the {count} points is clean: {}", not_clean(&candidates, &reasons))
+            }
             Wanted::Before(time) => format!("none of the {count} points is from before {time}"),
             Wanted::BeforeNamed => "which point depends on when it happened: say --before TIME".into(),
             _ => format!("none of the {count} points fits"),
@@ -449,18 +460,40 @@ pub(crate) fn passed_over(newest: &LeftOut, count: usize) -> String {
     )
 }
 
-/// Returns the points that show no sign of tampering and don't follow one.
+/// Says why none of these is taken for clean: what an intruder did, or what each of them is left out for.
+fn not_clean(candidates: &[&Facts], reasons: &[String]) -> String {
+    let Some(newest) = candidates.last() else { return reasons.join("; ") };
+    let LeftOut { id, time, why, rating } = LeftOut::of(newest);
+    let others = if candidates.len() > 1 { " (nor is one before it good)" } else { "" };
+    let trust = match rating {
+        Rating::Suspicious | Rating::Foreign => {
+            format!("; if it is as it should be: releve points --trust {id}")
+        }
+        _ => String::new(),
+    };
+    format!(
+        "the newest that could be, {id} of {time:.0}, was left out{others}: {why}; to take it all the same: --point {id}{trust}"
+    )
+}
+
+/// Returns the points that show no sign of tampering, don't follow one, and are from before whatever began slowly.
 fn clean<'a>(points: &[&'a Facts], reasons: &mut Vec<String>) -> Vec<&'a Facts> {
-    let all: Vec<Facts> = points.iter().map(|point| (*point).clone()).collect();
-    match Intrusion::find(&all) {
-        Some(found) => {
-            let clean = points.iter().copied().filter(|point| found.is_before(point)).collect();
-            reasons.push(found.sign);
+    let is_clean = |point: &&&Facts| point.judgement.within.is_none();
+    let newer = points.iter().rev().take_while(|point| !(is_clean(point) && point.is_base()));
+    let clean: Vec<&'a Facts> = points.iter().filter(is_clean).copied().collect();
+    match newer.filter_map(|point| point.judgement.within.clone()).last() {
+        Some(sign) => {
+            reasons.push(sign);
             clean
         }
         None => {
-            reasons.push("no sign of tampering in any point since the last that is proven or trusted".into());
-            points.to_vec()
+            // What was deleted, say, is no sign of that; such points are left out all the same, and named.
+            let which = match points.iter().all(|point| point.is_base()) {
+                true => "any point since the last that is proven or trusted",
+                false => "any point but those that are left out",
+            };
+            reasons.push(format!("no sign of tampering in {which}"));
+            clean
         }
     }
 }

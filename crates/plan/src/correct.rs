@@ -162,6 +162,7 @@ mod tests {
             steps: kinds.into_iter().enumerate().map(step).collect(),
             warnings: vec![],
             blockers: vec![],
+            unreached: vec![],
         }
     }
 

@@ -325,6 +325,7 @@ mod tests {
             steps,
             warnings: vec![],
             blockers: vec![],
+            unreached: vec![],
         }
     }
 

@@ -15,6 +15,19 @@ pub fn log_every(rpo: Period) -> Duration {
     (rpo.0 / 3).clamp(LOG_EVERY.0, LOG_EVERY.1)
 }
 
+/// What is said of a loss that can't be counted.
+pub(crate) const CLOCK_BEHIND: &str =
+    "nobody knows how much would be lost: the clock of this machine is behind the point's";
+
+/// Says what is lost, for a person. Where the clock of this machine is behind the one that the point was made by, no time between the two means anything.
+#[must_use]
+pub fn lost(loss: Period, clock_behind: bool) -> String {
+    match clock_behind {
+        true => CLOCK_BEHIND.to_owned(),
+        false => format!("{loss:.2}"),
+    }
+}
+
 /// When a system crashed, and what says so.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Crash {

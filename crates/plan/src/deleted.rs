@@ -2,6 +2,7 @@
 //!
 //! What came lately may go again (temporary files, an old version, a copy that was moved on), and what comes in the place of something replaces it: both are taken off.
 //! So what is left is gone for certain, was there before all that, and came back nowhere. A system that clears itself out as a matter of course is held against itself.
+//! What was told once is told until what is gone is back: neither other files nor time make up for it.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,8 +17,12 @@ const WINDOW: SignedDuration = SignedDuration::from_hours(14 * 24);
 const YOUNG: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// So many times as many as the system itself is used to.
 const USUAL: u64 = 2;
+/// A slow deletion began before the points that make it much, where those right before lost at least this share of what each of these did on average: one in so many.
+const PACE: u64 = 4;
+/// An archive may hold so many times what it is long: text that repeats itself compresses so well.
+const PACKED: u64 = 10;
 
-/// What one backup counted. What was moved may be in both, what is gone and what came, or in none.
+/// What one backup counted. What was moved is neither gone nor did it come, nor is what lies where things are thrown away or pass through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost {
     /// When the point was begun.
@@ -34,8 +39,30 @@ pub struct Lost {
     pub bytes_gone: u64,
     /// By so many bytes files became more or longer.
     pub bytes_came: u64,
+    /// Bytes of archives that came, and that can be opened.
+    pub packed: u64,
     /// A person took the point for good: what was counted until then is explained.
     pub trusted: bool,
+}
+
+/// A deletion that was told, and that nothing has ended since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// The last point that told it first, for a person.
+    pub point: String,
+    /// Files that this one found gone.
+    pub gone: u64,
+    /// When the first of the points was begun that took part, where it is a sum.
+    pub began: Option<Timestamp>,
+}
+
+/// What is a sign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sign {
+    /// A part of a sentence of which the point is the subject.
+    pub what: String,
+    /// When the first of the points was begun that took part, where it is a sum.
+    pub began: Option<Timestamp>,
 }
 
 /// Files, and bytes in them.
@@ -63,38 +90,134 @@ impl Lost {
             sum.add(self.came, self.bytes_came);
         }
     }
+
+    /// Adds what is gone, but for what an archive holds that came at the same time. `usual` are the bytes of archives that come without anything going.
+    fn add_gone(&self, sum: &mut Sum, usual: u64) {
+        let is_packed = self.gone >= FILES
+            && share(self.gone, self.there) >= OTHER
+            && self.packed > usual.saturating_mul(USUAL)
+            && self.packed.saturating_mul(PACKED) >= self.bytes_gone;
+        if !is_packed {
+            sum.add(self.gone, self.bytes_gone);
+        }
+    }
 }
 
-/// Says what about the last of these is a sign, as a part of a sentence of which the point is the subject. They are of one system and the same paths, oldest
-/// first; points that showed a sign themselves, and that no person trusts, are left out.
+/// Says what about the last of these is a sign. They are of one system and the same paths, oldest first; points that showed a sign themselves, and that no person trusts,
+/// are left out. `told` is what one of those has told.
 #[must_use]
-pub fn sign(points: &[Lost]) -> Option<String> {
+pub fn sign(points: &[Lost], told: Option<&Told>) -> Option<Sign> {
     let (point, before) = points.split_last()?;
-    if point.trusted || point.gone == 0 {
+    if point.trusted || point.gone == 0 && told.is_none() {
+        return None;
+    }
+    let explained = before.iter().rposition(|point| point.trusted).map_or(0, |at| at + 1);
+    let is_sum = told.is_some_and(|told| told.began.is_some());
+    let still = || told.and_then(|told| still_gone(points, explained, told));
+    // What began once began there, however much has gone since.
+    let known = is_sum.then(still).flatten();
+    known.or_else(|| found(points, explained)).or_else(still)
+}
+
+/// Looks for what nobody has told yet.
+fn found(points: &[Lost], explained: usize) -> Option<Sign> {
+    let (point, before) = points.split_last()?;
+    if point.gone == 0 {
         return None;
     }
     // Back from the last good one: what was found stays found, however long nobody does anything about it.
     let since = before.last()?.time.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
-    let explained = before.iter().rposition(|point| point.trusted).map_or(0, |at| at + 1);
     let recent = points.iter().position(|one| one.time >= since).unwrap_or(before.len());
     let from = explained.max(recent);
     let usual = points.iter().take(from).filter(|one| one.there > 0);
     let usual = usual.map(|one| one.gone.saturating_sub(one.came)).max().unwrap_or(0);
+    let packed = packed(points);
     let (mut gone, mut came, mut times) = (Sum::default(), Sum::default(), 0);
     for (at, first) in points.iter().enumerate().skip(from).rev().filter(|(_, one)| one.there > 0) {
-        gone.add(first.gone, first.bytes_gone);
+        first.add_gone(&mut gone, packed);
         first.add_came(&mut came);
         times += u64::from(first.gone > 0);
-        let mut young = came;
-        let earliest = first.time.checked_sub(YOUNG).unwrap_or(Timestamp::MIN);
-        let earlier = points.iter().take(at).rev().take_while(|one| one.time >= earliest);
-        earlier.for_each(|one| one.add_came(&mut young));
-        let lost = gone.less(young);
+        let lost = gone.less(young(points, at, came));
         if is_sign(lost, first) && lost.files > usual.saturating_mul(USUAL) {
-            return Some(said(lost, first, times));
+            if times == 1 {
+                return Some(Sign { what: said(lost, first, times), began: None });
+            }
+            return Some(
+                whole(points, from, at, times).unwrap_or_else(|| of_window(points, at, lost, times)),
+            );
         }
     }
     None
+}
+
+/// Returns what came since a point, and so shortly before it that it is not old.
+fn young(points: &[Lost], at: usize, came: Sum) -> Sum {
+    let mut young = came;
+    let earliest = points.get(at).and_then(|first| first.time.checked_sub(YOUNG).ok());
+    let earliest = earliest.unwrap_or(Timestamp::MIN);
+    let earlier = points.iter().take(at).rev().take_while(|one| one.time >= earliest);
+    earlier.for_each(|one| one.add_came(&mut young));
+    young
+}
+
+/// Returns how many bytes of archives come without anything going: those are no place where things went.
+fn packed(points: &[Lost]) -> u64 {
+    points.iter().filter(|one| one.gone < FILES && one.there > 0).map(|one| one.packed).max().unwrap_or(0)
+}
+
+/// Returns the sum from where a slow deletion began: before those that make it much, where it went at about their pace.
+fn whole(points: &[Lost], from: usize, at: usize, times: u64) -> Option<Sign> {
+    let sum = |from: usize| {
+        let (mut gone, mut came, packed) = (Sum::default(), Sum::default(), packed(points));
+        points.iter().skip(from).for_each(|one| {
+            one.add_gone(&mut gone, packed);
+            one.add_came(&mut came);
+        });
+        gone.less(young(points, from, came))
+    };
+    let pace = sum(at).files / times.max(1);
+    let earlier = points.iter().enumerate().take(at).skip(from).rev();
+    let going = earlier
+        .take_while(|(_, one)| one.there > 0)
+        .filter(|(_, one)| one.gone > 0)
+        .take_while(|(_, one)| one.gone.saturating_sub(one.came).saturating_mul(PACE) >= pace.max(1));
+    let (began, more) = going.fold((None, 0), |(_, more), (at, _)| (Some(at), more + 1));
+    let began = began?;
+    let lost = sum(began);
+    let first = points.get(began).filter(|first| is_sign(lost, first))?;
+    Some(Sign { what: said(lost, first, times + more), began: Some(first.time) })
+}
+
+/// Says what is lost since a point: the first from there on that lost something began it.
+fn of_window(points: &[Lost], at: usize, lost: Sum, times: u64) -> Sign {
+    let began = points.iter().skip(at).find(|one| one.gone > 0).map(|one| one.time);
+    let what = points.get(at).map_or_else(String::new, |first| said(lost, first, times));
+    Sign { what, began }
+}
+
+/// Says what of a deletion that was told is still gone, if most of it is. Of what a sum took before the last good point only the number that came tells whether it is
+/// back, and it does where what went since is back.
+fn still_gone(points: &[Lost], explained: usize, told: &Told) -> Option<Sign> {
+    let (point, before) = points.split_last()?;
+    let is_part = |one: &&Lost| one.there > 0 && told.began.is_some_and(|began| one.time >= began);
+    let earlier: Vec<&Lost> = before.iter().skip(explained).filter(is_part).collect();
+    let mut sum = Sum::default();
+    earlier.iter().for_each(|one| sum.add(one.gone, one.bytes_gone));
+    let was = sum.files.saturating_add(told.gone);
+    sum.add(point.gone, point.bytes_gone);
+    let back = if point.gone.saturating_mul(2) <= told.gone { point.came } else { 0 };
+    if sum.files.saturating_sub(back).saturating_mul(2) <= was {
+        return None;
+    }
+    let times = earlier.iter().filter(|one| one.gone > 0).count() as u64 + 1;
+    let what = match earlier.iter().find(|one| one.gone > 0) {
+        Some(first) => said(sum, first, times),
+        None => format!(
+            "still lacks {} of the {} files that were gone in point {}",
+            point.gone, told.gone, told.point
+        ),
+    };
+    Some(Sign { what, began: told.began })
 }
 
 fn is_sign(lost: Sum, first: &Lost) -> bool {
@@ -138,7 +261,17 @@ mod tests {
         for (n, (gone, came)) in (0..).zip(counts) {
             let time = Timestamp::from_second(1_700_000_000 + n * hours * 3600).unwrap();
             let (held, bytes_gone, bytes_came) = (there * 100_000, gone * 100_000, came * 100_000);
-            points.push(Lost { time, there, gone, came, held, bytes_gone, bytes_came, trusted: false });
+            points.push(Lost {
+                time,
+                there,
+                gone,
+                came,
+                held,
+                bytes_gone,
+                bytes_came,
+                packed: 0,
+                trusted: false,
+            });
             there = there + came - gone;
         }
         points
@@ -150,7 +283,7 @@ mod tests {
 
     /// Returns the first backup that shows a sign.
     fn first(points: &[Lost]) -> Option<usize> {
-        (0..points.len()).find(|at| sign(&points[..=*at]).is_some())
+        (0..points.len()).find(|at| sign(&points[..=*at], None).is_some())
     }
 
     #[test]
@@ -158,7 +291,9 @@ mod tests {
         assert_eq!(first(&days([(0, 3), (500, 3)])), Some(2));
         assert_eq!(first(&days([(0, 3), (330, 3)])), None);
         assert_eq!(first(&days([(19, 0)])), None);
-        let told = sign(&days([(0, 0), (500, 0)])).unwrap();
+        let told = sign(&days([(0, 0), (500, 0)]), None).unwrap();
+        assert_eq!(told.began, None, "at once");
+        let told = told.what;
         assert!(told.contains("500 of 1000 files (50%), and 50.0 MB of 100.0 MB (50%)"), "{told}");
     }
 
@@ -168,8 +303,66 @@ mod tests {
         assert_eq!(first(&days((0..12).map(|_| (60, 2)))), Some(7));
         assert_eq!(first(&every(1, [(0, 1000)].into_iter().chain((0..60).map(|_| (10, 0))))), Some(40));
         assert_eq!(first(&days((0..60).map(|_| (10, 5)))), None, "less than that is work");
-        let told = sign(&days([(250, 5), (250, 5)])).unwrap();
+        let told = sign(&days([(250, 5), (250, 5)]), None).unwrap().what;
         assert!(told.starts_with("is the last of 2 points"), "{told}");
+    }
+
+    #[test]
+    fn a_slow_deletion_began_with_the_first_that_took_part_and_began_there_however_far_it_goes() {
+        let mut points =
+            days([(0, 3), (60, 0), (60, 0), (0, 0), (60, 0), (60, 0), (60, 0), (60, 0), (60, 0)]);
+        let told = sign(&points, None).unwrap();
+        assert_eq!(told.began, Some(points[2].time));
+        assert!(told.what.starts_with("is the last of 7 points") && told.what.contains("417 of 1003 files"));
+        // Each counts what went since the last that showed nothing.
+        let last = points.pop().unwrap();
+        let standing = Told { point: "aa".into(), gone: 60, began: told.began };
+        let after = |gone, came| {
+            let point = Lost { gone, came, bytes_gone: gone * 100_000, time: last.time + WINDOW, ..last };
+            sign(&[points.as_slice(), &[point]].concat(), Some(&standing))
+        };
+        let later = after(300, 0).unwrap();
+        assert_eq!(later.began, Some(points[2].time));
+        assert!(later.what.contains("660 of 1003 files (66%)"), "{}", later.what);
+        assert!(after(60, 500).is_some() && after(0, 100).is_some(), "other files");
+        assert_eq!(after(0, 360), None, "all are back");
+        // A file on some days is work, and no part of it.
+        let work = days([(1, 0), (1, 0), (1, 0), (250, 0), (250, 0)]);
+        assert_eq!(sign(&work, None).unwrap().began, Some(work[4].time));
+        let slower = days([(80, 0), (0, 0), (90, 0), (150, 0), (250, 0)]);
+        assert_eq!(sign(&slower, None).unwrap().began, Some(slower[1].time));
+    }
+
+    #[test]
+    fn what_was_told_is_told_until_it_is_back_whatever_else_comes() {
+        let told = Told { point: "aa".into(), gone: 500, began: None };
+        let after = |gone: u64, came: u64, trusted: bool| {
+            let mut points = days([(0, 0), (gone, came)]);
+            points[2].trusted = trusted;
+            sign(&points, Some(&told)).map(|sign| sign.what)
+        };
+        assert_eq!(
+            after(300, 900, false).unwrap(),
+            "still lacks 300 of the 500 files that were gone in point aa"
+        );
+        assert_eq!((after(200, 0, false), after(0, 0, false), after(500, 0, true)), (None, None, None));
+        assert!(after(500, 0, false).unwrap().contains("500 of 1000 files"));
+    }
+
+    #[test]
+    fn what_an_archive_holds_that_came_with_it_is_not_lost() {
+        let packed = |bytes: u64, gone: u64, usual: u64| {
+            let mut points = days([(0, 1), (gone, 1)]);
+            (points[1].packed, points[2].packed) = (usual, bytes);
+            first(&points)
+        };
+        assert_eq!(packed(6_000_000, 600, 0), None, "a tenth");
+        assert_eq!(packed(5_000_000, 600, 0), Some(2), "too small for all of it");
+        assert_eq!(packed(6_000_000, 600, 4_000_000), Some(2), "as large a one comes every day");
+        // A few files a day beside an archive are not in it.
+        let mut slow = days((0..12).map(|_| (60, 2)));
+        slow.iter_mut().for_each(|point| point.packed = 50_000_000);
+        assert_eq!(first(&slow), Some(7));
     }
 
     #[test]
@@ -194,7 +387,7 @@ mod tests {
                 (point.there, point.gone, point.came) = (64, gone, 0);
                 (point.held, point.bytes_gone, point.bytes_came) = (6_400_000, gone * 100_000, 0);
                 let points = [there[0], point];
-                assert!(sign(&points).is_some(), "{gone} of 64, {hours} hours apart");
+                assert!(sign(&points, None).is_some(), "{gone} of 64, {hours} hours apart");
             }
         }
         assert_eq!(first(&every(1, [(0, 64), (25, 0), (15, 0), (10, 0)])), Some(2), "less than half at once");

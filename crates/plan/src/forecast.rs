@@ -1,6 +1,7 @@
 //! If this crashed now: when is it back, and what is lost? Computed from what was measured, never from hope.
 
 use crate::Period;
+use crate::crash::CLOCK_BEHIND;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::time::Duration;
@@ -68,6 +69,8 @@ pub fn rpa(newest_complete: Option<Timestamp>, now: Timestamp) -> Predicted {
         Some(time) if time > now => Predicted::Unknown {
             why: format!("the newest point is from the future ({time}): a clock is wrong"),
         },
+        // Of no time that anybody knows.
+        Some(time) if time <= Timestamp::UNIX_EPOCH => Predicted::Unknown { why: CLOCK_BEHIND.into() },
         Some(time) => Predicted::Known {
             value: Period(now.duration_since(time).unsigned_abs()),
             from: format!("the point of {time}"),
@@ -100,5 +103,7 @@ mod tests {
     #[test]
     fn a_point_from_the_future_proves_nothing() {
         assert!(matches!(rpa(Some(Timestamp::MAX), Timestamp::UNIX_EPOCH), Predicted::Unknown { .. }));
+        // Nobody lost decades.
+        assert!(matches!(rpa(Some(Timestamp::UNIX_EPOCH), Timestamp::MAX), Predicted::Unknown { .. }));
     }
 }

@@ -107,6 +107,10 @@ pub(crate) fn align(
     let mut newest = Vec::new();
     for member in members {
         let choice = choose(member.points, wanted, now).ok()?;
+        // Of no time that this machine can tell, none is near it.
+        if choice.point.is_ahead(now) {
+            return None;
+        }
         let stops = member.log.filter(|_| *wanted == Wanted::Latest);
         let stops = stops.and_then(|log| choice.stops_log(log, member.went_back));
         let Choice { point, left_out, .. } = choice;

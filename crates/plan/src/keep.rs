@@ -2,9 +2,11 @@
 //!
 //! Points that aren't good ([`judge`](mod@crate::judge)) or come too thick are kept apart from the others, so that they never push out good ones: what an
 //! intruder or a broken clock adds costs room, not history. One of them stays only as long as it would if it were good. Rules count points, not days: while
-//! nothing new comes, nothing old goes.
+//! nothing new comes, nothing old goes. Hours, days and the rest are those of UTC: whoever prunes, wherever his machine stands and whatever its zone, comes to the
+//! same verdict, and no hour comes twice or never.
 
 use crate::judge::Rating;
+use crate::paths::is_within;
 use crate::{Facts, Keep, Period};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
@@ -29,6 +31,9 @@ pub struct Verdict {
 /// Why a point is kept that is the newest complete one of its system: it never goes, whoever asks.
 pub const NEWEST_COMPLETE: &str = "the newest complete one";
 
+/// How the reason begins why a point is kept that no rule keeps: it goes when a person names it (`--forget`), and not before.
+pub const LAST_WITH: &str = "the last with ";
+
 /// How long what nothing needs stays in a vault, unless the plan says otherwise.
 pub const DELAY: Period = Period::seconds(3 * 24 * 3600);
 /// No plan may say less: a backup, a restore or a machine that was put to sleep in the middle of one takes long.
@@ -39,8 +44,8 @@ const CROWD: usize = 4;
 
 /// Decides about the points of one system in one vault, which were judged, in any order. Without `keep` all stay.
 #[must_use]
-pub fn retain(points: &[Facts], keep: Option<&Keep>, every: Period, zone: &TimeZone) -> Vec<Verdict> {
-    let mut decided: Vec<Decided<'_>> = points.iter().map(|point| Decided::new(point, zone)).collect();
+pub fn retain(points: &[Facts], keep: Option<&Keep>, every: Period) -> Vec<Verdict> {
+    let mut decided: Vec<Decided<'_>> = points.iter().map(Decided::new).collect();
     decided.sort_by(|a, b| a.verdict.time.cmp(&b.verdict.time).then_with(|| a.verdict.id.cmp(&b.verdict.id)));
     crowd(&mut decided, every);
     match keep.filter(|keep| keep.says_something()) {
@@ -61,31 +66,63 @@ pub fn retain(points: &[Facts], keep: Option<&Keep>, every: Period, zone: &TimeZ
         is_whole(point) && point.point.judgement.rating != Rating::Future
     });
     newest(&mut decided, "what a recovery would take", &is_whole);
+    if decided.iter().any(|point| point.point.judgement.within.is_some()) {
+        newest(&mut decided, "the newest from before it began", &|point| {
+            is_whole(point) && point.point.judgement.within.is_none()
+        });
+    }
     newest(&mut decided, "the newest that was verified", &|point| point.point.verified.is_some());
+    last_with(&mut decided, true);
+    last_with(&mut decided, false);
     decided.into_iter().map(|point| point.verdict).collect()
 }
 
 struct Decided<'a> {
     point: &'a Facts,
     verdict: Verdict,
-    local: Zoned,
+    at: Zoned,
     is_apart: bool,
 }
 
 impl<'a> Decided<'a> {
-    fn new(point: &'a Facts, zone: &TimeZone) -> Self {
+    fn new(point: &'a Facts) -> Self {
         let (id, time, rating) = (point.id.clone(), point.counts(), point.judgement.rating);
         let suspicious = match rating {
             Rating::Suspicious | Rating::Foreign | Rating::Future => point.judgement.why.clone(),
             Rating::Good | Rating::Proven | Rating::Incomplete => None,
         };
         let is_apart = suspicious.is_some() || !point.complete;
-        let local = time.to_zoned(zone.clone());
-        Self { point, verdict: Verdict { id, time, kept: Vec::new(), rating, suspicious }, local, is_apart }
+        let at = time.to_zoned(TimeZone::UTC);
+        Self { point, verdict: Verdict { id, time, kept: Vec::new(), rating, suspicious }, at, is_apart }
     }
 
     fn keep(&mut self, why: &str) {
         self.verdict.kept.push(why.to_owned());
+    }
+}
+
+/// Keeps the newest point that has something which no kept one has: a path that was taken out of the plan, or is called otherwise by now. What isn't sound
+/// stands in for no sound one.
+fn last_with(points: &mut [Decided<'_>], sound: bool) {
+    let is_concerned = |point: &Decided<'_>| !sound || point.point.is_sound();
+    let kept = |point: &&Decided<'_>| is_concerned(point) && !point.verdict.kept.is_empty();
+    let keeping = points.iter().filter(kept).map(|point| point.point);
+    let mut held: Vec<&str> = keeping.flat_map(|facts| facts.paths.iter().map(String::as_str)).collect();
+    held.sort_unstable();
+    held.dedup();
+    for point in points.iter_mut().rev().filter(|point| is_concerned(point)) {
+        let facts = point.point;
+        // Of another machine, or a time that can't be: nobody here has ever named it in a plan.
+        let is_ours = !matches!(point.verdict.rating, Rating::Foreign | Rating::Future);
+        if !is_ours || !point.verdict.kept.is_empty() {
+            continue;
+        }
+        let is_held = |path: &str| held.iter().any(|held| is_within(path, held));
+        let lost: Vec<&str> = facts.paths.iter().map(String::as_str).filter(|path| !is_held(path)).collect();
+        if !lost.is_empty() {
+            point.keep(&format!("{LAST_WITH}{}", lost.join(", ")));
+            held.extend(facts.paths.iter().map(String::as_str));
+        }
     }
 }
 
@@ -113,7 +150,7 @@ fn by_rules(points: &mut [Decided<'_>], keep: &Keep) {
         (0..points.len()).rev().filter(|at| points.get(*at).is_some_and(|point| !point.is_apart)).collect();
     let apart: Vec<usize> =
         (0..points.len()).rev().filter(|at| points.get(*at).is_some_and(|point| point.is_apart)).collect();
-    let time = |at: &usize| points.get(*at).map(|point| &point.local);
+    let time = |at: &usize| points.get(*at).map(|point| &point.at);
     let among_good = kept_by(&good.iter().filter_map(time).collect::<Vec<_>>(), keep);
     let among_apart = kept_by(&apart.iter().filter_map(time).collect::<Vec<_>>(), keep);
     let mut all: Vec<(usize, Vec<&'static str>)> = good.iter().copied().zip(among_good).collect();
@@ -140,11 +177,7 @@ fn by_rules(points: &mut [Decided<'_>], keep: &Keep) {
 fn kept_by(points: &[&Zoned], keep: &Keep) -> Vec<Vec<&'static str>> {
     type Bucket = fn(&Zoned) -> (i16, i16, i16);
     let rules: [(&'static str, Option<u32>, Bucket); 5] = [
-        ("hourly", keep.hourly, |time| {
-            // When the clocks go back an hour comes twice: the same label with another offset is another hour.
-            let offset = i16::try_from(time.offset().seconds() / 900).unwrap_or(0);
-            (time.year(), time.day_of_year(), i16::from(time.hour()) * 256 + offset)
-        }),
+        ("hourly", keep.hourly, |time| (time.year(), time.day_of_year(), i16::from(time.hour()))),
         ("daily", keep.daily, |time| (time.year(), time.day_of_year(), 0)),
         ("weekly", keep.weekly, |time| {
             let week = time.date().iso_week_date();
@@ -158,8 +191,8 @@ fn kept_by(points: &[&Zoned], keep: &Keep) -> Vec<Vec<&'static str>> {
     for (name, count, bucket) in rules {
         let mut left = count.unwrap_or(0);
         let mut filled = None;
-        for (local, kept) in points.iter().zip(&mut kept) {
-            let own = bucket(local);
+        for (at, kept) in points.iter().zip(&mut kept) {
+            let own = bucket(at);
             if left > 0 && filled != Some(own) {
                 filled = Some(own);
                 left -= 1;
@@ -196,7 +229,7 @@ mod tests {
     fn verdicts(points: &[Facts], keep: Option<&Keep>) -> Vec<Verdict> {
         let mut points = points.to_vec();
         crate::judge::judge(&mut points, Some("shop-1"), Timestamp::from_second(10_000 * HOUR).unwrap());
-        retain(&points, keep, Period::seconds(3600), &TimeZone::UTC)
+        retain(&points, keep, Period::seconds(3600))
     }
 
     fn kept(points: &[Facts], keep: &Keep) -> Vec<u32> {
@@ -222,13 +255,46 @@ mod tests {
 
     #[test]
     fn the_hour_that_comes_twice_in_autumn_is_two_hours() {
-        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
-        // 01:30 and 02:30 in summer time, 02:30 and 03:30 in winter time.
+        // In Paris 01:30 and 02:30 in summer time, 02:30 and 03:30 in winter time.
         let begun: Timestamp = "2026-10-24T23:30:00Z".parse().unwrap();
         let points: Vec<_> = (0..4).map(|n| point(n, begun.as_second() + i64::from(n) * HOUR)).collect();
         let keep = Keep { hourly: Some(4), ..Keep::default() };
-        let verdicts = retain(&points, Some(&keep), Period::seconds(3600), &zone);
+        let verdicts = retain(&points, Some(&keep), Period::seconds(3600));
         assert!(verdicts.iter().all(|verdict| verdict.kept.contains(&"hourly".to_owned())), "{verdicts:?}");
+    }
+
+    #[test]
+    fn the_last_point_with_a_path_that_left_the_plan_stays_until_a_person_says_so() {
+        let mut points = hours(9);
+        for (n, point) in points.iter_mut().enumerate() {
+            point.paths = match n {
+                0..3 => vec!["/srv/shop".into(), "/srv/old".into()],
+                // A whole folder was named for a while, and then a part of it again.
+                3 => vec!["/srv".into()],
+                4 => vec!["/srv/shop/".into(), "/typo".into()],
+                _ => vec!["/srv/shop".into()],
+            };
+            // It was never there, and so no such point is whole.
+            point.complete = n != 4;
+        }
+        let keep = Keep { last: Some(2), ..Keep::default() };
+        let said = |points: &[Facts]| -> Vec<(u32, String)> {
+            let last = verdicts(points, Some(&keep)).into_iter().filter_map(|verdict| {
+                let why = verdict.kept.first().filter(|why| why.starts_with(LAST_WITH))?.clone();
+                Some((verdict.id.parse().unwrap(), why))
+            });
+            last.collect()
+        };
+        let whole = (3, "the last with /srv".to_owned());
+        assert_eq!(said(&points), [whole, (4, "the last with /typo".to_owned())]);
+        // The folder held the other one, too; without it the newest that does stays.
+        points.remove(3);
+        assert_eq!(said(&points)[0], (2, "the last with /srv/old".to_owned()));
+        // What isn't whole stands in for nothing.
+        points.insert(3, Facts { paths: vec!["/srv".into()], complete: false, ..point(9, 3 * HOUR + 60) });
+        let said = said(&points);
+        assert!(said.contains(&(2, "the last with /srv/old".to_owned())), "{said:?}");
+        assert!(said.contains(&(9, "the last with /srv".to_owned())), "{said:?}");
     }
 
     #[test]

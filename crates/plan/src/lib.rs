@@ -61,6 +61,6 @@ pub use peer::{Network, NoPeer, Peer, Place};
 pub use read::{Parsed, parse};
 pub use room::Room;
 pub use runbook::{
-    Available, OnlyIf, Replay, Restore, Runbook, RunbookInput, Standing, Step, StepKind, runbook,
+    Available, OnlyIf, Replay, Restore, Runbook, RunbookInput, Standing, Step, StepKind, Unreached, runbook,
 };
 pub use schema::schema;

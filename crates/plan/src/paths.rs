@@ -133,7 +133,7 @@ impl Differs {
 }
 
 /// Returns whether a path is another one, or lies in it.
-fn is_within(path: &str, other: &str) -> bool {
+pub(crate) fn is_within(path: &str, other: &str) -> bool {
     let mut path = names(path);
     names(other).all(|name| path.next() == Some(name))
 }

@@ -1,7 +1,7 @@
 //! Whether files are being overwritten by something that isn't noise: zeros, one content in all of them, or any other with the times set back.
 //!
 //! A content that is another while length and time of change are what they were is no program's work. Some set the time back on purpose (containers of encrypted disks,
-//! archives that are unpacked with fixed times), and those leave few such files, or many others beside them.
+//! archives that are unpacked with fixed times), and those leave few such files, or many others beside them, or are known by what they leave (tally.rs in the vault).
 
 /// So many files at once, and so large a share of those that were there.
 const FILES: u64 = 5;
@@ -48,7 +48,7 @@ pub fn sign(point: &Ruined, before: &[Ruined]) -> Option<String> {
     }
     is_sign(|one| one.ruined).then(|| {
         format!(
-            "has {} files ({:.1}% of those there were) that were overwritten with zeros, or all with the same",
+            "has {} files ({:.1}% of those there were) that were overwritten with zeros, or all with the same (one stub in the place of many pages is that too)",
             point.ruined,
             share(point.ruined)
         )

@@ -1,17 +1,22 @@
 //! What a recovery will do, with no choice left open: a value that can be printed, looked at and then carried out.
 
 mod book;
+mod forward;
 mod procedure;
 mod steps;
 
 use crate::choose::passed_over;
+use crate::crash::lost;
 use crate::group::{self, Aligned, Member, companions, grouped};
 use crate::judge::{Intrusion, Rating};
 use crate::paths::{Boundary, boundary, differs, meets};
 use crate::room::{Load, Room, judge};
-use crate::{Choice, Crash, Facts, Plan, ScenarioName, Source, System, SystemName, VaultName, Wal, Wanted};
+use crate::{
+    Choice, Crash, Facts, Period, Plan, ScenarioName, Source, System, SystemName, VaultName, Wal, Wanted,
+};
 use crate::{LeftOut, LogFacts, Ordered, Until, choose, recovery_order};
-pub use book::{OnlyIf, Replay, Restore, Runbook, Standing, Step, StepKind};
+pub use book::{OnlyIf, Replay, Restore, Runbook, Standing, Step, StepKind, Unreached};
+use forward::{Forward, aim, leads};
 use jiff::Timestamp;
 use procedure::{Place, Procedure};
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +32,8 @@ pub struct RunbookInput<'a> {
     pub systems: Vec<SystemName>,
     /// Overrides the scenario's choice of restore point.
     pub wanted: Option<Wanted>,
+    /// Somebody has said yes to an earlier state of what can't come to the instant of `wanted`.
+    pub or_earlier: bool,
     /// Where to: below this folder and nothing else touched; in place where `None`.
     pub to: Option<String>,
     /// What this machine calls itself.
@@ -109,6 +116,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         steps: Vec::new(),
         warnings: Vec::new(),
         blockers: Vec::new(),
+        unreached: Vec::new(),
     };
     let beside = input.to.is_some();
     let mut procedure = Procedure::new(input.scenario.as_ref().zip(scenario), beside);
@@ -169,7 +177,8 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             continue;
         }
         let aligned = common.get(&name);
-        let wanted = aligned.map_or(&wanted, |aligned| &aligned.wanted);
+        let asked = &wanted;
+        let wanted = aligned.map_or(asked, |aligned| &aligned.wanted);
         let mut choice = match choose(&available.points, wanted, input.now) {
             Ok(mut choice) => {
                 if let Some(aligned) = aligned {
@@ -186,12 +195,17 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                 choice
             }
             Err(why) => {
-                book.blockers.push(format!("`{name}`: {why}{}", unasked(input)));
+                let others = others(input, wanted, &name);
+                book.blockers.push(format!("`{name}`: {why}{others}{}", unasked(input)));
                 continue;
             }
         };
         let crash = available.crash.clone().unwrap_or_else(|| Crash::unknown(input.now));
-        choice.loss = crash.lost_since(choice.point.counts());
+        let clock_behind = choice.point.is_ahead(input.now);
+        choice.loss = match clock_behind {
+            true => Period::default(),
+            false => crash.lost_since(choice.point.counts()),
+        };
         let log = available.log_of(&choice.point);
         let is_others = log.is_none() && available.log.is_some();
         let held_back = log.filter(|_| *wanted == Wanted::Latest);
@@ -202,44 +216,45 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         }
         let source = input.plan.systems.get(&name).and_then(|system| system.source.as_ref());
         let keeps_log = source.and_then(Source::wal).is_some_and(|wal| wal != Wal::None);
+        let or_earlier = input.or_earlier;
+        let forward = Forward { name: &name, log, is_others, keeps_log, crash: &crash, or_earlier };
         let rolled = match &held_back {
             Some(_) => Ok(None),
-            None if is_others && aim(wanted).is_some() => Err(others_log(&name, &choice.point)),
-            None => roll_forward(&name, log, keeps_log, wanted, &mut choice, &crash),
+            None => forward.roll(wanted, &mut choice),
+        };
+        let short = match asked {
+            // Whoever names an instant has chosen it: an earlier state would only look like it.
+            Wanted::Before(time) if aligned.is_none() => forward.short_of(*time, &rolled, &choice.point),
+            // The instant of its group takes its place; but a log that isn't there leads to neither.
+            Wanted::Before(_) if !matches!(rolled, Ok(Some(_))) => {
+                forward.roll(asked, &mut choice.clone()).err()
+            }
+            _ => None,
         };
         let replay = match rolled {
             Ok(replay) => {
-                let log = log.filter(|_| replay.is_some());
-                if let Some(log) = log.filter(|log| log.stretch_of(&choice.point).is_some()) {
-                    let missing = log.missing.as_deref().unwrap_or("something");
-                    book.warnings.push(format!(
-                        "`{name}`: behind point {} its log breaks off ({missing} is missing): what came after that can't come back",
-                        choice.point.id
-                    ));
-                } else if let Some(until) = log.and_then(|log| log.until)
-                    && let Some(Replay { until: Until::Time(time), .. }) = &replay
-                    && until < *time
-                {
-                    book.warnings.push(format!(
-                        "`{name}`: its log is known to be whole up to {until} only: what was committed from then to {time} comes back if its server or this machine has it still"
-                    ));
-                }
+                let doubt = replay.as_ref().filter(|_| short.is_none());
+                book.warnings.extend(doubt.and_then(|replay| forward.doubt(replay, &choice.point)));
                 replay
             }
             Err(why) => {
                 match wanted {
                     Wanted::Until(_) => book.blockers.push(why),
-                    // Whoever names an instant has chosen it: an earlier state would only look like it.
-                    Wanted::Before(time) if aligned.is_none() => book.blockers.push(format!(
-                        "{why}: nothing there tells what was committed from {} to {time}. If its server is at work, or its log is here still, start `releve agent`, which carries it there, and try again. What that point alone holds: releve recover {name} --point {}",
-                        choice.point.counts(),
-                        choice.point.id
-                    )),
+                    _ if short.is_some() => {}
                     _ => book.warnings.push(why),
                 }
                 None
             }
         };
+        if let Wanted::Before(time) = asked {
+            if replay.is_none() && aligned.is_none() {
+                let earlier = forward::apart(choice.point.counts(), *time);
+                choice.reasons.push(format!("that is {earlier:.2} before then"));
+            }
+            if let Some(why) = short {
+                book.say_unreached(&forward, (*time, why), &choice.point, replay.is_some());
+            }
+        }
         book.warn_of_the_way(&name, &choice, replay.as_ref());
         if !choice.point.is_base() {
             let why = choice.point.judgement.why.as_deref().unwrap_or("it is not good");
@@ -249,8 +264,11 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             book.warnings
                 .push(format!("the chosen point of `{name}` is incomplete: what it lacks can't come back"));
         }
-        if choice.loss > system.rpo {
-            book.warnings.push(format!("`{name}` loses {:.2}, and {} was promised", choice.loss, system.rpo));
+        if clock_behind {
+            book.warnings.push(format!("`{name}`: {}", lost(choice.loss, clock_behind)));
+        } else if choice.loss > system.rpo {
+            let lost = lost(choice.loss, clock_behind);
+            book.warnings.push(format!("`{name}` loses {lost}, and {} was promised", system.rpo));
         }
         let vaults: Vec<_> = input
             .vaults
@@ -314,6 +332,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             left,
             went_back,
             crash: Some(crash),
+            clock_behind,
             rto: system.rto,
             rpo: system.rpo,
         });
@@ -360,103 +379,6 @@ fn candidates(input: &RunbookInput<'_>, wanted: &Wanted, name: &SystemName) -> (
         }
     }
     (available, elsewhere)
-}
-
-/// Returns whether a point leads into the history in which `aim` lies.
-fn leads(log: &LogFacts, point: &Facts, aim: &Until) -> bool {
-    match aim.timeline() {
-        Some(number) => log.leads_to(point, number),
-        None => log.leads(point, aim.time()),
-    }
-}
-
-/// Returns how far what is wanted is to be rolled forward. Where a point itself is asked for, behind it lies what it was chosen to avoid.
-fn aim(wanted: &Wanted) -> Option<Until> {
-    match wanted {
-        Wanted::Latest => Some(Until::Newest),
-        Wanted::Before(time) => Some(Until::Time(*time)),
-        Wanted::Until(until) => Some(until.clone()),
-        Wanted::LastVerified | Wanted::LastClean | Wanted::BeforeNamed | Wanted::Id(_) => None,
-    }
-}
-
-/// Says that the log which is kept now goes on from no point of the system that was there before.
-fn others_log(name: &SystemName, point: &Facts) -> String {
-    format!(
-        "`{name}`: point {} is of another system than the log that is kept now, which was made in its place: no log goes on from it",
-        point.id
-    )
-}
-
-/// Returns how far the chosen point can be rolled forward, and takes that into account; the error says why it can't, although it should.
-fn roll_forward(
-    name: &SystemName,
-    log: Option<&LogFacts>,
-    keeps_log: bool,
-    wanted: &Wanted,
-    choice: &mut Choice,
-    crash: &Crash,
-) -> Result<Option<Replay>, String> {
-    let Some(until) = aim(wanted) else { return Ok(None) };
-    let Some(log) = log else {
-        return match wanted {
-            Wanted::Before(_) if keeps_log => Err(format!("`{name}`: no log of it is in any vault")),
-            Wanted::Until(_) => {
-                Err(format!("`{name}`: no log of it is kept in any vault: only its points can be restored"))
-            }
-            _ => Ok(None),
-        };
-    };
-    let stretch = log.stretch_of(&choice.point);
-    if !log.continues(&choice.point) && stretch.is_none() {
-        if choice.point.position.is_none() {
-            return Err(format!(
-                "`{name}`: point {} does not say where in the log it lies: it can't be rolled forward",
-                choice.point.id
-            ));
-        }
-        let missing =
-            log.missing.as_ref().map_or_else(String::new, |missing| format!(": {missing} is missing"));
-        return Err(format!("`{name}`: its log does not go on from point {}{missing}", choice.point.id));
-    }
-    if let Some(number) = until.timeline().filter(|number| !log.leads_to(&choice.point, *number)) {
-        return Err(format!(
-            "`{name}`: no point leads into timeline {number} of its log; point {} does not",
-            choice.point.id
-        ));
-    }
-    if !leads(log, &choice.point, &until) {
-        return Err(format!(
-            "`{name}`: point {} lies in a history that a recovery has left, and its log goes on in another: make a backup",
-            choice.point.id
-        ));
-    }
-    let ends = stretch.map_or(log.until, |stretch| stretch.until);
-    let reached = match (&until, ends) {
-        (Until::Time(time), Some(end)) => Some(end.min(*time)),
-        (Until::Time(_), None) => None,
-        (Until::Newest, end) => end,
-        // Where these lie is for the server to find out.
-        _ => None,
-    };
-    if let Some(reached) = reached.filter(|reached| *reached > choice.point.counts()) {
-        choice.loss = crash.lost_since(reached);
-    }
-    choice.reasons.push(match &until {
-        Until::Newest => {
-            let end = if stretch.is_some() { "where its log breaks off" } else { "the end of its log" };
-            let least = ends.map_or_else(String::new, |ends| format!(", at least to {ends}"));
-            format!("rolled forward to {end}{least}")
-        }
-        until => format!("rolled forward to {until}"),
-    });
-    let reaches_end = match &until {
-        Until::Newest => true,
-        Until::Time(time) => log.until.is_some_and(|end| end <= *time),
-        _ => false,
-    };
-    let sentinel = log.sentinel.filter(|_| reaches_end);
-    Ok(Some(Replay { log: log.id.clone(), until, sentinel }))
 }
 
 impl Runbook {
@@ -533,6 +455,16 @@ impl Runbook {
             ));
         }
     }
+}
+
+/// Says whose point it is that somebody names, where it is another system's: all systems together have none of one name.
+fn others(input: &RunbookInput<'_>, wanted: &Wanted, name: &SystemName) -> String {
+    let Wanted::Id(id) = wanted else { return String::new() };
+    let has = |available: &Available| available.points.iter().any(|point| point.id.starts_with(id.as_str()));
+    let mut others = input.available.iter().filter(|(other, there)| *other != name && has(there));
+    others.next().map_or_else(String::new, |(other, _)| {
+        format!("; point {id} is of `{other}`, and is taken by itself: releve recover {other} --point {id}")
+    })
 }
 
 /// Says which vaults could not be asked: what is not found in the others may lie there.

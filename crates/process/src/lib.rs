@@ -1,4 +1,4 @@
-//! Which process holds something, and whether it still lives: for leases, locks and what killed runs leave behind.
+//! Which process holds something, and whether it still lives: for leases, locks and what killed runs leave behind; and whether this one is to end.
 //!
 //! A number alone says little: it is given again, and in a container it is the same each time. So a process is written with the start of its machine, its PID
 //! namespace and the tick at which it began, and is believed dead only where that is known.
@@ -9,6 +9,10 @@
 //! let read: Process = us.to_string().parse().unwrap();
 //! assert_eq!(read.life(us), Life::Lives);
 //! ```
+
+mod ending;
+
+pub use ending::{Wait, ending};
 
 use std::fmt;
 use std::fs;

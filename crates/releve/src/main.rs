@@ -66,8 +66,13 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => {
             let is_wrong = error.use_stderr();
-            let _ = error.print();
-            return ExitCode::from(if is_wrong { Exit::Usage as u8 } else { 0 });
+            let printed = error.print();
+            let is_lost = printed.is_err_and(|error| error.kind() != std::io::ErrorKind::BrokenPipe);
+            return ExitCode::from(match (is_wrong, is_lost) {
+                (true, _) => Exit::Usage as u8,
+                (false, true) => Exit::Failed as u8,
+                (false, false) => Exit::Done as u8,
+            });
         }
     };
     let exit = match cli::run(arguments) {
@@ -78,7 +83,7 @@ fn main() -> ExitCode {
             Exit::Failed
         }
     };
-    let exit = if print::has_lost() { exit.worse(Exit::Failed) } else { exit };
+    let exit = print::lost().map_or(exit, |lost| exit.worse(lost));
     ExitCode::from(exit as u8)
 }
 

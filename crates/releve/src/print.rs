@@ -1,8 +1,9 @@
 //! What is printed, and what happens when nobody reads it any more: these `print!`, `println!` and `eprintln!` stand in for the standard ones, which panic.
 //!
 //! A verb that only shows something ends without a word (`releve status | head`). One that does something goes on to its end: a recovery isn't left half-way because
-//! a pager was closed.
+//! a pager was closed, or the disk behind its output is full: what that doesn't take goes to standard error, and the exit status says so at the end.
 
+use crate::Exit;
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,6 +13,8 @@ const PIPE_CLOSED: i32 = 128 + 13;
 
 /// What is done matters more than who reads of it.
 static GOES_ON: AtomicBool = AtomicBool::new(false);
+/// What is printed may be said beside instead.
+static REPORTS: AtomicBool = AtomicBool::new(false);
 /// Something that should have been printed is nowhere, although somebody would read it.
 static LOST: AtomicBool = AtomicBool::new(false);
 
@@ -35,9 +38,23 @@ pub(crate) fn go_on() {
     GOES_ON.store(true, Relaxed);
 }
 
-/// Returns whether something that was printed is lost although somebody would read it: the disk behind it is full, say.
-pub(crate) fn has_lost() -> bool {
-    LOST.load(Relaxed)
+/// Says that what is printed only reports what was done, and holds no secret: somebody is to hear of it, where standard output doesn't take it.
+pub(crate) fn report() {
+    REPORTS.store(true, Relaxed);
+}
+
+/// Says at the end that something which was printed is lost although somebody would read it (the disk behind it is full, say), and returns the status for
+/// that: what was done is done, and that this can't be read is a finding; what only shows something has failed.
+pub(crate) fn lost() -> Option<Exit> {
+    if !LOST.load(Relaxed) {
+        return None;
+    }
+    let (why, exit) = match REPORTS.load(Relaxed) {
+        true => ("what was done is done, and what could not be printed stands above", Exit::Finding),
+        false => ("free some room there, and type it again", Exit::Failed),
+    };
+    err(format_args!("error: standard output did not take all that was printed: {why}"), "\n");
+    Some(exit)
 }
 
 /// Prints a line.
@@ -53,8 +70,14 @@ pub(crate) fn raw(bytes: &[u8]) {
         if !GOES_ON.load(Relaxed) {
             std::process::exit(PIPE_CLOSED);
         }
-    } else if !LOST.swap(true, Relaxed) {
+        return;
+    }
+    if !LOST.swap(true, Relaxed) {
         err(format_args!("error: what is printed can't be written: {error}"), "\n");
+    }
+    if REPORTS.load(Relaxed) {
+        // Whoever acts is heard all the same: under systemd this is the journal.
+        let _ = std::io::stderr().write_all(bytes);
     }
 }
 

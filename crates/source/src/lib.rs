@@ -46,7 +46,7 @@ pub use capture::Capture;
 pub use command::Command;
 pub use error::{Error, Kind, Result};
 pub use excerpt::{Cut, Cutting, Excerpt, Excerpts};
-pub use files::{Files, Journal, Mount, MountTables, Patterns, in_the_way};
+pub use files::{Files, Journal, Mount, MountTables, Mounts, Patterns, in_the_way};
 pub use mariadb::{Mariadb, MariadbCopy};
 pub use postgres::{PgDump, Postgres};
 pub use program::Program;
@@ -215,6 +215,12 @@ pub trait Log: Sync {
         None
     }
 
+    /// Returns what is there of it where the system is, and may be in no vault, if it goes on from one of `known`: from the first that it does. Those are positions of
+    /// points, and names of files. With a `spool` it is brought there; without, nothing is touched. `None` where somebody receives it already.
+    fn still(&self, _known: &[String], _spool: Option<&Path>) -> Result<Option<Still>> {
+        Ok(None)
+    }
+
     /// Begins to receive it from the running system into `spool`, a folder that exists and holds what was received before: of whole files the
     /// newest at least. Where it is empty, `held` is the name of the newest
     /// file that all vaults hold, or the position from where on they need it. What the system has left for another history goes
@@ -262,6 +268,19 @@ pub enum Kept {
     Until(Timestamp),
     /// All that its server, which has ended, has written, up to this position.
     Whole(String),
+}
+
+/// What is there of a log where its system is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Still {
+    /// What of the known it goes on from.
+    pub from: String,
+    /// Where it lies, for a person.
+    pub place: String,
+    /// It goes with what is replaced when the system comes back in place.
+    pub is_replaced: bool,
+    /// All that was committed by then is in it, as its running server says; of one that has ended nobody knows.
+    pub until: Option<Timestamp>,
 }
 
 /// The folder in a spool for what the server has left: a history that a recovery went back from, whose end may be in no vault yet.

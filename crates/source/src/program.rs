@@ -2,6 +2,7 @@
 
 use crate::walls::Walls;
 use crate::{Error, Kind, Result};
+use process::Wait;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
@@ -12,6 +13,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How much of what a program says last is kept for an error.
@@ -24,6 +26,10 @@ const WITHIN_DEFAULT: Duration = Duration::from_secs(3600);
 const WITHIN_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 /// How long a program that reads no more may take to end.
 const REST_WITHIN: Duration = Duration::from_secs(60);
+/// After so long a silence it is asked whether whoever the program works with is there at all.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How often it is looked whether somebody wants this process to end.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How much is carried through a pipe at a time.
 const PIECE_BYTES: usize = 64 * 1024;
 /// What a pipe may hold: with more than the usual 64 KiB the two sides wait less for each other.
@@ -39,7 +45,19 @@ pub struct Program {
     without: &'static [&'static str],
     user: Option<(u32, u32)>,
     ends_with_us: bool,
+    is_unhurried: bool,
     walls: Option<Walls>,
+    works_with: Option<Other>,
+}
+
+/// Says why whoever a program works with doesn't answer, if that is so.
+#[derive(Clone)]
+struct Other(Arc<dyn Fn() -> Result<(), String> + Send + Sync>);
+
+impl std::fmt::Debug for Other {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// Sets what the standard library can't: all groups of another user, and the end of a program with whoever started it. From util-linux,
@@ -70,7 +88,9 @@ impl Program {
                 without: &[],
                 user: None,
                 ends_with_us: false,
+                is_unhurried: false,
                 walls: None,
+                works_with: None,
             }),
             _ => Err(Error::new("read a command", Kind::Invalid("it names no program".to_owned()))),
         }
@@ -102,6 +122,20 @@ impl Program {
     /// Lets it end when we do, even if we are killed.
     pub(crate) fn ending_with_us(self) -> Self {
         Self { ends_with_us: true, ..self }
+    }
+
+    /// Lets it come to its end although somebody wants this process to end: half of what it does is worse.
+    #[must_use]
+    pub fn unhurried(self) -> Self {
+        Self { is_unhurried: true, ..self }
+    }
+
+    /// After a long silence of it, asks whether whoever it works with is there: the error says why nothing comes any more.
+    pub(crate) fn while_there(
+        self,
+        answers: impl Fn() -> Result<(), String> + Send + Sync + 'static,
+    ) -> Self {
+        Self { works_with: Some(Other(Arc::new(answers))), ..self }
     }
 
     /// Lets it see and write only what is within these walls.
@@ -228,6 +262,8 @@ impl Program {
             words_max: LAST_WORDS_BYTES,
             until: Instant::now() + self.within,
             within: self.within,
+            wait: if self.is_unhurried { Wait::unhurried() } else { Wait::begin() },
+            works_with: self.works_with.clone(),
             name: name.clone(),
         };
         running.make_ready(pid).map_err(wrong)?;
@@ -248,6 +284,8 @@ pub(crate) struct Running {
     words_max: usize,
     until: Instant,
     within: Duration,
+    wait: Wait,
+    works_with: Option<Other>,
 }
 
 struct Feed {
@@ -288,7 +326,7 @@ impl Running {
             if let Some(out) = &self.out {
                 let mut fds = vec![PollFd::new(out, PollFlags::IN)];
                 fds.extend(self.err.iter().map(|err| PollFd::new(err, PollFlags::IN)));
-                wait_for(&mut fds, self.until)?;
+                self.wait_for(&mut fds)?;
             }
             self.listen(false);
         }
@@ -319,7 +357,7 @@ impl Running {
                         self.child.stdin.iter().map(|stdin| PollFd::new(stdin, PollFlags::OUT)).collect();
                     fds.extend(self.out.iter().map(|out| PollFd::new(out, PollFlags::IN)));
                     fds.extend(self.err.iter().map(|err| PollFd::new(err, PollFlags::IN)));
-                    wait_for(&mut fds, self.until).map_err(|error| self.broken(&error))?;
+                    self.wait_for(&mut fds).map_err(|error| self.broken(&error))?;
                     self.listen(true);
                 }
                 Err(_) => {
@@ -373,7 +411,31 @@ impl Running {
             io::ErrorKind::TimedOut => {
                 self.say(&format!("did not end within {} s", self.within.as_secs_f32()))
             }
+            io::ErrorKind::ConnectionAborted => self.say("was ended: somebody wants us to end"),
+            io::ErrorKind::NotConnected => self.say(&format!("was ended: {error}")),
             _ => self.say(&format!("could not be followed: {error}")),
+        }
+    }
+
+    /// Waits until one of `fds` has something for us. Too late is an error, and so is that it is in vain.
+    fn wait_for(&self, fds: &mut [PollFd<'_>]) -> io::Result<()> {
+        let mut ask_at = Instant::now() + SILENCE;
+        loop {
+            if self.wait.is_over() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            let left = self.until.saturating_duration_since(Instant::now());
+            let limit = Timespec::try_from(left.min(LOOK_EVERY)).map_err(|_| io::ErrorKind::InvalidInput)?;
+            match poll(fds, Some(&limit)) {
+                Ok(0) if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(0) | Err(rustix::io::Errno::INTR) => {}
+                Ok(_) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+            if let Some(Other(answers)) = self.works_with.as_ref().filter(|_| Instant::now() >= ask_at) {
+                answers().map_err(|why| io::Error::new(io::ErrorKind::NotConnected, why))?;
+                ask_at = Instant::now() + SILENCE;
+            }
         }
     }
 
@@ -387,7 +449,7 @@ impl Running {
             if let Some(stdin) = feed.as_ref().and_then(|feed| feed.stdin.as_ref()) {
                 fds.push(PollFd::new(stdin, PollFlags::OUT));
             }
-            wait_for(&mut fds, self.until)?;
+            self.wait_for(&mut fds)?;
             let has_ended = fds.first().is_some_and(|fd| !fd.revents().is_empty());
             drop(fds);
             self.listen(true);
@@ -499,19 +561,6 @@ fn is_over(pipe: &mut impl Read, last_words: &mut Vec<u8>, words_max: usize) -> 
     false
 }
 
-/// Waits until one of `fds` has something for us. Too late is an error.
-fn wait_for(fds: &mut [PollFd<'_>], until: Instant) -> io::Result<()> {
-    loop {
-        let left = until.saturating_duration_since(Instant::now());
-        let limit = Timespec::try_from(left).map_err(|_| io::ErrorKind::InvalidInput)?;
-        match poll(fds, Some(&limit)) {
-            Ok(0) if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(()),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
 /// Returns the last lines of a server's log, for the end of a sentence; `None` where it says nothing.
 pub(crate) fn end_of_log(log: &std::path::Path) -> Option<String> {
     /// Enough for what it complains of last.

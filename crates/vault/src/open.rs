@@ -111,7 +111,7 @@ impl Repository {
         }
         let why = match sealed {
             Sealed::Gone => "it is gone",
-            Sealed::Found(bytes) if bytes.is_empty() => "it is empty",
+            Sealed::Found(bytes) if bytes.is_empty() => "it is empty, or no file",
             Sealed::Found(_) => "it doesn't open with this repository's key",
         };
         let version = match (belongs(&*store, &key)?, sealed) {
@@ -148,6 +148,8 @@ fn read_config(store: &dyn Store) -> Result<Sealed> {
             false => Err(none()),
         },
         Err(error) if matches!(error.kind, Kind::NoRepository) => Err(none()),
+        // Something that is no file has taken its place.
+        Err(Error { kind: Kind::Damaged(_), .. }) => Ok(Sealed::Found(Vec::new())),
         Err(error) => Err(error),
     }
 }

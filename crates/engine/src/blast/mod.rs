@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use plan::Size;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use source::{Stands, stands_at};
+use source::{Mounts, Stands, stands_at};
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -60,7 +60,7 @@ pub struct Place {
 /// Looks at this machine and these paths, for two seconds or 200,000 entries in all, and at what runs.
 pub fn look<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Result<Blast> {
     let paths: Vec<&Path> = paths.into_iter().collect();
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = Mounts::read().unwrap_or_default();
     let standing = stands_at(paths.iter().copied())?;
     let place = |standing: source::Standing| {
         let room = crate::room::room_at(&standing.path);
@@ -121,16 +121,10 @@ pub fn fingerprint() -> Fingerprint {
 }
 
 /// Returns the type of the file system that a path is on, and where it is from.
-fn file_system(mounts: &str, path: &Path) -> Option<String> {
-    let path = std::fs::canonicalize(path).ok()?;
-    let mount = mounts.lines().filter_map(|line| {
-        let (own, file_system) = line.split_once(" - ")?;
-        let mut fields = file_system.split(' ');
-        Some((own.split(' ').nth(4)?, fields.next()?, fields.next()?))
-    });
-    // Of those that cover each other the last is the one that is seen.
-    let (_, kind, from) = mount.filter(|(at, ..)| path.starts_with(at)).max_by_key(|(at, ..)| at.len())?;
-    Some(if kind == from { kind.to_owned() } else { format!("{kind} on {from}") })
+fn file_system(mounts: &Mounts, path: &Path) -> Option<String> {
+    let mount = mounts.under(&std::fs::canonicalize(path).ok()?)?;
+    let (kind, from) = (&mount.kind, &mount.source);
+    Some(if kind == from { kind.clone() } else { format!("{kind} on {from}") })
 }
 
 /// How wide a line may be.
@@ -211,6 +205,20 @@ fn lasting(time: SignedDuration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_disk_is_known_although_a_space_is_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().canonicalize().unwrap();
+        std::fs::create_dir(base.join("our disk")).unwrap();
+        let list = format!(
+            "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n30 22 8:17 / {}/our\\040disk rw - xfs /dev/sdb1 rw\n",
+            base.display()
+        );
+        let mounts = Mounts::parse(list.as_bytes()).unwrap();
+        assert_eq!(file_system(&mounts, &base.join("our disk")).as_deref(), Some("xfs on /dev/sdb1"));
+        assert_eq!(file_system(&mounts, &base).as_deref(), Some("ext4 on /dev/sda1"));
+    }
 
     #[test]
     fn no_line_is_wider_than_a_terminal_and_what_matters_of_a_path_stays() {

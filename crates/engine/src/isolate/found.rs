@@ -4,7 +4,7 @@ use super::script;
 use crate::nft;
 use plan::{Network, Peer, Place, Vault, VaultName};
 use serde::Serialize;
-use source::Program;
+use source::{Mounts, Program};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::DirEntry;
@@ -202,7 +202,7 @@ fn look_up(names: Vec<String>) -> BTreeMap<String, Vec<Network>> {
 /// Returns the host and port behind a vault; nothing if it is on this machine. The error says why it isn't known.
 fn reached_at(vault: &Vault) -> Result<Option<(String, u16)>, String> {
     if let Some(folder) = vault::store::local_folder(&vault.url) {
-        return mounted_from(&folder);
+        return mounted_from(&Mounts::read().unwrap_or_default(), &folder);
     }
     let Some(server) = vault::store::server(&vault.url) else {
         return Err("its address can't be read".to_owned());
@@ -229,20 +229,11 @@ fn reached_at(vault: &Vault) -> Result<Option<(String, u16)>, String> {
 }
 
 /// Returns the server of the file system that a folder is on, if it is on another machine.
-fn mounted_from(folder: &Path) -> Result<Option<(String, u16)>, String> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+fn mounted_from(mounts: &Mounts, folder: &Path) -> Result<Option<(String, u16)>, String> {
     let folder = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
-    // proc(5): fields up to " - " are the mount's, then come the type and the source.
-    let mount = mounts.lines().filter_map(|line| {
-        let (own, file_system) = line.split_once(" - ")?;
-        let at = own.split(' ').nth(4)?;
-        let mut fields = file_system.split(' ');
-        Some((at, fields.next()?, fields.next()?))
-    });
-    // Of those that cover each other the last is the one that is seen.
-    let over = mount.filter(|(at, ..)| folder.starts_with(at)).max_by_key(|(at, ..)| at.len());
-    let Some((_, kind, from)) = over else { return Ok(None) };
-    let server = match kind {
+    let Some(mount) = mounts.under(&folder) else { return Ok(None) };
+    let (kind, from) = (&mount.kind, &mount.source);
+    let server = match kind.as_str() {
         "nfs" | "nfs4" => from.split_once(":/").map(|(host, _)| (host.trim_matches(['[', ']']), 2049)),
         "cifs" | "smb3" => from.trim_start_matches('/').split('/').next().map(|host| (host, 445)),
         "9p" | "ceph" | "fuse.sshfs" | "fuse.glusterfs" | "fuse.rclone" | "fuse.s3fs" | "lustre" => None,
@@ -286,4 +277,21 @@ fn passing_by() -> Vec<String> {
 
 fn as_texts<S: serde::Serializer>(networks: &[Network], to: S) -> Result<S::Ok, S::Error> {
     to.collect_seq(networks.iter().map(Network::to_string))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vault_on_another_machine_is_found_although_a_space_is_in_its_place() {
+        let list = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n\
+            30 22 0:50 / /nowhere/our\\040vaults rw - nfs4 nas:/export rw\n\
+            31 22 0:51 / /nowhere/far rw - fuse.sshfs nas: rw\n";
+        let mounts = Mounts::parse(list.as_bytes()).unwrap();
+        let from = |folder: &str| mounted_from(&mounts, Path::new(folder));
+        assert_eq!(from("/nowhere/our vaults/near"), Ok(Some(("nas".to_owned(), 2049))));
+        assert_eq!(from("/nowhere/near"), Ok(None));
+        assert!(from("/nowhere/far").unwrap_err().contains("fuse.sshfs"));
+    }
 }

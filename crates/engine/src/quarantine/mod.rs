@@ -110,6 +110,7 @@ pub fn hold(system: &SystemName, holds: &[Hold], folder: &Path) -> Result<Held> 
                 Some("hold it by hand and take it out of recover.hold, or mend it and go on".into())
             }),
             retryable: false,
+            untouched: false,
         };
         hold_one(system, hold, folder, &mut note, &mut held).map_err(failed)?;
         held.held.push(hold.to_string());

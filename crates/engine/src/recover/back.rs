@@ -10,6 +10,7 @@ use crate::{Error, Result, source_of};
 use jiff::Timestamp;
 use plan::{Plan, Restore, Runbook, StepKind};
 use source::{Landing, Patterns, PutBack};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,7 +18,7 @@ use std::time::Instant;
 use vault::restore::{IsFirst, Part, RestoreOptions, RestoreReport, extras, restore};
 use vault::{Progress, Repository};
 
-/// Puts the data of one system back, with the log as far as the runbook says.
+/// Puts the data of one system back, with the log as far as the runbook says. The error says whether that had touched anything.
 pub(crate) fn put_back(
     entry: &Restore,
     system: &plan::System,
@@ -25,6 +26,21 @@ pub(crate) fn put_back(
     book: &Runbook,
     hands: &Hands<'_>,
     progress: &Arc<Progress>,
+) -> Result<Back> {
+    let touched = Cell::new(false);
+    let back = bring_back(entry, system, kind, book, hands, progress, &touched);
+    back.map_err(|error| Error { untouched: !touched.get(), ..error })
+}
+
+/// Puts it back, and tells when it begins to change what stands there.
+fn bring_back(
+    entry: &Restore,
+    system: &plan::System,
+    kind: &StepKind,
+    book: &Runbook,
+    hands: &Hands<'_>,
+    progress: &Arc<Progress>,
+    touched: &Cell<bool>,
 ) -> Result<Back> {
     let begun = Instant::now();
     let id = &entry.choice.point.id;
@@ -63,6 +79,7 @@ pub(crate) fn put_back(
     }
     let (report, put, whole_until) = match source.landing(to.as_deref()) {
         Landing::Final(target) => {
+            touched.set(true);
             let rolled = match bringing {
                 Some((replay, log)) => {
                     let kept = set_aside(entry, log, &target, to.as_deref(), &spool, &told)?;
@@ -132,13 +149,18 @@ pub(crate) fn put_back(
                     let whole_until = whole_until(kept, entry, replay, log, &vaults, hands);
                     add_spool(&spool, log, &folder, entry.choice.point.identity.as_deref())?;
                     let until = until(&replay.until);
-                    Some(source::Replay { log: folder, until, whole_until, must_reach: true })
+                    // Only who has said yes to an earlier state gets one.
+                    let must_reach = !replay.or_earlier;
+                    Some(source::Replay { log: folder, until, whole_until, must_reach })
                 }
                 None => None,
             };
-            let put = source
-                .put_back(staging.path(), to.as_deref(), replay.as_ref(), &told)
-                .map_err(|error| more_may_be_away(error, hands))?;
+            touched.set(true);
+            let put = source.put_back(staging.path(), to.as_deref(), replay.as_ref(), &told);
+            let put = put.map_err(|error| {
+                touched.set(!is_left_alone(&error.kind));
+                more_may_be_away(error, hands)
+            })?;
             (report, put, replay.and_then(|replay| replay.whole_until))
         }
     };
@@ -304,13 +326,12 @@ fn whole_until(
     vaults: &[Arc<Repository>],
     hands: &Hands<'_>,
 ) -> Option<vault::Timestamp> {
-    // Where it breaks off behind the point, what came after that counts for nothing.
-    let until_of = |log: plan::LogFacts| match log.stretch_of(&entry.choice.point) {
-        Some(stretch) => stretch.until,
-        None => log.until,
-    };
-    let carried = log_point(entry, replay, hands).and_then(Surveyed::log).and_then(until_of);
-    let carried = carried.map(crate::protect::instant);
+    // Where it breaks off behind the point, what came after that counts for nothing, wherever it is.
+    let carried = log_point(entry, replay, hands).and_then(Surveyed::log);
+    if let Some(stretch) = carried.as_ref().and_then(|log| log.stretch_of(&entry.choice.point)) {
+        return stretch.until.map(crate::protect::instant);
+    }
+    let carried = carried.and_then(|log| log.until).map(crate::protect::instant);
     let here = match kept {
         source::Kept::Unknown => None,
         source::Kept::Until(time) => Some(time),
@@ -326,6 +347,12 @@ fn whole_until(
         }
     };
     carried.max(here)
+}
+
+/// Returns whether what is fed to a server, or put in the place of a file, was refused before anything was changed.
+const fn is_left_alone(kind: &source::Kind) -> bool {
+    use source::Kind;
+    matches!(kind, Kind::Damaged(_) | Kind::NotInPoint | Kind::InUse(_))
 }
 
 /// Says what may help where a log that was asked for isn't there: it may be in a vault that can't be read.
@@ -442,7 +469,8 @@ fn clean(
 ) -> Result<()> {
     let mut extras = extras(vaults, tree, options, &Progress::default())?;
     if let Some(unknown) = extras.unknown.first() {
-        return Err(Error::new(format!("{}: {}", unknown.path.display(), unknown.why)));
+        let path = options.target.join(&unknown.path);
+        return Err(Error::new(format!("{}: {}", path.display(), unknown.why)));
     }
     let precious = crate::vaults::local_folders(plan);
     extras.paths.retain(|path| {
@@ -452,7 +480,10 @@ fn clean(
     });
     let (_, kept) = extras.remove();
     match kept.first() {
-        Some(kept) => Err(Error::new(format!("{}: not removed: {}", kept.path.display(), kept.why))),
+        Some(kept) => {
+            let path = options.target.join(&kept.path);
+            Err(Error::new(format!("{}: not removed: {}", path.display(), kept.why)))
+        }
         None => Ok(()),
     }
 }

@@ -23,6 +23,8 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
     let started = Timestamp::now() - SignedDuration::try_from(before.elapsed).unwrap_or_default();
     let begun = Instant::now();
     let seconds = || (before.elapsed + begun.elapsed()).as_secs_f64();
+    let mut touched = before.follows;
+    let mut tainted = BTreeSet::new();
     let mut course = Course::new(book, before.states);
     let mut recovered = Recovered::new(book, started);
     for (at, told) in before.told {
@@ -110,13 +112,21 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
                 let step = book.steps.get(at);
                 let (state, told) = match result {
                     Ok(told) => {
+                        touched |= step.is_none_or(|step| changes(&step.kind));
                         let (unconfirmed, answer) = (told.unconfirmed.clone(), told.answer.clone());
                         (StepState::Done { seconds: seconds(), unconfirmed, answer }, told)
                     }
                     Err(error) => {
+                        // One that has changed something once is never as it was.
+                        if !error.untouched || before.follows {
+                            tainted.insert(at);
+                        }
+                        let untouched = !tainted.contains(&at);
+                        touched |= !untouched && step.is_none_or(|step| changes(&step.kind));
                         let system = step.and_then(|step| step.system.as_ref());
                         hands.observer.event(system, &format!("failed: {error}"));
-                        (StepState::Failed { why: error.to_string() }, Told::default())
+                        let told = Told { untouched, ..Told::default() };
+                        (StepState::Failed { why: error.to_string() }, told)
                     }
                 };
                 notes.push(Noted { at, state: state.clone(), told: told.clone() });
@@ -127,7 +137,21 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
     });
     recovered.aborted = talk.aborted();
     recovered.conclude(book, course.states(), seconds());
+    recovered.untouched = !touched && recovered.is_nothing();
     Ok(recovered)
+}
+
+/// Returns whether a step that was begun may have changed anything but what people know.
+pub(super) const fn changes(kind: &StepKind) -> bool {
+    !matches!(
+        kind,
+        StepKind::Ask { .. }
+            | StepKind::Approve(_)
+            | StepKind::Notify { .. }
+            | StepKind::Wait(_)
+            | StepKind::Check(_)
+            | StepKind::Inspect
+    )
 }
 
 /// Returns the systems that are not back yet.
@@ -213,6 +237,7 @@ impl Recovered {
             findings: Vec::new(),
             aborted: None,
             is_open: false,
+            untouched: false,
         }
     }
 
@@ -281,6 +306,7 @@ mod tests {
             scenario: None,
             systems: vec![],
             wanted: None,
+            or_earlier: false,
             to: None,
             machine: "server".into(),
             stands_in: false,

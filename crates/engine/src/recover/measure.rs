@@ -83,13 +83,14 @@ mod tests {
         Restore {
             system: "orders".into(),
             choice: Choice { point, reasons: vec![], loss: Period::seconds(0), left_out: vec![] },
-            replay: Some(Replay { log: "cd".into(), until, sentinel }),
+            replay: Some(Replay { log: "cd".into(), until, sentinel, or_earlier: false }),
             vaults: vec![],
             standing: vec![],
             only: vec![],
             left: vec![],
             went_back: false,
             crash: None,
+            clock_behind: false,
             rto: Period::seconds(60),
             rpo: Period::seconds(60),
         }

@@ -1,5 +1,6 @@
 //! An open recovery: kept in the state from before its first step until after its last, so that another process can go on where one has died.
 
+use super::carry::changes;
 use super::{Before, Journal, Live, Noted, Told, Word};
 use crate::{Error, Result};
 use jiff::Timestamp;
@@ -28,6 +29,9 @@ pub struct Wish {
     pub wanted: Option<Wanted>,
     /// Below which folder; in place where `None`.
     pub to: Option<String>,
+    /// What can't come to the instant of `wanted` comes back to an earlier state.
+    #[serde(default)]
+    pub or_earlier: bool,
 }
 
 /// A recovery that this process carries out.
@@ -94,6 +98,7 @@ impl<'a> Open<'a> {
         left.before.states =
             after_crash(&left.book, std::mem::take(&mut left.before.states), machine_started);
         left.before.elapsed = elapsed_of(&run, us);
+        left.before.follows = true;
         Ok((Self { state, run, _lease: lease }, left))
     }
 
@@ -187,6 +192,20 @@ impl Journal for Open<'_> {
 }
 
 impl Left {
+    /// Returns whether nothing of a system was changed: what was begun of it failed before that.
+    pub(crate) fn is_as_it_was(&self, system: &SystemName) -> bool {
+        let mut steps = self.book.steps.iter().zip(&self.before.states).enumerate();
+        steps.all(|(at, (step, state))| match state {
+            _ if step.system.as_ref() != Some(system) => true,
+            StepState::Waiting | StepState::Skipped { .. } | StepState::Unneeded => true,
+            StepState::Failed { .. } => {
+                !changes(&step.kind) || self.before.told.get(&at).is_some_and(|told| told.untouched)
+            }
+            StepState::Done { .. } => !changes(&step.kind),
+            StepState::Begun { .. } | StepState::Doubt => false,
+        })
+    }
+
     /// Returns an error unless each step stands in the plan, word for word: nobody brings in a command by the state.
     pub fn stands_in(&self, plan: &Plan) -> Result<()> {
         for step in &self.book.steps {
@@ -231,7 +250,7 @@ pub fn look(state: &State, run: &Run) -> Result<Left> {
     let mut before = Before { states: vec![StepState::Waiting; book.steps.len()], ..Before::default() };
     for (name, note) in notes {
         let at: usize = name.parse().map_err(|_| unread(format!("{name} is no step")))?;
-        if matches!(note.state, StepState::Done { .. }) {
+        if matches!(note.state, StepState::Done { .. } | StepState::Failed { .. }) {
             before.told.insert(at, note.told);
         }
         if let Some(place) = before.states.get_mut(at) {
@@ -330,4 +349,53 @@ fn fingerprint(plan: &Plan) -> String {
 fn uptime() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plan::Action;
+
+    #[test]
+    fn a_system_is_as_it_was_where_nothing_that_changes_it_was_begun_or_all_that_was_failed_before_that() {
+        let failed = || StepState::Failed { why: "no".into() };
+        let done = || StepState::Done { seconds: 1.0, unconfirmed: None, answer: None };
+        let ask = || StepKind::Ask { text: "ready?".into(), who: None, within: None, answers: vec![] };
+        let stop = || StepKind::Stop(Action::default());
+        let as_it_was = |steps: Vec<(&str, StepKind, StepState)>, untouched: bool| {
+            let states = steps.iter().map(|(_, _, state)| state.clone()).collect();
+            let step = |(system, kind, _): (&str, StepKind, StepState)| Step {
+                after: vec![],
+                system: Some(system.into()),
+                kind,
+                only_if: None,
+                meanwhile: false,
+                anyway: false,
+            };
+            let told = (0..steps.len()).map(|at| (at, Told { untouched, ..Told::default() })).collect();
+            let book = Runbook {
+                scenario: None,
+                machine: "here".into(),
+                to: None,
+                decided: Timestamp::UNIX_EPOCH,
+                systems: vec![],
+                groups: vec![],
+                steps: steps.into_iter().map(step).collect(),
+                warnings: vec![],
+                blockers: vec![],
+                unreached: vec![],
+            };
+            let left = Left { book, before: Before { states, told, ..Before::default() } };
+            left.is_as_it_was(&"shop".into())
+        };
+        let restore = |state: StepState| ("shop", StepKind::Restore, state);
+        assert!(as_it_was(vec![restore(failed())], true));
+        assert!(as_it_was(vec![restore(StepState::Waiting)], false));
+        assert!(as_it_was(vec![("shop", ask(), done()), restore(failed())], true));
+        assert!(as_it_was(vec![("mail", StepKind::Restore, done()), restore(failed())], true));
+        assert!(!as_it_was(vec![restore(failed())], false));
+        assert!(!as_it_was(vec![("shop", stop(), done()), restore(failed())], true));
+        assert!(!as_it_was(vec![restore(StepState::Begun { seconds: 1.0 })], true));
+        assert!(!as_it_was(vec![restore(StepState::Doubt)], true));
+    }
 }

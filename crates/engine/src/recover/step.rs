@@ -33,6 +33,8 @@ pub struct Told {
     pub(super) unconfirmed: Option<String>,
     pub(super) answer: Option<String>,
     pub(super) check: bool,
+    /// It failed before it had changed anything.
+    pub(super) untouched: bool,
     pub(super) notes: Vec<String>,
     pub(super) measured: Option<Result<Measured, String>>,
     pub(super) looked_through: Vec<String>,

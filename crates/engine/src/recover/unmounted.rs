@@ -2,13 +2,13 @@
 
 use crate::survey::Surveyed;
 use plan::Restore;
-use source::Mount;
+use source::Mounts;
 use std::path::Path;
 
 /// Returns a line for each place of a system that had a file system of its own when its point was made and has none now.
 pub(super) fn unmounted(entry: &Restore, surveyed: &Surveyed) -> Vec<String> {
     let Some(info) = &surveyed.point.info else { return Vec::new() };
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = Mounts::read().unwrap_or_default();
     let wanted = info.mounted.iter().filter(|place| is_wanted(place, &entry.only)).map(String::as_str);
     let wanted: Vec<&str> = wanted.collect();
     missing(&wanted, &surveyed.point.snapshot.paths, &mounts)
@@ -20,18 +20,13 @@ fn is_wanted(place: &str, only: &[String]) -> bool {
     only.is_empty() || only.iter().any(|only| place.starts_with(only) || Path::new(only).starts_with(place))
 }
 
-/// Returns a line for each of these places that is not mounted by what the kernel lists (proc(5), `mountinfo`). One of the `roots` may lie below what is mounted.
-fn missing(places: &[&str], roots: &[String], mounts: &str) -> Vec<String> {
-    let mounts: Vec<Mount> = mounts.lines().filter_map(|line| Mount::parse(line.as_bytes())).collect();
+/// Returns a line for each of these places that is not mounted by what the kernel lists. One of the `roots` may lie below what is mounted.
+fn missing(places: &[&str], roots: &[String], mounts: &Mounts) -> Vec<String> {
     // Where the kernel's list can't be read nothing is known.
-    let Some(first) = mounts.iter().rev().find(|mount| mount.place == Path::new("/")) else {
-        return Vec::new();
-    };
+    let Some(first) = mounts.at(Path::new("/")) else { return Vec::new() };
     let line = |place: &&str| {
         let path = Path::new(*place);
-        // Of those that cover each other the last is the one that is seen.
-        let holds = mounts.iter().filter(|mount| path.starts_with(&mount.place));
-        let on = holds.max_by_key(|mount| mount.place.as_os_str().len()).unwrap_or(first);
+        let on = mounts.under(path).unwrap_or(first);
         let is_root = roots.iter().any(|root| root == place);
         let is_there = on.place == path || is_root && on.device != first.device;
         (!is_there).then(|| {
@@ -55,12 +50,13 @@ mod tests {
     #[test]
     fn a_disk_that_was_there_and_is_not_is_named_with_the_one_that_would_be_filled() {
         let roots = ["/srv/shop".to_owned(), "/data".to_owned()];
-        assert!(missing(&["/srv/shop", "/srv/our disk", "/srv"], &roots, MOUNTS).is_empty());
-        let lines = missing(&["/srv/shop/disk", "/data"], &roots, MOUNTS);
+        let mounts = Mounts::parse(MOUNTS.as_bytes()).unwrap();
+        assert!(missing(&["/srv/shop", "/srv/our disk", "/srv"], &roots, &mounts).is_empty());
+        let lines = missing(&["/srv/shop/disk", "/data"], &roots, &mounts);
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].starts_with("/srv/shop/disk had") && lines[0].contains("the disk of /srv,"));
         assert!(lines[1].starts_with("/data had") && lines[1].contains("the disk of /,"));
-        assert!(missing(&["/data"], &roots, "").is_empty(), "nothing is known");
+        assert!(missing(&["/data"], &roots, &Mounts::default()).is_empty(), "nothing is known");
     }
 
     #[test]

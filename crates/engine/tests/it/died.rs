@@ -168,8 +168,13 @@ fn recover(folder: &Path, at: Option<(usize, bool)>) {
     let vaults = open(&plan, Absent::Refuse);
     let survey = survey(&vaults);
     let state = State::open(&folder.join("state")).unwrap();
-    let wish =
-        Wish { scenario: None, systems: plan.systems.keys().cloned().collect(), wanted: None, to: None };
+    let wish = Wish {
+        scenario: None,
+        systems: plan.systems.keys().cloned().collect(),
+        wanted: None,
+        to: None,
+        or_earlier: false,
+    };
     let run = state.open_recoveries().unwrap().pop();
     let (open, left) = match run {
         Some(run) => {
@@ -196,6 +201,7 @@ fn recover(folder: &Path, at: Option<(usize, bool)>) {
                 scenario: None,
                 systems: wish.systems.clone(),
                 wanted: None,
+                or_earlier: false,
                 to: None,
                 machine: HOST.into(),
                 stands_in: false,

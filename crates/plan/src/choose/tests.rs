@@ -86,6 +86,23 @@ fn what_a_recovery_went_back_behind_is_taken_only_by_who_asks_for_that_instant()
 }
 
 #[test]
+fn where_none_is_clean_it_is_said_what_they_are_left_out_for() {
+    let bad = |id, second| {
+        let (rating, why) = (Rating::Suspicious, Some("lost nearly everything".to_owned()));
+        Facts { judgement: Judgement { rating, why, ..Judgement::default() }, ..point(id, second) }
+    };
+    let points = [bad("aaaa", 100), bad("bbbb", 200)];
+    let why = choose(&points, &Wanted::LastClean, now()).unwrap_err().to_string();
+    assert!(!why.contains("no sign of tampering"), "{why}");
+    assert!(why.contains("bbbb of") && why.contains("suspicious: lost nearly everything"), "{why}");
+    // Nor is it said of points of which one stands out beside the one that is taken.
+    let choice = choose(&[point("good", 50), bad("aaaa", 100)], &Wanted::LastClean, now()).unwrap();
+    assert!(
+        choice.reasons.contains(&"no sign of tampering in any point but those that are left out".to_owned())
+    );
+}
+
+#[test]
 fn a_busy_day_is_no_attack() {
     let mut busy = point("busy", 300);
     (busy.change.files_changed, busy.change.files_unchanged, busy.change.incompressible) = (80, 20, 0.3);

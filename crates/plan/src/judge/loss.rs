@@ -2,7 +2,7 @@
 
 use super::content::{against, held, known};
 use crate::Facts;
-use crate::deleted::{self, Lost};
+use crate::deleted::{self, Lost, Sign, Told};
 use jiff::{SignedDuration, Timestamp};
 use std::path::Path;
 
@@ -58,10 +58,10 @@ fn lost_against(last: &Facts, point: &Facts, whole: &[&Facts]) -> Option<String>
     ))
 }
 
-/// Says what a point lost, by itself or as the last of several, of what was there for long.
-pub(super) fn deleted(point: &Facts, before: &[&Facts]) -> Option<String> {
+/// Says what a point lost, by itself or as the last of several, of what was there for long; or what it still lacks of what another one has told.
+pub(super) fn deleted(point: &Facts, before: &[&Facts], told: Option<&Told>) -> Option<Sign> {
     // What could not be read is missing for a reason that is told already.
-    if !point.complete || point.change.counted == 0 {
+    if point.change.counted == 0 || !point.complete && told.is_none() {
         return None;
     }
     let before = known(point, before);
@@ -70,9 +70,14 @@ pub(super) fn deleted(point: &Facts, before: &[&Facts]) -> Option<String> {
     let from = before.len() - alike;
     let mut points: Vec<Lost> =
         (from..before.len()).filter_map(|at| Some(lost(before.get(at)?, before.get(..at)?))).collect();
-    points.push(lost(point, &before));
+    points.push(match told {
+        // Whatever the plan leaves out by now, and whatever could not be read: it is not back.
+        Some(_) => Lost { gone: gone(point), bytes_gone: point.change.bytes_lost, ..lost(point, &before) },
+        None => lost(point, &before),
+    });
     let meanwhile = || against(point, &before).map_or_else(String::new, |last| edited(last, point));
-    deleted::sign(&points).map(|what| format!("{what}{}", meanwhile()))
+    let sign = deleted::sign(&points, told)?;
+    Some(Sign { what: format!("{}{}", sign.what, meanwhile()), ..sign })
 }
 
 /// Returns whether much is gone in a point that is suspicious: of what was there, so large a share that its absence is remembered.
@@ -80,19 +85,11 @@ pub(super) fn is_much(point: &Facts) -> bool {
     point.change.counted > 0 && gone(point).saturating_mul(MUCH) >= point.change.before() && gone(point) > 0
 }
 
-/// Says that most of what an earlier point had lost is not there yet: whatever came since, other files or a program that goes on, is not what is missed.
-pub(super) fn is_missed(point: &Facts, missed: &Facts) -> Option<String> {
-    let is_same = point.since == missed.since && shares(point, missed);
-    if !point.complete || !is_same || gone(point).saturating_mul(2) <= gone(missed) {
-        return None;
-    }
-    let (files, short) = (gone(point), super::short(&missed.id));
-    Some(format!("still lacks {files} of the {} files that were gone in point {short}", gone(missed)))
-}
-
-fn gone(point: &Facts) -> u64 {
+/// Returns how many files are gone in a point that were there before, and lie nowhere else now.
+pub(super) fn gone(point: &Facts) -> u64 {
     let change = &point.change;
-    change.files_removed.saturating_add(change.files_emptied).saturating_sub(change.files_moved)
+    let gone = change.files_removed.saturating_add(change.files_emptied);
+    gone.saturating_sub(change.files_moved).saturating_sub(change.files_aside)
 }
 
 fn is_of_same_plan(one: &Facts, other: &Facts) -> bool {
@@ -100,7 +97,7 @@ fn is_of_same_plan(one: &Facts, other: &Facts) -> bool {
 }
 
 /// Returns whether a path of one is one of the other's, or lies below one, or above.
-fn shares(one: &Facts, other: &Facts) -> bool {
+pub(super) fn shares(one: &Facts, other: &Facts) -> bool {
     let meets = |a: &String, b: &String| Path::new(a).starts_with(b) || Path::new(b).starts_with(a);
     one.paths == other.paths || one.paths.iter().any(|a| other.paths.iter().any(|b| meets(a, b)))
 }
@@ -130,12 +127,14 @@ fn lost(point: &Facts, before: &[&Facts]) -> Lost {
     let known = |count: u64| if is_known { count } else { 0 };
     Lost {
         time: point.counts(),
-        there: change.before(),
-        gone: known(change.files_removed.saturating_add(change.files_emptied)),
-        came: change.files_new,
+        // What passes through doesn't make the rest a small share.
+        there: change.before().saturating_sub(change.files_aside),
+        gone: known(gone(point)),
+        came: change.files_new.saturating_sub(change.files_moved).saturating_sub(change.files_passing),
         held: if before.is_empty() { 0 } else { held(point, before) },
         bytes_gone: known(change.bytes_lost),
         bytes_came: change.bytes_came,
+        packed: change.bytes_packed,
         trusted: point.trusted,
     }
 }

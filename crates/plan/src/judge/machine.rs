@@ -1,12 +1,12 @@
-//! What a sign of tampering in one system means for later points and for the other systems of its machine: whoever left it was there.
+//! What a sign of tampering, or of a deletion that took a while, means for the points around it, and for the other systems of its machine: whoever left it was there.
 
 use super::{Rating, content};
 use crate::Facts;
 use jiff::Timestamp;
 
 /// A sign of tampering that nothing has ended since.
-#[derive(Debug, Clone)]
-pub(crate) struct Intrusion {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intrusion {
     /// The last point before was begun here, and was clean.
     after: Timestamp,
     /// The point that shows it was begun here, or the first of those that do in sum.
@@ -15,36 +15,77 @@ pub(crate) struct Intrusion {
     pub(crate) sign: String,
 }
 
-impl Intrusion {
-    /// Looks for it in the points of one system, which are judged. It ends with a later point that a person trusts, or one that was held against the last good
-    /// one when it was made, was good, and has been proven since.
-    pub(crate) fn find(points: &[Facts]) -> Option<Self> {
-        let mut points: Vec<&Facts> = points.iter().collect();
-        points.sort_by_key(|point| point.counts());
-        let mut found: Option<Self> = None;
-        let mut clean: Vec<Timestamp> = Vec::new();
-        for point in points {
-            let ends = point.trusted || (point.judged > 0 && point.judgement.rating == Rating::Proven);
-            if ends {
-                found = None;
-            }
-            let seen = point.judgement.began.unwrap_or_else(|| point.counts());
-            if point.judgement.tampering && found.as_ref().is_none_or(|found| seen < found.seen) {
-                let (id, why) = (super::short(&point.id), point.judgement.why.as_deref().unwrap_or_default());
-                let sign = format!("point {id} of {} is suspicious: {why}", point.counts());
-                let after = clean.iter().rev().copied().find(|time| *time < seen).unwrap_or(Timestamp::MIN);
-                found = Some(Self { after, seen, sign });
-            }
-            if point.is_base() {
-                clean.push(point.counts());
-            }
-        }
-        found
-    }
+/// What happened to a system from when to when.
+struct Span {
+    of: Intrusion,
+    /// The point that ended it was begun here.
+    until: Option<Timestamp>,
+}
 
-    /// Returns whether a point of the same system is from before it.
-    pub(crate) fn is_before(&self, point: &Facts) -> bool {
-        point.counts() < self.seen
+/// What is going on at a point.
+#[derive(Default)]
+struct Open {
+    tampering: Option<Intrusion>,
+    /// A deletion that began before the point that shows it.
+    deletion: Option<Intrusion>,
+}
+
+/// Notes on judged points of one system, oldest first, what they lie in: between the beginning of something, as far as that is known now, and its end. So no point is
+/// clean that was made before anybody could tell, wherever the points are by now that do.
+///
+/// Tampering ends with a later point that a person trusts, or one that was held against the last good one when it was made, was good, and has been proven since. A
+/// deletion ends with a later one that a person trusts, or that was held against the last good one and is good: what was gone is back.
+pub(super) fn note(points: &mut [Facts]) {
+    let (open, mut spans) = spans(points);
+    let intrusion = open.tampering.clone();
+    spans.extend([open.tampering, open.deletion].into_iter().flatten().map(|of| Span { of, until: None }));
+    for point in points.iter_mut() {
+        let time = point.counts();
+        let is_in = |span: &&Span| time >= span.of.seen && span.until.is_none_or(|until| time < until);
+        let within = spans.iter().filter(|_| !point.trusted).rev().find(is_in);
+        point.judgement.within = within.map(|span| span.of.sign.clone());
+        point.judgement.intrusion.clone_from(&intrusion);
+    }
+}
+
+fn spans(points: &[Facts]) -> (Open, Vec<Span>) {
+    let (mut open, mut spans, mut clean) = (Open::default(), Vec::new(), Vec::new());
+    for point in points {
+        let time = point.counts();
+        let is_over = point.trusted || (point.judged > 0 && point.judgement.rating == Rating::Proven);
+        let is_back = point.trusted || point.is_base() && super::is_held(point);
+        let is_whole = point.broken.is_none();
+        let tampering = open.tampering.take_if(|_| is_over && (is_whole || point.trusted));
+        let deletion = open.deletion.take_if(|_| is_back);
+        spans.extend([tampering, deletion].into_iter().flatten().map(|of| Span { of, until: Some(time) }));
+        let judgement = &point.judgement;
+        let seen = judgement.began.unwrap_or(time);
+        let place = match (judgement.tampering, judgement.began) {
+            (true, _) => Some(&mut open.tampering),
+            (false, Some(_)) => Some(&mut open.deletion),
+            (false, None) => None,
+        };
+        let is_earlier = |place: &&mut Option<Intrusion>| match place {
+            Some(found) => seen < found.seen,
+            None => true,
+        };
+        if let Some(place) = place.filter(is_earlier) {
+            let (id, why) = (super::short(&point.id), judgement.why.as_deref().unwrap_or_default());
+            let sign = format!("point {id} of {time} is suspicious: {why}");
+            let after = clean.iter().rev().copied().find(|time| *time < seen).unwrap_or(Timestamp::MIN);
+            *place = Some(Intrusion { after, seen, sign });
+        }
+        if point.is_base() {
+            clean.push(time);
+        }
+    }
+    (open, spans)
+}
+
+impl Intrusion {
+    /// Returns what the judgement of the points of one system found.
+    pub(crate) fn find(points: &[Facts]) -> Option<Self> {
+        points.iter().find_map(|point| point.judgement.intrusion.clone())
     }
 
     /// Returns whether a point of another system on the same machine is from before it. Between the last clean point and the first

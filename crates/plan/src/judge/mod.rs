@@ -7,13 +7,16 @@
 //! doubts of the source, what follows from a sign, what trust ends). A sign that was recorded with the point stands: its maker saw what it rests on, which may be
 //! pruned since.
 
+mod began;
 mod content;
 mod loss;
 mod machine;
 
 use crate::Facts;
+use crate::deleted::Told;
+use began::Began;
 use jiff::{SignedDuration, Timestamp};
-pub(crate) use machine::Intrusion;
+pub use machine::Intrusion;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -24,9 +27,6 @@ pub const RULES: u8 = 1;
 const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(10);
 /// How long before the last look at the vault a point may have begun that was not there then: a capture takes its time.
 const CAPTURE_MAX: SignedDuration = SignedDuration::from_hours(24);
-
-/// How a sum is told to have begun.
-const BEGAN: &str = "; it began with point ";
 
 /// What a point is worth. Exactly one holds: the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -57,7 +57,8 @@ pub struct Judgement {
     pub why: Option<String>,
     /// What is seen looks like somebody's work: whoever did it was on the machine.
     pub tampering: bool,
-    /// When the first of the points was begun that took part in what is seen, where the point is the last of several.
+    /// When the first of the points was begun that took part in what is seen, where the point is the last of several, or follows on those: as it was known when
+    /// it was told first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub began: Option<Timestamp>,
     /// The time that counts, where it isn't the one that the point claims.
@@ -65,6 +66,12 @@ pub struct Judgement {
     /// All that speaks against it is that a recovery went back before it: who asks for that very instant gets it.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub left: bool,
+    /// What began with this point or before it, as is known from later ones, and ended after it: it is not clean, however good it looks.
+    #[serde(skip)]
+    pub within: Option<String>,
+    /// What somebody did to the system that nothing has ended since, before this point or after it.
+    #[serde(skip)]
+    pub intrusion: Option<Intrusion>,
 }
 
 /// What changed between a point and the one that it was counted against.
@@ -105,6 +112,12 @@ pub struct Changed {
     pub bytes_lost: u64,
     /// Bytes of new files, and by which changed ones became longer; what was moved is none.
     pub bytes_came: u64,
+    /// Of the removed files, those whose going says nothing: from where things are thrown away or pass through, or out of a working copy that went to another branch.
+    pub files_aside: u64,
+    /// Of the new files, those that lie where things are thrown away or pass through.
+    pub files_passing: u64,
+    /// Bytes of new archives of kinds that have no password.
+    pub bytes_packed: u64,
     /// The version of the counting; 0 is an older program.
     pub counted: u8,
 }
@@ -149,6 +162,9 @@ impl Changed {
             files_ruined: less(self.files_ruined, earlier.files_ruined),
             bytes_lost: less(self.bytes_lost, earlier.bytes_lost),
             bytes_came: less(self.bytes_came, earlier.bytes_came),
+            files_aside: less(self.files_aside, earlier.files_aside),
+            files_passing: less(self.files_passing, earlier.files_passing),
+            bytes_packed: less(self.bytes_packed, earlier.bytes_packed),
             // What no vault had is not counted twice as it is.
             bytes_new: self.bytes_new,
             incompressible: self.incompressible,
@@ -198,6 +214,7 @@ pub fn judge(points: &mut [Facts], home: Option<&str>, now: Timestamp) {
     for (point, judgement) in points.iter_mut().zip(judged) {
         point.judgement = judgement;
     }
+    machine::note(points);
 }
 
 /// Judges a point that is about to be written, by those there are.
@@ -276,7 +293,25 @@ struct Past<'a> {
     /// The sign that points follow which nobody judged when they were made.
     follows: Option<String>,
     /// The suspicious one in which much was gone that isn't back, as far as anybody knows.
-    missed: Option<&'a Facts>,
+    missed: Option<Missed<'a>>,
+    /// With which point the tampering began that nothing has ended since, where that is before the first that shows it.
+    struck: Option<Began>,
+}
+
+/// A point in which much was gone.
+struct Missed<'a> {
+    point: &'a Facts,
+    began: Option<Began>,
+}
+
+impl Missed<'_> {
+    fn told(&self) -> Told {
+        Told {
+            point: short(&self.point.id).to_owned(),
+            gone: loss::gone(self.point),
+            began: self.began.as_ref().map(|began| began.time),
+        }
+    }
 }
 
 /// What is seen about a point.
@@ -284,11 +319,13 @@ struct Sign {
     rating: Rating,
     why: String,
     tampering: bool,
+    /// When the first of several points was begun that took part.
+    began: Option<Timestamp>,
 }
 
 impl Sign {
     const fn suspicious(why: String, tampering: bool) -> Self {
-        Self { rating: Rating::Suspicious, why, tampering }
+        Self { rating: Rating::Suspicious, why, tampering, began: None }
     }
 }
 
@@ -298,28 +335,17 @@ impl<'a> Past<'a> {
         let at = self.places.len();
         self.places.insert(&point.id, at);
         if point.trusted {
-            self.follows = None;
-            self.missed = None;
+            (self.follows, self.missed, self.struck) = (None, None, None);
             self.trusted = Some((at, point));
         } else if judgement.rating != Rating::Suspicious {
             if let Some(sign) = self.sign(point, home) {
                 judgement.rating = sign.rating;
                 judgement.why = Some(sign.why);
                 judgement.tampering = sign.tampering;
-                self.begins(point, &mut judgement);
-            } else if let Some(why) =
-                self.missed.filter(|_| point.judged == 0).and_then(|missed| loss::is_missed(point, missed))
-            {
-                (judgement.rating, judgement.why) = (Rating::Suspicious, Some(why));
+                self.begins(point, &mut judgement, sign.began);
             } else if let Some(left) = point.left_by {
                 let why = format!("was left on purpose: the recovery of {left:.0} went back before it");
                 (judgement.rating, judgement.why, judgement.left) = (Rating::Suspicious, Some(why), true);
-            }
-        }
-        if judgement.rating == Rating::Suspicious && !judgement.tampering && loss::is_much(point) {
-            // The first that was counted against the same one lost most.
-            if self.missed.is_none_or(|missed| missed.since != point.since) {
-                self.missed = Some(point);
             }
         }
         if judgement.rating == Rating::Good {
@@ -328,6 +354,10 @@ impl<'a> Past<'a> {
                 (true, Some(_)) => Rating::Proven,
                 (true, None) => Rating::Good,
             };
+        }
+        // As a sign ends: machine.rs.
+        if point.judged > 0 && judgement.rating == Rating::Proven && point.broken.is_none() {
+            self.struck = None;
         }
         let is_base = match judgement.rating {
             Rating::Good | Rating::Proven | Rating::Incomplete => true,
@@ -344,12 +374,46 @@ impl<'a> Past<'a> {
         judgement
     }
 
-    /// Says with which point it began, where it is a sum that tells.
-    fn begins(&self, point: &Facts, judgement: &mut Judgement) {
-        let Some(first) = content::began(point, &self.before).filter(|_| judgement.tampering) else { return };
-        judgement.began = Some(first.counts());
-        if let Some(why) = judgement.why.as_mut().filter(|why| !why.contains(BEGAN)) {
-            why.push_str(&format!("{BEGAN}{} of {:.0}", short(&first.id), first.counts()));
+    /// Says with which point it began, where it is a sum that tells or follows on one, and remembers that. `began` is when, as it is counted now.
+    fn begins(&mut self, point: &'a Facts, judgement: &mut Judgement, began: Option<Timestamp>) {
+        if judgement.rating != Rating::Suspicious {
+            return;
+        }
+        let is_loss = loss::is_much(point);
+        let told = judgement.why.as_deref().and_then(Began::told);
+        let told = told.map(|told| told.among(&self.before));
+        let counted = || match (judgement.tampering, began) {
+            (true, _) => content::began(point, &self.before),
+            (false, Some(time)) => self.before.iter().copied().find(|one| one.counts() == time),
+            // It was told by a program that named none.
+            (false, None) if told.is_none() && point.judged > 0 => {
+                let time = loss::deleted(point, &self.before, None)?.began?;
+                self.before.iter().copied().find(|one| one.counts() == time)
+            }
+            (false, None) => None,
+        };
+        let counted = counted().map(Began::with);
+        let known = match judgement.tampering {
+            true => self.struck.clone(),
+            false => self
+                .missed
+                .as_ref()
+                .filter(|_| is_loss || began.is_some())
+                .and_then(|missed| missed.began.clone()),
+        };
+        let began = Began::earliest([known, told, counted]);
+        if let Some(began) = &began {
+            judgement.began = Some(began.time);
+            judgement.why.iter_mut().for_each(|why| began.tell(why));
+        }
+        match (judgement.tampering, &mut self.missed) {
+            (true, _) => self.struck = began,
+            (false, _) if !is_loss && began.is_none() => {}
+            // The first that was counted against the same one lost most.
+            (false, Some(missed)) if missed.point.since == point.since => {
+                missed.began = Began::earliest([missed.began.take(), began]);
+            }
+            (false, missed) => *missed = Some(Missed { point, began }),
         }
     }
 
@@ -359,7 +423,7 @@ impl<'a> Past<'a> {
         }
         if self.is_foreign(point, home) {
             let why = format!("comes from another machine, `{}`", point.host);
-            return Some(Sign { rating: Rating::Foreign, why, tampering: false });
+            return Some(Sign { rating: Rating::Foreign, ..Sign::suspicious(why, false) });
         }
         let outdated = self.outdated(point);
         if point.judged > 0 && outdated.is_none() {
@@ -372,9 +436,12 @@ impl<'a> Past<'a> {
                 .get_or_insert_with(|| format!("comes after point {}, which {what}", short(&point.id)));
             return Some(Sign::suspicious(what, true));
         }
-        let lost = loss::sign(point, &self.before).or_else(|| loss::deleted(point, &self.before));
-        if let Some(what) = lost {
+        if let Some(what) = loss::sign(point, &self.before) {
             return Some(Sign::suspicious(what, false));
+        }
+        let told = self.missed.as_ref().filter(|missed| loss::shares(missed.point, point)).map(Missed::told);
+        if let Some(lost) = loss::deleted(point, &self.before, told.as_ref()) {
+            return Some(Sign { began: lost.began, ..Sign::suspicious(lost.what, false) });
         }
         // Nobody held it against the last good one when it was made: an attack is followed by points that look quiet.
         let follows = self.follows.clone().filter(|_| !is_held(point))?;

@@ -38,6 +38,36 @@ pub struct Runbook {
     pub warnings: Vec<String>,
     /// What makes it impossible as it stands.
     pub blockers: Vec<String>,
+    /// The systems that nothing brings to the instant that was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreached: Vec<Unreached>,
+}
+
+/// A system that keeps a log, which doesn't lead to the instant that was asked for: it can come back to an earlier state alone, if somebody says yes to that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unreached {
+    /// The system.
+    pub system: SystemName,
+    /// Why, for a person.
+    pub why: String,
+    /// The newest good point from before that instant.
+    pub point: String,
+    /// When it was made.
+    pub time: Timestamp,
+    /// How much earlier that was.
+    pub earlier: Period,
+    /// It goes on from that point as far as its log does.
+    pub has_log: bool,
+}
+
+impl Unreached {
+    /// Says what the system would come back to.
+    #[must_use]
+    pub fn state(&self) -> String {
+        let Self { point, time, earlier, .. } = self;
+        let log = if self.has_log { ", and from there as far as its log goes" } else { "" };
+        format!("point {point} of {time:.0}, {earlier:.2} before{log}")
+    }
 }
 
 impl Runbook {
@@ -78,6 +108,9 @@ pub struct Restore {
     /// When it crashed: up to then counts what is lost.
     #[serde(default)]
     pub crash: Option<Crash>,
+    /// The clock of this machine is behind the one that the point was made by: what is lost can't be counted.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub clock_behind: bool,
     /// Promised time to recover.
     pub rto: Period,
     /// Promised bound on lost data.
@@ -93,6 +126,9 @@ pub struct Replay {
     pub until: Until,
     /// The sentinel in the system's data that must be there then, if the log promises one: the number of its history, and its own in that.
     pub sentinel: Option<(u32, u64)>,
+    /// Where the log ends before that, its end will do: somebody has said so.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub or_earlier: bool,
 }
 
 /// One step.

@@ -3,7 +3,6 @@
 //! backup: [`judge_new`] and [`base`]; points: the judgement; status, incident, recover, restore and their dry runs: [`choose`]; prune: [`retain`].
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use plan::judge::{Changed, RULES, Rating, base, judge, judge_new};
 use plan::keep::retain;
 use plan::{Facts, Keep, Period, Wanted, choose};
@@ -275,7 +274,7 @@ fn histories() -> Vec<History> {
             and(vec![deleted("d", 4, 25, 0), deleted("e", 5, 25, 0)]),
             &[("e", Suspicious)],
             "d",
-            "d",
+            "c",
         ),
         history(
             "other contents behind sizes and times that are what they were",
@@ -660,12 +659,8 @@ fn every_verb_says_the_same_of_a_point() {
             Err(why) => assert_eq!("", clean, "{what}: {why}"),
         }
         // prune
-        let verdicts = retain(
-            &points,
-            Some(&Keep { last: Some(1), ..Keep::default() }),
-            Period::seconds(3600),
-            &TimeZone::UTC,
-        );
+        let verdicts =
+            retain(&points, Some(&Keep { last: Some(1), ..Keep::default() }), Period::seconds(3600));
         for (verdict, point) in verdicts.iter().zip(&points) {
             let is_bad =
                 matches!(point.judgement.rating, Rating::Suspicious | Rating::Foreign | Rating::Future);
@@ -751,12 +746,7 @@ fn what_an_older_program_left_is_over_for_a_point_that_is_held_against_the_last_
 fn a_point_from_the_future_can_be_forgotten_by_rules_and_is_never_the_newest_complete_one() {
     let mut points = vec![first("a", 1), ahead(point("b", 2), 365), point("c", 3), point("d", 4)];
     judge(&mut points, Some("shop-1"), now());
-    let verdicts = retain(
-        &points,
-        Some(&Keep { last: Some(2), ..Keep::default() }),
-        Period::seconds(3600),
-        &TimeZone::UTC,
-    );
+    let verdicts = retain(&points, Some(&Keep { last: Some(2), ..Keep::default() }), Period::seconds(3600));
     let kept: Vec<&str> = verdicts
         .iter()
         .filter(|verdict| !verdict.kept.is_empty())

@@ -17,4 +17,5 @@ mod outlook;
 mod properties;
 mod reference;
 mod runbook;
+mod slowly;
 mod steps;

@@ -50,6 +50,7 @@ impl World {
             scenario: None,
             systems: vec!["shop".into()],
             wanted: None,
+            or_earlier: false,
             to: None,
             machine: "shop-1".into(),
             stands_in: false,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use plan::judge::{self, Changed, Judgement, Rating};
 use plan::{
     Available, BinaryLog, Facts, LogFacts, MariadbSource, Period, Plan, Room, Runbook, RunbookInput, Source,
-    StepKind, SystemName, Timeline, Until, Wanted, runbook,
+    StepKind, Stretch, SystemName, Timeline, Until, Wanted, runbook,
 };
 use std::collections::BTreeMap;
 
@@ -39,6 +39,7 @@ fn decide(change: impl FnOnce(&mut RunbookInput<'_>)) -> Runbook {
         scenario: None,
         systems: vec![],
         wanted: None,
+        or_earlier: false,
         to: None,
         machine: "shop-1".into(),
         stands_in: false,
@@ -351,7 +352,7 @@ fn an_instant_that_no_log_leads_to_is_refused_with_the_point_that_there_is() {
     let before = || Wanted::Before(second(1_400));
     assert_eq!(blocked(before(), |_| ()), "");
     let said = blocked(before(), |input| orders(input).log = None);
-    assert!(said.contains("no log of it is in any vault") && said.contains("--point ab12"), "{said}");
+    assert!(said.contains("no log of it is in any vault") && said.contains("--or-earlier"), "{said}");
     let said = blocked(before(), |input| orders(input).log.as_mut().unwrap().from = "06".into());
     assert!(said.contains("does not go on from point ab12"), "{said}");
     // Whoever names none takes what there is.
@@ -408,4 +409,87 @@ fn what_a_point_holds_beyond_the_plan_is_left_in_place_and_comes_beside() {
     assert!(book.warnings.iter().any(|warning| warning.contains("--path /given/up")), "{:?}", book.warnings);
     let beside = of(Some("/mnt"));
     assert!(beside.systems[0].only.is_empty() && beside.systems[0].left.is_empty(), "{beside:?}");
+}
+
+#[test]
+fn all_systems_come_to_an_instant_together_and_one_without_its_log_only_after_a_yes() {
+    let book = |or_earlier: bool| {
+        decide(|input| {
+            input.plan = Box::leak(Box::new(streamed()));
+            input.wanted = Some(Wanted::Before(second(1_400)));
+            input.or_earlier = or_earlier;
+        })
+    };
+    let refused = book(false);
+    let said = refused.blockers.join("; ");
+    assert!(refused.blockers.len() == 1 && said.contains("`orders`: no log of it"), "{said}");
+    assert!(said.contains("the same command with --or-earlier") && said.contains("point ab12 of"), "{said}");
+    // No other way leads there for all of them.
+    assert!(!said.contains("--point"), "{said}");
+    let agreed = book(true);
+    assert_eq!(agreed.blockers, Vec::<String>::new());
+    assert_eq!(agreed.systems.len(), 2);
+    assert_eq!((agreed.unreached.len(), agreed.unreached[0].earlier), (1, Period::seconds(400)));
+    let told = "it comes back to point ab12 of 1970-01-01T00:16:40Z, 6 minutes 40 seconds before";
+    assert!(agreed.warnings.iter().any(|warning| warning.contains(told)), "{:?}", agreed.warnings);
+    // Of files there are only points: that is what was asked for, and how much earlier is said.
+    let shop = agreed.systems.iter().find(|entry| entry.system.0 == "shop").unwrap();
+    assert!(shop.choice.reasons.iter().any(|why| why == "that is 6 minutes 40 seconds before then"));
+}
+
+#[test]
+fn a_log_that_breaks_off_before_an_instant_is_refused_beforehand_unless_earlier_will_do() {
+    let book = |time, or_earlier: bool| {
+        decide_on_log(|input| {
+            input.plan = Box::leak(Box::new(streamed()));
+            input.wanted = Some(Wanted::Before(second(time)));
+            input.or_earlier = or_earlier;
+            let found = orders(input);
+            found.points.truncate(1);
+            let log = found.log.as_mut().unwrap();
+            (log.from, log.missing) = ("06".into(), Some("the rest of binary log 000001".into()));
+            log.earlier = vec![Stretch { from: "04".into(), to: "05@9".into(), until: Some(second(1_200)) }];
+        })
+    };
+    let said = book(1_400, false).blockers.join("; ");
+    assert!(said.contains("its log breaks off (the rest of binary log 000001 is missing)"), "{said}");
+    assert!(said.contains("--or-earlier"), "{said}");
+    // The other way out that it names is one.
+    assert!(said.contains("--before 1970-01-01T00:20:00Z instead"), "{said}");
+    let reached = book(1_200, false);
+    assert_eq!(reached.blockers, Vec::<String>::new());
+    assert!(reached.warnings.iter().all(|warning| !warning.contains("breaks off")), "{:?}", reached.warnings);
+    assert!(reached.systems[0].replay.as_ref().unwrap().or_earlier);
+    let agreed = book(1_400, true);
+    assert_eq!(agreed.blockers, Vec::<String>::new());
+    assert!(agreed.systems[0].replay.as_ref().unwrap().or_earlier);
+    let told = "and from there as far as its log goes";
+    assert!(agreed.warnings.iter().any(|warning| warning.contains(told)), "{:?}", agreed.warnings);
+}
+
+#[test]
+fn no_loss_is_counted_by_a_clock_that_is_behind_the_point() {
+    let book = decide(|input| {
+        input.systems = vec!["orders".into()];
+        let why = Some("claims to be from later, which is yet to come".to_owned());
+        let time = Some(Timestamp::UNIX_EPOCH);
+        let judgement = Judgement { rating: Rating::Future, why, time, ..Judgement::default() };
+        orders(input).points = vec![Facts { time: second(9_000), judgement, ..point() }];
+    });
+    assert!(book.systems[0].clock_behind, "{:?}", book.systems[0]);
+    let said = book.warnings.join("; ");
+    assert!(
+        said.contains("the clock of this machine is behind the point's") && !said.contains("loses"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_point_that_is_named_for_several_systems_is_taken_with_the_one_that_it_is_of() {
+    let book = decide(|input| {
+        input.wanted = Some(Wanted::Id("ab12".into()));
+        input.available.get_mut(&SystemName::from("shop")).unwrap().points[0].id = "cd34".into();
+    });
+    let way = "releve recover orders --point ab12";
+    assert!(book.blockers.iter().any(|why| why.contains(way)), "{:?}", book.blockers);
 }

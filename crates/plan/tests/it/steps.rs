@@ -69,6 +69,7 @@ fn book(text: &str, scenario: Option<&str>, to: Option<&str>) -> Runbook {
         scenario: scenario.map(Into::into),
         systems: vec![],
         wanted: Some(plan::Wanted::Latest),
+        or_earlier: false,
         to: to.map(str::to_owned),
         machine: "shop-1".into(),
         stands_in: false,

@@ -55,6 +55,11 @@ pub(super) struct Options {
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let session = &Session { lock_within: LOCK_WITHIN, ..session.clone() };
     let stop = super::raised_by(&[SIGINT, SIGTERM])?;
+    // Whoever waits for a server, in whatever thread, needn't go on either.
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(process::ending()))
+            .map_err(|error| engine::Error::new(error.to_string()))?;
+    }
     let reload = super::raised_by(&[SIGHUP])?;
     let state = session.state()?;
     // It prints no document, so its words are all there is, with --json too.

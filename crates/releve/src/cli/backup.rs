@@ -8,7 +8,7 @@ use engine::Watch;
 use engine::judge::Witness;
 use engine::outage::{Outage, outage};
 use engine::protect::{Job, Made, protect};
-use engine::survey::survey;
+use engine::survey::{shown, survey};
 use engine::vanished::Vanished;
 use engine::vaults::Absent;
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use serde_json::json;
 use state::{Body, RunLease, State};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 use vault::{Change, PointInfo, Progress};
 
@@ -98,7 +98,10 @@ impl Making<'_> {
         let (state, screen) = (self.state, self.screen);
         let now = Timestamp::now();
         let begun = Instant::now();
-        let admitted = self.admitted(name);
+        let admitted = match is_stopped() {
+            false => self.admitted(name),
+            true => Ok(Err(engine::Error::new("interrupted before it was begun"))),
+        };
         let refused = matches!(admitted, Ok(Err(_)));
         let mut vanished = Vanished::default();
         let result = match admitted {
@@ -260,12 +263,9 @@ impl Making<'_> {
     }
 }
 
-/// Somebody wants this process to end.
-static STOPPED: AtomicBool = AtomicBool::new(false);
-
 /// Returns whether somebody wants this process to end: whoever only waits needn't go on.
 pub(crate) fn is_stopped() -> bool {
-    STOPPED.load(Relaxed)
+    process::ending().load(Relaxed)
 }
 
 /// Returns whether this failed when somebody wanted the process to end: that says nothing of what it was at, so it is no failure to record, and nobody is told.
@@ -282,6 +282,9 @@ pub(super) fn stop_on_signal(progress: &Arc<Progress>) {
     let running = || RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
     running().retain(|progress| progress.strong_count() > 0);
     running().push(Arc::downgrade(progress));
+    if is_stopped() {
+        progress.stop();
+    }
     ONCE.call_once(|| {
         let Ok(mut signals) = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]) else { return };
         std::thread::spawn(move || {
@@ -289,7 +292,7 @@ pub(super) fn stop_on_signal(progress: &Arc<Progress>) {
                 if count > 0 {
                     let _ = signal_hook::low_level::emulate_default_handler(signal);
                 }
-                STOPPED.store(true, Relaxed);
+                process::ending().store(true, Relaxed);
                 running().iter().filter_map(Weak::upgrade).for_each(|progress| progress.stop());
             }
         });
@@ -301,7 +304,7 @@ fn first_line(unread: &vault::Unread) -> String {
     /// Enough for what a program complains of, and no more than a message holds.
     const LETTERS_MAX: usize = 300;
     let line = unread.why.lines().next().unwrap_or_default();
-    format!("{}: {}", unread.path.display(), line).chars().take(LETTERS_MAX).collect()
+    format!("{}: {}", shown(&unread.path), line).chars().take(LETTERS_MAX).collect()
 }
 
 /// Says that no vault has a point, and why each has it not: whoever is told of it must know what to do.
@@ -391,23 +394,23 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
         screen.line(&format!("  warning: and {} more that can't be read", made.damaged.len() - SHOWN));
     }
     for unread in made.unread.iter().take(SHOWN) {
-        screen.line(&format!("  not read: {}: {}", unread.path.display(), unread.why));
+        screen.line(&format!("  not read: {}: {}", shown(&unread.path), unread.why));
     }
     if made.unread.len() > SHOWN {
         screen.line(&format!("  and {} more not read (--json names a thousand)", made.unread.len() - SHOWN));
     }
     for detail in made.details.iter().take(SHOWN) {
-        screen.line(&format!("  kept without a detail: {}: {}", detail.path.display(), detail.why));
+        screen.line(&format!("  kept without a detail: {}: {}", shown(&detail.path), detail.why));
     }
     if made.details.len() > SHOWN {
         let more = made.details.len() - SHOWN;
         screen.line(&format!("  and {more} more kept without a detail (--json names a thousand)"));
     }
     for note in &made.info.notes {
-        screen.line(&format!("  note: {}: {}", note.path, note.why));
+        screen.line(&format!("  note: {}: {}", shown(&note.path), note.why));
     }
     for left_out in &made.left_out {
-        screen.line(&format!("  left out: {}: {}", left_out.path, left_out.why));
+        screen.line(&format!("  left out: {}: {}", shown(&left_out.path), left_out.why));
     }
     for doubt in made.info.doubts.iter().filter(|doubt| made.info.suspicious.as_ref() != Some(doubt)) {
         screen.line(&format!("  doubtful: {doubt}"));

@@ -150,12 +150,20 @@ impl Verb {
             _ => true,
         }
     }
+
+    /// Returns whether it only prints what it has done: no secret, and nothing that was asked for itself.
+    fn reports(&self) -> bool {
+        self.acts() && !matches!(self, Self::Key(_) | Self::Init(_))
+    }
 }
 
 pub(crate) fn run(arguments: Arguments) -> Outcome {
     let Arguments { global, verb } = arguments;
     if verb.acts() {
         crate::print::go_on();
+    }
+    if verb.reports() {
+        crate::print::report();
     }
     match verb {
         Verb::Init(options) => init::run(&global, &options),

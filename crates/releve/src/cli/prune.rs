@@ -40,7 +40,8 @@ const SHOWN: usize = 20;
     after_help = "Examples:\n  releve prune --dry-run         which points would go and why, and what room that gives back\n  releve prune                   do it, after a question\n  \
     releve prune cloud --yes       one vault, without a question\n  releve prune --trust 3f9c0a12  a point that looks suspicious is as it should be\n  \
     releve prune --now             the disk is full: what no point needs goes at once, after a question\n  releve prune --hold \"under investigation\"   nothing is removed by anyone, until `releve prune --release`\n\n\
-    What the plan's `keep` lets go is taken out. What nothing needs any more stays for the plan's `prune.delay` (3 days), then it is removed by a later prune.\n\
+    What the plan's `keep` lets go is taken out, but for the last point with a path that no other point has: that one goes by --forget.\n\
+    What nothing needs any more stays for the plan's `prune.delay` (3 days), then it is removed by a later prune.\n\
     Points that look suspicious (a sudden change, growth or noise, another machine, a time that can't be) never push others out.\n\
     Exit status 1: something did not go as it should; it is named; 2: a vault could not be pruned."
 )]
@@ -396,6 +397,16 @@ impl<'a> Run<'a> {
         for (point, why) in suspicious.take(SHOWN) {
             let id = point.verdict.id.get(..8).unwrap_or(&point.verdict.id);
             self.screen.line(&format!("  suspicious: {} point {id}: {why}", point.system));
+        }
+        let last = retention.points.iter().filter_map(|point| {
+            Some((point, point.verdict.kept.iter().find(|why| why.starts_with(plan::keep::LAST_WITH))?))
+        });
+        for (point, why) in last.take(SHOWN) {
+            let id = point.verdict.id.get(..8).unwrap_or(&point.verdict.id);
+            self.screen.line(&format!(
+                "  stays until you say so: {} point {id} is {why}, which no point has that a rule keeps: releve prune --forget {id}",
+                point.system
+            ));
         }
         let shown = if self.options.dry_run { usize::MAX } else { SHOWN };
         let is_log = |point: &Decided| SystemName::of_log(&point.system.0).is_some();

@@ -6,6 +6,7 @@ mod incident;
 pub(super) mod open;
 mod said;
 mod shown;
+mod still;
 pub(super) mod watch;
 
 use super::restore::{How, wanted};
@@ -61,6 +62,9 @@ pub(super) struct Options {
     /// What there was at this instant (14:05, 2026-11-23 14:05, or with a zone 2026-11-23T14:05+01:00): the newest complete point from before it, and with a log all that was committed by then
     #[arg(long, value_name = "TIME", conflicts_with = "until")]
     before: Option<String>,
+    /// With --before: what no log brings to that instant comes back to the newest state from before it that there is: as far as its log goes, or a point. It is said how much earlier that is
+    #[arg(long, conflicts_with_all = ["point", "until"])]
+    or_earlier: bool,
     /// For a system with a log: up to a position, a named point or right before a transaction: `position 0/16B3748`, `name NAME`, `transaction 4711`; or `newest`: to its end, even through what made a newer point suspicious
     #[arg(long, value_name = "WHAT")]
     until: Option<String>,
@@ -117,8 +121,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         (point, before, _) => Some(wanted(point.as_deref().unwrap_or("latest"), before.as_deref())?),
     };
     let to = options.to.as_ref().map(|to| absolute(to).display().to_string());
-    let wish =
-        Wish { scenario: scenario.clone(), systems: systems.clone(), wanted: wanted.clone(), to: to.clone() };
+    let wish = Wish {
+        scenario: scenario.clone(),
+        systems: systems.clone(),
+        wanted: wanted.clone(),
+        to: to.clone(),
+        or_earlier: options.or_earlier,
+    };
     let mut ground = Ground::open(session, options)?;
     let records = std::mem::take(&mut ground.records);
     let Ground { state, mut none, .. } = ground;
@@ -147,12 +156,17 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let survey = survey(&vaults);
     let vanished = session.vanished(state.as_ref(), &seen, &vaults, &survey);
     vaults.iter().for_each(Opened::work);
+    let (goes_on, dry_run, in_place) = (matches!(left, Found::Left(..)), options.dry_run, to.is_none());
+    let (systems, wanted, of) = (wish.systems.as_slice(), wish.wanted.as_ref(), state.as_ref());
+    let look =
+        still::Look { session, vaults: &vaults, state: of, systems, wanted, goes_on, dry_run, in_place };
+    let (survey, still) = look.bring(survey);
     let waited = asked.elapsed();
     // Without state nothing is known but what the points say.
     // What can't be read of it keeps nothing from coming back: it is said, and missed.
     let witness = state.as_ref().map_or_else(Witness::default, |state| session.witness_in(state));
     let decide = |wish: &Wish, is_new: bool| {
-        let known = (records.as_slice(), &witness, &vanished);
+        let known = (records.as_slice(), &witness, &vanished, &still);
         decide(session, (options, crashed), known, (wish, is_new), &vaults, &survey)
     };
     let mut forgotten = Vec::new();
@@ -164,8 +178,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         Found::Anew(before) => {
             let book = decide(&wish, true)?;
             let states = open::remembered(options, &before, &book)?;
+            let follows = !before.is_empty() || kept.is_some_and(|state| ground::is_left(state, &wish));
             forgotten = before;
-            (None, Left { book, before: Before { states, elapsed: waited, ..Before::default() } })
+            let before = Before { states, elapsed: waited, follows, ..Before::default() };
+            (None, Left { book, before })
         }
     };
     let book = left.book.clone();
@@ -323,7 +339,7 @@ fn say_silent(screen: &Screen, vaults: &[Opened], waited: Duration) {
 fn decide(
     session: &Session,
     (options, crashed): (&Options, Option<Timestamp>),
-    (records, witness, vanished): (&[Record], &Witness, &Vanished),
+    (records, witness, vanished, still): (&[Record], &Witness, &Vanished, &still::Found),
     (wish, is_new): (&Wish, bool),
     vaults: &[Opened],
     survey: &Survey,
@@ -336,6 +352,7 @@ fn decide(
         };
         (found.points, found.log) = (witness.judged(&session.plan, survey, name, now), survey.log(name));
         found.former = survey.former_logs(name);
+        still.add_to(name, &mut found);
         let known = (survey, found.points.as_slice());
         found.crash = Some(crash::crash(session, name, crashed, records, known, now));
         found.went_back = witness.went_back(name);
@@ -346,6 +363,7 @@ fn decide(
         scenario: wish.scenario.clone(),
         systems: wish.systems.clone(),
         wanted: wish.wanted.clone(),
+        or_earlier: wish.or_earlier,
         to: wish.to.clone(),
         machine: session.holder.hostname.clone(),
         stands_in: options.stand_in,
@@ -362,6 +380,7 @@ fn decide(
     let newer = newer_elsewhere(&book, wish, records, survey);
     book.warnings.extend(newer);
     say_vanished(&mut book, wish, vanished);
+    still.say_in(&mut book);
     if is_attack(session, wish.scenario.as_ref()) {
         let left = left_beside(&book, session);
         book.warnings.extend(left);
@@ -554,7 +573,7 @@ fn record(book: &Runbook, recovered: &Recovered, incidents: &[Incident]) -> stat
                 point: system.point.clone(),
                 rta_seconds: system.rta_seconds,
                 rto_seconds: Some(system.rto_seconds),
-                rpa_seconds: Some(system.rpa_seconds),
+                rpa_seconds: Some(system.rpa_seconds).filter(|_| !system.clock_behind),
                 crashed: system.crash.as_ref().map(|crash| crash.at),
                 crash_basis: system.crash.as_ref().map(|crash| crash.basis.word().to_owned()),
                 measured_loss_seconds: system.measured.as_ref().and_then(|measured| measured.loss_seconds),

@@ -5,7 +5,7 @@ use super::verify::own_vault_names;
 use crate::session::Session;
 use crate::show::{self, Screen, confirm, size, time};
 use crate::{Exit, Outcome};
-use engine::survey::{Surveyed, survey};
+use engine::survey::{Surveyed, shown, survey};
 use engine::vaults::{Absent, others, repository};
 use engine::{Error, Result};
 use jiff::Timestamp;
@@ -243,7 +243,7 @@ impl Run<'_> {
     /// Names files or folders, each with the point that it is of.
     fn name(&self, named: &[(Timestamp, PathBuf)], count: u64) {
         for (at, path) in named.iter().take(SHOWN) {
-            self.screen.line(&format!("    {} of the point of {}", path.display(), time(*at)));
+            self.screen.line(&format!("    {} of the point of {}", shown(path), time(*at)));
         }
         let more = count.saturating_sub(SHOWN as u64);
         if more > 0 {

@@ -7,7 +7,7 @@ use super::claim::{RESTORE, claim, refusal};
 use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
-use engine::survey::survey;
+use engine::survey::{shown, survey};
 use engine::vanished::Vanished;
 use engine::vaults::Opened;
 use engine::{Error, recover};
@@ -243,7 +243,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             let not_whole = if report.is_whole() { "" } else { ", since not everything came back" };
             screen.line(&format!("{deleted} removed that are not in the point{not_whole}"));
             kept.iter().for_each(|kept| {
-                screen.line(&format!("  {}: not removed: {}", kept.path.display(), kept.why));
+                screen.line(&format!("  {}: not removed: {}", to.join(&kept.path).display(), kept.why));
             });
         }
     }
@@ -338,7 +338,7 @@ fn extras(
             screen.line(&format!("not in the point: {}", root.join(path).display()));
         }
         for trouble in &extras.unknown {
-            screen.line(&format!("warning: {}: {}", trouble.path.display(), trouble.why));
+            screen.line(&format!("warning: {}: {}", root.join(&trouble.path).display(), trouble.why));
         }
     }
     Ok(extras)
@@ -379,7 +379,7 @@ fn dry_run(
         if extras.is_some() {
             eprintln!("{} entries would be removed", remove.len());
         }
-        goes.iter().for_each(|goes| eprintln!("  {}: {}", goes.path.display(), goes.why));
+        goes.iter().for_each(|goes| eprintln!("  {}: {}", shown(&goes.path), goes.why));
     }
     Exit::Done
 }

@@ -205,8 +205,40 @@ fn what_is_done_is_done_to_its_end_although_nobody_reads_of_it() {
 #[test]
 fn what_a_full_disk_did_not_take_is_said() {
     let world = World::new();
-    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-    let run = world.command(&["schema"]).stdout(full).output().unwrap();
-    assert_eq!(run.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&run.stderr).contains("can't be written: No space left"), "{run:?}");
+    std::fs::write(world.data().join("a"), "a").unwrap();
+    let full = |arguments: &[&str], code: i32| {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let run = finish(world.command(arguments).stdout(full)).exits(code);
+        assert!(!run.err.contains("panicked"), "{arguments:?}: {}", run.err);
+        run
+    };
+    let lost = "can't be written: No space left";
+    full(&["backup"], 0);
+    // What only shows something has failed.
+    for shows in [&["schema"][..], &["completions", "bash"], &["points"], &["status"], &["scenarios"]] {
+        full(shows, 2).says(lost);
+    }
+    full(&["--help"], 2);
+    // A secret is printed nowhere else.
+    let run = full(&["key", "generate"], 2).says(lost);
+    assert!(run.err.lines().all(|line| line.starts_with("error: ")), "{}", run.err);
+    // What is done is done to its end, and what could not be printed is said beside: a finding.
+    for (acts, said) in [
+        (&["backup", "--json"][..], "\"record\""),
+        (&["verify", "--read-data", "all", "--json"], "\"vault\""),
+        (&["restore", "shop", "--to", "out", "--json"], "\"restored\""),
+        (&["sync", "--json"], "{"),
+        (&["prune", "--dry-run", "--json"], "{"),
+        (&["incident", "list", "--json"], "\"incidents\""),
+        (&["recover", "--yes"], "BACK AFTER"),
+        (&["recover", "--yes", "--json"], "\"recovered\""),
+    ] {
+        if acts[0] == "recover" {
+            std::fs::remove_file(world.data().join("a")).unwrap();
+        }
+        let run = full(acts, 1).says(lost).says(said).says("what was done is done");
+        assert!(world.data().join("a").exists(), "{}", run.err);
+    }
+    // Nothing is left open by that.
+    world.run(&["recover", "--show", "--json"]).exits(0).says("\"recoveries\": []");
 }

@@ -144,6 +144,29 @@ fn half_of_the_files_deleted_and_contents_changed_behind_their_times_are_told() 
 }
 
 #[test]
+fn a_slow_deletion_names_where_it_began_and_last_clean_goes_before_it_whatever_else_comes() {
+    let world = World::new();
+    texts(&world);
+    world.run(&["backup"]).exits(0);
+    for n in 0..20 {
+        fs::remove_file(world.data().join(format!("order-{n}.txt"))).unwrap();
+        if [4, 9, 14].contains(&n) {
+            world.run(&["backup"]).exits(0);
+        }
+    }
+    let told = world.run(&["backup"]).exits(1);
+    told.says("is the last of 4 points").says("20 of 40 files (50%)").says("; it began with point ");
+    for n in 0..30 {
+        fs::write(world.data().join(format!("minutes-{n}.txt")), format!("meeting {n}\n").repeat(90))
+            .unwrap();
+    }
+    let still = world.run(&["backup"]).exits(1);
+    still.says("is the last of 4 points").says("20 of 40 files (50%)").says("; it began with point ");
+    let book = world.run(&["recover", "--scenario", "ransomware", "--dry-run", "--json"]).json();
+    assert_eq!(book["systems"][0]["choice"]["point"]["id"], id(&world, 0).as_str());
+}
+
+#[test]
 fn a_prune_hides_no_slow_encryption_and_an_edited_plan_no_loss() {
     let world = World::new();
     let keep = "policy.keep = { last = 1 }\n";

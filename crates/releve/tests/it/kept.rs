@@ -164,6 +164,34 @@ fn a_point_can_be_named_to_go_but_never_the_newest_complete_one() {
 }
 
 #[test]
+fn the_last_point_with_a_path_that_left_the_plan_stays_until_a_person_names_it() {
+    let world = World::new();
+    let old = world.path("old");
+    fs::create_dir(&old).unwrap();
+    fs::write(old.join("letters"), "of ten years").unwrap();
+    let with = |paths: &str| {
+        let source = format!("files = {{ paths = [{paths}] }}");
+        let keep = "policy.keep = { last = 1 }";
+        world.write_plan_of(&world.vault("near"), &world.vault("far"), &source, keep);
+    };
+    with(&format!("{:?}, {old:?}", world.data()));
+    for day in 0..4 {
+        if day == 2 {
+            with(&format!("{:?}", world.data()));
+        }
+        fs::write(world.data().join("changes"), format!("of day {day}").repeat(1000)).unwrap();
+        world.run(&["backup"]).exits(0);
+    }
+    let all = ids(&world);
+    let said = format!("is the last with {}, which no point has", old.display());
+    world.run(&["prune", "--yes"]).exits(0).says(&said).says("2 points taken out");
+    assert_eq!(ids(&world), [all[1].clone(), all[3].clone()]);
+    world.run(&["prune", "--yes", "--forget", &all[1][..8]]).exits(0);
+    assert_eq!(ids(&world), all[3..]);
+    assert!(!world.run(&["prune", "--yes"]).exits(0).err.contains("is the last with"));
+}
+
+#[test]
 fn the_agent_prunes_where_the_plan_says_so_and_only_on_that_host() {
     let world = four_points("");
     let plan = |prune: &str| {

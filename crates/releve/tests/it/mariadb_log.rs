@@ -333,9 +333,18 @@ fn a_purged_file_is_a_gap_that_is_told_and_a_new_point_closes_it() {
     world.run(&["recover", "--dry-run"]).says("its log breaks off");
     // An instant behind the gap can't be had, however far the log goes there.
     let (time, _) = next_second(&server);
-    world.run(&["recover", "--yes", "--before", &time]).exits(2).says("not known to go as far as");
+    for how in ["--dry-run", "--yes"] {
+        let run = world.run(&["recover", how, "--before", &time]).exits(2).says("its log breaks off");
+        // Each way out that it names is one.
+        if let Some((_, way)) = run.err.split_once("--before ") {
+            let way = way.split_whitespace().next().unwrap();
+            world.run(&["recover", "--dry-run", "--before", way]).exits(0);
+        }
+        let earlier = ["recover", "--dry-run", "--before", &time, "--or-earlier"];
+        world.run(&earlier).exits(0).says("as far as its log goes");
+    }
     assert_eq!(numbers(&server), "1,2,3");
-    world.run(&["recover", "--forget", "shop"]).exits(0);
+    // Nothing was begun, which would keep points from being made.
     world.run(&["backup"]).exits(0);
     assert!(
         wait_until(Duration::from_secs(60), || log_of(&world)["broken"].is_null()),
@@ -352,15 +361,28 @@ fn a_purged_file_is_a_gap_that_is_told_and_a_new_point_closes_it() {
 }
 
 #[test]
-fn an_instant_that_the_log_does_not_reach_is_refused_and_the_server_keeps_the_only_log_that_does() {
+fn a_log_that_only_the_server_has_is_brought_into_the_vaults_first_and_one_that_is_gone_is_refused() {
     let (server, world) = protected(&[]);
     server.run("insert into shop.t values (1), (2)");
     let (time, _) = next_second(&server);
+    server.run("insert into shop.t values (3)");
     let before = ["recover", "--yes", "--before", &time];
     // Nobody has ever carried it.
-    world.run(&["recover", "--dry-run", "--before", &time]).says("no log of it is in any vault");
-    world.run(&before).exits(2).says("no log of it is in any vault").says("--point");
+    let dry = world.run(&["recover", "--dry-run", "--before", &time]).exits(0);
+    dry.says("lies still in the binary log of").says("it is brought into the vaults first");
+    assert!(log_of(&world)["until"].is_null(), "a dry run touches nothing");
+    world.run(&before).exits(0);
     assert_eq!(numbers(&server), "1,2");
+    assert!(!log_of(&world)["until"].is_null());
+    // Where the server has begun its log anew nothing leads on.
+    world.run(&["backup"]).exits(0);
+    server.run("insert into shop.t values (4)");
+    let (time, _) = next_second(&server);
+    server.run("reset master; insert into shop.t values (5)");
+    let dry = world.run(&["recover", "--dry-run", "--before", &time]);
+    assert!(!dry.out.contains("lies still") && !dry.err.contains("lies still"), "{}{}", dry.out, dry.err);
+    world.run(&["recover", "--yes", "--before", &time]).exits(2);
+    assert_eq!(numbers(&server), "1,2,4,5");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! A real PostgreSQL cluster: copied under load, crashed, and brought back to the second.
 
-use crate::world::World;
+use crate::world::{World, files, finish};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -178,6 +179,28 @@ fn a_cluster_under_load_comes_back_whole_with_its_tablespaces_and_nothing_of_wha
     world.restic("far").must(&["check", "--read-data"]);
 }
 
+/// Heals one vault, of which a byte was turned, while the other is pruned, again and again, beside an agent that streams a log into both.
+fn tend(world: &World) {
+    // Who streams is waited for.
+    let run = |arguments: &[&str]| finish(world.command(arguments).env("RELEVE_PATIENCE", "60"));
+    for _ in 0..5 {
+        let packs = files(&world.path("near/data")).into_iter();
+        // Not one that is being written.
+        let packs = packs.filter(|pack| pack.file_name().is_some_and(|name| name.len() == 64));
+        let pack = packs.max_by_key(|pack| std::fs::metadata(pack).map_or(0, |meta| meta.len())).unwrap();
+        let bytes = std::fs::read(&pack).unwrap();
+        let middle = bytes.len() / 2;
+        let file = std::fs::File::options().write(true).open(&pack).unwrap();
+        file.write_all_at(&[bytes[middle] ^ 1], middle as u64).unwrap();
+        std::thread::scope(|scope| {
+            let pruned = scope.spawn(|| run(&["prune", "far", "--yes"]));
+            run(&["repair", "near", "--yes"]).exits(0);
+            pruned.join().unwrap().exits(0);
+        });
+    }
+    assert!(!world.run(&["alerts"]).out.contains("could not be pruned"));
+}
+
 #[test]
 fn every_transaction_up_to_the_promised_instant_is_back_and_none_from_after_the_target() {
     let cluster = Postgres::start("");
@@ -190,6 +213,7 @@ fn every_transaction_up_to_the_promised_instant_is_back_and_none_from_after_the_
     writer.wait_for(300);
     let at_target = writer.written.lock().unwrap().clone();
     let target = cluster.ask("select clock_timestamp()");
+    tend(&world);
     writer.wait_for(300);
     wait_for_log(&world);
     let promised = promised(&world);
@@ -673,4 +697,31 @@ fn whoever_owns_a_database_lends_no_names_to_our_sessions() {
         cluster.ask("set statement_timeout = 0; select pg_catalog.string_agg(what, ', ') from evil.ran"),
         ""
     );
+}
+
+#[test]
+fn what_lies_in_the_server_still_is_in_the_vaults_before_anything_is_refused_or_replaced() {
+    let (cluster, world) = protected("", "", "1 hour");
+    // No agent has ever run. Some of it lies in segments that are whole, and some in one that is written to.
+    cluster.tell("insert into t values (1), (2)");
+    cluster.tell("select pg_switch_wal()");
+    cluster.tell("checkpoint");
+    cluster.tell("insert into t values (3)");
+    let before = time(&cluster);
+    cluster.tell("insert into t values (99)");
+    let dry = world.run(&["recover", "--dry-run", "--before", &before]);
+    let dry = dry.says("lies still in").says("it is brought into the vaults first");
+    assert!(!dry.out.contains("no log of it") && !dry.err.contains("no log of it"), "{}{}", dry.out, dry.err);
+    assert!(log_of(&world)["until"].is_null(), "a dry run touches nothing");
+    // Beside a server that runs.
+    world.run(&["recover", "--yes", "--to", "look", "--before", &before]).exits(0);
+    let until = log_of(&world)["until"].as_str().unwrap().to_owned();
+    assert!(until.as_str() >= &before[..19], "{until} {before}");
+    // And what a server that has died wrote since.
+    cluster.tell("insert into t values (4)");
+    let later = time(&cluster);
+    cluster.tell("drop table t");
+    cluster.kill();
+    world.run(&["recover", "--yes", "--before", &later]).exits(0).says("is in vault near now");
+    assert_eq!(numbers(&cluster), "1,2,3,4,99");
 }

@@ -35,6 +35,9 @@ fn an_instant_behind_the_end_of_the_log_is_refused_and_nothing_is_missing_silent
     server.run("create database untouched");
     let run = world.run(&["recover", "--yes", "--before", &before]).exits(2);
     let run = run.says("the log is not known to go as far as").says("its log is known to be whole up to");
+    // It was ended before anything was touched: nothing waits for it.
+    let run = run.says("nothing was touched").says("--or-earlier");
+    world.run(&["recover", "--show", "--json"]).exits(0).says("\"recoveries\": []");
     assert_eq!(
         server.ask("select count(*) from information_schema.schemata where schema_name = 'shop'"),
         "0"
@@ -43,7 +46,49 @@ fn an_instant_behind_the_end_of_the_log_is_refused_and_nothing_is_missing_silent
     let (_, way) = run.err.split_once(": --before ").unwrap();
     let way = way.split_whitespace().next().unwrap().to_owned();
     world.run(&["recover", "--yes", "--anew", "--before", &way]).exits(0);
-    assert!(count(&server) > 0 && count(&server) < all, "{} of {all}", count(&server));
+    let reached = count(&server);
+    assert!(reached > 0 && reached < all, "{reached} of {all}");
+    // Whoever says that earlier will do gets what there is, and is told.
+    let earlier = world.run(&["recover", "--yes", "--anew", "--or-earlier", "--before", &before]).exits(1);
+    earlier.says("what was committed in between is missing");
+    assert!(count(&server) >= reached && count(&server) < all, "{} of {all}", count(&server));
+}
+
+#[test]
+fn all_systems_go_to_an_instant_together_and_a_cluster_without_its_log_only_after_a_yes() {
+    let (cluster, world) = protected("", "", "1 hour");
+    let pages = format!(
+        "[systems.pages]\nhost = \"server\"\nrto = \"1 hour\"\nrpo = \"1 hour\"\nowner = \"hugo\"\nsource.files = {{ paths = [{:?}] }}\n",
+        world.data()
+    );
+    let plan = std::fs::read_to_string(world.path("plan.toml")).unwrap();
+    std::fs::write(world.path("plan.toml"), plan + &pages).unwrap();
+    let page = world.data().join("a");
+    std::fs::write(&page, "before").unwrap();
+    world.run(&["backup"]).exits(0);
+    let before = time(&cluster);
+    cluster.tell("insert into t values (1)");
+    std::fs::write(&page, "later").unwrap();
+    // No agent has ever carried its log, and it is gone with its disk.
+    cluster.destroy();
+    let all = ["recover", "--yes", "--before", &before];
+    let run = world.run(&all).exits(2).says("`shop`: no log of it is in any vault").says("--or-earlier");
+    assert!(!run.err.contains("--point"), "{}", run.err);
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), "later");
+    let work = cluster.folder_of("work").display().to_string();
+    let sql = ["restore", "shop", "--as-sql", "--table", "t", "--work", &work];
+    let run = world.run(&[&sql[..], &["--before", &before]].concat()).exits(2).says("no log of it");
+    let (_, point) = run.err.split_once("with --point ").unwrap();
+    let point = point.split_whitespace().next().unwrap().to_owned();
+    let run = world.run(&[&sql[..], &["--point", &point]].concat()).exits(0);
+    assert!(run.out.contains("CREATE TABLE"), "{}", run.out);
+    // A point is of one system: which one, is said.
+    let way = format!("releve recover shop --point {point}");
+    world.run(&["recover", "--dry-run", "--point", &point]).exits(2).says(&way);
+    let run = world.run(&[&all[..], &["--or-earlier"]].concat()).exits(0);
+    run.says("it comes back to point").says("before then");
+    assert_eq!(std::fs::read_to_string(&page).unwrap(), "before");
+    assert_eq!(cluster.ask("select count(*) from t"), "0");
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use crate::oracle::s3_world;
 use crate::world::{World, finish};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use testkit::tree::grow;
-use testkit::{Fault, FaultyProxy, S3Server, When};
+use testkit::{Fault, FaultyProxy, MariadbServer, Postgres, S3Server, SilentMount, When};
 use vault::{Holder, Lock, LockKind, Password, Repository};
 
 /// Returns a world whose vault `far` is a bucket behind a proxy, with a point in both vaults.
@@ -255,4 +256,101 @@ fn the_log_in_a_healthy_vault_is_not_late_because_another_hangs() {
     // And again, while the other is being tried.
     let later = jiff::Timestamp::now();
     assert!(testkit::wait_until(Duration::from_secs(20), || reaches(later)));
+}
+
+/// Returns a world with a system of files, `shop`, and this one, `base`.
+fn beside(source: &str, url: &str) -> World {
+    let world = World::new();
+    grow(&world.data(), 5, 3);
+    fs::write(world.path("url"), url).unwrap();
+    let source = source.replace("URL", &format!("url = {{ file = {:?} }}", world.path("url")));
+    let more = format!(
+        "[systems.base]\nhost = \"server\"\nrto = \"1 hour\"\nrpo = \"1 hour\"\nowner = \"hugo\"\nsource.{source}\n"
+    );
+    world.write_plan(&world.vault("near"), &world.vault("far"), &more);
+    world
+}
+
+/// Ends a run by one signal, once it has begun to wait, and returns how long it took from then.
+fn ended(world: &World, arguments: &[&str]) -> Duration {
+    let mut child = world.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    testkit::pause(Duration::from_millis(1500));
+    assert!(child.try_wait().unwrap().is_none(), "{arguments:?} did not wait");
+    let begun = Instant::now();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    child.wait().unwrap();
+    begun.elapsed()
+}
+
+#[test]
+fn a_postgresql_server_that_takes_connections_and_answers_nothing_is_told_and_holds_up_nobody() {
+    let cluster = Postgres::start("");
+    let url = |more: &str| format!("{}{more}", cluster.url("postgres"));
+    let world = beside(&format!("postgres = {{ URL, data_directory = {:?} }}", cluster.data()), &url(""));
+    world.run(&["backup"]).exits(0);
+    cluster.freeze();
+    for arguments in [&["backup", "base"][..], &["agent", "--once"]] {
+        // An agent has nothing to do yet that is due.
+        if arguments == ["agent", "--once"] {
+            fs::remove_dir_all(world.path("state")).unwrap();
+        }
+        let took = ended(&world, arguments);
+        assert!(took < Duration::from_secs(3), "{arguments:?}: {took:?}");
+    }
+    fs::write(world.path("url"), url("?connect_timeout=1")).unwrap();
+    for arguments in [&["backup"][..], &["status"], &["check"], &["recover", "--dry-run"]] {
+        let begun = Instant::now();
+        let run = world.run(arguments);
+        assert!(begun.elapsed() < Duration::from_secs(12), "{arguments:?}: {:?}", begun.elapsed());
+        if arguments == ["backup"] {
+            let run =
+                run.exits(2).says("base: no restore point").says("takes connections and doesn't answer");
+            assert!(run.out.contains("shop: ") || run.err.contains("shop: "), "{}{}", run.out, run.err);
+        }
+    }
+    cluster.thaw();
+    world.run(&["backup"]).exits(0);
+}
+
+#[test]
+fn a_mariadb_server_that_takes_connections_and_answers_nothing_is_left_at_the_first_word() {
+    let server = MariadbServer::start();
+    let world = beside("mariadb = { URL }", &server.url());
+    world.run(&["backup"]).exits(0);
+    server.freeze();
+    let took = ended(&world, &["backup", "base"]);
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    // Not begun, or asked within seconds.
+    let begun = Instant::now();
+    world.run(&["recover", "--dry-run"]);
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
+    server.thaw();
+    world.run(&["backup"]).exits(0);
+}
+
+#[test]
+fn a_program_that_took_the_question_and_does_not_answer_keeps_no_run_from_ending() {
+    let world = World::new();
+    fs::write(world.data().join("a"), "a").unwrap();
+    fs::create_dir(world.data().join("dead")).unwrap();
+    let mount = SilentMount::taking(&world.data().join("dead"));
+    let mut child = world.start(&["backup"]);
+    let begun = Instant::now();
+    while !mount.was_asked() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "it was never looked at");
+        testkit::pause(Duration::from_millis(20));
+    }
+    // It may have been asked by whoever waits for it now.
+    testkit::pause(Duration::from_millis(300));
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let begun = Instant::now();
+    let mut ended = None;
+    while ended.is_none() && begun.elapsed() < Duration::from_secs(8) {
+        testkit::pause(Duration::from_millis(50));
+        ended = child.try_wait().unwrap();
+    }
+    // Else nothing ends it, not even being killed.
+    drop(mount);
+    child.wait().unwrap();
+    assert!(ended.is_some(), "it was there as long as the mount");
 }

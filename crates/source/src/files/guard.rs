@@ -1,11 +1,13 @@
 //! Looks at what may not answer: from a thread of its own, for so long and no longer.
 //!
-//! The kernel lets nobody go who waits for a dead server. The thread is left behind, and ends with the program.
+//! The kernel lets nobody go who waits for a dead server. The thread is left behind, and ends with the program: but not where a program has taken
+//! the question and doesn't answer it (FUSE), and then the program doesn't end either, killed or not. So a process of its own asks first.
 
 use crate::machine::lock;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -16,6 +18,10 @@ use vault::Content;
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often whoever waits looks whether he still should.
 const STEP: Duration = Duration::from_millis(100);
+/// What has answered within this time is asked on, without a process that asks first.
+const FRESH: Duration = Duration::from_secs(2);
+/// How often whoever waits for that process looks at it.
+const LOOK: Duration = Duration::from_millis(5);
 /// How much is read at a time.
 const READ_MAX: usize = 256 << 10;
 
@@ -24,12 +30,19 @@ const READ_MAX: usize = 256 << 10;
 pub(super) struct Guard {
     patience: Duration,
     silent: Mutex<BTreeSet<PathBuf>>,
+    /// When each has answered last.
+    heard: Mutex<BTreeMap<PathBuf, Instant>>,
     stopped: AtomicBool,
 }
 
 impl Guard {
     pub(super) fn new(patience: Duration) -> Arc<Self> {
-        Arc::new(Self { patience, silent: Mutex::default(), stopped: AtomicBool::new(false) })
+        Arc::new(Self {
+            patience,
+            silent: Mutex::default(),
+            heard: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        })
     }
 
     /// Nobody waits any longer.
@@ -46,24 +59,58 @@ impl Guard {
         if lock(&self.silent).contains(place) {
             return Err(self.silence(place));
         }
+        if lock(&self.heard).get(place).is_none_or(|heard| heard.elapsed() >= FRESH) {
+            self.sound(place)?;
+        }
         let (send, answer) = channel();
         // Nobody may be there any more to hear it.
         std::thread::Builder::new().name("look".into()).spawn(move || _ = send.send(act()))?;
         let begun = Instant::now();
         loop {
             match answer.recv_timeout(STEP.min(self.patience)) {
-                Ok(answer) => return answer,
+                Ok(answer) => {
+                    lock(&self.heard).insert(place.to_owned(), Instant::now());
+                    return answer;
+                }
                 Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("the look ended early")),
                 Err(RecvTimeoutError::Timeout) if self.stopped.load(Relaxed) => {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
                 Err(RecvTimeoutError::Timeout) if begun.elapsed() >= self.patience => {
-                    lock(&self.silent).insert(place.to_owned());
-                    return Err(self.silence(place));
+                    return Err(self.give_up(place));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+    }
+
+    /// Has a process ask how the file system stands, which its server answers anew each time. Who waits in vain is left behind, and nobody waits for him.
+    fn sound(&self, place: &Path) -> io::Result<()> {
+        let mut ask = Command::new("/usr/bin/stat");
+        ask.args(["--file-system", "--"]).arg(place);
+        ask.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Without that program the look itself shows.
+        let Ok(mut asking) = ask.spawn() else { return Ok(()) };
+        let begun = Instant::now();
+        // What it says is no matter, as long as it says something.
+        while let Ok(None) = asking.try_wait() {
+            let is_stopped = self.stopped.load(Relaxed);
+            if is_stopped || begun.elapsed() >= self.patience {
+                let _ = asking.kill();
+                // Where it ends after all, somebody has to take note of it.
+                let waiting = std::thread::Builder::new().name("look".into());
+                waiting.spawn(move || _ = asking.wait())?;
+                return Err(if is_stopped { io::ErrorKind::Interrupted.into() } else { self.give_up(place) });
+            }
+            std::thread::park_timeout(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Nobody asks it any more.
+    fn give_up(&self, place: &Path) -> io::Error {
+        lock(&self.silent).insert(place.to_owned());
+        self.silence(place)
     }
 
     fn silence(&self, place: &Path) -> io::Error {

@@ -15,7 +15,7 @@ mod tree;
 pub use doubt::MountTables;
 pub use journal::Journal;
 pub(crate) use journal::Run;
-pub use mountinfo::Mount;
+pub use mountinfo::{Mount, Mounts};
 pub(crate) use tree::Tree;
 
 use crate::error::at;
@@ -270,7 +270,8 @@ pub(crate) fn under(to: Option<&Path>, path: &Path) -> PathBuf {
 
 fn run_after(hooks: &[Program]) -> Vec<Unread> {
     let failed = |hook: &Program| {
-        let why = hook.run().err()?;
+        // It lets an application go on: nobody gains by its being cut short.
+        let why = hook.clone().unhurried().run().err()?;
         Some(Unread { path: hook.name().into(), why: format!("{why} (the hook after the backup)") })
     };
     hooks.iter().filter_map(failed).collect()

@@ -59,7 +59,7 @@ const PASSING: [&str; 28] = [
 
 /// All mounts of this process, by their places; of several at one place the last, which lies over the others.
 #[derive(Debug, Default)]
-pub(super) struct Mounts(BTreeMap<PathBuf, Mount>);
+pub struct Mounts(BTreeMap<PathBuf, Mount>);
 
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,14 +68,25 @@ pub struct Mount {
     pub place: PathBuf,
     /// The number of the device, as `stat` gives it.
     pub device: u64,
-    pub(super) kind: String,
-    source: String,
+    /// What of its file system is seen there: `/` unless it is a part that was mounted elsewhere.
+    pub within: PathBuf,
+    /// The type of its file system: `ext4`, `nfs4`.
+    pub kind: String,
+    /// Where that is from: `/dev/sda1`, `nas:/export`.
+    pub source: String,
+    /// Nothing can be written there.
+    pub is_read_only: bool,
     options: String,
 }
 
 impl Mounts {
-    pub(super) fn read() -> io::Result<Self> {
-        let text = std::fs::read("/proc/self/mountinfo")?;
+    /// Reads them from the kernel's list.
+    pub fn read() -> io::Result<Self> {
+        Self::parse(&std::fs::read("/proc/self/mountinfo")?)
+    }
+
+    /// Reads them from a list as `mountinfo` is one.
+    pub fn parse(text: &[u8]) -> io::Result<Self> {
         let mut mounts = BTreeMap::new();
         for line in text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
             let mount = Mount::parse(line).ok_or_else(|| io::Error::other("mountinfo makes no sense"))?;
@@ -85,7 +96,7 @@ impl Mounts {
     }
 
     /// Returns all of them.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Mount> {
+    pub fn all(&self) -> impl Iterator<Item = &Mount> {
         self.0.values()
     }
 
@@ -95,12 +106,14 @@ impl Mounts {
     }
 
     /// Returns what is mounted at this very path.
-    pub(super) fn at(&self, path: &Path) -> Option<&Mount> {
+    #[must_use]
+    pub fn at(&self, path: &Path) -> Option<&Mount> {
         self.0.get(path)
     }
 
     /// Returns the mount that the absolute `path` lies on.
-    pub(super) fn under(&self, path: &Path) -> Option<&Mount> {
+    #[must_use]
+    pub fn under(&self, path: &Path) -> Option<&Mount> {
         path.ancestors().find_map(|above| self.0.get(above))
     }
 
@@ -134,15 +147,21 @@ impl Mount {
         let mut fields = line.split(|&byte| byte == b' ');
         let device = std::str::from_utf8(fields.nth(2)?).ok()?;
         let (major, minor) = device.split_once(':')?;
-        let place = unescape(fields.nth(1)?);
+        let (within, place, own) = (unescape(fields.next()?), unescape(fields.next()?), fields.next()?);
         let mut behind = fields.skip_while(|field| *field != b"-").skip(1);
         let text = |field: &[u8]| OsStr::from_bytes(field).to_string_lossy().into_owned();
+        let kind = text(behind.next()?);
+        let source = text(&unescape(behind.next().unwrap_or(b"")));
+        let options = text(behind.next().unwrap_or(b""));
+        let is_read_only = [&text(own), &options].iter().any(|all| all.split(',').any(|one| one == "ro"));
         Some(Self {
             place: PathBuf::from(OsString::from_vec(place)),
             device: makedev(major.parse().ok()?, minor.parse().ok()?),
-            kind: text(behind.next()?),
-            source: text(behind.next().unwrap_or(b"")),
-            options: text(behind.next().unwrap_or(b"")),
+            within: PathBuf::from(OsString::from_vec(within)),
+            kind,
+            source,
+            is_read_only,
+            options,
         })
     }
 
@@ -204,6 +223,13 @@ mod tests {
         let open = [line.as_slice(), b",allow_other"].concat();
         assert_eq!(Mount::parse(&open).unwrap().closed_by(0), None);
         let disk = Mount::parse(b"36 35 8:1 / /srv rw - ext4 /dev/sda1 rw,user_id=5").unwrap();
+        assert_eq!((disk.within.as_path(), disk.source.as_str()), (Path::new("/"), "/dev/sda1"));
+        assert!(!disk.is_read_only);
+        for line in
+            ["36 35 8:1 / /srv ro - ext4 /dev/sda1 rw", "36 35 8:1 / /srv rw shared:1 - ext4 /dev/sda1 ro"]
+        {
+            assert!(Mount::parse(line.as_bytes()).unwrap().is_read_only, "{line}");
+        }
         assert!(!disk.is_distant() && disk.closed_by(0).is_none() && !disk.is_passing());
         for passing in ["overlay overlay rw", "tmpfs shm rw", "autofs systemd-1 rw", "squashfs /dev/loop3 ro"]
         {

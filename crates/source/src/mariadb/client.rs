@@ -18,6 +18,12 @@ use std::time::Duration;
 /// How long a question may take: the list of tables of a server with a hundred thousand of them takes minutes.
 const ASK_WITHIN: Duration = Duration::from_secs(600);
 
+/// How long a connection and its handshake may take: the kernel takes connections also for a server that is stopped.
+const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+
+/// The same, for those of the clients that know it.
+pub(super) const CONNECT_TIMEOUT: &str = "--connect-timeout=15";
+
 /// A statement that fails isn't repeated in the error: it may hold what nobody should read, hashes of passwords say.
 pub(super) const QUIET: &str = "--loose-skip-print-query-on-error";
 
@@ -57,7 +63,20 @@ impl Client {
         let options = format!("/proc/{}/fd/{}", std::process::id(), self.options.as_raw_fd());
         let mut command = vec![path.to_owned(), format!("--defaults-file={options}").into()];
         command.extend(arguments.into_iter().map(PathBuf::from));
-        Program::new(command)
+        // Where nothing comes for long the server may be stopped, and nobody would ever say so.
+        let client = self.clone();
+        Ok(Program::new(command)?.while_there(move || client.is_there()))
+    }
+
+    /// Returns an error if the server takes connections and doesn't answer. One that refuses us is there, and one that isn't there at all has ended its connections.
+    fn is_there(&self) -> Result<(), String> {
+        let options = format!("--defaults-file=/proc/{}/fd/{}", std::process::id(), self.options.as_raw_fd());
+        let words = [self.path("mariadb"), options.into(), CONNECT_TIMEOUT.into(), "--execute=DO 1".into()];
+        let asked = Program::new(words).map(|program| program.within(CONNECT_WITHIN * 2).run());
+        match asked {
+            Ok(Err(why)) if is_mute(&why) || why.contains("did not end within") => Err(MUTE.to_owned()),
+            _ => Ok(()),
+        }
     }
 
     /// Returns where one of the programs is: in the folder that was named, or where the system looks.
@@ -88,6 +107,7 @@ impl Client {
         let options = [
             "--batch",
             QUIET,
+            CONNECT_TIMEOUT,
             "--skip-column-names",
             "--init-command=SET time_zone = '+00:00', tx_read_only = 1, max_statement_time = 0",
             "--execute",
@@ -111,11 +131,13 @@ impl Client {
                 .any(|text| said.contains(text))
         };
         let has = |codes: &[u32]| codes.iter().any(is_said);
-        let is_down = has(&[2002, 2003, 2006, 2013, 1040, 1053]);
+        let is_down = has(&[2002, 2003, 2006, 2013, 1040, 1053]) || said.contains(MUTE);
         let hint = if has(&[1045, 1698]) {
             "; the password is wrong or was changed, or the server does not know this user: on a fresh server, make the user first (docs/mariadb.md)"
         } else if has(&[1044, 1142, 1227, 1419]) {
             "; this user may not do that: docs/mariadb.md says what a backup needs, and that a recovery needs all privileges"
+        } else if is_mute(said) {
+            "; it takes connections and doesn't answer: its process is stopped, or its disk or machine hangs: look at it there"
         } else if has(&[2002, 2003]) {
             "; is the server running?"
         } else if has(&[1, 1005, 1813]) {
@@ -127,6 +149,14 @@ impl Client {
         };
         Error::new(self.address.to_string(), Kind::Server { said: format!("{said}{hint}"), is_down })
     }
+}
+
+/// What is said of a server that takes connections alone.
+const MUTE: &str = "the server takes connections and doesn't answer: its process is stopped, or its disk or machine hangs: look at it there";
+
+/// Returns whether a client has waited for the handshake in vain.
+fn is_mute(said: &str) -> bool {
+    said.contains("reading initial communication packet', system error: 110")
 }
 
 /// Returns the rows in what the client writes: a row is a line, and what would end one or a column in the middle of a value is escaped.

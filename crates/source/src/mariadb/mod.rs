@@ -21,8 +21,8 @@ use crate::files::under;
 use crate::lone::Lone;
 use crate::standing::{Standing, Stands, look as look_at};
 use crate::{
-    Capture, Error, Kept, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay, Result, Source, Until,
-    Wants, is_true,
+    Capture, Error, Kept, Kind, Landing, Log, LogFile, PutBack, Receiver, Replay, Result, Source, Still,
+    Until, Wants, is_true,
 };
 use address::Address;
 use binlog::piece::{self, Place};
@@ -206,6 +206,29 @@ impl Log for Mariadb {
 
     fn history(&self, _name: &str, _text: &str, _file_bytes: u64) -> Option<(u32, Vec<(u32, String)>)> {
         None
+    }
+
+    /// Receives what the server has still, where it is the one whose log is kept.
+    fn still(&self, known: &[String], spool: Option<&Path>) -> Result<Option<Still>> {
+        let client = self.client()?;
+        if !binlog::is_kept(&client)? {
+            return Ok(None);
+        }
+        let Some(from) = Stream::goes_on(&client, known)?.cloned() else { return Ok(None) };
+        let asked = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        if let Some(spool) = spool {
+            let mut stream = Stream::begin(client, spool, from.split('@').next())?;
+            if !stream.catch_up(CATCH_UP_WITHIN)? {
+                let why = "the newest of its log did not come in time: try again".to_owned();
+                return Err(Error::new(self.address.to_string(), Kind::Program(why)));
+            }
+        }
+        let until = Some(Timestamp {
+            seconds: i64::try_from(asked.as_secs()).unwrap_or_default(),
+            nanos: asked.subsec_nanos(),
+        });
+        let place = format!("the binary log of {}", self.address);
+        Ok(Some(Still { from, place, is_replaced: false, until }))
     }
 
     fn receive(&self, spool: &Path, held: Option<&str>) -> Result<Box<dyn Receiver>> {

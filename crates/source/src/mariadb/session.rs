@@ -2,7 +2,7 @@
 //!
 //! What it may do was decided when it logged in: a dump may take rights from the user who loads it, and he must come to the end all the same.
 
-use super::client::{Client, QUIET};
+use super::client::{CONNECT_TIMEOUT, Client, QUIET};
 use crate::program::{Program, Running};
 use crate::{Error, Kind, Result};
 use std::io::Read;
@@ -53,6 +53,7 @@ impl<'a> Session<'a> {
         let options = [
             "--batch",
             QUIET,
+            CONNECT_TIMEOUT,
             "--binary-mode",
             "--max-allowed-packet=1G",
             "--unbuffered",

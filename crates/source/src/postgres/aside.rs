@@ -6,13 +6,12 @@
 
 use super::programs::{STRAY, program, version_of};
 use super::restore::OURS;
-use super::server::sort;
+use super::server::{OUR_PATH, sort};
+use super::session::{Failed, Session};
 use crate::error::at;
 use crate::program::Running;
 use crate::walls::Walls;
 use crate::{Error, Kind, Program, Result};
-use postgres::error::SqlState;
-use postgres::{Client, Config, NoTls};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
@@ -21,6 +20,8 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio_postgres::Config;
+use tokio_postgres::error::SqlState;
 
 /// How often it is looked after: its words are read, so that it is never stuck in them.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -39,7 +40,7 @@ const PREPARED_MORE: u32 = 256;
 
 /// What stands in every session, whatever a database or a user was given: it can neither write nor load a library.
 const SESSION: &str = "-c default_transaction_read_only=on -c session_preload_libraries= -c local_preload_libraries= \
-    -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=local -c search_path=pg_catalog,pg_temp";
+    -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c synchronous_commit=local ";
 /// Limits that came later, by the first version that has each: an older one refuses a session that names it.
 const LATER: [(u32, &str); 2] = [(14, " -c idle_session_timeout=0"), (17, " -c transaction_timeout=0")];
 
@@ -275,7 +276,7 @@ impl Server {
 }
 
 /// Returns a user that may read everything; `None` if nobody knows the cluster's users. The error is one of the server that may pass.
-fn superuser(start: &Start<'_>, version: &str) -> Result<Option<String>, postgres::Error> {
+fn superuser(start: &Start<'_>, version: &str) -> Result<Option<String>, Failed> {
     let question = "SELECT rolname::text FROM pg_roles WHERE rolsuper AND rolcanlogin ORDER BY oid LIMIT 1";
     for user in start.users {
         for database in ["postgres", "template1"] {
@@ -297,13 +298,14 @@ fn superuser(start: &Start<'_>, version: &str) -> Result<Option<String>, postgre
 fn session(version: &str) -> String {
     let version: u32 = version.parse().unwrap_or_default();
     let later = LATER.iter().filter(|(first, _)| version >= *first).map(|(_, option)| *option);
-    std::iter::once(SESSION).chain(later).collect()
+    [SESSION, OUR_PATH].into_iter().chain(later).collect()
 }
 
-fn connect(sockets: &Path, user: &str, database: &str, version: &str) -> Result<Client, postgres::Error> {
+fn connect(sockets: &Path, user: &str, database: &str, version: &str) -> Result<Session, Failed> {
     let mut config = Config::new();
     config.host_path(sockets).port(PORT).user(user).dbname(database).connect_timeout(CONNECT_WITHIN);
-    config.options(&session(version)).application_name("releve").connect(NoTls)
+    config.options(session(version)).application_name("releve");
+    Session::open(&config)
 }
 
 /// Writes all that leads the server, and takes away what led it before.
@@ -376,7 +378,7 @@ fn limits(start: &Start<'_>, owner: (u32, u32), version: &str) -> Result<String>
 }
 
 impl Aside {
-    pub(super) fn connect(&self, database: &str) -> Result<Client> {
+    pub(super) fn connect(&self, database: &str) -> Result<Session> {
         let connected = connect(&self.sockets, &self.user, database, &self.version);
         connected.map_err(|error| sort(format!("open the database {database}"), &error))
     }
@@ -411,7 +413,7 @@ mod tests {
 
     #[test]
     fn a_session_names_no_limit_that_its_server_does_not_know() {
-        assert_eq!(session("13"), SESSION);
+        assert!(session("13").ends_with(" -c synchronous_commit=local -c search_path=pg_catalog,pg_temp"));
         assert!(session("15").ends_with(" -c idle_session_timeout=0"));
         assert!(session("17").contains("idle_session_timeout=0 -c transaction_timeout=0"));
     }

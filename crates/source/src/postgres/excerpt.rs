@@ -3,8 +3,8 @@
 use super::aside::{Aside, Start, with};
 use super::dumped::carry;
 use super::server::sort;
+use super::session::Session;
 use crate::{Cut, Cutting, Error, Excerpt, Kind, Result};
-use postgres::Client;
 use std::io::Write;
 use std::path::Path;
 
@@ -63,7 +63,7 @@ pub(super) fn write(
 fn not_held(server: &Aside, database: &str, oids: &[u32]) -> Result<Vec<String>> {
     let mut client = server.connect(database)?;
     let rows = client.query(NOT_HELD, &[&oids]).map_err(|error| sort("look at the tables", &error))?;
-    let said = |row: &postgres::Row| {
+    let said = |row: &tokio_postgres::Row| {
         let why = match row.get(2) {
             true => "a foreign table: its rows lie on another server",
             false => "unlogged: no point and no log holds what is in it",
@@ -122,7 +122,7 @@ fn tables(
     Ok((arguments, oids, format!("{} of database {database}", names.join(", "))))
 }
 
-fn relations(client: &mut Client) -> Result<Vec<Relation>> {
+fn relations(client: &mut Session) -> Result<Vec<Relation>> {
     let rows = client.query(RELATIONS, &[]).map_err(|error| sort("list the tables", &error))?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect())
 }

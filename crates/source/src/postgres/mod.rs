@@ -20,7 +20,9 @@ mod restore;
 mod sentinel;
 mod server;
 mod serving;
+mod session;
 mod start;
+mod still;
 mod versions;
 mod wal;
 
@@ -30,7 +32,7 @@ use crate::files::{open_tree, under};
 use crate::standing::{Standing, look};
 use crate::{
     Capture, Cut, Cutting, Error, Excerpts, Foreseen, Inspection, Kept, Kind, Landing, Log, LogFile, LogKind,
-    PutBack, Receiver, Replay, Result, Sentinel, Source, Until, Wants, is_true,
+    PutBack, Receiver, Replay, Result, Sentinel, Source, Still, Until, Wants, is_true,
 };
 use copy::Copy;
 use included::Beside;
@@ -38,6 +40,7 @@ use server::Address;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 use vault::{Timestamp, Unread};
 
 /// What the folder of WAL is called beside a data directory.
@@ -199,6 +202,14 @@ impl Source for Postgres {
 }
 
 impl Postgres {
+    /// Returns whether an agent receives the WAL of the server that runs here.
+    fn is_received(&self) -> Result<bool> {
+        let mut server = self.address.connect()?;
+        let cluster = server.cluster()?;
+        self.check(&cluster)?;
+        Ok(server.received_by(receive::NAME)?.is_some())
+    }
+
     /// Returns where WAL lies until the cluster has recovered: beside the data directory, since recovery may have to read it again.
     fn landing_of_wal(&self, to: Option<&Path>) -> PathBuf {
         let mut path = under(to, &self.data).into_os_string();
@@ -243,6 +254,34 @@ impl Log for Postgres {
         let mut control = std::fs::File::open(under(to, &self.data).join("global/pg_control")).ok()?;
         control.read_exact(&mut head).ok()?;
         wal::identity_in_control(&head)
+    }
+
+    fn still(&self, known: &[String], spool: Option<&Path>) -> Result<Option<Still>> {
+        // What a recovery has put there and not led to its end was written by somebody else.
+        let is_unfinished = ["backup_label", "recovery.signal", "standby.signal"]
+            .iter()
+            .any(|name| self.data.join(name).exists());
+        if is_unfinished || self.landing_of_wal(None).exists() {
+            return Ok(None);
+        }
+        let asked = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let until = match start::running(&self.data).map(|_| self.is_received()) {
+            Some(Ok(true)) => return Ok(None),
+            Some(Ok(false)) => Some(Timestamp {
+                seconds: i64::try_from(asked.as_secs()).unwrap_or_default(),
+                nanos: asked.subsec_nanos(),
+            }),
+            // What lies there lies there, whether its server answers or not.
+            Some(Err(_)) | None => None,
+        };
+        let Some(lying) = still::Lying::look(&self.data)? else { return Ok(None) };
+        let goes_on = known.iter().find_map(|known| Some((known, lying.goes_on(known)?)));
+        let Some((from, number)) = goes_on else { return Ok(None) };
+        if let Some(spool) = spool {
+            lying.copy(number, spool)?;
+        }
+        let place = lying.folder().display().to_string();
+        Ok(Some(Still { from: from.clone(), place, is_replaced: true, until }))
     }
 
     fn receive(&self, spool: &Path, _held: Option<&str>) -> Result<Box<dyn Receiver>> {

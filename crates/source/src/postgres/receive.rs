@@ -12,7 +12,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// The slot, and what we call ourselves in the server.
-const NAME: &str = "releve_wal";
+pub(super) const NAME: &str = "releve_wal";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// A running `pg_receivewal`.

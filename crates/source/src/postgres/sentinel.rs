@@ -4,12 +4,13 @@
 //! its own, hides nothing; and no clock is needed to tell which of two was written later.
 
 use super::server::{Server, sort};
+use super::session::{Failed, Session};
 use crate::{Error, Kind, Result, Sentinel};
-use postgres::{Row, Transaction};
+use tokio_postgres::Row;
 use vault::Timestamp;
 
 /// Nobody waits for us, and nothing is resolved in a schema of somebody else. Whether a distant standby has it doesn't matter.
-const BOUNDS: &str = "SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '2s'; \
+const BEGIN: &str = "BEGIN; SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = '5s'; SET LOCAL lock_timeout = '2s'; \
     SET LOCAL synchronous_commit = local";
 /// What belongs to another role could run what that wrote, with our rights.
 const LOOK: &str = "SELECT pg_is_in_recovery(), \
@@ -40,23 +41,23 @@ impl Server {
     /// Writes the row of the server's history anew, and returns it once it is committed.
     pub(super) fn write_sentinel(&mut self) -> Result<Sentinel> {
         let place = "write the sentinel";
-        let wrong = |error: postgres::Error| sort(place, &error);
-        let mut transaction = begin(self, place)?;
-        match look(&mut transaction, place)? {
+        let wrong = |error: Failed| sort(place, &error);
+        let transaction = begin(self, place)?;
+        match look(transaction, place)? {
             Place::Table => {}
             Place::Schema => transaction.batch_execute(CREATE).map_err(wrong)?,
             Place::Nothing(why) => return Err(Error::new(place, Kind::Invalid(why))),
         }
         let row = transaction.query_one(WRITE, &[]).map_err(wrong)?;
-        transaction.commit().map_err(wrong)?;
+        transaction.batch_execute("COMMIT").map_err(wrong)?;
         Ok(sentinel(&row))
     }
 
     /// Returns the row of the history before the one that the server is in now, which its recovery has begun.
     pub(super) fn read_sentinel(&mut self) -> Result<Sentinel> {
         let place = "read the sentinel";
-        let mut transaction = begin(self, place)?;
-        let why = match look(&mut transaction, place)? {
+        let transaction = begin(self, place)?;
+        let why = match look(transaction, place)? {
             Place::Table => {
                 let row = transaction.query_opt(READ, &[]).map_err(|error| sort(place, &error))?;
                 match row {
@@ -71,13 +72,13 @@ impl Server {
     }
 }
 
-fn begin<'a>(server: &'a mut Server, place: &str) -> Result<Transaction<'a>> {
-    let mut transaction = server.client.transaction().map_err(|error| sort(place, &error))?;
-    transaction.batch_execute(BOUNDS).map_err(|error| sort(place, &error))?;
-    Ok(transaction)
+/// Begins a transaction, which ends with the session at the latest.
+fn begin<'a>(server: &'a mut Server, place: &str) -> Result<&'a mut Session> {
+    server.client.batch_execute(BEGIN).map_err(|error| sort(place, &error))?;
+    Ok(&mut server.client)
 }
 
-fn look(transaction: &mut Transaction<'_>, place: &str) -> Result<Place> {
+fn look(transaction: &mut Session, place: &str) -> Result<Place> {
     let row = transaction.query_one(LOOK, &[]).map_err(|error| sort(place, &error))?;
     let (is_replica, owns_schema, owns_table): (bool, Option<bool>, Option<bool>) =
         (row.get(0), row.get(1), row.get(2));

@@ -1,14 +1,12 @@
 //! What is asked of a running server, in the words of its version.
 
+use super::session::{CONNECT_WITHIN, Failed, Session};
 use super::wal::{Lsn, Segment};
 use crate::{Error, Kind, Result};
-use postgres::config::{Host, SslMode};
-use postgres::{Client, Config, NoTls};
 use std::path::PathBuf;
-use std::time::Duration;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode};
 
-/// How long a connection may take.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// The first version that has everything that is used here.
 const VERSION_MIN: i32 = 130_000;
 
@@ -49,7 +47,7 @@ pub(super) struct Address(Config);
 
 /// A connection.
 pub(super) struct Server {
-    pub(super) client: Client,
+    pub(super) client: Session,
     version: i32,
 }
 
@@ -112,7 +110,7 @@ impl Address {
 
     fn enter(&self, is_plans: bool) -> Result<Server, Closed> {
         let place = || format!("connect to {self}");
-        let wrong = |error: postgres::Error| Closed {
+        let wrong = |error: Failed| Closed {
             why: match error.code() {
                 Some(code) if passes(code) => Why::Passes,
                 Some(_) => Why::Refused,
@@ -124,7 +122,7 @@ impl Address {
         if !is_plans {
             config.options(format!("{} {OUR_PATH}", config.get_options().unwrap_or_default()).trim());
         }
-        let mut client = config.connect(NoTls).map_err(wrong)?;
+        let mut client = Session::open(&config).map_err(wrong)?;
         if is_plans {
             client.query(SAFE_PATH, &[]).map_err(wrong)?;
         }
@@ -170,6 +168,8 @@ impl Address {
             ("PGUSER", config.get_user().map(str::to_owned)),
             ("PGDATABASE", config.get_dbname().map(str::to_owned)),
             ("PGPASSWORD", password),
+            // The programs, too, would wait without end for a server that takes connections and doesn't answer.
+            ("PGCONNECT_TIMEOUT", Some(CONNECT_WITHIN.as_secs().to_string())),
         ];
         values.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
     }
@@ -383,7 +383,7 @@ impl Server {
 
     /// Returns the first value of an answer, as text.
     pub(super) fn first(&mut self, query: &str) -> Result<Option<String>> {
-        use postgres::SimpleQueryMessage::Row;
+        use tokio_postgres::SimpleQueryMessage::Row;
         let answer = self.client.simple_query(query).map_err(|error| sort("ask the server", &error))?;
         let row = answer.iter().find_map(|message| match message {
             Row(row) => Some(row.try_get(0).ok().flatten().map(str::to_owned)),
@@ -399,8 +399,8 @@ fn position(place: &str, text: Option<&str>) -> Result<Lsn> {
 }
 
 /// Returns whether a server that says this lets people in later.
-fn passes(code: &postgres::error::SqlState) -> bool {
-    use postgres::error::SqlState;
+fn passes(code: &tokio_postgres::error::SqlState) -> bool {
+    use tokio_postgres::error::SqlState;
     [
         SqlState::CANNOT_CONNECT_NOW,
         SqlState::TOO_MANY_CONNECTIONS,
@@ -411,20 +411,9 @@ fn passes(code: &postgres::error::SqlState) -> bool {
 }
 
 /// Sorts what a server says into our kinds, with the way out for what people meet.
-pub(super) fn sort(place: impl Into<String>, error: &postgres::Error) -> Error {
-    use postgres::error::SqlState;
-    let said = match error.as_db_error() {
-        Some(said) => said.message().to_owned(),
-        None => {
-            let mut text = error.to_string();
-            let mut source = std::error::Error::source(error);
-            while let Some(inner) = source {
-                text = format!("{text}: {inner}");
-                source = inner.source();
-            }
-            text
-        }
-    };
+pub(super) fn sort(place: impl Into<String>, error: &Failed) -> Error {
+    use tokio_postgres::error::SqlState;
+    let said = error.text();
     let code = error.code();
     let is = |state: &SqlState| code == Some(state);
     let help = if is(&SqlState::INVALID_PASSWORD) || is(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
@@ -440,6 +429,7 @@ pub(super) fn sort(place: impl Into<String>, error: &postgres::Error) -> Error {
     };
     Error::new(
         place,
-        Kind::Server { said: format!("{said}{help}"), is_down: error.is_closed() || code.is_none() },
+        // One that has gone says nothing.
+        Kind::Server { said: format!("{said}{help}"), is_down: code.is_none() },
     )
 }

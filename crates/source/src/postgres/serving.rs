@@ -32,7 +32,7 @@ const COLLATIONS: &str = "SELECT DISTINCT quote_ident(n.nspname) || '.' || quote
 impl Server {
     /// Commits a write. Until then nobody knows that it takes any: its disk may be full.
     pub(super) fn commits(&mut self) -> Result<()> {
-        let wrong = |error: &postgres::Error| sort("write to the recovered server", error);
+        let wrong = |error: &super::session::Failed| sort("write to the recovered server", error);
         let Err(error) = self.client.batch_execute(IN_A_TABLE) else { return Ok(()) };
         // A right that is missing, or a trigger of somebody's, is ours to do without; a full disk is not.
         let may_pass = |class: &str| !["53", "58", "XX"].iter().any(|grave| class.starts_with(grave));
@@ -83,7 +83,7 @@ struct Resorted {
 /// as nobody has rebuilt them and told the server. `told` hears what could not be asked.
 pub(super) fn resorted(server: &mut Server, address: &Address, told: &dyn Fn(&str)) -> Vec<String> {
     let mut found: BTreeMap<String, Resorted> = BTreeMap::new();
-    let text = |row: &postgres::Row, at: usize| row.try_get::<_, String>(at).unwrap_or_default();
+    let text = |row: &tokio_postgres::Row, at: usize| row.try_get::<_, String>(at).unwrap_or_default();
     if server.major() >= 15 {
         let rows = server
             .client
@@ -116,7 +116,7 @@ pub(super) fn resorted(server: &mut Server, address: &Address, told: &dyn Fn(&st
     lines
 }
 
-fn or_told(rows: Result<Vec<postgres::Row>>, told: &dyn Fn(&str)) -> Vec<postgres::Row> {
+fn or_told(rows: Result<Vec<tokio_postgres::Row>>, told: &dyn Fn(&str)) -> Vec<tokio_postgres::Row> {
     rows.unwrap_or_else(|error| {
         told(&format!("whether its text indexes are right on this machine could not be asked: {error}"));
         Vec::new()

@@ -100,7 +100,7 @@ struct Found {
 
 impl Found {
     fn ask(&mut self, server: &mut Server, address: &Address) -> Result<()> {
-        let wrong = |error: postgres::Error| sort("ask what the cluster was made with", &error);
+        let wrong = |error: super::session::Failed| sort("ask what the cluster was made with", &error);
         for row in server.client.query(SETTINGS, &[]).map_err(wrong)? {
             let (Ok(name), Ok(value)) = (row.try_get::<_, String>(0), row.try_get::<_, String>(1)) else {
                 continue;

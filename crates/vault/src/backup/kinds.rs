@@ -18,6 +18,9 @@ pub(super) struct Kind {
     pub(super) class: Class,
 }
 
+/// What git keeps many objects in.
+pub(super) const GIT_PACK: &str = "git pack";
+
 /// How many bytes the kinds are told by.
 const HEAD: usize = 512;
 
@@ -49,7 +52,7 @@ const MARKS: &[Mark] = &[
     (0, b"7z\xbc\xaf\x27\x1c", "7z", Class::Packed),
     (0, b"Rar!\x1a", "rar", Class::Packed),
     (0, b"MSCF", "cab", Class::Packed),
-    (0, b"PACK\0\0\0", "git pack", Class::Packed),
+    (0, b"PACK\0\0\0", GIT_PACK, Class::Packed),
     (0, b"\x03\xd9\xa2\x9a", "keepass", Class::Packed),
     (0, b"hsqs", "squashfs", Class::Packed),
     (0, b"\xed\xab\xee\xdb", "rpm", Class::Packed),
@@ -118,6 +121,55 @@ const ENDINGS: &[(&str, &str)] = &[
     ("tar", "tar"),
 ];
 
+/// Names that archives end in, and the kind that each then is. Those that may have a password nobody sees from outside (7z, rar) are none of them.
+const ARCHIVES: &[(&str, &str)] = &[
+    ("tar", "tar"),
+    ("gz", "gzip"),
+    ("tgz", "gzip"),
+    ("zst", "zstd"),
+    ("tzst", "zstd"),
+    ("xz", "xz"),
+    ("txz", "xz"),
+    ("bz2", "bzip2"),
+    ("tbz2", "bzip2"),
+    ("lz4", "lz4"),
+    ("lz", "lzip"),
+    ("lzma", "lzma"),
+    ("zip", "zip"),
+    ("sqfs", "squashfs"),
+    ("squashfs", "squashfs"),
+];
+/// How an entry of a zip archive begins, and how long that is without its names.
+const ZIP_ENTRY: &[u8] = b"PK\x03\x04";
+const ZIP_HEADER: usize = 30;
+
+/// Returns whether content is an archive that its kind, its name and, for one that could have a password, its first file say can be opened.
+pub(super) fn is_archive(name: &[u8], kind: &'static str, is_locked: bool) -> bool {
+    let ending = name.rsplit(|byte| *byte == b'.').next().unwrap_or_default();
+    !is_locked && ARCHIVES.iter().any(|(end, of)| *of == kind && end.as_bytes().eq_ignore_ascii_case(ending))
+}
+
+/// Returns whether a zip archive that begins so may need a password: the first of its files that holds something does, or lies too far behind.
+pub(super) fn is_locked_zip(head: &[u8]) -> bool {
+    let mut rest = head;
+    while rest.starts_with(ZIP_ENTRY) && rest.len() >= ZIP_HEADER {
+        let number = |at: usize, bytes: usize| {
+            let field = rest.get(at..at + bytes).unwrap_or_default();
+            field.iter().rev().fold(0usize, |sum, byte| (sum << 8) | usize::from(*byte))
+        };
+        let (flags, packed, name, more) = (number(6, 2), number(18, 4), number(26, 2), number(28, 2));
+        let is_folder = rest.get(ZIP_HEADER..ZIP_HEADER + name).is_some_and(|name| name.ends_with(b"/"));
+        // Where the length comes behind the content, it says 0 here.
+        let is_empty = packed == 0 && flags & 8 == 0;
+        let is_locked = flags & 1 == 1;
+        if is_locked || !(is_folder || is_empty) {
+            return is_locked;
+        }
+        rest = rest.get(ZIP_HEADER + name + more + packed..).unwrap_or_default();
+    }
+    true
+}
+
 /// Returns the kind that the first bytes of a content are a mark of.
 pub(super) fn kind(head: &[u8]) -> Option<Kind> {
     let marked = |(at, mark, ..): &&Mark| head.get(*at..).is_some_and(|rest| rest.starts_with(mark));
@@ -141,4 +193,38 @@ pub(super) fn is_text(head: &[u8]) -> bool {
     !head.is_empty()
         && valid + 4 > head.len()
         && !head.iter().any(|byte| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An entry of a zip archive: its name, and whether it has a password.
+    fn entry(name: &str, locked: bool, content: &[u8]) -> Vec<u8> {
+        let length = |of: usize| u16::try_from(of).unwrap().to_le_bytes();
+        let flags = [u8::from(locked), 0];
+        let size = u32::try_from(content.len()).unwrap().to_le_bytes();
+        let head = [ZIP_ENTRY, &[20, 0], &flags, &[0; 10], &size, &size, &length(name.len()), &length(0)];
+        [head.concat(), name.as_bytes().to_vec(), content.to_vec()].concat()
+    }
+
+    #[test]
+    fn a_zip_archive_tells_whether_it_has_a_password_by_its_first_file() {
+        let zip = |entries: &[(&str, bool)]| {
+            entries.iter().flat_map(|(name, locked)| entry(name, *locked, b"xy")).collect::<Vec<u8>>()
+        };
+        assert!(!is_locked_zip(&zip(&[("a.txt", false)])) && is_locked_zip(&zip(&[("a.txt", true)])));
+        let folder = entry("2024/", false, b"");
+        assert!(is_locked_zip(&[folder.clone(), entry("2024/a", true, b"xy")].concat()));
+        assert!(!is_locked_zip(&[folder.clone(), entry("2024/a", false, b"xy")].concat()));
+        assert!(is_locked_zip(&folder), "nobody knows");
+    }
+
+    #[test]
+    fn an_archive_is_one_by_its_name_and_its_kind() {
+        let is = |name: &str, kind| is_archive(name.as_bytes(), kind, false);
+        assert!(is("2024.tar.gz", "gzip") && is("a.ZIP", "zip"));
+        assert!(!is("a.docx", "zip") && !is("a.zip", "gzip") && !is("a.7z", "7z"));
+        assert!(!is_archive(b"a.zip", "zip", true));
+    }
 }

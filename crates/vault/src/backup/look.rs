@@ -43,6 +43,8 @@ pub(super) struct Head {
     /// Noise, but written as text.
     pub(super) is_lettered: bool,
     pub(super) kind: Option<Kind>,
+    /// It is an archive that may need a password.
+    pub(super) is_locked: bool,
 }
 
 impl Look {
@@ -50,12 +52,14 @@ impl Look {
     pub(super) fn at(bytes: &[u8], first: bool) -> Self {
         let head = first.then(|| {
             let begin = bytes.get(..HEAD).unwrap_or(bytes);
+            let kind = kinds::kind(begin);
             Head {
                 is_noise: is_noise(begin),
                 is_structured: is_structured(begin),
                 is_text: kinds::is_text(begin),
                 is_lettered: is_lettered(behind_preface(begin)),
-                kind: kinds::kind(begin),
+                kind,
+                is_locked: kind.is_some_and(|kind| kind.name == "zip") && kinds::is_locked_zip(begin),
             }
         });
         let step = if bytes.len() <= SHORT { SHORT_STEP } else { STEP };

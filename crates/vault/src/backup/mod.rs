@@ -18,6 +18,7 @@
 //! changing, named; consistency across files is the source's business.
 
 mod append;
+mod aside;
 mod kinds;
 mod look;
 mod pour;

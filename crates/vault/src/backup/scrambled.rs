@@ -46,6 +46,8 @@ pub(super) struct Suspect {
     pub(super) size: u64,
     /// Nothing of what it was is in it.
     pub(super) all_new: bool,
+    /// Its length and its time of change are what they were.
+    pub(super) veiled: bool,
     pub(super) look: Look,
 }
 
@@ -77,6 +79,8 @@ pub(super) struct Found {
     pub(super) files: u64,
     pub(super) bytes: u64,
     pub(super) types: u64,
+    /// Of those that are veiled, how many were noise of no kind before as well: containers of encrypted disks, whose programs keep the times.
+    pub(super) containers: u64,
 }
 
 /// What is seen of one file.
@@ -84,6 +88,14 @@ pub(super) struct Found {
 struct Seen {
     is_scrambled: bool,
     has_lost_its_kind: bool,
+    /// It was noise before, and is now.
+    was_noise: bool,
+}
+
+impl Seen {
+    const fn new(is_scrambled: bool, has_lost_its_kind: bool) -> Self {
+        Self { is_scrambled, has_lost_its_kind, was_noise: false }
+    }
 }
 
 /// Looks for them. `touched` is how many files changed or went in all.
@@ -97,13 +109,30 @@ pub(super) fn find(
     let mut past = Past { vaults, reads: READS, bytes: READ_BYTES, until: Instant::now() + READ_FOR };
     let mut found = Found::default();
     let suspects = spread(suspects, |suspect| suspect.size);
-    let looked: Vec<_> = suspects.map(|suspect| (suspect.size, in_place(&suspect, &mut past))).collect();
-    found.add(looked);
+    let looked: Vec<_> =
+        suspects.map(|suspect| (suspect.veiled, suspect.size, in_place(&suspect, &mut past))).collect();
+    found.containers = containers(looked.iter().filter(|one| one.0).map(|(.., seen)| seen.as_ref()));
+    found.add(looked.into_iter().map(|(_, size, seen)| (size, seen)).collect());
     let pairs = pair(news, gone, touched);
     let pairs = spread(pairs, |(_, new)| new.size);
     let looked: Vec<_> = pairs.map(|(gone, new)| (new.size, replaced(&gone, &new, &mut past))).collect();
     found.add(looked);
     found
+}
+
+/// Returns how many were noise before; what nobody could look into is as the others are.
+fn containers<'a>(looked: impl Iterator<Item = Option<&'a (Seen, bool)>>) -> u64 {
+    let (mut read, mut noise, mut unknown) = (0u64, 0u64, 0u64);
+    for seen in looked {
+        match seen {
+            None => unknown += 1,
+            Some((seen, was_read)) => {
+                read += u64::from(*was_read);
+                noise += u64::from(seen.was_noise);
+            }
+        }
+    }
+    noise + unknown * noise / read.max(1)
 }
 
 /// Yields all, but such that the largest come first, and behind them some from everywhere.
@@ -159,25 +188,25 @@ fn in_place(suspect: &Suspect, past: &mut Past<'_>) -> Option<(Seen, bool)> {
     if suspect.look.is_lettered() {
         let Some(was) = past.look(&suspect.before, 1) else {
             let has_lost_its_kind = promised.is_some();
-            return has_lost_its_kind.then_some((Seen { is_scrambled: true, has_lost_its_kind }, false));
+            return has_lost_its_kind.then_some((Seen::new(true, has_lost_its_kind), false));
         };
         return Some((became_letters(&was), true));
     }
     if suspect.size_before >= LARGE && past.look(&suspect.before, 1).is_some_and(|was| was.is_blank()) {
         // What was to come has come: a download, an encrypted disk.
-        return Some((Seen { is_scrambled: false, has_lost_its_kind: false }, false));
+        return Some((Seen::new(false, false), false));
     }
     let is_head = head.is_noise || head.kind.is_some();
     if is_head && noise >= ALL && past.had_structure(&suspect.before, suspect.size_before) {
-        return Some((Seen { is_scrambled: true, has_lost_its_kind: promised.is_some() }, false));
+        return Some((Seen::new(true, promised.is_some()), false));
     }
     if !is_head && !head.is_text && !suspect.all_new {
         // Something was added to what nobody knows: a database may do that.
-        return Some((Seen { is_scrambled: false, has_lost_its_kind: false }, false));
+        return Some((Seen::new(false, false), false));
     }
     let Some(was) = past.look(&suspect.before, if is_head { 1 } else { PARTS }) else {
         let has_lost_its_kind = is_head && promised.is_some();
-        return has_lost_its_kind.then_some((Seen { is_scrambled: true, has_lost_its_kind }, false));
+        return has_lost_its_kind.then_some((Seen::new(true, has_lost_its_kind), false));
     };
     let had_kind = was.kind();
     let has_lost_its_kind = had_kind.is_some_and(|had| head.kind != Some(had));
@@ -185,7 +214,11 @@ fn in_place(suspect: &Suspect, past: &mut Past<'_>) -> Option<(Seen, bool)> {
         true => has_lost_its_kind || had_kind.is_none() && was.head.is_some_and(|was| was.is_structured),
         false => noise >= was.noise() + if head.is_text { MORE_IN_TEXT } else { MORE },
     };
-    Some((Seen { is_scrambled, has_lost_its_kind }, true))
+    let was_noise = match had_kind {
+        Some(kind) => kind.class == Class::Sealed && head.kind == had_kind,
+        None => is_head && was.head.is_some_and(|was| was.is_noise),
+    };
+    Some((Seen { is_scrambled, has_lost_its_kind, was_noise: was_noise && !is_scrambled }, true))
 }
 
 /// Says what it means that a content is noise now that is written as text. Such text compresses a little: the index says nothing about it, and
@@ -198,7 +231,7 @@ fn became_letters(was: &Look) -> Seen {
     };
     let has_lost_its_kind = was_kind.is_some() && !was_letters;
     let is_structured = was.head.is_some_and(|head| head.is_structured);
-    Seen { is_scrambled: has_lost_its_kind || is_structured && !was_letters, has_lost_its_kind }
+    Seen::new(has_lost_its_kind || is_structured && !was_letters, has_lost_its_kind)
 }
 
 /// Says what was lost with a file in whose place noise came under another name.
@@ -208,10 +241,10 @@ fn replaced(gone: &Gone, new: &News, past: &mut Past<'_>) -> Option<(Seen, bool)
         // A log with pictures in it goes, and the next one comes: parts are held against parts.
         let was = past.look(&gone.content, PARTS)?;
         let is_scrambled = new.noise >= was.noise() + MORE;
-        return Some((Seen { is_scrambled, has_lost_its_kind: is_scrambled && has_lost_its_kind }, true));
+        return Some((Seen::new(is_scrambled, is_scrambled && has_lost_its_kind), true));
     }
     if has_lost_its_kind || !new.is_text && past.had_structure(&gone.content, gone.size) {
-        return Some((Seen { is_scrambled: true, has_lost_its_kind }, false));
+        return Some((Seen::new(true, has_lost_its_kind), false));
     }
     let was = past.look(&gone.content, 1)?;
     if new.is_text {
@@ -220,7 +253,7 @@ fn replaced(gone: &Gone, new: &News, past: &mut Past<'_>) -> Option<(Seen, bool)
     // An archive that was sealed goes, and another comes.
     let has_lost_its_kind = was.kind().is_some_and(|kind| kind.class != Class::Sealed);
     let is_scrambled = has_lost_its_kind || was.head.is_some_and(|head| head.is_structured);
-    Some((Seen { is_scrambled, has_lost_its_kind }, true))
+    Some((Seen::new(is_scrambled, has_lost_its_kind), true))
 }
 
 /// Finds for what is gone the noise that came in its place, and returns both.

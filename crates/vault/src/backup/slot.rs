@@ -1,6 +1,7 @@
 //! Places of entries in directories under way: whoever fills or gives up the last one writes the directory's tree.
 
 use super::look::Look;
+use super::tally::Place;
 use super::walk::{Shared, lock};
 use crate::format::{holdable, write_time};
 use crate::sink::Press;
@@ -20,7 +21,7 @@ pub(super) struct Slot<'a> {
 /// What is known of a file whose content is not known yet.
 pub(super) struct Entry {
     /// Its folder, as [`tally`](super::tally) holds folders against each other.
-    pub(super) folder: u64,
+    pub(super) place: Place,
     /// What had its name in the point before.
     pub(super) before: Option<Box<Node>>,
 }
@@ -69,14 +70,14 @@ impl Slot<'_> {
 
     /// Puts a file in its place whose content is known now, and counts what became of it.
     pub(super) fn complete(self, entry: &Entry, node: Node, look: Option<Look>) {
-        self.dir.shared.tally.file(entry.folder, entry.before.as_deref(), &node, look);
+        self.dir.shared.tally.file(entry.place, entry.before.as_deref(), &node, look);
         self.fill(node);
     }
 
     /// Leaves a file out that was listed and has vanished since.
     pub(super) fn vanish(self, entry: &Entry) {
         if let Some(before) = &entry.before {
-            self.dir.shared.tally.gone(entry.folder, before);
+            self.dir.shared.tally.gone(&self.dir.path(), before);
         }
         self.leave_out();
     }

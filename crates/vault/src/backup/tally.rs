@@ -1,10 +1,12 @@
 //! Counts what became of each file since the point before, and remembers those of which the content became noise.
 //!
 //! A file is what its content is: one that was read again and came out the same is unchanged, whatever its times, owner or inode. One whose content is another
-//! although its length and its time of change are not is counted apart: no program that does its work leaves that.
+//! although its length and its time of change are not is counted apart: no program that does its work leaves that, but where it gives all files one time of its own, or
+//! keeps an encrypted disk in them.
 
-use super::kinds::Class;
-use super::look::Look;
+use super::aside::{self, Git};
+use super::kinds::{self, Class};
+use super::look::{Head, Look};
 use super::scrambled::{self, Gone, News, Suspect};
 use super::walk::lock;
 use crate::format::holdable;
@@ -12,7 +14,7 @@ use crate::{BlobId, COUNTED, Change, Node, NodeKind, Repository};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// So many files of each sort are remembered at most: 100 bytes or so each.
@@ -23,13 +25,25 @@ const BLOBS: usize = 16;
 const NOISE_WITHIN: f64 = 0.15;
 /// So many files that changed to the very same content are no chance.
 const ALIKE: u32 = 5;
+/// So large a share of those whose time of change is what it was has one and the same time: a build or a deployment gave it to them. One in so many may not.
+const OF_OTHER_TIMES: u64 = 10;
 /// Fewer samples than this have no share.
 const SAMPLES: u32 = 4;
 
 /// What became of the files of one backup.
 #[derive(Default)]
 pub(super) struct Tally {
+    /// What is captured.
+    roots: Vec<PathBuf>,
     counts: Mutex<Counted>,
+}
+
+/// Where a file lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    folder: u64,
+    /// Things only pass through there.
+    is_passing: bool,
 }
 
 #[derive(Default)]
@@ -39,14 +53,31 @@ struct Counted {
     contents: HashMap<u64, u32>,
     /// How many changed files have one, other than zeros.
     alike: HashMap<u64, u32>,
+    /// How many of those that are veiled have a time, of whole seconds.
+    times: HashMap<i64, u64>,
+    /// Contents of new files that are archives, and how long they are.
+    packed: HashMap<u64, u64>,
+    git: Git,
+    /// Where what is gone lay.
+    places: HashMap<u64, PathBuf>,
     suspects: Vec<Suspect>,
     news: Vec<News>,
     gone: Vec<Gone>,
 }
 
 impl Tally {
+    /// Counts for a point of these paths.
+    pub(super) fn of(paths: &[String]) -> Self {
+        Self { roots: paths.iter().map(PathBuf::from).collect(), counts: Mutex::default() }
+    }
+
+    /// Returns what counts of where a file lies that has this folder.
+    pub(super) fn place(&self, at: &Path) -> Place {
+        Place { folder: folder(at), is_passing: aside::is_passing(&self.roots, at) }
+    }
+
     /// Counts a file whose content is known now. `before` is what had its name in the point before, `look` what its content looks like.
-    pub(super) fn file(&self, folder: u64, before: Option<&Node>, node: &Node, look: Option<Look>) {
+    pub(super) fn file(&self, place: Place, before: Option<&Node>, node: &Node, look: Option<Look>) {
         let NodeKind::File { content, size, .. } = &node.kind else { return };
         let was = before.and_then(|before| match &before.kind {
             NodeKind::File { content, .. } => Some((before, content)),
@@ -55,8 +86,11 @@ impl Tally {
         let counts = &mut *lock(&self.counts);
         let Some((before, was)) = was else {
             counts.change.files_new += 1;
-            counts.change.bytes_came += size;
-            return counts.add(folder, node, content, *size, look);
+            match place.is_passing {
+                true => counts.change.files_passing += 1,
+                false => counts.change.bytes_came += size,
+            }
+            return counts.add(place, node, content, *size, look);
         };
         if was == content {
             counts.change.files_unchanged += 1;
@@ -64,7 +98,8 @@ impl Tally {
             return;
         }
         counts.change.files_changed += 1;
-        counts.became(before, node, content, look.as_ref());
+        counts.git.wrote(place.folder, &node.name);
+        let veiled = counts.became(before, node, content, look.as_ref());
         if let Some(look) = look.filter(is_suspect)
             && counts.suspects.len() < REMEMBERED
         {
@@ -75,6 +110,7 @@ impl Tally {
                 size_before: before.size(),
                 size: *size,
                 all_new: !content.iter().any(|id| known.contains(id)),
+                veiled,
                 look,
             });
         }
@@ -85,14 +121,16 @@ impl Tally {
         lock(&self.counts).change.files_unchanged += files;
     }
 
-    /// Counts a file that is gone from this folder.
-    pub(super) fn gone(&self, folder: u64, node: &Node) {
+    /// Counts a file that is gone from the folder at `at`.
+    pub(super) fn gone(&self, at: &Path, node: &Node) {
         let NodeKind::File { content, size, .. } = &node.kind else { return };
+        let folder = folder(at);
         let counts = &mut *lock(&self.counts);
         counts.change.files_removed += 1;
         counts.change.bytes_removed += size;
         counts.change.bytes_lost += size;
         if counts.gone.len() < REMEMBERED {
+            counts.places.entry(folder).or_insert_with(|| at.to_owned());
             counts.gone.push(Gone {
                 folder,
                 name: node.name.clone(),
@@ -106,7 +144,8 @@ impl Tally {
     /// Sums up. `vaults` hold the point before, nearest first.
     pub(super) fn conclude(&self, vaults: &[Arc<Repository>]) -> Change {
         let counts = std::mem::take(&mut *lock(&self.counts));
-        let Counted { mut change, mut contents, alike, suspects, news, gone } = counts;
+        let Counted { mut change, mut contents, alike, times, mut packed, git, places, suspects, news, gone } =
+            counts;
         change.counted = COUNTED;
         change.files_ruined +=
             alike.values().filter(|count| **count >= ALIKE).map(|count| u64::from(*count)).sum::<u64>();
@@ -118,30 +157,54 @@ impl Tally {
                     change.files_moved += 1;
                     change.bytes_lost = change.bytes_lost.saturating_sub(gone.size);
                     change.bytes_came = change.bytes_came.saturating_sub(gone.size);
+                    packed.remove(&gone.key);
                 }
                 None => left.push(gone),
             }
+        }
+        change.bytes_packed = packed.values().sum();
+        let mut folders: HashMap<u64, (&Path, u64)> = HashMap::new();
+        for gone in &left {
+            if let Some(at) = places.get(&gone.folder) {
+                folders.entry(gone.folder).or_insert((at.as_path(), 0)).1 += gone.size;
+            }
+        }
+        let asides = git.asides(&self.roots, &folders);
+        for gone in left.iter().filter(|gone| asides.contains(&gone.folder)) {
+            change.files_aside += 1;
+            change.bytes_lost = change.bytes_lost.saturating_sub(gone.size);
         }
         let found =
             scrambled::find(suspects, news, left, vaults, change.files_changed + change.files_removed);
         change.files_scrambled = found.files;
         change.bytes_scrambled = found.bytes;
         change.types_changed = found.types;
+        // Whoever restores what the time of each was leaves as many times as there were.
+        let fixed = times.values().copied().max().unwrap_or(0);
+        let is_fixed = fixed >= u64::from(ALIKE)
+            && (change.files_veiled.saturating_sub(fixed)).saturating_mul(OF_OTHER_TIMES)
+                <= change.files_veiled;
+        let explained = found.containers.max(if is_fixed { fixed } else { 0 });
+        change.files_veiled = change.files_veiled.saturating_sub(explained);
         change
     }
 }
 
 impl Counted {
-    /// Counts what became of the content of a file that was another before.
-    fn became(&mut self, before: &Node, node: &Node, content: &[BlobId], look: Option<&Look>) {
+    /// Counts what became of the content of a file that was another before. Returns whether its length and its time of change hide it.
+    fn became(&mut self, before: &Node, node: &Node, content: &[BlobId], look: Option<&Look>) -> bool {
         let (was, is) = (before.size(), node.size());
         let change = &mut self.change;
         change.bytes_lost += was.saturating_sub(is);
         change.bytes_came += is.saturating_sub(was);
         let is_other = before.meta.ctime != holdable(node.meta.ctime);
         // Where the file system itself tells of a change; what has made-up times tells of none.
-        if is_other && was == is && before.meta.mtime == holdable(node.meta.mtime) {
-            change.files_veiled += 1;
+        let mtime = holdable(node.meta.mtime);
+        let is_veiled = is_other && was == is && before.meta.mtime == mtime;
+        change.files_veiled += u64::from(is_veiled);
+        // A time that was made up has no parts of a second, and zeros are nobody's build.
+        if is_veiled && mtime.nanos == 0 && !look.is_some_and(Look::is_blank) {
+            *self.times.entry(mtime.seconds).or_default() += 1;
         }
         if content.is_empty() {
             change.files_emptied += 1;
@@ -150,12 +213,22 @@ impl Counted {
         } else if self.alike.len() < REMEMBERED {
             *self.alike.entry(key(content)).or_default() += 1;
         }
+        is_veiled
     }
 
-    fn add(&mut self, folder: u64, node: &Node, content: &[BlobId], size: u64, look: Option<Look>) {
+    fn add(&mut self, place: Place, node: &Node, content: &[BlobId], size: u64, look: Option<Look>) {
         let Some(look) = look else { return };
-        if self.contents.len() < REMEMBERED * 10 && !content.is_empty() {
+        // What is thrown away is not moved: it is gone already.
+        if self.contents.len() < REMEMBERED * 10 && !content.is_empty() && !place.is_passing {
             *self.contents.entry(key(content)).or_default() += 1;
+            let is_archive = |head: Head| {
+                head.kind.is_some_and(|kind| kinds::is_archive(&node.name, kind.name, head.is_locked))
+            };
+            if look.head.is_some_and(|head| head.kind.is_some_and(|kind| kind.name == kinds::GIT_PACK)) {
+                self.git.packed(place.folder, size);
+            } else if look.head.is_some_and(is_archive) {
+                self.packed.insert(key(content), size);
+            }
         }
         if !is_suspect(&look) || self.news.len() >= REMEMBERED {
             return;
@@ -166,7 +239,8 @@ impl Counted {
         let is_head = head.is_noise || head.kind.is_some() || is_text;
         let noise = look.noise();
         if is_head || noise > 0.5 {
-            self.news.push(News { folder, name: node.name.clone(), size, is_head, is_text, noise });
+            let (folder, name) = (place.folder, node.name.clone());
+            self.news.push(News { folder, name, size, is_head, is_text, noise });
         }
     }
 }

@@ -8,7 +8,7 @@ mod before;
 use super::pour::Poured;
 use super::read::{Piece, Reader};
 use super::slot::{Dir, Entry, Slot, close};
-use super::tally::{self, Tally};
+use super::tally::Tally;
 use super::waiting::Watched;
 use super::{BackupOptions, Captured, Walk};
 use crate::format::holdable;
@@ -107,7 +107,7 @@ pub(super) fn capture(
         bytes: AtomicU64::new(0),
         links: AtomicU64::new(0),
         specials: AtomicU64::new(0),
-        tally: Tally::default(),
+        tally: Tally::of(&options.paths),
         looks: options.parent.is_some(),
         reading: Mutex::default(),
         all_read: Condvar::new(),
@@ -120,12 +120,16 @@ pub(super) fn capture(
     let (pieces, cut) = bounded(PIECES);
     let (ends, ended) = bounded::<()>(0);
     let walked = std::thread::scope(|scope| {
-        // Dropped on every way out: then nobody waits any longer.
-        let _ends = ends;
+        // Dropped on every way out, and by each reader: then nobody waits any longer.
+        let ends = ends;
         scope.spawn(|| watched.watch(progress, &ended));
         for _ in 0..threads.clamp(1, 8) {
-            let (todo, pieces, cut) = (todo.clone(), pieces.clone(), cut.clone());
-            scope.spawn(|| read_all(&shared, todo, pieces));
+            let (todo, pieces, cut, ends) = (todo.clone(), pieces.clone(), cut.clone(), ends.clone());
+            scope.spawn(|| {
+                read_all(&shared, todo, pieces);
+                // The walk may be over long before: whoever still reads is told to stop, too.
+                drop(ends);
+            });
             scope.spawn(|| hash_all(&shared, cut));
         }
         drop((todo, cut));
@@ -319,11 +323,10 @@ impl<'a> Walker<'a> {
         let mut before = before.into_iter().peekable();
         lock(&dir.nodes).resize(nodes.len(), None);
         dir.open.fetch_add(nodes.len(), AcqRel);
-        let folder = tally::folder(&path);
         let first_child = stack.len();
         for (at, mut node) in nodes.into_iter().enumerate() {
             while let Some(gone) = before.next_if(|old| old.name < node.name) {
-                self.removed(&path, folder, &gone);
+                self.removed(&path, &gone);
             }
             let old = before.next_if(|old| old.name == node.name);
             let slot = Slot { dir: Arc::clone(&dir), at };
@@ -335,7 +338,7 @@ impl<'a> Walker<'a> {
                 false => self.visit(child, node, old, slot, stack),
             }
         }
-        before.for_each(|gone| self.removed(&path, folder, &gone));
+        before.for_each(|gone| self.removed(&path, &gone));
         self.leave(dir, first_child, stack);
         Ok(())
     }
@@ -351,8 +354,7 @@ impl<'a> Walker<'a> {
     ) {
         if node.is_dir() {
             if let Some(old) = &old {
-                let folder = tally::folder(path.parent().unwrap_or(&path));
-                self.shared.tally.gone(folder, old);
+                self.shared.tally.gone(path.parent().unwrap_or(&path), old);
             }
             let since = self.since(&path, &node, old.as_ref());
             let subtree = self.take_over_dir(&path, &mut node, old);
@@ -451,10 +453,11 @@ impl<'a> Walker<'a> {
     }
 
     fn entry(&mut self, path: PathBuf, mut node: Node, old: Option<Node>, slot: Slot<'a>) {
-        let folder = tally::folder(path.parent().unwrap_or(&path));
+        let folder = path.parent().unwrap_or(&path);
         if self.poured.holds(&path) {
+            let entry = Entry { place: self.shared.tally.place(folder), before: old.map(Box::new) };
             return match self.shared.input.describe(&path, &mut node) {
-                Ok(()) => self.poured.place(&path, node, slot, Entry { folder, before: old.map(Box::new) }),
+                Ok(()) => self.poured.place(&path, node, slot, entry),
                 Err(error) => slot.fail(&path, &error.to_string()),
             };
         }
@@ -479,7 +482,7 @@ impl<'a> Walker<'a> {
             return slot.fill(carried_over(same, &node));
         }
         *lock(&self.shared.reading) += 1;
-        let entry = Entry { folder, before: old.map(Box::new) };
+        let entry = Entry { place: self.shared.tally.place(folder), before: old.map(Box::new) };
         // The receivers live as long as the walker sends.
         let _ = self.jobs.send(Job::File { path, node, slot, entry });
     }

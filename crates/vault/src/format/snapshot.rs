@@ -233,12 +233,21 @@ pub struct Change {
     /// Files whose content changed to nothing but zeros, or to the very content that many others changed to as well.
     #[serde(skip_serializing_if = "is_default")]
     pub files_ruined: u64,
-    /// Bytes by which files became fewer or shorter: those of removed files, and what changed ones were longer by. What was moved is none.
+    /// Bytes by which files became fewer or shorter: those of removed files, and what changed ones were longer by. What was moved, or is aside, is none.
     #[serde(skip_serializing_if = "is_default")]
     pub bytes_lost: u64,
-    /// Bytes by which files became more or longer: those of new files, and what changed ones are longer by. What was moved is none.
+    /// Bytes by which files became more or longer: those of new files, and what changed ones are longer by. What was moved, or only passes through, is none.
     #[serde(skip_serializing_if = "is_default")]
     pub bytes_came: u64,
+    /// Of the removed files, those whose going says nothing: they lay where things are thrown away or pass through, or in a working copy that went to another branch.
+    #[serde(skip_serializing_if = "is_default")]
+    pub files_aside: u64,
+    /// Of the new files, those that lie where things are thrown away or pass through.
+    #[serde(skip_serializing_if = "is_default")]
+    pub files_passing: u64,
+    /// Bytes of new archives of kinds that have no password.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bytes_packed: u64,
 }
 
 /// How [`Change`] is counted by this program.

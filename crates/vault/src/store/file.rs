@@ -5,17 +5,18 @@
 //! the root without following links: whoever can plant a link in the vault cannot make us write outside of it.
 
 mod guarded;
+mod regular;
 
 use super::listing::Course;
 use super::pace::SMALL;
 use super::{FileKind, Limits, Listed, Pace, Store, Versions, is_name, place, temporary};
 use crate::{Error, Kind, Result};
 use jiff::SignedDuration;
-use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, FileExt};
@@ -111,7 +112,7 @@ impl FileStore {
         if first {
             tidy(&folder, &file);
         }
-        let place = || match rustix::fs::renameat(&folder, temporary.as_str(), &folder, name) {
+        let place = || match regular::rename(&folder, temporary.as_str(), name) {
             Err(Errno::PERM) => self.put_over(&folder, &temporary, kind, name, bytes),
             other => other.map_err(kind_of),
         };
@@ -176,7 +177,8 @@ impl FileStore {
             return Ok(());
         }
         let root = self.open_root()?;
-        if rustix::fs::statat(&root, RESERVE, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+        let there = rustix::fs::statat(&root, RESERVE, AtFlags::SYMLINK_NOFOLLOW);
+        if there.is_ok_and(|there| FileType::from_raw_mode(there.st_mode).is_file()) {
             return Ok(());
         }
         let room = rustix::fs::fstatvfs(&root).map_err(kind_of)?;
@@ -186,7 +188,7 @@ impl FileStore {
         }
         let (temporary, file) = new_file(&root)?;
         let kept = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size)
-            .and_then(|()| rustix::fs::renameat(&root, temporary.as_str(), &root, RESERVE));
+            .and_then(|()| regular::rename(&root, temporary.as_str(), RESERVE));
         if kept.is_err() {
             let _ = rustix::fs::unlinkat(&root, temporary.as_str(), AtFlags::empty());
         }
@@ -234,7 +236,8 @@ impl FileStore {
             }
             match std::fs::metadata(entry.path()) {
                 Ok(meta) if meta.is_file() => found.push(Listed { name, size: meta.len() }),
-                Ok(_) => {}
+                // Something else has taken the place of a file: it is damaged, which whoever reads it says.
+                Ok(_) => found.push(Listed { name, size: 0 }),
                 // Removed since the folder was read.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(kind_of(error)),
@@ -263,10 +266,16 @@ impl FileStore {
         Ok(())
     }
 
+    fn get(&self, kind: FileKind, name: &str) -> Result<Vec<u8>, Kind> {
+        let mut bytes = Vec::new();
+        regular::open(&self.path(kind, name))?.read_to_end(&mut bytes).map_err(kind_of)?;
+        Ok(bytes)
+    }
+
     fn get_range(&self, kind: FileKind, name: &str, range: &Range<u64>) -> Result<Vec<u8>, Kind> {
         let short = || Kind::Damaged(format!("it ends before byte {}", range.end));
         let length = range.end.checked_sub(range.start).ok_or_else(short)?;
-        let file = File::open(self.path(kind, name)).map_err(kind_of)?;
+        let file = regular::open(&self.path(kind, name))?;
         if length > RANGE_UNCHECKED_MAX && file.metadata().map_err(kind_of)?.len() < range.end {
             return Err(short());
         }
@@ -306,7 +315,7 @@ impl Store for FileStore {
     }
 
     fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
-        std::fs::read(self.path(kind, name)).map_err(|error| self.failed("read", kind, name, kind_of(error)))
+        self.get(kind, name).map_err(|cause| self.failed("read", kind, name, cause))
     }
 
     fn read_range(&self, kind: FileKind, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
@@ -315,7 +324,7 @@ impl Store for FileStore {
 
     fn size(&self, kind: FileKind, name: &str) -> Result<Option<u64>> {
         match std::fs::metadata(self.path(kind, name)) {
-            Ok(meta) => Ok(Some(meta.len())),
+            Ok(meta) => Ok(Some(if meta.is_file() { meta.len() } else { 0 })),
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.root.is_dir() => Ok(None),
             Err(error) => Err(self.failed("look at", kind, name, kind_of(error))),
         }
@@ -336,7 +345,7 @@ impl Store for FileStore {
     fn use_reserve(&self) -> Result<bool> {
         let at = || format!("give up the reserve of {}", self.address());
         let root = self.open_root().map_err(|cause| Error::new(at(), cause))?;
-        match rustix::fs::unlinkat(&root, RESERVE, AtFlags::empty()) {
+        match regular::remove(&root, RESERVE) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
             Err(error) => Err(Error::new(at(), kind_of(error))),

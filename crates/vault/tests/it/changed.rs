@@ -22,6 +22,8 @@ struct Tree {
     visit: u64,
     /// By so many seconds the time of change was set back, which the file system's own isn't.
     back: i64,
+    /// All files have one time of change, as a build gives it to them. Else each has its own.
+    fixed: bool,
 }
 
 impl Tree {
@@ -29,12 +31,13 @@ impl Tree {
         self.files.insert(path.as_ref().to_owned(), bytes);
     }
 
-    fn meta(&self) -> Meta {
+    fn meta(&self, name: &[u8]) -> Meta {
         let time = Timestamp { seconds: 1_000 + i64::try_from(self.visit).unwrap(), nanos: 0 };
+        let own: i64 = if self.fixed { 0 } else { name.iter().map(|byte| i64::from(*byte)).sum() };
         Meta {
             mode: 0o600,
             links: 1,
-            mtime: Timestamp { seconds: time.seconds - self.back, ..time },
+            mtime: Timestamp { seconds: time.seconds - self.back - 10 * own, ..time },
             ctime: time,
             inode: 7 + self.visit,
             uid: self.visit as u32,
@@ -54,12 +57,12 @@ impl Input for Tree {
                 Some(_) => NodeKind::Dir { subtree: None },
                 None => NodeKind::File { size: bytes.len() as u64, content: Vec::new(), sparse: false },
             };
-            nodes.insert(name.clone(), Node { name, meta: self.meta(), kind });
+            nodes.insert(name.clone(), Node { meta: self.meta(&name), name, kind });
         }
         for name in self.links.iter().filter(|_| dir.as_os_str().is_empty()) {
             let name = name.as_bytes().to_vec();
             let kind = NodeKind::Symlink { target: b"elsewhere".to_vec() };
-            nodes.insert(name.clone(), Node { name, meta: self.meta(), kind });
+            nodes.insert(name.clone(), Node { meta: self.meta(&name), name, kind });
         }
         Ok(nodes.into_values().collect())
     }
@@ -214,6 +217,92 @@ fn what_changed_behind_its_times_became_zeros_or_all_the_same_is_counted_apart()
         let change = vault.change(&Tree { back, ..overwrite(&tree, with) });
         let counted = [change.files_veiled, change.files_ruined, change.files_emptied];
         assert_eq!((change.files_changed, counted), (61, counts), "{change:?}");
+    }
+}
+
+#[test]
+fn one_time_for_all_is_a_build_and_an_encrypted_disk_keeps_its_own() {
+    let builds = |fixed: bool, with: u8| {
+        let vault = Vault::new();
+        let mut tree = Tree { fixed, ..Tree::default() };
+        (0..30).for_each(|n| tree.put(format!("build/{n}.o"), text(n, 900)));
+        vault.change(&tree);
+        (tree.visit, tree.back) = (1, 1);
+        for bytes in tree.files.values_mut() {
+            bytes.iter_mut().for_each(|byte| *byte = if with == 0 { 0 } else { *byte ^ with });
+        }
+        let change = vault.change(&tree);
+        (change.files_veiled, change.files_ruined)
+    };
+    assert_eq!((builds(true, 1), builds(false, 1)), ((0, 0), (30, 0)));
+    assert_eq!(builds(true, 0).1, 30, "zeros are nobody's build");
+    // Noise before and after, beside texts of which somebody set the times back.
+    let vault = Vault::new();
+    let mut tree = share();
+    (0..10).for_each(|n| tree.put(format!("disks/{n}.hc"), noise(n, 50_000)));
+    vault.change(&tree);
+    (tree.visit, tree.back) = (1, 1);
+    (0..10).for_each(|n| tree.put(format!("disks/{n}.hc"), noise(100 + n, 50_000)));
+    let change = vault.change(&tree);
+    assert_eq!((change.files_changed, change.files_veiled, change.files_scrambled), (10, 0, 0), "{change:?}");
+    tree.visit = 2;
+    tree.back = 2;
+    for n in 0..10 {
+        tree.put(format!("disks/{n}.hc"), noise(200 + n, 50_000));
+        let other = tree.files[Path::new(&format!("docs/{n}.txt"))].iter().map(|byte| byte ^ 1).collect();
+        tree.put(format!("docs/{n}.txt"), other);
+    }
+    assert_eq!(vault.change(&tree).files_veiled, 10);
+}
+
+#[test]
+fn what_goes_from_where_things_pass_or_out_of_a_working_copy_is_aside_and_an_archive_that_came_is_counted() {
+    let vault = Vault::new();
+    let mut tree = Tree::default();
+    for n in 0..10 {
+        tree.put(format!("share/mail/{n}"), text(n, 1_000));
+        tree.put(format!("share/.Trash/cur/{n}"), text(100 + n, 1_000));
+        tree.put(format!("share/shop/{n}.rs"), text(200 + n, 1_000));
+        tree.put(format!("share/shop/.git/objects/{n}"), noise(n, 500));
+    }
+    tree.put("share/shop/.git/HEAD", b"ref: refs/heads/main".to_vec());
+    tree.put("share/shop/.git/index", noise(77, 900));
+    vault.change(&tree);
+    let went = |tree: &Tree, folder: &str, name: &str| {
+        let mut tree = Tree { visit: 1, ..tree.clone() };
+        tree.files
+            .retain(|path, _| !path.starts_with(folder) || path.extension().is_some() != (name == "rs"));
+        tree
+    };
+    let aside = |change: &Change| (change.files_removed, change.files_aside, change.bytes_lost);
+    let change = vault.change(&went(&tree, "share/.Trash", ""));
+    assert_eq!(aside(&change), (10, 10, 0), "{change:?}");
+    vault.change(&tree);
+    // Without git's own writing it is a deletion, and what git itself holds always is one.
+    assert_eq!(aside(&vault.change(&went(&tree, "share/shop", "rs"))), (10, 0, 10_000));
+    vault.change(&tree);
+    let mut other = went(&tree, "share/shop", "rs");
+    other.put("share/shop/.git/HEAD", b"ref: refs/heads/small".to_vec());
+    other.put("share/shop/.git/index", noise(78, 300));
+    (0..4).for_each(|n| _ = other.files.remove(Path::new(&format!("share/shop/.git/objects/{n}"))));
+    let change = vault.change(&other);
+    assert_eq!((change.files_removed, change.files_aside), (14, 10), "{change:?}");
+    vault.change(&tree);
+    // What is thrown away is gone, and not moved.
+    let mut thrown = Tree { visit: 1, ..tree.clone() };
+    for n in 0..10 {
+        let mail = thrown.files.remove(Path::new(&format!("share/mail/{n}"))).unwrap();
+        thrown.put(format!("share/.Trash/cur/mail-{n}"), mail);
+    }
+    let change = vault.change(&thrown);
+    assert_eq!((change.files_removed, change.files_moved, change.files_aside), (10, 0, 0), "{change:?}");
+    assert_eq!((change.files_new, change.files_passing, change.bytes_came), (10, 10, 0));
+    vault.change(&tree);
+    for (name, counted) in [("share/old.tar.gz", 5_004), ("share/old.docx", 0)] {
+        let mut packed = Tree { visit: 1, ..tree.clone() };
+        packed.put(name, [b"\x1f\x8b\x08\0".to_vec(), noise(5, 5_000)].concat());
+        assert_eq!(vault.change(&packed).bytes_packed, counted, "{name}");
+        vault.change(&tree);
     }
 }
 

@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use vault::backup::{BackupOptions, BackupReport, backup};
 use vault::copy::copy;
 use vault::keys::{MasterKey, prove};
@@ -115,8 +116,8 @@ fn holder() -> Holder {
     Holder { hostname: "here".into(), username: "me".into() }
 }
 
-fn back_up(vaults: &[Arc<Repository>], input: &Printed<'_>) -> BackupReport {
-    let options = BackupOptions {
+fn options() -> BackupOptions {
+    BackupOptions {
         point: vault::new_point_id().unwrap(),
         system: "shop".into(),
         source: "command".into(),
@@ -127,8 +128,11 @@ fn back_up(vaults: &[Arc<Repository>], input: &Printed<'_>) -> BackupReport {
         parent: None,
         threads: 1,
         doubts: Vec::new(),
-    };
-    backup(input, vaults, &options, &Progress::default()).unwrap()
+    }
+}
+
+fn back_up(vaults: &[Arc<Repository>], input: &Printed<'_>) -> BackupReport {
+    backup(input, vaults, &options(), &Progress::default()).unwrap()
 }
 
 /// What a machine does whose clock is wrong.
@@ -165,4 +169,49 @@ fn a_source_that_fails_says_so_in_its_own_words_and_is_asked_once() {
     let said: Vec<&str> = report.unread.iter().map(|unread| unread.why.as_str()).collect();
     assert_eq!((said.as_slice(), input.opened.load(Relaxed)), ([why].as_slice(), 1));
     assert_eq!((report.info.unread_count, report.info.bytes), (1, 10), "{report:?}");
+}
+
+/// A file that can't be opened until nobody waits for it any longer, or for ten seconds.
+struct Stuck<'a> {
+    progress: &'a Progress,
+    given_up: Arc<AtomicU32>,
+}
+
+impl Input for Stuck<'_> {
+    fn list(&self, dir: &Path, unread: &mut Vec<Unread>) -> io::Result<Vec<Node>> {
+        Printed { meanwhile: &|| (), opened: AtomicU32::new(0), wrong: None }.list(dir, unread)
+    }
+
+    fn describe(&self, _path: &Path, _node: &mut Node) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn open(&self, _path: &Path, _node: &Node) -> io::Result<Box<dyn Content>> {
+        // The walk is over by then: only readers are left.
+        testkit::pause(Duration::from_millis(300));
+        self.progress.stop();
+        for _ in 0..200 {
+            if self.given_up.load(Relaxed) > 0 {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            testkit::pause(Duration::from_millis(50));
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    fn stop(&self) {
+        self.given_up.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn a_reader_that_waits_is_told_to_stop_although_the_walk_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = made(&folder.path().join("vault"));
+    let progress = Progress::default();
+    let input = Stuck { progress: &progress, given_up: Arc::default() };
+    let begun = Instant::now();
+    let error = backup(&input, &[vault], &options(), &progress).unwrap_err();
+    assert!(matches!(error.kind, Kind::Interrupted), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }

@@ -1,4 +1,4 @@
-//! One bit turned, empty, noise, gone: what becomes of each small file of a vault. The table in docs/format.md, line by line.
+//! One bit turned, empty, noise, gone, no file at all: what becomes of each small file of a vault. The table in docs/format.md, line by line.
 
 use crate::faulty_store::{Call, Faults, FaultyStore};
 use crate::sample::{PASSWORD, comes_back, holder, sample};
@@ -22,9 +22,12 @@ enum Harm {
     Empty,
     Noise,
     Gone,
+    /// A pipe has its name, which keeps whoever opens it waiting.
+    Pipe,
+    Folder,
 }
 
-const ALL: [Harm; 4] = [Harm::Bit, Harm::Empty, Harm::Noise, Harm::Gone];
+const ALL: [Harm; 6] = [Harm::Bit, Harm::Empty, Harm::Noise, Harm::Gone, Harm::Pipe, Harm::Folder];
 
 /// A copy of the sample, with a second key.
 struct Place {
@@ -56,6 +59,15 @@ impl Place {
             Harm::Empty => bytes.clear(),
             Harm::Noise => bytes = testkit::Random::new(7).bytes(bytes.len()),
             Harm::Gone => return fs::remove_file(path).unwrap(),
+            Harm::Pipe => {
+                fs::remove_file(path).unwrap();
+                let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+                return rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
+            }
+            Harm::Folder => {
+                fs::remove_file(path).unwrap();
+                return fs::create_dir(path).unwrap();
+            }
         }
         fs::write(path, bytes).unwrap();
     }
@@ -163,7 +175,7 @@ fn a_damaged_key_of_several_is_put_right_or_goes_and_the_others_open() {
 
 #[test]
 fn where_every_key_is_junk_it_is_said_that_they_are_and_the_master_key_opens() {
-    for harm in [Harm::Empty, Harm::Noise] {
+    for harm in [Harm::Empty, Harm::Noise, Harm::Pipe, Harm::Folder] {
         let place = Place::new();
         let master = MasterKey::of(&place.vault);
         for key in fs::read_dir(place.path.join("keys")).unwrap() {
@@ -245,6 +257,19 @@ fn a_junk_lock_holds_nobody_up_and_is_cleared_away() {
         drop(lock);
         place.is_accepted();
     }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_pack_is_named_and_holds_nobody_up() {
+    let place = Place::new();
+    let folders = fs::read_dir(place.path.join("data")).unwrap().map(|folder| folder.unwrap().path());
+    let pack = folders.flat_map(|folder| fs::read_dir(folder).unwrap()).next().unwrap().unwrap();
+    Place::harm(&pack.path(), Harm::Pipe);
+    let options = VerifyOptions { read: Window::ALL, holder: holder() };
+    let report = verify(&place.open(SECOND).unwrap(), &options, &Progress::default()).unwrap();
+    let name = pack.file_name().into_string().unwrap();
+    assert!(report.findings.iter().any(|what| what.contains(&name[..8])), "{report:?}");
+    assert!(report.sound.is_empty(), "{report:?}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn by_command(command: &[String], number: &str, text: &str, limit: Duration) -> 
         let parts: Vec<_> = argument.split(TEXT).map(|part| part.replace(TO, number)).collect();
         parts.join(text)
     });
-    let program = Program::new(filled).map_err(|error| error.to_string())?.within(limit);
+    let program = Program::new(filled).map_err(|error| error.to_string())?.within(limit).unhurried();
     let words = (!named).then(|| text.to_owned());
     program.tell(words.as_deref().map(str::as_bytes)).map(|()| Came::Taken)
 }

@@ -35,9 +35,9 @@ const DESTROYED: u64 = 100;
 /// The share of them that runs with every change: within some seconds.
 const SHARE_PEACEFUL: u64 = 9;
 const SHARE_ATTACKED: u64 = 6;
-/// Those in which something goes that came lately, and of the destructions one of each sort.
-const GOING: [u64; 3] = [26, 27, 28];
-const SHARE_DESTROYED: [u64; 4] = [0, 3, 6, 7];
+/// Those in which something goes that came lately, or that is kept elsewhere, and those that set times; of the destructions one of each sort.
+const GOING: [u64; 10] = [26, 27, 28, 29, 30, 31, 32, 33, 34, 35];
+const SHARE_DESTROYED: [u64; 8] = [0, 3, 6, 7, 10, 11, 12, 13];
 
 /// What a history is labelled as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,19 +120,20 @@ impl History {
         self.scrambled.push(Scrambled { time, there, files, held, bytes, trusted: false });
         self.lost.push(Lost {
             time,
-            there,
-            gone: change.files_removed + change.files_emptied,
-            came: change.files_new,
+            there: there - change.files_aside,
+            gone: change.files_removed + change.files_emptied - change.files_moved - change.files_aside,
+            came: change.files_new - change.files_moved - change.files_passing,
             held,
             bytes_gone: change.bytes_lost,
             bytes_came: change.bytes_came,
+            packed: change.bytes_packed,
             trusted: false,
         });
         let (changed, veiled, ruined) = (change.files_changed, change.files_veiled, change.files_ruined);
         let point = Ruined { there, changed, veiled, ruined };
         let sign = scrambled::sign(&self.scrambled)
             .or_else(|| ruined::sign(&point, &self.ruined))
-            .or_else(|| deleted::sign(&self.lost));
+            .or_else(|| deleted::sign(&self.lost, None).map(|sign| sign.what));
         self.ruined.push(point);
         if sign.is_some() {
             self.scrambled.pop();
@@ -162,6 +163,9 @@ fn run(vault: &Vault, seed: u64, kind: Kind) -> Outcome {
         (None, Kind::Destroyed) => (destruction.name(), destruction.backups()),
         (None, _) => (story.name().to_owned(), AFTER),
     };
+    if kind == Kind::Peaceful {
+        story.prepare(&mut office, &mut random);
+    }
     let (mut history, mut what, mut held, mut there) = (History::default(), Vec::new(), 0, 0);
     let mut parent: Option<(vault::FileId, Snapshot)> = None;
     for step in 0..QUIET + strikes {

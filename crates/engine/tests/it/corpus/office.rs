@@ -1,10 +1,11 @@
 //! An office and its files: what its people and its programs do with them on a day, and what happens once in a while.
 
 use super::attacks::{BASE64, collect, letters};
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, SystemTime};
 use testkit::Random;
 
 const WORDS: [&str; 16] = [
@@ -134,6 +135,44 @@ impl Office {
         fs::write(path, bytes).unwrap();
     }
 
+    /// Leaves little beside what a story is about.
+    fn shrink(&self) {
+        for name in ["texts", "pictures", "documents", "log", "tls", "disks"] {
+            fs::remove_dir_all(self.root.join(name)).unwrap();
+            fs::create_dir(self.root.join(name)).unwrap();
+        }
+        fs::remove_file(self.root.join("dump.sql")).unwrap();
+    }
+
+    /// Writes so many files, all with this time, or each with the one that it had.
+    fn stamped(&self, folder: &str, time: Option<SystemTime>, contents: impl IntoIterator<Item = Vec<u8>>) {
+        for (n, bytes) in contents.into_iter().enumerate() {
+            let path = format!("{folder}/{n}");
+            let place = self.root.join(&path);
+            let had = fs::metadata(&place).ok().map(|found| found.modified().unwrap());
+            self.put(&path, &bytes);
+            if let Some(time) = time.or(had) {
+                File::options().write(true).open(place).unwrap().set_modified(time).unwrap();
+            }
+        }
+    }
+
+    fn git(&self, words: &[&str]) {
+        let mut git = Command::new("git");
+        git.args(["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "init.defaultBranch=main"]);
+        must(git.arg("-C").arg(self.root.join("shop")).args(words));
+    }
+
+    /// A working copy of forty files, with all of them committed.
+    fn clone_shop(&self, random: &mut Random) {
+        for n in 0..40 {
+            self.put(&format!("shop/{n}.txt"), &text(random, 1500));
+        }
+        self.git(&["init", "-q"]);
+        self.git(&["add", "."]);
+        self.git(&["commit", "-qm", "All"]);
+    }
+
     /// Returns the files below a folder, in order.
     fn below(&self, folder: &str) -> Vec<PathBuf> {
         let mut files = Vec::new();
@@ -150,6 +189,11 @@ impl Office {
             must(Command::new("sqlite3").arg(file).arg(sql));
         }
     }
+}
+
+/// The time that a build or a deployment gives to all files.
+fn made_up() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000)
 }
 
 fn text(random: &mut Random, length: usize) -> Vec<u8> {
@@ -239,11 +283,66 @@ stories! {
     Cleared "a temporary folder filled, and cleared the day after"
     Copied "a folder copied, and removed the day after"
     Installed "a program installed, and another version in its place the day after"
+    Repacked "git gc of a small repository with many loose objects"
+    Switched "git checkout of a branch with few files"
+    Shelved "two old years packed into an archive, and removed"
+    Binned "the trash of the mail emptied"
+    Built "a build that gives all files one time"
+    Deployed "configuration deployed with one time for all"
+    Mounted "encrypted containers used, with their times kept"
 }
 
 impl Story {
     pub(super) fn numbered(seed: u64) -> Self {
         STORIES[(seed / 2) as usize % STORIES.len()]
+    }
+
+    /// What was there from the beginning.
+    pub(super) fn prepare(self, office: &mut Office, random: &mut Random) {
+        match self {
+            Self::Repacked => {
+                office.shrink();
+                office.clone_shop(random);
+                for n in 0..25 {
+                    office.put(&format!("shop/{n}.txt"), &text(random, 1600));
+                    office.git(&["commit", "-qam", "More"]);
+                }
+            }
+            Self::Switched => {
+                office.shrink();
+                office.clone_shop(random);
+                office.git(&["checkout", "-qb", "small"]);
+                office.git(&["rm", "-q", "[1-9]*.txt"]);
+                office.git(&["commit", "-qm", "Little is left"]);
+                office.git(&["checkout", "-q", "main"]);
+            }
+            Self::Shelved => {
+                office.shrink();
+                for n in 0..120 {
+                    office.put(&format!("years/{}/{n}.txt", 2024 + n % 2), &text(random, 2000 + 100 * n));
+                }
+            }
+            Self::Binned => {
+                office.shrink();
+                for n in 0..80 {
+                    office.put(&format!("mail/.Trash/cur/{n}"), &text(random, 5000));
+                }
+            }
+            Self::Built => {
+                office.shrink();
+                office.stamped("build", Some(made_up()), (0..40).map(|n| text(random, 1000 + n)));
+            }
+            Self::Deployed => {
+                office.shrink();
+                let contents = (0..30).map(|n| format!("v{n:03}\n").into_bytes());
+                office.stamped("etc", Some(made_up()), contents);
+            }
+            Self::Mounted => {
+                office.shrink();
+                office.stamped("safes", None, (0..10).map(|_| random.bytes(50_000)));
+            }
+            _ => {}
+        }
     }
 
     /// What goes before it, a day earlier.
@@ -430,6 +529,23 @@ impl Story {
                     office.put(&format!("program-2/{n}"), &text(random, 18_000));
                 }
             }
+            Self::Repacked => office.git(&["gc", "-q", "--prune=now"]),
+            Self::Switched => office.git(&["checkout", "-q", "small"]),
+            Self::Shelved => {
+                let (how, name) = [("-czf", "gz"), ("-cJf", "xz"), ("-cjf", "bz2")][random.below(3)];
+                let archive = root.join(format!("years.tar.{name}"));
+                must(Command::new("tar").arg("-C").arg(&root).arg(how).arg(archive).arg("years"));
+                fs::remove_dir_all(root.join("years")).unwrap();
+            }
+            Self::Binned => fs::remove_dir_all(root.join("mail/.Trash")).unwrap(),
+            Self::Built => {
+                office.stamped("build", Some(made_up()), (0..40).map(|n| text(random, 1000 + n)));
+            }
+            Self::Deployed => {
+                let contents = (0..30).map(|n| format!("w{n:03}\n").into_bytes());
+                office.stamped("etc", Some(made_up()), contents);
+            }
+            Self::Mounted => office.stamped("safes", None, (0..10).map(|_| random.bytes(50_000))),
             Self::Edited => {
                 for path in office.below("texts") {
                     let bytes = fs::read_to_string(&path).unwrap().replace("oak", "ash wood");

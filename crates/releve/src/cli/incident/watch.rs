@@ -76,7 +76,8 @@ fn frame(
 ) -> Result<Vec<Line>, Error> {
     let now = Timestamp::now();
     let mut page = Page::new(width, charset);
-    let since = Period::seconds(now.duration_since(incident.opened).as_secs().unsigned_abs());
+    // A clock that was set back since says nothing.
+    let since = Period::seconds(u64::try_from(now.duration_since(incident.opened).as_secs()).unwrap_or(0));
     let scenario = incident.scenario.as_deref().map_or_else(String::new, |name| format!(", {name}"));
     match &incident.closed {
         None => page.put(Tone::Plain, &format!("incident {}{scenario}: open for {since:.2}", incident.id)),

@@ -1,6 +1,8 @@
 //! Mounts and disks, and which of them can hold a copy that survives the first disk.
 
+use rustix::fs::{major, minor};
 use serde::Serialize;
+use source::Mounts;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -55,14 +57,8 @@ pub(super) fn disks(root: &Path) -> Vec<Disk> {
 
 /// Returns the mounts below `root` that hold people's data.
 pub(super) fn mounts(root: &Path) -> Vec<Mount> {
-    let text = fs::read(root.join("proc/self/mountinfo")).unwrap_or_default();
-    let mut mounts: Vec<Mount> =
-        String::from_utf8_lossy(&text).lines().filter_map(|line| mount(root, line)).collect();
-    // What is mounted over another comes later and is what is seen.
-    mounts.reverse();
-    mounts.sort_by(|a, b| a.at.cmp(&b.at));
-    mounts.dedup_by(|later, first| later.at == first.at);
-    mounts
+    let list = fs::read(root.join("proc/self/mountinfo")).and_then(|text| Mounts::parse(&text));
+    list.unwrap_or_default().all().filter_map(|mounted| mount(root, mounted)).collect()
 }
 
 /// Returns the mount that a local vault belongs on: on another disk than the root's, and on the largest.
@@ -91,29 +87,29 @@ fn is_spare(at: &str) -> bool {
     plain && !first.is_empty() && (!TAKEN.contains(&first) || at.starts_with("/run/media/"))
 }
 
-/// Reads a line of `mountinfo` (proc(5)): `27 1 254:0 / / rw,relatime - ext4 /dev/vda rw`.
-fn mount(root: &Path, line: &str) -> Option<Mount> {
-    let (before, after) = line.split_once(" - ")?;
-    let mut before = before.split(' ').skip(2);
-    let (device, within, at, options) = (before.next()?, before.next()?, before.next()?, before.next()?);
-    let mut after = after.split(' ');
-    let (kind, source, superblock) = (after.next()?, after.next()?, after.next().unwrap_or_default());
+/// Returns a mount if it holds people's data.
+fn mount(root: &Path, mounted: &source::Mount) -> Option<Mount> {
+    let (kind, source) = (mounted.kind.as_str(), mounted.source.as_str());
     let network = ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "fuse.sshfs"].contains(&kind);
     // A part of a file system mounted elsewhere (a bind mount) is no other place; btrfs mounts its subvolumes so.
-    let whole = within == "/" || kind == "btrfs";
+    let whole = mounted.within == Path::new("/") || kind == "btrfs";
     let on_disk = source.starts_with("/dev/") && !["squashfs", "iso9660", "erofs"].contains(&kind);
     if !network && kind != "zfs" && !(on_disk && whole) {
         return None;
     }
-    let read_only =
-        [options, superblock].iter().any(|options| options.split(',').any(|option| option == "ro"));
+    let device = format!("{}:{}", major(mounted.device), minor(mounted.device));
     let mut disks = BTreeSet::new();
-    if let Some(name) = block_of(root, device).or_else(|| source.rsplit('/').next().map(str::to_owned))
+    if let Some(name) = block_of(root, &device).or_else(|| source.rsplit('/').next().map(str::to_owned))
         && on_disk
     {
         below(root, &name, LAYERS_MAX, &mut disks);
     }
-    Some(Mount { at: unescaped(at), kind: kind.to_owned(), read_only, disks })
+    Some(Mount {
+        at: mounted.place.to_string_lossy().into_owned(),
+        kind: kind.to_owned(),
+        read_only: mounted.is_read_only,
+        disks,
+    })
 }
 
 /// Returns the disk or partition with a device number such as `8:1`.
@@ -160,26 +156,6 @@ fn below(root: &Path, name: &str, layers: usize, disks: &mut BTreeSet<String>) {
             disks.extend(disk.file_name().into_string());
         }
     }
-}
-
-/// `mountinfo` writes spaces and the like as `\040`.
-fn unescaped(text: &str) -> String {
-    let mut parts = text.split('\\');
-    let mut out = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        let code = part.get(..3).and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match (code, part.get(3..)) {
-            (Some(code), Some(rest)) if code.is_ascii() => {
-                out.push(char::from(code));
-                out.push_str(rest);
-            }
-            _ => {
-                out.push('\\');
-                out.push_str(part);
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]

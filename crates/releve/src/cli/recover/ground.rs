@@ -91,6 +91,12 @@ fn systems(state: &State, options: &Options, wish: &Wish) -> state::Result<Vec<S
     Ok(systems)
 }
 
+/// Returns whether an earlier recovery of one of these systems has ended with something left undone, as far as anybody can tell: then what stands there may be half of it.
+pub(super) fn is_left(state: &State, wish: &Wish) -> bool {
+    let wished = || wish.systems.iter().map(|system| system.0.as_str());
+    state.left_recoveries().map_or(true, |left| left.iter().any(|run| run.is_about(wished())))
+}
+
 /// Says that the state can't be used, and returns why, if the recovery may go on without.
 pub(super) fn without(options: &Options, error: &Error) -> Result<String, Failure> {
     let why = error.to_string();

@@ -432,6 +432,16 @@ pub(super) fn settle(open: Open<'_>, screen: &Screen, recovered: &Recovered) {
         screen.line("steps are left: releve recover --show names them; say --done, --again or --skip with the number of one");
         return;
     }
+    if recovered.untouched {
+        // Nobody has to wait for what was not begun.
+        screen.line(&match open.end() {
+            Ok(()) => {
+                "nothing was touched: every system is as it was, and this recovery is closed".to_owned()
+            }
+            Err(error) => format!("warning: the end of this recovery could not be noted: {error}"),
+        });
+        return;
+    }
     let failed = recovered.aborted.is_some()
         || !recovered.failed.is_empty()
         || recovered.systems.iter().any(|system| system.failure.is_some());

@@ -4,6 +4,7 @@ use crate::session::Session;
 use crate::show::{self, size};
 use engine::blast;
 use engine::recover::{Recovered, SystemRecovered};
+use plan::crash::lost;
 use plan::{Crash, Period, Runbook, Source, Step, StepKind, SystemName};
 use std::path::Path;
 
@@ -27,9 +28,10 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
             show::time(point.time),
             show::dates(&restore.choice.reasons.join("; "))
         );
-        let counted =
-            restore.crash.as_ref().map_or_else(String::new, |crash| format!(", {}", counted(crash)));
-        eprintln!("    loses     {:.2} (promised at most {}){counted}", restore.choice.loss, restore.rpo);
+        let crash = restore.crash.as_ref().filter(|_| !restore.clock_behind);
+        let counted = crash.map_or_else(String::new, |crash| format!(", {}", counted(crash)));
+        let lost = lost(restore.choice.loss, restore.clock_behind);
+        eprintln!("    loses     {lost} (promised at most {}){counted}", restore.rpo);
         let vaults: Vec<_> = restore.vaults.iter().map(|vault| vault.0.as_str()).collect();
         let most = if restore.only.is_empty() { "" } else { "at most " };
         eprintln!(
@@ -112,7 +114,11 @@ pub(super) fn print_recovered(recovered: &Recovered, beside: bool) {
             &system.system.0,
             &back,
             &promise(system.rto_seconds),
-            &format!("{:.2}", Period::seconds(system.rpa_seconds)),
+            &if system.clock_behind {
+                "not known".to_owned()
+            } else {
+                format!("{:.2}", Period::seconds(system.rpa_seconds))
+            },
             &promise(system.rpo_seconds),
             &format!("{} + {} kept", system.restored, system.unchanged),
             &system.checks_passed.to_string(),
@@ -121,7 +127,9 @@ pub(super) fn print_recovered(recovered: &Recovered, beside: bool) {
     }
     println!("{table}");
     for system in &recovered.systems {
-        if let Some(crash) = system.crash.as_ref().filter(|_| !beside) {
+        if system.clock_behind && !beside {
+            println!("{}: {}", system.system, lost(Period::default(), true));
+        } else if let Some(crash) = system.crash.as_ref().filter(|_| !beside) {
             println!("{}: what is lost is {}", system.system, counted(crash));
         }
         if let Some(why) = system.failure.as_ref().filter(|why| first_line(why) != **why) {

@@ -84,6 +84,14 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
     let work = work(options);
     let mut book = book(session, system, &wanted, &survey, &vaults, &work);
     book.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    if let (Some(unreached), Wanted::Before(time)) = (book.unreached.first(), &wanted) {
+        let help = format!(
+            "with --point {} in the place of --before it is read from {}",
+            unreached.point,
+            show::dates(&unreached.state())
+        );
+        return Err(Error::new(show::dates(&unreached.refused(*time))).help(help).into());
+    }
     let Some(entry) = book.systems.first().filter(|_| book.blockers.is_empty()) else {
         return Err(super::none_left(Error::new(book.blockers.join("; ")), &vanished, system).into());
     };
@@ -218,6 +226,7 @@ fn book(
         scenario: None,
         systems: vec![system.clone()],
         wanted: Some(wanted.clone()),
+        or_earlier: false,
         to: Some(work.display().to_string()),
         machine: session.holder.hostname.clone(),
         stands_in: true,

@@ -13,7 +13,7 @@ use engine::judge::Witness;
 use engine::proof::{COUNTS_FOR, Proof};
 use engine::quarantine;
 use engine::room::lacks_room;
-use engine::survey::{Survey, Surveyed, survey};
+use engine::survey::{Survey, Surveyed, shown, survey};
 use engine::vanished::Vanished;
 use jiff::Timestamp;
 use places::{Place, places};
@@ -223,7 +223,11 @@ fn line(
             && survey.not_known().is_none(),
         known,
     };
-    let time = choice.as_ref().map(|choice| choice.point.counts());
+    // Where nobody knows when it was made, what it claims is all there is.
+    let time = choice.as_ref().map(|choice| match choice.point.is_ahead(now) {
+        true => choice.point.time,
+        false => choice.point.counts(),
+    });
     let bytes = newest.and_then(|newest| newest.point.info.as_ref()).map_or(0, |info| info.bytes);
     let log = log(session, name, survey, newest, records, now);
     let stops = choice.as_ref().zip(survey.log(name));
@@ -305,7 +309,7 @@ fn lacks(left: &LeftOut, survey: &Survey) -> String {
     match unread {
         Some((count, first)) => {
             let why = first.why.lines().next().unwrap_or_default();
-            format!("incomplete: {count} not read; the first: {}: {why}", first.path)
+            format!("incomplete: {count} not read; the first: {}: {why}", shown(&first.path))
         }
         None => left.why.clone(),
     }

@@ -97,6 +97,23 @@ impl Stream {
         start.map(|start| Self::start(client, spool, start)).transpose()
     }
 
+    /// Returns the first of these, names of pieces and positions, from which the server's log goes on.
+    pub(in crate::mariadb) fn goes_on<'k>(
+        client: &Client,
+        known: &'k [String],
+    ) -> Result<Option<&'k String>> {
+        let listed = listed(client)?;
+        for text in known {
+            let piece = Known::read(text.split('@').next().unwrap_or(text));
+            if let Some(piece) = piece
+                && follow(client, &listed, &[piece])?.is_some()
+            {
+                return Ok(Some(text));
+            }
+        }
+        Ok(None)
+    }
+
     fn start(client: Client, spool: &Path, (file, known): (String, Place)) -> Result<Self> {
         let incoming = Incoming::make(spool)?;
         let options = [

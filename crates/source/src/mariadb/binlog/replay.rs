@@ -434,7 +434,7 @@ fn short(reach: &Reach, known: Option<Timestamp>, time: Timestamp) -> Error {
             let known = known.map_or_else(String::new, |known| format!("it is whole up to {}", shown(known)));
             let known = if known.is_empty() { "nobody knows how far it is whole".to_owned() } else { known };
             format!(
-                "{known}{last}: --before {} is reached, and without --before all that there is",
+                "{known}{last}: --before {} is reached, --or-earlier goes as far as the log does, and without --before all that there is comes back",
                 shown(end)
             )
         }

@@ -307,6 +307,10 @@ impl Log for MariadbCopy {
         self.server.history(name, text, file_bytes)
     }
 
+    fn still(&self, known: &[String], spool: Option<&Path>) -> Result<Option<crate::Still>> {
+        self.server.still(known, spool)
+    }
+
     /// Notes where the server keeps it, too.
     fn receive(&self, spool: &Path, held: Option<&str>) -> Result<Box<dyn Receiver>> {
         let receiver = self.server.receive(spool, held)?;

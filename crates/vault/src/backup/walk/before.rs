@@ -1,6 +1,5 @@
 //! What was in the point before: read where it is needed, and counted where it is gone or taken over unlisted.
 
-use super::super::tally;
 use super::Walker;
 use crate::{BlobId, BlobKind, Change, Node, NodeKind};
 use std::ffi::OsStr;
@@ -74,12 +73,12 @@ impl Walker<'_> {
     }
 
     /// Counts an entry of the directory at `path` that was met and that is gone from it.
-    pub(super) fn removed(&mut self, path: &Path, folder: u64, gone: &Node) {
+    pub(super) fn removed(&mut self, path: &Path, gone: &Node) {
         match gone.kind {
             NodeKind::Dir { subtree } => {
                 self.count_removed(&path.join(OsStr::from_bytes(&gone.name)), subtree);
             }
-            _ => self.shared.tally.gone(folder, gone),
+            _ => self.shared.tally.gone(path, gone),
         }
     }
 
@@ -87,14 +86,13 @@ impl Walker<'_> {
     pub(super) fn count_removed(&mut self, path: &Path, tree: Option<BlobId>) {
         let mut stack = vec![(path.to_owned(), tree)];
         while let Some((path, tree)) = stack.pop() {
-            let folder = tally::folder(&path);
             for node in self.tree_before(tree) {
                 self.meet(&node);
                 match node.kind {
                     NodeKind::Dir { subtree } => {
                         stack.push((path.join(OsStr::from_bytes(&node.name)), subtree));
                     }
-                    _ => self.shared.tally.gone(folder, &node),
+                    _ => self.shared.tally.gone(&path, &node),
                 }
             }
         }

@@ -6,6 +6,7 @@
 //! removed. What is removed before its time is moved to `hidden/` and keeps the flag there, as a bucket hides what it holds. Whoever is
 //! killed in between leaves a file without the flag, which the next look gives back.
 
+use super::regular::{self, open_in as open};
 use super::{FileStore, kind_of, make_folder, new_file, step, sync};
 use crate::store::{Canary, FileKind, Listed, Store, Version, Versions, is_name};
 use crate::{Error, Kind, Result};
@@ -40,19 +41,19 @@ impl FileStore {
         name: &str,
         bytes: &[u8],
     ) -> Result<(), Kind> {
-        if std::fs::read(self.path(kind, name)).map_err(kind_of)? == bytes {
+        if self.get(kind, name)? == bytes {
             return rustix::fs::unlinkat(folder, temporary, AtFlags::empty()).map_err(kind_of);
         }
         if self.period.is_none() {
             return Err(flagged());
         }
         self.hide(folder, kind, name)?;
-        rustix::fs::renameat(folder, temporary, folder, name).map_err(kind_of)
+        regular::rename(folder, temporary, name).map_err(kind_of)
     }
 
     /// Removes a file: for good if its time is over, else out of sight.
     pub(super) fn take_away(&self, folder: &OwnedFd, kind: FileKind, name: &str) -> Result<(), Kind> {
-        let removed = rustix::fs::unlinkat(folder, name, AtFlags::empty());
+        let removed = regular::remove(folder, name);
         if removed != Err(Errno::PERM) {
             return removed.map_err(kind_of);
         }
@@ -138,6 +139,8 @@ impl FileStore {
         let mut found = Vec::new();
         for Listed { name, .. } in listed {
             match std::fs::metadata(self.path(kind, &name)) {
+                // What has taken the place of a file can't be guarded.
+                Ok(meta) if !meta.is_file() => {}
                 Ok(meta) => found.push(Version {
                     id: IN_SIGHT.into(),
                     size: meta.len(),
@@ -168,6 +171,9 @@ impl FileStore {
                 continue;
             }
             let meta = entry.metadata()?;
+            if !meta.is_file() {
+                continue;
+            }
             found.push(Version {
                 name: name.into(),
                 id: id.into(),
@@ -188,6 +194,7 @@ impl FileStore {
                 rustix::fs::unlinkat(&root, CANARY, AtFlags::empty()).map_err(kind_of)
             }
             Err(Kind::NotFound) => Ok(()),
+            Err(Kind::Damaged(_)) => regular::remove(&root, CANARY).map_err(kind_of),
             Err(error) => Err(error),
         };
         // That of a try that was killed.
@@ -329,12 +336,6 @@ fn hidden_folder(kind: FileKind) -> &'static str {
 
 fn hidden_at(id: &str) -> Option<Timestamp> {
     Timestamp::from_nanosecond(id.parse().ok()?).ok()
-}
-
-fn open(folder: &OwnedFd, name: &str) -> Result<File, Kind> {
-    // A pipe that somebody put there must not keep us waiting.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    Ok(File::from(rustix::fs::openat(folder, name, flags, Mode::empty()).map_err(kind_of)?))
 }
 
 /// Returns when a file may go: a period after it was written, by the one clock that the flag keeps anybody from turning.

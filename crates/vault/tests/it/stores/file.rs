@@ -61,10 +61,53 @@ fn foreign_files_are_not_listed() {
     ] {
         fs::write(folder.path().join(junk), b"junk").unwrap();
     }
-    fs::create_dir(folder.path().join("keys").join(name(b"folder"))).unwrap();
     fs::create_dir(folder.path().join("data/zz")).unwrap();
     assert_eq!(listing(&*store, FileKind::Key), []);
     assert_eq!(listing(&*store, FileKind::Pack), []);
+}
+
+#[test]
+fn what_is_no_file_is_listed_named_and_replaced_and_holds_nobody_up() {
+    let (folder, store) = created();
+    let id = name(b"x");
+    let make = |what: &str, path: &Path| match what {
+        "a pipe" => {
+            let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+            rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).unwrap();
+        }
+        "a socket" => {
+            // The kernel takes no long path for one.
+            let short = folder.path().join("s");
+            std::os::unix::net::UnixListener::bind(&short).unwrap();
+            fs::rename(short, path).unwrap();
+        }
+        "a folder" => fs::create_dir(path).unwrap(),
+        // It never ends.
+        _ => symlink("/dev/zero", path).unwrap(),
+    };
+    for kind in [FileKind::Config].into_iter().chain(FileKind::LISTED) {
+        let called = if kind == FileKind::Config { "config" } else { id.as_str() };
+        let path = folder.path().join(kind.path(called));
+        for what in ["a pipe", "a socket", "a folder", "a device"] {
+            store.remove(kind, called).unwrap();
+            make(what, &path);
+            if kind != FileKind::Config {
+                assert_eq!(listing(&*store, kind), [(id.clone(), 0)], "{kind:?}: {what}");
+            }
+            assert_eq!(store.size(kind, called).unwrap(), Some(0));
+            for read in [store.read(kind, called), store.read_range(kind, called, 0..1)] {
+                let error = read.unwrap_err();
+                assert!(error.says_damage() && error.to_string().contains(what), "{kind:?}: {error}");
+            }
+            store.write(kind, called, b"x").unwrap();
+            assert_eq!(store.read(kind, called).unwrap(), b"x", "{kind:?}: {what}");
+            store.remove(kind, called).unwrap();
+            make(what, &path);
+            store.remove(kind, called).unwrap();
+            assert_eq!(store.size(kind, called).unwrap(), None, "{kind:?}: {what}");
+        }
+        store.write(FileKind::Config, "config", b"config").unwrap();
+    }
 }
 
 #[test]

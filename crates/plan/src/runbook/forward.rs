@@ -1,0 +1,209 @@
+//! How far a point is rolled forward by the log of its system, and what is said where that isn't as far as somebody asks.
+
+use super::{Replay, Runbook, Unreached};
+use crate::{Choice, Crash, Facts, LogFacts, Period, SystemName, Until, Wanted};
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// What rolling one system forward rests on.
+pub(super) struct Forward<'a> {
+    pub(super) name: &'a SystemName,
+    /// The log that goes on from points of the system that the chosen one is of.
+    pub(super) log: Option<&'a LogFacts>,
+    /// There is a log, of another system that was made in its place.
+    pub(super) is_others: bool,
+    /// The plan says that one is kept.
+    pub(super) keeps_log: bool,
+    pub(super) crash: &'a Crash,
+    /// Somebody has said yes to an earlier state than the instant that he asks for.
+    pub(super) or_earlier: bool,
+}
+
+/// Returns how far what is wanted is to be rolled forward. Where a point itself is asked for, behind it lies what it was chosen to avoid.
+pub(super) fn aim(wanted: &Wanted) -> Option<Until> {
+    match wanted {
+        Wanted::Latest => Some(Until::Newest),
+        Wanted::Before(time) => Some(Until::Time(*time)),
+        Wanted::Until(until) => Some(until.clone()),
+        Wanted::LastVerified | Wanted::LastClean | Wanted::BeforeNamed | Wanted::Id(_) => None,
+    }
+}
+
+/// Returns whether a point leads into the history in which `aim` lies.
+pub(super) fn leads(log: &LogFacts, point: &Facts, aim: &Until) -> bool {
+    match aim.timeline() {
+        Some(number) => log.leads_to(point, number),
+        None => log.leads(point, aim.time()),
+    }
+}
+
+/// Returns how long before an instant another was.
+pub(super) fn apart(earlier: Timestamp, later: Timestamp) -> Period {
+    Period(Duration::try_from(later.duration_since(earlier)).unwrap_or_default())
+}
+
+impl Forward<'_> {
+    /// Returns how far the chosen point can be rolled forward, and takes that into account; the error says why it can't, although it should.
+    pub(super) fn roll(&self, wanted: &Wanted, choice: &mut Choice) -> Result<Option<Replay>, String> {
+        let Self { name, keeps_log, crash, .. } = self;
+        let Some(until) = aim(wanted) else { return Ok(None) };
+        if self.is_others {
+            // The log which is kept now goes on from no point of the system that was there before.
+            return Err(format!(
+                "`{name}`: point {} is of another system than the log that is kept now, which was made in its place: no log goes on from it",
+                choice.point.id
+            ));
+        }
+        let Some(log) = self.log else {
+            return match wanted {
+                Wanted::Before(_) if *keeps_log => Err(format!("`{name}`: no log of it is in any vault")),
+                Wanted::Until(_) => Err(format!(
+                    "`{name}`: no log of it is kept in any vault: only its points can be restored"
+                )),
+                _ => Ok(None),
+            };
+        };
+        let stretch = log.stretch_of(&choice.point);
+        if !log.continues(&choice.point) && stretch.is_none() {
+            if choice.point.position.is_none() {
+                return Err(format!(
+                    "`{name}`: point {} does not say where in the log it lies: it can't be rolled forward",
+                    choice.point.id
+                ));
+            }
+            let missing =
+                log.missing.as_ref().map_or_else(String::new, |missing| format!(": {missing} is missing"));
+            return Err(format!("`{name}`: its log does not go on from point {}{missing}", choice.point.id));
+        }
+        if let Some(number) = until.timeline().filter(|number| !log.leads_to(&choice.point, *number)) {
+            return Err(format!(
+                "`{name}`: no point leads into timeline {number} of its log; point {} does not",
+                choice.point.id
+            ));
+        }
+        if !leads(log, &choice.point, &until) {
+            return Err(format!(
+                "`{name}`: point {} lies in a history that a recovery has left, and its log goes on in another: make a backup",
+                choice.point.id
+            ));
+        }
+        let ends = stretch.map_or(log.until, |stretch| stretch.until);
+        let reached = match (&until, ends) {
+            (Until::Time(time), Some(end)) => Some(end.min(*time)),
+            (Until::Time(_), None) => None,
+            (Until::Newest, end) => end,
+            // Where these lie is for the server to find out.
+            _ => None,
+        };
+        if let Some(reached) = reached.filter(|reached| *reached > choice.point.counts()) {
+            choice.loss = crash.lost_since(reached);
+        }
+        choice.reasons.push(match &until {
+            Until::Newest => {
+                let end = if stretch.is_some() { "where its log breaks off" } else { "the end of its log" };
+                let least = ends.map_or_else(String::new, |ends| format!(", at least to {ends}"));
+                format!("rolled forward to {end}{least}")
+            }
+            until => format!("rolled forward to {until}"),
+        });
+        let reaches_end = match &until {
+            Until::Newest => true,
+            Until::Time(time) => log.until.is_some_and(|end| end <= *time),
+            _ => false,
+        };
+        let sentinel = log.sentinel.filter(|_| reaches_end);
+        // Where it breaks off later than that, nothing of what is asked for is behind its end.
+        let is_whole = until.time().zip(stretch.and_then(|stretch| stretch.until));
+        let or_earlier = self.or_earlier || is_whole.is_some_and(|(time, end)| time <= end);
+        Ok(Some(Replay { log: log.id.clone(), until, sentinel, or_earlier }))
+    }
+
+    /// Returns why the system can't come to an instant that somebody has named, if that is known. `rolled` is how its point is rolled forward.
+    pub(super) fn short_of(
+        &self,
+        time: Timestamp,
+        rolled: &Result<Option<Replay>, String>,
+        point: &Facts,
+    ) -> Option<String> {
+        let log = match rolled {
+            Err(why) => return Some(why.clone()),
+            Ok(replay) => self.log.filter(|_| replay.is_some())?,
+        };
+        let stretch = log.stretch_of(point)?;
+        if stretch.until.is_some_and(|until| until >= time) {
+            return None;
+        }
+        Some(self.breaks_off(log, point))
+    }
+
+    /// Says that a log is known to end, or may, before all that is wanted.
+    pub(super) fn doubt(&self, replay: &Replay, point: &Facts) -> Option<String> {
+        let log = self.log?;
+        if let Some(stretch) = log.stretch_of(point) {
+            let is_whole = stretch.until.zip(replay.until.time()).is_some_and(|(end, time)| time <= end);
+            return (!is_whole)
+                .then(|| format!("{}: what came after that can't come back", self.breaks_off(log, point)));
+        }
+        let (until, time) = (log.until?, replay.until.time()?);
+        (until < time).then(|| {
+            format!(
+                "`{}`: its log is known to be whole up to {until} only: what was committed from then to {time} comes back if its server or this machine has it still",
+                self.name
+            )
+        })
+    }
+
+    fn breaks_off(&self, log: &LogFacts, point: &Facts) -> String {
+        let missing = log.missing.as_deref().unwrap_or("something");
+        format!("`{}`: behind point {} its log breaks off ({missing} is missing)", self.name, point.id)
+    }
+}
+
+impl Runbook {
+    /// Says that nothing brings a system to the instant that somebody asks for, and what it would come back to: refused, unless he has said yes to that.
+    pub(super) fn say_unreached(
+        &mut self,
+        forward: &Forward<'_>,
+        (time, why): (Timestamp, String),
+        point: &Facts,
+        has_log: bool,
+    ) {
+        let until = forward.log.and_then(|log| log.stretch_of(point)?.until).filter(|_| has_log);
+        let until = until.filter(|until| *until > point.counts());
+        let unreached = Unreached {
+            system: forward.name.clone(),
+            why,
+            point: point.id.clone(),
+            time: point.counts(),
+            earlier: apart(point.counts(), time),
+            has_log,
+        };
+        let (why, state) = (&unreached.why, unreached.state());
+        if forward.or_earlier {
+            self.warnings.push(format!("{why}: it comes back to {state}"));
+        } else {
+            let refused = unreached.refused(time);
+            let way = until.map_or_else(String::new, |until| {
+                format!(" As of where it breaks off, all systems together: --before {until} instead.")
+            });
+            self.blockers.push(format!(
+                "{refused}{way} Or the same command with --or-earlier: it then comes back to {state}, and every other system as you asked"
+            ));
+        }
+        self.unreached.push(unreached);
+    }
+}
+
+impl Unreached {
+    /// Says why it doesn't come back to `time`, and how it still may.
+    #[must_use]
+    pub fn refused(&self, time: Timestamp) -> String {
+        let (why, from) = (&self.why, self.time);
+        match self.has_log {
+            true => format!("{why}, and is not known to go as far as {time}."),
+            false => format!(
+                "{why}: nothing there tells what was committed from {from} to {time}. If its server is at work, or its log is here still, start `releve agent`, which carries it there, and try again."
+            ),
+        }
+    }
+}

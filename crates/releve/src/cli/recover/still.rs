@@ -1,0 +1,251 @@
+//! What a server has still of its log, and no vault: it is brought there before anything is decided, and long before what it lies in is replaced.
+//!
+//! Where no agent ran, or not to the end, it may be all that leads to an instant. A dry run touches nothing: it decides as if it had come, and says so.
+
+use crate::cli::wal::{policy_vaults, spool_of};
+use crate::session::Session;
+use engine::log::{Carrier, settle};
+use engine::survey::{Survey, Surveyed};
+use engine::vaults::Opened;
+use engine::{Error, Result, source_of};
+use jiff::Timestamp;
+use plan::{Available, Facts, LogFacts, Runbook, SystemName, VaultName, Wal, Wanted};
+use source::{Log, LogKind, Still};
+use state::State;
+use std::collections::BTreeMap;
+
+/// How a recovery looks at what is there still.
+pub(super) struct Look<'a> {
+    pub(super) session: &'a Session,
+    pub(super) vaults: &'a [Opened],
+    /// Where it is noted what is carried; without one nothing is.
+    pub(super) state: Option<&'a State>,
+    pub(super) systems: &'a [SystemName],
+    pub(super) wanted: Option<&'a Wanted>,
+    /// A recovery goes on: what stands there may be its own work.
+    pub(super) goes_on: bool,
+    pub(super) dry_run: bool,
+    /// What stands there is replaced.
+    pub(super) in_place: bool,
+}
+
+/// What was found.
+#[derive(Default)]
+pub(super) struct Found {
+    /// The logs as they will be, where nothing was brought yet.
+    logs: BTreeMap<SystemName, LogFacts>,
+    said: Vec<String>,
+    /// Why nothing may be replaced.
+    blockers: Vec<String>,
+    is_brought: bool,
+}
+
+impl Found {
+    /// Lets a system have the log that it will have.
+    pub(super) fn add_to(&self, name: &SystemName, available: &mut Available) {
+        if let Some(log) = self.logs.get(name) {
+            available.log = Some(log.clone());
+        }
+    }
+
+    /// Says what was found where everybody reads it.
+    pub(super) fn say_in(&self, book: &mut Runbook) {
+        book.warnings.extend(self.said.iter().cloned());
+        book.blockers.extend(self.blockers.iter().cloned());
+    }
+}
+
+/// What is known of the log of a system.
+struct Known {
+    /// Points from which nothing leads on in the vaults, by their positions, the oldest first; then the last that the vaults have.
+    all: Vec<String>,
+    /// That last one, by its name.
+    last: Option<String>,
+    /// The points among them.
+    points: Vec<Facts>,
+    /// The newest point.
+    newest: Facts,
+    log: Option<LogFacts>,
+}
+
+impl Known {
+    /// Returns the log in the vaults, if that is what goes on in what was found.
+    fn goes_on(&self, still: &Still) -> Option<&LogFacts> {
+        self.log.as_ref().filter(|_| self.last.as_ref() == Some(&still.from))
+    }
+
+    /// Says what was found.
+    fn said(&self, name: &SystemName, still: &Still) -> String {
+        let since = match self.goes_on(still) {
+            Some(log) => log.until,
+            None => {
+                let is_it = |point: &&Facts| point.position.as_ref() == Some(&still.from);
+                self.points.iter().find(is_it).map(Facts::counts)
+            }
+        };
+        let since = since.map_or_else(String::new, |since| format!(" from {since:.0} on"));
+        format!("`{name}`: its log{since} lies still in {}", still.place)
+    }
+}
+
+impl Look<'_> {
+    /// Looks, and brings it into the vaults unless nothing may be touched. Returns what is in the vaults then.
+    /// That something can't be looked at keeps nobody from going on.
+    pub(super) fn bring(&self, survey: Survey) -> (Survey, Found) {
+        let mut found = Found::default();
+        if self.goes_on {
+            return (survey, found);
+        }
+        for name in self.systems {
+            if let Err(error) = self.one(name, &survey, &mut found) {
+                found.said.push(format!(
+                    "`{name}`: what is there still of its log, where it runs or ran, could not be brought into the vaults: {error}"
+                ));
+            }
+        }
+        let survey = if found.is_brought { engine::survey::survey(self.vaults) } else { survey };
+        (survey, found)
+    }
+
+    fn one(&self, name: &SystemName, survey: &Survey, found: &mut Found) -> Result<()> {
+        let (session, plan) = (self.session, &self.session.plan);
+        let Some(system) = plan.systems.get(name) else { return Ok(()) };
+        let keeps = system.source.as_ref().and_then(plan::Source::wal).is_some_and(|wal| wal != Wal::None);
+        if !keeps || !plan.runs_on(system, &session.holder.hostname) {
+            return Ok(());
+        }
+        let source = source_of(plan, system, session.secrets())?;
+        let Some(log) = source.log() else { return Ok(()) };
+        let Some(known) = self.known(name, survey, log) else { return Ok(()) };
+        // Another system's, made in its place, leads on from nothing.
+        let (own, there) = (known.newest.identity.as_ref(), log.identity_at(None));
+        if own.zip(there.as_ref()).is_some_and(|(own, there)| own != there) {
+            return Ok(());
+        }
+        let names = policy_vaults(session, name);
+        if self.dry_run {
+            if let Some(still) = log.still(&known.all, None)? {
+                let said = known.said(name, &still);
+                found.said.push(format!("{said}: it is brought into the vaults first"));
+                found.logs.insert(name.clone(), as_it_will_be(&known, &still, &names));
+            }
+            return Ok(());
+        }
+        let spool = spool_of(session, name)?;
+        if let Some(identity) = &there {
+            settle(&spool, log, identity)?;
+        }
+        let Some(there) = log.still(&known.all, None)? else { return Ok(()) };
+        let still = match log.still(&known.all, Some(&spool)) {
+            Ok(Some(still)) => still,
+            Ok(None) => return Ok(()),
+            Err(error) if there.is_replaced && self.in_place => {
+                let said = known.said(name, &there);
+                found.blockers.push(format!(
+                    "{said}, may be in no vault, and can't be kept: {error}. It would be replaced: make room, or move it away, and try again"
+                ));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let wait = |why: String| {
+            let help =
+                format!("it lies in {} meanwhile, and the agent carries it from there", spool.display());
+            Error::new(why).help(help)
+        };
+        let Some(state) = self.state else { return Err(wait("there is no state to note it in".into())) };
+        let (holder, run) = (session.holder.clone(), session.run_holder());
+        let carrier = Carrier::new(name.clone(), log, spool.clone(), holder, run);
+        let from = still.from.split('@').next().filter(|_| known.goes_on(&still).is_none());
+        let (until, mut failure) = (still.until.and_then(time), None);
+        for vault in self.vaults.iter().filter(|vault| names.contains(&vault.name)) {
+            let carried = carrier.carry_into(vault, &names, state, until, from, Timestamp::now());
+            match carried {
+                Ok(carried) if !carried.vaults.is_empty() => {
+                    found.is_brought = true;
+                    if carried.files > 0 {
+                        eprintln!("{}, and is in vault {} now", known.said(name, &still), vault.name);
+                    }
+                }
+                Ok(carried) => failure = carried.failures.into_iter().next().map(|(_, error)| error),
+                Err(error) => failure = Some(error),
+            }
+        }
+        match failure {
+            Some(error) if !found.is_brought => Err(wait(error.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns what is known of the log of a system; `None` where nothing more of it is needed.
+    fn known(&self, name: &SystemName, survey: &Survey, log: &dyn Log) -> Option<Known> {
+        let before = match self.wanted {
+            Some(Wanted::Before(time)) => Some(*time),
+            _ => None,
+        };
+        let is_in_time = |point: &Facts| {
+            let is_early = before.is_none_or(|time| point.ended.unwrap_or(point.time) < time);
+            point.complete && point.position.is_some() && is_early
+        };
+        let points: Vec<Facts> = survey.of(name).map(Surveyed::facts).filter(is_in_time).collect();
+        let newest = points.iter().max_by_key(|point| point.time)?.clone();
+        let there = survey.log_of(name, &newest);
+        let is_covered = |point: &Facts| there.as_ref().is_some_and(|log| log.continues(point));
+        let is_reached = before.zip(there.as_ref().and_then(|log| log.until));
+        if is_covered(&newest) && is_reached.is_some_and(|(before, until)| until >= before) {
+            return None;
+        }
+        let mut uncovered: Vec<&Facts> = points
+            .iter()
+            .filter(|point| point.identity == newest.identity && !is_covered(point))
+            // Without an instant only the newest is gone on from.
+            .filter(|point| before.is_some() || point.id == newest.id)
+            .collect();
+        uncovered.sort_by_key(|point| point.time);
+        let mut all: Vec<String> = uncovered.iter().filter_map(|point| point.position.clone()).collect();
+        let last = there.as_ref().and_then(|there| self.last_of(there, survey, log));
+        all.extend(last.clone());
+        let points = uncovered.into_iter().cloned().collect();
+        Some(Known { all, last, points, newest, log: there })
+    }
+
+    /// Returns the name of the last file of a log in a vault.
+    fn last_of(&self, there: &LogFacts, survey: &Survey, log: &dyn Log) -> Option<String> {
+        let point = &survey.point(&there.id)?.point;
+        let mut repositories = self.vaults.iter().filter_map(|vault| vault.repository.as_ref().ok());
+        let files = repositories.find_map(|vault| vault::backup::files_of(vault, &point.tree).ok())?;
+        let placed = files.keys().filter_map(|path| {
+            let name = path.file_name()?.to_str()?.to_owned();
+            match log.file(&name)?.kind {
+                LogKind::Whole(position) => Some((position, true, name)),
+                LogKind::Partial(position) => Some((position, false, name)),
+                LogKind::Always => None,
+            }
+        });
+        placed.max().map(|(_, _, name)| name)
+    }
+}
+
+/// Returns the log as it will be once what is there still has come.
+fn as_it_will_be(known: &Known, still: &Still, names: &[VaultName]) -> LogFacts {
+    let until = still.until.and_then(time);
+    match known.goes_on(still) {
+        Some(log) => LogFacts { until: until.max(log.until), ..log.clone() },
+        None => LogFacts {
+            id: known.log.as_ref().map(|log| log.id.clone()).unwrap_or_default(),
+            identity: known.newest.identity.clone(),
+            since: known.log.as_ref().and_then(|log| log.since),
+            from: still.from.split('@').next().unwrap_or_default().to_owned(),
+            until,
+            sentinel: None,
+            missing: None,
+            timelines: known.log.as_ref().map(|log| log.timelines.clone()).unwrap_or_default(),
+            earlier: Vec::new(),
+            vaults: names.to_vec(),
+        },
+    }
+}
+
+fn time(time: vault::Timestamp) -> Option<Timestamp> {
+    Timestamp::new(time.seconds, i32::try_from(time.nanos).ok()?).ok()
+}

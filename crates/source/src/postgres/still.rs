@@ -1,0 +1,293 @@
+//! The WAL that lies in a data directory still, whether its server runs or not: what no vault has may be there.
+//!
+//! A server gives segments that it needs no more the names of coming ones, and what they held is in them still. So only a segment counts that says itself where it
+//! belongs, and it is whole once there is one that follows; of the last the valid records count, which a recovery finds out.
+
+use super::places::read_paths;
+use super::wal::{Lsn, Segment, WalFile, identity_in_control, identity_in_segment};
+use crate::error::at;
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// How much of a segment says whose it is, and where it belongs.
+const HEAD_BYTES: usize = 40;
+/// The shortest segment that there is.
+const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+
+/// What lies there without a gap, up to its end.
+#[derive(Debug)]
+pub(super) struct Lying {
+    identity: String,
+    segment_bytes: u64,
+    /// The timeline that it ends on.
+    timeline: u32,
+    /// Where that has left the ones before.
+    left: BTreeMap<u32, Lsn>,
+    first: u64,
+    last: u64,
+    folder: PathBuf,
+}
+
+/// What a segment says of itself.
+struct Head {
+    timeline: u32,
+    address: u64,
+    segment_bytes: u64,
+}
+
+impl Lying {
+    /// Looks what lies in a data directory; `None` where there is nothing of it that can be relied on.
+    pub(super) fn look(data: &Path) -> Result<Option<Self>> {
+        let Some(identity) = identity_in(data) else { return Ok(None) };
+        let folder = data.join("pg_wal");
+        let paths = read_paths(&folder)?;
+        let mut there: Vec<Segment> = Vec::new();
+        let mut segment_bytes = 0;
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|name| name.len() == 24) else { continue };
+            let Some(head) = head(&entry.path(), &identity) else { continue };
+            let Some(WalFile::Whole(segment)) = WalFile::parse(name, head.segment_bytes) else { continue };
+            // The segment in which a timeline begins is a copy of the one in which the one before was left.
+            let begun = paths.get(&segment.timeline).and_then(|left| left.values().max());
+            let begins = begun.is_some_and(|left| left.0 / head.segment_bytes == segment.number);
+            let is_its = head.timeline == segment.timeline || begins && head.timeline < segment.timeline;
+            if is_its && segment.number.checked_mul(head.segment_bytes) == Some(head.address) {
+                segment_bytes = head.segment_bytes;
+                there.push(segment);
+            }
+        }
+        let Some(last) = there.iter().max().copied() else { return Ok(None) };
+        let left = paths.get(&last.timeline).cloned().unwrap_or_default();
+        let timeline = last.timeline;
+        let mut lying =
+            Self { identity, segment_bytes, timeline, left, first: last.number, last: last.number, folder };
+        while lying.first.checked_sub(1).is_some_and(|before| there.contains(&lying.segment(before))) {
+            lying.first -= 1;
+        }
+        Ok(Some(lying))
+    }
+
+    /// Returns the segment of this number on the way to its end.
+    fn segment(&self, number: u64) -> Segment {
+        let is_on = |left: &Lsn| number < left.0 / self.segment_bytes;
+        let timeline =
+            self.left.iter().find(|(_, left)| is_on(left)).map_or(self.timeline, |(before, _)| *before);
+        Segment { timeline, number }
+    }
+
+    /// Returns the number of the segment that is needed first to go on from what is known, the position of a point (`…@TIMELINE`) or the name of a segment, where
+    /// this does go on from that.
+    pub(super) fn goes_on(&self, known: &str) -> Option<u64> {
+        let (segment, next) = match known.split_once('@') {
+            Some((position, timeline)) => {
+                let name = format!("{:08X}{position}", timeline.parse::<u32>().ok()?);
+                let segment = Segment::parse(&name, self.segment_bytes)?;
+                (segment, segment.number)
+            }
+            None => match WalFile::parse(known, self.segment_bytes)? {
+                WalFile::Whole(segment) => (segment, segment.number.checked_add(1)?),
+                WalFile::Partial(segment) => (segment, segment.number),
+                WalFile::History(_) => return None,
+            },
+        };
+        let is_on_the_way = segment.timeline == self.timeline
+            || self
+                .left
+                .get(&segment.timeline)
+                .is_some_and(|left| segment.number <= left.0 / self.segment_bytes);
+        (is_on_the_way && self.first <= next && next <= self.last).then_some(next)
+    }
+
+    /// Copies it from the segment of this number on into a spool.
+    pub(super) fn copy(&self, from: u64, spool: &Path) -> Result<()> {
+        for number in from.max(self.first)..=self.last {
+            let name = self.segment(number).name(self.segment_bytes);
+            let is_whole = number < self.last;
+            if is_whole
+                && fs::metadata(spool.join(&name)).is_ok_and(|there| there.len() == self.segment_bytes)
+            {
+                continue;
+            }
+            let to = if is_whole { name.clone() } else { format!("{name}.partial") };
+            self.keep(&name, spool, &to)?;
+            // What goes on in it, or is whole now, needs its beginning no more.
+            let other = if is_whole { format!("{name}.partial") } else { continue };
+            let _ = fs::remove_file(spool.join(other));
+        }
+        for timeline in self.left.keys().chain([&self.timeline]) {
+            let name = format!("{timeline:08X}.history");
+            if self.folder.join(&name).exists() {
+                self.keep(&name, spool, &name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn keep(&self, name: &str, spool: &Path, to: &str) -> Result<()> {
+        let (from, new) = (self.folder.join(name), spool.join(format!(".{to}.new")));
+        let wrong = |error| Error::io(at("keep", &from), error);
+        let kept = fs::copy(&from, &new).and_then(|_| File::open(&new)?.sync_all()).map_err(wrong);
+        let kept = kept.and_then(|()| {
+            // Its server goes on meanwhile, and may have given the file another name and use.
+            let is_another =
+                name.len() == 24 && head(&new, &self.identity).is_none_or(|head| !self.is_at(name, &head));
+            if is_another { Err(wrong(std::io::ErrorKind::NotFound.into())) } else { Ok(()) }
+        });
+        let kept = kept.and_then(|()| {
+            fs::rename(&new, spool.join(to)).and_then(|()| File::open(spool)?.sync_all()).map_err(wrong)
+        });
+        if kept.is_err() {
+            let _ = fs::remove_file(&new);
+        }
+        kept
+    }
+
+    /// Returns whether a head is the one of the segment of this name.
+    fn is_at(&self, name: &str, head: &Head) -> bool {
+        let segment = Segment::parse(name, self.segment_bytes);
+        segment.is_some_and(|segment| segment.number.checked_mul(self.segment_bytes) == Some(head.address))
+    }
+
+    /// Returns where it lies.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+/// Returns the identifier of the cluster in a data directory.
+fn identity_in(data: &Path) -> Option<String> {
+    let mut control = [0; 8];
+    File::open(data.join("global/pg_control")).ok()?.read_exact(&mut control).ok()?;
+    identity_in_control(&control)
+}
+
+/// Returns what a segment says of itself, if the cluster of this identity has written to it.
+fn head(file: &Path, identity: &str) -> Option<Head> {
+    let mut file = File::open(file).ok()?;
+    let length = file.metadata().ok()?.len();
+    let mut bytes = [0; HEAD_BYTES];
+    file.read_exact(&mut bytes).ok()?;
+    if identity_in_segment(&bytes).as_deref() != Some(identity) {
+        return None;
+    }
+    let four = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let address = u64::from_ne_bytes(bytes.get(8..16)?.try_into().ok()?);
+    let segment_bytes = u64::from(four(32)?);
+    let is_sound =
+        segment_bytes.is_power_of_two() && segment_bytes >= SEGMENT_BYTES_MIN && length == segment_bytes;
+    is_sound.then_some(Head { timeline: four(4)?, address, segment_bytes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BYTES: u64 = 1 << 20;
+    const OWN: u64 = 7_301_234_567_890_123_456;
+
+    /// Writes a segment of this name that says it belongs there, on this timeline, and was written by this cluster.
+    fn segment(data: &Path, name: &str, (timeline, number): (u32, u64), identity: u64) {
+        let mut head = vec![0; HEAD_BYTES];
+        head[..2].copy_from_slice(&0xD110_u16.to_ne_bytes());
+        head[2..4].copy_from_slice(&2_u16.to_ne_bytes());
+        head[4..8].copy_from_slice(&timeline.to_ne_bytes());
+        head[8..16].copy_from_slice(&(number * BYTES).to_ne_bytes());
+        head[24..32].copy_from_slice(&identity.to_ne_bytes());
+        head[32..36].copy_from_slice(&u32::try_from(BYTES).unwrap().to_ne_bytes());
+        let path = data.join("pg_wal").join(name);
+        fs::write(&path, head).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(BYTES).unwrap();
+    }
+
+    fn data() -> tempfile::TempDir {
+        let data = tempfile::tempdir().unwrap();
+        fs::create_dir(data.path().join("pg_wal")).unwrap();
+        fs::create_dir(data.path().join("global")).unwrap();
+        fs::write(data.path().join("global/pg_control"), OWN.to_ne_bytes()).unwrap();
+        data
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_lies_there_counts_up_to_what_its_server_has_written_and_not_what_waits_for_its_use() {
+        let (data, spool) = (data(), tempfile::tempdir().unwrap());
+        for number in 4..=7 {
+            segment(data.path(), &format!("0000000100000000{number:08X}"), (1, number), OWN);
+        }
+        // One that waits for its use: it held something else. One of another cluster, and one that nobody has written to.
+        segment(data.path(), "000000010000000000000008", (1, 2), OWN);
+        segment(data.path(), "000000010000000000000003", (1, 3), OWN + 1);
+        fs::write(data.path().join("pg_wal/000000010000000000000009"), vec![0; 1 << 20]).unwrap();
+        let lying = Lying::look(data.path()).unwrap().unwrap();
+        assert_eq!((lying.first, lying.last), (4, 7));
+        assert_eq!(lying.goes_on("0000000000000005@1"), Some(5));
+        assert_eq!(lying.goes_on("000000010000000000000003"), Some(4));
+        assert_eq!(lying.goes_on("000000010000000000000007.partial"), Some(7));
+        for gone in [
+            "0000000000000003@1",
+            "000000010000000000000002",
+            "0000000000000005@2",
+            "nonsense",
+            "0000000000000008@1",
+        ] {
+            assert_eq!(lying.goes_on(gone), None, "{gone}");
+        }
+        lying.copy(6, spool.path()).unwrap();
+        assert_eq!(names(spool.path()), ["000000010000000000000006", "000000010000000000000007.partial"]);
+        // Later that one is whole, and its beginning is needed no more.
+        segment(data.path(), "000000010000000000000008", (1, 8), OWN);
+        Lying::look(data.path()).unwrap().unwrap().copy(7, spool.path()).unwrap();
+        let all =
+            ["000000010000000000000006", "000000010000000000000007", "000000010000000000000008.partial"];
+        assert_eq!(names(spool.path()), all);
+    }
+
+    #[test]
+    fn only_the_way_to_the_timeline_that_is_written_now_counts() {
+        let (data, spool) = (data(), tempfile::tempdir().unwrap());
+        for number in 4..=8 {
+            segment(data.path(), &format!("0000000100000000{number:08X}"), (1, number), OWN);
+        }
+        // It was left in the middle of the sixth, of which the new one has a copy.
+        fs::write(data.path().join("pg_wal/00000002.history"), "1\t0/600100\tbefore\n").unwrap();
+        segment(data.path(), "000000020000000000000006", (1, 6), OWN);
+        segment(data.path(), "000000020000000000000007", (2, 7), OWN);
+        // What was left on the old one waits under a name of the new.
+        segment(data.path(), "000000020000000000000008", (1, 8), OWN);
+        let lying = Lying::look(data.path()).unwrap().unwrap();
+        assert_eq!((lying.timeline, lying.first, lying.last), (2, 4, 7));
+        assert_eq!(lying.goes_on("0000000000000005@1"), Some(5));
+        assert_eq!(lying.goes_on("0000000000000007@1"), None, "what was left leads nowhere");
+        lying.copy(5, spool.path()).unwrap();
+        let all = [
+            "000000010000000000000005",
+            "000000020000000000000006",
+            "000000020000000000000007.partial",
+            "00000002.history",
+        ];
+        let mut all: Vec<String> = all.map(str::to_owned).into();
+        all.sort();
+        assert_eq!(names(spool.path()), all);
+    }
+
+    #[test]
+    fn nothing_lies_in_a_folder_that_is_none_or_was_encrypted() {
+        assert!(Lying::look(Path::new("/nowhere")).unwrap().is_none());
+        let data = data();
+        assert!(Lying::look(data.path()).unwrap().is_none());
+        fs::write(data.path().join("pg_wal/000000010000000000000004"), vec![0xA5; 1 << 20]).unwrap();
+        assert!(Lying::look(data.path()).unwrap().is_none());
+    }
+}
