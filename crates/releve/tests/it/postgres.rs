@@ -705,7 +705,6 @@ fn what_lies_in_the_server_still_is_in_the_vaults_before_anything_is_refused_or_
     // No agent has ever run. Some of it lies in segments that are whole, and some in one that is written to.
     cluster.tell("insert into t values (1), (2)");
     cluster.tell("select pg_switch_wal()");
-    cluster.tell("checkpoint");
     cluster.tell("insert into t values (3)");
     let before = time(&cluster);
     cluster.tell("insert into t values (99)");
