@@ -6,7 +6,7 @@ use crate::prune::identity;
 use crate::survey::{Survey, Surveyed};
 use jiff::{SignedDuration, Timestamp};
 use plan::judge::{Rating, judge};
-use plan::{Facts, Plan, SystemName, VaultName};
+use plan::{Facts, Plan, SystemName, Until, VaultName};
 use serde_json::Value;
 use state::{Body, Made, Record, Seen, State};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -36,6 +36,8 @@ pub struct Behind {
     left: HashMap<String, Vec<Left>>,
     /// When the last recovery of a system began, for those of which it went back.
     went_back: HashMap<String, Timestamp>,
+    /// How far that rolled its point forward, if it did.
+    went_to: HashMap<String, Until>,
 }
 
 /// What one recovery left: the points that were begun after the one that came back, and before it.
@@ -61,8 +63,11 @@ impl Behind {
             let back = recovery.systems.iter().filter(|check| check.rta_seconds.is_some());
             for check in back.filter(|_| !recovery.beside) {
                 behind.went_back.remove(&check.system);
+                behind.went_to.remove(&check.system);
                 if check.went_back {
                     behind.went_back.insert(check.system.clone(), began);
+                    let until = check.went_to.as_deref().and_then(|until| serde_json::from_str(until).ok());
+                    behind.went_to.extend(until.map(|until| (check.system.clone(), until)));
                 }
                 let Some(after) = check.point_time else { continue };
                 let left = behind.left.entry(check.system.clone()).or_default();
@@ -156,6 +161,12 @@ impl Witness {
     #[must_use]
     pub fn went_back(&self, system: &SystemName) -> Option<Timestamp> {
         self.behind.went_back.get(&system.0).copied()
+    }
+
+    /// Returns how far that recovery rolled its point forward, if it did: what somebody chose then.
+    #[must_use]
+    pub fn went_to(&self, system: &SystemName) -> Option<Until> {
+        self.behind.went_to.get(&system.0).cloned()
     }
 
     /// Returns whether the last that is known of a vault is that it is damaged.
@@ -350,5 +361,15 @@ mod tests {
         assert_eq!(left(&forward), [500, 600]);
         let newest = behind(vec![recovery(200, 650, true), recovery(200, 700, false)]);
         assert_eq!((left(&newest), newest.went_back.get("shop")), (vec![300, 400, 500, 600], None));
+    }
+
+    #[test]
+    fn how_far_somebody_went_back_is_known_until_a_recovery_goes_on() {
+        let until = Until::Time(at(300));
+        let mut back = recovery(200, 550, true);
+        back.systems[0].went_to = serde_json::to_string(&until).ok();
+        assert_eq!(behind(vec![back.clone()]).went_to.get("shop"), Some(&until));
+        assert_eq!(behind(vec![back.clone(), recovery(200, 600, true)]).went_to.get("shop"), None);
+        assert_eq!(behind(vec![back, recovery(200, 600, false)]).went_to.get("shop"), None);
     }
 }

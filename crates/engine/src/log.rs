@@ -7,6 +7,7 @@
 //! A database that was made anew in the place of another writes files of the same names. So what is carried goes by the identity of who wrote it: each
 //! has a log of its own, and in it a file of a name that is there stays what it is.
 
+mod alone;
 mod cluster;
 mod ended;
 mod held;
@@ -35,8 +36,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use vault::backup::{Addition, BackupOptions, append, files_of, is_same};
 use vault::{
-    BlobKind, FileId, FileKind, Holder, LogInfo, Node, NodeKind, PointInfo, Progress, Repository, Snapshot,
-    Stretch, Timeline,
+    BlobKind, FileId, FileKind, Holder, LogInfo, Node, NodeKind, Passage, PointInfo, Progress, Repository,
+    Snapshot, Stretch, Timeline,
 };
 
 /// How long another run that carries the same log is waited for.
@@ -216,10 +217,7 @@ impl<'a> Carrier<'a> {
         now: Timestamp,
     ) -> Result<Carried> {
         let mut carried = Carried::default();
-        // Two at once would each take the place of the same log, and one of them lose what the other has added.
-        let alone = format!("{}@{}", self.name.log(), vault.name);
-        let alone = state.lease_run_within(&alone, &self.run, OTHER_WITHIN, Timestamp::now)?;
-        let _alone = alone.map_err(|other| Error::new(format!("its log is being carried by {other}")))?;
+        let _alone = self.alone(&vault.name, state, OTHER_WITHIN)?;
         let waiting = self.waiting()?;
         // Out of the others' sight meanwhile: what isn't known to be in this vault stays where it is.
         let known = lock(&self.seen).remove(&vault.name);
@@ -443,6 +441,7 @@ impl<'a> Carrier<'a> {
         let promised = until.and(*lock(&self.sentinel));
         info.sentinel = promised.max(sure.and_then(|before| before.sentinel));
         info.timelines = self.timelines(waiting, before, &files);
+        info.runs = self.runs(&files, sure, until, &info.timelines);
         for stretch in &mut info.earlier {
             // Until when all is in it was known as long as it was the newest.
             let ended = sure.filter(|before| before.from == stretch.from).map(|before| before.until);
@@ -459,6 +458,7 @@ impl<'a> Carrier<'a> {
             Some(before) => {
                 before.until >= info.until
                     && before.from == info.from
+                    && before.runs == info.runs
                     && before.identity == info.identity
                     // Whose place was taken may be back.
                     && (info.former || !before.former)
@@ -881,5 +881,38 @@ mod tests {
             assert!(!same.exists() && other.exists());
         }
         assert_eq!(there.log("1001"), (names_of(1..=3), 1));
+    }
+
+    #[test]
+    fn what_is_missing_in_one_history_is_not_held_against_another() {
+        let way = Way::new();
+        let source = postgres();
+        let carrier = carrier(source::Source::log(&source).unwrap(), &way);
+        let files = |names: &[&str]| -> BTreeMap<PathBuf, u64> {
+            names.iter().map(|name| (carrier.file_at(Path::new(name)).unwrap().path, 16 << 20)).collect()
+        };
+        let all = files(&[
+            "000000010000000000000003",
+            "000000010000000000000004.partial",
+            "000000020000000000000005",
+            "000000020000000000000006",
+            "000000020000000000000008.partial",
+        ]);
+        let runs = carrier.runs(&all, None, Some(at(9)), &[]);
+        let seen: Vec<_> = runs
+            .iter()
+            .map(|run| (run.timeline, &run.from[8..], &run.to[8..], run.missing.is_some(), run.until))
+            .collect();
+        let known = [
+            (1, "00000003", "00000004", false, None),
+            (2, "00000005", "00000006", true, None),
+            (2, "00000008", "00000008", false, Some(at(9))),
+        ];
+        assert_eq!(seen, known);
+        // What was known of one stays known when another comes.
+        let before = LogInfo { runs, ..LogInfo::default() };
+        let more = files(&["000000020000000000000008", "000000030000000000000009"]);
+        let runs = carrier.runs(&more, Some(&before), None, &[]);
+        assert_eq!(runs.iter().map(|run| run.until).collect::<Vec<_>>(), [Some(at(9)), None]);
     }
 }

@@ -34,7 +34,7 @@ pub fn outage(state: &State, records: &[Record], system: &SystemName) -> Result<
         return Ok(Some(Outage {
             what: format!("a recovery of {name} was begun at {} and hasn't ended", run.started),
             way_out: format!(
-                "releve recover --show shows it, --resume goes on with it; where {name} is at work without it, releve recover --forget {name} says so"
+                "releve recover --show shows it, --resume {name} goes on with it; where {name} is at work without it, releve recover --forget {name} says so"
             ),
         }));
     }
@@ -47,7 +47,7 @@ pub fn outage(state: &State, records: &[Record], system: &SystemName) -> Result<
                     run.started
                 ),
                 way_out: format!(
-                    "releve recover --resume tries again; where {name} is at work without it, releve recover --forget {name} says so"
+                    "releve recover --resume {name} tries again; where {name} is at work without it, releve recover --forget {name} says so"
                 ),
             }));
         }

@@ -5,9 +5,11 @@
 //! the same journal.
 
 mod ahead;
+mod aim;
 mod back;
 mod carry;
 mod guard;
+mod histories;
 mod lookout;
 mod measure;
 mod open;
@@ -32,6 +34,7 @@ use std::time::Duration;
 use vault::restore::RestoreReport;
 
 pub use ahead::{Ahead, look_ahead};
+pub use aim::{Aim, Aimed};
 pub use carry::carry_out;
 pub use measure::Measured;
 pub use open::{Left, Open, Wish, carried_out_by, elapsed_of, live_of, look, look_now, say, wish_of};

@@ -2,7 +2,9 @@
 
 use crate::vaults::Opened;
 use plan::judge::Changed;
+use plan::paths::is_kept;
 use plan::{Facts, LogFacts, Plan, SystemName, VaultName};
+use source::left_behind;
 use std::path::Path;
 use std::sync::Arc;
 use vault::{FileId, Point, PointInfo, Repository};
@@ -254,6 +256,15 @@ impl Surveyed {
         }
     }
 
+    /// Says what the system's own configuration named when the point was made, and is not in it, nor kept by another system, a line each: without it the system doesn't start on
+    /// another machine.
+    #[must_use]
+    pub fn left_behind(&self, plan: &Plan) -> Vec<String> {
+        let left = self.point.info.iter().flat_map(|info| left_behind(&info.made_with));
+        let left = left.filter(|(path, _)| !is_kept(plan, &path.to_string_lossy()));
+        left.map(|(path, why)| format!("{}: {why}", path.display())).collect()
+    }
+
     /// Returns the identity of the system that wrote the log which this is, if it says so.
     pub(crate) fn identity_of_log(&self) -> Option<&str> {
         self.point.info.as_ref()?.log.as_ref()?.identity.as_deref()
@@ -277,6 +288,7 @@ impl Surveyed {
             missing: info.missing,
             timelines: info.timelines.into_iter().map(timeline).collect(),
             earlier: info.earlier.into_iter().map(stretch).collect(),
+            runs: info.runs.into_iter().map(run).collect(),
             vaults: self.vaults.clone(),
         })
     }
@@ -343,6 +355,7 @@ pub(crate) fn said(info: &PointInfo) -> Facts {
         tampering: info.tampering,
         ended: info.ended,
         position: info.position.clone(),
+        whole_at: info.whole_at.clone(),
         identity: info.identity.clone(),
         ..Facts::default()
     }
@@ -400,6 +413,11 @@ fn changed(change: &vault::Change) -> Changed {
 fn stretch(stretch: vault::Stretch) -> plan::Stretch {
     let vault::Stretch { from, to, until } = stretch;
     plan::Stretch { from, to, until }
+}
+
+fn run(run: vault::Passage) -> plan::Passage {
+    let vault::Passage { timeline, from, to, until, missing } = run;
+    plan::Passage { timeline, from, to, until, missing }
 }
 
 fn timeline(timeline: vault::Timeline) -> plan::Timeline {

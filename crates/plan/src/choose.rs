@@ -25,8 +25,17 @@ pub enum Wanted {
     Id(String),
     /// The newest complete one, rolled forward by the system's log up to here.
     Until(Until),
+    /// This one, rolled forward up to here.
+    From {
+        /// Its id, or the beginning of that.
+        id: String,
+        /// How far.
+        until: Until,
+    },
 }
 
+/// What stands between a point and how far it is rolled forward.
+const UNTIL: &str = " until ";
 /// How a person asks for all of a log, whatever it leads through.
 const NEWEST: &str = "newest";
 
@@ -130,6 +139,13 @@ impl FromStr for Wanted {
                     None => place,
                 }))
             }
+            _ if text.starts_with("point ") && text.contains(UNTIL) => {
+                let (id, until) = text.trim_start_matches("point ").split_once(UNTIL).unwrap_or_default();
+                match until.trim().parse()? {
+                    Self::Until(until) => Ok(Self::From { id: id.trim().to_owned(), until }),
+                    _ => Err(format!("`{until}` names no place in a log")),
+                }
+            }
             _ if text.starts_with("point ") => {
                 Ok(Self::Id(text.trim_start_matches("point ").trim().to_owned()))
             }
@@ -156,6 +172,7 @@ impl fmt::Display for Wanted {
             Self::Before(time) => write!(f, "before {time}"),
             Self::Id(id) => write!(f, "point {id}"),
             Self::Until(until) => write!(f, "{until}"),
+            Self::From { id, until } => write!(f, "point {id}{UNTIL}{until}"),
         }
     }
 }
@@ -163,6 +180,9 @@ impl Serialize for Wanted {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Until(until) => serializer.collect_str(&until.typed()),
+            Self::From { id, until } => {
+                serializer.collect_str(&format!("point {id}{UNTIL}{}", until.typed()))
+            }
             other => serializer.collect_str(other),
         }
     }
@@ -211,6 +231,9 @@ pub struct Facts {
     /// From where on the system's log is needed to go on from it, if it has one, and after an @ its history. Such positions are in order as
     /// texts.
     pub position: Option<String>,
+    /// Where in that log it is whole, as the system writes positions, if it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole_at: Option<String>,
     /// What tells the system that it is of from another that was made in its place, if it says so.
     pub identity: Option<String>,
     /// The machine that it says it comes from.
@@ -271,24 +294,37 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Says why a log isn't rolled forward by itself behind the chosen point, if it isn't: it leads through what a newer point is suspicious for, or what a recovery has
-    /// left. `went_back` is when the last recovery of the system began, if that went back.
+    /// Says why a log isn't rolled forward to its end by itself behind the chosen point, if it isn't: it leads through what a newer point is suspicious for, or what a
+    /// recovery has left. `went_back` is when the last recovery of the system began, if that went back, and `went_to` how far it rolled its point forward then.
     #[must_use]
-    pub fn stops_log(&self, log: &LogFacts, went_back: Option<Timestamp>) -> Option<String> {
+    pub fn stops_log(
+        &self,
+        log: &LogFacts,
+        went_back: Option<Timestamp>,
+        went_to: Option<&Until>,
+    ) -> Option<String> {
         let from = self.point.counts();
-        let is_led_to = |time: Timestamp| time > from && !log.began_anew(time);
-        let bad = |left: &&LeftOut| left.rating == Rating::Suspicious && is_led_to(left.time);
-        // The newest is first: what happened did so before the oldest of them.
-        let why = match (self.left_out.iter().rev().find(bad), went_back.filter(|time| is_led_to(*time))) {
-            (_, Some(time)) => format!("the recovery of {time:.0} went back behind what came after"),
-            (Some(LeftOut { id, time, .. }), None) => {
-                format!("what came after is suspicious (point {id} of {time:.0})")
-            }
-            (None, None) => return None,
+        let bad = |left: &&LeftOut| {
+            left.rating == Rating::Suspicious && left.time > from && !log.began_anew(left.time)
         };
-        Some(format!(
-            "its log is not rolled forward, since {why}: --before TIME goes as far as you say, --until {NEWEST} all the way"
-        ))
+        let ways = format!("--before TIME goes as far as you say, --until {NEWEST} all the way");
+        if let Some(time) = went_back.filter(|time| self.is_left_by(log, *time)) {
+            let left = format!("the recovery of {time:.0} went back behind what came after");
+            return Some(match went_to {
+                Some(until) => format!("its log is rolled forward to {until} only, since {left}: {ways}"),
+                None => format!("its log is not rolled forward, since {left}: {ways}"),
+            });
+        }
+        // The newest is first: what happened did so before the oldest of them.
+        let LeftOut { id, time, .. } = self.left_out.iter().rev().find(bad)?;
+        let why = format!("what came after is suspicious (point {id} of {time:.0})");
+        Some(format!("its log is not rolled forward, since {why}: {ways}"))
+    }
+
+    /// Returns whether a recovery that began at `time` has left what the log brings behind the chosen point: it has not begun anew since.
+    #[must_use]
+    pub fn is_left_by(&self, log: &LogFacts, time: Timestamp) -> bool {
+        time > self.point.counts() && !log.began_anew(time)
     }
 }
 
@@ -348,7 +384,7 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
         Wanted::LastVerified => points.iter().copied().filter(|point| point.verified.is_some()).collect(),
         Wanted::Before(time) => points.iter().copied().filter(|point| point.counts() < *time).collect(),
         Wanted::LastClean => clean(&points, &mut reasons),
-        Wanted::Id(id) => {
+        Wanted::Id(id) | Wanted::From { id, .. } => {
             let called: Vec<_> =
                 points.iter().copied().filter(|point| point.id.starts_with(id.as_str())).collect();
             if called.len() > 1 {
@@ -431,7 +467,7 @@ fn is_of_no_time(point: &Facts, chosen: &Facts) -> bool {
 /// Says which of the points that fit was taken. `worth` is what it is: complete, or not.
 fn of_these(wanted: &Wanted, worth: &str) -> String {
     match wanted {
-        Wanted::Latest | Wanted::Until(_) | Wanted::Id(_) | Wanted::BeforeNamed => {
+        Wanted::Latest | Wanted::Until(_) | Wanted::Id(_) | Wanted::From { .. } | Wanted::BeforeNamed => {
             format!("the newest {worth} point")
         }
         Wanted::LastVerified => format!("the newest {worth} point that was verified"),

@@ -64,7 +64,7 @@ pub fn rta(bytes: u64, last: Option<Measured>) -> Predicted {
 pub fn rpa(newest_complete: Option<Timestamp>, now: Timestamp) -> Predicted {
     match newest_complete {
         None => {
-            Predicted::Unknown { why: "there is no complete restore point: everything would be lost".into() }
+            Predicted::Unknown { why: "there is no complete restore point: all would be lost but what an incomplete one holds, if there is one".into() }
         }
         Some(time) if time > now => Predicted::Unknown {
             why: format!("the newest point is from the future ({time}): a clock is wrong"),

@@ -3,7 +3,7 @@
 //! That instant is the newest that every one of them can reach. What has a log is rolled forward to it exactly; of the others the
 //! nearest point is taken, and how far apart they then are is said.
 
-use crate::{Available, Choice, Facts, LeftOut, LogFacts, Period, Plan, SystemName, Wanted, choose};
+use crate::{Available, Choice, Facts, LeftOut, LogFacts, Period, Plan, SystemName, Until, Wanted, choose};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -66,6 +66,7 @@ pub fn common_instant(
             points: &available.points,
             log: available.log_of_newest(),
             went_back: available.went_back,
+            went_to: available.went_to.as_ref(),
         })
     };
     let members: Vec<_> = names.iter().map(member).collect::<Option<_>>()?;
@@ -79,6 +80,8 @@ pub(crate) struct Member<'a> {
     pub(crate) log: Option<&'a LogFacts>,
     /// When its last recovery began, if that went back.
     pub(crate) went_back: Option<Timestamp>,
+    /// How far it rolled its point forward then.
+    pub(crate) went_to: Option<&'a Until>,
 }
 
 /// What one system of a group is brought back to.
@@ -101,7 +104,7 @@ pub(crate) fn align(
     wanted: &Wanted,
     now: Timestamp,
 ) -> Option<(Group, BTreeMap<SystemName, Aligned>)> {
-    if matches!(wanted, Wanted::Id(_) | Wanted::Until(_)) {
+    if matches!(wanted, Wanted::Id(_) | Wanted::Until(_) | Wanted::From { .. }) {
         return None;
     }
     let mut newest = Vec::new();
@@ -112,11 +115,18 @@ pub(crate) fn align(
             return None;
         }
         let stops = member.log.filter(|_| *wanted == Wanted::Latest);
-        let stops = stops.and_then(|log| choice.stops_log(log, member.went_back));
+        let stops = stops.and_then(|log| choice.stops_log(log, member.went_back, member.went_to));
+        // What a recovery went back to is where the system came from.
+        let is_left = |time: Timestamp| member.log.is_some_and(|log| choice.is_left_by(log, time));
+        let again = stops.as_ref().and(member.went_to).and_then(Until::time);
+        let again = again.filter(|_| member.went_back.is_some_and(is_left));
         let Choice { point, left_out, .. } = choice;
         let log = member.log.filter(|log| log.continues(&point) && log.leads(&point, None));
-        let log = log.filter(|_| stops.is_none());
+        let log = log.filter(|_| stops.is_none() || again.is_some());
         let reach = match (wanted, log.and_then(|log| log.until)) {
+            (Wanted::Latest, Some(end)) if again.is_some() => {
+                again.map_or(end, |again| again.min(end)).max(point.counts())
+            }
             (Wanted::Latest, Some(end)) => end.max(point.counts()),
             (Wanted::Before(time), Some(end)) => end.min(*time).max(point.counts()),
             _ => point.counts(),
@@ -193,6 +203,7 @@ mod tests {
             missing: None,
             sentinel: None,
             earlier: vec![],
+            runs: vec![],
             timelines: vec![],
             vaults: vec![],
         }
@@ -206,8 +217,8 @@ mod tests {
     ) -> (Group, Wanted, Wanted) {
         let names = [SystemName::from("files"), SystemName::from("database")];
         let members = [
-            Member { name: &names[0], points: files, log: None, went_back: None },
-            Member { name: &names[1], points: database, log, went_back: None },
+            Member { name: &names[0], points: files, log: None, went_back: None, went_to: None },
+            Member { name: &names[1], points: database, log, went_back: None, went_to: None },
         ];
         let (group, mut choices) = align(&members, wanted, at(10_000)).unwrap();
         let mut take = |name: &SystemName| choices.remove(name).unwrap().wanted;

@@ -53,7 +53,7 @@ pub use course::{Course, StepState, Verdict, after_crash, judge};
 pub use crash::Crash;
 pub use diagnostic::{Diagnostic, Severity, SourceFile};
 pub use group::{Group, common_instant, companions, grouped};
-pub use log::{LogFacts, Stretch, Timeline};
+pub use log::{LogFacts, Passage, Reaches, Stretch, Timeline};
 pub use model::*;
 pub use notes::nearest;
 pub use order::{Ordered, recovery_order};

@@ -25,6 +25,8 @@ pub struct LogFacts {
     pub timelines: Vec<Timeline>,
     /// What lies before, with something missing between: a point in it can be rolled forward to its end, and no further.
     pub earlier: Vec<Stretch>,
+    /// What there is of each history without a gap, in order; empty where its files don't tell histories.
+    pub runs: Vec<Passage>,
     /// The vaults that hold it and can be reached.
     pub vaults: Vec<VaultName>,
 }
@@ -38,6 +40,40 @@ pub struct Stretch {
     pub to: String,
     /// Everything that was committed by then is in it, if anybody could tell.
     pub until: Option<Timestamp>,
+}
+
+/// A part of one history of a log in which nothing is missing.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Passage {
+    /// The number of the history.
+    pub timeline: u32,
+    /// The position of its first file.
+    pub from: String,
+    /// The position of its last.
+    pub to: String,
+    /// Everything that was committed in that history by then is in it, if anybody could tell.
+    pub until: Option<Timestamp>,
+    /// What is missing behind it, if there is more of the history then.
+    pub missing: Option<String>,
+}
+
+/// How far a log leads from a point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reaches {
+    /// To its end, as far as anybody knows.
+    Whole,
+    /// As far as this, and there is more.
+    Broken {
+        /// Everything that was committed by then is before it, if anybody could tell.
+        until: Option<Timestamp>,
+        /// What is missing.
+        missing: String,
+    },
+    /// Nowhere: the first that would be needed is missing.
+    None {
+        /// What is missing, if that is known.
+        missing: Option<String>,
+    },
 }
 
 /// A history that a recovery has begun.
@@ -82,14 +118,79 @@ impl LogFacts {
     /// Returns whether nothing is missing in it from a point on.
     #[must_use]
     pub fn continues(&self, point: &Facts) -> bool {
-        self.is_of(point) && point.position.as_ref().is_some_and(|position| *position >= self.from)
+        self.way(point, None) == Reaches::Whole
     }
 
-    /// Returns the earlier part of it that a point lies in: as far as that it can be rolled forward, although something is missing then.
+    /// Returns how far it leads from a point into the history of this number, or the newest: what is missing in another is no matter.
     #[must_use]
-    pub fn stretch_of(&self, point: &Facts) -> Option<&Stretch> {
-        let position = point.position.as_ref().filter(|_| self.is_of(point))?;
-        self.earlier.iter().find(|stretch| stretch.from <= *position && *position <= stretch.to)
+    pub fn way(&self, point: &Facts, aim: Option<u32>) -> Reaches {
+        let nothing = Reaches::None { missing: self.missing.clone() };
+        let Some(position) = point.position.as_ref().filter(|_| self.is_of(point)) else { return nothing };
+        if let Some((place, own)) = point.place().filter(|_| !self.runs.is_empty()) {
+            return self.through(place, own, aim);
+        }
+        if *position >= self.from {
+            return Reaches::Whole;
+        }
+        let is_in = |stretch: &&Stretch| stretch.from <= *position && *position <= stretch.to;
+        match self.earlier.iter().find(is_in) {
+            Some(stretch) => Reaches::Broken {
+                until: stretch.until,
+                missing: self.missing.clone().unwrap_or_else(|| "something".to_owned()),
+            },
+            None => nothing,
+        }
+    }
+
+    /// Follows the histories from a position in one of them to the end of another.
+    fn through(&self, position: &str, own: u32, aim: Option<u32>) -> Reaches {
+        let newest = || self.timelines.iter().map(|timeline| timeline.number).max().unwrap_or(own);
+        let aim = aim.unwrap_or_else(newest).max(own);
+        let path = self.timelines.iter().find(|timeline| timeline.number == aim);
+        let mut path: Vec<(u32, Option<&str>)> = path
+            .map(|path| path.path.iter().map(|(number, left)| (*number, Some(left.as_str()))).collect())
+            .unwrap_or_default();
+        path.retain(|(number, left)| *number >= own && left.is_none_or(|left| left >= position));
+        path.sort_unstable();
+        path.push((aim, None));
+        let (mut at, mut reached) = (position, None);
+        let broken = |reached: Option<Option<Timestamp>>, missing: String| match reached {
+            Some(until) => Reaches::Broken { until, missing },
+            None => Reaches::None { missing: Some(missing) },
+        };
+        let nexts: Vec<Option<u32>> =
+            path.iter().skip(1).map(|(next, _)| Some(*next)).chain([None]).collect();
+        for ((number, left), next) in path.iter().copied().zip(nexts) {
+            let runs = || self.runs.iter().filter(move |run| run.timeline == number);
+            let run = runs().find(|run| run.from.as_str() <= at && at <= run.to.as_str());
+            match (run, left) {
+                // The next one begins with a copy of the segment in which this one was left.
+                (Some(run), Some(left)) if run.to.as_str() >= left || follows(&run.to, left) => {
+                    let begun = self.timelines.iter().find(|timeline| Some(timeline.number) == next);
+                    reached = Some(begun.and_then(|begun| begun.begun));
+                    at = left;
+                }
+                (None, Some(left)) if at >= left => {}
+                (Some(run), None) if run.missing.is_none() => return Reaches::Whole,
+                (Some(run), _) => {
+                    let missing = || format!("what follows {} on timeline {number}", run.to);
+                    return broken(Some(run.until), run.missing.clone().unwrap_or_else(missing));
+                }
+                // Of what nothing came nothing is known to be missing.
+                (None, None) if runs().all(|run| run.to.as_str() < at) => return Reaches::Whole,
+                (None, _) => return broken(reached, format!("{at} of timeline {number}")),
+            }
+        }
+        Reaches::Whole
+    }
+
+    /// Returns the history that was written at a time, if recoveries have begun any.
+    #[must_use]
+    pub fn history_at(&self, point: &Facts, time: Timestamp) -> Option<u32> {
+        let (_, own) = point.place()?;
+        let begun = |timeline: &&Timeline| timeline.begun.is_none_or(|begun| begun <= time);
+        let newest = self.timelines.iter().filter(begun).map(|timeline| timeline.number).max();
+        Some(newest.unwrap_or(1).max(own))
     }
 
     /// Returns whether a point leads into the history that was made at `time`, or into the newest. One that was made after that history had
@@ -122,6 +223,17 @@ impl LogFacts {
     }
 }
 
+/// Returns whether a file lies right behind another, by positions that are two numbers of eight hexadecimal digits: how far the second counts is not known here.
+fn follows(before: &str, next: &str) -> bool {
+    let numbers = |position: &str| {
+        let part = |part: Option<&str>| u64::from_str_radix(part?, 16).ok();
+        Some((part(position.get(..8))?, part(position.get(8..))?))
+    };
+    let Some(((high, low), (next_high, next_low))) = numbers(before).zip(numbers(next)) else { return false };
+    (next_high, next_low) == (high, low.saturating_add(1))
+        || (next_high, next_low) == (high.saturating_add(1), 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +249,7 @@ mod tests {
             missing: None,
             timelines: vec![],
             earlier: vec![Stretch { from: "01".into(), to: "02".into(), until: None }],
+            runs: vec![],
             vaults: vec![],
         }
     }
@@ -150,8 +263,8 @@ mod tests {
         let (first, second) = (log(Some("a"), None), log(Some("b"), Some(9)));
         assert!(first.continues(&point(Some("a"), "04@1")) && second.continues(&point(Some("b"), "04@1")));
         assert!(!first.continues(&point(Some("b"), "04@1")) && !second.continues(&point(Some("a"), "04@1")));
-        assert!(first.stretch_of(&point(Some("a"), "01@1")).is_some());
-        assert!(first.stretch_of(&point(Some("b"), "01@1")).is_none());
+        assert!(matches!(first.way(&point(Some("a"), "01@1"), None), Reaches::Broken { .. }));
+        assert!(matches!(first.way(&point(Some("b"), "01@1"), None), Reaches::None { .. }));
     }
 
     #[test]
@@ -159,5 +272,71 @@ mod tests {
         let old = point(None, "04@1");
         assert!(log(Some("a"), None).continues(&old) && !log(Some("b"), Some(9)).continues(&old));
         assert!(log(None, None).continues(&old) && log(None, None).continues(&point(Some("a"), "04@1")));
+    }
+
+    /// A log of two histories: the second has left the first in 05, and begun at 500.
+    fn two(runs: &[(u32, &str, &str, Option<&str>)]) -> LogFacts {
+        let run = |(timeline, from, to, missing): &(u32, &str, &str, Option<&str>)| Passage {
+            timeline: *timeline,
+            from: (*from).into(),
+            to: (*to).into(),
+            until: Timestamp::from_second(400).ok(),
+            missing: missing.map(str::to_owned),
+        };
+        let begun = Timestamp::from_second(500).ok();
+        let timelines = vec![Timeline { number: 2, begun, path: vec![(1, "05".into())] }];
+        LogFacts { timelines, runs: runs.iter().map(run).collect(), earlier: vec![], ..log(None, None) }
+    }
+
+    #[test]
+    fn what_is_missing_in_one_history_is_no_matter_to_another() {
+        let point = point(None, "03@1");
+        // The second passed its first segment before anybody received it.
+        let log = two(&[(1, "03", "05", None), (2, "06", "07", None)]);
+        let missing = "05 of timeline 2".to_owned();
+        assert_eq!(
+            log.way(&point, None),
+            Reaches::Broken { until: Timestamp::from_second(500).ok(), missing }
+        );
+        assert_eq!(log.way(&point, Some(1)), Reaches::Whole);
+        let all = two(&[(1, "03", "05", None), (2, "05", "07", None)]);
+        assert_eq!((all.way(&point, None), all.way(&point, Some(1))), (Reaches::Whole, Reaches::Whole));
+        // What was written in the first after it was left does not stand in for the second.
+        let left = two(&[(1, "03", "07", None), (2, "05", "05", Some("06")), (2, "07", "07", None)]);
+        assert!(matches!(left.way(&point, None), Reaches::Broken { missing, .. } if missing == "06"));
+        assert_eq!(left.way(&point, Some(1)), Reaches::Whole);
+    }
+
+    #[test]
+    fn a_log_leads_as_far_as_its_gap_and_from_a_point_behind_it_to_its_end() {
+        let log = two(&[(1, "03", "04", Some("the rest of 04")), (1, "06", "07", None)]);
+        let way = |position: &str| log.way(&point(None, position), Some(1));
+        let missing = "the rest of 04".to_owned();
+        assert_eq!(way("03@1"), Reaches::Broken { until: Timestamp::from_second(400).ok(), missing });
+        assert_eq!(way("05@1"), Reaches::None { missing: Some("05 of timeline 1".into()) });
+        assert_eq!((way("06@1"), way("08@1")), (Reaches::Whole, Reaches::Whole));
+        // A point whose own segment the copy of the next history holds needs nothing of the first.
+        let log = two(&[(2, "05", "06", None)]);
+        assert_eq!(log.way(&point(None, "05@1"), None), Reaches::Whole);
+        assert_eq!(
+            log.way(&point(None, "04@1"), None),
+            Reaches::None { missing: Some("04 of timeline 1".into()) }
+        );
+    }
+
+    #[test]
+    fn a_history_that_was_left_where_a_file_ends_lacks_nothing() {
+        assert!(
+            follows("0000000200000004", "0000000200000005")
+                && follows("00000002000000FF", "0000000300000000")
+        );
+        assert!(!follows("0000000200000004", "0000000200000006") && !follows("04", "05"));
+    }
+
+    #[test]
+    fn a_time_lies_in_the_history_that_was_written_then() {
+        let log = two(&[]);
+        let at = |second| log.history_at(&point(None, "03@1"), Timestamp::from_second(second).unwrap());
+        assert_eq!((at(499), at(500)), (Some(1), Some(2)));
     }
 }

@@ -1,6 +1,6 @@
 //! Whether a point holds what the plan names now. After a typo, or once a folder has moved, it doesn't: that is to be found before anything is touched.
 
-use crate::{Copied, MariadbSource, Source, SystemName};
+use crate::{Copied, MariadbSource, Plan, Source, SystemName};
 
 impl Source {
     /// Returns what its points hold, as they say it: absolute paths. Of a database's files more may lie beside them.
@@ -30,6 +30,14 @@ impl Source {
             Self::Command(_) => "name",
         }
     }
+}
+
+/// Returns whether a system of files in the plan keeps what lies at an absolute path.
+#[must_use]
+pub fn is_kept(plan: &Plan, path: &str) -> bool {
+    let sources = plan.systems.values().filter_map(|system| system.source.as_ref());
+    let mut files = sources.filter(|source| matches!(source, Source::Files(_)));
+    files.any(|source| source.paths().iter().any(|kept| is_within(path, kept)))
 }
 
 /// Where a point and the plan name other things.
@@ -208,6 +216,14 @@ mod tests {
         );
         assert!(said(&["/srv/shop"], &["/srv"], false).contains("/srv, of which the plan names a part only"));
         assert!(said(&["/a"], &["/a", "/b"], true).contains("all of it comes"));
+    }
+
+    #[test]
+    fn what_another_system_keeps_is_known_by_its_path() {
+        let system = crate::System { source: Some(files(&["/etc/ssl"])), ..Default::default() };
+        let plan = Plan { systems: [("certificates".into(), system)].into(), ..Plan::default() };
+        assert!(is_kept(&plan, "/etc/ssl/certs/x.pem") && is_kept(&plan, "/etc/ssl"));
+        assert!(!is_kept(&plan, "/etc/ssl2/x.pem") && !is_kept(&Plan::default(), "/etc/ssl"));
     }
 
     #[test]

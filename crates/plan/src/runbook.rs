@@ -12,12 +12,13 @@ use crate::judge::{Intrusion, Rating};
 use crate::paths::{Boundary, boundary, differs, meets};
 use crate::room::{Load, Room, judge};
 use crate::{
-    Choice, Crash, Facts, Period, Plan, ScenarioName, Source, System, SystemName, VaultName, Wal, Wanted,
+    Choice, Crash, Facts, Period, Plan, Reaches, ScenarioName, Source, System, SystemName, VaultName, Wal,
+    Wanted,
 };
 use crate::{LeftOut, LogFacts, Ordered, Until, choose, recovery_order};
 pub use book::{OnlyIf, Replay, Restore, Runbook, Standing, Step, StepKind, Unreached};
 use forward::{Forward, aim, leads};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use procedure::{Place, Procedure};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,7 +70,16 @@ pub struct Available {
     pub crash: Option<Crash>,
     /// When its last recovery began, if that went back to an earlier state than the newest there was.
     pub went_back: Option<Timestamp>,
+    /// How far that rolled its point forward, if it did: that is what somebody chose then.
+    pub went_to: Option<Until>,
+    /// The ids of the points from which a place in its log can be had that somebody has named; `None`: he has named none, or nobody knows.
+    pub fitting: Option<BTreeSet<String>>,
+    /// Why that place can't be had at all, if that is known.
+    pub unplaced: Option<String>,
 }
+
+/// How much later than it says the capture of a point may have ended, where an older program made it: that counted from the beginning on, and not the time until then.
+const ENDED_LATER: SignedDuration = SignedDuration::from_mins(10);
 
 impl Available {
     /// Returns the log that goes on from points of the system that this one is of.
@@ -169,11 +179,15 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         }
         let (available, elsewhere) = candidates(input, &wanted, &name);
         let had_points = input.available.get(&name).is_some_and(|available| !available.points.is_empty());
-        if had_points && available.points.is_empty() {
-            book.blockers.push(format!(
-                "`{name}`: every point is from after a sign of tampering: {}",
-                elsewhere.join("; ")
-            ));
+        let unplaced = unplaced(&available, &wanted);
+        if unplaced.is_some() || had_points && available.points.is_empty() {
+            let why = unplaced.unwrap_or_else(|| match &wanted {
+                Wanted::Before(time) => {
+                    format!("no point of it was whole before {time}: releve points shows them")
+                }
+                _ => format!("every point is from after a sign of tampering: {}", elsewhere.join("; ")),
+            });
+            book.blockers.push(format!("`{name}`: {why}"));
             continue;
         }
         let aligned = common.get(&name);
@@ -209,19 +223,35 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         let log = available.log_of(&choice.point);
         let is_others = log.is_none() && available.log.is_some();
         let held_back = log.filter(|_| *wanted == Wanted::Latest);
-        let held_back = held_back.and_then(|log| choice.stops_log(log, available.went_back));
+        let went_to = available.went_to.as_ref();
+        // What a recovery went back to is where the system came from: that, and nothing of what was left then.
+        let is_left = |time: &Timestamp| held_back.is_some_and(|log| choice.is_left_by(log, *time));
+        let left = available.went_back.filter(is_left);
+        let again = left.and(went_to).map(as_wanted);
+        let held_back = held_back.and_then(|log| choice.stops_log(log, available.went_back, went_to));
         if let Some(why) = held_back.as_ref().or(aligned.and_then(|aligned| aligned.stops.as_ref())) {
             choice.reasons.push(why.clone());
             book.warnings.push(format!("`{name}`: {why}"));
         }
         let source = input.plan.systems.get(&name).and_then(|system| system.source.as_ref());
         let keeps_log = source.and_then(Source::wal).is_some_and(|wal| wal != Wal::None);
-        let or_earlier = input.or_earlier;
+        // Who has named no instant now takes what there is of the one that was named then.
+        let or_earlier = input.or_earlier || again.is_some();
         let forward = Forward { name: &name, log, is_others, keeps_log, crash: &crash, or_earlier };
-        let rolled = match &held_back {
-            Some(_) => Ok(None),
-            None => forward.roll(wanted, &mut choice),
+        let rolled = match (&again, &held_back) {
+            (Some(again), _) => forward.roll(again, &mut choice),
+            (None, Some(_)) => Ok(None),
+            (None, None) => forward.roll(wanted, &mut choice),
         };
+        let lacks = match left {
+            _ if *wanted != Wanted::Latest => None,
+            Some(time) if rolled.is_ok() => Some(format!(
+                "`{name}`: nothing is there of its log from after the recovery of {time:.0}, which went back: what was committed since is not back"
+            )),
+            _ if held_back.is_some() && again.is_none() => None,
+            _ => forward.lacks(&rolled, &choice.point),
+        };
+        book.warnings.extend(lacks.iter().filter(|_| left.is_some()).cloned());
         let short = match asked {
             // Whoever names an instant has chosen it: an earlier state would only look like it.
             Wanted::Before(time) if aligned.is_none() => forward.short_of(*time, &rolled, &choice.point),
@@ -239,7 +269,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             }
             Err(why) => {
                 match wanted {
-                    Wanted::Until(_) => book.blockers.push(why),
+                    Wanted::Until(_) | Wanted::From { .. } => book.blockers.push(why),
                     _ if short.is_some() => {}
                     _ => book.warnings.push(why),
                 }
@@ -326,6 +356,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             system: name,
             choice,
             replay,
+            lacks,
             vaults,
             standing,
             only,
@@ -369,8 +400,27 @@ fn candidates(input: &RunbookInput<'_>, wanted: &Wanted, name: &SystemName) -> (
     if let (Some(_), Wanted::Before(time)) = (&available.log, wanted) {
         // It can only be rolled forward from where its capture ended.
         available.points.retain(|point| point.ended.is_none_or(|ended| ended < *time));
+        let says_histories = available.log.iter().any(|log| !log.runs.is_empty());
+        let is_sure = |point: &Facts| {
+            let ended = point.ended.filter(|_| point.whole_at.is_none());
+            ended.is_none_or(|ended| ended.checked_add(ENDED_LATER).is_ok_and(|ended| ended < *time))
+        };
+        // Where there is another, nothing is left to a guess.
+        let is_whole = |point: &Facts| {
+            let log = available.log_of(point);
+            let aim = log.and_then(|log| log.history_at(point, *time));
+            point.complete && point.is_base() && log.is_some_and(|log| log.way(point, aim) == Reaches::Whole)
+        };
+        if says_histories && available.points.iter().any(|point| is_sure(point) && is_whole(point)) {
+            available.points.retain(is_sure);
+        }
     }
-    if let (Some(_), Some(aim)) = (&available.log, aim(wanted)) {
+    if let (Wanted::Until(_), Some(fitting)) = (wanted, available.fitting.clone()) {
+        available.points.retain(|point| fitting.contains(&point.id));
+    }
+    // Who names a point is told why it doesn't lead there.
+    let is_named = matches!(wanted, Wanted::From { .. });
+    if let (Some(_), Some(aim), false) = (&available.log, aim(wanted), is_named) {
         // After a recovery to an earlier instant the newest point may lie in a history that was left then.
         let leads = |point: &Facts| available.log_of(point).is_none_or(|log| leads(log, point, &aim));
         let leading: Vec<Facts> = available.points.iter().filter(|point| leads(point)).cloned().collect();
@@ -379,6 +429,37 @@ fn candidates(input: &RunbookInput<'_>, wanted: &Wanted, name: &SystemName) -> (
         }
     }
     (available, elsewhere)
+}
+
+/// Returns how an instant is asked for.
+fn as_wanted(until: &Until) -> Wanted {
+    match until.time() {
+        Some(time) => Wanted::Before(time),
+        None => Wanted::Until(until.clone()),
+    }
+}
+
+/// Says why no point leads to a place that somebody has named in the log, if that is known.
+fn unplaced(available: &Available, wanted: &Wanted) -> Option<String> {
+    let (Wanted::Until(until) | Wanted::From { until, .. }) = wanted else { return None };
+    if let Some(why) = &available.unplaced {
+        return Some(why.clone());
+    }
+    let fitting = available.fitting.as_ref()?;
+    if let Wanted::From { id, .. } = wanted {
+        let is_it = |known: &String| known.starts_with(id.as_str());
+        let is_late = available.points.iter().any(|point| is_it(&point.id)) && !fitting.iter().any(is_it);
+        return is_late.then(|| {
+            format!(
+                "point {id} is whole only behind {until}: without --point the newest from before is taken"
+            )
+        });
+    }
+    fitting.is_empty().then(|| {
+        format!(
+            "no point of it was whole before {until}: releve points shows them; to have a point by itself: --point ID, and to try that place from one: --point ID --until WHAT"
+        )
+    })
 }
 
 impl Runbook {
@@ -414,6 +495,7 @@ impl Runbook {
                     points: &there.points,
                     log: there.log_of_newest(),
                     went_back: there.went_back,
+                    went_to: there.went_to.as_ref(),
                 })
                 .collect();
             match group::align(&members, wanted, input.now) {
@@ -459,7 +541,7 @@ impl Runbook {
 
 /// Says whose point it is that somebody names, where it is another system's: all systems together have none of one name.
 fn others(input: &RunbookInput<'_>, wanted: &Wanted, name: &SystemName) -> String {
-    let Wanted::Id(id) = wanted else { return String::new() };
+    let (Wanted::Id(id) | Wanted::From { id, .. }) = wanted else { return String::new() };
     let has = |available: &Available| available.points.iter().any(|point| point.id.starts_with(id.as_str()));
     let mut others = input.available.iter().filter(|(other, there)| *other != name && has(there));
     others.next().map_or_else(String::new, |(other, _)| {

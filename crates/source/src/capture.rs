@@ -120,6 +120,14 @@ impl Input for Capture {
         self.input.position()
     }
 
+    fn whole_at(&self) -> Option<String> {
+        self.input.whole_at()
+    }
+
+    fn ended(&self) -> Option<vault::Timestamp> {
+        self.input.ended()
+    }
+
     fn identity(&self) -> Option<String> {
         self.input.identity()
     }

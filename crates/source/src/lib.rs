@@ -36,6 +36,7 @@ mod files;
 mod lone;
 mod machine;
 mod mariadb;
+mod ours;
 mod postgres;
 mod program;
 mod sqlite;
@@ -48,7 +49,8 @@ pub use error::{Error, Kind, Result};
 pub use excerpt::{Cut, Cutting, Excerpt, Excerpts};
 pub use files::{Files, Journal, Mount, MountTables, Mounts, Patterns, in_the_way};
 pub use mariadb::{Mariadb, MariadbCopy};
-pub use postgres::{PgDump, Postgres};
+pub use ours::OurFolder;
+pub use postgres::{PgDump, Postgres, left_behind};
 pub use program::Program;
 pub use sqlite::Sqlite;
 pub use standing::{Standing, Stands, look as stands_at};
@@ -198,6 +200,43 @@ pub trait Log: Sync {
     /// Returns what a file tells of a history that a recovery has begun: its number, and the histories before with the positions at which they
     /// were left. Files are as long as this.
     fn history(&self, name: &str, text: &str, file_bytes: u64) -> Option<(u32, Vec<(u32, String)>)>;
+
+    /// Returns the number of the history that a file of this name is of, where names tell that.
+    fn history_of(&self, _name: &str) -> Option<u32> {
+        None
+    }
+
+    /// Returns whether a recovery takes a number for the history that it begins by those that it is handed.
+    fn numbers_histories(&self) -> bool {
+        false
+    }
+
+    /// Sees to it that a point which comes back by itself takes a number above `newest`. What is known of histories lies in `folder`.
+    fn number_histories(&self, _folder: &Path, _newest: u32) -> Result<()> {
+        Ok(())
+    }
+
+    /// Returns whether a point of this position can be rolled forward to a place, as the system writes positions, if that can be told: it is whole at
+    /// `whole_at`, if it says so. Files of the log are as long as this.
+    fn is_before(
+        &self,
+        _whole_at: Option<&str>,
+        _position: &str,
+        _file_bytes: u64,
+        _place: &str,
+    ) -> Option<bool> {
+        None
+    }
+
+    /// Looks for an instant that only the log itself knows among its files in `folder`, and returns its position. The points were made with this.
+    fn find(
+        &self,
+        _until: &Until,
+        _made_with: &BTreeMap<String, String>,
+        _folder: &Path,
+    ) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// Returns what tells the system that wrote a file of this name, which begins with `head`, from another that was made in its place; `None` where
     /// it doesn't say. The points say the same.

@@ -87,6 +87,9 @@ pub struct Made {
     /// What the plan had captured: absolute paths. Older records don't tell.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub paths: Vec<String>,
+    /// What the system's own configuration names and is in no point, each with the reason: without it the system doesn't start elsewhere. Older records don't tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_behind: Vec<String>,
     /// What the point says of itself, as it is judged: what it counted still tells once it is in no vault any more. Older records don't tell.
     #[serde(skip_serializing_if = "serde_json::Value::is_null")]
     pub facts: serde_json::Value,
@@ -268,6 +271,9 @@ pub struct Check {
     /// It came back to an earlier state than the newest there was, on purpose: what was made in between was left. Older records don't tell.
     #[serde(skip_serializing_if = "is_false")]
     pub went_back: bool,
+    /// How far its point was rolled forward then, as the plan writes that. `None`: not at all, or an older program wrote this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub went_to: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]

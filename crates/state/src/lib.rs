@@ -15,6 +15,7 @@ mod ledger;
 mod making;
 mod messages;
 mod rebuild;
+mod reserve;
 mod runs;
 mod sqlite;
 
@@ -32,5 +33,6 @@ pub use ledger::{
 };
 pub use messages::{Acknowledged, Found, Message, Notified, Tried};
 pub use rebuild::Rebuilt;
+pub use reserve::keep_room;
 pub use runs::Run;
 pub use sqlite::Sqlite;

@@ -66,7 +66,7 @@ pub struct Tried {
     pub message: String,
     /// `taken`, `not_yet` (it may be taken later), `failed` (it never will be), `late` (nobody knows) or `skipped`.
     pub outcome: String,
-    /// Why it was not taken.
+    /// Why it was not taken; of what was taken, that nothing in its answer says so.
     pub why: Option<String>,
     /// How long it took.
     pub seconds: f64,

@@ -14,6 +14,7 @@ use crate::kv::{
     Event, Expect, Grant, KEY_BYTES_MAX, Kv, Lease, Outcome, Revision, VALUE_BYTES_MAX, Versioned, Watch,
 };
 use crate::making::{LOST, Making};
+use crate::reserve;
 use crate::{Error, Kind, Result};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
@@ -70,6 +71,7 @@ impl Sqlite {
     /// stands any more is damaged, and no new one.
     pub fn open(dir: &Path) -> Result<Self> {
         make_dir(dir)?;
+        reserve::release(dir);
         let path = dir.join("state.db");
         let place = format!("open {}", path.display());
         let lock = lock_file(dir)?;
@@ -141,6 +143,7 @@ impl Sqlite {
 
     /// Runs `work` in one write transaction. What it returned as done is on the disk.
     fn write<T>(&self, place: &str, work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>) -> Result<T> {
+        reserve::release(self.dir());
         let mut connection = self.connection();
         let result = connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|write| {
             let result = work(&write)?;

@@ -1,7 +1,7 @@
 //! What a backup reads: a small read-only file system, real or made up. `source` implements it for files,
 //! databases and commands; the backup walks it, several entries at a time.
 
-use crate::Node;
+use crate::{Node, Timestamp};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -73,6 +73,17 @@ pub trait Input: Send + Sync {
     /// such positions are in order as texts.
     /// Asked after [`finish`](Input::finish).
     fn position(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns where in the system's log the capture is whole, as the system writes positions: from no place before it can anything be had of it.
+    /// Asked after [`finish`](Input::finish).
+    fn whole_at(&self) -> Option<String> {
+        None
+    }
+
+    /// Returns when it was whole, by the system's own clock, if that was asked. Asked after [`finish`](Input::finish).
+    fn ended(&self) -> Option<Timestamp> {
         None
     }
 

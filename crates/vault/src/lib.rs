@@ -70,7 +70,9 @@ pub use format::fuzz;
 pub use cache::Cache;
 pub use error::{Error, Kind, Result};
 pub use format::BlobKind;
-pub use format::snapshot::{COUNTED, Change, LogInfo, PointInfo, Snapshot, Stretch, Timeline, UnreadInfo};
+pub use format::snapshot::{
+    COUNTED, Change, LogInfo, Passage, PointInfo, Snapshot, Stretch, Timeline, UnreadInfo,
+};
 pub use id::{BlobId, FileId, Id};
 pub use input::{Content, Input, Since, Unread, Vessel};
 pub use lock::{Holder, Lock, LockKind, Wait};

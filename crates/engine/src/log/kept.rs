@@ -34,6 +34,54 @@ impl Carrier<'_> {
         info
     }
 
+    /// Returns what there is of each history in these files without a gap. Until when all is in it was known as long as it was the newest: `before` remembers that, and
+    /// of the newest it is so `until` now.
+    pub(super) fn runs(
+        &self,
+        files: &BTreeMap<PathBuf, u64>,
+        before: Option<&LogInfo>,
+        until: Option<Timestamp>,
+        timelines: &[Timeline],
+    ) -> Vec<Passage> {
+        let mut placed: BTreeMap<(u32, String), (bool, u64)> = BTreeMap::new();
+        for (path, bytes) in files {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let Some(number) = self.log.history_of(name) else { continue };
+            match self.file_at(path).map(|file| file.kind) {
+                Some(LogKind::Whole(position)) => _ = placed.insert((number, position), (true, *bytes)),
+                Some(LogKind::Partial(position)) => {
+                    _ = placed.entry((number, position)).or_insert((false, *bytes));
+                }
+                _ => {}
+            }
+        }
+        let mut runs: Vec<Passage> = Vec::new();
+        let mut last: Option<Option<u64>> = None;
+        for ((timeline, position), (is_whole, bytes)) in placed {
+            let whole = last.replace(is_whole.then_some(bytes)).flatten();
+            if let Some(run) = runs.last_mut().filter(|run| run.timeline == timeline) {
+                run.missing = self.log.gap(&run.to, whole, &position);
+                if run.missing.is_none() {
+                    run.to = position;
+                    continue;
+                }
+            }
+            runs.push(Passage { timeline, from: position.clone(), to: position, ..Passage::default() });
+        }
+        let known = before.map(|before| before.runs.as_slice()).unwrap_or_default();
+        for run in &mut runs {
+            let is_it = |other: &&Passage| {
+                other.timeline == run.timeline && other.from <= run.to && run.from <= other.to
+            };
+            run.until = known.iter().filter(is_it).filter_map(|other| other.until).max();
+        }
+        let is_newest = |run: &&mut Passage| timelines.iter().all(|timeline| timeline.number <= run.timeline);
+        if let Some(newest) = runs.last_mut().filter(is_newest) {
+            newest.until = newest.until.max(until);
+        }
+        runs
+    }
+
     /// Returns the histories that are known: those of before, and those that files in the spool tell of.
     pub(super) fn timelines(
         &self,

@@ -16,6 +16,9 @@ use std::time::{Duration, Instant};
 /// How long messages that expired are still known, so that a late answer is called late; and calls that nobody has ended.
 pub(super) const REMEMBERED: SignedDuration = SignedDuration::from_hours(30 * 24);
 
+/// What begins the words on an answer that says neither that the message goes on nor that it doesn't.
+const UNSAID: &str = "taken, and nothing in its answer says whether it goes on";
+
 /// What came of telling one person something.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Heard {
@@ -41,10 +44,18 @@ pub struct Attempt {
     pub tried: u32,
     /// When last.
     pub at: Timestamp,
-    /// What it answered last; `None` once it has taken the message.
+    /// What it answered last; `None` once it has taken the message and said so.
     pub why: Option<String>,
     /// When it is tried again; `None` if it has taken the message or refused it for good.
     pub again: Option<Timestamp>,
+}
+
+impl Attempt {
+    /// Returns what is to be said of a message that was taken by an answer which doesn't tell whether it goes on.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&str> {
+        self.why.as_deref().filter(|why| why.starts_with(UNSAID))
+    }
 }
 
 /// What came of a test of the call tree: for each person, what came of each of their ways.
@@ -174,6 +185,7 @@ impl Notifier<'_> {
             let came = carry(contact, carrier, text, self.secrets, limit);
             let (outcome, why, after) = match came {
                 Came::Taken => ("taken", None, None),
+                Came::Unsaid(what) => ("taken", Some(format!("{UNSAID}: {what}")), None),
                 Came::NotYet(why, after) => ("not_yet", Some(why), Some(after.unwrap_or_default())),
                 Came::Refused(why) => ("failed", Some(why), None),
                 Came::Late => {

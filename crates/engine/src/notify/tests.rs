@@ -234,6 +234,37 @@ fn a_busy_gateway_is_asked_again_when_it_wants_to_be_and_by_who_comes_after_a_re
 }
 
 #[test]
+fn a_proxy_whose_server_is_being_started_is_asked_again_and_what_it_said_is_told() {
+    let (server, plan, dir) = gateway(&[(404, "<html>nginx</html>"), (302, ""), (410, ""), (200, "OK")]);
+    let (state, us) = (State::open(dir.path()).unwrap(), us());
+    let notifier = notifier(&plan, &state, &us);
+    begin(&notifier);
+    for (pause, says) in [(0, "refused (404)"), (5, "refused (302)"), (15, "refused (410)")] {
+        later(pause);
+        let standing = notifier.advance("one").unwrap();
+        assert!(matches!(&standing, Standing::Trying { why, .. } if why.contains(says)), "{standing:?}");
+    }
+    later(45);
+    assert!(matches!(notifier.advance("one").unwrap(), Standing::Waiting { .. }));
+    assert_eq!(numbers(&server), ["111", "111", "111", "111"]);
+}
+
+#[test]
+fn what_is_taken_by_an_answer_that_says_nothing_counts_and_that_is_said() {
+    let (_server, plan, dir) = gateway(&[(200, "4711")]);
+    let (state, us) = (State::open(dir.path()).unwrap(), us());
+    let notifier = notifier(&plan, &state, &us);
+    begin(&notifier);
+    assert!(matches!(notifier.advance("one").unwrap(), Standing::Waiting { .. }));
+    let queue = notifier.queue().unwrap();
+    let doubt = queue[0].people[0].ways[0].doubt().unwrap_or_default();
+    assert!(
+        doubt.starts_with("taken, and nothing in its answer says whether") && doubt.contains("4711"),
+        "{queue:?}"
+    );
+}
+
+#[test]
 fn while_the_first_one_is_tried_again_the_next_one_is_told() {
     let out = (503, "");
     let (server, plan, dir) = gateway(&[out, out, out, (200, "OK")]);

@@ -1,7 +1,7 @@
 //! What would end a recovery in the middle, and can be known while everything still runs: said before the question, and in a dry run too.
 
 use super::Hands;
-use super::back::{check_place, repositories, until};
+use super::back::{check_place, has_room, repositories, until};
 use super::unmounted::unmounted;
 use crate::ready::{Machine, lacks_to_recover};
 use crate::survey::Survey;
@@ -146,7 +146,8 @@ impl Said {
             .and_then(|()| check_place(entry, replay, log, &vaults, hands));
         match checked {
             Err(error) => self.blockers.push(format!("`{}`: {error}", entry.system)),
-            Ok(()) if is_position(&replay.until) => {}
+            // Where the log was looked through for it, it is there.
+            Ok(()) if is_position(&replay.until) || log.numbers_histories() => {}
             Ok(()) => self.warnings.push(format!(
                 "`{}`: whether its log goes to {} can't be checked before the log is fetched: if it does not, the recovery fails then, with the system stopped; --to DIR tries it beside",
                 entry.system, replay.until
@@ -193,7 +194,16 @@ impl Said {
         let Some(system) = hands.plan.systems.get(&entry.system) else { return Ok(()) };
         let source = source_of(hands.plan, system, hands.secrets)?;
         let places: Vec<PathBuf> = match source.landing(book.to.as_deref().map(Path::new)) {
-            Landing::Staging { near } => vec![near.unwrap_or_else(std::env::temp_dir)],
+            Landing::Staging { near } => {
+                let below = near.unwrap_or_else(std::env::temp_dir);
+                // What stands in a server takes no part of it.
+                if entry.only.is_empty()
+                    && let Err(error) = has_room(&below, entry.choice.point.bytes)
+                {
+                    self.blockers.push(format!("`{}`: {error}", entry.system));
+                }
+                vec![below]
+            }
             Landing::Final(_) => {
                 entry.standing.iter().map(|standing| PathBuf::from(&standing.path)).collect()
             }

@@ -1,5 +1,6 @@
 //! Puts the data of one system back where they belong: its point, and the log that goes on from it.
 
+use super::histories::bring_histories;
 use super::unmounted::unmounted;
 use super::{Hands, findings};
 use crate::log::{spooled, stranger};
@@ -87,6 +88,11 @@ fn bring_back(
                 }
                 None => None,
             };
+            // What stands there may know of histories that nobody else does.
+            let bare = source.log().filter(|log| bringing.is_none() && log.numbers_histories());
+            if let Some(log) = bare.filter(|_| !matches!(kind, StepKind::Rest)) {
+                set_aside(entry, log, &target, to.as_deref(), &spool, &told)?;
+            }
             let options = options(target.clone());
             let report = restore(&vaults, point.tree, &options, progress)?;
             arrived(progress);
@@ -100,13 +106,18 @@ fn bring_back(
                 }
                 clean(&vaults, point.tree, &options, &exact, hands.plan)?;
             }
+            if let Some(log) = bare {
+                bring_histories(entry, log, &target, to.as_deref(), &spool, &vaults, hands)?;
+            }
             let replay = match rolled {
                 Some((replay, log, whole_until)) => {
                     let wants = log.wants(&target, to.as_deref())?;
                     let folder = log.landing(&target, to.as_deref());
-                    bring_log(entry, replay, wants, &folder, &vaults, hands)?;
+                    // Whose data it is may put a link in its place at any time.
+                    let ours = source::OurFolder::make(&folder)?;
+                    bring_log(entry, replay, wants, &ours.way(), &vaults, hands)?;
                     let own = entry.choice.point.identity.clone().or_else(|| log.identity_at(to.as_deref()));
-                    add_spool(&spool, log, &folder, own.as_deref())?;
+                    add_spool(&spool, log, &ours.way(), own.as_deref())?;
                     check_owner(log, &folder, own.as_deref())?;
                     let until = until(&replay.until);
                     Some(source::Replay { log: folder, until, whole_until, must_reach: false })
@@ -122,6 +133,9 @@ fn bring_back(
         }
         Landing::Staging { near } => {
             let below = near.unwrap_or_else(std::env::temp_dir);
+            if entry.only.is_empty() {
+                has_room(&below, entry.choice.point.bytes)?;
+            }
             let staging = Place::make(hands.folder, &below, &told)?;
             let report = restore(&vaults, point.tree, &options(staging.path().to_owned()), progress)?;
             arrived(progress);
@@ -129,7 +143,8 @@ fn bring_back(
                 // A database with a hole is not put over the one that stands there.
                 let kept = staging.keep();
                 return Err(Error::new(format!(
-                    "the point did not come back whole; what there is lies in {}",
+                    "the point did not come back whole: {}; what there is lies in {}",
+                    findings(&report).join("; "),
                     kept.display()
                 )));
             }
@@ -184,8 +199,22 @@ fn bring_back(
         _ => unmounted(entry, surveyed),
     };
     let not_captured = not_captured.into_iter().chain(unmounted);
-    let lacking = not_captured.chain(lacking).chain(put.findings).chain(short).collect();
+    let lacks = entry.lacks.clone().filter(|_| !matches!(kind, StepKind::First));
+    let lacking = not_captured.chain(lacking).chain(put.findings).chain(short).chain(lacks).collect();
     Ok(Back { report, lacking, seconds: begun.elapsed().as_secs_f64() })
+}
+
+/// Makes sure that what is unpacked beside has room: a folder for temporary files is often small, and in memory.
+pub(super) fn has_room(below: &Path, bytes: u64) -> Result<()> {
+    match crate::room::room_at(below) {
+        Some(room) if room.free < bytes => Err(Error::new(format!(
+            "{} are unpacked in {} first, and {} are free there: make room, or type TMPDIR=FOLDER before the command, with a folder that has it",
+            plan::Size(bytes),
+            below.display(),
+            plan::Size(room.free)
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Returns the vaults that a system is read from: those that hold its point come first; another may still hold most of its blobs.
@@ -328,8 +357,17 @@ fn whole_until(
 ) -> Option<vault::Timestamp> {
     // Where it breaks off behind the point, what came after that counts for nothing, wherever it is.
     let carried = log_point(entry, replay, hands).and_then(Surveyed::log);
-    if let Some(stretch) = carried.as_ref().and_then(|log| log.stretch_of(&entry.choice.point)) {
-        return stretch.until.map(crate::protect::instant);
+    let way = carried.as_ref().map(|log| {
+        let point = &entry.choice.point;
+        let history = match &replay.until {
+            plan::Until::Time(time) => log.history_at(point, *time),
+            plan::Until::On { timeline, .. } => Some(*timeline),
+            _ => None,
+        };
+        log.way(point, history)
+    });
+    if let Some(plan::Reaches::Broken { until, .. }) = way {
+        return until.map(crate::protect::instant);
     }
     let carried = carried.and_then(|log| log.until).map(crate::protect::instant);
     let here = match kept {
@@ -429,7 +467,7 @@ fn bring_log(
 
 /// Adds what waits on this machine for the vaults, where it is newer than what came from them: the last seconds before a crash that the
 /// disk has survived.
-fn add_spool(spool: &Path, log: &dyn source::Log, folder: &Path, own: Option<&str>) -> Result<()> {
+pub(super) fn add_spool(spool: &Path, log: &dyn source::Log, folder: &Path, own: Option<&str>) -> Result<()> {
     let modified = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
     for from in spooled(spool, log, own) {
         let file = from.file_name().and_then(|name| name.to_str()).and_then(|name| log.file(name));
@@ -496,4 +534,17 @@ fn part(kind: &StepKind, system: &plan::System) -> Result<Part> {
     let patterns = Patterns::new(&system.recover.first)?;
     let is_first: IsFirst = Arc::new(move |path| patterns.matches(path));
     Ok(if matches!(kind, StepKind::First) { Part::First(is_first) } else { Part::Rest(is_first) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_no_room_to_be_unpacked_is_refused_with_the_folder_and_the_way_out() {
+        let folder = tempfile::tempdir().unwrap();
+        has_room(folder.path(), 0).unwrap();
+        let said = has_room(folder.path(), u64::MAX).unwrap_err().to_string();
+        assert!(said.contains(&folder.path().display().to_string()) && said.contains("TMPDIR="), "{said}");
+    }
 }

@@ -84,6 +84,7 @@ mod tests {
             system: "orders".into(),
             choice: Choice { point, reasons: vec![], loss: Period::seconds(0), left_out: vec![] },
             replay: Some(Replay { log: "cd".into(), until, sentinel, or_earlier: false }),
+            lacks: None,
             vaults: vec![],
             standing: vec![],
             only: vec![],

@@ -22,6 +22,15 @@ const SAID: u64 = 4096;
 /// Between two looks whether a wait is to end.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// Names the system where a text says how a recovery goes on: several may be open, and each is found by its systems.
+fn in_full(mut error: Error, system: Option<&SystemName>) -> Error {
+    if let Some(system) = system {
+        error.message =
+            error.message.replace("go on with --resume", &format!("go on with --resume {system}"));
+    }
+    error
+}
+
 /// What a step tells when it has ended.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -161,8 +170,8 @@ impl AtWork<'_> {
             StepKind::Open => {
                 let Some(system) = system else { return Err(Error::new("a step without a system")) };
                 let source = source_of(hands.plan, system, hands.secrets)?;
-                told.notes =
-                    source.open(system.recover.start.is_some(), &|text| observer.event(name, text))?;
+                let opened = source.open(system.recover.start.is_some(), &|text| observer.event(name, text));
+                told.notes = opened.map_err(|error| in_full(error.into(), name))?;
                 let entry = book.systems.iter().find(|entry| Some(&entry.system) == name);
                 if let Some((entry, log)) = entry.zip(source.log().filter(|log| log.is_measured())) {
                     told.measured = Some(match log.read_sentinel() {

@@ -188,6 +188,13 @@ impl Checker<'_, '_> {
                 let message = format!("`{key}` is for a gateway: it goes with `url`");
                 self.error("meaningless-key", &format!("notify.sms.{key}"), message, "take it out");
             }
+        } else if sms.answer.as_ref().is_none_or(|answer| answer.contains.is_none()) {
+            self.warn(
+                "unknown-answer",
+                "notify.sms",
+                "nothing says what a good answer of this gateway is: many answer 200 and have sent nothing",
+                "write what stands in it: answer = { contains = \"queued\" }; releve notify test shows what it answers",
+            );
         }
     }
 

@@ -1,23 +1,36 @@
 //! What an answer means: told, not yet, or refused for good. A web server that has handed nothing on may answer 200 all the same, and says so in its text.
 
+use super::failures::{Said, said};
 use super::{Answer, WebhookKind};
 use jiff::Timestamp;
 use serde_json::Value;
 use std::time::Duration;
-
-/// How deep an answer is looked into for a failure.
-const DEPTH_MAX: u32 = 6;
 
 /// What came of handing a message over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It was taken.
     Told,
+    /// It was taken, as far as its status says, and nothing in its answer says whether: what it answers.
+    Unsaid(String),
     /// It was not, and may be later: why.
     NotYet(String),
     /// It never will be by this way: why.
     Refused(String),
 }
+
+/// Statuses after which the same message is never taken by the same address, whoever answers: it is wrong itself, or who sends it may not.
+const FINAL: [u16; 12] = [400, 401, 403, 405, 406, 411, 413, 414, 415, 417, 422, 431];
+/// What Slack and Mattermost say in their own words of a room that is no more, with 404 and 410. From anybody else that may be a proxy whose server is being started.
+const ROOM_IS_GONE: [&str; 7] = [
+    "no_service",
+    "no_team",
+    "channel_not_found",
+    "channel_is_archived",
+    "user_not_found",
+    "team_disabled",
+    "invalid_token",
+];
 
 /// What answers, each in its own words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,40 +45,50 @@ pub enum Service {
 
 /// Returns what an answer means. What the plan says of it (`known`) goes before what is known of the service.
 ///
+/// | status | it is |
+/// |---|---|
+/// | 200 to 299 | what the text says, see below |
+/// | 400, 401, 403, 405, 406, 411, 413, 414, 415, 417, 422, 431 | refused for good |
+/// | 404, 410 with a word of Slack's or Mattermost's own that the room is no more | refused for good |
+/// | all others | not yet |
+///
 /// | service | has it | otherwise |
 /// |---|---|---|
 /// | Mattermost, Slack | `ok` | |
 /// | Teams | 202, or 200 with `1` or nothing | words of failure in the text |
-/// | ntfy | JSON with an `id` | |
+/// | ntfy | JSON with an `id` and no `error` | |
 /// | healthchecks.io and its like | as others, and not `(not found)` or `(rate limited)` | |
-/// | others | 200 to 299 | `error`, `success: false`, `status: failed` and the like in JSON; a text that begins with `ERR`, `KO`, a negative number … |
+/// | others | what says so in its words (module `failures`) | words of failure; where there are neither: unsaid |
 #[must_use]
 pub fn verdict(service: Service, known: Option<&Answer>, status: u16, body: &str) -> Verdict {
-    let said = || match body.trim() {
-        "" => format!("it answers {status}"),
-        text => format!("it answers {status}: {text}"),
-    };
+    let text = body.trim();
+    let with_text = |what: String| if text.is_empty() { what } else { format!("{what}: {text}") };
+    let answers = || with_text(format!("it answers {status}"));
+    let refused = || with_text(format!("refused ({status})"));
     let refuses = known.and_then(|known| known.refuses.as_deref());
     if refuses.is_some_and(|text| body.contains(text)) {
-        return Verdict::Refused(said());
+        return Verdict::Refused(answers());
     }
+    let is_room = matches!(service, Service::Webhook(WebhookKind::Mattermost | WebhookKind::Slack));
     match status {
         200..=299 => {}
         // Asked too early, too often, or while it is out of order.
-        408 | 425 | 429 | 500..=599 => return Verdict::NotYet(said()),
+        408 | 425 | 429 | 500..=599 => return Verdict::NotYet(answers()),
         300..=399 => {
-            let why = "it is elsewhere now, and is not followed there: write the new address";
-            return Verdict::Refused(format!("it answers {status}: {why}"));
+            let why = "it is elsewhere now, or for the time, and is not followed there: if that stays so write the new address";
+            return Verdict::NotYet(format!("refused ({status}): {why}"));
         }
-        _ => return Verdict::Refused(said()),
+        404 | 410 if is_room && ROOM_IS_GONE.contains(&text) => return Verdict::Refused(refused()),
+        status if FINAL.contains(&status) => return Verdict::Refused(refused()),
+        _ => return Verdict::NotYet(refused()),
     }
     if let Some(text) = known.and_then(|known| known.contains.as_deref()) {
         return match body.contains(text) {
             true => Verdict::Told,
-            false => Verdict::NotYet(format!("{}, without {text:?}", said())),
+            false => Verdict::NotYet(format!("{}, without {text:?}", answers())),
         };
     }
-    let text = body.trim();
+    let failed = || said(text) == Said::Failed;
     let has_it = match service {
         Service::Webhook(WebhookKind::Mattermost | WebhookKind::Slack) => text.eq_ignore_ascii_case("ok"),
         Service::Webhook(WebhookKind::Teams) => {
@@ -75,17 +98,23 @@ pub fn verdict(service: Service, known: Option<&Answer>, status: u16, body: &str
         }
         Service::Webhook(WebhookKind::Ntfy) => {
             let answer: Option<Value> = serde_json::from_str(text).ok();
-            answer.is_some_and(|answer| answer.get("id").is_some_and(Value::is_string))
+            answer.is_some_and(|answer| {
+                answer.get("id").is_some_and(Value::is_string) && answer.get("error").is_none()
+            })
         }
         Service::Heartbeat => {
             let is_passed_over = text.contains("(not found)") || text.contains("(rate limited)");
-            !is_passed_over && !says_that_it_failed(text)
+            !is_passed_over && !failed()
         }
-        Service::Other => !says_that_it_failed(text),
+        Service::Other => match said(text) {
+            Said::Failed => false,
+            Said::Nothing if !matches!(status, 201 | 202) => return Verdict::Unsaid(answers()),
+            Said::Nothing | Said::Done => true,
+        },
     };
     match has_it {
         true => Verdict::Told,
-        false => Verdict::NotYet(format!("{}, which doesn't say that it has it", said())),
+        false => Verdict::NotYet(format!("{}, which doesn't say that it has it", answers())),
     }
 }
 
@@ -98,95 +127,6 @@ pub fn retry_after(text: &str, now: Timestamp) -> Option<Duration> {
     }
     let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
     Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
-}
-
-/// Returns whether an answer of no service that is known says that it failed.
-fn says_that_it_failed(text: &str) -> bool {
-    if let Ok(answer) = serde_json::from_str::<Value>(text) {
-        // A number below zero is an error's everywhere.
-        return answer.as_i64().is_some_and(|number| number < 0) || has_failure(&answer, DEPTH_MAX);
-    }
-    let words = text.trim_start_matches(|c: char| !c.is_alphanumeric());
-    let first: String = words.chars().take_while(|c| c.is_alphanumeric()).collect();
-    is_failure(&first) || text.to_lowercase().starts_with("not ")
-}
-
-/// Returns whether a name or a value in a JSON answer says that it failed.
-fn has_failure(value: &Value, depth: u32) -> bool {
-    let Some(depth) = depth.checked_sub(1) else { return false };
-    match value {
-        Value::Array(list) => list.iter().any(|value| has_failure(value, depth)),
-        Value::Object(table) => table.iter().any(|(name, value)| {
-            let name = name.to_lowercase();
-            let of_itself = match name.as_str() {
-                "success" | "ok" | "succeeded" => is_no(value),
-                "status" | "state" | "result" | "outcome" => match value {
-                    Value::String(word) => is_failure(word),
-                    Value::Bool(well) => !well,
-                    Value::Number(number) => {
-                        number.as_i64().is_some_and(|number| number < 0 || (400..600).contains(&number))
-                    }
-                    _ => false,
-                },
-                "err" | "fault" | "exception" => is_something(value),
-                name => name.starts_with("error") && is_something(value),
-            };
-            of_itself || has_failure(value, depth)
-        }),
-        _ => false,
-    }
-}
-
-fn is_no(value: &Value) -> bool {
-    match value {
-        Value::Bool(well) => !well,
-        Value::Number(number) => number.as_i64() == Some(0),
-        Value::String(word) => {
-            matches!(word.to_lowercase().as_str(), "false" | "no" | "0") || is_failure(word)
-        }
-        _ => false,
-    }
-}
-
-/// Returns whether an error is named, and not that there is none.
-fn is_something(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(fails) => *fails,
-        Value::Number(number) => number.as_i64() != Some(0),
-        Value::String(text) => {
-            let none = ["", "0", "no", "none", "null", "false", "ok", "success", "no error"];
-            !none.contains(&text.trim().to_lowercase().as_str())
-        }
-        Value::Array(list) => !list.is_empty(),
-        Value::Object(table) => !table.is_empty(),
-    }
-}
-
-/// Returns whether a word is one that gateways fail with.
-fn is_failure(word: &str) -> bool {
-    const FAILURES: [&str; 19] = [
-        "err",
-        "error",
-        "erreur",
-        "fail",
-        "failed",
-        "failure",
-        "ko",
-        "nok",
-        "rejected",
-        "refused",
-        "denied",
-        "invalid",
-        "undelivered",
-        "undeliverable",
-        "expired",
-        "blocked",
-        "unauthorized",
-        "forbidden",
-        "throttled",
-    ];
-    FAILURES.contains(&word.trim().to_lowercase().as_str())
 }
 
 #[cfg(test)]
@@ -207,13 +147,23 @@ mod tests {
 
     #[test]
     fn what_may_pass_is_tried_again_and_what_will_not_is_refused() {
-        for status in [408, 425, 429, 500, 502, 503, 504] {
+        for status in
+            [301, 302, 307, 402, 404, 407, 408, 409, 410, 418, 421, 423, 425, 429, 500, 502, 503, 504]
+        {
             assert!(is_not_yet(Service::Other, status, ""), "{status}");
+            assert!(is_not_yet(SLACK, status, "<html>nginx</html>"), "{status}");
         }
-        for status in [301, 400, 401, 403, 404, 410, 413] {
+        for status in FINAL {
             let verdict = verdict(Service::Other, None, status, "no");
             assert!(matches!(verdict, Verdict::Refused(_)), "{status}: {verdict:?}");
         }
+        // A proxy whose server is being started says the same status, in other words.
+        for (status, body) in [(404, "no_service"), (410, "channel_is_archived\n")] {
+            assert!(matches!(verdict(SLACK, None, status, body), Verdict::Refused(_)), "{body}");
+            assert!(is_not_yet(Service::Other, status, body), "{body}");
+        }
+        let said = verdict(Service::Other, None, 404, "no such page");
+        assert_eq!(said, Verdict::NotYet("refused (404): no such page".into()));
     }
 
     #[test]
@@ -226,34 +176,20 @@ mod tests {
         assert!(told(NTFY, 200, r#"{"id":"x1","event":"message"}"#) && is_not_yet(NTFY, 200, "<html>"));
         assert!(told(Service::Heartbeat, 200, "OK") && is_not_yet(Service::Heartbeat, 200, "OK (not found)"));
         assert!(is_not_yet(NTFY, 200, r#"{"code":40301,"error":"forbidden"}"#));
+        assert!(is_not_yet(NTFY, 200, r#"{"id":"1","error":"limit"}"#));
     }
 
     #[test]
-    fn a_gateway_that_says_that_it_failed_has_told_nobody() {
-        for body in [
-            "ERR: no credit",
-            "-102",
-            "KO",
-            r#"{"status":"failed"}"#,
-            r#"{"success":false,"message":"x"}"#,
-            r#"{"messages":[{"to":"1","status":"rejected"}]}"#,
-            r#"{"messages":[{"status":"9","error-text":"Partner quota exceeded"}]}"#,
-            r#"{"error":{"code":21211}}"#,
-            r#"{"status":402}"#,
-        ] {
-            assert!(is_not_yet(Service::Other, 200, body), "{body}");
-        }
-        for body in [
-            "",
-            "OK",
-            "100",
-            "accepted",
-            r#"{"sid":"SM1","status":"queued","error_code":null,"error_message":null}"#,
-            r#"{"error":"0","errors":[],"status":"success","success":true}"#,
-            r#"{"text":"The backup has failed","messages":[{"status":"0"}]}"#,
-        ] {
-            assert!(told(Service::Other, 200, body), "{body}");
-        }
+    fn an_answer_that_says_nothing_is_not_called_told() {
+        let unsaid = |status, body| matches!(verdict(Service::Other, None, status, body), Verdict::Unsaid(_));
+        assert!(
+            unsaid(200, "") && unsaid(204, "") && unsaid(200, "4711") && unsaid(200, "<html>Sign in</html>")
+        );
+        // These two statuses say it themselves.
+        assert!(told(Service::Other, 201, "") && told(Service::Other, 202, ""));
+        assert!(is_not_yet(Service::Other, 202, "ERR: no credit"));
+        // Where the kind of service is known, so is its good answer.
+        assert!(told(Service::Heartbeat, 200, "") && is_not_yet(SLACK, 200, ""));
     }
 
     #[test]

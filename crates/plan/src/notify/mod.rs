@@ -5,6 +5,7 @@
 
 mod answers;
 mod chain;
+mod failures;
 mod keys;
 mod ways;
 

@@ -92,6 +92,9 @@ pub struct Restore {
     pub choice: Choice,
     /// How far it is rolled forward by its log; not at all where `None`.
     pub replay: Option<Replay>,
+    /// What is known to be missing in it, although nobody has asked for less.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lacks: Option<String>,
     /// The vaults to read from, in this order.
     pub vaults: Vec<VaultName>,
     /// What stands there now and is overwritten.

@@ -1,7 +1,7 @@
 //! How far a point is rolled forward by the log of its system, and what is said where that isn't as far as somebody asks.
 
 use super::{Replay, Runbook, Unreached};
-use crate::{Choice, Crash, Facts, LogFacts, Period, SystemName, Until, Wanted};
+use crate::{Choice, Crash, Facts, LogFacts, Period, Reaches, SystemName, Until, Wanted};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub(super) fn aim(wanted: &Wanted) -> Option<Until> {
     match wanted {
         Wanted::Latest => Some(Until::Newest),
         Wanted::Before(time) => Some(Until::Time(*time)),
-        Wanted::Until(until) => Some(until.clone()),
+        Wanted::Until(until) | Wanted::From { until, .. } => Some(until.clone()),
         Wanted::LastVerified | Wanted::LastClean | Wanted::BeforeNamed | Wanted::Id(_) => None,
     }
 }
@@ -35,6 +35,11 @@ pub(super) fn leads(log: &LogFacts, point: &Facts, aim: &Until) -> bool {
         Some(number) => log.leads_to(point, number),
         None => log.leads(point, aim.time()),
     }
+}
+
+/// Returns the history in which `aim` lies, as seen from a point; the newest where that is `None`.
+fn history_of(log: &LogFacts, point: &Facts, aim: &Until) -> Option<u32> {
+    aim.timeline().or_else(|| log.history_at(point, aim.time()?))
 }
 
 /// Returns how long before an instant another was.
@@ -57,14 +62,14 @@ impl Forward<'_> {
         let Some(log) = self.log else {
             return match wanted {
                 Wanted::Before(_) if *keeps_log => Err(format!("`{name}`: no log of it is in any vault")),
-                Wanted::Until(_) => Err(format!(
+                Wanted::Until(_) | Wanted::From { .. } => Err(format!(
                     "`{name}`: no log of it is kept in any vault: only its points can be restored"
                 )),
                 _ => Ok(None),
             };
         };
-        let stretch = log.stretch_of(&choice.point);
-        if !log.continues(&choice.point) && stretch.is_none() {
+        let way = log.way(&choice.point, history_of(log, &choice.point, &until));
+        if let Reaches::None { missing } = &way {
             if choice.point.position.is_none() {
                 return Err(format!(
                     "`{name}`: point {} does not say where in the log it lies: it can't be rolled forward",
@@ -72,7 +77,7 @@ impl Forward<'_> {
                 ));
             }
             let missing =
-                log.missing.as_ref().map_or_else(String::new, |missing| format!(": {missing} is missing"));
+                missing.as_ref().map_or_else(String::new, |missing| format!(": {missing} is missing"));
             return Err(format!("`{name}`: its log does not go on from point {}{missing}", choice.point.id));
         }
         if let Some(number) = until.timeline().filter(|number| !log.leads_to(&choice.point, *number)) {
@@ -87,7 +92,11 @@ impl Forward<'_> {
                 choice.point.id
             ));
         }
-        let ends = stretch.map_or(log.until, |stretch| stretch.until);
+        let broken = match way {
+            Reaches::Broken { until, .. } => Some(until),
+            Reaches::Whole | Reaches::None { .. } => None,
+        };
+        let ends = broken.unwrap_or(log.until);
         let reached = match (&until, ends) {
             (Until::Time(time), Some(end)) => Some(end.min(*time)),
             (Until::Time(_), None) => None,
@@ -100,7 +109,7 @@ impl Forward<'_> {
         }
         choice.reasons.push(match &until {
             Until::Newest => {
-                let end = if stretch.is_some() { "where its log breaks off" } else { "the end of its log" };
+                let end = if broken.is_some() { "where its log breaks off" } else { "the end of its log" };
                 let least = ends.map_or_else(String::new, |ends| format!(", at least to {ends}"));
                 format!("rolled forward to {end}{least}")
             }
@@ -111,9 +120,13 @@ impl Forward<'_> {
             Until::Time(time) => log.until.is_some_and(|end| end <= *time),
             _ => false,
         };
-        let sentinel = log.sentinel.filter(|_| reaches_end);
+        // One that was written in a history which a recovery has left is promised no more.
+        let is_newest = |history: u32| log.timelines.iter().all(|timeline| timeline.number <= history);
+        let sentinel = log.sentinel.filter(|(history, _)| {
+            reaches_end && broken.is_none() && (log.runs.is_empty() || is_newest(*history))
+        });
         // Where it breaks off later than that, nothing of what is asked for is behind its end.
-        let is_whole = until.time().zip(stretch.and_then(|stretch| stretch.until));
+        let is_whole = until.time().zip(broken.flatten());
         let or_earlier = self.or_earlier || is_whole.is_some_and(|(time, end)| time <= end);
         Ok(Some(Replay { log: log.id.clone(), until, sentinel, or_earlier }))
     }
@@ -129,20 +142,33 @@ impl Forward<'_> {
             Err(why) => return Some(why.clone()),
             Ok(replay) => self.log.filter(|_| replay.is_some())?,
         };
-        let stretch = log.stretch_of(point)?;
-        if stretch.until.is_some_and(|until| until >= time) {
+        let (until, missing) = broken(log, point, &Until::Time(time))?;
+        if until.is_some_and(|until| until >= time) {
             return None;
         }
-        Some(self.breaks_off(log, point))
+        Some(self.breaks_off(&missing, point))
+    }
+
+    /// Says what is known to be missing in the newest state that there is, if anything is.
+    pub(super) fn lacks(&self, rolled: &Result<Option<Replay>, String>, point: &Facts) -> Option<String> {
+        match rolled {
+            Err(why) => Some(format!("{why}: what came after that point is not back")),
+            Ok(replay) => {
+                replay.as_ref().filter(|replay| replay.until == Until::Newest)?;
+                let (_, missing) = broken(self.log?, point, &Until::Newest)?;
+                Some(format!("{}: what came after that is not back", self.breaks_off(&missing, point)))
+            }
+        }
     }
 
     /// Says that a log is known to end, or may, before all that is wanted.
     pub(super) fn doubt(&self, replay: &Replay, point: &Facts) -> Option<String> {
         let log = self.log?;
-        if let Some(stretch) = log.stretch_of(point) {
-            let is_whole = stretch.until.zip(replay.until.time()).is_some_and(|(end, time)| time <= end);
-            return (!is_whole)
-                .then(|| format!("{}: what came after that can't come back", self.breaks_off(log, point)));
+        if let Some((until, missing)) = broken(log, point, &replay.until) {
+            let is_whole = until.zip(replay.until.time()).is_some_and(|(end, time)| time <= end);
+            return (!is_whole).then(|| {
+                format!("{}: what came after that can't come back", self.breaks_off(&missing, point))
+            });
         }
         let (until, time) = (log.until?, replay.until.time()?);
         (until < time).then(|| {
@@ -153,9 +179,16 @@ impl Forward<'_> {
         })
     }
 
-    fn breaks_off(&self, log: &LogFacts, point: &Facts) -> String {
-        let missing = log.missing.as_deref().unwrap_or("something");
+    fn breaks_off(&self, missing: &str, point: &Facts) -> String {
         format!("`{}`: behind point {} its log breaks off ({missing} is missing)", self.name, point.id)
+    }
+}
+
+/// Returns until when a log is whole on its way from a point to `aim`, and what is missing then, if it breaks off.
+fn broken(log: &LogFacts, point: &Facts, aim: &Until) -> Option<(Option<Timestamp>, String)> {
+    match log.way(point, history_of(log, point, aim)) {
+        Reaches::Broken { until, missing } => Some((until, missing)),
+        Reaches::Whole | Reaches::None { .. } => None,
     }
 }
 
@@ -168,7 +201,8 @@ impl Runbook {
         point: &Facts,
         has_log: bool,
     ) {
-        let until = forward.log.and_then(|log| log.stretch_of(point)?.until).filter(|_| has_log);
+        let broken = forward.log.and_then(|log| broken(log, point, &Until::Time(time)));
+        let until = broken.and_then(|(until, _)| until).filter(|_| has_log);
         let until = until.filter(|until| *until > point.counts());
         let unreached = Unreached {
             system: forward.name.clone(),

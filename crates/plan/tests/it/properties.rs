@@ -322,7 +322,7 @@ proptest! {
                 Wanted::Latest => prop_assert!(complete_newest.is_none_or(|newest| point.time == newest)),
                 Wanted::LastVerified => prop_assert!(point.verified.is_some()),
                 Wanted::Before(time) => prop_assert!(point.time < time),
-                Wanted::LastClean | Wanted::BeforeNamed | Wanted::Id(_) | Wanted::Until(_) => {}
+                _ => {}
             }
             if !point.complete {
                 prop_assert!(choice.reasons[0].contains("incomplete"), "{:?}", choice.reasons);

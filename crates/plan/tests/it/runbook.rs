@@ -4,8 +4,8 @@ use crate::base::{SOUND, read};
 use jiff::Timestamp;
 use plan::judge::{self, Changed, Judgement, Rating};
 use plan::{
-    Available, BinaryLog, Facts, LogFacts, MariadbSource, Period, Plan, Room, Runbook, RunbookInput, Source,
-    StepKind, Stretch, SystemName, Timeline, Until, Wanted, runbook,
+    Available, BinaryLog, Facts, LogFacts, MariadbSource, Passage, Period, Plan, Room, Runbook, RunbookInput,
+    Source, StepKind, Stretch, SystemName, Timeline, Until, Wanted, runbook,
 };
 use std::collections::BTreeMap;
 
@@ -135,6 +135,7 @@ fn the_log_that_is_rolled_forward_takes_room_and_what_lies_before_the_point_does
                 sentinel: None,
                 missing: None,
                 earlier: vec![],
+                runs: vec![],
                 timelines: vec![],
                 vaults: vec!["local".into()],
             });
@@ -289,6 +290,7 @@ fn decide_on_log(change: impl FnOnce(&mut RunbookInput<'_>)) -> Runbook {
             sentinel: None,
             missing: None,
             earlier: vec![],
+            runs: vec![],
             timelines: vec![],
             vaults: vec!["local".into()],
         });
@@ -390,6 +392,93 @@ fn behind_a_recovery_that_went_back_no_log_is_rolled_forward_by_itself() {
         found.went_back = Some(second(900));
     });
     assert!(since.systems[0].replay.is_some());
+}
+
+#[test]
+fn behind_a_recovery_that_went_back_it_comes_to_what_somebody_chose_then_and_what_is_missing_is_said() {
+    let book = decide_on_log(|input| {
+        let found = orders(input);
+        found.points.truncate(1);
+        (found.went_back, found.went_to) = (Some(second(1_600)), Some(Until::Time(second(1_400))));
+    });
+    let entry = &book.systems[0];
+    assert_eq!(entry.replay.as_ref().map(|replay| &replay.until), Some(&Until::Time(second(1_400))));
+    assert!(entry.went_back && entry.lacks.as_ref().is_some_and(|lacks| lacks.contains("since is not back")));
+    assert!(entry.choice.reasons.iter().any(|why| why.contains("only, since the recovery of")), "{entry:?}");
+}
+
+#[test]
+fn a_log_is_rolled_forward_to_its_gap_and_that_is_no_success() {
+    let run = |from: &str, to: &str, missing: Option<&str>| Passage {
+        timeline: 1,
+        from: from.into(),
+        to: to.into(),
+        until: Some(second(1_200)),
+        missing: missing.map(str::to_owned),
+    };
+    let entry = |runs: Vec<Passage>| {
+        let book = decide_on_log(|input| {
+            let found = orders(input);
+            found.points.truncate(1);
+            found.log.as_mut().unwrap().runs = runs;
+        });
+        book.systems[0].clone()
+    };
+    let broken = entry(vec![run("04", "06", Some("the rest of 06")), run("08", "09", None)]);
+    assert!(broken.replay.is_some() && broken.choice.loss == Period::seconds(800), "{broken:?}");
+    assert!(broken.lacks.is_some_and(|lacks| lacks.contains("the rest of 06 is missing")));
+    let nothing = entry(vec![run("08", "09", None)]);
+    assert!(nothing.replay.is_none() && nothing.lacks.is_some(), "{nothing:?}");
+    assert_eq!(entry(vec![run("04", "09", None)]).lacks, None);
+}
+
+#[test]
+fn a_place_in_the_log_is_had_from_a_point_that_lies_before_it_or_it_is_refused() {
+    let book = |wanted: Wanted, fitting: &[&str]| {
+        let fitting = fitting.iter().map(|id| (*id).to_owned()).collect();
+        decide_on_log(|input| {
+            let found = orders(input);
+            let newer = Facts { id: "ef56".into(), time: second(1_500), ..found.points[0].clone() };
+            found.points = vec![found.points[0].clone(), newer];
+            found.fitting = Some(fitting);
+            input.wanted = Some(wanted);
+        })
+    };
+    let until = || Until::Name("mark".into());
+    assert_eq!(book(Wanted::Until(until()), &["ab12"]).systems[0].choice.point.id, "ab12");
+    assert_eq!(book(Wanted::Until(until()), &["ab12", "ef56"]).systems[0].choice.point.id, "ef56");
+    let refused = book(Wanted::Until(until()), &[]).blockers.join("; ");
+    assert!(refused.contains("no point of it was whole before the point named mark"), "{refused}");
+    let from = |id: &str| Wanted::From { id: id.into(), until: until() };
+    let named = book(from("ab12"), &["ab12"]);
+    assert!(named.blockers.is_empty() && named.systems[0].replay.is_some(), "{named:?}");
+    assert!(book(from("ef56"), &["ab12"]).blockers.join("; ").contains("is whole only behind"));
+}
+
+#[test]
+fn a_point_whose_end_is_a_guess_gives_way_to_one_that_had_surely_ended() {
+    let chosen = |whole_at: Option<&str>| {
+        let book = decide_on_log(|input| {
+            let found = orders(input);
+            let ended = Facts { ended: Some(second(1_001)), ..found.points[0].clone() };
+            let (id, whole_at) = ("ef56".into(), whole_at.map(str::to_owned));
+            let newer =
+                Facts { id, time: second(1_800), ended: Some(second(1_810)), whole_at, ..ended.clone() };
+            found.points = vec![ended, newer];
+            let run = |from: &str, to: &str| Passage {
+                timeline: 1,
+                from: from.into(),
+                to: to.into(),
+                until: None,
+                missing: None,
+            };
+            found.log.as_mut().unwrap().runs = vec![run("04", "09")];
+            input.wanted = Some(Wanted::Before(second(1_850)));
+        });
+        book.systems[0].choice.point.id.clone()
+    };
+    assert_eq!(chosen(None), "ab12");
+    assert_eq!(chosen(Some("0/3000100")), "ef56");
 }
 
 #[test]

@@ -132,6 +132,8 @@ impl Making<'_> {
                 let source = self.session.plan.systems.get(name).and_then(|system| system.source.as_ref());
                 record.paths = source.map(plan::Source::paths).unwrap_or_default();
                 record.facts = serde_json::to_value(&made.facts).unwrap_or_default();
+                let left = source::left_behind(&made.info.made_with).into_iter();
+                record.left_behind = left.map(|(path, why)| format!("{}: {why}", path.display())).collect();
                 record.gone = made.gone.iter().map(|(vault, packs)| (vault.0.clone(), *packs)).collect();
                 if made.vaults.values().all(Result::is_err) {
                     exit = Exit::Failed;

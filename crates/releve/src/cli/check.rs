@@ -4,7 +4,7 @@ use super::Global;
 use crate::session::{holder, plan_path, read_plan, state_dir};
 use crate::{Exit, Outcome, show};
 use engine::ready::{Machine, lacks};
-use plan::paths::differs;
+use plan::paths::{differs, is_kept};
 use plan::{Plan, SystemName, Vault, VaultName};
 use state::{Body, State};
 use std::collections::BTreeSet;
@@ -43,6 +43,27 @@ fn other_paths(plan: &Plan, state: Option<&State>) -> Vec<(SystemName, String)> 
         Some((name.clone(), differs.said(name, source, None, false)))
     });
     systems.collect()
+}
+
+/// Returns what the configuration of systems names and their newest point lacks, as far as this machine's records tell.
+fn left_behind(plan: &Plan, state: Option<&State>) -> Vec<(SystemName, String)> {
+    let Some(Ok(records)) = state.map(State::records) else { return Vec::new() };
+    let newest = |name: &SystemName| {
+        records.iter().rev().find_map(|record| match &record.body {
+            Body::Backup(made) if made.system == name.0 && made.failure.is_none() && !made.refused => {
+                Some(made.left_behind.clone())
+            }
+            _ => None,
+        })
+    };
+    let mut found = Vec::new();
+    for name in plan.systems.keys() {
+        let is_missed =
+            |what: &String| !is_kept(plan, what.split_once(": ").map_or(what.as_str(), |(path, _)| path));
+        let missed = newest(name).into_iter().flatten().filter(is_missed);
+        found.extend(missed.map(|what| (name.clone(), what)));
+    }
+    found
 }
 
 /// Returns where programs are looked for.
@@ -100,6 +121,14 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
             let help = "correct the plan; if it is as it should be: releve backup";
             let message = format!("of the newest point that this machine made: {said}");
             parsed.warn("other-paths", &format!("systems.{name}.source"), message, help);
+        }
+        for (name, what) in left_behind(&plan, state.as_ref()) {
+            exit = Exit::Finding;
+            let help = "mend whose the file and its folders are, or name it in a system of files; then: releve backup";
+            let message = format!(
+                "its own configuration names what is in no point, and it will not start on another machine without: {what}"
+            );
+            parsed.warn("left-behind", &format!("systems.{name}.source"), message, help);
         }
         if plan.notify.is_none() {
             let help = "write a [notify] table: docs/notify.md";

@@ -4,6 +4,7 @@ mod crash;
 mod ground;
 mod incident;
 pub(super) mod open;
+mod places;
 mod said;
 mod shown;
 mod still;
@@ -26,6 +27,7 @@ use engine::{Error, room, source_of};
 use ground::Ground;
 use jiff::Timestamp;
 use open::Found;
+pub(super) use places::{aim, from_wanted, until_wanted};
 use plan::{Available, Runbook, RunbookInput, ScenarioName, Standing, SystemName, VaultName, Wanted};
 use said::{also_replaced, left_beside, log_ended, newer_elsewhere, say_held, say_vanished, went_back};
 use source::{Landing, Stands};
@@ -57,7 +59,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
     /// The point: an id, `latest`, `last verified` or `last clean`; overrides the scenario
-    #[arg(long, value_name = "ID", conflicts_with_all = ["before", "until"])]
+    #[arg(long, value_name = "ID", conflicts_with = "before")]
     point: Option<String>,
     /// What there was at this instant (14:05, 2026-11-23 14:05, or with a zone 2026-11-23T14:05+01:00): the newest complete point from before it, and with a log all that was committed by then
     #[arg(long, value_name = "TIME", conflicts_with = "until")]
@@ -65,7 +67,7 @@ pub(super) struct Options {
     /// With --before: what no log brings to that instant comes back to the newest state from before it that there is: as far as its log goes, or a point. It is said how much earlier that is
     #[arg(long, conflicts_with_all = ["point", "until"])]
     or_earlier: bool,
-    /// For a system with a log: up to a position, a named point or right before a transaction: `position 0/16B3748`, `name NAME`, `transaction 4711`; or `newest`: to its end, even through what made a newer point suspicious
+    /// For a system with a log, from the newest point that leads there, or from the one of --point: up to a position, a named point or right before a transaction: `position 0/16B3748`, `name NAME`, `transaction 4711`; or `newest`: to its end, even through what made a newer point suspicious
     #[arg(long, value_name = "WHAT")]
     until: Option<String>,
     /// When it crashed, with its zone: up to then counts what is lost. Unless said: by the incident, recoveries that failed, the last sign of life in its log
@@ -118,6 +120,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let wanted = match (&options.point, &options.before, &options.until) {
         (None, None, None) => None,
         (None, None, Some(until)) => Some(until_wanted(until)?),
+        (Some(point), None, Some(until)) => Some(from_wanted(point, until)?),
         (point, before, _) => Some(wanted(point.as_deref().unwrap_or("latest"), before.as_deref())?),
     };
     let to = options.to.as_ref().map(|to| absolute(to).display().to_string());
@@ -345,6 +348,8 @@ fn decide(
     survey: &Survey,
 ) -> Result<Runbook, Error> {
     let (now, mut available) = (Timestamp::now(), BTreeMap::new());
+    let spools = session.state_dir.join("log");
+    let aim = aim(session, vaults, survey, options.how.memory, &spools);
     for name in session.plan.systems.keys() {
         let mut found = match wish.systems.contains(name) {
             true => place(session, name, survey, vaults, wish.to.as_deref().map(Path::new))?,
@@ -355,7 +360,11 @@ fn decide(
         still.add_to(name, &mut found);
         let known = (survey, found.points.as_slice());
         found.crash = Some(crash::crash(session, name, crashed, records, known, now));
-        found.went_back = witness.went_back(name);
+        (found.went_back, found.went_to) = (witness.went_back(name), witness.went_to(name));
+        if wish.systems.contains(name) {
+            let aimed = aim.look(name, wish.wanted.as_ref(), &found.points, still.is_all_of(name));
+            (found.fitting, found.unplaced) = (aimed.fitting, aimed.unplaced);
+        }
         available.insert(name.clone(), found);
     }
     let mut book = plan::runbook(&RunbookInput {
@@ -407,19 +416,6 @@ fn decide(
     };
     look_ahead(&mut book, &ahead)?;
     Ok(book)
-}
-
-/// Reads `--until`.
-pub(super) fn until_wanted(text: &str) -> Result<Wanted, Failure> {
-    match text.parse() {
-        Ok(wanted @ Wanted::Until(_)) => Ok(wanted),
-        _ => {
-            let help = "write --until newest (the end of its log), 'position 0/16B3748', 'name before-migration' or 'transaction 4711', for MariaDB 'position mariadb-bin.000042:1234' or \
-                'transaction 0-1-4711'; where there are several, '… on timeline 2'; for a time, --before";
-            show::error(&Error::new(format!("`{text}` names no place in a log")).help(help));
-            Err(Failure::Said(Exit::Usage))
-        }
-    }
 }
 
 /// Lets nothing be removed from the vaults while a recovery is under way: what it may need must stay.
@@ -587,6 +583,8 @@ fn record(book: &Runbook, recovered: &Recovered, incidents: &[Incident]) -> stat
                 checks_passed: system.checks_passed,
                 findings: system.failure.iter().chain(&system.findings).take(100).cloned().collect(),
                 went_back: chosen(&system.system).is_some_and(|entry| entry.went_back),
+                went_to: chosen(&system.system)
+                    .and_then(|entry| serde_json::to_string(&entry.replay.as_ref()?.until).ok()),
             })
             .collect(),
     }

@@ -482,7 +482,7 @@ pub(super) fn none_left(error: Error, vanished: &Vanished, system: &SystemName) 
 pub(super) fn warn_of_newer(vanished: &Vanished, system: &SystemName, wanted: &Wanted, taken: Timestamp) {
     let until = match wanted {
         // Who names a point knows that there are newer ones.
-        Wanted::Id(_) => return,
+        Wanted::Id(_) | Wanted::From { .. } => return,
         Wanted::Before(time) => Some(*time),
         _ => None,
     };

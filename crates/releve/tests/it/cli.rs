@@ -215,7 +215,14 @@ fn what_a_full_disk_did_not_take_is_said() {
     let lost = "can't be written: No space left";
     full(&["backup"], 0);
     // What only shows something has failed.
-    for shows in [&["schema"][..], &["completions", "bash"], &["points"], &["status"], &["scenarios"], &["incident", "list"]] {
+    for shows in [
+        &["schema"][..],
+        &["completions", "bash"],
+        &["points"],
+        &["status"],
+        &["scenarios"],
+        &["incident", "list"],
+    ] {
         full(shows, 2).says(lost);
     }
     full(&["--help"], 2);

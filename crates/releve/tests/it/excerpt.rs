@@ -141,6 +141,7 @@ fn what_is_not_there_is_named_with_what_comes_nearest_and_nonsense_is_refused_be
         .says("old.invoices or public.invoices: write which");
     restore(&cluster, &world, &["--table", "persons"]).exits(2).says("is in --database crm");
     restore(&cluster, &world, &["--database", "cmr"]).exits(2).says("there are: crm, postgres");
+    restore(&cluster, &world, &["--database", "-d x"]).exits(2).says("there are: crm, postgres");
     restore(&cluster, &world, &[]).exits(64).says("--table NAME");
     restore(&cluster, &world, &["--table", "t", "--to", "/x"]).exits(64);
     restore(&cluster, &world, &["--table", "t", "--until", "nonsense"]).exits(64);

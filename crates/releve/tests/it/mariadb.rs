@@ -23,6 +23,10 @@ fn a_server_that_was_lost_is_recovered_into_a_fresh_one() {
     plan(&world, &server.url_of("releve", "a%20secret"));
     world.run(&["backup"]).exits(0);
     server.run("update shop.accounts set euros = 0; create table shop.later (id int)");
+    // It has the rights of a backup.
+    let told = world.run(&["recover", "--dry-run"]).exits(2);
+    told.says("a recovery needs all: type GRANT ALL ON *.* TO 'releve'@'localhost'");
+    server.run("grant all on *.* to releve@localhost with grant option");
     let shown = world.run(&["recover", "--dry-run"]).exits(0);
     shown.says(", database shop").says("2 files");
     server.destroy();

@@ -206,6 +206,16 @@ fn a_good_status_with_a_bad_answer_has_told_nobody() {
 }
 
 #[test]
+fn an_answer_that_says_nothing_is_not_passed_off_as_told() {
+    let gateway = Receiver::answering(&[(200, "")]);
+    let sms = format!("sms = {{ url = {{ command = [\"echo\", \"{}/sms\"] }} }}", gateway.url());
+    let world = world(&sms, "[people.anna]\nname = \"Anna\"\ncontact = [\"tel:+33600000001\"]");
+    world.run(&send(&["anna"])).exits(0).says("taken, and nothing in its answer says whether");
+    world.run(&["notify", "queue"]).says("taken, and nothing");
+    world.run(&["check", "--offline"]).says("unknown-answer");
+}
+
+#[test]
 fn a_dead_relay_is_no_end_and_with_none_left_the_next_way_is_tried() {
     let rang = Receiver::start(200);
     let sms = format!(

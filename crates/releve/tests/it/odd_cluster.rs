@@ -10,7 +10,7 @@ use testkit::Postgres;
 #[test]
 fn an_odd_cluster_comes_back_whole_with_the_configuration_that_lies_elsewhere() {
     let cluster = Postgres::start_as("wal_level = logical", &["-E", "UTF8", "--locale=C.UTF-8"]);
-    // Root's folder with the server's files: whoever names them could have made them, and can't put a link in their place.
+    // Root's folder with the server's files, and a folder of the server's own: whoever names them could have made them, and nobody else can put others in their place.
     let roots = tempfile::tempdir().unwrap();
     std::fs::set_permissions(roots.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let elsewhere = roots.path().join("elsewhere");
@@ -29,7 +29,7 @@ fn an_odd_cluster_comes_back_whole_with_the_configuration_that_lies_elsewhere() 
     settings.push_str(&format!("include_dir '{}'\n", elsewhere.join("more.d").display()));
     std::fs::write(data.join("postgresql.conf"), settings).unwrap();
     let of = std::fs::metadata(&data).unwrap();
-    for name in ["more.conf", "more.d/a.conf", "users", "hba.conf"] {
+    for name in ["more.conf", "more.d", "more.d/a.conf", "users", "hba.conf"] {
         std::os::unix::fs::chown(elsewhere.join(name), Some(of.uid()), Some(of.gid())).unwrap();
     }
     // What is root's is not for its server to name.
@@ -52,14 +52,16 @@ fn an_odd_cluster_comes_back_whole_with_the_configuration_that_lies_elsewhere() 
         }
     });
     let world = world(&cluster, ", wal = \"none\"", "1 hour", "");
-    world.run(&["backup"]).exits(0).says("root.pem").says("isn't taken along");
+    world.run(&["backup"]).exits(0).says("root.pem").says("isn't taken along: it belongs to");
+    world.run(&["status"]).exits(1).says("LACKS").says("root.pem: it belongs to");
+    world.run(&["check"]).exits(1).says("left-behind");
     is_over.store(true, SeqCst);
     busy.join().unwrap();
     let before = cluster.dump();
     cluster.destroy();
     std::fs::remove_dir_all(&elsewhere).unwrap();
     std::fs::remove_dir_all(cluster.path("beside")).unwrap();
-    world.run(&["recover", "--yes"]).exits(0);
+    world.run(&["recover", "--yes"]).exits(0).says("will not start here as it did without").says("root.pem");
     assert_eq!(before.lines().zip(cluster.dump().lines()).find(|(a, b)| a != b), None);
     assert_eq!(cluster.ask("show work_mem") + &cluster.ask("show maintenance_work_mem"), "5MB70MB");
 }

@@ -81,6 +81,11 @@ impl Address {
         Ok(Self { user, password, place, tls, locks_all })
     }
 
+    /// Returns the same server for another user.
+    pub(super) fn of_user(&self, user: &str, password: &str) -> Self {
+        Self { user: Some(user.to_owned()), password: Some(password.to_owned()), ..self.clone() }
+    }
+
     /// Returns the address of a server of our own, behind a socket.
     pub(super) fn at_socket(user: &str, password: &str, path: &str) -> Self {
         let (user, password) = (Some(user.to_owned()), Some(password.to_owned()));

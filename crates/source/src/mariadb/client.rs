@@ -21,6 +21,13 @@ const ASK_WITHIN: Duration = Duration::from_secs(600);
 /// How long a connection and its handshake may take: the kernel takes connections also for a server that is stopped.
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 
+/// Under what we ask, whatever the server has for everybody, or says in its `init_connect` to whoever has few rights: nothing is changed and all rows come.
+/// None of it says `DEFAULT`, which would be what this server has for everybody.
+const ASKING: &str = "SET time_zone = '+00:00', tx_read_only = 1, autocommit = 1, completion_type = 0, max_statement_time = 0, \
+    sql_select_limit = 18446744073709551615, max_join_size = 18446744073709551615, max_session_mem_used = 9223372036854775807, \
+    max_heap_table_size = 17179869184, tmp_table_size = 17179869184, tmp_disk_table_size = 18446744073709551615, \
+    character_set_client = utf8mb4, character_set_results = utf8mb4, collation_connection = utf8mb4_general_ci";
+
 /// The same, for those of the clients that know it.
 pub(super) const CONNECT_TIMEOUT: &str = "--connect-timeout=15";
 
@@ -103,16 +110,24 @@ impl Client {
 
     /// Asks the server for an answer within a time.
     pub(super) fn ask_within(&self, query: &str, within: Duration) -> Result<Vec<Vec<String>>> {
-        // It must change nothing, whatever it is.
-        let options = [
-            "--batch",
-            QUIET,
-            CONNECT_TIMEOUT,
-            "--skip-column-names",
-            "--init-command=SET time_zone = '+00:00', tx_read_only = 1, max_statement_time = 0",
-            "--execute",
-            query,
-        ];
+        self.asked(Some(&format!("{ASKING}, sql_mode = '', sql_auto_is_null = 0")), query, within)
+    }
+
+    /// Asks what somebody else has written, who wrote it for the server's own `sql_mode`.
+    pub(super) fn ask_for(&self, query: &str, within: Duration) -> Result<Vec<Vec<String>>> {
+        self.asked(Some(ASKING), query, within)
+    }
+
+    /// Asks under what the server gives to each session that sets nothing for itself, as those are of `mariadb-dump`, `mariadb-check` and `mariadb-backup`.
+    pub(super) fn ask_as_it_comes(&self, query: &str) -> Result<Vec<Vec<String>>> {
+        self.asked(None, query, ASK_WITHIN)
+    }
+
+    fn asked(&self, first: Option<&str>, query: &str, within: Duration) -> Result<Vec<Vec<String>>> {
+        let first = first.map(|first| format!("--init-command={first}"));
+        let mut options = vec!["--batch", QUIET, CONNECT_TIMEOUT, "--skip-column-names"];
+        options.extend(first.as_deref());
+        options.extend(["--execute", query]);
         let said = self.run("mariadb", &options, within)?;
         Ok(rows(&String::from_utf8_lossy(&said)))
     }

@@ -4,7 +4,8 @@ use super::binlog::piece::{Place, number};
 use super::binlog::{Position, Span, created, end};
 use super::client::Client;
 use super::look::{Facts, Series, plain};
-use super::{BESIDE, FILE, WHOLE, definers};
+use super::meanwhile::BEFORE;
+use super::{BESIDE, FILE, WHOLE, definers, limits};
 use crate::lone::Stream;
 use crate::program::{Program, Running};
 use crate::{Kind, Result};
@@ -60,12 +61,15 @@ struct Shared {
     before: Mutex<Option<Facts>>,
     /// What went wrong in the newest dump. `None` before there was one.
     trouble: Mutex<Option<Vec<String>>>,
+    /// What is to be known of it that is no fault.
+    notes: Mutex<Vec<String>>,
 }
 
 impl Dump {
     pub(super) fn new(client: Client, before: Facts, has_log: bool) -> Self {
         let (before, span, trouble) = (Mutex::new(Some(before)), Mutex::new(None), Mutex::new(None));
-        Self { shared: Arc::new(Shared { client, has_log, span, before, trouble }) }
+        let notes = Mutex::default();
+        Self { shared: Arc::new(Shared { client, has_log, span, before, trouble, notes }) }
     }
 }
 
@@ -79,6 +83,8 @@ impl Stream for Dump {
             };
             let mut trouble = before.lacks();
             trouble.extend(super::xa::lasting(client));
+            trouble.extend(limits::cut(client)?);
+            *lock(&self.shared.notes) = before.notes();
             let ours = Series::of(&client.version_of("mariadb-dump")?);
             if let (Some(ours), Some(theirs)) = (ours, before.series())
                 && ours < theirs
@@ -110,6 +116,11 @@ impl Stream for Dump {
         trouble.into_iter().map(|why| Unread { path: Path::new("/").join(FILE), why }).collect()
     }
 
+    fn notes(&self) -> Vec<Unread> {
+        let notes = lock(&self.shared.notes).clone();
+        notes.into_iter().map(|why| Unread { path: Path::new("/").join(FILE), why }).collect()
+    }
+
     fn position(&self) -> Option<String> {
         lock(&self.shared.span).as_ref()?.place().map(Place::position)
     }
@@ -137,7 +148,7 @@ fn parts(client: &Client, facts: &Facts, ours: Option<Series>) -> Result<VecDequ
     let mut broken: Vec<String> = facts.broken().map(|name| format!("--ignore-table={name}")).collect();
     broken.extend(facts.strays().map(|name| format!("--ignore-database={name}")));
     // What a load left that was killed.
-    broken.push(format!("--ignore-database={BESIDE}"));
+    broken.extend([BESIDE, BEFORE].map(|name| format!("--ignore-database={name}")));
     let how = if client.address.locks_all { "--lock-all-tables" } else { "--single-transaction" };
     let mut more = broken.clone();
     if facts.has_position() {
@@ -262,6 +273,14 @@ impl Printed {
         lock(&self.shared.trouble).get_or_insert_default().push(why);
     }
 
+    fn note_once(&self, why: String) {
+        let mut trouble = lock(&self.shared.trouble);
+        let trouble = trouble.get_or_insert_default();
+        if !trouble.contains(&why) {
+            trouble.push(why);
+        }
+    }
+
     /// Finds where the dump lies in the log. Which file that is the server must be asked before it makes the log anew, or throws the file away.
     fn seek(&mut self, printed: &[u8]) {
         let Some(mut head) = self.head.take() else { return };
@@ -374,6 +393,10 @@ impl Content for Printed {
                 return Ok(true);
             }
         };
+        // It may have come meanwhile, and what was dumped from then on is cut off.
+        if let Ok(Some(why)) = limits::cut(&self.shared.client) {
+            self.note_once(why);
+        }
         if !self.shared.client.address.locks_all
             && let Some(why) = self.before.unsteady(&after)
         {

@@ -3,24 +3,43 @@
 use super::binlog::Span;
 use super::binlog::replay::Replay;
 use super::client::Client;
-use super::look::Series;
-use super::needs::Needs;
+use super::gentle::Gentle;
+use super::look::{Series, everywhere};
+use super::meanwhile::{Meanwhile, Setting};
+use super::needs::{Needs, databases};
 use super::session::Session;
-use super::{FILE, WHOLE, broken_off, others, provide, xa};
+use super::{FILE, WHOLE, broken_off, eyes, others, provide, xa};
 use crate::error::at;
 use crate::{Error, Kind, PutBack, Result};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::time::Duration;
 
-/// How long a look at all tables may take.
-const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The longest row that a server takes: a row may have been let in before the limit was lowered, or have grown by being written out.
 const PACKET_MAX: &str = "1073741824";
 /// Where the version stands in a dump, and where its last line does.
 const HEAD_BYTES: u64 = 4096;
 const TAIL_BYTES: u64 = 1024;
+/// Without one of these a load ends half-way. `SUPER` stands for what is set for the time of the load.
+const NEEDED: [&str; 14] = [
+    "ALTER",
+    "CREATE",
+    "CREATE ROUTINE",
+    "CREATE VIEW",
+    "DELETE",
+    "DROP",
+    "EVENT",
+    "INDEX",
+    "INSERT",
+    "RELOAD",
+    "SELECT",
+    "SUPER",
+    "TRIGGER",
+    "UPDATE",
+];
+/// The first series that takes blocks of statements as they are needed here.
+const TAKES_BLOCKS: &str = "10.6-MariaDB";
 /// How many findings of `mariadb-check` an error holds.
 const FINDINGS_MAX: usize = 20;
 
@@ -71,6 +90,12 @@ impl Dump {
         read.map_err(|error| Error::io(at("read", &self.path), error))
     }
 
+    /// Returns the databases that it makes anew. It is at its beginning afterwards.
+    fn databases(&mut self) -> Result<BTreeSet<String>> {
+        let read = databases(&self.file).and_then(|names| self.file.rewind().map(|()| names));
+        read.map_err(|error| Error::io(at("read", &self.path), error))
+    }
+
     /// Returns the series of the server that was dumped. A dump that doesn't say it, or isn't whole, is damaged.
     fn series(&mut self) -> Result<Series> {
         let (head, tail) = self.ends()?;
@@ -93,6 +118,33 @@ pub(super) struct Loading<'a> {
     pub(super) told: &'a dyn Fn(&str),
 }
 
+/// Makes sure that the server is there and that its user has the rights for a load: a backup needs fewer, and each recovery gives him back those that he had.
+pub(super) fn may_load(client: &Client) -> Result<()> {
+    let rows = client.ask("SELECT CURRENT_USER(); SHOW GRANTS")?;
+    let mut lines = rows.iter().filter_map(|row| row.first());
+    let user = lines.next().map_or("", String::as_str);
+    let rights: BTreeSet<String> = lines.flat_map(|line| everywhere(line)).collect();
+    let lacking = lacking(&rights);
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    let (name, host) = user.rsplit_once('@').unwrap_or((user, "%"));
+    let why = format!(
+        "its user has the rights of a backup, and a recovery needs all: type GRANT ALL ON *.* TO '{name}'@'{host}' WITH GRANT OPTION, as another user; the point then gives him back those that he had. \
+        Missing are {}; nothing was changed",
+        lacking.join(", ")
+    );
+    Err(Error::new(client.address.to_string(), Kind::Invalid(why)))
+}
+
+/// Returns which of the rights for a load aren't among these.
+fn lacking(rights: &BTreeSet<String>) -> Vec<&'static str> {
+    if rights.contains("ALL PRIVILEGES") {
+        return Vec::new();
+    }
+    NEEDED.into_iter().filter(|needed| !rights.contains(*needed)).collect()
+}
+
 /// Feeds the dump to the server, and then what happened since.
 pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Result<PutBack> {
     let of = dump.series()?;
@@ -100,10 +152,13 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         Some(replay) => Some(Replay::prepare(replay, &dump.span()?)?),
         None => None,
     };
-    let rows = client
-        .ask("SELECT VERSION(), @@GLOBAL.max_allowed_packet, @@GLOBAL.log_bin, @@GLOBAL.event_scheduler, @@GLOBAL.log_bin_trust_function_creators, @@GLOBAL.gtid_strict_mode")?;
+    let rows = client.ask(
+        "SELECT VERSION(), @@GLOBAL.max_allowed_packet, @@GLOBAL.log_bin, @@GLOBAL.event_scheduler, @@GLOBAL.log_bin_trust_function_creators,
+            @@GLOBAL.gtid_strict_mode, @@GLOBAL.read_only",
+    )?;
     let said = |column: usize| rows.first().and_then(|row| row.get(column)).map_or("", String::as_str);
-    match Series::of(said(0)) {
+    let series = Series::of(said(0));
+    match series {
         Some(series) if series >= of => {}
         _ => {
             let why = format!(
@@ -113,47 +168,79 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
             return Err(Error::new(client.address.to_string(), Kind::Invalid(why)));
         }
     }
+    may_load(client)?;
+    let is_lost = replay.as_ref().map_or(Ok(false), |replay| loses(client, &mut dump, replay))?;
     let begins_anew = loading.has_log && said(2) == "1";
     let mut findings = look_ahead(client, &mut dump, replay.as_ref(), begins_anew, loading.told)?;
-    // What is set once more at the end, by whoever may do it then.
-    let mut after = String::new();
-    if said(1) != PACKET_MAX && client.ask(&format!("SET GLOBAL max_allowed_packet = {PACKET_MAX}")).is_ok() {
-        after = format!("SET GLOBAL max_allowed_packet = {};\n", said(1));
+    let setting = |name, column, wanted: Option<&'static str>, must| Setting {
+        name,
+        now: match said(column) {
+            "1" if column > 2 => "ON".to_owned(),
+            "0" if column > 2 => "OFF".to_owned(),
+            other => other.to_owned(),
+        },
+        wanted,
+        must,
+    };
+    let is_replayed = replay.is_some();
+    let settings = [
+        setting("max_allowed_packet", 1, Some(PACKET_MAX).filter(|most| *most != said(1)), false),
+        // A server without a log takes functions that one with a log doesn't.
+        setting(
+            "log_bin_trust_function_creators",
+            4,
+            Some("ON").filter(|_| said(2) == "1" && said(4) == "0"),
+            false,
+        ),
+        // What events did is in the log too, and they must not do it a second time.
+        setting("event_scheduler", 3, Some("OFF").filter(|_| is_replayed && said(3) == "ON"), true),
+        // What is replayed has numbers that the server has given out before.
+        setting("gtid_strict_mode", 5, Some("OFF").filter(|_| is_replayed && said(5) == "1"), true),
+    ];
+    let meanwhile = Meanwhile::begin(client, &settings, loading.told)?;
+    if is_replayed && said(3) == "OFF" && !meanwhile.puts_back("event_scheduler") {
+        (loading.told)("the event scheduler is off, and stays off");
     }
-    // A server without a log takes functions that one with a log doesn't.
-    let trusts = "SET GLOBAL log_bin_trust_function_creators = ";
-    if said(2) == "1" && said(4) == "0" && client.ask(&format!("{trusts}ON")).is_ok() {
-        after.push_str(trusts);
-        after.push_str("OFF;\n");
+    let how = How { begins_anew, takes_blocks: series >= Series::of(TAKES_BLOCKS), told: loading.told };
+    let loaded = carry_out(client, &dump, replay.as_ref(), &how);
+    // Whatever became of it.
+    let put_back = meanwhile.end();
+    findings.extend(loaded.map_err(|error| others::blame(client, error, is_replayed))?);
+    if let Err(error) = put_back {
+        findings.push(format!("what was set otherwise for the time of the recovery (max_allowed_packet, event_scheduler) is not as it was: {error}"));
     }
-    // What events did is in the log too, and they must not do it a second time.
-    if replay.is_some() && said(3) == "ON" {
-        client.ask("SET GLOBAL event_scheduler = OFF")?;
-        after.push_str("SET GLOBAL event_scheduler = ON;\n");
+    if is_lost {
+        findings.push(
+            "the server had begun its binary log anew (RESET MASTER), so nothing of it goes on from the point: what was committed there since then is not back".to_owned(),
+        );
     }
-    // What is replayed has numbers that the server has given out before.
-    if replay.is_some() && said(5) == "1" {
-        client.ask("SET GLOBAL gtid_strict_mode = OFF")?;
-        after.push_str("SET GLOBAL gtid_strict_mode = ON;\n");
+    if said(6) == "1" {
+        findings.push(
+            "nobody but administrators can write: read_only is on; type SET GLOBAL read_only = 0".to_owned(),
+        );
     }
-    let loaded = carry_out(client, &dump, replay.as_ref(), begins_anew, &after, loading.told);
-    if loaded.is_err() {
-        // Whoever loads may have lost the right to by what he loaded.
-        let _ = client.ask(&after);
-    }
-    let bytes = loaded.map_err(|error| others::blame(client, error, replay.is_some()))?;
     let reach = replay.as_ref().and_then(|replay| replay.reach);
-    if replay.is_some() && said(3) == "OFF" {
-        (loading.told)("the event scheduler was off before, and stays off");
-    }
     findings.extend(replay.iter().flat_map(Replay::findings));
     Ok(PutBack {
         into: vec![client.address.to_string().into()],
-        bytes,
+        bytes: dump.bytes,
         findings,
         reach,
         ..PutBack::default()
     })
+}
+
+/// Returns whether what was written to the server since it began its log anew gets lost: it has what the dump brings, and its log doesn't go on from what is
+/// replayed. A new server has nothing of it yet.
+fn loses(client: &Client, dump: &mut Dump, replay: &Replay) -> Result<bool> {
+    // Nothing was committed since, where it counts none.
+    let counted = client.ask("SELECT IF(@@GLOBAL.log_bin, @@GLOBAL.gtid_binlog_pos, '')")?.concat().concat();
+    if !replay.is_all || counted.is_empty() || replay.is_of(client)? {
+        return Ok(false);
+    }
+    let names = client.ask("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")?.concat();
+    let made = dump.databases()?;
+    Ok(names.iter().any(|name| made.contains(name)))
 }
 
 /// Makes sure that nothing is known that would end the load half-way: all that a dump and a log need is there then, or was provided. Returns what will be wrong
@@ -180,27 +267,33 @@ fn look_ahead(
     })
 }
 
-/// Loads and replays, and says `after` at the end.
-fn carry_out(
-    client: &Client,
-    dump: &Dump,
-    replay: Option<&Replay>,
+/// How it is loaded into this server.
+struct How<'a> {
+    /// Its log is to begin anew.
     begins_anew: bool,
-    after: &str,
-    told: &dyn Fn(&str),
-) -> Result<u64> {
+    /// It takes blocks of statements.
+    takes_blocks: bool,
+    told: &'a dyn Fn(&str),
+}
+
+/// Loads and replays, and looks at all of it. Returns what is wrong with what is back.
+fn carry_out(client: &Client, dump: &Dump, replay: Option<&Replay>, how: &How<'_>) -> Result<Vec<String>> {
+    let told = how.told;
     let mut session = Session::open(client)?;
     let mut indulgent = replay.map(|_| Session::indulgent(client)).transpose()?;
-    if begins_anew {
+    if how.begins_anew {
         for session in std::iter::once(&mut session).chain(&mut indulgent) {
             session.say("SET SESSION sql_log_bin = 0;\n")?;
         }
     }
+    eyes::remember(&mut session)?;
     let (mut file, of, before) = (&dump.file, mebibytes(dump.bytes), session.lines());
-    let fed = session
-        .feed(&mut file, &|sent| told(&format!("loading the dump: {} of {of} MiB", mebibytes(sent))))
-        .and_then(|bytes| session.wait().map(|()| bytes));
-    let bytes = fed.map_err(|Error { place, kind }| {
+    let said = |sent| told(&format!("loading the dump: {} of {of} MiB", mebibytes(sent)));
+    let fed = match how.takes_blocks {
+        true => session.feed(&mut Gentle::new(file), &said),
+        false => session.feed(&mut file, &said),
+    };
+    fed.and_then(|_| session.wait()).map_err(|Error { place, kind }| {
         let error = Error::new(format!("load {FILE} into {place}"), kind);
         broken_off::at(&dump.path, before, error)
     })?;
@@ -213,41 +306,21 @@ fn carry_out(
             told(&format!("replaying the binary log: {} MiB of statements", mebibytes(sent)));
         })?;
     }
-    check(client)?;
-    if begins_anew {
+    let mut findings = Vec::new();
+    if how.takes_blocks {
+        findings.extend(eyes::look(client, &mut session)?);
+    }
+    findings.extend(eyes::lets_in(client, &mut session, told)?);
+    if how.begins_anew {
         // Its files are told apart by the second in which they were begun, of which the replay has made another.
         session.say("SET TIMESTAMP = DEFAULT;\nDO SLEEP(1.1);\nRESET MASTER;\n")?;
     }
-    session.say(after)?;
     session.end()?;
-    Ok(bytes)
+    Ok(findings)
 }
 
 fn mebibytes(bytes: u64) -> u64 {
     bytes >> 20
-}
-
-/// Lets the server look at all that was loaded.
-fn check(client: &Client) -> Result<()> {
-    let names = client.ask(
-        "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA
-            WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') AND SCHEMA_NAME NOT LIKE '#mysql50#%'",
-    )?;
-    let names: Vec<String> = names.into_iter().flatten().collect();
-    if names.is_empty() {
-        return Ok(());
-    }
-    // Quick, since the tables were written just now and all of them were read for that.
-    let mut arguments = vec!["--check", "--quick", "--silent", "--databases", "--"];
-    arguments.extend(names.iter().map(String::as_str));
-    let said = client.run("mariadb-check", &arguments, WITHIN)?;
-    match faults(&String::from_utf8_lossy(&said)) {
-        found if found.is_empty() => Ok(()),
-        found => {
-            let why = format!("mariadb-check found faults in what was loaded: {}", found.join("; "));
-            Err(Error::new(client.address.to_string(), Kind::Program(why)))
-        }
-    }
 }
 
 /// Returns what `mariadb-check` has found, from what it said: names of tables, each with its fault; nothing if no fault is among it.
@@ -256,5 +329,24 @@ pub(super) fn faults(said: &str) -> Vec<String> {
     match is_bad {
         true => said.lines().take(FINDINGS_MAX).map(|line| line.trim().to_owned()).collect(),
         false => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_for_a_backup_are_too_few_for_a_load() {
+        let of = |line: &str| lacking(&everywhere(line).collect());
+        assert_eq!(of("GRANT ALL PRIVILEGES ON *.* TO `a`@`b` WITH GRANT OPTION"), Vec::<&str>::new());
+        let lacking =
+            of("GRANT SELECT, EVENT, TRIGGER, SHOW VIEW, EXECUTE, BINLOG MONITOR ON *.* TO `a`@`b`");
+        assert!(
+            lacking.contains(&"SUPER") && lacking.contains(&"CREATE") && !lacking.contains(&"SELECT"),
+            "{lacking:?}"
+        );
+        let all: Vec<String> = NEEDED.map(str::to_owned).into();
+        assert_eq!(of(&format!("GRANT {} ON *.* TO `a`@`b`", all.join(", "))), Vec::<&str>::new());
     }
 }

@@ -1,6 +1,7 @@
 //! What a server says of itself before and after a dump, and what follows from that. Pure, but for the question.
 
 use super::client::Client;
+use super::rowless::{Rows, rows};
 use crate::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -114,6 +115,11 @@ impl Table {
     /// A table, or a view, that the server itself can't open: the dump would end there.
     fn is_broken(&self) -> bool {
         self.engine.is_none() && !(self.kind == "VIEW" && self.comment == "VIEW")
+    }
+
+    /// Returns where its rows are.
+    fn rows(&self) -> Rows {
+        self.engine.as_ref().map_or(Rows::InDump, |engine| rows(engine, &self.options))
     }
 }
 
@@ -300,11 +306,34 @@ impl Facts {
         notes.extend(broken.take(NAMES_MAX).map(|(name, table)| {
             format!("{} is left out, since the server can't open it: {}", plain(&shown(name)), table.comment)
         }));
+        let rowless = named(self.with_rows(Rows::InFiles));
+        if !rowless.is_empty() {
+            notes.push(format!(
+                "the rows of {rowless} are not in the dump, since mariadb-dump leaves out what lies in files: save those with a system of their own (source.files), or ALTER TABLE … ENGINE=InnoDB"
+            ));
+        }
         if !self.exact.is_empty() {
             let names = named(self.exact.iter().map(shown));
             notes.push(format!("the history of rows is left out, since {names} counts it by transactions"));
         }
         notes
+    }
+
+    /// Returns what is to be known of it that is no fault.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let names = named(self.with_rows(Rows::Elsewhere));
+        let said = || {
+            format!("the rows of {names} are not in the dump, since they lie elsewhere than on this server")
+        };
+        (!names.is_empty()).then(said).into_iter().collect()
+    }
+
+    /// Returns the names of tables whose rows are there, with their engines.
+    fn with_rows(&self, place: Rows) -> impl Iterator<Item = String> {
+        self.tables
+            .iter()
+            .filter(move |(_, table)| table.rows() == place)
+            .map(|(name, table)| format!("{} ({})", shown(name), table.engine.as_deref().unwrap_or_default()))
     }
 
     /// Returns the tables of before that were altered, renamed, dropped or made anew since. One that is new only came after the
@@ -329,7 +358,7 @@ impl Facts {
                 && self.tables.get(*name).is_some_and(|before| {
                     before.updated == now.updated && before.updated < Some(self.second)
                 });
-            !now.is_broken() && !after.has_transactions(now) && !rested
+            !now.is_broken() && !after.has_transactions(now) && !rested && now.rows() == Rows::InDump
         });
         let names = named(unsteady.map(|(name, table)| {
             format!("{} ({})", shown(name), table.engine.as_deref().unwrap_or_default())
@@ -341,7 +370,7 @@ impl Facts {
 }
 
 /// Returns what one line of `SHOW GRANTS` allows in all databases. Those of roles that are in force are among the lines.
-fn everywhere(grant: &str) -> impl Iterator<Item = String> {
+pub(super) fn everywhere(grant: &str) -> impl Iterator<Item = String> {
     let granted = grant.strip_prefix("GRANT ").and_then(|rest| rest.split_once(" ON *.* TO "));
     granted.map_or("", |(privileges, _)| privileges).split(", ").map(str::to_owned)
 }
@@ -483,6 +512,25 @@ mod tests {
         let of = |host: &str, user: &str| Some((host.to_owned(), user.to_owned()));
         assert_eq!(definer("a@b@10.%"), of("10.%", "a@b"));
         assert_eq!(definer("readers@"), of("", "readers"));
+    }
+
+    #[test]
+    fn rows_that_are_in_no_dump_make_it_incomplete_where_they_are_the_servers_own() {
+        let facts = facts(
+            100,
+            &[
+                ("a", "InnoDB", 1, 1),
+                ("feed", "CONNECT", 1, 1),
+                ("far", "FEDERATED", 1, 1),
+                ("all", "MRG_MyISAM", 1, 1),
+            ],
+        );
+        let lacks = facts.lacks().concat();
+        assert!(lacks.contains("the rows of shop.feed (CONNECT) are not in the dump"), "{lacks}");
+        assert_eq!(facts.notes().len(), 1, "{:?}", facts.notes());
+        assert!(facts.notes().concat().contains("shop.far (FEDERATED)"), "{:?}", facts.notes());
+        // No advice helps them: they keep no rows that could be of another instant.
+        assert_eq!(facts.unsteady(&facts), None);
     }
 
     #[test]

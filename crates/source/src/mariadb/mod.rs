@@ -6,12 +6,17 @@ mod broken_off;
 mod client;
 mod definers;
 mod dump;
+mod eyes;
+mod gentle;
+mod limits;
 mod load;
 mod look;
+mod meanwhile;
 mod needs;
 mod others;
 mod physical;
 mod provide;
+mod rowless;
 mod session;
 mod xa;
 
@@ -61,8 +66,8 @@ const CHECK_WITHIN: Duration = Duration::from_secs(60);
 ///
 /// **Put back** by feeding the dump to the server that the address names, which must run and be of the same series or a newer one. Before anything is
 /// changed the dump is looked at: one that isn't whole is refused. Each database of the dump is dropped and made anew; users and rights become
-/// exactly those of the dump; databases that it doesn't hold stay. Events come last, since they run as soon as they are there. Then
-/// `mariadb-check` looks at all tables. A load that failed half-way is begun again from its beginning.
+/// exactly those of the dump; databases that it doesn't hold stay, and so do files of somebody's in the folders of those that it does. Events come last,
+/// since they run as soon as they are there. Then `mariadb-check` looks at all tables. A load that failed half-way is begun again from its beginning.
 ///
 /// The clients of MariaDB do the work. The password is in no argument, environment or file on disk, and in no error.
 #[derive(Debug, Clone)]
@@ -124,12 +129,12 @@ impl Source for Mariadb {
             (Some(_), None) => Ok(PutBack { into: vec![dump.path], ..PutBack::default() }),
             (Some(to), Some(replay)) => {
                 let made = binlog::replay::Replay::prepare(replay, &dump.span()?)?;
-                let reach = made.reach;
+                let (reach, findings) = (made.reach, made.findings());
                 let statements = to.join(REPLAY);
                 made.write(&client()?, &statements)?;
                 std::fs::remove_dir_all(&replay.log)
                     .map_err(|error| Error::io(format!("remove {}", replay.log.display()), error))?;
-                Ok(PutBack { into: vec![dump.path, statements], reach, ..PutBack::default() })
+                Ok(PutBack { into: vec![dump.path, statements], findings, reach, ..PutBack::default() })
             }
             (None, replay) => {
                 load::load(&client()?, dump, &load::Loading { replay, has_log: self.has_log, told })
@@ -148,7 +153,7 @@ impl Source for Mariadb {
         }
         let server = self.address.to_string();
         let question = "SELECT TABLE_SCHEMA, COUNT(*), SUM(IFNULL(DATA_LENGTH + INDEX_LENGTH, 0)) FROM information_schema.TABLES
-            WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') AND TABLE_SCHEMA NOT LIKE '#mysql50#%'
+            WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys', 'releve_users', 'releve_before') AND TABLE_SCHEMA NOT LIKE '#mysql50#%'
             GROUP BY TABLE_SCHEMA";
         let Ok(rows) = self.client().and_then(|client| client.ask_within(question, LOOK_WITHIN)) else {
             return Ok(vec![Standing { path: server.into(), stands: Stands::Unknown }]);
@@ -175,12 +180,12 @@ impl Source for Mariadb {
     fn ready(&self, to: Option<&Path>) -> Result<()> {
         match to {
             Some(_) => Ok(()),
-            None => self.client()?.ask("SELECT 1").map(drop),
+            None => load::may_load(&self.client()?),
         }
     }
 
     fn holds(&self, query: &str) -> Result<(), String> {
-        let rows = self.client().and_then(|client| client.ask_within(query, CHECK_WITHIN));
+        let rows = self.client().and_then(|client| client.ask_for(query, CHECK_WITHIN));
         let rows = rows.map_err(|error| format!("{query}: {error}"))?;
         let value = rows.first().and_then(|row| row.first()).filter(|value| *value != "NULL");
         is_true(query, value.map(String::as_str))

@@ -25,6 +25,8 @@ pub(super) struct Needs {
     pub(super) engines: BTreeSet<String>,
     /// The log sets passwords, in plain words or not: a server may have rules for them.
     pub(super) has_passwords: bool,
+    /// InnoDB tables of the dump are compressed by pages: a server may take no writes to such.
+    pub(super) has_compressed: bool,
     /// Two names that differ only in capital letters.
     pub(super) twins: Option<(String, String)>,
 }
@@ -56,6 +58,7 @@ impl Needs {
             } else if in_table && let Some(rest) = kept.strip_prefix(b") ENGINE=") {
                 in_table = false;
                 let rest = String::from_utf8_lossy(rest);
+                self.has_compressed |= rest.contains(" ROW_FORMAT=COMPRESSED");
                 let engine = rest.split(|letter: char| letter.is_whitespace() || letter == ';').next();
                 self.engines.extend(engine.map(str::to_lowercase));
             }
@@ -158,6 +161,19 @@ impl Needs {
             }
         }
     }
+}
+
+/// Returns the databases that a dump makes.
+pub(super) fn databases(dump: impl Read) -> io::Result<BTreeSet<String>> {
+    let mut from = BufReader::with_capacity(256 << 10, dump);
+    let (mut kept, mut tail, mut names) = (Vec::new(), Vec::new(), BTreeSet::new());
+    while line(&mut from, &mut kept, &mut tail)? {
+        if kept.starts_with(b"CREATE DATABASE ") {
+            names.insert(named(&kept));
+        }
+        kept.clear();
+    }
+    Ok(names)
 }
 
 /// Returns the first name in backticks.
@@ -347,7 +363,7 @@ mod tests {
     #[test]
     fn a_dump_needs_zones_for_its_events_engines_for_its_tables_and_plugins_for_its_users() {
         let text = "CREATE DATABASE /*!32312 IF NOT EXISTS*/ `shop`;\nCREATE TABLE `T``1` (\n  `a` int\n) ENGINE=ARCHIVE DEFAULT CHARSET=latin1;\n\
-            CREATE TABLE `t``1` (\n) ENGINE=InnoDB;\nINSERT INTO `t` VALUES ('x\\n) ENGINE=no');\n\
+            CREATE TABLE `t``1` (\n) ENGINE=InnoDB DEFAULT CHARSET=latin1 ROW_FORMAT=COMPRESSED;\nINSERT INTO `t` VALUES ('x\\n) ENGINE=no');\n\
             INSERT INTO `global_priv` (`Host`) VALUES ('%','a','{\\\"plugin\\\":\\\"ed25519\\\",\\\"auth_or\\\":[{\\\"plugin\\\":\\\"pam\\\"}]}'),\n\
             ('%','b','{\\\"plugin\\\":\\\"gssapi\\\"}');\n\
             INSERT INTO `x` VALUES ('{\\\"plugin\\\":\\\"none\\\"}');\n/*!50003 SET time_zone             = 'Europe/Paris' */ ;;\n";
@@ -357,6 +373,7 @@ mod tests {
             zones: set(&["Europe/Paris"]),
             engines: set(&["archive", "innodb"]),
             logins_later: set(&["ed25519", "gssapi", "pam"]),
+            has_compressed: true,
             twins: Some(("shop.T`1".into(), "shop.t`1".into())),
             ..Needs::default()
         };

@@ -4,8 +4,8 @@
 //! others have it load, no workers, no archive, nothing to replicate from, and every transaction read-only. It runs as the owner of the
 //! data, never as root, and ends with us. It runs behind walls, too: what its log makes elsewhere, where the live server has its own, it makes in the room.
 
+use super::led::OURS;
 use super::programs::{STRAY, program, version_of};
-use super::restore::OURS;
 use super::server::{OUR_PATH, sort};
 use super::session::{Failed, Session};
 use crate::error::at;
@@ -319,7 +319,8 @@ fn configure(start: &Start<'_>, owner: (u32, u32), version: &str) -> Result<()> 
         return Err(Error::new("start a server", Kind::Invalid(why)));
     }
     let auto = start.data.join("postgresql.auto.conf");
-    let text = fs::read_to_string(&auto).map_err(|error| Error::io(at("read", &auto), error))?;
+    let text = fs::read(&auto).map_err(|error| Error::io(at("read", &auto), error))?;
+    let text = String::from_utf8_lossy(&text);
     let ours: String =
         text.lines().skip_while(|line| !line.starts_with(OURS)).map(|line| format!("{line}\n")).collect();
     fs::write(&auto, ours).map_err(|error| Error::io(at("write", &auto), error))?;

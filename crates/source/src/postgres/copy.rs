@@ -48,6 +48,9 @@ pub(super) struct Copy {
 
 /// How the copy ended.
 struct End {
+    /// Where the WAL makes one state of the files, and when that was.
+    at: Lsn,
+    time: Timestamp,
     label: String,
     map: String,
     control: Vec<u8>,
@@ -154,7 +157,12 @@ impl Copy {
         files.extend(histories);
         // A primary ends the segment with the copy; on a replica it goes on.
         let next = Segment { number: last.number + u64::from(!is_replica), ..last };
-        Ok(End { label: stopped.label, map: stopped.tablespaces, control, files, next })
+        let time = Timestamp {
+            seconds: stopped.time.div_euclid(1_000_000),
+            nanos: u32::try_from(stopped.time.rem_euclid(1_000_000) * 1_000).unwrap_or_default(),
+        };
+        let (at, label, map) = (stopped.at, stopped.label, stopped.tablespaces);
+        Ok(End { at, time, label, map, control, files, next })
     }
 
     /// Returns the entry of something that only the end of the copy makes, with the owner of its directory.
@@ -288,6 +296,14 @@ impl Input for Copy {
         let end = self.end.get()?.as_ref().ok()?;
         let name = end.next.name(self.cluster.segment_bytes);
         Some(format!("{}@{}", name.get(8..)?, end.next.timeline))
+    }
+
+    fn whole_at(&self) -> Option<String> {
+        Some(self.end.get()?.as_ref().ok()?.at.to_string())
+    }
+
+    fn ended(&self) -> Option<Timestamp> {
+        Some(self.end.get()?.as_ref().ok()?.time)
     }
 
     fn identity(&self) -> Option<String> {

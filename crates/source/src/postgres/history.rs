@@ -5,13 +5,17 @@
 
 use super::places::read_paths;
 use super::programs::{program, version_of};
+use super::restore::flatten;
+use super::versions::MAJOR;
 use super::wal::{Lsn, WalFile};
+use super::way::{last_before, on_way, passing, reaches, stop};
 use crate::error::at;
 use crate::{Error, Kind, Program, Reach, Result, Until};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The WAL in a folder.
@@ -22,15 +26,17 @@ pub(super) struct History {
     begun: Vec<(u32, Timestamp)>,
     /// Of each timeline where it, or those that led to it, left those before.
     left: BTreeMap<u32, BTreeMap<u32, Lsn>>,
+    /// Of a segment.
+    bytes: u64,
     dump: PathBuf,
 }
 
 /// One segment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Segment {
-    begin: Lsn,
-    timeline: u32,
-    path: PathBuf,
+pub(super) struct Segment {
+    pub(super) begin: Lsn,
+    pub(super) timeline: u32,
+    pub(super) path: PathBuf,
 }
 
 /// How to get to an instant.
@@ -52,7 +58,10 @@ impl Way {
 
 impl History {
     pub(super) fn read(log: &Path, data: &Path, programs: Option<&Path>) -> Result<Self> {
-        let dump = program("pg_waldump", &version_of(data)?, programs)?;
+        Self::read_with(log, program("pg_waldump", &version_of(data)?, programs)?)
+    }
+
+    fn read_with(log: &Path, dump: PathBuf) -> Result<Self> {
         let entries = fs::read_dir(log).map_err(|error| Error::io(at("read", log), error))?;
         let (mut named, mut begun) = (Vec::new(), Vec::new());
         for entry in entries.flatten() {
@@ -61,7 +70,8 @@ impl History {
             // Every name of a segment is one of the shortest segments too.
             match WalFile::parse(&name, 1 << 20) {
                 Some(WalFile::Whole(_)) => named.push((name, path, meta.len())),
-                Some(WalFile::History(timeline)) => {
+                // One without a word only keeps its number from being taken.
+                Some(WalFile::History(timeline)) if meta.len() > 0 => {
                     let written = meta.modified().map_err(|error| Error::io(at("look at", &path), error))?;
                     begun.extend(Timestamp::try_from(written).ok().map(|written| (timeline, written)));
                 }
@@ -86,44 +96,126 @@ impl History {
             })
             .collect();
         segments.sort();
-        Ok(Self { segments, begun, left, dump })
+        Ok(Self { segments, begun, left, bytes, dump })
     }
 
-    /// Returns how to get to an instant.
-    pub(super) fn way_to(&self, until: &Until) -> Result<Way> {
+    /// Returns how to get to an instant from a point that is whole at `whole`, if that is known.
+    pub(super) fn way_to(&self, until: &Until, whole: Option<Lsn>) -> Result<Way> {
         let latest = || self.newest().map_or_else(|| "latest".to_owned(), |newest| newest.to_string());
+        let what = named(until);
         Ok(match until {
-            Until::Newest => Way::to(latest(), None),
-            Until::On { place, timeline } => Way::to(timeline.to_string(), target_of(place)),
-            Until::Time(time) => {
-                let time = timestamp(time);
-                let (timeline, name) = living_at(&self.begun()?, &self.segments, time);
-                let last = self.last_commit(timeline)?;
-                let is_passed = last.is_some_and(|last| last > time);
-                let target = is_passed.then(|| ("_time", instant(time)));
-                let is_left = self.newest().is_some_and(|newest| newest != timeline) && !is_passed;
-                let left = is_left.then(|| self.was_stopped(timeline)).transpose()?;
-                let reach = Reach { last: last.map(as_seconds), is_passed, left };
-                Way { timeline: name, target, reach: Some(reach) }
+            Until::Newest => Way::to(self.newest().map_or_else(latest, |newest| self.end_of(newest)), None),
+            Until::On { place, timeline } => {
+                let found = match &**place {
+                    Until::Name(_) | Until::Transaction(_) => self.place_of(place, Some(*timeline))?,
+                    _ => None,
+                };
+                let at = found.map(|(_, at)| at).or_else(|| position_of(place));
+                Way::to(timeline.to_string(), self.target(place, *timeline, at, whole, &what)?)
             }
-            Until::Position(_) => Way::to(latest(), target_of(until)),
+            Until::Time(time) => self.way_to_time(timestamp(time), whole)?,
+            Until::Position(_) => {
+                let newest = self.newest().unwrap_or(1);
+                Way::to(latest(), self.target(until, newest, position_of(until), whole, &what)?)
+            }
+            Until::Name(_) | Until::Transaction(_) => {
+                let found = self.place_of(until, None)?;
+                let timeline = found.map_or_else(|| self.newest().unwrap_or(1), |(timeline, _)| timeline);
+                let apart = found.filter(|_| !self.begun.is_empty());
+                let name = apart.map(|(timeline, _)| timeline.to_string());
+                let target = self.target(until, timeline, found.map(|(_, at)| at), whole, &what)?;
+                Way::to(name.unwrap_or_else(latest), target)
+            }
+        })
+    }
+
+    /// Returns how to get to a time.
+    fn way_to_time(&self, time: Timestamp, whole: Option<Lsn>) -> Result<Way> {
+        let (timeline, name) = living_at(&self.begun()?, &self.segments, time);
+        let chain = chain(&self.left, timeline);
+        let (way, is_cut) = on_way(&chain, &self.segments, self.bytes);
+        // Where none was committed after the time that is asked for, the end is where we want to get to, and a server that was told the time would stop there and
+        // complain that it never came.
+        let passed = passing(&way, time, |segment| self.commits(segment))?;
+        let target = match (&passed, whole) {
+            (Some(passed), Some(whole)) => {
+                let last = passed.last.map(|(lsn, _)| lsn);
+                let what = format!("what was committed first after {time}");
+                Some(("_lsn", stop(passed.at, last, whole, &what)?.to_string()))
+            }
+            (Some(_), None) => Some(("_time", instant(time))),
+            (None, _) => None,
+        };
+        let last = match &passed {
+            Some(passed) => passed.last.map(|(_, time)| time),
+            None => {
+                let reached: Vec<Segment> = way.iter().map(|(segment, _)| (*segment).clone()).collect();
+                last_on(&chain, &reached, |segment| self.commits(segment))?
+            }
+        };
+        let is_left = self.newest().is_some_and(|newest| newest != timeline) && passed.is_none() && !is_cut;
+        let left = is_left.then(|| self.was_stopped(timeline)).transpose()?;
+        let reach = Reach { last: last.map(as_seconds), is_passed: passed.is_some(), left };
+        let name = if is_cut && passed.is_none() { self.end_of(timeline) } else { name };
+        Ok(Way { timeline: name, target, reach: Some(reach) })
+    }
+
+    /// Returns the timeline on which the way to the end of one ends: an earlier one, where something is missing before.
+    fn end_of(&self, timeline: u32) -> String {
+        let (way, is_cut) = on_way(&chain(&self.left, timeline), &self.segments, self.bytes);
+        let end = way.last().filter(|_| is_cut).map(|(segment, _)| segment.timeline);
+        end.unwrap_or(timeline).to_string()
+    }
+
+    /// Returns the setting of where to stop for what has no time, and lies at `at` if that is known. What comes right before a transaction, or a position, ends
+    /// with the commit before; a position that is a commit's own has that too, as a server takes it.
+    fn target(
+        &self,
+        until: &Until,
+        timeline: u32,
+        at: Option<Lsn>,
+        whole: Option<Lsn>,
+        what: &str,
+    ) -> Result<Option<(&'static str, String)>> {
+        let Some((at, whole)) = at.zip(whole) else { return Ok(target_of(until)) };
+        let before = match until {
+            Until::Transaction(_) => at,
+            Until::Position(_) => Lsn(at.0.saturating_add(1)),
+            _ => return reaches(at, whole, what).map(|()| target_of(until)),
+        };
+        let (way, _) = on_way(&chain(&self.left, timeline), &self.segments, self.bytes);
+        let last = last_before(&way, before, |segment| self.commits(segment))?;
+        Ok(Some(("_lsn", stop(at, last, whole, what)?.to_string())))
+    }
+
+    /// Returns on which timeline a named point or the end of a transaction lies, and where.
+    pub(super) fn place_of(&self, until: &Until, on: Option<u32>) -> Result<Option<(u32, Lsn)>> {
+        match until {
+            Until::On { place, timeline } => self.place_of(place, Some(*timeline)),
             Until::Name(name) => {
                 let is_it = |line: &str| {
                     line.split_once("RESTORE_POINT ").is_some_and(|(_, rest)| rest.trim() == name)
                 };
-                let timeline = self.timeline_of("XLOG", is_it, &format!("name {name}"))?;
-                Way::to(timeline.unwrap_or_else(latest), target_of(until))
+                self.found("XLOG", is_it, &format!("name {name}"), on)
             }
             Until::Transaction(number) => {
                 let is_it = |line: &str| {
                     let said = line.split_once("tx:").and_then(|(_, rest)| rest.split_once(','));
                     let is_end = line.contains("desc: COMMIT") || line.contains("desc: ABORT");
-                    is_end && said.is_some_and(|(said, _)| said.trim() == number)
+                    let other = format!("_PREPARED {number}:");
+                    is_end && (said.is_some_and(|(said, _)| said.trim() == number) || line.contains(&other))
                 };
-                let timeline = self.timeline_of("Transaction", is_it, &format!("transaction {number}"))?;
-                Way::to(timeline.unwrap_or_else(latest), target_of(until))
+                self.found("Transaction", is_it, &format!("transaction {number}"), on)
             }
-        })
+            Until::Newest | Until::Time(_) | Until::Position(_) => Ok(None),
+        }
+    }
+
+    /// Returns the commits in a segment, each with its time; what is prepared stays as what is committed does.
+    fn commits(&self, segment: &Segment) -> Result<Vec<(Lsn, Timestamp)>> {
+        let records = self.records("Transaction", &segment.path)?;
+        let time = |line: &str| committed(line).or_else(|| prepared(line));
+        Ok(records.lines().filter_map(|line| Some((lsn_of(line)?, time(line)?))).collect())
     }
 
     /// Returns when each timeline but the first began: by its own first records, since its file may have been received long after.
@@ -166,16 +258,27 @@ impl History {
             .map(|timeline| format!("{timeline:08X}.history"))
     }
 
-    /// Returns the timeline that has such a record, if one has; the newest, where one has taken it over from another. Several that were made apart are an
-    /// error that names the choices: `what`, on each.
-    fn timeline_of(&self, manager: &str, is_it: impl Fn(&str) -> bool, what: &str) -> Result<Option<String>> {
+    /// Returns the timeline that has such a record, if one has, and where; the newest, where one has taken it over from another, or the one that is named. Several that
+    /// were made apart are an error that names the choices: `what`, on each.
+    fn found(
+        &self,
+        manager: &str,
+        is_it: impl Fn(&str) -> bool,
+        what: &str,
+        on: Option<u32>,
+    ) -> Result<Option<(u32, Lsn)>> {
         // By where they lie: a timeline begins with a copy of the segment in which it has left another.
-        let mut places: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+        let mut places: BTreeMap<Lsn, BTreeSet<u32>> = BTreeMap::new();
         for segment in &self.segments {
             for line in self.records(manager, &segment.path)?.lines().filter(|line| is_it(line)) {
-                let place = lsn_of(line).map_or_else(String::new, |lsn| lsn.to_string());
-                places.entry(place).or_default().insert(segment.timeline);
+                places.entry(lsn_of(line).unwrap_or_default()).or_default().insert(segment.timeline);
             }
+        }
+        if let Some(on) = on {
+            let before = chain(&self.left, on);
+            let is_on = |at: &Lsn, number: &u32| before.iter().any(|(own, left)| own == number && at < left);
+            let found = places.iter().rev().find(|(at, all)| all.iter().any(|number| is_on(at, number)));
+            return Ok(found.map(|(at, _)| (on, *at)));
         }
         let first: BTreeSet<u32> = places.values().filter_map(|on| on.first().copied()).collect();
         if first.len() > 1 {
@@ -184,19 +287,11 @@ impl History {
             let why = format!("{what} is on {} timelines: write {}", first.len(), all.join(" or "));
             return Err(Error::new("roll forward", Kind::Invalid(why)));
         }
-        let found = places.into_values().flatten().max();
-        let is_known = |found: &u32| self.begun.iter().any(|(timeline, _)| *found == 1 || timeline == found);
-        Ok(found.filter(is_known).map(|found| found.to_string()))
-    }
-
-    /// Returns when the last transaction was committed on the way to the end of a timeline. Where none was after the time that is asked for, the end is where
-    /// we want to get to, and a server that was told the time would stop there and complain that it never came. What was written on a timeline after it was
-    /// left is not on the way, wherever it lies.
-    fn last_commit(&self, timeline: u32) -> Result<Option<Timestamp>> {
-        last_on(&chain(&self.left, timeline), &self.segments, |segment| {
-            let records = self.records("Transaction", &segment.path)?;
-            Ok(records.lines().filter_map(|line| Some((lsn_of(line)?, committed(line)?))).collect())
-        })
+        let found = places.iter().filter_map(|(at, on)| Some((*on.last()?, *at))).max();
+        let is_known = |(found, _): &(u32, Lsn)| {
+            *found == 1 || self.begun.is_empty() || self.begun.iter().any(|(timeline, _)| timeline == found)
+        };
+        Ok(found.filter(is_known))
     }
 
     /// Returns whether what there is of a timeline ends where its server was stopped in order: then it has all that was ever written on it.
@@ -226,6 +321,30 @@ impl History {
         let (text, _) = printed.map_err(|why| Error::new(at("look into", segment), Kind::Program(why)))?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+}
+
+/// Looks for a named point or the end of a transaction in WAL that was brought into a folder for that, and returns where it lies. The cluster was made with this.
+pub(super) fn find(
+    until: &Until,
+    made_with: &BTreeMap<String, String>,
+    folder: &Path,
+    programs: Option<&Path>,
+) -> Result<Option<String>> {
+    let Some(major) = made_with.get(MAJOR) else { return Ok(None) };
+    let own = fs::metadata(folder).map_err(|error| Error::io(at("look at", folder), error))?;
+    let mut folders = vec![folder.to_owned()];
+    let mut longest = 0;
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
+            match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                true => folders.push(entry.path()),
+                false => longest = longest.max(entry.metadata().map_or(0, |meta| meta.len())),
+            }
+        }
+    }
+    flatten(folder, (own.uid(), own.gid()), longest)?;
+    let history = History::read_with(folder, program("pg_waldump", major, programs)?)?;
+    Ok(history.place_of(until, None)?.map(|(_, at)| at.to_string()))
 }
 
 /// Returns the folders outside `to` in which the WAL in these folders makes tablespaces.
@@ -318,6 +437,26 @@ fn made(line: &str) -> Option<PathBuf> {
     Some(place.into())
 }
 
+/// Says what a place is, for a person.
+fn named(until: &Until) -> String {
+    match until {
+        Until::Newest => "the end of the log".to_owned(),
+        Until::Time(time) => timestamp(time).to_string(),
+        Until::Position(position) => format!("position {position}"),
+        Until::On { place, timeline } => format!("{} on timeline {timeline}", named(place)),
+        Until::Name(name) => format!("the point named {name}"),
+        Until::Transaction(number) => format!("transaction {number}"),
+    }
+}
+
+/// Returns where a position lies.
+fn position_of(until: &Until) -> Option<Lsn> {
+    match until {
+        Until::Position(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
 /// Returns the setting of where to stop for what has no time.
 fn target_of(until: &Until) -> Option<(&'static str, String)> {
     match until {
@@ -335,6 +474,15 @@ fn committed(line: &str) -> Option<Timestamp> {
     let mut words = rest.trim_start_matches("_PREPARED").split([' ', ';']).filter(|word| !word.is_empty());
     let day = words.find(|word| word.len() == 10 && word.as_bytes().get(4) == Some(&b'-'))?;
     format!("{day}T{}Z", words.next()?).parse().ok()
+}
+
+/// Reads when a transaction was prepared: `… desc: PREPARE gid NAME: 2026-11-30 10:26:21.443355 UTC`. The name may be anything.
+fn prepared(line: &str) -> Option<Timestamp> {
+    let (_, rest) = line.split_once("desc: PREPARE gid ")?;
+    let before = rest.rsplit_once(" UTC")?.0;
+    let mut words = before.rsplitn(3, ' ');
+    let (time, day) = (words.next()?, words.next()?);
+    format!("{day}T{time}Z").parse().ok()
 }
 
 fn timestamp(time: &vault::Timestamp) -> Timestamp {
@@ -365,6 +513,17 @@ mod tests {
     }
 
     #[test]
+    fn the_time_of_what_was_prepared_is_read_whatever_its_name_says() {
+        let line = "rmgr: Transaction len (rec/tot):    258/   258, tx:        725, lsn: 0/01527BC0, prev 0/01527B80, desc: PREPARE gid odd: 2020-01-01 x: 2026-11-30 10:26:21.250000 UTC";
+        assert_eq!(prepared(line), Some("2026-11-30T10:26:21.25Z".parse().unwrap()));
+        let line = "rmgr: Transaction len (rec/tot):     42/    42, tx:          0, lsn: 0/01527CC8, prev 0/01527BC0, desc: COMMIT_PREPARED 725: 2026-11-30 10:26:21.250000 UTC";
+        assert_eq!(
+            (prepared(line), committed(line)),
+            (None, Some("2026-11-30T10:26:21.25Z".parse().unwrap()))
+        );
+    }
+
+    #[test]
     fn when_a_timeline_began_is_read() {
         let line = "rmgr: XLOG        len (rec/tot):     42/    42, tx:          0, lsn: 0/08000028, prev 0/06000110, desc: END_OF_RECOVERY tli 2; prev tli 1; time 2026-11-30 02:39:04.250000 UTC";
         assert_eq!(ended(line, 2), Some("2026-11-30T02:39:04.25Z".parse().unwrap()));
@@ -375,8 +534,8 @@ mod tests {
     fn an_instant_lies_on_the_timeline_that_lived_then() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let segments = vec![Segment { begin: Lsn(3 << 24), timeline: 1, path: PathBuf::new() }];
-        let (left, dump) = (BTreeMap::new(), PathBuf::new());
-        let history = History { segments, begun: vec![(2, at(200)), (3, at(300))], left, dump };
+        let (left, dump, bytes) = (BTreeMap::new(), PathBuf::new(), 1 << 24);
+        let history = History { segments, begun: vec![(2, at(200)), (3, at(300))], left, bytes, dump };
         let living_at = |second| living_at(&history.begun, &history.segments, at(second));
         assert_eq!(living_at(100), (1, "1".into()));
         assert_eq!(living_at(250), (2, "2".into()));

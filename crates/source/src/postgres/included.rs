@@ -1,12 +1,14 @@
 //! Which files of a cluster's configuration lie elsewhere than in its data directory: without them its server doesn't start on another machine.
 //!
 //! Whoever may write the configuration, and that is any superuser of the database, could name any file of the machine, which root would then read, and put back one
-//! day. So of what one file names only that is taken which whoever owns it could have put there, and whose place nobody else could change meanwhile.
+//! day. So of what one file names only that is taken which whoever owns it could have put there, and whose place nobody else could change meanwhile. He himself may: a
+//! capture and a restore follow none of his links, so that he can put nothing there that isn't his.
 //!
 //! From PostgreSQL's own documentation, "Parameter Interaction via the Configuration File" (`include`, `include_if_exists`, `include_dir`) and "The
 //! pg_hba.conf File" (`@` before the name of a file, and from PostgreSQL 16 on the same three words).
 
-use std::collections::HashSet;
+use nix::unistd::{Group, User};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -26,6 +28,8 @@ const NAMED: [&str; 7] = [
     "ssl_dh_params_file",
     "krb_server_keyfile",
 ];
+/// What begins the names under which a point says what it does without ([`left_behind`]).
+const LEFT: &str = "left ";
 /// What Debian makes on each machine by itself.
 const OF_THE_MACHINE: &str = "ssl-cert-snakeoil";
 
@@ -51,8 +55,33 @@ enum Reference {
 #[derive(Debug, Default)]
 pub(super) struct Beside {
     pub(super) paths: Vec<PathBuf>,
-    /// What its configuration names and isn't taken along.
-    pub(super) left: Vec<PathBuf>,
+    /// What its configuration names and isn't taken along, and why.
+    pub(super) left: Vec<(PathBuf, String)>,
+}
+
+/// Notes in what a point was made with what it does without.
+pub(super) fn note(left: &[(PathBuf, String)], made_with: &mut BTreeMap<String, String>) {
+    made_with.extend(left.iter().map(|(path, why)| (format!("{LEFT}{}", path.display()), why.clone())));
+}
+
+/// Returns what the configuration of a cluster named when the point was made, and is not in it; each with the reason. Without it its server doesn't start on another
+/// machine, or not as it did.
+#[must_use]
+pub fn left_behind(made_with: &BTreeMap<String, String>) -> Vec<(PathBuf, String)> {
+    let left = made_with.iter().filter_map(|(name, why)| Some((name.strip_prefix(LEFT)?, why)));
+    left.map(|(path, why)| (PathBuf::from(path), why.clone())).collect()
+}
+
+/// Says which of that is missing on this machine too.
+pub(super) fn foresee(made_with: &BTreeMap<String, String>) -> Vec<String> {
+    let missing = left_behind(made_with).into_iter().filter(|(path, _)| fs::symlink_metadata(path).is_err());
+    let said = |(path, why): (PathBuf, String)| {
+        format!(
+            "its server will not start here as it did without {}, which its configuration names, and which is in no point ({why}): bring it here first",
+            path.display()
+        )
+    };
+    missing.map(said).collect()
 }
 
 /// Returns what belongs to the cluster in `data` and lies elsewhere: its configuration, of which these three files are named by its server, with what they include and
@@ -117,10 +146,21 @@ impl Beside {
         let places = places(file);
         let is_in =
             |path: &Path| path.starts_with(data) || self.paths.iter().any(|known| path.starts_with(known));
-        let stranger = places.iter().find(|place| !is_in(place) && !is_his(place, namer));
+        let (mut namer, mut stranger) = (namer, None);
+        for place in &places {
+            if !is_in(place)
+                && let Some(why) = objection(place, namer)
+            {
+                stranger = Some((place.clone(), why));
+                break;
+            }
+            // From a link on it is for its owner to say; what root names may be anybody's.
+            let link = fs::symlink_metadata(place).ok().filter(|meta| meta.is_symlink());
+            namer = link.map(|meta| meta.uid()).filter(|owner| !is_ours(*owner)).or(namer);
+        }
         if let Some(stranger) = stranger {
-            if !self.left.contains(stranger) {
-                self.left.push(stranger.clone());
+            if !self.left.iter().any(|(place, _)| *place == stranger.0) {
+                self.left.push(stranger);
             }
             return false;
         }
@@ -141,18 +181,77 @@ fn owner(path: &Path) -> Option<u32> {
     fs::symlink_metadata(path).ok().map(|meta| meta.uid())
 }
 
-/// Returns whether whoever names a file could have made it, and nobody but root, or who runs this, could put another into its place. One that isn't there is missed
-/// where it is read.
-fn is_his(path: &Path, namer: Option<u32>) -> bool {
-    let us = rustix::process::geteuid().as_raw();
-    let is_ours = |uid: u32| uid == 0 || uid == us;
-    // A folder with the sticky bit, as /tmp is: what we own in it stays in its place.
-    let is_fixed = |folder: &Path| {
-        fs::metadata(folder)
-            .is_ok_and(|meta| is_ours(meta.uid()) && (meta.mode() & 0o022 == 0 || meta.mode() & 0o1000 != 0))
+/// Returns whether a user is root, or who runs this.
+fn is_ours(uid: u32) -> bool {
+    uid == 0 || uid == rustix::process::geteuid().as_raw()
+}
+
+/// Returns why a file isn't taken that somebody names: he could not have made it, or others than he, its owner, root and who runs this could put another into its place.
+/// One that isn't there is missed where it is read.
+fn objection(path: &Path, namer: Option<u32>) -> Option<String> {
+    let meta = fs::symlink_metadata(path).ok()?;
+    let own = meta.uid();
+    let Some(namer) = namer else { return Some("nobody knows who names it".to_owned()) };
+    if namer != own && !is_ours(namer) {
+        return Some(format!("it belongs to {}, and what names it to {}", name_of(own), name_of(namer)));
+    }
+    // Where the kernel doesn't forbid it another's file gets a second name in his folder.
+    if meta.is_file() && meta.nlink() > 1 && !is_ours(own) {
+        return Some(format!("the file has {} names (hard links)", meta.nlink()));
+    }
+    let trusted = [0, rustix::process::geteuid().as_raw(), namer, own];
+    path.ancestors().skip(1).find_map(|folder| doubt(folder, &trusted))
+}
+
+/// Returns why others than these users have a say in what is in a folder.
+fn doubt(folder: &Path, trusted: &[u32]) -> Option<String> {
+    let shown = folder.display();
+    let meta = match fs::metadata(folder) {
+        Ok(meta) => meta,
+        Err(error) => return Some(format!("the folder {shown} could not be looked at: {error}")),
     };
-    let Some(own) = owner(path) else { return true };
-    (namer == Some(own) || namer.is_some_and(is_ours)) && path.ancestors().skip(1).all(is_fixed)
+    let mode = meta.mode() & 0o7777;
+    if !trusted.contains(&meta.uid()) {
+        let owner = name_of(meta.uid());
+        return Some(format!(
+            "the folder {shown} belongs to {owner} (mode {mode:04o}), who can put another into its place"
+        ));
+    }
+    // A folder with the sticky bit, as /tmp is: what is theirs in it stays in its place.
+    if mode & 0o1000 != 0 {
+        return None;
+    }
+    if mode & 0o002 != 0 {
+        return Some(format!(
+            "anybody may write to the folder {shown} (mode {mode:04o}), and put another into its place"
+        ));
+    }
+    if mode & 0o020 != 0 && (has_acl(folder) || !is_own_group(meta.gid(), trusted)) {
+        let group = Group::from_gid(meta.gid().into()).ok().flatten();
+        let group = group.map_or_else(|| meta.gid().to_string(), |group| group.name);
+        return Some(format!(
+            "the group {group} may write to the folder {shown} (mode {mode:04o}), and put another into its place"
+        ));
+    }
+    None
+}
+
+/// Returns whether nobody but one of these users is in a group: it bears his name, as each user's own does.
+fn is_own_group(gid: u32, users: &[u32]) -> bool {
+    let Some(group) = Group::from_gid(gid.into()).ok().flatten() else { return false };
+    let user = |uid: &u32| User::from_uid((*uid).into()).ok().flatten();
+    let named = users.iter().filter_map(user).any(|user| user.gid == gid.into() && user.name == group.name);
+    named && group.mem.iter().all(|member| users.iter().filter_map(user).any(|user| user.name == *member))
+}
+
+/// Returns whether more may be said of who writes to a folder than its mode does.
+fn has_acl(folder: &Path) -> bool {
+    rustix::fs::getxattr(folder, "system.posix_acl_access", &mut [0_u8; 1024]).is_ok_and(|bytes| bytes > 0)
+}
+
+fn name_of(uid: u32) -> String {
+    let user = User::from_uid(uid.into()).ok().flatten();
+    user.map_or_else(|| format!("user {uid}"), |user| user.name)
 }
 
 /// Returns what a server reads in a folder of settings.
@@ -251,7 +350,7 @@ fn words(line: &str) -> Vec<(String, bool)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, chown, lchown, symlink};
 
     #[test]
     fn what_a_file_refers_to_is_found_however_it_is_written() {
@@ -308,19 +407,74 @@ mod tests {
         let expected = ["ca.pem", "hba", "inc.d/a.conf", "link", "more.conf"];
         assert_eq!(found, expected.map(|name| top.join("else").join(name)));
     }
+
     #[test]
     fn what_its_namer_could_not_have_put_there_is_left_and_named() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().canonicalize().unwrap().join("shadow");
         fs::write(&file, "secret").unwrap();
         let us = rustix::process::geteuid().as_raw();
-        assert!(is_his(&file, Some(us)) && is_his(&file, Some(0)));
-        assert!(!is_his(&file, Some(us + 1)) && !is_his(&file, None), "somebody else names it");
+        assert_eq!((objection(&file, Some(us)), objection(&file, Some(0))), (None, None));
+        let said = objection(&file, Some(us + 1)).unwrap();
+        assert!(said.contains("it belongs to") && said.contains(&name_of(us + 1)), "{said}");
+        assert!(objection(&file, None).is_some());
         // Anybody could put another into its place.
-        fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
-        assert!(!is_his(&file, Some(us)));
+        let mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o777);
+        let said = objection(&file, Some(us)).unwrap();
+        assert!(said.contains("anybody may write to the folder") && said.contains("mode 0777"), "{said}");
         let mut beside = Beside::default();
         assert!(!beside.take(Path::new("/data"), &file, Some(us)));
-        assert_eq!((beside.paths, beside.left), (vec![], vec![file]));
+        assert_eq!((beside.paths, &beside.left), (vec![], &vec![(file.clone(), said)]));
+        // On another machine it is missed, and here it isn't.
+        let mut made_with = BTreeMap::from([("major".to_owned(), "15".to_owned())]);
+        note(&beside.left, &mut made_with);
+        assert_eq!((left_behind(&made_with), foresee(&made_with)), (beside.left, vec![]));
+        fs::remove_file(&file).unwrap();
+        assert!(foresee(&made_with).concat().contains("will not start here as it did without"));
+        // What is its owner's stays in its place in a folder such as /tmp.
+        fs::write(&file, "").unwrap();
+        mode(0o1777);
+        assert_eq!(objection(&file, Some(us)), None);
+    }
+
+    #[test]
+    fn a_file_of_the_server_s_in_a_folder_of_its_own_is_taken_and_one_of_another_user_s_isnt() {
+        const SERVER: u32 = 64_001;
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        fs::set_permissions(&top, fs::Permissions::from_mode(0o755)).unwrap();
+        let (above, folder) = (top.join("pg"), top.join("pg/etc"));
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("inc.conf");
+        fs::write(&file, "").unwrap();
+        for path in [&above, &folder, &file] {
+            chown(path, Some(SERVER), Some(SERVER)).unwrap();
+        }
+        assert_eq!((objection(&file, Some(SERVER)), objection(&file, Some(0))), (None, None));
+        // Of another's folder above it that one is named, with whose it is.
+        chown(&above, Some(SERVER + 1), None).unwrap();
+        let said = objection(&file, Some(SERVER)).unwrap();
+        assert!(said.contains(&format!("{} belongs to user {}", above.display(), SERVER + 1)), "{said}");
+        chown(&above, Some(SERVER), None).unwrap();
+        // A group that nobody knows to be its own.
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o775)).unwrap();
+        let said = objection(&file, Some(SERVER)).unwrap();
+        assert!(said.contains(&format!("the group {SERVER} may write to the folder")), "{said}");
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        // A link of its own leads to nothing that isn't its own, whoever names the link.
+        let link = folder.join("link.conf");
+        fs::write(top.join("roots"), "secret").unwrap();
+        symlink(top.join("roots"), &link).unwrap();
+        lchown(&link, Some(SERVER), None).unwrap();
+        let mut beside = Beside::default();
+        assert!(!beside.take(Path::new("/data"), &link, Some(0)));
+        assert_eq!(beside.left[0].0, top.join("roots"), "{:?}", beside.left);
+        // Nor does a second name of somebody else's file.
+        fs::hard_link(&file, folder.join("again.conf")).unwrap();
+        assert!(objection(&file, Some(SERVER)).unwrap().contains("2 names"));
     }
 }

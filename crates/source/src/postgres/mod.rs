@@ -5,12 +5,15 @@
 
 mod amcheck;
 mod aside;
+mod bare;
 mod copy;
 mod dumped;
 mod excerpt;
+mod folders;
 mod history;
 mod included;
 mod layout;
+mod led;
 mod logical;
 mod page;
 mod places;
@@ -25,7 +28,9 @@ mod start;
 mod still;
 mod versions;
 mod wal;
+mod way;
 
+pub use included::left_behind;
 pub use logical::PgDump;
 
 use crate::files::{open_tree, under};
@@ -40,9 +45,11 @@ use server::Address;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vault::{Timestamp, Unread};
 
+/// How long a server that was stopped may take to be gone: it removes its file some moments before it ends.
+const ENDS_WITHIN: Duration = Duration::from_secs(3);
 /// What the folder of WAL is called beside a data directory.
 const WAL_BESIDE: &str = ".releve-wal";
 
@@ -109,17 +116,22 @@ impl Source for Postgres {
         let beside = self.check(&cluster)?;
         paths.extend(beside.paths);
         paths.extend(cluster.tablespaces.iter().cloned());
-        let made_with = versions::of(&mut server, &self.address, &self.data, self.programs.as_deref());
+        let mut made_with = versions::of(&mut server, &self.address, &self.data, self.programs.as_deref());
+        included::note(&beside.left, &mut made_with);
+        let counts_us = server.counts_us(receive::NAME)?;
         let begun = server.start("releve")?;
         let tree = open_tree(&paths)?;
         let copy = Copy::new(tree, &self.data, cluster, server, begun, now);
-        let note = |path: PathBuf| {
-            Unread {
-            path,
-            why: "the server's configuration names it, and it isn't taken along, since others than the owner of that configuration have a say in it: name it in a system of files, if a recovery elsewhere needs it".into(),
-        }
+        let note = |(path, why): (PathBuf, String)| {
+            let why = format!(
+                "the server's configuration names it, and it isn't taken along: {why}. Without it the server will not start on another machine as it did: mend that, or name \
+                 it in a system of files"
+            );
+            Unread { path, why }
         };
-        let notes = beside.left.into_iter().map(note).collect();
+        let counts_us =
+            counts_us.then(|| Unread { path: self.data.clone(), why: receive::COUNTS_US.to_owned() });
+        let notes = beside.left.into_iter().map(note).chain(counts_us).collect();
         Ok(Capture::new(copy, paths).of(made_with).noting(notes))
     }
 
@@ -129,7 +141,7 @@ impl Source for Postgres {
 
     fn ready(&self, to: Option<&Path>) -> Result<()> {
         let data = under(to, &self.data);
-        match start::running(&data) {
+        match start::ended(&data, ENDS_WITHIN) {
             Some(process) => {
                 let who = format!("the server (process {process}), which recover.stop should have stopped");
                 Err(Error::new(format!("replace {}", data.display()), Kind::InUse(who)))
@@ -139,7 +151,9 @@ impl Source for Postgres {
     }
 
     fn foresee(&self, made_with: &BTreeMap<String, String>) -> Foreseen {
-        versions::foresee(made_with, self.programs.as_deref())
+        let mut foreseen = versions::foresee(made_with, self.programs.as_deref());
+        foreseen.warned.extend(included::foresee(made_with));
+        foreseen
     }
 
     fn exact(&self, _restored: &Path, to: Option<&Path>) -> Result<Vec<PathBuf>> {
@@ -169,7 +183,8 @@ impl Source for Postgres {
             let why = format!("a cluster is restored straight into {}", root.display());
             return Err(Error::new(format!("put back from {}", restored.display()), Kind::Invalid(why)));
         }
-        restore::prepare(&under(to, &self.data), to, replay, self.programs.as_deref())
+        let log = self.landing_of_wal(to);
+        restore::prepare(&under(to, &self.data), to, &log, replay, self.programs.as_deref())
     }
 
     fn stands_alone(&self, to: &Path) -> Result<()> {
@@ -187,7 +202,9 @@ impl Source for Postgres {
 
     fn open(&self, is_started: bool, told: &dyn Fn(&str)) -> Result<Vec<String>> {
         let notes = start::open(&self.data, &self.address, self.programs.as_deref(), is_started, told)?;
-        restore::clear(&self.data, &self.landing_of_wal(None))?;
+        if restore::clear(&self.data, &self.landing_of_wal(None))? {
+            start::reload(&self.data, self.programs.as_deref(), told);
+        }
         Ok(notes)
     }
 
@@ -313,6 +330,37 @@ impl Log for Postgres {
             _ => return Ok(()),
         };
         Err(Error::new("roll forward", Kind::Invalid(wrong)))
+    }
+
+    fn numbers_histories(&self) -> bool {
+        true
+    }
+
+    fn number_histories(&self, folder: &Path, newest: u32) -> Result<()> {
+        bare::number(folder, newest)
+    }
+
+    fn history_of(&self, name: &str) -> Option<u32> {
+        wal::timeline_of(name)
+    }
+
+    fn is_before(
+        &self,
+        whole_at: Option<&str>,
+        position: &str,
+        file_bytes: u64,
+        place: &str,
+    ) -> Option<bool> {
+        wal::is_before(whole_at, position, file_bytes, place)
+    }
+
+    fn find(
+        &self,
+        until: &Until,
+        made_with: &BTreeMap<String, String>,
+        folder: &Path,
+    ) -> Result<Option<String>> {
+        history::find(until, made_with, folder, self.programs.as_deref())
     }
 
     fn check_place(&self, until: &Until, files: &[(String, u64)], histories: &Path) -> Result<()> {

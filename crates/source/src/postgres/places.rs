@@ -114,6 +114,10 @@ pub(super) fn read_paths(folder: &Path) -> Result<BTreeMap<u32, BTreeMap<u32, Ls
         };
         let text = fs::read_to_string(entry.path());
         let text = text.map_err(|error| Error::io(at("read", &entry.path()), error))?;
+        // One without a word only keeps its number from being taken.
+        if text.is_empty() {
+            continue;
+        }
         let line = |line: &str| {
             let mut words = line.split_whitespace();
             Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))

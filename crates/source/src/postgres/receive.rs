@@ -7,13 +7,21 @@ use super::wal::{Segment, WalFile, log_file};
 use crate::error::at;
 use crate::program::Running;
 use crate::{Error, Kind, LEFT_BEHIND, LogKind, Program, Receiver, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// The slot, and what we call ourselves in the server.
 pub(super) const NAME: &str = "releve_wal";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// For how many more segments there must be room where they wait.
+const ROOM_SEGMENTS: u64 = 4;
+
+/// What is said where a server takes whoever receives its WAL for a standby: it looks at names alone, and whoever keeps it from throwing away what he hasn't got
+/// must tell how far he is, so no receiver can stay out of it.
+pub(super) const COUNTS_US: &str = "synchronous_standby_names holds a *, so the server takes `releve_wal`, which receives its WAL for the vaults, for a synchronous \
+    standby: a commit may wait for it alone, and for no real standby. Name the standbys: ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (NAME)'; \
+    SELECT pg_reload_conf();";
 
 /// A running `pg_receivewal`.
 pub(super) struct Stream {
@@ -22,6 +30,9 @@ pub(super) struct Stream {
     server: Option<Server>,
     position: Option<String>,
     keeps_without_end: bool,
+    counts_us: bool,
+    spool: PathBuf,
+    segment_bytes: u64,
 }
 
 impl Stream {
@@ -36,12 +47,14 @@ impl Stream {
         let position = server.kept_from(NAME)?;
         let segment_bytes = server.segment_bytes()?;
         drop_unfinished(spool, segment_bytes)?;
+        has_room(spool, segment_bytes)?;
         if let (Some(timeline), Some(position)) = (server.timeline()?, &position) {
             let wal = data.join("pg_wal");
             put_away(spool, &wal, timeline, position, segment_bytes)?;
             lead_on(spool, &wal, timeline, segment_bytes)?;
         }
         let keeps_without_end = server.keeps_without_end()?;
+        let counts_us = server.counts_us(NAME)?;
         let receive = program("pg_receivewal", &server.major().to_string(), programs)?;
         let mut command = vec![receive.into_os_string(), "-D".into(), spool.into()];
         // As soon as it is written it is made durable, and the server told so.
@@ -53,7 +66,8 @@ impl Stream {
         let program = Program::new(command)?.environment(environment).within(Duration::MAX).ending_with_us();
         let running =
             program.start(Stdio::null()).map_err(|why| Error::new("receive WAL", Kind::Program(why)))?;
-        Ok(Self { running, address: address.clone(), server: Some(server), position, keeps_without_end })
+        let (address, server, spool) = (address.clone(), Some(server), spool.to_owned());
+        Ok(Self { running, address, server, position, keeps_without_end, counts_us, spool, segment_bytes })
     }
 
     fn is_received(&mut self, until: Instant) -> Result<bool> {
@@ -74,9 +88,34 @@ impl Stream {
                 self.server = Some(server);
                 return Ok(false);
             }
+            has_room(&self.spool, self.segment_bytes)?;
             std::thread::park_timeout(LOOK_EVERY);
         }
     }
+}
+
+/// Makes sure that what is received leaves room for what carries it away: more waits on the server then, kept by the slot, until some of what waits here is in the
+/// vaults. Where next to nothing waits here, nothing can go, and it is received as long as there is any room.
+fn has_room(spool: &Path, segment_bytes: u64) -> Result<()> {
+    let Ok(stat) = rustix::fs::statvfs(spool) else { return Ok(()) };
+    if stat.f_bavail.saturating_mul(stat.f_frsize) >= segment_bytes.saturating_mul(ROOM_SEGMENTS) {
+        return Ok(());
+    }
+    let wrong = |error| Error::io(at("read", spool), error);
+    let mut waiting = 0;
+    for entry in std::fs::read_dir(spool).map_err(wrong)? {
+        let kind = entry.map_err(wrong)?.file_name().to_str().and_then(log_file).map(|file| file.kind);
+        waiting += u32::from(matches!(kind, Some(LogKind::Whole(_) | LogKind::Partial(_))));
+    }
+    if waiting <= 1 {
+        return Ok(());
+    }
+    let why = format!(
+        "the disk of {} has no room for {ROOM_SEGMENTS} more segments, so nothing more is received before some of what waits there is in the vaults; until then the server keeps it \
+         by its slot. If that lasts, make room there",
+        spool.display()
+    );
+    Err(Error::new("receive WAL", Kind::Invalid(why)))
 }
 
 /// Removes what a full disk has left: a segment that had not got its whole length yet. Nothing was written to it before it has, and
@@ -131,8 +170,8 @@ fn put_away(spool: &Path, wal: &Path, timeline: u32, position: &str, segment_byt
     Ok(())
 }
 
-/// Leads to the timeline that the server writes now, where a whole segment ends at or behind the place at which the one before was left: `pg_receivewal` would ask for what
-/// comes after that on the old one, which is nothing, and end for ever. It begins anew with a segment that was begun.
+/// Leads to the timeline that the server writes now, where a whole segment ends at or behind the place at which the one before was left: `pg_receivewal` would ask
+/// for what comes after that on the old one, which is nothing, and end for ever. It begins anew with a segment that was begun.
 fn lead_on(spool: &Path, wal: &Path, timeline: u32, segment_bytes: u64) -> Result<()> {
     let wrong = |error| Error::io(at("tidy", spool), error);
     let path = read_paths(wal)?.remove(&timeline).unwrap_or_default();
@@ -164,16 +203,21 @@ impl Receiver for Stream {
     }
 
     fn warning(&self) -> Option<&'static str> {
-        self.keeps_without_end.then_some(
-            "while nobody receives its WAL the server keeps all of it, until its disk is full and it stops: bound that with max_slot_wal_keep_size",
-        )
+        match (self.counts_us, self.keeps_without_end) {
+            (true, _) => Some(COUNTS_US),
+            (false, true) => Some(
+                "while nobody receives its WAL the server keeps all of it, until its disk is full and it stops: bound that with max_slot_wal_keep_size",
+            ),
+            (false, false) => None,
+        }
     }
 
     fn catch_up(&mut self, within: Duration) -> Result<bool> {
-        match self.running.over() {
-            Some(why) => Err(Error::new("receive WAL", Kind::Program(why))),
-            None => self.is_received(Instant::now() + within),
+        if let Some(why) = self.running.over() {
+            return Err(Error::new("receive WAL", Kind::Program(why)));
         }
+        has_room(&self.spool, self.segment_bytes)?;
+        self.is_received(Instant::now() + within)
     }
 }
 

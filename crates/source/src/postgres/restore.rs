@@ -1,22 +1,22 @@
 //! Makes a cluster out of the files of a point: one that recovers when it is started.
 
+use super::bare;
 use super::copy::first_segment;
+use super::folders;
 use super::history::{self, History, Way};
+use super::led::{self, OURS};
 use super::wal::WalFile;
+use super::way::whole_at;
 use crate::error::at;
 use crate::files::under;
+use crate::ours::{self, OurFolder};
 use crate::{Error, Kept, Kind, Program, PutBack, Replay, Result, Until, Wants};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 
-/// Settings of another recovery, which would stand against ours.
-const OTHERS: [&str; 4] =
-    ["restore_command", "recovery_target", "recovery_end_command", "archive_cleanup_command"];
-/// What begins ours.
-pub(super) const OURS: &str = "# releve:";
 /// Settings of the cluster that would stop its recovery, divert it, or run something at its end. A replica that is let in while it recovers waits for ever where the
 /// log tells of higher limits than it was started with.
 const FOR_THE_TIME: [(&str, &str); 6] = [
@@ -28,14 +28,15 @@ const FOR_THE_TIME: [(&str, &str); 6] = [
     ("primary_slot_name", ""),
 ];
 /// Where WAL lies that stood in the cluster's place.
-const SET_ASIDE: &str = "set-aside";
+pub(super) const SET_ASIDE: &str = "set-aside";
 /// All ways to say where a recovery ends, of which one at most may be set.
 const TARGETS: [&str; 5] = ["", "_time", "_lsn", "_name", "_xid"];
 
-/// Prepares the cluster in `data`, which was restored below `to`.
+/// Prepares the cluster in `data`, which was restored below `to`. Its log lies in `log`: without a replay its histories alone, if any.
 pub(super) fn prepare(
     data: &Path,
     to: Option<&Path>,
+    log: &Path,
     replay: Option<&Replay>,
     programs: Option<&Path>,
 ) -> Result<PutBack> {
@@ -55,21 +56,32 @@ pub(super) fn prepare(
     let (mut timeline, mut target, mut reach) = ("latest".to_owned(), None, None);
     match replay {
         Some(replay) => {
-            flatten(&replay.log, owner, segment_bytes(data)?)?;
+            let ours = OurFolder::make(&replay.log)?;
+            flatten(&ours.way(), owner, segment_bytes(data)?)?;
             set("restore_command", &copy_command(&replay.log));
             if to.is_none() {
                 make_places(data, &replay.log, owner, programs)?;
             }
             let log = History::read(&replay.log, data, programs)?;
-            Way { timeline, target, reach } = log.way_to(&replay.until)?;
+            let whole = if matches!(replay.until, Until::Newest) { None } else { whole_at(data, programs)? };
+            Way { timeline, target, reach } = log.way_to(&replay.until, whole)?;
             for name in log.left_out() {
-                let file = replay.log.join(name);
-                write(&file, b"", owner).map_err(|error| Error::io(at("write", &file), error))?;
+                let file = replay.log.join(&name);
+                let made = ours.create(name.as_ref()).and_then(|made| fill(made, b"", owner));
+                made.map_err(|error| Error::io(at("write", &file), error))?;
             }
-            set("recovery_target_inclusive", if is_before(&replay.until) { "off" } else { "on" });
+            // Where a transaction is named itself it is left out; where the commit before it is, that isn't.
+            let is_named = target.as_ref().is_some_and(|(kind, _)| *kind == "_xid");
+            set("recovery_target_inclusive", if is_named { "off" } else { "on" });
         }
-        // All that the point needs is in it.
-        None => set("restore_command", "false"),
+        // All that the point needs is in it; but the number of its next timeline must be one that nobody has had.
+        None => match bare::histories(log, data, owner)? {
+            Some(own) => {
+                timeline = own;
+                set("restore_command", &copy_command(log));
+            }
+            None => set("restore_command", "false"),
+        },
     }
     // In this order: one that is emptied after another was set counts as a second one.
     let is_target = |kind: &&str| target.as_ref().is_some_and(|(wanted, _)| wanted == kind);
@@ -93,20 +105,19 @@ pub(super) fn prepare(
     Ok(PutBack { into: vec![data.to_owned()], reach, ..PutBack::default() })
 }
 
-/// Makes the folders that the log will want for new tablespaces, where a new machine lacks them. As root only beside a tablespace that the point has: a log is
-/// written by whoever may write to the database, and what he names is not to become his.
+/// Makes the folders that the log will want for new tablespaces, where a new machine lacks them: as who runs the server where he may, else as root and for him.
 fn make_places(data: &Path, log: &Path, owner: (u32, u32), programs: Option<&Path>) -> Result<()> {
     let beside: Vec<PathBuf> =
         tablespaces(data)?.into_iter().filter_map(|(_, place)| Some(place.parent()?.to_owned())).collect();
     let places = history::strays(&[log.to_owned(), data.join("pg_wal")], data, data, programs)?;
     for place in places.iter().filter(|place| place.symlink_metadata().is_err()) {
-        let made = if place.parent().is_some_and(|parent| beside.iter().any(|known| known == parent)) {
-            let made = fs::DirBuilder::new().mode(0o700).create(place).and_then(|()| give(place, owner));
-            made.map_err(|error| error.to_string())
-        } else {
-            let words = ["/usr/bin/mkdir", "-p", "-m", "0700", "--"].map(OsStr::new);
-            Program::new(words.into_iter().chain([place.as_os_str()]))?.by(owner.0, owner.1).run()
-        };
+        let is_known = place.parent().is_some_and(|parent| beside.iter().any(|known| known == parent));
+        let words = ["/usr/bin/mkdir", "-p", "-m", "0700", "--"].map(OsStr::new);
+        let made = Program::new(words.into_iter().chain([place.as_os_str()]))?.by(owner.0, owner.1).run();
+        let made = made.or_else(|why| {
+            let known = (!is_known).then_some(data);
+            folders::make(place, known, owner).map_err(|root| format!("{why}; as root: {root}"))
+        });
         made.map_err(|why| {
             let why = format!(
                 "its log makes a tablespace there, and the folder is missing: make it, and give it to the user {} ({why})",
@@ -133,14 +144,6 @@ pub(super) fn refuse_strays(data: &Path, log: &Path, to: &Path, programs: Option
     Err(Error::new(at("leave a copy of a cluster in", data), Kind::Invalid(why)))
 }
 
-/// Returns whether what is named is itself left out.
-fn is_before(until: &Until) -> bool {
-    match until {
-        Until::On { place, .. } => is_before(place),
-        until => matches!(until, Until::Transaction(_)),
-    }
-}
-
 /// Keeps the WAL that stands in `data`: its end may be in no vault yet.
 pub(super) fn set_aside(data: &Path, log: &Path) -> Result<Kept> {
     let folder = data.join("pg_wal");
@@ -150,8 +153,11 @@ pub(super) fn set_aside(data: &Path, log: &Path) -> Result<Kept> {
         }
         other => other.map_err(|error| Error::io(at("read", &folder), error))?,
     };
-    let aside = log.join(SET_ASIDE);
-    fs::create_dir_all(&aside).map_err(|error| Error::io(at("make the folder", &aside), error))?;
+    let owner = fs::metadata(data).map_err(|error| Error::io(at("look at", data), error))?.uid();
+    let ours = OurFolder::make(log)?;
+    let aside = ours.way().join(SET_ASIDE);
+    fs::create_dir_all(&aside)
+        .map_err(|error| Error::io(at("make the folder", &log.join(SET_ASIDE)), error))?;
     let names: Vec<String> =
         entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
     // What an earlier recovery brought there of an older timeline is in the log, and may go on further there.
@@ -161,13 +167,17 @@ pub(super) fn set_aside(data: &Path, log: &Path) -> Result<Kept> {
         names.iter().filter(|name| name.ends_with(".history") || name.len() == 24 && name.starts_with(newest))
     {
         let (from, to) = (folder.join(name), aside.join(name));
-        match fs::rename(&from, &to) {
-            // The WAL has a disk of its own.
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                fs::copy(&from, &to).map(drop).map_err(|error| Error::io(at("keep", &from), error))?;
-            }
-            other => other.map_err(|error| Error::io(at("keep", &from), error))?,
+        // A link, or somebody else's file, is none that the server has written, and would become its owner's.
+        if !is_of(&from, owner) {
+            continue;
         }
+        let kept = match fs::rename(&from, &to) {
+            // The WAL has a disk of its own.
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(&from, &to, owner),
+            Ok(()) if !is_of(&to, owner) => Err(io::Error::other("it was exchanged for something else")),
+            other => other,
+        };
+        kept.map_err(|error| Error::io(at("keep", &from), error))?;
     }
     // What was set aside before, by a recovery that was killed then, counts too.
     let kept = fs::read_dir(&aside).map_err(|error| Error::io(at("read", &aside), error))?;
@@ -177,13 +187,29 @@ pub(super) fn set_aside(data: &Path, log: &Path) -> Result<Kept> {
     Ok(newest.map_or(Kept::Unknown, Kept::Whole))
 }
 
-/// Takes out what led the recovery: it has ended.
-pub(super) fn clear(data: &Path, log: &Path) -> Result<()> {
+/// Returns whether a file is one that the server itself may have written. Whoever isn't root can reach no more than it can.
+fn is_of(path: &Path, owner: u32) -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && (!is_root || found.uid() == owner))
+}
+
+/// Copies a file of the server's.
+fn copy(from: &Path, to: &Path, owner: u32) -> io::Result<()> {
+    let mut file = ours::open_file(from)?;
+    if rustix::process::geteuid().is_root() && file.metadata()?.uid() != owner {
+        return Err(io::Error::other("it was exchanged for something else"));
+    }
+    let mut kept = File::options().write(true).create(true).truncate(true).mode(0o600).open(to)?;
+    io::copy(&mut file, &mut kept).map(drop)
+}
+
+/// Takes out what led the recovery: it has ended. Returns whether its server has been told something else than its configuration says now.
+pub(super) fn clear(data: &Path, log: &Path) -> Result<bool> {
     let owner = fs::metadata(data).map_err(|error| Error::io(at("look at", data), error))?;
-    configure(data, (owner.uid(), owner.gid()), &[])?;
+    let is_other = configure(data, (owner.uid(), owner.gid()), &[])?;
     match fs::remove_dir_all(log) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io(at("remove", log), error)),
-        _ => Ok(()),
+        _ => Ok(is_other),
     }
 }
 
@@ -262,7 +288,7 @@ fn move_tablespaces(data: &Path, to: &Path) -> Result<()> {
 /// Brings all files of the log into its top folder, with the owner of the cluster. The beginning of a segment takes the place of
 /// the whole one, where that isn't there; one that had not got its length yet, on a disk that was full, holds nothing, and the server would
 /// refuse it.
-fn flatten(log: &Path, owner: (u32, u32), segment_bytes: u64) -> Result<()> {
+pub(super) fn flatten(log: &Path, owner: (u32, u32), segment_bytes: u64) -> Result<()> {
     let wrong = |error| Error::io(at("arrange", log), error);
     let mut folders = vec![log.to_owned()];
     let mut files = Vec::new();
@@ -277,8 +303,13 @@ fn flatten(log: &Path, owner: (u32, u32), segment_bytes: u64) -> Result<()> {
     }
     // Whole ones first, whose names have no ending, and what was in a vault before what stood here.
     files.sort_by_key(|file| (file.extension().is_some(), file.starts_with(log.join(SET_ASIDE))));
-    give(log, owner).map_err(wrong)?;
+    // The folder itself stays ours: whose it is could put links into it.
     for file in files {
+        // What is no file would lead elsewhere, or keep whoever reads it waiting.
+        if !fs::symlink_metadata(&file).map_err(wrong)?.is_file() {
+            fs::remove_file(&file).map_err(wrong)?;
+            continue;
+        }
         let is_partial = file.extension().is_some_and(|extension| extension == "partial");
         if is_partial && fs::metadata(&file).map_err(wrong)?.len() != segment_bytes {
             fs::remove_file(&file).map_err(wrong)?;
@@ -288,7 +319,11 @@ fn flatten(log: &Path, owner: (u32, u32), segment_bytes: u64) -> Result<()> {
             Some("partial") => file.file_stem(),
             _ => file.file_name(),
         };
-        let place = log.join(name.unwrap_or_default());
+        let name = name.unwrap_or_default();
+        if name.to_str().and_then(|name| WalFile::parse(name, segment_bytes)).is_none() {
+            continue;
+        }
+        let place = log.join(name);
         // What comes from a vault was checked, and wins over what stood here; a whole segment wins over its beginning.
         let gives_way = file.extension().is_some() || file.starts_with(log.join(SET_ASIDE));
         if !gives_way || !place.exists() {
@@ -312,40 +347,40 @@ fn quoted(value: &str) -> String {
     value.replace('\\', r"\\").replace('\'', "''")
 }
 
-/// Puts these settings in the place of any other recovery's in `postgresql.auto.conf`.
-fn configure(data: &Path, owner: (u32, u32), settings: &[String]) -> Result<()> {
+/// Puts these settings in the place of any that led another recovery into `postgresql.auto.conf`; returns whether it is another text now.
+fn configure(data: &Path, owner: (u32, u32), settings: &[String]) -> Result<bool> {
     let file = data.join("postgresql.auto.conf");
     let wrong = |error| Error::io(at("write", &file), error);
-    let text = match fs::read_to_string(&file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+    let text = match ours::read(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         other => other.map_err(wrong)?,
     };
-    // Ours stand behind all that are the cluster's own.
-    let mut text: String = text
-        .lines()
-        .take_while(|line| !line.starts_with(OURS))
-        .filter(|line| !OTHERS.iter().any(|other| line.trim_start().starts_with(other)))
-        .map(|line| format!("{line}\n"))
-        .collect();
-    settings.iter().for_each(|setting| text = format!("{text}{setting}\n"));
+    let led = led::with(&text, settings);
+    if led == text {
+        return Ok(false);
+    }
     let new = data.join("postgresql.auto.conf.releve");
-    write(&new, text.as_bytes(), owner).map_err(wrong)?;
+    write(&new, &led, owner).map_err(wrong)?;
     fs::rename(&new, &file).map_err(wrong)?;
-    File::open(data).and_then(|dir| dir.sync_all()).map_err(wrong)
+    File::open(data).and_then(|dir| dir.sync_all()).map_err(wrong)?;
+    Ok(true)
 }
 
 /// Writes a file that belongs to `owner`, durably.
 fn write(path: &Path, bytes: &[u8], owner: (u32, u32)) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    fill(ours::create(path)?, bytes, owner)
+}
+
+/// Writes what a new file holds, durably, and gives it to `owner`.
+fn fill(mut file: File, bytes: &[u8], owner: (u32, u32)) -> io::Result<()> {
     file.write_all(bytes)?;
-    give(path, owner)?;
+    ours::give(&file, owner)?;
     file.sync_all()
 }
 
-/// Gives a file to its owner. Only root gives files away, and whoever isn't root runs the server himself.
-fn give(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
-    match chown(path, Some(uid), Some(gid)) {
+/// Gives what we have made to its owner, and no place that a link leads to. Only root gives files away, and whoever isn't root runs the server himself.
+pub(super) fn give(path: &Path, (uid, gid): (u32, u32)) -> io::Result<()> {
+    match lchown(path, Some(uid), Some(gid)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
     }
@@ -356,19 +391,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_of_another_recovery_give_way_and_all_others_stay() {
+    fn what_leads_a_recovery_stands_behind_the_clusters_own_and_goes_without_a_trace() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("postgresql.auto.conf");
-        fs::write(&file, "work_mem = '4MB'\nrecovery_target_time = 'x'\nrestore_command = 'y'\n").unwrap();
-        let own = fs::metadata(dir.path()).unwrap();
-        let own = (own.uid(), own.gid());
-        configure(dir.path(), own, &["# releve: here".into(), "restore_command = 'z'".into()]).unwrap();
-        assert_eq!(
-            fs::read_to_string(&file).unwrap(),
-            "work_mem = '4MB'\n# releve: here\nrestore_command = 'z'\n"
-        );
-        configure(dir.path(), own, &[]).unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), "work_mem = '4MB'\n");
+        let own = "work_mem = '4MB'\nrecovery_target_time = 'x'\nrestore_command = 'y'\n";
+        fs::write(&file, own).unwrap();
+        let user = fs::metadata(dir.path()).unwrap();
+        let user = (user.uid(), user.gid());
+        let ours = ["# releve: here".to_owned(), "restore_command = 'z'".to_owned()];
+        assert!(configure(dir.path(), user, &ours).unwrap());
+        let led = format!("{own}# releve: here\nrestore_command = 'z'\n");
+        assert_eq!(fs::read_to_string(&file).unwrap(), led);
+        assert!(configure(dir.path(), user, &[]).unwrap());
+        assert_eq!(fs::read_to_string(&file).unwrap(), own);
+        assert!(!configure(dir.path(), user, &[]).unwrap());
     }
 
     #[test]
@@ -381,6 +417,31 @@ mod tests {
         flatten(dir.path(), (own.uid(), own.gid()), 16).unwrap();
         let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
         assert_eq!(names.collect::<Vec<_>>(), ["000000010000000000000005"]);
+    }
+
+    #[test]
+    fn links_that_the_server_s_user_has_planted_are_not_followed_when_its_wal_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, secret) = (dir.path().join("main"), dir.path().join("secret"));
+        let log = dir.path().join("main.releve-wal");
+        fs::create_dir_all(data.join("pg_wal")).unwrap();
+        fs::create_dir(&secret).unwrap();
+        fs::write(secret.join("shadow"), "root").unwrap();
+        let name = |number: u32| format!("0000000100000000{number:08X}");
+        fs::write(data.join("pg_wal").join(name(1)), vec![0; 16]).unwrap();
+        symlink(secret.join("shadow"), data.join("pg_wal").join(name(2))).unwrap();
+        symlink(&secret, &log).unwrap();
+        assert!(set_aside(&data, &log).is_err(), "the folder is a link");
+        assert_eq!(fs::read_dir(&secret).unwrap().count(), 1);
+        fs::remove_file(&log).unwrap();
+        assert_eq!(set_aside(&data, &log).unwrap(), Kept::Whole(name(1)[8..].to_owned()));
+        assert!(log.join(SET_ASIDE).join(name(2)).symlink_metadata().is_err());
+        // Nor is one in the place of a file of ours.
+        symlink(secret.join("shadow"), data.join("postgresql.auto.conf.releve")).unwrap();
+        let own = fs::metadata(&data).unwrap();
+        configure(&data, (own.uid(), own.gid()), &["x = 1".into()]).unwrap();
+        assert_eq!(fs::read_to_string(secret.join("shadow")).unwrap(), "root");
+        assert_eq!(fs::read_to_string(data.join("postgresql.auto.conf")).unwrap(), "x = 1\n");
     }
 
     #[test]

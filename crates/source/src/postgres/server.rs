@@ -70,6 +70,8 @@ pub(super) struct Cluster {
 #[derive(Debug, Clone)]
 pub(super) struct Stopped {
     pub(super) at: Lsn,
+    /// The server's time then, in microseconds since 1970: all that lies before `at` was committed by then.
+    pub(super) time: i64,
     pub(super) label: String,
     pub(super) tablespaces: String,
 }
@@ -261,13 +263,20 @@ impl Server {
     pub(super) fn stop(&mut self) -> Result<Stopped> {
         let place = "end the copy";
         let stop = match self.major() {
-            15.. => "SELECT lsn::text, labelfile, spcmapfile FROM pg_backup_stop(false)",
-            _ => "SELECT lsn::text, labelfile, spcmapfile FROM pg_stop_backup(false, false)",
+            15.. => {
+                "SELECT lsn::text, labelfile, spcmapfile, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
+                    FROM pg_backup_stop(false)"
+            }
+            _ => {
+                "SELECT lsn::text, labelfile, spcmapfile, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
+                    FROM pg_stop_backup(false, false)"
+            }
         };
         let row = self.client.query_one(stop, &[]).map_err(|error| sort(place, &error))?;
         let tablespaces: Option<String> = row.get(2);
         Ok(Stopped {
             at: position(place, row.get(0))?,
+            time: row.get(3),
             label: row.get(1),
             tablespaces: tablespaces.unwrap_or_default(),
         })
@@ -329,6 +338,14 @@ impl Server {
             .ok()
             .filter(|bytes| *bytes > 0)
             .ok_or_else(|| Error::new("ask the server", why()))
+    }
+
+    /// Returns whether whoever receives through the slot of this name, by the same name, is taken for a synchronous standby whoever he is.
+    pub(super) fn counts_us(&mut self, name: &str) -> Result<bool> {
+        let query = "SELECT current_setting('synchronous_standby_names') LIKE '%*%' \
+            AND EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)";
+        let row = self.client.query_opt(query, &[&name]).map_err(|error| sort("ask the server", &error))?;
+        Ok(row.is_some_and(|row| row.get::<_, Option<bool>>(0) == Some(true)))
     }
 
     /// Returns whether slots keep WAL without end, until the disk is full.

@@ -23,6 +23,11 @@ const READ_ONLY: &str = "SELECT 'on'::text FROM pg_settings WHERE name = 'defaul
 /// From PostgreSQL 15 on a database remembers by which version its texts were sorted.
 const DATABASES: &str = "SELECT datname::text, datcollversion::text, pg_database_collation_actual_version(oid)::text, datallowconn FROM pg_database \
     WHERE datcollversion <> pg_database_collation_actual_version(oid) ORDER BY datname";
+/// Whose removal had begun and not ended at the instant that came back.
+/// Where its files are there it was invalid before, as it was captured: no recovery has taken anything from it.
+const INVALID: &str = "SELECT datname::text FROM pg_database WHERE datconnlimit = -2 AND CASE \
+    WHEN dattablespace <> 1663 OR NOT has_function_privilege('pg_stat_file(text, boolean)', 'execute') THEN true \
+    ELSE (pg_stat_file('base/' || oid, true)).size IS NULL END ORDER BY datname";
 const OPEN: &str = "SELECT datname::text FROM pg_database WHERE datallowconn AND has_database_privilege(oid, 'CONNECT') ORDER BY datname";
 /// The collations that something in a database names.
 const COLLATIONS: &str = "SELECT DISTINCT quote_ident(n.nspname) || '.' || quote_ident(c.collname), c.collversion::text, \
@@ -51,6 +56,15 @@ impl Server {
             found.push(format!(
                 "every commit waits for a standby that is not there (synchronous_standby_names = '{names}'): start it, or type: ALTER SYSTEM SET \
                  synchronous_standby_names = ''; SELECT pg_reload_conf();"
+            ));
+        }
+        let invalid = self.client.query(INVALID, &[]).map_err(|error| sort("ask the server", &error))?;
+        for row in invalid.iter().take(NAMED_MAX) {
+            let name: String = row.get(0);
+            found.push(format!(
+                "the database {name} is NOT BACK: at that instant its removal had begun, and its files are gone. To have it: recover once more, to an instant \
+                 some seconds earlier; else type: DROP DATABASE {};",
+                quoted(&name)
             ));
         }
         if self.only(READ_ONLY)?.is_some() {

@@ -4,6 +4,7 @@ use super::programs::{program, version_of};
 use super::server::{Address, Closed, Server, Why};
 use super::serving::resorted;
 use crate::error::at;
+use crate::ours;
 use crate::program::end_of_log;
 use crate::{Error, Kind, Program, Result};
 use std::fs;
@@ -26,6 +27,18 @@ const PAUSED_MAX: Duration = Duration::from_secs(10);
 /// Returns the process of the server that runs in this data directory, if one does.
 pub(super) fn running(data: &Path) -> Option<u32> {
     named(data).or_else(|| working(data))
+}
+
+/// Returns the process of a server that still runs in this data directory after so long, if it does. One that its file names isn't about to end.
+pub(super) fn ended(data: &Path, within: Duration) -> Option<u32> {
+    let until = Instant::now() + within;
+    loop {
+        let process = running(data)?;
+        if named(data).is_some() || Instant::now() >= until {
+            return Some(process);
+        }
+        std::thread::park_timeout(LOOK_EVERY);
+    }
 }
 
 /// Returns the one that its file names.
@@ -201,8 +214,8 @@ fn log_of(data: &Path) -> PathBuf {
 /// Starts it as its owner, with the configuration that it was started with before.
 fn start(data: &Path, log: &Path, programs: Option<&Path>) -> Result<()> {
     let owner = fs::metadata(data).map_err(|error| Error::io(at("look at", data), error))?;
-    let file = fs::File::create(log).map_err(|error| Error::io(at("write", log), error))?;
-    let _ = std::os::unix::fs::fchown(&file, Some(owner.uid()), Some(owner.gid()));
+    let file = ours::create(log).map_err(|error| Error::io(at("write", log), error))?;
+    let _ = ours::give(&file, (owner.uid(), owner.gid()));
     let control = program("pg_ctl", &version_of(data)?, programs)?;
     let mut command =
         vec![control.into_os_string(), "-D".into(), data.into(), "-W".into(), "-l".into(), log.into()];
@@ -213,6 +226,22 @@ fn start(data: &Path, log: &Path, programs: Option<&Path>) -> Result<()> {
     command.push("start".into());
     let started = Program::new(command)?.within(Duration::from_secs(60)).by(owner.uid(), owner.gid()).run();
     started.map_err(|why| Error::new(at("start the server of", data), Kind::Program(why)))
+}
+
+/// Has a server read its configuration again, which no longer holds what led its recovery. What can't be done is told, and does no harm: it does so at its next start.
+pub(super) fn reload(data: &Path, programs: Option<&Path>, told: &dyn Fn(&str)) {
+    let ask = || -> Result<()> {
+        let owner = fs::metadata(data).map_err(|error| Error::io(at("look at", data), error))?;
+        let control = program("pg_ctl", &version_of(data)?, programs)?;
+        let words = vec![control.into_os_string(), "-D".into(), data.into(), "reload".into()];
+        let done = Program::new(words)?.within(Duration::from_secs(60)).by(owner.uid(), owner.gid()).run();
+        done.map_err(|why| Error::new(at("reload the configuration of", data), Kind::Program(why)))
+    };
+    if let Err(error) = ask() {
+        told(&format!(
+            "it shows settings of its recovery (restore_command) until it reads its configuration again: SELECT pg_reload_conf() ({error})"
+        ));
+    }
 }
 
 /// Returns the configuration file that the server was started with, where that lies elsewhere: `postmaster.opts` keeps its arguments.

@@ -89,6 +89,10 @@ impl Lying {
                 (segment, segment.number)
             }
             None => match WalFile::parse(known, self.segment_bytes)? {
+                // A later timeline has its own copy of the one in which it left this.
+                WalFile::Whole(segment) if self.segment(segment.number) != segment => {
+                    (segment, segment.number)
+                }
                 WalFile::Whole(segment) => (segment, segment.number.checked_add(1)?),
                 WalFile::Partial(segment) => (segment, segment.number),
                 WalFile::History(_) => return None,
@@ -130,7 +134,15 @@ impl Lying {
     fn keep(&self, name: &str, spool: &Path, to: &str) -> Result<()> {
         let (from, new) = (self.folder.join(name), spool.join(format!(".{to}.new")));
         let wrong = |error| Error::io(at("keep", &from), error);
-        let kept = fs::copy(&from, &new).and_then(|_| File::open(&new)?.sync_all()).map_err(wrong);
+        let kept = fs::copy(&from, &new).and_then(|_| {
+            // When a history was written is when its timeline began.
+            let kept = File::options().write(true).open(&new)?;
+            if name.ends_with(".history") {
+                kept.set_modified(fs::metadata(&from)?.modified()?)?;
+            }
+            kept.sync_all()
+        });
+        let kept = kept.map_err(wrong);
         let kept = kept.and_then(|()| {
             // Its server goes on meanwhile, and may have given the file another name and use.
             let is_another =
@@ -270,6 +282,9 @@ mod tests {
         assert_eq!((lying.timeline, lying.first, lying.last), (2, 4, 7));
         assert_eq!(lying.goes_on("0000000000000005@1"), Some(5));
         assert_eq!(lying.goes_on("0000000000000007@1"), None, "what was left leads nowhere");
+        // What the vaults have of the segment in which it was left is the old one's.
+        assert_eq!(lying.goes_on("000000010000000000000006"), Some(6));
+        assert_eq!(lying.goes_on("000000010000000000000005"), Some(6));
         lying.copy(5, spool.path()).unwrap();
         let all = [
             "000000010000000000000005",

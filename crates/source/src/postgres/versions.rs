@@ -15,7 +15,7 @@ use std::time::Duration;
 type MadeWith = BTreeMap<String, String>;
 
 /// The major version of the server.
-const MAJOR: &str = "major";
+pub(super) const MAJOR: &str = "major";
 /// What kind of machine it ran on.
 const MACHINE: &str = "machine";
 /// Bytes of a page.

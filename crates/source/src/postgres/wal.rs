@@ -83,6 +83,27 @@ impl WalFile {
     }
 }
 
+/// Returns the timeline that a segment of this name is of.
+pub(super) fn timeline_of(name: &str) -> Option<u32> {
+    match WalFile::parse(name, SEGMENT_BYTES_MIN)? {
+        WalFile::Whole(segment) | WalFile::Partial(segment) => Some(segment.timeline),
+        WalFile::History(_) => None,
+    }
+}
+
+/// Returns whether a copy is one state of the cluster before a place, if that can be told: where it is so is `whole_at`; of what an older program made only `position` is
+/// known, the first segment that it doesn't hold whole. Segments have so many bytes.
+pub(super) fn is_before(whole_at: Option<&str>, position: &str, bytes: u64, place: &str) -> Option<bool> {
+    let place: Lsn = place.parse().ok()?;
+    if let Some(whole) = whole_at.and_then(|whole| whole.parse::<Lsn>().ok()) {
+        return Some(whole <= place);
+    }
+    let position = position.split('@').next()?;
+    let is_length = bytes.is_power_of_two() && (SEGMENT_BYTES_MIN..=1 << 30).contains(&bytes);
+    let next = is_length.then(|| Segment::parse(&format!("00000001{position}"), bytes)).flatten()?;
+    Some(next.number.saturating_mul(bytes) <= place.0)
+}
+
 /// Returns what a file of this name is to a log that is kept.
 pub(super) fn log_file(name: &str) -> Option<LogFile> {
     let plain = name.strip_suffix(".partial").unwrap_or(name);
@@ -156,6 +177,18 @@ mod tests {
         assert_eq!(WalFile::parse("0000000100000002000000FE.partial", SIZE), Some(WalFile::Partial(segment)));
         assert_eq!(WalFile::parse("0000000100000002000000FE.00000028.backup", SIZE), None);
         assert_eq!(WalFile::parse("archive_status", SIZE), None);
+    }
+
+    #[test]
+    fn a_copy_is_before_a_place_that_lies_behind_its_end() {
+        assert_eq!(is_before(Some("0/3000100"), "0000000000000004@1", SIZE, "0/3000100"), Some(true));
+        assert_eq!(is_before(Some("0/3000100"), "0000000000000004@1", SIZE, "0/30000F0"), Some(false));
+        assert_eq!(is_before(None, "0000000000000004@1", SIZE, "0/4000000"), Some(true));
+        assert_eq!(is_before(None, "0000000000000004@1", SIZE, "0/3FFFFFF"), Some(false));
+        assert_eq!(is_before(None, "0000000000000004@1", 7, "0/4000000"), None);
+        assert_eq!(is_before(None, "0000000000000004@1", SIZE, "nonsense"), None);
+        assert_eq!(timeline_of("000000030000000000000004.partial"), Some(3));
+        assert_eq!(timeline_of("00000003.history"), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::error::at;
 use crate::{Error, Kind, PutBack, Result};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ use std::time::Duration;
 const WHOLE_CHECK_MAX_BYTES: u64 = 1 << 30;
 /// How many programs are named that have the database open.
 const NAMED_MAX: usize = 5;
+/// How many links may lead on from one to the next.
+const LINKS_MAX: usize = 40;
 
 /// Puts `restored/inside` in the place of `target`.
 pub(super) fn replace(restored: &Path, inside: &Path, target: &Path, told: &dyn Fn(&str)) -> Result<PutBack> {
@@ -52,7 +54,11 @@ pub(super) fn replace(restored: &Path, inside: &Path, target: &Path, told: &dyn 
     let findings = findings.collect();
 
     // Through links, so that the database itself is replaced and not the link to it.
-    let target = target.canonicalize().unwrap_or_else(|_| target.to_owned());
+    let named = target;
+    let target = behind(named)?;
+    if fs::read_link(named).is_ok() {
+        told(&format!("{} is a link: the database comes back as {}", named.display(), target.display()));
+    }
     let leftovers = ["-wal", "-shm", "-journal"].map(|suffix| beside(&target, suffix));
     let users = users_of(leftovers.iter().chain([&target]));
     if !users.is_empty() {
@@ -83,6 +89,25 @@ pub(super) fn replace(restored: &Path, inside: &Path, target: &Path, told: &dyn 
     Ok(PutBack { into: vec![target], bytes, findings, ..PutBack::default() })
 }
 
+/// Returns where a path leads through links, also where nothing stands there any more. A link stays a link.
+fn behind(target: &Path) -> Result<PathBuf> {
+    if let Ok(real) = target.canonicalize() {
+        return Ok(real);
+    }
+    let in_the_way = |why: String| Error::new(at("put back", target), Kind::InTheWay(why));
+    let mut place = target.to_owned();
+    for _ in 0..LINKS_MAX {
+        let Ok(next) = fs::read_link(&place) else { return Ok(place) };
+        let next = place.parent().unwrap_or(Path::new("/")).join(next);
+        let folder = next.parent().and_then(|folder| folder.canonicalize().ok());
+        let Some((folder, name)) = folder.zip(next.file_name()) else {
+            return Err(in_the_way(format!("it is a link to {}, whose folder is not there", next.display())));
+        };
+        place = folder.join(name);
+    }
+    Err(in_the_way("it is a link that leads to itself".to_owned()))
+}
+
 /// Makes `new` lie at `ready`, whole and durable.
 fn bring(new: &Path, ready: &Path, told: &dyn Fn(&str)) -> Result<()> {
     let wrong = |error| Error::io(at("write", ready), error);
@@ -101,16 +126,18 @@ fn bring(new: &Path, ready: &Path, told: &dyn Fn(&str)) -> Result<()> {
 
 /// Copies content, mode, owner, attributes and times. What can't be set besides the content is told, and costs nobody the database.
 fn copy_whole(from: &Path, to: &Path, told: &dyn Fn(&str)) -> io::Result<()> {
-    use rustix::fs::{Timespec, Timestamps, XattrFlags, setxattr, utimensat};
+    use rustix::fs::{Timespec, Timestamps, XattrFlags, fsetxattr, futimens};
     use std::os::unix::ffi::OsStrExt;
-    fs::copy(from, to)?;
+    // Made anew: whose folder it is could have put a link there.
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(to)?;
+    io::copy(&mut File::open(from)?, &mut file)?;
     let found = fs::metadata(from)?;
     let noted = |what: &str, set: io::Result<()>| {
         if let Err(error) = set {
             told(&format!("{what} of {} could not be set: {error}", to.display()));
         }
     };
-    match std::os::unix::fs::chown(to, Some(found.uid()), Some(found.gid())) {
+    match std::os::unix::fs::fchown(&file, Some(found.uid()), Some(found.gid())) {
         // Only root gives files away, and the vault could not either.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
         other => noted("the owner", other),
@@ -119,16 +146,16 @@ fn copy_whole(from: &Path, to: &Path, told: &dyn Fn(&str)) -> io::Result<()> {
     unread.iter().for_each(|why| told(&format!("{}: {why}", from.display())));
     for xattr in xattrs {
         let name = format!("the attribute {}", String::from_utf8_lossy(&xattr.name));
-        let set = setxattr(to, &*xattr.name, &xattr.value, XattrFlags::empty());
+        let set = fsetxattr(&file, &*xattr.name, &xattr.value, XattrFlags::empty());
         noted(&name, set.map_err(io::Error::from));
     }
-    noted("the mode", fs::set_permissions(to, found.permissions()));
+    noted("the mode", file.set_permissions(found.permissions()));
     let stamp = |seconds, nanos| Timespec { tv_sec: seconds, tv_nsec: nanos };
     let times = Timestamps {
         last_access: stamp(found.atime(), found.atime_nsec()),
         last_modification: stamp(found.mtime(), found.mtime_nsec()),
     };
-    let set = utimensat(rustix::fs::CWD, to, &times, rustix::fs::AtFlags::empty());
+    let set = futimens(&file, &times);
     noted("the times", set.map_err(io::Error::from));
     Ok(())
 }
@@ -184,4 +211,28 @@ fn users_of<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Vec<String> {
         }
     }
     users
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_link_stays_one_and_what_it_leads_to_comes_back_also_where_that_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        fs::create_dir(top.join("data")).unwrap();
+        let link = top.join("link.db");
+        symlink("data/real.db", &link).unwrap();
+        assert_eq!(behind(&link).unwrap(), top.join("data/real.db"));
+        fs::write(top.join("data/real.db"), "").unwrap();
+        assert_eq!(behind(&link).unwrap(), top.join("data/real.db"));
+        assert_eq!(behind(&top.join("none.db")).unwrap(), top.join("none.db"));
+        fs::remove_dir_all(top.join("data")).unwrap();
+        let said = behind(&link).unwrap_err().to_string();
+        assert!(said.contains("whose folder is not there"), "{said}");
+        symlink(top.join("itself"), top.join("itself")).unwrap();
+        assert!(behind(&top.join("itself")).is_err());
+    }
 }

@@ -5,6 +5,7 @@ use source::{Postgres, Source};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// What becomes of a cluster with these settings.
 enum Becomes {
@@ -86,6 +87,14 @@ fn becomes(
     let settings = settings.replace("HERE", &here.display().to_string());
     let own = format!("{text}\nunix_socket_directories = '{}'\nport = 5432\n{settings}\n", here.display());
     std::fs::write(&file, own).unwrap();
+    // What stands there by ALTER SYSTEM, or by hand: all of it is the cluster's own, and the last line has no end.
+    let auto = data.join("postgresql.auto.conf");
+    let own = format!(
+        "# \u{e9}\nrecovery_target_action = 'shutdown'\nrecovery_target_xid = '3'\nrecovery_end_command = 'touch {0}/ran'\n\
+        restore_command = 'touch {0}/ran; false'",
+        here.display()
+    );
+    std::fs::write(&auto, &own).unwrap();
     let url = format!("postgres://postgres@{}:5432/postgres", here.display().to_string().replace('/', "%2F"));
     let source = Postgres::new(&url, &data).unwrap();
     source.put_back(Path::new("/"), None, None, &|_| ()).unwrap();
@@ -98,6 +107,17 @@ fn becomes(
     psql.args(["-p", "5432", "-h"]).arg(&here).args(["-c", "insert into t values (2)"]);
     assert!(psql.status().unwrap().success(), "it takes writes: {settings}");
     assert!(!here.join("ran").exists(), "a command of the cluster's own has run: {settings}");
+    assert_eq!(std::fs::read_to_string(&auto).unwrap(), own, "{settings}");
+    let shows = |name: &str| {
+        let mut psql = cluster.psql();
+        psql.env("PGOPTIONS", "-c statement_timeout=0");
+        psql.args(["-p", "5432", "-h"]).arg(&here).args(["-c", &format!("show {name}")]);
+        String::from_utf8(psql.output().unwrap().stdout).unwrap()
+    };
+    // Before PostgreSQL 14 it takes a restart; when it has read its files is for the server to say.
+    let is_shown = || shows("restore_command").contains("/ran; false");
+    let is_old = shows("server_version_num").starts_with("13");
+    assert!(is_old || testkit::wait_until(Duration::from_secs(10), is_shown), "{settings}");
     Ok(notes)
 }
 

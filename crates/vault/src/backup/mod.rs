@@ -179,10 +179,9 @@ pub fn backup_judged(
         doubts: options.doubts.iter().cloned().chain(input.doubts(mounted)).collect(),
         mounted: input.mounted(mounted),
         change: captured.change,
-        ended: jiff::SignedDuration::try_from(begun.elapsed())
-            .ok()
-            .and_then(|took| options.time.checked_add(took).ok()),
+        ended: ended(input, options, begun),
         position: input.position(),
+        whole_at: input.whole_at(),
         identity: input.identity(),
         made_with: input.made_with(),
         since: options.parent.as_ref().and_then(|(_, parent)| parent.tag("point").map(str::to_owned)),
@@ -198,6 +197,15 @@ pub fn backup_judged(
     }
     let vaults = done;
     Ok(BackupReport { tree: captured.tree, info, unread, details, believed, vaults })
+}
+
+/// Returns when a capture had ended: by the clock of what was captured, where that said so, since it may have taken long to begin.
+fn ended(input: &dyn Input, options: &BackupOptions, begun: Instant) -> Option<jiff::Timestamp> {
+    let said = input.ended().and_then(|ended| {
+        jiff::Timestamp::new(ended.seconds, i32::try_from(ended.nanos).unwrap_or_default()).ok()
+    });
+    let took = || jiff::SignedDuration::try_from(begun.elapsed()).ok();
+    said.or_else(|| options.time.checked_add(took()?).ok())
 }
 
 /// A vault that is written to, under its lock.

@@ -96,6 +96,9 @@ pub struct PointInfo {
     /// From where on the system's log is needed to go on from this point. Such positions are in order as texts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub position: Option<String>,
+    /// Where in the log the capture is whole, as the system writes positions; `None`: nobody said so, or an older program wrote this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole_at: Option<String>,
     /// What tells the system from another that was made in its place: of PostgreSQL the cluster's own identifier. `None`: it has none, or an older program wrote this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
@@ -157,6 +160,26 @@ pub struct LogInfo {
     /// What lies before it, with something missing between, where a point can be rolled forward as far as that.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<Stretch>,
+    /// What there is of each history without a gap, by its number and in order. Empty where the files don't tell histories, or an older program wrote this.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<Passage>,
+}
+
+/// A part of one history of a log in which nothing is missing.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Passage {
+    /// The number of the history.
+    pub timeline: u32,
+    /// The position of the first file.
+    pub from: String,
+    /// The position of the last.
+    pub to: String,
+    /// Everything that was committed in that history by then is in it, or in what lies before; `None` where nobody could tell.
+    pub until: Option<Timestamp>,
+    /// What is missing behind it, if there is more of the history then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<String>,
 }
 
 /// A part of a log in which nothing is missing, and which something is missing behind.

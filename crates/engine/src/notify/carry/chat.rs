@@ -159,6 +159,7 @@ fn judge(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, meaning:
             let body = String::from_utf8_lossy(&bytes);
             match verdict(meaning.service, meaning.known.as_ref(), status, &body) {
                 Verdict::Told => Came::Taken,
+                Verdict::Unsaid(what) => Came::Unsaid(what),
                 Verdict::NotYet(why) => Came::NotYet(why, after),
                 Verdict::Refused(why) => Came::Refused(why),
             }

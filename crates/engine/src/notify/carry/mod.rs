@@ -21,6 +21,8 @@ const SECRET_MIN: usize = 6;
 pub(super) enum Came {
     /// It was taken: from here on it is in other hands.
     Taken,
+    /// It was taken, as far as can be seen, and nothing in its answer says whether: what it answers.
+    Unsaid(String),
     /// It was not, and may be later: why, and how long the server wants to be left alone.
     NotYet(String, Option<Duration>),
     /// It never will be by this way, and this is why.
@@ -94,6 +96,7 @@ pub(super) fn carry(
         match came.unwrap_or_else(|why| Came::NotYet(why, None)) {
             Came::NotYet(why, after) => Came::NotYet(clean(&why, &pocket.hidden), after),
             Came::Refused(why) => Came::Refused(clean(&why, &pocket.hidden)),
+            Came::Unsaid(what) => Came::Unsaid(clean(&what, &pocket.hidden)),
             came => came,
         }
     });
@@ -116,7 +119,7 @@ pub(super) fn post_plain(
     }
     let meaning = chat::Meaning { service: plan::notify::Service::Heartbeat, known: None };
     match chat::post(&url, chat::Posted::Plain(text), None, limit, &meaning) {
-        Came::Taken => Ok(()),
+        Came::Taken | Came::Unsaid(_) => Ok(()),
         Came::NotYet(why, _) | Came::Refused(why) => Err(clean(&why, &pocket.hidden)),
         Came::Late => Err(format!("no answer within {} s", limit.as_secs())),
     }

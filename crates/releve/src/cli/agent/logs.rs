@@ -190,6 +190,8 @@ impl Keeper<'_> {
             let mut pause = PAUSE.0;
             while !self.stop.load(Relaxed) {
                 let begun = Instant::now();
+                // What waits here could take all of the disk, and the state lies there too.
+                state::keep_room(&session.state_dir);
                 // Its secrets are read anew each time: a password may have been changed, and be right now.
                 let received = source_of(&session.plan, system, session.secrets()).and_then(|source| {
                     let log = source.log().ok_or_else(|| Error::new("its source has no log"))?;
@@ -201,7 +203,8 @@ impl Keeper<'_> {
                 if let Err(error) = received {
                     self.receives = false;
                     self.tell(Some(format!("its log is not received: {error}")));
-                    // What came last is carried meanwhile, which may make room.
+                    // What came last is carried meanwhile, which may make room: also where nothing could begin.
+                    loads.put(Load::default());
                     self.wait(PAUSE.0);
                     while let Ok(report) = reports.try_recv() {
                         self.hear(report);
@@ -309,7 +312,7 @@ impl Keeper<'_> {
         let failures =
             self.troubles.iter().map(|(vault, error)| format!("its log is not in {vault}: {error}"));
         let missing = self.missing.values().take(1).map(|missing| {
-            format!("A GAP in its log: {missing} is missing. Points before it can't be rolled forward; the next backup closes it")
+            format!("A GAP in its log: {missing} is missing. Points before it can be rolled forward as far as that only; the next backup closes it")
         });
         let another = self.another.values().min().map(|since| is_another(&self.name, Some(*since)));
         let mut refused: Vec<&String> = self.refused.values().flatten().collect();

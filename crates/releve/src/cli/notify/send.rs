@@ -7,7 +7,7 @@ use crate::session::Session;
 use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
 use engine::Error;
-use engine::notify::{News, Standing};
+use engine::notify::{Attempt, News, Notifier, Standing};
 use jiff::{SignedDuration, Timestamp};
 use plan::{Period, SystemName};
 use serde_json::json;
@@ -45,6 +45,18 @@ pub(super) struct Options {
     /// This system is down: ways through it are skipped
     #[arg(long, value_name = "SYSTEM")]
     without: Vec<String>,
+}
+
+/// Says of whom in a call it isn't known whether they are told: what took the message has not said what it does with it.
+fn doubts(notifier: &Notifier<'_>, call: &str) -> engine::Result<Vec<String>> {
+    let mut doubts = Vec::new();
+    for queued in notifier.queue()?.iter().filter(|queued| queued.call == call) {
+        for turned in queued.people.iter().filter(|turned| turned.reached == Some(true)) {
+            let of = |attempt: &Attempt| Some(format!("  {}: {}", attempt.through, attempt.doubt()?));
+            doubts.extend(turned.ways.iter().filter_map(of));
+        }
+    }
+    Ok(doubts)
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
@@ -86,6 +98,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         let text = said(&standing);
         if text != last {
             screen.line(&text);
+            doubts(&notifier, &name)?.iter().for_each(|doubt| screen.line(doubt));
             last = text;
         }
         let is_over = !matches!(standing, Standing::Waiting { .. } | Standing::Trying { .. });

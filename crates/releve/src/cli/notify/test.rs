@@ -151,6 +151,7 @@ fn print(people: &[Person]) {
         }
         for (at, row) in person.ways.iter().enumerate() {
             let sent = match &row.why {
+                Some(why) if row.outcome == "taken" => format!("in {:.1} s: {why}", row.seconds),
                 Some(why) => format!("{}: {why}", row.outcome.to_uppercase().replace('_', " ")),
                 None => format!("in {:.1} s", row.seconds),
             };

@@ -360,8 +360,17 @@ pub(super) fn find<'a>(
         (Some(at), _) => runs.swap_remove(at),
         (None, true) if runs.len() == 1 => runs.swap_remove(0),
         (None, true) => {
-            let message = if runs.is_empty() { "no recovery is open" } else { "several recoveries are open" };
-            return Err(Error::new(message).help("releve recover --show shows them; name the systems of one"));
+            if runs.is_empty() {
+                return Err(
+                    Error::new("no recovery is open").help("releve recover --show shows what there is")
+                );
+            }
+            let ways: Vec<String> =
+                runs.iter().map(|run| format!("releve recover --resume {}", run.systems.join(" "))).collect();
+            return Err(Error::new("several recoveries are open").help(format!(
+                "name the systems of one, as {}; releve recover --show shows them",
+                ways.join(", or ")
+            )));
         }
         (None, false) => {
             let Some(run) = runs.first() else { return Ok(Found::Anew(Vec::new())) };

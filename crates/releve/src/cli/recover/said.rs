@@ -48,7 +48,7 @@ pub(super) fn left_beside(book: &Runbook, session: &Session) -> Vec<String> {
 pub(super) fn say_vanished(book: &mut Runbook, wish: &Wish, vanished: &Vanished) {
     // Who names a point knows that there are newer ones; who names an instant misses none from after it.
     let until = match &wish.wanted {
-        Some(Wanted::Id(_)) => None,
+        Some(Wanted::Id(_) | Wanted::From { .. }) => None,
         Some(Wanted::Before(time)) => Some(Some(*time)),
         _ => Some(None),
     };

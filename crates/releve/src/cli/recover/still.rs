@@ -48,6 +48,11 @@ impl Found {
         }
     }
 
+    /// Returns whether all that there is of the log of a system is in the vaults, or waits for them.
+    pub(super) fn is_all_of(&self, name: &SystemName) -> bool {
+        !self.logs.contains_key(name)
+    }
+
     /// Says what was found where everybody reads it.
     pub(super) fn say_in(&self, book: &mut Runbook) {
         book.warnings.extend(self.said.iter().cloned());
@@ -57,10 +62,11 @@ impl Found {
 
 /// What is known of the log of a system.
 struct Known {
-    /// Points from which nothing leads on in the vaults, by their positions, the oldest first; then the last that the vaults have.
+    /// Points from which nothing leads on in the vaults, by their positions, the oldest first; then what the vaults have, the last first: what its server has written since
+    /// a recovery may go on from one before the last.
     all: Vec<String>,
-    /// That last one, by its name.
-    last: Option<String>,
+    /// What they have, by names.
+    files: Vec<String>,
     /// The points among them.
     points: Vec<Facts>,
     /// The newest point.
@@ -71,7 +77,7 @@ struct Known {
 impl Known {
     /// Returns the log in the vaults, if that is what goes on in what was found.
     fn goes_on(&self, still: &Still) -> Option<&LogFacts> {
-        self.log.as_ref().filter(|_| self.last.as_ref() == Some(&still.from))
+        self.log.as_ref().filter(|_| self.files.contains(&still.from))
     }
 
     /// Says what was found.
@@ -203,26 +209,33 @@ impl Look<'_> {
             .collect();
         uncovered.sort_by_key(|point| point.time);
         let mut all: Vec<String> = uncovered.iter().filter_map(|point| point.position.clone()).collect();
-        let last = there.as_ref().and_then(|there| self.last_of(there, survey, log));
-        all.extend(last.clone());
+        let files = there.as_ref().map(|there| self.files_of(there, survey, log)).unwrap_or_default();
+        all.extend(files.iter().cloned());
         let points = uncovered.into_iter().cloned().collect();
-        Some(Known { all, last, points, newest, log: there })
+        Some(Known { all, files, points, newest, log: there })
     }
 
-    /// Returns the name of the last file of a log in a vault.
-    fn last_of(&self, there: &LogFacts, survey: &Survey, log: &dyn Log) -> Option<String> {
-        let point = &survey.point(&there.id)?.point;
+    /// Returns the names of the files of a log in a vault, the last first.
+    fn files_of(&self, there: &LogFacts, survey: &Survey, log: &dyn Log) -> Vec<String> {
+        let Some(point) = survey.point(&there.id).map(|surveyed| &surveyed.point) else { return Vec::new() };
         let mut repositories = self.vaults.iter().filter_map(|vault| vault.repository.as_ref().ok());
-        let files = repositories.find_map(|vault| vault::backup::files_of(vault, &point.tree).ok())?;
-        let placed = files.keys().filter_map(|path| {
-            let name = path.file_name()?.to_str()?.to_owned();
-            match log.file(&name)?.kind {
-                LogKind::Whole(position) => Some((position, true, name)),
-                LogKind::Partial(position) => Some((position, false, name)),
-                LogKind::Always => None,
-            }
-        });
-        placed.max().map(|(_, _, name)| name)
+        let files = repositories.find_map(|vault| vault::backup::files_of(vault, &point.tree).ok());
+        let mut placed: Vec<(String, bool, String)> = files
+            .iter()
+            .flatten()
+            .filter_map(|(path, _)| {
+                let name = path.file_name()?.to_str()?.to_owned();
+                match log.file(&name)?.kind {
+                    LogKind::Whole(position) => Some((position, true, name)),
+                    LogKind::Partial(position) => Some((position, false, name)),
+                    LogKind::Always => None,
+                }
+            })
+            .collect();
+        placed.sort_unstable();
+        // Kinds that don't tell histories go on from the last alone.
+        let last = if log.numbers_histories() { usize::MAX } else { 1 };
+        placed.into_iter().rev().map(|(_, _, name)| name).take(last).collect()
     }
 }
 
@@ -241,6 +254,7 @@ fn as_it_will_be(known: &Known, still: &Still, names: &[VaultName]) -> LogFacts 
             missing: None,
             timelines: known.log.as_ref().map(|log| log.timelines.clone()).unwrap_or_default(),
             earlier: Vec::new(),
+            runs: Vec::new(),
             vaults: names.to_vec(),
         },
     }

@@ -2,7 +2,7 @@
 
 use super::Options as Restore;
 use crate::cli::backup::stop_on_signal;
-use crate::cli::recover::until_wanted;
+use crate::cli::recover::{aim, from_wanted, until_wanted};
 use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Outcome};
@@ -40,13 +40,13 @@ pub(super) struct Sql {
     )]
     as_sql: bool,
     /// The table, `NAME` or `SCHEMA.NAME`, with its partitions; may be repeated
-    #[arg(long, value_name = "TABLE", requires = "as_sql")]
+    #[arg(long, value_name = "TABLE", requires = "as_sql", allow_hyphen_values = true)]
     table: Vec<String>,
     /// The database; the one that the url in the plan names unless said
-    #[arg(long, value_name = "NAME", requires = "as_sql")]
+    #[arg(long, value_name = "NAME", requires = "as_sql", allow_hyphen_values = true)]
     database: Option<String>,
     /// Roll forward to a position, a named point or right before a transaction, as `releve recover` does
-    #[arg(long, value_name = "WHAT", requires = "as_sql", conflicts_with_all = ["before", "point"])]
+    #[arg(long, value_name = "WHAT", requires = "as_sql", conflicts_with = "before")]
     until: Option<String>,
     /// Write to this file instead of standard output; it is there only when it is whole
     #[arg(long, value_name = "FILE", requires = "as_sql")]
@@ -70,6 +70,7 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
     }
     let is_quiet = session.json && options.output.is_some();
     let wanted = match &options.until {
+        Some(until) if restore.point != "latest" => from_wanted(&restore.point, until)?,
         Some(until) => until_wanted(until)?,
         None => super::wanted(&restore.point, restore.before.as_deref())?,
     };
@@ -82,7 +83,7 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
         eprintln!("warning: vault {vault}: {why}");
     }
     let work = work(options);
-    let mut book = book(session, system, &wanted, &survey, &vaults, &work);
+    let mut book = book(session, system, &wanted, &survey, &vaults, (&work, restore.how.memory));
     book.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     if let (Some(unreached), Wanted::Before(time)) = (book.unreached.first(), &wanted) {
         let help = format!(
@@ -210,14 +211,20 @@ fn book(
     wanted: &Wanted,
     survey: &Survey,
     vaults: &[Opened],
-    work: &Path,
+    (work, memory): (&Path, u64),
 ) -> Runbook {
     let witness = session.witness();
+    let points = witness.judged(&session.plan, survey, system, Timestamp::now());
+    let spools = session.state_dir.join("log");
+    let aimed = aim(session, vaults, survey, memory, &spools).look(system, Some(wanted), &points, true);
     let available = Available {
-        points: witness.judged(&session.plan, survey, system, Timestamp::now()),
+        points,
+        fitting: aimed.fitting,
+        unplaced: aimed.unplaced,
         log: survey.log(system),
         former: survey.former_logs(system),
         went_back: witness.went_back(system),
+        went_to: witness.went_to(system),
         ..Available::default()
     };
     let state = |opened: &Opened| opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string);

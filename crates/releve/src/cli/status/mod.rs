@@ -40,6 +40,8 @@ struct Line {
     /// What a recovery would leave out, or take although it isn't good or lacks something: the newest first.
     left_out: Vec<LeftOut>,
     missing: Vec<VaultName>,
+    /// What the system's own configuration names and is in no point: it doesn't start on another machine without.
+    left_behind: Vec<String>,
     /// The vaults that had no room left for the last point.
     full: Vec<VaultName>,
     unknown: Unknown,
@@ -231,7 +233,9 @@ fn line(
     let bytes = newest.and_then(|newest| newest.point.info.as_ref()).map_or(0, |info| info.bytes);
     let log = log(session, name, survey, newest, records, now);
     let stops = choice.as_ref().zip(survey.log(name));
-    let stops = stops.and_then(|(choice, log)| choice.stops_log(&log, witness.went_back(name)));
+    let stops = stops.and_then(|(choice, log)| {
+        choice.stops_log(&log, witness.went_back(name), witness.went_to(name).as_ref())
+    });
     let log = log.map(|log| Log { stops, ..log });
     // The log is as good as a point, as far as it goes on from one and a recovery takes it.
     let is_taken = |log: &&Log| log.broken.is_none() && log.stops.is_none();
@@ -254,6 +258,7 @@ fn line(
         newest: time,
         left_out,
         missing,
+        left_behind: newest.map(|newest| newest.left_behind(&session.plan)).unwrap_or_default(),
         full: full.map(|(vault, _)| VaultName::from(vault.as_str())).collect(),
         unknown,
         bytes,
@@ -323,6 +328,7 @@ fn groups(session: &Session, survey: &Survey, witness: &Witness, now: Timestamp)
         log: survey.log(name),
         former: survey.former_logs(name),
         went_back: witness.went_back(name),
+        went_to: witness.went_to(name),
         ..Available::default()
     };
     let groups = grouped(&session.plan, &all).into_iter().filter(|names| names.len() > 1);
@@ -347,8 +353,8 @@ fn log(
     system.source.as_ref()?.wal().filter(|wal| *wal != Wal::None)?;
     let facts = survey.log(name);
     // The log in the vaults shows it only once the new one has come there.
-    let ended = engine::log::ended(&session.plan, records, name);
-    let ended = ended.map(|ended| {
+    let ended_at = engine::log::ended(&session.plan, records, name);
+    let ended = ended_at.map(|ended| {
         format!(
             "the recovery of {} has ended it, and nothing that was written since comes back: releve backup {name}",
             time(ended)
@@ -384,7 +390,17 @@ fn log(
     let unknown = survey.not_known().filter(|_| facts.is_none() && broken.is_none());
     let streams = system.source.as_ref().and_then(plan::Source::wal) == Some(Wal::Stream);
     let measured = facts.as_ref().filter(|_| streams).map(|log| log.sentinel.is_some());
-    Some(Log { until: facts.and_then(|log| log.until), broken, unknown, measured, behind, stops: None })
+    // How far a recovery gets: behind a gap, or behind a recovery that has ended it, more may be there, and none of it comes back.
+    let until = facts.as_ref().and_then(|log| match (ended_at, newest) {
+        (Some(ended), _) => log.until.map(|until| until.min(ended)),
+        (None, Some(newest)) if broken.is_some() => match log.way(&newest.facts(), None) {
+            plan::Reaches::Whole => log.until,
+            plan::Reaches::Broken { until, .. } => until,
+            plan::Reaches::None { .. } => None,
+        },
+        (None, _) => log.until,
+    });
+    Some(Log { until, broken, unknown, measured, behind, stops: None })
 }
 
 /// How long a damaged pack counts as a sign of a dying disk.
@@ -481,6 +497,7 @@ impl Line {
             && self.left_out.is_empty()
             && self.log.as_ref().is_none_or(Log::is_fine)
             && self.missing.is_empty()
+            && self.left_behind.is_empty()
             && self.unknown.vaults.is_empty()
             && self.is_verified()
             && self.last_failure.is_none()

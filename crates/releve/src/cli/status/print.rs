@@ -11,7 +11,7 @@ impl Line {
             .collect();
         json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "suspicious": self.left_out, "bytes": self.bytes,
             "rpo": system.map(|s| s.rpo), "rto": system.map(|s| s.rto), "rpo_kept": self.rpo_kept, "loss_now": self.loss, "back_after": self.back,
-            "not_in": self.missing, "unknown_in": self.unknown.vaults, "not_known": self.unknown.why,
+            "not_in": self.missing, "left_behind": self.left_behind, "unknown_in": self.unknown.vaults, "not_known": self.unknown.why,
             "last_known": self.unknown.known.as_ref().map(|(time, _)| time), "verified": self.verified, "verifications": self.proofs, "last_failure": self.last_failure, "gone": self.gone, "copies": copies, "summary": self.honest(),
             "group": self.group,
             "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "not_known": log.unknown, "measured": log.measured, "behind": log.behind, "stops": log.stops })), "went_back": self.went_back })
@@ -107,6 +107,12 @@ impl Line {
                 false => String::new(),
             };
             println!("    MISSING   the newest complete point is not in {vault}: {first}releve sync");
+        }
+        for what in &self.left_behind {
+            println!("    LACKS     {what}");
+            println!(
+                "              its configuration names that, and it will not start on another machine without"
+            );
         }
         for vault in self.unknown.vaults.iter().filter(|_| self.newest.is_some()) {
             println!("    UNKNOWN   whether the newest complete point is in {vault}: it could not be opened");

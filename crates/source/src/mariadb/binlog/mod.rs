@@ -17,6 +17,8 @@ use super::client::Client;
 use crate::{Error, Kind, Result, Until};
 use piece::Place;
 use std::fmt;
+use std::ops::ControlFlow;
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 pub(super) use trouble::line as line_of;
@@ -164,6 +166,17 @@ fn first_seconds(text: &str) -> Option<u32> {
     }
     // 36 bits, of which the first 32 are the bytes, lowest first.
     u32::try_from(bits >> 4).ok().map(u32::swap_bytes)
+}
+
+/// Returns whether a file of a log holds any transaction; of one that can't be read to its last byte (it is encrypted, say) that is taken for granted.
+pub(super) fn holds_any(path: &Path) -> bool {
+    let mut is_any = false;
+    let read = events::transactions(path, |_| {
+        is_any = true;
+        ControlFlow::Break(())
+    });
+    let bytes = path.metadata().map_or(u64::MAX, |meta| meta.len());
+    is_any || !read.is_ok_and(|end| end == bytes)
 }
 
 /// Returns an error if this is no instant that a binary log knows.

@@ -45,6 +45,10 @@ pub(in crate::mariadb) struct Replay {
     pub(in crate::mariadb) missing: Option<String>,
     /// How far the log goes, where a time was asked for.
     pub(in crate::mariadb) reach: Option<Reach>,
+    /// What is known to be missing although all that there is was replayed.
+    lacks: Vec<String>,
+    /// All that there is was asked for.
+    pub(in crate::mariadb) is_all: bool,
 }
 
 /// From a byte of one file to a byte of another, by their numbers in the list.
@@ -64,8 +68,10 @@ impl Replay {
         check_until(until)?;
         let wrong = |error| Error::io(at("read", log), error);
         let (files, missing) = assemble(log, span).map_err(wrong)?;
+        let is_all = matches!(until, Until::Newest);
         if files.is_empty() {
-            return Err(absent(log, span).unwrap_or_else(wrong));
+            let why = absent(log, span).unwrap_or_else(wrong);
+            return if is_all { Ok(Self::nothing(&why.kind.to_string(), None)) } else { Err(why) };
         }
         let from = (0, span.from.offset);
         if let Until::On { timeline, .. } = until
@@ -91,6 +97,11 @@ impl Replay {
         {
             return Err(short(reach, whole_until.filter(|_| missing.is_none()), *time));
         }
+        // A point that is younger than all that there is of the log is more than the log could bring.
+        if end < from && matches!(until, Until::Newest | Until::Time(_)) {
+            let why = format!("it ends at {}, and the point is of {}", named_place(&files, end), span.from);
+            return Ok(Self::nothing(&why, reach));
+        }
         // Where nothing was committed after a time the end is where we want to get to.
         let is_found = is_found || matches!(until, Until::Newest | Until::Time(_));
         if end < from || !is_found {
@@ -113,7 +124,29 @@ impl Replay {
         let halves = halves(&files, from, end).map_err(wrong)?;
         let what = format!("{} to {}", span.from, named_place(&files, end));
         let (meanwhile, after) = (range(from, dumped), range(dumped, end));
-        Ok(Self { meanwhile, after, halves, files, what, missing, reach })
+        let lacks = missing.iter().filter(|_| is_all).map(|missing| {
+            format!("the log breaks off at {}, where {missing} is missing: what was committed after that is not back", named_place(&files, end))
+        });
+        let lacks = lacks.collect();
+        Ok(Self { meanwhile, after, halves, files, what, missing, reach, lacks, is_all })
+    }
+
+    /// Returns what leaves a point as it is, since there is nothing that goes on from it.
+    fn nothing(why: &str, reach: Option<Reach>) -> Self {
+        let why = format!(
+            "the point is back by itself, since nothing of its log goes on from it: {why}. What was committed after it is not back"
+        );
+        Self {
+            files: Vec::new(),
+            meanwhile: None,
+            after: None,
+            halves: Halves::default(),
+            what: "nothing".to_owned(),
+            missing: None,
+            reach,
+            lacks: vec![why],
+            is_all: false,
+        }
     }
 
     /// Adds what a server needs for it.
@@ -133,7 +166,23 @@ impl Replay {
                 "the transaction {name} was prepared in an older file of the log than the point needs, and ended later (XA): if it was committed, what it did is not back"
             )
         });
-        lost.collect()
+        lost.chain(self.lacks.iter().cloned()).collect()
+    }
+
+    /// Returns whether the log that a server keeps now goes on from what is replayed, or is a part of it. Of nothing nobody knows.
+    pub(in crate::mariadb) fn is_of(&self, client: &Client) -> Result<bool> {
+        for path in self.files.iter().rev() {
+            let mut head = [0; 8];
+            let read = File::open(path).and_then(|mut file| file.read_exact(&mut head));
+            read.map_err(|error| Error::io(at("read", path), error))?;
+            let [_, _, _, _, a, b, c, d] = head;
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            // One that it has thrown away, or never had, is an error.
+            if super::created(client, name).is_ok_and(|begun| begun == u32::from_le_bytes([a, b, c, d])) {
+                return Ok(true);
+            }
+        }
+        Ok(self.files.is_empty())
     }
 
     /// Returns how many bytes of log there are to replay.
@@ -527,6 +576,38 @@ fn find(files: &[PathBuf], from: At, until: &Until) -> io::Result<Found> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_point_that_is_younger_than_its_log_comes_back_by_itself_and_says_so() {
+        let span: Span =
+            "-- releve: binary log of 00000064 from b.000003 900 to b.000003 900".parse().unwrap();
+        let prepare = |file: Option<&str>, until: Until, must_reach: bool| {
+            let folder = tempfile::tempdir().unwrap();
+            if let Some(file) = file {
+                // A log of one event, which ends before the point.
+                let mut bytes = b"\xfebin".to_vec();
+                bytes.extend(100u32.to_le_bytes());
+                bytes.extend([15, 1, 0, 0, 0, 19, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+                fs::write(folder.path().join(file), bytes).unwrap();
+            }
+            let log = folder.path().to_owned();
+            Replay::prepare(&crate::Replay { log, until, whole_until: None, must_reach }, &span)
+        };
+        let short = Some("b.000003.00000064.00000064.0000.partial");
+        let time = || Until::Time(of_second(4_000));
+        for (file, until) in [(short, Until::Newest), (None, Until::Newest), (short, time())] {
+            let found = prepare(file, until, false).unwrap();
+            assert_eq!((found.bytes(), found.meanwhile, found.after), (0, None, None));
+            assert!(
+                found.findings().concat().contains("the point is back by itself"),
+                "{:?}",
+                found.findings()
+            );
+        }
+        // Nothing was overwritten yet, and nobody has said yes to an earlier state.
+        assert!(prepare(short, time(), true).is_err());
+        assert!(prepare(short, Until::Transaction("0-1-2".into()), true).is_err());
+    }
 
     #[test]
     fn a_log_that_is_still_on_its_way_is_not_damaged_and_one_that_went_on_without_the_point_is() {

@@ -7,12 +7,13 @@ use super::tools;
 use crate::error::at;
 use crate::mariadb::address::Address;
 use crate::mariadb::client::Client;
+use crate::mariadb::eyes::password;
 use crate::program::{Running, end_of_log};
 use crate::{Error, Kind, Program, Result};
 use rustix::process::Signal;
 use std::fs::{self, File};
-use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -112,13 +113,6 @@ fn end(running: &mut Running) -> Result<(), String> {
     running.end(END_WITHIN)
 }
 
-fn password() -> io::Result<String> {
-    let mut bytes = [0; 24];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    // With a sign of each kind, for servers that are strict about passwords.
-    Ok(format!("aA1-{}", bytes.map(|byte| format!("{byte:02x}")).concat()))
-}
-
 /// A folder beside the data for all that it needs, gone with its owner.
 struct Room {
     path: PathBuf,
@@ -151,7 +145,7 @@ impl Room {
     /// Whoever isn't root runs the server himself.
     fn give(&self, path: &Path) -> io::Result<()> {
         let (uid, gid) = self.owner;
-        if rustix::process::geteuid().is_root() { chown(path, Some(uid), Some(gid)) } else { Ok(()) }
+        if rustix::process::geteuid().is_root() { lchown(path, Some(uid), Some(gid)) } else { Ok(()) }
     }
 
     /// Returns the last lines of the server's log, for the end of a sentence.

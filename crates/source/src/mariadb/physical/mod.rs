@@ -84,6 +84,10 @@ impl MariadbCopy {
         let rows = client.ask(QUESTION)?;
         let said = |column: usize| rows.first().and_then(|row| row.get(column)).map_or("", String::as_str);
         let invalid = |why: String| Error::new(client.address.to_string(), Kind::Invalid(why));
+        // What it asks for its variables would be cut off, too.
+        if let Some(why) = super::limits::cut(client)? {
+            return Err(invalid(why));
+        }
         let version = said(0).to_owned();
         match Series::of(&version) {
             Some(series) if Some(series) >= Series::of(OLDEST) => tool.fits(series, "the server")?,

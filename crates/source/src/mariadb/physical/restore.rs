@@ -8,7 +8,7 @@ use crate::mariadb::binlog::replay::Replay;
 use crate::mariadb::client::Client;
 use crate::mariadb::provide;
 use crate::mariadb::session::Session;
-use crate::{Error, Kind, Program, PutBack, Result};
+use crate::{Error, Kind, Program, PutBack, Reach, Result};
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -40,10 +40,11 @@ impl Restoring<'_> {
         let copy = Told::read(self.data)?;
         self.tool.fits(copy.series()?, "the copy")?;
         // An instant that isn't in the log is an error before long work is begun.
+        let mut apart = Vec::new();
         let replay = match self.replay {
             Some(replay) => {
                 let span = copy.span()?;
-                set_aside::add(&replay.log, span)?;
+                apart = set_aside::add(&replay.log, span)?;
                 Some(Replay::prepare(replay, span)?)
             }
             None => None,
@@ -64,8 +65,23 @@ impl Restoring<'_> {
             fs::remove_dir_all(&replay.log).map_err(|error| Error::io(at("remove", &replay.log), error))?;
         }
         sync(self.data)?;
-        let findings = replay.iter().flat_map(Replay::findings).collect();
-        let reach = replay.and_then(|replay| replay.reach);
+        let mut findings: Vec<String> = replay.iter().flat_map(Replay::findings).collect();
+        let mut reach = replay.as_ref().and_then(|replay| replay.reach);
+        if let Some(log) = self.replay.filter(|_| self.is_in_place && !apart.is_empty()) {
+            let left = set_aside::leave(&log.log)?;
+            let said = format!(
+                "the binary log that stood there ({}) had been begun anew, and does not go on from the point's: what was committed since then is not back; it lies in {}, for mariadb-binlog, and may be removed",
+                apart.join(", "),
+                left.display()
+            );
+            // It is no proof of how far the point's own log goes.
+            reach = reach.map(|reach| Reach { left: Some(false), ..reach });
+            let is_short = reach.map_or(replay.is_some_and(|replay| replay.is_all), |reach| !reach.is_passed);
+            match is_short {
+                true => findings.push(said),
+                false => (self.told)(&said),
+            }
+        }
         Ok(PutBack { into: vec![self.data.to_owned()], findings, reach, ..PutBack::default() })
     }
 

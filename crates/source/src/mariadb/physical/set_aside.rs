@@ -1,10 +1,10 @@
 //! The binary log that stands where a copy is put back: its end may be in no vault yet.
 
 use crate::error::at;
-use crate::mariadb::binlog::Span;
 use crate::mariadb::binlog::piece::{PIECE_BYTES, Piece, Place, number};
 use crate::mariadb::binlog::replay::pieces;
-use crate::{Error, Kept, Result};
+use crate::mariadb::binlog::{Span, holds_any};
+use crate::{Error, Kept, OurFolder, Result};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -30,8 +30,10 @@ pub(super) fn keep(folders: &[PathBuf], log: &Path) -> Result<Kept> {
     let aside = log.join(FOLDER);
     for folder in folders {
         for raw in read(folder)? {
-            fs::create_dir_all(&aside).map_err(|error| Error::io(at("make the folder", &aside), error))?;
-            let to = aside.join(&raw.name);
+            let ours = OurFolder::make(log)?;
+            let within = ours.way().join(FOLDER);
+            fs::create_dir_all(&within).map_err(|error| Error::io(at("make the folder", &aside), error))?;
+            let to = within.join(&raw.name);
             // It stays where it is, so that nothing is lost if the recovery ends before it has begun.
             let kept = fs::remove_file(&to)
                 .or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
@@ -46,11 +48,12 @@ pub(super) fn keep(folders: &[PathBuf], log: &Path) -> Result<Kept> {
     Ok(newest.as_ref().map_or(Kept::Unknown, |newest| Kept::Whole(position(newest))))
 }
 
-/// Adds what was kept to the pieces in `log`, where it goes on from them or from where a copy lies.
-pub(super) fn add(log: &Path, span: &Span) -> Result<()> {
+/// Adds what was kept to the pieces in `log`, where it goes on from them or from where a copy lies. Returns the names of what doesn't: of a log that was begun anew.
+pub(super) fn add(log: &Path, span: &Span) -> Result<Vec<String>> {
     let raws = read(&log.join(FOLDER))?;
     let wrong = |error| Error::io(at("arrange", log), error);
     let mut before: Option<(u64, u32)> = None;
+    let mut apart = Vec::new();
     for (nth, raw) in raws.iter().enumerate() {
         let found = pieces(log).map_err(wrong)?;
         let known = found.values().find(|(piece, ..)| piece.file == raw.name && piece.created == raw.created);
@@ -62,7 +65,13 @@ pub(super) fn add(log: &Path, span: &Span) -> Result<()> {
                 Some(order.max(raw.created))
             });
         before = order.map(|order| (raw.number, order));
-        let Some(order) = order else { continue };
+        let Some(order) = order else {
+            // What the server began before the point lies before it.
+            if raw.created > span.created && holds_any(&raw.path) {
+                apart.push(raw.name.clone());
+            }
+            continue;
+        };
         let is_finished = raws.get(nth + 1).is_some_and(|next| next.number == raw.number + 1);
         let mut from = File::open(&raw.path).map_err(wrong)?;
         for piece in 0.. {
@@ -85,7 +94,20 @@ pub(super) fn add(log: &Path, span: &Span) -> Result<()> {
             }
         }
     }
-    Ok(())
+    Ok(apart)
+}
+
+/// Moves what was kept out of `log`, which goes when the system serves, to a folder beside it that stays. Returns its path.
+pub(super) fn leave(log: &Path) -> Result<PathBuf> {
+    let named = |nth: u32| {
+        let mut path = log.to_owned().into_os_string();
+        path.push(format!("-left-{nth}"));
+        PathBuf::from(path)
+    };
+    let free = (1..1000).map(named).find(|path| path.symlink_metadata().is_err());
+    let left = free.unwrap_or_else(|| named(1000));
+    fs::rename(log.join(FOLDER), &left).map_err(|error| Error::io(at("keep the log in", &left), error))?;
+    Ok(left)
 }
 
 /// Removes a server's log and what it knows of it, by the path without the number.
@@ -190,7 +212,11 @@ mod tests {
         log_of(data.path(), "b.000003", 999, 50);
         log_of(data.path(), "b.000004", 999, 50);
         keep(&[data.path().to_owned()], log.path()).unwrap();
-        add(log.path(), &span()).unwrap();
+        assert_eq!(add(log.path(), &span()).unwrap(), ["b.000003", "b.000004"]);
         assert_eq!(names(log.path()), ["b.000003.00000064.00000064.0000.partial 5"]);
+        // Nothing else has it: it stays when the rest goes.
+        let left = leave(log.path()).unwrap();
+        assert_eq!(fs::read_dir(&left).unwrap().count(), 2);
+        fs::remove_dir_all(left).unwrap();
     }
 }

@@ -3,8 +3,9 @@
 
 use super::NEUTRAL;
 use super::address::Address;
+use super::session;
 use crate::postgres::programs::STRAY;
-use crate::postgres::server::{OUR_PATH, SAFE_PATH};
+use crate::postgres::server::SAFE_PATH;
 use crate::{Error, Kind, Program, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::ffi::OsString;
@@ -37,6 +38,8 @@ pub(super) struct Client {
     neutral: &'static str,
     programs: Option<PathBuf>,
     password: Option<Arc<File>>,
+    /// What stands in its sessions.
+    options: String,
 }
 
 impl Client {
@@ -50,7 +53,7 @@ impl Client {
         };
         let password = address.password_file().map(keep).transpose();
         let password = password.map_err(|error| Error::io("keep the password", error))?;
-        Ok(Self { address, neutral: NEUTRAL, programs, password })
+        Ok(Self { address, neutral: NEUTRAL, programs, password, options: session::first() })
     }
 
     /// Asks another database for what concerns all.
@@ -76,7 +79,7 @@ impl Client {
         let mut environment = vec![
             ("LC_ALL", "C".to_owned()),
             ("PGAPPNAME", "releve".to_owned()),
-            ("PGOPTIONS", OUR_PATH.to_owned()),
+            ("PGOPTIONS", self.options.clone()),
         ];
         if let Some(file) = &self.password {
             environment.push(("PGPASSFILE", format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())));
@@ -149,7 +152,7 @@ impl Client {
     ) -> Result<Vec<Vec<String>>> {
         // It changes nothing, whatever it is.
         let query = format!("--command={query}");
-        self.talk(database, &[&format!("--command={OURS} on"), &query], OUR_PATH, within)
+        self.talk(database, &[&format!("--command={OURS} on"), &query], &self.options, within)
     }
 
     /// Returns the first value of what the plan asks in its own words, on the path of the database.
@@ -165,7 +168,7 @@ impl Client {
     pub(super) fn tell(&self, database: impl AsRef<[u8]>, statement: &str) -> Result<()> {
         // What was loaded may say that its database is only read.
         let commands = [format!("--command={OURS} off"), format!("--command={statement}")];
-        self.talk(database, &commands.each_ref().map(String::as_str), OUR_PATH, ASK_WITHIN).map(drop)
+        self.talk(database, &commands.each_ref().map(String::as_str), &self.options, ASK_WITHIN).map(drop)
     }
 
     /// Returns a program that takes statements from its standard input, and whether it stops at the first that is refused.
@@ -197,11 +200,17 @@ impl Client {
         Ok(text.split(ROW).map(|row| row.split(COLUMN).map(str::to_owned).collect()).collect())
     }
 
-    /// Returns the major version of the server.
-    pub(super) fn server_version(&self) -> Result<u32> {
-        let rows = self.ask(NEUTRAL, "SELECT current_setting('server_version_num')::int / 10000")?;
-        let version = rows.first().and_then(|row| row.first()).and_then(|text| text.trim().parse().ok());
-        version.ok_or_else(|| self.wrong("it did not say its version"))
+    /// Returns the client with all that its sessions can say to this server, and the major version of that.
+    pub(super) fn entered(&self) -> Result<(Self, u32)> {
+        let question = "SELECT current_setting('server_version_num')::int / 10000, current_setting('is_superuser') = 'on'";
+        let rows = self.ask(NEUTRAL, question)?;
+        let Some([version, is_superuser]) = rows.first().map(Vec::as_slice) else {
+            return Err(self.wrong("it did not say its version"));
+        };
+        let version = version.trim().parse();
+        let version: u32 = version.map_err(|_| self.wrong("it did not say its version"))?;
+        let options = session::of(version, is_superuser.trim() == "t");
+        Ok((Self { options, ..self.clone() }, version))
     }
 
     /// Returns the error for what one of the clients said, with the way out where there is a known one.

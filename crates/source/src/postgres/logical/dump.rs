@@ -1,8 +1,9 @@
 //! The dumps, as files of a point that are read from running programs.
 
 use super::client::{Client, bytes_of, literal, quoted_bytes, unhex};
+use super::exchange::is_ours;
 use super::lacking::{Lacking, look};
-use super::{ASIDE, DATABASES, FOLDER, GLOBALS, IS_LACKING, NEUTRAL};
+use super::{DATABASES, FOLDER, GLOBALS, IS_LACKING, NEUTRAL};
 use crate::postgres::dumped::Tail;
 use crate::program::{Program, Running};
 use crate::{Error, Kind, Result};
@@ -28,8 +29,8 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b' '
 const QUESTION: &str =
     "datallowconn, datconnlimit = -2, oid FROM pg_database WHERE NOT datistemplate ORDER BY datname";
 
-/// What went wrong, by the name of the file.
-type Trouble = Vec<(String, Option<Vec<String>>)>;
+/// What went wrong, by the place of the file: a database may have any name, also that of another file.
+type Trouble = Vec<(PathBuf, Option<Vec<String>>)>;
 
 /// All that is dumped of a server.
 pub(super) struct Dumps {
@@ -47,6 +48,13 @@ struct Database {
     file: String,
 }
 
+impl Database {
+    /// Returns where a point holds it.
+    fn place(&self) -> PathBuf {
+        Path::new("/").join(FOLDER).join(DATABASES).join(&self.file)
+    }
+}
+
 struct Shared {
     client: Client,
     pg_dump: PathBuf,
@@ -55,20 +63,20 @@ struct Shared {
     sees_passwords: bool,
     /// What went wrong in the newest run of each dump; `None` before there was one.
     trouble: Mutex<Trouble>,
-    /// What is known to be missing whatever happens, by the name of the file.
-    lacks: Vec<(String, String)>,
+    /// What is known to be missing whatever happens, by the place of the file.
+    lacks: Vec<(PathBuf, String)>,
     /// What is no part of the system any more.
-    left_out: Vec<(String, String)>,
+    left_out: Vec<(PathBuf, String)>,
 }
 
 impl Dumps {
     pub(super) fn new(
-        client: Client,
+        client: &Client,
         exclude: &[String],
         without_passwords: bool,
         now: Timestamp,
     ) -> Result<Self> {
-        let version = client.server_version()?;
+        let (client, version) = client.entered()?;
         let (pg_dump, pg_dumpall) = (client.find("pg_dump", version)?, client.find("pg_dumpall", version)?);
         let found = databases(&client)?;
         if let Some(unknown) =
@@ -79,23 +87,23 @@ impl Dumps {
         }
         let (mut databases, mut lacks, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
         for (database, lets_in, is_invalid) in found {
-            let Database { name, file, .. } = &database;
-            if exclude.contains(name) || (!lets_in && name.ends_with(ASIDE)) {
+            let (name, place) = (&database.name, database.place());
+            if exclude.contains(name) || (!lets_in && is_ours(name)) {
                 continue;
             }
             if is_invalid {
                 let why = format!(
                     "a DROP DATABASE of `{name}` was cut off, and nobody can read it any more: DROP DATABASE it once more"
                 );
-                left_out.push((file.clone(), why));
+                left_out.push((place, why));
             } else if !lets_in {
                 let why = format!(
                     "the database `{name}` lets nobody in and is not dumped: ALTER DATABASE … ALLOW_CONNECTIONS true, or write it into `exclude`"
                 );
-                lacks.push((file.clone(), why));
+                lacks.push((place, why));
             } else if let Some(what) = unfit(&database) {
                 lacks.push((
-                    file.clone(),
+                    place,
                     format!("the database `{name}` is not dumped, since its name {what}: rename it"),
                 ));
             } else {
@@ -110,10 +118,10 @@ impl Dumps {
         let sees_passwords = may.first().and_then(|row| row.first()).is_some_and(|may| may == "t");
         if !sees_passwords && !without_passwords {
             let why = "its user may not read the passwords of the roles, which are missing: dump as a superuser, or write role_passwords = false";
-            lacks.push((GLOBALS.to_owned(), why.to_owned()));
+            lacks.push((globals(), why.to_owned()));
         }
-        let names = databases.iter().map(|database| database.file.clone()).chain([GLOBALS.to_owned()]);
-        let trouble = Mutex::new(names.map(|name| (name, None)).collect());
+        let places = databases.iter().map(Database::place).chain([globals()]);
+        let trouble = Mutex::new(places.map(|place| (place, None)).collect());
         let shared =
             Arc::new(Shared { client, pg_dump, pg_dumpall, sees_passwords, trouble, lacks, left_out });
         Ok(Self { shared, databases, now })
@@ -173,10 +181,9 @@ fn file_of(database: &[u8]) -> String {
     format!("{}.sql", percent_encode(database, PLAIN))
 }
 
-/// Returns where a point holds a file.
-fn place_of(file: &str) -> PathBuf {
-    let top = Path::new("/").join(FOLDER);
-    if file == GLOBALS { top.join(file) } else { top.join(DATABASES).join(file) }
+/// Returns where a point holds what all databases share.
+fn globals() -> PathBuf {
+    Path::new("/").join(FOLDER).join(GLOBALS)
 }
 
 impl Input for Dumps {
@@ -198,27 +205,25 @@ impl Input for Dumps {
     }
 
     fn open(&self, path: &Path, _node: &Node) -> io::Result<Box<dyn Content>> {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let place = Path::new("/").join(path);
         let shared = Arc::clone(&self.shared);
-        let database = self.databases.iter().find(|database| database.file == name);
-        let is_globals = path == Path::new(FOLDER).join(GLOBALS);
-        let started = match database {
-            Some(database) if !is_globals => shared.database(database),
-            _ if is_globals => shared.globals().map(|program| (program, Vec::new())),
-            _ => return Err(io::ErrorKind::NotFound.into()),
+        let started = match self.databases.iter().find(|database| database.place() == place) {
+            Some(database) => shared.database(database),
+            None if place == globals() => shared.globals().map(|program| (program, Vec::new())),
+            None => return Err(io::ErrorKind::NotFound.into()),
         };
         let (program, notes) = started.map_err(io::Error::other)?;
         // Whoever loads it must know that what refers to what is missing can't come back.
         let lead = if notes.is_empty() { Vec::new() } else { format!("{IS_LACKING}\n").into_bytes() };
-        shared.begin(name, notes);
+        shared.begin(&place, notes);
         let running = program.start(Stdio::null()).map_err(io::Error::other)?;
-        let (name, lead) = (name.to_owned(), Cursor::new(lead));
-        Ok(Box::new(Printed { shared, name, lead, running: Some(running), tail: Tail::default() }))
+        let lead = Cursor::new(lead);
+        Ok(Box::new(Printed { shared, place, lead, running: Some(running), tail: Tail::default() }))
     }
 
     /// A role that was made meanwhile may own a table in what was dumped: roles come last.
     fn is_late(&self, path: &Path) -> bool {
-        path.ends_with(GLOBALS)
+        path == Path::new(FOLDER).join(GLOBALS)
     }
 
     fn finish(&self) -> Vec<Unread> {
@@ -226,18 +231,18 @@ impl Input for Dumps {
             .shared
             .lacks
             .iter()
-            .map(|(file, why)| Unread { path: place_of(file), why: why.clone() })
+            .map(|(place, why)| Unread { path: place.clone(), why: why.clone() })
             .collect();
-        for (name, trouble) in self.shared.trouble().drain(..) {
+        for (place, trouble) in self.shared.trouble().drain(..) {
             let notes = trouble.unwrap_or_else(|| vec!["it was not dumped".to_owned()]);
-            unread.extend(notes.into_iter().map(|why| Unread { path: place_of(&name), why }));
+            unread.extend(notes.into_iter().map(|why| Unread { path: place.clone(), why }));
         }
         unread
     }
 
     fn left_out(&self) -> Vec<Unread> {
         let left_out = self.shared.left_out.iter();
-        left_out.map(|(file, why)| Unread { path: place_of(file), why: why.clone() }).collect()
+        left_out.map(|(place, why)| Unread { path: place.clone(), why: why.clone() }).collect()
     }
 }
 
@@ -261,7 +266,15 @@ impl Shared {
             arguments.push("--no-blobs".into());
         }
         let program = self.client.program(self.pg_dump.clone(), &database.bytes, arguments)?;
+        let program = program.environment(self.encoding_of(&database.bytes)?);
         Ok((program.within(WITHIN), notes))
+    }
+
+    /// Returns what has a program get texts as they are: its role or the database may have been given another encoding, into which not all can be translated.
+    fn encoding_of(&self, database: &[u8]) -> Result<Vec<(&'static str, String)>> {
+        let said = self.client.ask(database, "SELECT getdatabaseencoding()")?;
+        let encoding = said.into_iter().flatten().next();
+        Ok(encoding.map(|encoding| ("PGCLIENTENCODING", encoding.trim().to_owned())).into_iter().collect())
     }
 
     fn globals(&self) -> Result<Program> {
@@ -269,18 +282,19 @@ impl Shared {
         if !self.sees_passwords {
             arguments.push("--no-role-passwords");
         }
-        Ok(self.client.program(self.pg_dumpall.clone(), NEUTRAL, arguments)?.within(WITHIN))
+        let program = self.client.program(self.pg_dumpall.clone(), NEUTRAL, arguments)?;
+        Ok(program.environment(self.encoding_of(NEUTRAL.as_bytes())?).within(WITHIN))
     }
 
     /// Forgets what went wrong in an earlier run of a dump.
-    fn begin(&self, name: &str, notes: Vec<String>) {
-        if let Some((_, trouble)) = self.trouble().iter_mut().find(|(known, _)| known == name) {
+    fn begin(&self, place: &Path, notes: Vec<String>) {
+        if let Some((_, trouble)) = self.trouble().iter_mut().find(|(known, _)| known == place) {
             *trouble = Some(notes);
         }
     }
 
-    fn note(&self, name: &str, why: String) {
-        if let Some((_, trouble)) = self.trouble().iter_mut().find(|(known, _)| known == name) {
+    fn note(&self, place: &Path, why: String) {
+        if let Some((_, trouble)) = self.trouble().iter_mut().find(|(known, _)| known == place) {
             trouble.get_or_insert_default().push(why);
         }
     }
@@ -289,7 +303,7 @@ impl Shared {
 /// What a dump prints.
 struct Printed {
     shared: Arc<Shared>,
-    name: String,
+    place: PathBuf,
     /// What is ours, at the beginning.
     lead: Cursor<Vec<u8>>,
     running: Option<Running>,
@@ -300,7 +314,7 @@ impl Printed {
     /// Ends it here. What was printed is kept, as what there is; its last line is missing.
     fn fail(&self, why: &str) {
         let Kind::Server { said, .. } = self.shared.client.wrong(why).kind else { return };
-        self.shared.note(&self.name, format!("the dump ends early: {said}"));
+        self.shared.note(&self.place, format!("the dump ends early: {said}"));
     }
 }
 

@@ -1,10 +1,12 @@
 //! Feeds dumps to a server, each database by itself. What stands there is set aside until all of it is in and was looked at, and comes back if that fails: one that
 //! can't be loaded takes no other along.
 
-use super::client::{Client, bytes_of, literal, quoted, unhex};
+use super::client::Client;
+use super::exchange::{self, bytes_at, drop_it, is_there, let_go, set_aside, subscriptions, take_back};
 use super::roles::{self, Globals};
 use super::statements::{bare, statements};
-use super::{ASIDE, DATABASES, FOLDER, GLOBALS, IS_LACKING, NEUTRAL};
+use super::wider::{Lines, on_path, path_of};
+use super::{DATABASES, FOLDER, GLOBALS, IS_LACKING, NEUTRAL};
 use crate::error::at;
 use crate::postgres::dumped::Tail;
 use crate::{Error, Kind, Program, PutBack, Result};
@@ -39,8 +41,6 @@ const OF_DATABASE: [&[u8]; 7] = [
 const PIECE_BYTES: usize = 64 << 10;
 const WORDS_BYTES: usize = 64 << 10;
 const REFUSED_MAX: usize = 5;
-/// A name has 63 bytes at most.
-const NAME_BYTES_MAX: usize = 63;
 /// What must not be there after a load: an index or a constraint that doesn't hold.
 const INVALID: &str =
     "SELECT 'index ' || indexrelid::regclass FROM pg_index WHERE NOT indisvalid AND indrelid >= 16384";
@@ -69,6 +69,17 @@ pub(super) struct Fed {
     pub(super) bytes: u64,
     /// What it refused, where it was to go on.
     pub(super) errors: Vec<String>,
+    /// Something was refused before the last rows were in: some may be missing.
+    lacks_rows: bool,
+}
+
+/// How a database came back.
+struct Came {
+    bytes: u64,
+    /// What was refused.
+    errors: Vec<String>,
+    /// What is to be said besides.
+    notes: Vec<String>,
 }
 
 impl Dumps {
@@ -151,7 +162,8 @@ fn check(path: &Path, name: &str) -> Result<Dump> {
 
 /// Feeds the dumps to the server.
 pub(super) fn load(client: &Client, dumps: &Dumps) -> Result<PutBack> {
-    let server = client.server_version()?;
+    let (client, server) = client.entered()?;
+    let client = &client;
     if server < dumps.version {
         let why = format!(
             "the dumps are of PostgreSQL {} and the server is {server}: it takes the same version or a newer one; nothing was changed",
@@ -182,10 +194,12 @@ fn fill(client: &Client, dumps: &Dumps, globals: Option<&Globals>) -> Result<Put
     let (mut first, mut is_any) = (None, false);
     for dump in &dumps.databases {
         match one(client, dump, globals.and_then(Globals::encoding)) {
-            Ok(Fed { bytes, errors }) => {
+            Ok(Came { bytes, errors, notes }) => {
                 is_any = true;
                 done.bytes += bytes;
                 done.findings.extend(told(&format!("of the database {}", dump.name), errors));
+                let note = |note| format!("the database {} is back; {note}", dump.name);
+                done.findings.extend(notes.into_iter().map(note));
             }
             // Without the server there is none that could be loaded.
             Err(error @ Error { kind: Kind::Server { is_down: true, .. }, .. }) => return Err(error),
@@ -211,41 +225,22 @@ fn told(what: &str, refused: Vec<String>) -> Option<String> {
     (count > 0).then(|| format!("{count} statements {what} were refused, the first: {}", first.join("; ")))
 }
 
-/// Returns what a database is called while another takes its place: its own name, as much as there is room for.
-fn aside(name: &str) -> String {
-    let whole = format!("{name}{ASIDE}");
-    if whole.len() <= NAME_BYTES_MAX {
-        return whole;
-    }
-    let mark = format!(".{:08x}{ASIDE}", crc32fast::hash(name.as_bytes()));
-    let room = NAME_BYTES_MAX.saturating_sub(mark.len());
-    let end = (0..=room).rev().find(|end| name.is_char_boundary(*end)).unwrap_or_default();
-    format!("{}{mark}", name.get(..end).unwrap_or_default())
-}
-
-fn is_there(client: &Client, name: &str) -> Result<bool> {
-    bytes_at(client, name).map(|found| found.is_some())
-}
-
-/// Returns the name of a database as the server holds it, by which it is reached; `None` where it isn't there.
-fn bytes_at(client: &Client, name: &str) -> Result<Option<Vec<u8>>> {
-    let question =
-        format!("SELECT {} FROM pg_database WHERE datname = {}", bytes_of("datname"), literal(name));
-    let rows = client.ask(client.neutral(), &question)?;
-    Ok(rows.first().and_then(|row| row.first()).and_then(|text| unhex(text)))
-}
-
 /// Puts a database in the place of the one of its name, which comes back if that fails.
-fn one(client: &Client, dump: &Dump, names_in: Option<&str>) -> Result<Fed> {
+fn one(client: &Client, dump: &Dump, names_in: Option<&str>) -> Result<Came> {
     let name = dump.name.as_str();
     // What a run that was killed had set aside is what stands there.
-    take_back(client, name)?;
+    if let Err(error) = take_back(client, name).and_then(|()| exchange::clear(client, name)) {
+        // It may be closed still: what people use lets them in.
+        let _ = exchange::open(client, name);
+        return Err(error);
+    }
     let was_there = is_there(client, name)?;
-    let error = match replace(client, dump, was_there, names_in) {
-        Ok(fed) => {
-            let dropped = format!("DROP DATABASE IF EXISTS {}", quoted(&aside(name)));
-            return client.tell(client.neutral(), &dropped).map(|()| fed);
-        }
+    let replaced = replace(client, dump, was_there, names_in).and_then(|mut came| {
+        came.notes.extend(let_go(client, name)?);
+        Ok(came)
+    });
+    let error = match replaced {
+        Ok(came) => return Ok(came),
         Err(error) => error,
     };
     let undone = match was_there {
@@ -255,22 +250,55 @@ fn one(client: &Client, dump: &Dump, names_in: Option<&str>) -> Result<Fed> {
     match undone {
         Ok(()) => Err(error),
         Err(other) => {
-            let why = format!("{error}; and what stood there is `{}` still: {other}", aside(name));
+            let why = match was_there {
+                true => {
+                    format!("{error}; and what stood there is `{}` still: {other}", exchange::aside(name))
+                }
+                false => format!("{error}; and what was loaded of it is there still: {other}"),
+            };
             Err(Error::new(client.address.to_string(), Kind::Program(why)))
         }
     }
 }
 
-/// Sets aside what stands there, and loads the dump.
-fn replace(client: &Client, dump: &Dump, was_there: bool, names_in: Option<&str>) -> Result<Fed> {
+/// Sets aside what stands there, and loads the dump. One in which a function names another without its schema is tried once more on a wider path: then all is taken
+/// that the server takes, unless rows would be missing of what is to take another's place.
+fn replace(client: &Client, dump: &Dump, was_there: bool, names_in: Option<&str>) -> Result<Came> {
     let name = dump.name.as_str();
     if was_there {
-        close(client, name)?;
-        client.tell(
-            client.neutral(),
-            &format!("ALTER DATABASE {} RENAME TO {}", quoted(name), quoted(&aside(name))),
-        )?;
+        set_aside(client, name)?;
     }
+    let came = match fill_one(client, dump, names_in, None) {
+        Err(error) if !dump.is_lacking && lacks_a_name(&error) => {
+            let path = match bytes_at(client, name)? {
+                Some(database) => path_of(client, &database)?,
+                None => return Err(error),
+            };
+            drop_it(client, name)?;
+            let again = fill_one(client, dump, names_in, Some(&path));
+            match again {
+                Ok((came, lacks_rows)) if !(was_there && lacks_rows) => came,
+                _ => return Err(error),
+            }
+        }
+        other => other?.0,
+    };
+    Ok(came)
+}
+
+/// Returns whether a server has refused something since it didn't find what that names.
+fn lacks_a_name(error: &Error) -> bool {
+    matches!(&error.kind, Kind::Server { said, is_down: false } if said.contains("does not exist"))
+}
+
+/// Loads the dump of a database, which isn't there; with a path, all of it that the server takes. Returns whether rows may be missing, too.
+fn fill_one(
+    client: &Client,
+    dump: &Dump,
+    names_in: Option<&str>,
+    path: Option<&str>,
+) -> Result<(Came, bool)> {
+    let name = dump.name.as_str();
     let refused = |why: String| {
         let Error { place, kind } = client.wrong(&why);
         Error::new(format!("load the database {name} into {place}; what stood there is as it was"), kind)
@@ -282,12 +310,21 @@ fn replace(client: &Client, dump: &Dump, was_there: bool, names_in: Option<&str>
         let why = "its dump makes a database of another name: load it by hand";
         return Err(Error::new(at("load", &dump.path), Kind::Program(why.into())));
     };
-    let stops = !dump.is_lacking;
+    let stops = !dump.is_lacking && path.is_none();
     let said = feed(&client.loader(&database, stops)?, Cursor::new(of_it)).map_err(refused)?;
-    let Fed { bytes, errors } = feed(&client.loader(&database, stops)?, rest).map_err(refused)?;
-    let fed = Fed {
+    let loader = client.loader(&database, stops)?;
+    let loaded = match path {
+        None => feed(&loader, rest),
+        Some(path) => match on_path(rest, path).map_err(|error| Error::io(at("read", &dump.path), error))? {
+            Some(text) => feed(&loader, text),
+            None => Err("its dump says no path".to_owned()),
+        },
+    };
+    let Fed { bytes, errors, lacks_rows } = loaded.map_err(refused)?;
+    let mut came = Came {
         bytes: made.bytes + said.bytes + bytes,
         errors: said.errors.into_iter().chain(errors).collect(),
+        notes: Vec::new(),
     };
     let invalid: Vec<String> = client.ask(&database, INVALID)?.into_iter().flatten().collect();
     if !invalid.is_empty() {
@@ -295,8 +332,24 @@ fn replace(client: &Client, dump: &Dump, was_there: bool, names_in: Option<&str>
         return Err(Error::new(format!("load the database {name}"), Kind::Program(why)));
     }
     // Without it queries go on as if nothing were in the tables.
-    client.tell(&database, "ANALYZE")?;
-    Ok(fed)
+    if let Err(error) = client.tell(&database, "ANALYZE") {
+        // An index over a function that fails is no reason to do without all else.
+        let Some(_) = path else { return Err(error) };
+        came.notes.push(format!("its statistics could not be made: {error}"));
+    }
+    if path.is_some() && came.errors.is_empty() {
+        came.notes.push(
+            "a function of it names others without their schema, so it was loaded on a wider path: give such functions a path of their own (ALTER FUNCTION … SET search_path)".into(),
+        );
+    }
+    let subscriptions = subscriptions(client, name)?;
+    if !subscriptions.is_empty() {
+        came.notes.push(format!(
+            "its subscriptions are switched off, as a dump leaves them, and what their publishers keep for them is there still: {}; ALTER SUBSCRIPTION … ENABLE, if it is to go on",
+            subscriptions.join(", ")
+        ));
+    }
+    Ok((came, lacks_rows))
 }
 
 /// The parts of a dump: it enters its database by name, which counts on the encoding of names, and our own connections don't.
@@ -371,7 +424,7 @@ fn is_of_database(words: &[u8]) -> bool {
 pub(super) fn feed(program: &Program, mut text: impl Read) -> Result<Fed, String> {
     let mut running = program.clone().within(WITHIN).start(Stdio::piped())?;
     running.remember(WORDS_BYTES);
-    let (mut piece, mut bytes) = (vec![0; PIECE_BYTES], 0);
+    let (mut piece, mut bytes, mut lines) = (vec![0; PIECE_BYTES], 0, Lines::default());
     loop {
         let read = match text.read(&mut piece) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -380,74 +433,28 @@ pub(super) fn feed(program: &Program, mut text: impl Read) -> Result<Fed, String
         if read == 0 {
             break;
         }
-        running.write(piece.get(..read).unwrap_or_default())?;
+        let read_now = piece.get(..read).unwrap_or_default();
+        running.write(read_now)?;
+        lines.follow(read_now);
         bytes += read as u64;
     }
     running.close();
     running.end(WITHIN)?;
     let said = running.said();
-    let errors = said.lines().filter_map(|line| Some(line.split_once("ERROR:  ")?.1.to_owned()));
-    Ok(Fed { bytes, errors: errors.collect() })
-}
-
-/// Lets nobody in a database, and sends away who is.
-fn close(client: &Client, name: &str) -> Result<()> {
-    client
-        .tell(client.neutral(), &format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS false", quoted(name)))?;
-    let sent = format!(
-        "SELECT pg_terminate_backend(pid), pg_sleep(0.2) FROM pg_stat_activity WHERE datname = {}",
-        literal(name)
-    );
-    let mut left = client.ask(client.neutral(), &sent)?;
-    for _ in 0..50 {
-        if left.is_empty() {
-            return Ok(());
-        }
-        left = client.ask(client.neutral(), &sent)?;
-    }
-    client.tell(client.neutral(), &format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", quoted(name)))?;
-    let why = format!("somebody stays connected to the database {name}: stop what uses it");
-    Err(Error::new(client.address.to_string(), Kind::InUse(why)))
-}
-
-/// Removes what was loaded of a database.
-fn drop_it(client: &Client, name: &str) -> Result<()> {
-    if !is_there(client, name)? {
-        return Ok(());
-    }
-    close(client, name)?;
-    client.tell(client.neutral(), &format!("DROP DATABASE {}", quoted(name)))
-}
-
-/// Takes what was loaded of a database away, and gives the one that was set aside its name again.
-fn take_back(client: &Client, name: &str) -> Result<()> {
-    if !is_there(client, &aside(name))? {
-        return Ok(());
-    }
-    drop_it(client, name)?;
-    client.tell(
-        client.neutral(),
-        &format!("ALTER DATABASE {} RENAME TO {}", quoted(&aside(name)), quoted(name)),
-    )?;
-    client.tell(client.neutral(), &format!("ALTER DATABASE {} WITH ALLOW_CONNECTIONS true", quoted(name)))
+    // `psql:<stdin>:17: ERROR:  …`: the line in which a statement ends.
+    let errors = said.lines().filter_map(|line| line.split_once("ERROR:  "));
+    let line = |place: &str| place.trim_end().trim_end_matches(':').rsplit(':').next()?.parse::<u64>().ok();
+    // Of more than is remembered nobody knows where the first was.
+    let lacks_rows = said.len() >= WORDS_BYTES / 2
+        || errors.clone().any(|(place, _)| line(place).is_none_or(|line| line <= lines.last_rows));
+    let errors = errors.map(|(_, why)| why.to_owned()).collect();
+    Ok(Fed { bytes, errors, lacks_rows })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::io::Write;
-
-    #[test]
-    fn whatever_the_name_there_is_another_that_the_server_takes() {
-        assert_eq!(aside("shop"), "shop.releve-old");
-        let long = "n".repeat(63);
-        let accents = "é".repeat(31);
-        for name in [long.as_str(), accents.as_str(), &"n".repeat(53)] {
-            let other = aside(name);
-            assert!(other.len() <= 63 && other.ends_with(ASIDE) && other != name, "{other}");
-        }
-        assert_ne!(aside(&format!("{long}a")), aside(&format!("{long}b")));
-    }
 
     #[test]
     fn what_is_said_before_the_database_is_entered_is_known_whatever_its_comment_holds() {

@@ -4,10 +4,13 @@
 mod address;
 mod client;
 mod dump;
+mod exchange;
 mod lacking;
 mod load;
 mod roles;
+mod session;
 mod statements;
+mod wider;
 
 use crate::files::under;
 use crate::standing::{Standing, Stands, look as look_at};
@@ -89,7 +92,7 @@ impl PgDump {
 impl Source for PgDump {
     /// Asks the server, and dumps nothing yet: that begins when the backup opens a file.
     fn capture(&self, _scratch: &Path, now: Timestamp) -> Result<Capture> {
-        let dumps = dump::Dumps::new(self.client()?, &self.exclude, self.without_passwords, now)?;
+        let dumps = dump::Dumps::new(&self.client()?, &self.exclude, self.without_passwords, now)?;
         Ok(Capture::new(dumps, vec![Path::new("/").join(FOLDER)]))
     }
 

@@ -14,6 +14,8 @@ use std::path::Path;
 const GLOBALS_BYTES_MAX: u64 = 256 << 20;
 /// A database of ours in which names are the bytes that they were at the server of the dump.
 const ROOM: &str = "releve-room";
+/// By what it is told from somebody else's of that name.
+const OURS: &str = "made by releve for one load, and dropped after it";
 /// What a dump says of the encoding that it is in.
 const ENCODING: &[u8] = b"SET client_encoding = '";
 
@@ -58,7 +60,7 @@ impl Globals {
         }
         let text = fitting(&self.text, &known, own.as_deref());
         let fed = load::feed(&client.loader(client.neutral(), false)?, Cursor::new(text));
-        let Fed { bytes, errors } = fed.map_err(|why| {
+        let Fed { bytes, errors, .. } = fed.map_err(|why| {
             let Error { place, kind } = client.wrong(&why);
             Error::new(format!("load the roles into {place}; no database was changed"), kind)
         })?;
@@ -105,6 +107,13 @@ pub(super) fn enter(client: &Client, globals: Option<&Globals>, names: &[&str]) 
         return Ok(client.clone());
     }
     leave(client)?;
+    let question = format!("SELECT 1 FROM pg_database WHERE datname = {}", literal(ROOM));
+    if !client.ask(NEUTRAL, &question)?.is_empty() {
+        let why = format!(
+            "a database `{ROOM}` is there that Relève has not made, and it needs one of that name: rename yours; nothing was changed"
+        );
+        return Err(Error::new(client.address.to_string(), Kind::Invalid(why)));
+    }
     let make = format!(
         "CREATE DATABASE \"{ROOM}\" TEMPLATE template0 ENCODING {} LC_COLLATE 'C' LC_CTYPE 'C'",
         literal(encoding)
@@ -121,12 +130,21 @@ pub(super) fn enter(client: &Client, globals: Option<&Globals>, names: &[&str]) 
             kind => Error::new(place, kind),
         }
     })?;
+    client.tell(NEUTRAL, &format!("COMMENT ON DATABASE \"{ROOM}\" IS {}", literal(OURS)))?;
     Ok(client.in_room(ROOM))
 }
 
-/// Takes the database away that [`enter`] has made.
+/// Takes the database away that [`enter`] has made, and no other of its name: nothing was ever made in it.
 pub(super) fn leave(client: &Client) -> Result<()> {
-    client.tell(NEUTRAL, &format!("DROP DATABASE IF EXISTS \"{ROOM}\""))
+    let question = format!(
+        "SELECT 1 FROM pg_database WHERE datname = {} AND shobj_description(oid, 'pg_database') = {}",
+        literal(ROOM),
+        literal(OURS)
+    );
+    match client.ask(NEUTRAL, &question)?.is_empty() {
+        true => Ok(()),
+        false => client.tell(NEUTRAL, &format!("DROP DATABASE \"{ROOM}\"")),
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod ahead;
 mod faults;
 mod odd;
 mod refused;
+mod sessions;
 
 use crate::machine::Folder;
 use crate::walk::{now, walk};

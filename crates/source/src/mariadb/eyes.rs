@@ -1,0 +1,130 @@
+//! A look at all tables once they are loaded, by somebody who can see them: the users are those of the point by then, and the url's own may have few
+//! rights, another password, or be gone.
+
+use super::client::Client;
+use super::load::faults;
+use super::meanwhile::BEFORE;
+use super::session::Session;
+use super::{BESIDE, limits};
+use crate::{Error, Kind, Result};
+use std::fs::File;
+use std::io::{self, Read};
+use std::time::Duration;
+
+/// Who looks, and goes again.
+const USER: &str = "releve_check";
+/// From where he may come: the first is for servers with users without a name on their own machine.
+const HOSTS: [&str; 2] = ["localhost", "%"];
+/// How long it may take.
+const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
+/// What remembers how the one who loads logs in.
+const REMEMBER: &str =
+    "SELECT Priv INTO @releve_login FROM mysql.global_priv WHERE CONCAT(User, '@', Host) = CURRENT_USER();\n";
+/// What lets him log in so once more, with the rights that the point gives him.
+const KEEP: &str = "\
+UPDATE mysql.global_priv SET Priv = JSON_MERGE_PATCH(Priv, JSON_OBJECT('plugin', JSON_VALUE(@releve_login, '$.plugin'), \
+'authentication_string', JSON_VALUE(@releve_login, '$.authentication_string'), 'auth_or', JSON_EXTRACT(@releve_login, '$.auth_or'), \
+'account_locked', JSON_EXTRACT(@releve_login, '$.account_locked'))) \
+WHERE CONCAT(User, '@', Host) = CURRENT_USER() AND @releve_login IS NOT NULL;\nFLUSH PRIVILEGES;\n";
+
+/// Remembers in the session that loads how its user logs in.
+pub(super) fn remember(session: &mut Session<'_>) -> Result<()> {
+    session.say(REMEMBER)
+}
+
+/// Lets the server look at all that was loaded. Returns what is wrong with it. The session still has the rights that its user had before.
+pub(super) fn look(client: &Client, session: &mut Session<'_>) -> Result<Vec<String>> {
+    let password = password().map_err(|error| Error::io("make a password", error))?;
+    // What can't be done here must not end the session, which has more to do.
+    let each = |what: &dyn Fn(&str) -> String| {
+        let said = HOSTS.iter().map(|host| {
+            let block = format!(
+                "BEGIN NOT ATOMIC DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN END; {} END",
+                what(host)
+            );
+            format!("EXECUTE IMMEDIATE '{}';\n", block.replace('\'', "''"))
+        });
+        said.collect::<String>()
+    };
+    let make = each(&|host| {
+        let who = format!("'{USER}'@'{host}'");
+        format!("CREATE OR REPLACE USER {who} IDENTIFIED BY '{password}'; GRANT ALL ON *.* TO {who};")
+    });
+    // What was replayed may have left any mode.
+    session.say(&format!("SET SESSION sql_log_bin = 0, sql_mode = '';\n{make}"))?;
+    session.wait()?;
+    let eyes = Client::new(client.address.of_user(USER, &password), client.folder())?;
+    // A server that refuses to make him is asked by the url's own user, who may see less.
+    let eyes = if eyes.ask("SELECT 1").is_ok() { eyes } else { client.clone() };
+    let found = tables(&eyes);
+    session.say(&each(&|host| format!("DROP USER IF EXISTS '{USER}'@'{host}';")))?;
+    session.wait()?;
+    // All is loaded: what could not be looked at is no reason to begin again.
+    Ok(found
+        .unwrap_or_else(|error| vec![format!("whether the tables are sound could not be checked: {error}")]))
+}
+
+/// Looks at all tables. Returns what is wrong.
+fn tables(client: &Client) -> Result<Vec<String>> {
+    let names = client.ask(&format!(
+        "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA
+            WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys', '{BESIDE}', '{BEFORE}')
+            AND SCHEMA_NAME NOT LIKE '#mysql50#%'"
+    ))?;
+    let names: Vec<String> = names.into_iter().flatten().collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Quick, since the tables were written just now and all of them were read for that.
+    let mut arguments = vec!["--check", "--quick", "--silent", "--databases", "--"];
+    arguments.extend(names.iter().map(String::as_str));
+    let said = client.run("mariadb-check", &arguments, WITHIN)?;
+    let mut findings = Vec::new();
+    let found = faults(&String::from_utf8_lossy(&said));
+    if !found.is_empty() {
+        findings.push(format!("mariadb-check found faults in what was loaded: {}", found.join("; ")));
+    }
+    if let Some(why) = limits::cut(client)? {
+        findings.push(format!("not all tables were checked, since {why}"));
+    }
+    Ok(findings)
+}
+
+/// Makes sure that the url's user still gets in. Where the point has another password for him he keeps the one that he had. Returns what is wrong all the same.
+pub(super) fn lets_in(
+    client: &Client,
+    session: &mut Session<'_>,
+    told: &dyn Fn(&str),
+) -> Result<Option<String>> {
+    let refused = |error: &Error| match &error.kind {
+        Kind::Server { said, .. } => {
+            ["ERROR 1045 ", "ERROR 1698 ", "ERROR 4151 "].iter().any(|code| said.contains(code))
+        }
+        _ => false,
+    };
+    let asked = client.ask("SELECT 1");
+    if !asked.as_ref().is_err_and(refused) {
+        return Ok(None);
+    }
+    session.say("SET SESSION sql_log_bin = 0, sql_mode = '';\n")?;
+    session.say(KEEP)?;
+    session.wait()?;
+    match client.ask("SELECT 1") {
+        Ok(_) => {
+            told("the point has another password for the url's user than the url: he keeps the url's, with the rights that the point gives him");
+            Ok(None)
+        }
+        Err(_) => Ok(Some(
+            "all is back, but the url's user can't log in any more: the users are those of the point, in which he isn't, or logs in otherwise: \
+            make him on the server, or write one of the point's into the url (docs/mariadb.md)"
+                .to_owned(),
+        )),
+    }
+}
+
+/// Returns a password that nobody knows, with a sign of each kind, for servers that are strict about passwords.
+pub(super) fn password() -> io::Result<String> {
+    let mut bytes = [0; 24];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(format!("aA1-{}", bytes.map(|byte| format!("{byte:02x}")).concat()))
+}
