@@ -1,7 +1,7 @@
 //! Acts: carries out what `plan` decided, with the hands of `source`, `vault` and `state`.
 //!
 //! Read in this order: [`vaults`] (opens them), [`protect`] (makes a restore point), [`survey`](mod@survey) (what points there
-//! are), [`vanished`] (which are not there any more), [`proof`] (which of them are proven), [`judge`] (what each is worth), [`log`] (what happens between two of them), [`prune`] (which of them go), [`recover`] (carries out a runbook), [`excerpt`](mod@excerpt) (a part of a system as SQL), [`isolate`] (cuts this machine off), [`quarantine`] (holds back what it would do of itself), [`notify`] (tells people), [`incident`] (a crash that is being handled, and its timeline), [`check`](mod@check) (asks a system whether it works).
+//! are), [`vanished`] (which are not there any more), [`proof`] (which of them are proven), [`judge`] (what each is worth), [`log`] (what happens between two of them), [`prune`] (which of them go), [`recover`] (carries out a runbook), [`excerpt`](mod@excerpt) (a part of a system as SQL), [`isolate`] (cuts this machine off), [`quarantine`] (holds back what it would do of itself), [`notify`] (tells people), [`incident`] (a crash that is being handled, and its timeline), [`check`](mod@check) (asks a system whether it works), [`net`] (how others are spoken with), [`mishap`] (what a panic becomes).
 //!
 //! Nothing is printed here: what happens is told to an [`Observer`].
 
@@ -18,6 +18,8 @@ pub mod isolate;
 pub mod judge;
 pub mod keys;
 pub mod log;
+pub mod mishap;
+pub mod net;
 mod nft;
 mod note;
 pub mod notify;
@@ -78,4 +80,8 @@ pub trait Observer: Sync {
     fn ask(&self, question: &Question<'_>, settled: &dyn Fn() -> bool) -> Option<Reply>;
     /// Long work begins; the counters rise until it ends.
     fn progress(&self, system: &SystemName, progress: &std::sync::Arc<vault::Progress>);
+    /// Returns whether a recovery is to be left where it is, so that another process goes on with it.
+    fn leaves(&self) -> bool {
+        false
+    }
 }

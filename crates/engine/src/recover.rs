@@ -26,7 +26,7 @@ use crate::{Observer, Result};
 pub(crate) use back::put_back;
 use jiff::Timestamp;
 use plan::outlook::{Evidence, Restoring};
-use plan::{Crash, Plan, Restore, Runbook, StepKind, StepState, SystemName};
+use plan::{Crash, Plan, Restore, Step, StepKind, StepState, SystemName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -251,12 +251,10 @@ impl SystemRecovered {
         }
     }
 
-    /// Works out from its steps whether and when it was back.
-    fn conclude(&mut self, book: &Runbook, states: &[StepState]) {
-        let own =
-            book.steps.iter().zip(states).filter(|(step, _)| step.system.as_ref() == Some(&self.system));
+    /// Works out from its own steps whether and when it was back.
+    fn conclude(&mut self, own: &[(&Step, &StepState)]) {
         let (mut works, mut complete) = (Some(0.0f64), Some(0.0f64));
-        for (step, state) in own {
+        for (step, state) in own.iter().copied() {
             let done = match state {
                 StepState::Done { seconds, .. } => Some(*seconds),
                 StepState::Failed { why } => {

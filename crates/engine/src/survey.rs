@@ -4,7 +4,7 @@ use crate::vaults::Opened;
 use plan::judge::Changed;
 use plan::paths::is_kept;
 use plan::{Facts, LogFacts, Plan, SystemName, VaultName};
-use source::left_behind;
+use source::{is_advice, left_behind};
 use std::path::Path;
 use std::sync::Arc;
 use vault::{FileId, Point, PointInfo, Repository};
@@ -263,6 +263,13 @@ impl Surveyed {
         let left = self.point.info.iter().flat_map(|info| left_behind(&info.made_with));
         let left = left.filter(|(path, _)| !is_kept(plan, &path.to_string_lossy()));
         left.map(|(path, why)| format!("{}: {why}", path.display())).collect()
+    }
+
+    /// Says what a person should change about the system itself, as it was when the point was made.
+    #[must_use]
+    pub fn advised(&self) -> Vec<String> {
+        let notes = self.point.info.iter().flat_map(|info| &info.notes);
+        notes.filter(|note| is_advice(&note.why)).map(|note| note.why.clone()).collect()
     }
 
     /// Returns the identity of the system that wrote the log which this is, if it says so.

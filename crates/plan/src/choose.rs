@@ -141,6 +141,9 @@ impl FromStr for Wanted {
             }
             _ if text.starts_with("point ") && text.contains(UNTIL) => {
                 let (id, until) = text.trim_start_matches("point ").split_once(UNTIL).unwrap_or_default();
+                if let Some(time) = crate::instant::absolute(until.trim()) {
+                    return Ok(Self::From { id: id.trim().to_owned(), until: Until::Time(time) });
+                }
                 match until.trim().parse()? {
                     Self::Until(until) => Ok(Self::From { id: id.trim().to_owned(), until }),
                     _ => Err(format!("`{until}` names no place in a log")),

@@ -164,21 +164,24 @@ impl<'a> Course<'a> {
     /// Takes note of what became of a step. What waits for one that failed fails too, except for what is done anyway.
     pub fn end(&mut self, at: usize, state: StepState) {
         self.set(at, state);
+        // Whom all that fails now has waited for. Not one for the other: of a chain of thousands that would be a text without end.
+        let root = self.steps.get(at).and_then(|step| step.system.as_ref());
+        let reason = match self.states.get(at) {
+            Some(StepState::Failed { why }) => Some(why.clone()),
+            _ => None,
+        };
         let mut ended = vec![at];
         while let Some(at) = ended.pop() {
-            let failure = match self.states.get(at) {
-                Some(StepState::Failed { why }) => Some(why.clone()),
-                _ => None,
-            };
+            let is_failed = matches!(self.states.get(at), Some(StepState::Failed { .. }));
+            let failure = reason.as_ref().filter(|_| is_failed);
             for dependent in self.dependents.get(at).cloned().unwrap_or_default() {
                 if self.states.get(dependent) != Some(&StepState::Waiting) {
                     continue;
                 }
                 let Some(step) = self.steps.get(dependent) else { continue };
-                match &failure {
+                match failure {
                     Some(why) if !step.anyway => {
-                        let other = self.steps.get(at).and_then(|step| step.system.as_ref());
-                        let why = match other {
+                        let why = match root {
                             Some(other) if Some(other) != step.system.as_ref() => {
                                 format!("waits for `{other}`: {why}")
                             }

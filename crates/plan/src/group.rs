@@ -3,7 +3,9 @@
 //! That instant is the newest that every one of them can reach. What has a log is rolled forward to it exactly; of the others the
 //! nearest point is taken, and how far apart they then are is said.
 
-use crate::{Available, Choice, Facts, LeftOut, LogFacts, Period, Plan, SystemName, Until, Wanted, choose};
+use crate::{
+    Available, Choice, Facts, LeftOut, LogFacts, Period, Plan, SystemName, Together, Until, Wanted, choose,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,34 +24,17 @@ pub struct Group {
 /// Returns the system and all whose data belongs together with its own, directly or through others.
 #[must_use]
 pub fn companions(plan: &Plan, name: &SystemName) -> BTreeSet<SystemName> {
-    let mut found = BTreeSet::from([name.clone()]);
-    let mut stack = vec![name.clone()];
-    while let Some(name) = stack.pop() {
-        let named = plan.systems.get(&name).map_or(&[][..], |system| &system.consistent_with);
-        let naming = plan.systems.iter().filter(|(_, system)| system.consistent_with.contains(&name));
-        for other in named.iter().chain(naming.map(|(other, _)| other)) {
-            if plan.systems.contains_key(other) && found.insert(other.clone()) {
-                stack.push(other.clone());
-            }
-        }
-    }
+    let together = Together::new(plan);
+    let mut found: BTreeSet<SystemName> = together.with(name).iter().map(|name| (*name).clone()).collect();
+    // One that the plan doesn't have is by itself.
+    found.insert(name.clone());
     found
 }
 
 /// Returns these systems in groups of such as belong together, in the order of their first ones.
 #[must_use]
 pub fn grouped(plan: &Plan, names: &[SystemName]) -> Vec<Vec<SystemName>> {
-    let mut groups: Vec<Vec<SystemName>> = Vec::new();
-    let mut seen = BTreeSet::new();
-    for name in names {
-        if seen.contains(name) {
-            continue;
-        }
-        let together = companions(plan, name);
-        groups.push(names.iter().filter(|other| together.contains(*other)).cloned().collect());
-        seen.extend(together);
-    }
-    groups
+    Together::new(plan).grouped(names)
 }
 
 /// Returns the instant that systems whose data belongs together would come back to now, if there is one.

@@ -44,6 +44,7 @@ pub mod scenarios;
 pub mod schedule;
 mod schema;
 pub mod scrambled;
+mod together;
 
 pub use amount::{Period, Share, Size};
 pub use bandwidth::{Bandwidth, BandwidthRule, Limited, Rate, TimeOfDay};
@@ -64,3 +65,4 @@ pub use runbook::{
     Available, OnlyIf, Replay, Restore, Runbook, RunbookInput, Standing, Step, StepKind, Unreached, runbook,
 };
 pub use schema::schema;
+pub use together::Together;

@@ -4,23 +4,25 @@ mod book;
 mod forward;
 mod procedure;
 mod steps;
+mod struck;
 
 use crate::choose::passed_over;
 use crate::crash::lost;
-use crate::group::{self, Aligned, Member, companions, grouped};
-use crate::judge::{Intrusion, Rating};
+use crate::group::{self, Aligned, Member};
+use crate::judge::Rating;
 use crate::paths::{Boundary, boundary, differs, meets};
 use crate::room::{Load, Room, judge};
 use crate::{
     Choice, Crash, Facts, Period, Plan, Reaches, ScenarioName, Source, System, SystemName, VaultName, Wal,
     Wanted,
 };
-use crate::{LeftOut, LogFacts, Ordered, Until, choose, recovery_order};
+use crate::{LeftOut, LogFacts, Ordered, Together, Until, choose, recovery_order};
 pub use book::{OnlyIf, Replay, Restore, Runbook, Standing, Step, StepKind, Unreached};
-use forward::{Forward, aim, leads};
+use forward::{Forward, aim, instant, leads, left_out_since};
 use jiff::{SignedDuration, Timestamp};
 use procedure::{Place, Procedure};
 use std::collections::{BTreeMap, BTreeSet};
+use struck::Struck;
 
 /// Everything that the decision rests on.
 #[derive(Debug, Clone)]
@@ -159,7 +161,8 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
     for name in selected.iter().filter(|name| !plan.systems.contains_key(*name)) {
         book.blockers.push(format!("there is no system `{name}` in the plan"));
     }
-    let common = book.align(input, &wanted, &selected);
+    let struck = if wanted == Wanted::LastClean { Struck::new(input) } else { Struck::default() };
+    let common = book.align(input, &wanted, &struck, &selected);
     let asks_back = !matches!(wanted, Wanted::Latest | Wanted::Until(Until::Newest));
     let mut last_of: BTreeMap<SystemName, Vec<usize>> = BTreeMap::new();
     for ordered in order {
@@ -177,7 +180,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                 input.machine
             ));
         }
-        let (available, elsewhere) = candidates(input, &wanted, &name);
+        let (available, elsewhere) = candidates(input, &wanted, &struck, &name);
         let had_points = input.available.get(&name).is_some_and(|available| !available.points.is_empty());
         let unplaced = unplaced(&available, &wanted);
         if unplaced.is_some() || had_points && available.points.is_empty() {
@@ -244,21 +247,20 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             (None, None) => forward.roll(wanted, &mut choice),
         };
         let lacks = match left {
-            _ if *wanted != Wanted::Latest => None,
-            Some(time) if rolled.is_ok() => Some(format!(
-                "`{name}`: nothing is there of its log from after the recovery of {time:.0}, which went back: what was committed since is not back"
-            )),
+            _ if *asked != Wanted::Latest => None,
+            _ if aligned.is_some() => forward.lacks_alone(&available, input.now),
+            Some(time) if rolled.is_ok() => Some(left_out_since(&name, time)),
             _ if held_back.is_some() && again.is_none() => None,
             _ => forward.lacks(&rolled, &choice.point),
         };
-        book.warnings.extend(lacks.iter().filter(|_| left.is_some()).cloned());
-        let short = match asked {
+        let is_told = left.is_some() || aligned.is_some();
+        book.warnings.extend(lacks.iter().filter(|_| is_told).cloned());
+        let instant = instant(asked);
+        let short = match instant {
             // Whoever names an instant has chosen it: an earlier state would only look like it.
-            Wanted::Before(time) if aligned.is_none() => forward.short_of(*time, &rolled, &choice.point),
+            Some(time) if aligned.is_none() => forward.short_of(time, &rolled, &choice.point),
             // The instant of its group takes its place; but a log that isn't there leads to neither.
-            Wanted::Before(_) if !matches!(rolled, Ok(Some(_))) => {
-                forward.roll(asked, &mut choice.clone()).err()
-            }
+            Some(_) if !matches!(rolled, Ok(Some(_))) => forward.roll(asked, &mut choice.clone()).err(),
             _ => None,
         };
         let replay = match rolled {
@@ -269,20 +271,21 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             }
             Err(why) => {
                 match wanted {
-                    Wanted::Until(_) | Wanted::From { .. } => book.blockers.push(why),
                     _ if short.is_some() => {}
+                    Wanted::Until(_) | Wanted::From { .. } => book.blockers.push(why),
                     _ => book.warnings.push(why),
                 }
                 None
             }
         };
-        if let Wanted::Before(time) = asked {
+        if let Some(time) = instant {
             if replay.is_none() && aligned.is_none() {
-                let earlier = forward::apart(choice.point.counts(), *time);
+                let earlier = forward::apart(choice.point.counts(), time);
                 choice.reasons.push(format!("that is {earlier:.2} before then"));
             }
             if let Some(why) = short {
-                book.say_unreached(&forward, (*time, why), &choice.point, replay.is_some());
+                let there = (&choice.point, available.points.as_slice());
+                book.say_unreached(&forward, (time, why), there, replay.is_some());
             }
         }
         book.warn_of_the_way(&name, &choice, replay.as_ref());
@@ -312,10 +315,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         }
         // Started only after what it needs is started. Plain data comes back at once: independent systems side by side.
         // Nobody may hold its files open meanwhile: neither it nor what uses it.
-        let users = stops
-            .iter()
-            .filter(|(user, _)| **user == name || leans_on(plan, user, &name))
-            .map(|(_, stop)| *stop);
+        let users = stops.get(&name).into_iter().flatten().copied();
         let mut before: Vec<usize> = ready.get(&name).into_iter().flatten().copied().chain(users).collect();
         let running: Vec<usize> =
             ordered.after.iter().flat_map(|need| last_of.get(need).cloned().unwrap_or_default()).collect();
@@ -382,20 +382,17 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
 }
 
 /// Returns what there is of a system that a recovery may take, and why the rest is left alone.
-fn candidates(input: &RunbookInput<'_>, wanted: &Wanted, name: &SystemName) -> (Available, Vec<String>) {
+fn candidates(
+    input: &RunbookInput<'_>,
+    wanted: &Wanted,
+    struck: &Struck<'_>,
+    name: &SystemName,
+) -> (Available, Vec<String>) {
     let mut available = input.available.get(name).cloned().unwrap_or_default();
     let mut elsewhere = Vec::new();
-    if *wanted == Wanted::LastClean {
-        let host = input.plan.systems.get(name).map(|system| &system.host);
-        let systems = input.plan.systems.iter();
-        for (other, _) in systems.filter(|(other, there)| *other != name && Some(&there.host) == host) {
-            let Some(found) = input.available.get(other).and_then(|other| Intrusion::find(&other.points))
-            else {
-                continue;
-            };
-            available.points.retain(|point| found.spares(point));
-            elsewhere.push(format!("on the same machine, in `{other}`, {}", found.sign));
-        }
+    if let Some((found, told)) = struck.beside(input.plan, name) {
+        available.points.retain(|point| found.spares(point));
+        elsewhere = told;
     }
     if let (Some(_), Wanted::Before(time)) = (&available.log, wanted) {
         // It can only be rolled forward from where its capture ended.
@@ -445,6 +442,13 @@ fn unplaced(available: &Available, wanted: &Wanted) -> Option<String> {
     if let Some(why) = &available.unplaced {
         return Some(why.clone());
     }
+    if let Wanted::From { id, until: Until::Time(time) } = wanted {
+        let is_late = |point: &Facts| point.ended.unwrap_or_else(|| point.counts()) >= *time;
+        let is_it = |point: &Facts| point.id.starts_with(id.as_str());
+        let named = available.points.iter().find(|point| is_it(point))?;
+        return is_late(named)
+            .then(|| format!("point {id} was not whole before {time}: name an earlier one"));
+    }
     let fitting = available.fitting.as_ref()?;
     if let Wanted::From { id, .. } = wanted {
         let is_it = |known: &String| known.starts_with(id.as_str());
@@ -468,26 +472,29 @@ impl Runbook {
         &mut self,
         input: &RunbookInput<'_>,
         wanted: &Wanted,
+        struck: &Struck<'_>,
         selected: &[SystemName],
     ) -> BTreeMap<SystemName, Aligned> {
         let mut all = BTreeMap::new();
-        for together in grouped(input.plan, selected) {
+        let groups = Together::new(input.plan);
+        for together in groups.grouped(selected) {
             let Some(first) = together.first() else { continue };
-            let mut left = companions(input.plan, first);
-            left.retain(|name| !together.contains(name));
+            let taken: BTreeSet<&SystemName> = together.iter().collect();
+            let left: Vec<_> =
+                groups.with(first).iter().copied().filter(|name| !taken.contains(name)).collect();
             if !left.is_empty() {
                 self.warnings.push(format!(
                     "{} {} consistent with {}, not part of this recovery: what comes back may not fit what is there",
                     list(&together),
                     if together.len() == 1 { "is" } else { "are" },
-                    list(left.iter())
+                    list(left)
                 ));
             }
             if together.len() < 2 {
                 continue;
             }
             let there: Vec<_> =
-                together.iter().map(|name| (name, candidates(input, wanted, name).0)).collect();
+                together.iter().map(|name| (name, candidates(input, wanted, struck, name).0)).collect();
             let members: Vec<_> = there
                 .iter()
                 .map(|(name, there)| Member {
@@ -515,7 +522,7 @@ impl Runbook {
         let Some(differs) = differs(source, &point.paths) else { return };
         let puts_back = |step: &Step| step.system.as_ref() == Some(name) && step.kind.puts_back();
         let said = differs.said(name, source, Some(&point.id), self.to.is_some());
-        match differs.is_all && self.steps.iter().any(puts_back) {
+        match differs.is_all && self.steps.iter().rev().any(puts_back) {
             true => self.blockers.push(said),
             false => self.warnings.push(said),
         }
@@ -562,17 +569,4 @@ fn unasked(input: &RunbookInput<'_>) -> String {
 
 fn list<'a>(names: impl IntoIterator<Item = &'a SystemName>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-/// Returns whether `user` needs `used`, directly or through others.
-fn leans_on(plan: &Plan, user: &SystemName, used: &SystemName) -> bool {
-    let mut seen = BTreeSet::new();
-    let mut stack = vec![user];
-    while let Some(system) = stack.pop().and_then(|name| plan.systems.get(name)) {
-        if system.needs.contains(used) {
-            return true;
-        }
-        stack.extend(system.needs.iter().filter(|need| seen.insert(*need)));
-    }
-    false
 }

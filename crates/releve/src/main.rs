@@ -60,6 +60,8 @@ pub(crate) type Outcome = Result<Exit, Failure>;
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_env("RELEVE_LOG").unwrap_or_else(|_| "off".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    engine::net::begin();
+    engine::mishap::watch();
     raise_handles();
     survive_limits();
     let arguments = match cli::Arguments::try_parse() {

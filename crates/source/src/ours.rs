@@ -6,8 +6,8 @@
 use crate::error::at;
 use crate::{Error, Kind, Result};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, mkdirat, open, openat, readlinkat,
-    statat, unlinkat,
+    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, mkdirat, open, openat,
+    readlinkat, statat, unlinkat,
 };
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -24,6 +24,10 @@ const DEPTH_MAX: usize = 8;
 /// How what may be somebody else's is opened: a pipe of his is no reason to wait.
 const READS: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
 
+/// What is said of a link in the place of a folder of ours.
+const PLANTED: &str = "a link or a file has its name, which Relève has not made: whoever may write beside the data put it there. Look where it leads, remove it, \
+    and type the same again";
+
 /// A folder of ours, held open.
 #[derive(Debug)]
 pub struct OurFolder {
@@ -38,6 +42,16 @@ impl OurFolder {
         let handle = make(path).map_err(|error| Error::io(at("open the folder", path), error))?;
         let handle = handle.map_err(|why| Error::new(at("use the folder", path), Kind::Invalid(why)))?;
         Ok(Self { handle, path: path.to_owned() })
+    }
+
+    /// Makes sure that [`OurFolder::make`] would not refuse this, and touches nothing. What isn't there can be made.
+    pub fn foresee(path: &Path) -> Result<()> {
+        match look(path) {
+            Ok(None) => Ok(()),
+            Ok(Some(why)) => Err(Error::new(at("use the folder", path), Kind::Invalid(why))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(Error::io(at("open the folder", path), error)),
+        }
     }
 
     /// Returns the way to it for this process alone, which nobody can turn aside.
@@ -113,33 +127,46 @@ fn make(path: &Path) -> io::Result<Result<OwnedFd, String>> {
     };
     let handle = match open_below(&parent, name) {
         Ok(handle) => handle,
-        Err(Errno::LOOP | Errno::NOTDIR) => {
-            let why = "a link or a file has its name, which Relève has not made: whoever may write beside the data put it there. Look where it leads, remove it, \
-                and type the same again";
-            return Ok(Err(why.into()));
-        }
+        Err(Errno::LOOP | Errno::NOTDIR) => return Ok(Err(PLANTED.into())),
         Err(error) => return Err(error.into()),
     };
-    let (own, above) = (fstat(&handle)?, fstat(&parent)?);
+    let own = fstat(&handle)?;
+    if let Some(why) = strange(&own, &fstat(&parent)?, is_new) {
+        return Ok(Err(why));
+    }
+    if own.st_uid != me.as_raw() {
+        take_over(&handle, 0)?;
+    } else if is_new {
+        fchmod(&handle, mode)?;
+    }
+    Ok(Ok(handle))
+}
+
+/// Says why what is there can be no folder of ours, if it can't.
+fn look(path: &Path) -> io::Result<Option<String>> {
+    let parent = parent_of(path)?;
+    match open_below(&parent, name_of(path)?) {
+        Ok(handle) => Ok(strange(&fstat(&handle)?, &fstat(&parent)?, false)),
+        Err(Errno::LOOP | Errno::NOTDIR) => Ok(Some(PLANTED.into())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Says why a folder is none of ours, nor one that he could have made to whom the one above it belongs.
+fn strange(own: &Stat, above: &Stat, is_new: bool) -> Option<String> {
+    let me = rustix::process::geteuid();
     let is_mine = own.st_uid == me.as_raw();
     // Nobody but root puts anything into a folder of root's that is closed to others.
     let is_safe = above.st_uid == me.as_raw() && above.st_mode & 0o022 == 0;
     let is_owners = me.is_root() && (own.st_uid == above.st_uid || is_safe);
     // One that root keeps closed is no folder of ours, whoever has given it this name.
     let is_strange = me.is_root() && is_mine && !is_new && own.st_mode & 0o005 == 0 && !is_safe;
-    if !is_mine && !is_owners || is_strange {
-        let why = format!(
+    (!is_mine && !is_owners || is_strange).then(|| {
+        format!(
             "it belongs to the user {}, and Relève has not made it: look at it, move it away, and type the same again",
             own.st_uid
-        );
-        return Ok(Err(why));
-    }
-    if !is_mine {
-        take_over(&handle, 0)?;
-    } else if is_new {
-        fchmod(&handle, mode)?;
-    }
-    Ok(Ok(handle))
+        )
+    })
 }
 
 /// Makes another's folder ours, so that he changes nothing in it any more, and removes what could lead out of it.
@@ -237,7 +264,12 @@ mod tests {
         fs::create_dir(&secret).unwrap();
         fs::set_permissions(&secret, fs::Permissions::from_mode(0o700)).unwrap();
         symlink(&secret, &planted).unwrap();
+        // Seen beforehand, where nothing is made either.
+        let foreseen = OurFolder::foresee(&planted).unwrap_err().to_string();
+        let free = dir.path().join("not/there");
+        assert!(OurFolder::foresee(&free).is_ok() && !dir.path().join("not").exists());
         let said = OurFolder::make(&planted).unwrap_err().to_string();
+        assert_eq!(said, foreseen);
         assert!(said.contains("a link or a file has its name"), "{said}");
         assert_eq!(fs::metadata(&secret).unwrap().mode() & 0o777, 0o700);
         assert_eq!(fs::read_dir(&secret).unwrap().count(), 0);

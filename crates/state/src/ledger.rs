@@ -90,6 +90,9 @@ pub struct Made {
     /// What the system's own configuration names and is in no point, each with the reason: without it the system doesn't start elsewhere. Older records don't tell.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_behind: Vec<String>,
+    /// What a person should change about the system itself, although the point is whole. Older records don't tell.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub advised: Vec<String>,
     /// What the point says of itself, as it is judged: what it counted still tells once it is in no vault any more. Older records don't tell.
     #[serde(skip_serializing_if = "serde_json::Value::is_null")]
     pub facts: serde_json::Value,

@@ -3,11 +3,14 @@
 //! A token is the message's id (9 bytes), when it expires (5 bytes, seconds since 1970) and the first 16 bytes of an HMAC-SHA256 over both:
 //! 48 letters and digits, which survive any mail program, and being typed. Whoever hasn't the key can make none, and can't make another message's of one that he has.
 
-use super::Notifier;
 use super::carry::bounded;
+use super::{Notifier, notify_of};
+use crate::vaults::Secrets;
 use crate::{Error, Result};
 use hmac::{Hmac, Mac};
 use jiff::Timestamp;
+use plan::Plan;
+use plan::notify::Notify;
 use sha2::Sha256;
 use state::{Acknowledged, Body};
 
@@ -151,18 +154,47 @@ impl std::fmt::Display for Id {
     }
 }
 
+/// Tells tokens that were signed here from others, without the state: whoever guesses gets no further than this.
+pub struct Seal(Key);
+
+impl Seal {
+    /// Reads the plan's key.
+    pub fn of(plan: &Plan, secrets: &'static dyn Secrets) -> Result<Self> {
+        key_of(notify_of(plan)?, secrets).map(Self)
+    }
+
+    /// Returns whether a text could be a token at all, whoever has signed it.
+    #[must_use]
+    pub fn is_one(token: &str) -> bool {
+        unspell(bare(token)).is_some_and(|bytes| bytes.len() == ID_BYTES + EXPIRES_BYTES + MAC_BYTES)
+    }
+
+    /// Returns whether a token, or a link that ends with one, was signed with this key.
+    #[must_use]
+    pub fn fits(&self, token: &str) -> bool {
+        self.0.read(bare(token)).is_some()
+    }
+}
+
+/// Returns the token of what was typed or opened: itself, or what a link ends with.
+fn bare(token: &str) -> &str {
+    token.trim().rsplit('/').next().unwrap_or_default()
+}
+
+fn key_of(notify: &Notify, secrets: &'static dyn Secrets) -> Result<Key> {
+    let secret = notify.key.clone().ok_or_else(|| Error::new("the plan names no notify.key"))?;
+    // A command that should print it may hang, and nobody would be told anything.
+    let got = bounded(notify.try_for(), move || secrets.get(&secret))
+        .ok_or_else(|| Error::new(format!("not there within {} s", notify.try_for().as_secs())));
+    let secret = got
+        .and_then(|got| got)
+        .map_err(|error| Error { message: format!("notify.key: {error}"), ..error })?;
+    Key::new(&secret)
+}
+
 impl Notifier<'_> {
     pub(super) fn key(&self) -> Result<Key> {
-        let notify = self.notify()?;
-        let secret = notify.key.clone().ok_or_else(|| Error::new("the plan names no notify.key"))?;
-        let secrets = self.secrets;
-        // A command that should print it may hang, and nobody would be told anything.
-        let got = bounded(notify.try_for(), move || secrets.get(&secret))
-            .ok_or_else(|| Error::new(format!("not there within {} s", notify.try_for().as_secs())));
-        let secret = got
-            .and_then(|got| got)
-            .map_err(|error| Error { message: format!("notify.key: {error}"), ..error })?;
-        Key::new(&secret)
+        key_of(self.notify()?, self.secrets)
     }
 
     /// Looks at what a person sent back, and changes nothing.
@@ -176,8 +208,7 @@ impl Notifier<'_> {
     }
 
     fn answer(&self, token: &str, by: Option<&str>) -> Result<Answer> {
-        let token = token.trim().rsplit('/').next().unwrap_or_default();
-        let Some((id, expires)) = self.key()?.read(token) else { return Ok(Answer::Forged) };
+        let Some((id, expires)) = self.key()?.read(bare(token)) else { return Ok(Answer::Forged) };
         let id = id.to_string();
         for _ in 0..TRIES {
             let now = (self.now)();
@@ -240,6 +271,23 @@ mod tests {
         assert_eq!(key(1).read(&one[..47]), None);
         assert_eq!(key(1).read(&format!("{one}aaaaaaaa")), None);
         assert_eq!(key(1).read(""), None);
+    }
+
+    #[test]
+    fn what_is_no_token_of_ours_is_told_by_its_shape_and_its_signature_alone() {
+        let seal = Seal(key(1));
+        let [ours, theirs] = [1, 2].map(|byte| key(byte).token(&Id([7; ID_BYTES]), at(1_800_000_000)));
+        for (token, is_one, fits) in [
+            (ours.clone(), true, true),
+            (format!(" https://ack.example/ack/{ours} "), true, true),
+            (theirs, true, false),
+            (format!("{ours}aaaaaaaa"), false, false),
+            (ours.replace(|sign: char| sign.is_ascii_digit(), "1"), false, false),
+            ("a".repeat(1 << 20), false, false),
+            (String::new(), false, false),
+        ] {
+            assert_eq!((Seal::is_one(&token), seal.fits(&token)), (is_one, fits), "{token:.60}");
+        }
     }
 
     #[test]

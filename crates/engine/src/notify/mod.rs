@@ -36,7 +36,7 @@ mod tell;
 mod tests;
 mod words;
 
-pub use acknowledge::Answer;
+pub use acknowledge::{Answer, Seal};
 pub use call::{Queued, Standing, Turned};
 pub use tell::{Attempt, Heard, Tests};
 pub use words::{News, Words};
@@ -70,9 +70,12 @@ pub struct Notifier<'a> {
 
 impl Notifier<'_> {
     fn notify(&self) -> Result<&Notify> {
-        self.plan.notify.as_ref().ok_or_else(|| {
-            Error::new("the plan doesn't say how people are told")
-                .help("write a [notify] table: docs/notify.md")
-        })
+        notify_of(self.plan)
     }
+}
+
+fn notify_of(plan: &Plan) -> Result<&Notify> {
+    plan.notify.as_ref().ok_or_else(|| {
+        Error::new("the plan doesn't say how people are told").help("write a [notify] table: docs/notify.md")
+    })
 }

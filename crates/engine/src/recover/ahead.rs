@@ -189,10 +189,27 @@ impl Said {
         self.warnings.extend(lines.into_iter().map(|line| format!("`{}`: {line}", entry.system)));
     }
 
+    /// Makes sure that nothing has been put in the place of the folder that its log comes into.
+    fn planted(&mut self, entry: &Restore, book: &Runbook, source: &dyn source::Source) {
+        let to = book.to.as_deref().map(Path::new);
+        let (Landing::Final(target), Some(log)) = (source.landing(to), source.log()) else { return };
+        if entry.replay.is_none() && !log.numbers_histories() {
+            return;
+        }
+        if let Err(error) = source::OurFolder::foresee(&log.landing(&target, to)) {
+            let said = format!("`{}`: {error}", entry.system);
+            match self.is_prepared {
+                true => self.warnings.push(said),
+                false => self.blockers.push(said),
+            }
+        }
+    }
+
     /// Makes sure that its data can be written where they come back.
     fn folders(&mut self, entry: &Restore, book: &Runbook, hands: &Hands<'_>) -> Result<()> {
         let Some(system) = hands.plan.systems.get(&entry.system) else { return Ok(()) };
         let source = source_of(hands.plan, system, hands.secrets)?;
+        self.planted(entry, book, &*source);
         let places: Vec<PathBuf> = match source.landing(book.to.as_deref().map(Path::new)) {
             Landing::Staging { near } => {
                 let below = near.unwrap_or_else(std::env::temp_dir);

@@ -56,7 +56,8 @@ impl Aim<'_> {
             return Aimed::default();
         };
         let place = until(place);
-        if matches!(place, source::Until::Newest) {
+        // Whether a point is from before a time, it says itself.
+        if matches!(place, source::Until::Newest | source::Until::Time(_)) {
             return Aimed::default();
         }
         let system = self.plan.systems.get(name);

@@ -3,7 +3,7 @@
 use super::lookout::{Lookout, Restores};
 use super::talk::{Heard, Talk};
 use super::{Before, Hands, Noted, Recovered, SystemRecovered, Told, step};
-use crate::{Error, Result};
+use crate::{Error, Result, mishap};
 use jiff::{SignedDuration, Timestamp};
 use plan::{Course, Plan, Runbook, Step, StepKind, StepState, SystemName, VaultName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 const SIDE_BY_SIDE: usize = 32;
 /// How often people are listened to.
 const LISTEN: Duration = Duration::from_millis(500);
+
+/// What is said when somebody wants this process to end.
+const LEAVES: &str = "is being left: nothing new is begun, what may not be done twice comes to its end, and the rest is for whoever goes on. Once more ends it at once";
 
 /// Carries out the runbook, from where it was left. One with blockers is refused.
 pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Recovered> {
@@ -27,8 +30,10 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
     let mut tainted = BTreeSet::new();
     let mut course = Course::new(book, before.states);
     let mut recovered = Recovered::new(book, started);
+    let places: BTreeMap<_, _> =
+        book.systems.iter().enumerate().map(|(at, entry)| (&entry.system, at)).collect();
     for (at, told) in before.told {
-        recovered.take(book.steps.get(at), told);
+        recovered.take(&places, book.steps.get(at), told);
     }
     let note = |notes: &[Noted]| -> bool {
         let Some(Err(error)) = hands.journal.map(|journal| journal.note(notes)) else { return true };
@@ -70,13 +75,20 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
                         }
                     }
                 }
+                if hands.observer.leaves() && talk.leave() {
+                    hands.observer.event(None, LEAVES);
+                }
+                if talk.is_left() {
+                    // Also those that were only just begun.
+                    restores.stop();
+                }
                 if !talk.is_over() {
                     lookout.look(course.states(), seconds(), talk.paused());
                 }
             }
             // Together with what has ended: one write for all that changes at once.
             let mut begun = Vec::new();
-            while !talk.is_paused() && !talk.is_over() {
+            while !talk.is_paused() && !talk.is_ending() {
                 let Some(at) = course.begin(seconds(), &mut |at| limits.let_begin(at)) else { break };
                 let state = StepState::Begun { seconds: seconds() };
                 notes.push(Noted { at, state, told: Told::default() });
@@ -95,11 +107,12 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
                 let at_work = step::AtWork { at, step, book, hands, talk, restores, down, started };
                 let done = done.clone();
                 scope.spawn(move || {
-                    let result = at_work.run();
+                    // Whatever becomes of it, it is heard of: nobody waits for a thread that is dead.
+                    let result = mishap::caught(|| at_work.run());
                     let _ = done.send((at, result));
                 });
             }
-            if limits.is_idle() && (talk.is_over() || !talk.is_paused()) {
+            if limits.is_idle() && (talk.is_ending() || !talk.is_paused()) {
                 break;
             }
             let first = match ended.recv_timeout(LISTEN) {
@@ -110,6 +123,11 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
             for (at, result) in std::iter::once(first).chain(ended.try_iter()) {
                 limits.end(at);
                 let step = book.steps.get(at);
+                // It stays begun, as where the process was killed: whoever goes on does it again.
+                if talk.is_left() && result.is_err() && step.is_some_and(|step| step.kind.is_repeatable()) {
+                    touched |= step.is_some_and(|step| changes(&step.kind));
+                    continue;
+                }
                 let (state, told) = match result {
                     Ok(told) => {
                         touched |= step.is_none_or(|step| changes(&step.kind));
@@ -130,7 +148,7 @@ pub fn carry_out(book: &Runbook, hands: &Hands<'_>, before: Before) -> Result<Re
                     }
                 };
                 notes.push(Noted { at, state: state.clone(), told: told.clone() });
-                recovered.take(step, told);
+                recovered.take(&places, step, told);
                 course.end(at, state);
             }
         }
@@ -168,6 +186,8 @@ struct Limits<'a> {
     /// … and from each vault.
     vaults: BTreeMap<&'a VaultName, u32>,
     under_way: BTreeSet<usize>,
+    /// How many of these take something of the machine.
+    busy: usize,
 }
 
 impl<'a> Limits<'a> {
@@ -178,6 +198,7 @@ impl<'a> Limits<'a> {
             here: here.filter_map(|(_, host)| host.restores).min(),
             vaults: plan.vaults.iter().filter_map(|(name, vault)| Some((name, vault.restores?))).collect(),
             under_way: BTreeSet::new(),
+            busy: 0,
         }
     }
 
@@ -187,8 +208,8 @@ impl<'a> Limits<'a> {
         if takes_nothing(step) {
             return true;
         }
-        let steps = self.under_way.iter().filter_map(|at| self.book.steps.get(*at));
-        if steps.filter(|step| !takes_nothing(step)).count() >= SIDE_BY_SIDE {
+        // Asked of each of thousands that could begin, each time one ends: so it is counted as they come and go.
+        if self.busy >= SIDE_BY_SIDE {
             return false;
         }
         if self.here.is_none() && self.vaults.is_empty() {
@@ -210,11 +231,19 @@ impl<'a> Limits<'a> {
     }
 
     fn begin(&mut self, at: usize) {
-        self.under_way.insert(at);
+        if self.under_way.insert(at) && self.takes(at) {
+            self.busy += 1;
+        }
     }
 
     fn end(&mut self, at: usize) {
-        self.under_way.remove(&at);
+        if self.under_way.remove(&at) && self.takes(at) {
+            self.busy = self.busy.saturating_sub(1);
+        }
+    }
+
+    fn takes(&self, at: usize) -> bool {
+        self.book.steps.get(at).is_some_and(|step| !takes_nothing(step))
     }
 
     fn is_idle(&self) -> bool {
@@ -241,9 +270,10 @@ impl Recovered {
         }
     }
 
-    fn take(&mut self, step: Option<&Step>, told: Told) {
-        let system = step.and_then(|step| step.system.as_ref());
-        if let Some(entry) = self.systems.iter_mut().find(|entry| Some(&entry.system) == system) {
+    /// Takes in what a step has told; `places` says where its system stands among all.
+    fn take(&mut self, places: &BTreeMap<&SystemName, usize>, step: Option<&Step>, told: Told) {
+        let place = step.and_then(|step| places.get(step.system.as_ref()?).copied());
+        if let Some(entry) = place.and_then(|place| self.systems.get_mut(place)) {
             entry.take(told);
         } else {
             self.findings.extend(told.notes);
@@ -264,8 +294,14 @@ impl Recovered {
                 _ => {}
             }
         }
+        let mut own: BTreeMap<&SystemName, Vec<(&Step, &StepState)>> = BTreeMap::new();
+        for (step, state) in book.steps.iter().zip(states) {
+            if let Some(system) = &step.system {
+                own.entry(system).or_default().push((step, state));
+            }
+        }
         for entry in &mut self.systems {
-            entry.conclude(book, states);
+            entry.conclude(own.get(&entry.system).map_or(&[][..], Vec::as_slice));
         }
         let is_left = |state: &StepState| {
             matches!(state, StepState::Waiting | StepState::Begun { .. } | StepState::Doubt)
@@ -277,6 +313,9 @@ impl Recovered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::survey::Survey;
+    use crate::vaults::Secrets;
+    use crate::{Observer, Question, Reply};
     use plan::{Available, Facts, RunbookInput, SourceFile};
 
     /// Three systems of this machine, each with a point in both vaults.
@@ -333,6 +372,78 @@ mod tests {
             assert_eq!(begun.count(), at_once, "{host} {vault}");
             limits.end(0);
             assert!(limits.let_begin(0));
+        }
+    }
+
+    /// Is told what happens, and panics where a step tells it: what listens to the recovery itself is not a step's thread.
+    struct Fatal(std::thread::ThreadId, std::sync::Mutex<Vec<String>>);
+
+    impl Observer for Fatal {
+        fn event(&self, _: Option<&SystemName>, text: &str) {
+            assert_eq!(std::thread::current().id(), self.0, "injected into: {text}");
+            self.1.lock().unwrap().push(text.to_owned());
+        }
+        fn ask(&self, question: &Question<'_>, _: &dyn Fn() -> bool) -> Option<Reply> {
+            panic!("injected into: {}", question.text)
+        }
+        fn progress(&self, _: &SystemName, _: &std::sync::Arc<vault::Progress>) {
+            panic!("injected into a restore")
+        }
+    }
+
+    struct NoSecrets;
+
+    impl Secrets for NoSecrets {
+        fn get(&self, _: &plan::Secret) -> Result<Vec<u8>> {
+            Err(Error::new("there is none"))
+        }
+        fn s3_keys(&self) -> vault::store::Credentials {
+            vault::store::Credentials::default()
+        }
+    }
+
+    #[test]
+    fn a_step_whose_thread_panics_has_failed_and_nobody_waits_for_it() {
+        let (plan, whole) = book("", "");
+        let action = || plan::Action { command: Some(vec!["true".into()]), ..plan::Action::default() };
+        let ask = StepKind::Ask { text: "look".into(), who: None, within: None, answers: vec![] };
+        let run = plan::Run { command: vec!["true".into()], ..plan::Run::default() };
+        let kinds = [
+            StepKind::Wait(plan::Period::seconds(1)),
+            StepKind::Run(run),
+            StepKind::Stop(action()),
+            StepKind::Start(action()),
+            StepKind::Check(plan::Check { file: Some("/".into()), ..plan::Check::default() }),
+            StepKind::Inspect,
+            ask,
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        for kind in kinds {
+            let mut book = whole.clone();
+            let first = Step { kind: kind.clone(), after: vec![], ..book.steps[0].clone() };
+            let waits = Step { after: vec![0], ..book.steps[0].clone() };
+            book.steps = vec![first, waits];
+            let observer = Fatal(std::thread::current().id(), std::sync::Mutex::default());
+            let hands = Hands {
+                plan: &plan,
+                vaults: &[],
+                secrets: &NoSecrets,
+                folder: folder.path(),
+                spools: folder.path(),
+                survey: &Survey::default(),
+                evidence: &plan::outlook::Evidence::default(),
+                observer: &observer,
+                verify: false,
+                memory: 1 << 26,
+                journal: None,
+                notifier: None,
+                patient: false,
+            };
+            let recovered = carry_out(&book, &hands, Before::default()).unwrap();
+            assert!(!recovered.is_whole(), "{kind}");
+            let said = observer.1.lock().unwrap().join("\n");
+            assert!(said.contains("failed: a mistake of this program, and not yours"), "{kind}: {said}");
+            assert!(said.contains("injected"), "{kind}: {said}");
         }
     }
 }

@@ -39,6 +39,11 @@ impl Restores {
         (progress, Guard(self, at))
     }
 
+    /// Stops them: what is back stays, and the next one writes only what differs.
+    pub(super) fn stop(&self) {
+        self.all().values().for_each(|progress| progress.stop());
+    }
+
     fn all(&self) -> std::sync::MutexGuard<'_, BTreeMap<usize, Arc<Progress>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -37,7 +37,7 @@ impl AtWork<'_> {
         let answered = || self.talk.answers(self.at).into_iter().find(is_fit);
         let settled = || {
             call.advance();
-            answered().is_some() || self.talk.is_over()
+            answered().is_some() || self.talk.is_ending()
         };
         let question = Question { text: &said, answers, names: &[] };
         let here = self.hands.observer.ask(&question, &settled).filter(is_fit);
@@ -52,7 +52,7 @@ impl AtWork<'_> {
         }
         let reply = here.or_else(answered);
         drop(call);
-        if reply.is_none() && self.talk.is_over() {
+        if reply.is_none() && self.talk.is_ending() {
             return Err(Error::new("the recovery was ended before it was answered"));
         }
         let mut told = Told::default();
@@ -100,14 +100,14 @@ impl AtWork<'_> {
                 self.event(&format!("approved by {}", by.join(" and ")));
                 return Ok(Told::default());
             }
-            if self.talk.is_over() {
+            if self.talk.is_ending() {
                 return Err(Error::new("the recovery was ended before it was approved"));
             }
             let count = approved.len();
             let settled = || {
                 call.advance();
                 let (now, refused) = so_far();
-                now.len() != count || refused.is_some() || self.talk.is_over()
+                now.len() != count || refused.is_some() || self.talk.is_ending()
             };
             let left: Vec<PersonName> =
                 names.iter().filter(|name| !approved.contains(*name)).cloned().collect();

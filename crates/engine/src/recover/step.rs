@@ -102,7 +102,9 @@ impl AtWork<'_> {
             within: run.within.map_or(ACTION_WITHIN, |within| within.0),
         };
         let fail = |what: String| Error::new(format!("`{}` {what}", run.command.join(" ")));
-        let ended = command::run(&order, &|| self.talk.is_over()).map_err(fail)?;
+        // One that may be done again isn't waited for either.
+        let is_stopped = || self.talk.is_over() || self.talk.is_left() && run.repeatable;
+        let ended = command::run(&order, &is_stopped).map_err(fail)?;
         let expected = run.expect.unwrap_or(0);
         if ended.status.code().map(i64::from) != Some(expected) {
             return Err(fail(format!(
@@ -124,7 +126,7 @@ impl AtWork<'_> {
         self.event(&format!("waiting {}", Period(time)));
         let begun = Instant::now();
         while let Some(left) = time.checked_sub(begun.elapsed()).filter(|left| !left.is_zero()) {
-            if self.talk.is_over() {
+            if self.talk.is_ending() {
                 return Err(Error::new("the recovery was ended meanwhile"));
             }
             std::thread::park_timeout(left.min(PAUSE));
@@ -190,7 +192,7 @@ impl AtWork<'_> {
             StepKind::Check(wanted) => {
                 // One of a scenario asks no system's own database.
                 let source = system.map(|system| source_of(hands.plan, system, hands.secrets)).transpose()?;
-                check::until_well(wanted, source.as_deref(), &|| self.talk.is_over())
+                check::until_well(wanted, source.as_deref(), &|| self.talk.is_ending())
                     .map_err(|why| Error::new(format!("check failed: {why}")))?;
                 observer.event(name, &format!("works: {wanted}"));
                 told.check = true;

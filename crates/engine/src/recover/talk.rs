@@ -6,6 +6,7 @@ use plan::{PersonName, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Something that is said to a recovery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +48,7 @@ pub(super) struct Talk<'a> {
     answers: Mutex<BTreeMap<usize, Vec<Reply>>>,
     paused: Mutex<Option<String>>,
     aborted: Mutex<Option<String>>,
+    left: AtomicBool,
 }
 
 /// What is to be done because of what was said.
@@ -61,7 +63,13 @@ pub(super) enum Heard {
 
 impl<'a> Talk<'a> {
     pub(super) fn new(journal: Option<&'a dyn Journal>) -> Self {
-        Self { journal, answers: Mutex::default(), paused: Mutex::default(), aborted: Mutex::default() }
+        Self {
+            journal,
+            answers: Mutex::default(),
+            paused: Mutex::default(),
+            aborted: Mutex::default(),
+            left: AtomicBool::new(false),
+        }
     }
 
     /// Listens. What can't be read is heard the next time.
@@ -144,6 +152,21 @@ impl<'a> Talk<'a> {
     /// Returns whether it is to end.
     pub(super) fn is_over(&self) -> bool {
         lock(&self.aborted).is_some()
+    }
+
+    /// From here on nothing new is begun, and nobody is waited for: this process leaves. Returns whether that is new.
+    pub(super) fn leave(&self) -> bool {
+        !self.left.swap(true, Relaxed)
+    }
+
+    /// Returns whether this process leaves, and another goes on.
+    pub(super) fn is_left(&self) -> bool {
+        self.left.load(Relaxed)
+    }
+
+    /// Returns whether nothing new is begun for either reason.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_over() || self.is_left()
     }
 
     /// Returns why it was ended, if it was.

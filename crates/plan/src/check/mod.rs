@@ -14,12 +14,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Adds what is wrong with the meaning of a plan.
 pub(crate) fn meaning(plan: &Plan, notes: &mut Notes) {
-    let mut check = Checker { plan, notes };
+    let mut check = Checker { plan, notes, unknown: 0 };
     check.people_and_places();
     check.vaults();
+    let slowest = promises::Slowest::new(plan);
     for (name, system) in &plan.systems {
         check.system(name, system);
-        check.promises(name, system);
+        check.promises(name, system, &slowest);
     }
     check.needs();
     check.copies();
@@ -49,7 +50,15 @@ const SCENARIO: Sort = Sort { word: "scenario", table: "scenarios" };
 struct Checker<'p, 'n> {
     plan: &'p Plan,
     notes: &'n mut Notes,
+    /// How many names stood for nothing so far.
+    unknown: usize,
 }
+
+/// How many names that stand for nothing get the nearest one that does: of ten thousand, in a plan that a program has written, nobody reads them, and
+/// each is held against all names.
+const HELPED: usize = 100;
+/// How many names are listed for one that stands for nothing.
+const LISTED: usize = 30;
 
 impl Checker<'_, '_> {
     fn error(&mut self, code: &'static str, path: &str, message: impl Into<String>, help: impl Into<String>) {
@@ -79,10 +88,17 @@ impl Checker<'_, '_> {
         }
         let sort = sort.word;
         let names = || known.keys().map(std::borrow::Borrow::borrow);
-        let help = match nearest(name, names()) {
+        self.unknown += 1;
+        let near = if self.unknown <= HELPED { nearest(name, names()) } else { None };
+        let help = match near {
             Some(near) => format!("write \"{near}\""),
             None if known.is_empty() => format!("there is no {sort} in the plan yet"),
-            None => format!("there are: {}", names().collect::<Vec<_>>().join(", ")),
+            None if self.unknown > HELPED => "as those before: correct them, and check again".to_owned(),
+            None => {
+                let more = known.len().saturating_sub(LISTED);
+                let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+                format!("there are: {}{more}", names().take(LISTED).collect::<Vec<_>>().join(", "))
+            }
         };
         self.error("unknown-reference", path, format!("there is no {sort} `{name}`"), help);
     }
@@ -137,8 +153,11 @@ impl Checker<'_, '_> {
 
     /// Checks that a scenario is the plan's own, or built in.
     fn names_scenario(&mut self, path: &str, name: &str) {
-        let known = self.plan.scenario_names().into_iter().map(|name| (name, ())).collect();
-        self.refers(path, SCENARIO, name, &known);
+        // Those of the plan are not counted anew for each name that stands for one.
+        if !self.plan.scenarios.contains_key(name) {
+            let known = self.plan.scenario_names().into_iter().map(|name| (name, ())).collect();
+            self.refers(path, SCENARIO, name, &known);
+        }
     }
 
     fn keep(&mut self) {

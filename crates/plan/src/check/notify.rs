@@ -106,14 +106,27 @@ impl Checker<'_, '_> {
                 );
             }
         }
-        if notify.listen().parse::<SocketAddr>().is_err() {
-            let message = format!("`{}` is no address to listen on", notify.listen());
-            self.error(
-                "bad-address",
-                "notify.listen",
-                message,
-                format!("write address:port, {} say", Notify::LISTEN),
-            );
+        match notify.listen().parse::<SocketAddr>() {
+            Ok(address) if address.ip().to_canonical().is_loopback() => {}
+            Ok(address) => {
+                let message = format!(
+                    "links are answered at {address} without encryption: whoever reads one on its way can acknowledge"
+                );
+                let help = format!(
+                    "write listen = \"{}\", and let a proxy with a certificate stand before it",
+                    Notify::LISTEN
+                );
+                self.warn("listens-openly", "notify.listen", message, help);
+            }
+            Err(_) => {
+                let message = format!("`{}` is no address to listen on", notify.listen());
+                self.error(
+                    "bad-address",
+                    "notify.listen",
+                    message,
+                    format!("write address:port, {} say", Notify::LISTEN),
+                );
+            }
         }
     }
 
@@ -207,6 +220,11 @@ impl Checker<'_, '_> {
             .chain(notify.webhooks.values().filter_map(|webhook| webhook.system.as_ref()))
             .chain(notify.sms.iter().filter_map(|sms| sms.system.as_ref()));
         let systems: BTreeSet<_> = systems.filter(|name| plan.systems.contains_key(*name)).collect();
+        // What is out of service with each is the same for everybody.
+        let outages: Vec<_> = systems
+            .into_iter()
+            .map(|system| (system, out_of_service(plan, &BTreeSet::from([system.clone()]))))
+            .collect();
         for name in plan.people.keys() {
             let path = format!("people.{name}");
             if self.notes.is_broken(&path) || self.notes.is_broken("notify") {
@@ -222,9 +240,8 @@ impl Checker<'_, '_> {
                 self.warn("out-of-reach", &path, format!("`{name}` can't be told anything: {why}"), help);
                 continue;
             }
-            for system in &systems {
-                let out = out_of_service(plan, &BTreeSet::from([(*system).clone()]));
-                if ways(plan, name, &out).iter().all(|way| way.carriers.is_empty()) {
+            for (system, out) in &outages {
+                if ways(plan, name, out).iter().all(|way| way.carriers.is_empty()) {
                     let message = format!("`{name}` can't be told anything while `{system}` is down");
                     self.warn(
                         "out-of-reach",

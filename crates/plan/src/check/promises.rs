@@ -3,10 +3,50 @@
 use super::Checker;
 use crate::model::*;
 use crate::order::cycle;
+use crate::{Period, Together};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Of each group of systems whose data belongs together the two that keep no log and of which a point is made least often: who is the first looks at the second.
+pub(super) struct Slowest<'p> {
+    together: Together<'p>,
+    of: Vec<Vec<(Period, &'p SystemName)>>,
+}
+
+impl<'p> Slowest<'p> {
+    pub(super) fn new(plan: &'p Plan) -> Self {
+        let together = Together::new(plan);
+        let of_group = |group: &Vec<&'p SystemName>| {
+            // Most are alone, and nobody waits for them.
+            if group.len() < 2 {
+                return Vec::new();
+            }
+            let without_log = group.iter().filter_map(|name| {
+                let system = plan.systems.get(*name).filter(|system| !has_log(system))?;
+                Some((plan.policy_of(system).every, *name))
+            });
+            let mut all: Vec<_> = without_log.collect();
+            all.sort_unstable_by(|a, b| b.cmp(a));
+            all.truncate(2);
+            all
+        };
+        let of = together.groups().iter().map(of_group).collect();
+        Self { together, of }
+    }
+
+    /// Returns the one that a system has to wait for, and how often a point of it is made.
+    fn beside(&self, name: &SystemName) -> Option<(Period, &'p SystemName)> {
+        let of = self.of.get(self.together.place(name)?)?;
+        of.iter().copied().find(|(_, other)| *other != name)
+    }
+}
+
+/// Returns whether a log says what happened between two points of a system.
+fn has_log(system: &System) -> bool {
+    system.source.as_ref().and_then(Source::wal).is_some_and(|wal| wal != Wal::None)
+}
+
 impl Checker<'_, '_> {
-    pub(super) fn promises(&mut self, name: &SystemName, system: &System) {
+    pub(super) fn promises(&mut self, name: &SystemName, system: &System, slowest: &Slowest<'_>) {
         let path = format!("systems.{name}");
         if system.criticality == Criticality::Vital {
             let broken = |key: &str| self.notes.is_broken(&format!("{path}.{key}"));
@@ -40,8 +80,7 @@ impl Checker<'_, '_> {
         }
         let every = self.plan.policy_of(system).every;
         let zero = crate::Period::default();
-        let has_log = system.source.as_ref().and_then(Source::wal).is_some_and(|wal| wal != Wal::None);
-        if system.rpo > zero && every > system.rpo && !has_log {
+        if system.rpo > zero && every > system.rpo && !has_log(system) {
             let at = if system.policy.every.is_some() {
                 format!("{path}.policy.every")
             } else {
@@ -64,7 +103,7 @@ impl Checker<'_, '_> {
                 format!("write policy.every = \"{}\" for this system, or promise less{log}", system.rpo),
             );
         }
-        self.together(name, system, &path);
+        self.together(name, system, slowest, &path);
         if let Some(mtpd) = system.mtpd
             && mtpd < system.rto
         {
@@ -105,20 +144,13 @@ impl Checker<'_, '_> {
     }
 
     /// What is brought back with others comes back to the instant that the slowest of them has.
-    fn together(&mut self, name: &SystemName, system: &System, path: &str) {
+    fn together(&mut self, name: &SystemName, system: &System, slowest: &Slowest<'_>, path: &str) {
         let plan = self.plan;
-        let others = crate::companions(plan, name).into_iter().filter(|other| other != name);
-        let slowest = others
-            .filter_map(|other| {
-                let of = plan.systems.get(&other)?;
-                let log = of.source.as_ref().and_then(Source::wal).is_some_and(|wal| wal != Wal::None);
-                (!log).then(|| (plan.policy_of(of).every, other))
-            })
-            .max();
-        let Some((every, other)) = slowest.filter(|(every, _)| *every > system.rpo) else { return };
+        let slowest = slowest.beside(name).filter(|(every, _)| *every > system.rpo);
+        let Some((every, other)) = slowest else { return };
         // What it can't keep by itself was said.
         if system.rpo == crate::Period::default()
-            || plan.policy_of(system).every > system.rpo && !self.has_log(system)
+            || plan.policy_of(system).every > system.rpo && !has_log(system)
         {
             return;
         }
@@ -131,10 +163,6 @@ impl Checker<'_, '_> {
             system.rpo
         );
         self.warn("rpo-out-of-reach", &format!("{path}.rpo"), message, help);
-    }
-
-    fn has_log(&self, system: &System) -> bool {
-        system.source.as_ref().and_then(Source::wal).is_some_and(|wal| wal != Wal::None)
     }
 
     pub(super) fn needs(&mut self) {

@@ -132,6 +132,7 @@ fn what_was_asked_for_is_read_back_as_it_was_noted() {
         place("transaction 4711 on timeline 2"),
         place("newest"),
         Wanted::From { id: "ab12".into(), until: Until::Name("before until then".into()) },
+        Wanted::From { id: "ab12".into(), until: Until::Time(now()) },
     ] {
         let noted = serde_json::to_string(&wanted).unwrap();
         assert_eq!(serde_json::from_str::<Wanted>(&noted).ok(), Some(wanted), "{noted}");

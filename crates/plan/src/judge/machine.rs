@@ -88,6 +88,12 @@ impl Intrusion {
         points.iter().find_map(|point| point.judgement.intrusion.clone())
     }
 
+    /// Returns what spares the points that both spare.
+    pub(crate) fn join(&self, other: &Self) -> Self {
+        let (after, seen) = (self.after.min(other.after), self.seen.min(other.seen));
+        Self { after, seen, sign: self.sign.clone() }
+    }
+
     /// Returns whether a point of another system on the same machine is from before it. Between the last clean point and the first
     /// bad one, it is the point's own change that tells, however few its files are. What a person trusts is clean.
     pub(crate) fn spares(&self, point: &Facts) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{Notify, Relay, Webhook};
 use crate::{PersonName, Plan, SystemName, WebhookName};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -101,21 +101,23 @@ pub struct Way<'p> {
 /// Returns the systems that are out of service when these are down: they, and whatever needs them.
 #[must_use]
 pub fn out_of_service(plan: &Plan, down: &BTreeSet<SystemName>) -> BTreeSet<SystemName> {
-    let mut out = down.clone();
-    loop {
-        let more: Vec<_> = plan
-            .systems
-            .iter()
-            .filter(|(name, system)| {
-                !out.contains(*name) && system.needs.iter().any(|need| out.contains(need))
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        if more.is_empty() {
-            return out;
+    let mut users: BTreeMap<&SystemName, Vec<&SystemName>> = BTreeMap::new();
+    for (name, system) in &plan.systems {
+        for need in &system.needs {
+            users.entry(need).or_default().push(name);
         }
-        out.extend(more);
     }
+    let mut out = down.clone();
+    let mut next: Vec<&SystemName> = down.iter().collect();
+    while let Some(name) = next.pop() {
+        for user in users.get(name).into_iter().flatten().copied() {
+            if !out.contains(user) {
+                out.insert(user.clone());
+                next.push(user);
+            }
+        }
+    }
+    out
 }
 
 /// Returns the ways to a person, best first, while these systems are out of service.

@@ -60,7 +60,7 @@ impl Evidence {
     }
 
     /// Returns how long putting so many bytes of a system back takes.
-    fn restore(&self, system: &SystemName, bytes: u64) -> Option<Estimate> {
+    fn restore(&self, system: &SystemName, bytes: u64, most: Option<&Measured>) -> Option<Estimate> {
         let of = |measured: &Measured, least: f64, basis| {
             let scale = if measured.bytes == 0 { 1.0 } else { bytes as f64 / measured.bytes as f64 };
             Estimate { seconds: bounded(measured.restore.as_secs_f64() * scale.max(least)), basis }
@@ -69,7 +69,7 @@ impl Evidence {
         if let Some(own) = self.last.get(system) {
             return Some(of(own, 1.0, Basis::Measured));
         }
-        let most = self.last.values().max_by_key(|measured| measured.bytes)?;
+        let most = most?;
         let is_alike = most.bytes > 0 && most.bytes as f64 >= bytes as f64 * ALIKE;
         is_alike.then(|| of(most, ALIKE, Basis::Another))
     }
@@ -86,6 +86,8 @@ impl Estimates {
         let entries: BTreeMap<&SystemName, &Restore> =
             book.systems.iter().map(|entry| (&entry.system, entry)).collect();
         let alone = alone(book);
+        // What is of no system yet is held against the largest of all: it is the same one for each of thousands.
+        let most = evidence.last.values().max_by_key(|measured| measured.bytes);
         let steps = book.steps.iter().map(|step| {
             let system = step.system.as_ref();
             let measured = system.and_then(|system| {
@@ -99,7 +101,7 @@ impl Estimates {
                 StepKind::Wait(time) => Some(Estimate { seconds: time.0.as_secs_f64(), basis: Basis::Plan }),
                 StepKind::Restore | StepKind::Rest => {
                     let entry = system.and_then(|system| entries.get(system))?;
-                    evidence.restore(&entry.system, entry.choice.point.bytes)
+                    evidence.restore(&entry.system, entry.choice.point.bytes, most)
                 }
                 // Which part of the bytes comes first is known when it has begun; how long people take, or looking through data, never.
                 StepKind::First

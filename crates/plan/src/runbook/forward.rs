@@ -1,7 +1,7 @@
 //! How far a point is rolled forward by the log of its system, and what is said where that isn't as far as somebody asks.
 
-use super::{Replay, Runbook, Unreached};
-use crate::{Choice, Crash, Facts, LogFacts, Period, Reaches, SystemName, Until, Wanted};
+use super::{Available, Replay, Runbook, Unreached};
+use crate::{Choice, Crash, Facts, LogFacts, Period, Reaches, SystemName, Until, Wanted, choose};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -27,6 +27,22 @@ pub(super) fn aim(wanted: &Wanted) -> Option<Until> {
         Wanted::Until(until) | Wanted::From { until, .. } => Some(until.clone()),
         Wanted::LastVerified | Wanted::LastClean | Wanted::BeforeNamed | Wanted::Id(_) => None,
     }
+}
+
+/// Returns the instant that somebody asks for, if he asks for one.
+pub(super) fn instant(wanted: &Wanted) -> Option<Timestamp> {
+    match wanted {
+        Wanted::Before(time) => Some(*time),
+        Wanted::From { until, .. } => until.time(),
+        _ => None,
+    }
+}
+
+/// Says what is missing behind a recovery that went back.
+pub(super) fn left_out_since(name: &SystemName, time: Timestamp) -> String {
+    format!(
+        "`{name}`: nothing is there of its log from after the recovery of {time:.0}, which went back: what was committed since is not back"
+    )
 }
 
 /// Returns whether a point leads into the history in which `aim` lies.
@@ -107,13 +123,18 @@ impl Forward<'_> {
         if let Some(reached) = reached.filter(|reached| *reached > choice.point.counts()) {
             choice.loss = crash.lost_since(reached);
         }
-        choice.reasons.push(match &until {
-            Until::Newest => {
+        // What comes before the point itself says nothing of how far it is brought.
+        let least = ends.filter(|ends| *ends > choice.point.counts());
+        choice.reasons.push(match (&until, ends) {
+            (Until::Newest, Some(ends)) if broken.is_none() && least.is_none() => {
+                format!("the point by itself: its log ends before it, as far as is known (at {ends})")
+            }
+            (Until::Newest, _) => {
                 let end = if broken.is_some() { "where its log breaks off" } else { "the end of its log" };
-                let least = ends.map_or_else(String::new, |ends| format!(", at least to {ends}"));
+                let least = least.map_or_else(String::new, |ends| format!(", at least to {ends}"));
                 format!("rolled forward to {end}{least}")
             }
-            until => format!("rolled forward to {until}"),
+            (until, _) => format!("rolled forward to {until}"),
         });
         let reaches_end = match &until {
             Until::Newest => true,
@@ -161,6 +182,44 @@ impl Forward<'_> {
         }
     }
 
+    /// Says what would be missing in the newest state of the system if it came back by itself: that is missing too where it comes back to the instant of its group,
+    /// which is earlier for that very reason.
+    pub(super) fn lacks_alone(&self, available: &Available, now: Timestamp) -> Option<String> {
+        let mut own = choose(&available.points, &Wanted::Latest, now).ok()?;
+        let log = available.log_of(&own.point);
+        let forward = Forward { log, is_others: log.is_none() && available.log.is_some(), ..*self };
+        let is_left = |time: &Timestamp| log.is_some_and(|log| own.is_left_by(log, *time));
+        if let Some(time) = available.went_back.filter(is_left) {
+            return Some(left_out_since(self.name, time));
+        }
+        if log.is_some_and(|log| own.stops_log(log, None, None).is_some()) {
+            return None;
+        }
+        let rolled = forward.roll(&Wanted::Latest, &mut own);
+        forward.lacks(&rolled, &own.point)
+    }
+
+    /// Names a newer point that lacks something, from which the log leads to an instant to which it doesn't from the chosen one: whether that is better is for a
+    /// person to say.
+    fn instead(&self, points: &[Facts], chosen: &Facts, time: Timestamp) -> Option<String> {
+        let log = self.log?;
+        let leads_there = |point: &&Facts| match log.way(point, log.history_at(point, time)) {
+            Reaches::Whole => log.leads(point, Some(time)),
+            Reaches::Broken { until, .. } => until.is_some_and(|until| until >= time),
+            Reaches::None { .. } => false,
+        };
+        let is_newer = |point: &&Facts| {
+            let ended = point.ended.unwrap_or_else(|| point.counts());
+            point.is_base() && !point.complete && point.counts() > chosen.counts() && ended < time
+        };
+        let newer = points.iter().filter(is_newer).filter(leads_there);
+        let Facts { id, .. } = newer.max_by_key(|point| point.counts())?;
+        Some(format!(
+            " Its log leads there from point {id}, which is incomplete: with what that lacks missing, releve recover {} --point {id} --before {time}.",
+            self.name
+        ))
+    }
+
     /// Says that a log is known to end, or may, before all that is wanted.
     pub(super) fn doubt(&self, replay: &Replay, point: &Facts) -> Option<String> {
         let log = self.log?;
@@ -171,9 +230,10 @@ impl Forward<'_> {
             });
         }
         let (until, time) = (log.until?, replay.until.time()?);
+        let from = until.max(point.counts());
         (until < time).then(|| {
             format!(
-                "`{}`: its log is known to be whole up to {until} only: what was committed from then to {time} comes back if its server or this machine has it still",
+                "`{}`: its log is known to be whole up to {until} only: what was committed from {from} to {time} comes back if its server or this machine has it still",
                 self.name
             )
         })
@@ -198,7 +258,7 @@ impl Runbook {
         &mut self,
         forward: &Forward<'_>,
         (time, why): (Timestamp, String),
-        point: &Facts,
+        (point, points): (&Facts, &[Facts]),
         has_log: bool,
     ) {
         let broken = forward.log.and_then(|log| broken(log, point, &Until::Time(time)));
@@ -220,8 +280,9 @@ impl Runbook {
             let way = until.map_or_else(String::new, |until| {
                 format!(" As of where it breaks off, all systems together: --before {until} instead.")
             });
+            let instead = forward.instead(points, point, time).unwrap_or_default();
             self.blockers.push(format!(
-                "{refused}{way} Or the same command with --or-earlier: it then comes back to {state}, and every other system as you asked"
+                "{refused}{way}{instead} Or the same command with --or-earlier: it then comes back to {state}, and every other system as you asked"
             ));
         }
         self.unreached.push(unreached);

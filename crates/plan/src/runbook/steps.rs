@@ -3,20 +3,45 @@
 use super::*;
 
 impl Runbook {
-    /// Adds what stops the systems, users before what they use, and returns the step of each.
+    /// Adds what stops the systems, users before what they use, and returns what must have stopped before the data of each comes back: itself, and what uses it.
+    /// Only the nearest of these: each of them waits for those that use it in turn.
     pub(super) fn push_stops(
         &mut self,
         plan: &Plan,
         order: &[Ordered],
         ready: &BTreeMap<SystemName, Vec<usize>>,
-    ) -> BTreeMap<SystemName, usize> {
-        let mut stops: BTreeMap<SystemName, usize> = BTreeMap::new();
-        for name in order.iter().rev().map(|ordered| &ordered.system) {
-            let Some(recover) = plan.systems.get(name).map(|system| &system.recover) else { continue };
-            let Some(stop) = recover.stop.as_ref().filter(|_| recover.instead.is_empty()) else { continue };
-            let users = stops.iter().filter(|(user, _)| leans_on(plan, user, name)).map(|(_, stop)| *stop);
-            let before = ready.get(name).into_iter().flatten().copied().chain(users).collect();
-            stops.insert(name.clone(), self.push(before, Some(name), StepKind::Stop(stop.clone())));
+    ) -> BTreeMap<SystemName, Vec<usize>> {
+        let mut stops = BTreeMap::new();
+        // Nothing is to be stopped in most plans, and then nothing waits for that.
+        let has_stop = |ordered: &Ordered| {
+            plan.systems.get(&ordered.system).is_some_and(|system| system.recover.stop.is_some())
+        };
+        if !order.iter().any(has_stop) {
+            return stops;
+        }
+        let selected: BTreeSet<&SystemName> = order.iter().map(|ordered| &ordered.system).collect();
+        // Of the whole plan: between two that are recovered may stand one that isn't.
+        let names: Vec<SystemName> = plan.systems.keys().cloned().collect();
+        let all = recovery_order(plan, &names);
+        // What uses a system and must have stopped, as far as it is known: users come first.
+        let mut users: BTreeMap<&SystemName, BTreeSet<usize>> = BTreeMap::new();
+        for name in all.iter().rev().map(|ordered| &ordered.system) {
+            let Some(system) = plan.systems.get(name) else { continue };
+            let before = users.remove(name).unwrap_or_default();
+            let is_selected = selected.contains(name);
+            let recover = &system.recover;
+            let stop = recover.stop.as_ref().filter(|_| recover.instead.is_empty() && is_selected);
+            let own = stop.map(|stop| {
+                let after = ready.get(name).into_iter().flatten().copied().chain(before.iter().copied());
+                self.push(after.collect(), Some(name), StepKind::Stop(stop.clone()))
+            });
+            let nearest = own.map_or_else(|| before.clone(), |own| BTreeSet::from([own]));
+            for need in &system.needs {
+                users.entry(need).or_default().extend(&nearest);
+            }
+            if is_selected {
+                stops.insert(name.clone(), before.into_iter().chain(own).collect());
+            }
         }
         stops
     }

@@ -11,6 +11,7 @@ mod base;
 mod design;
 mod diagnostics;
 mod files;
+mod growth;
 mod judged;
 mod notify;
 mod outlook;

@@ -127,6 +127,23 @@ fn each_fault_is_shown_where_it_stands_with_a_way_out() {
 }
 
 #[test]
+fn to_answer_links_where_others_reach_it_without_a_certificate_is_a_finding() {
+    for (listen, found) in [
+        ("127.0.0.1:8385", false),
+        ("[::1]:8385", false),
+        ("[::ffff:127.0.0.1]:8385", false),
+        ("0.0.0.0:8385", true),
+        ("[::]:8385", true),
+        ("192.0.2.10:8385", true),
+    ] {
+        let text = told().replacen("link =", &format!("listen = \"{listen}\"\nlink ="), 1);
+        let parsed = read(&text);
+        assert_eq!(codes(&parsed).contains(&"listens-openly"), found, "{listen}: {}", shown(&parsed));
+        assert!(parsed.plan.is_some(), "{listen}: a finding, and no mistake");
+    }
+}
+
+#[test]
 fn the_way_through_what_is_down_is_skipped_and_that_is_said() {
     let plan = plan_of(&told());
     let down = BTreeSet::from([SystemName::from("shop")]);

@@ -433,6 +433,88 @@ fn a_log_is_rolled_forward_to_its_gap_and_that_is_no_success() {
 }
 
 #[test]
+fn a_log_that_ends_before_its_point_is_not_said_to_bring_it_further() {
+    let said = |until: i64| {
+        let book = decide_on_log(|input| {
+            let found = orders(input);
+            found.points.truncate(1);
+            found.log.as_mut().unwrap().until = Some(second(until));
+        });
+        book.systems[0].choice.reasons.join("; ")
+    };
+    assert!(said(900).contains("the point by itself: its log ends before it"), "{}", said(900));
+    assert!(!said(900).contains("rolled forward"), "{}", said(900));
+    assert!(said(1_100).contains("rolled forward to the end of its log, at least to"), "{}", said(1_100));
+}
+
+#[test]
+fn with_its_group_a_system_lacks_what_it_would_lack_by_itself() {
+    let lacks = |change: fn(&mut Available)| {
+        let book = decide_on_log(|input| {
+            let mut plan = plan();
+            let orders_system = plan.systems.get_mut(&SystemName::from("orders")).unwrap();
+            orders_system.consistent_with = vec!["shop".into()];
+            input.plan = Box::leak(Box::new(plan));
+            input.systems = vec![];
+            let found = orders(input);
+            found.points.truncate(1);
+            change(found);
+        });
+        assert_eq!(book.groups.len(), 1, "{book:?}");
+        let entry = book.systems.iter().find(|entry| entry.system.0 == "orders").unwrap();
+        let is_told = entry.lacks.iter().all(|lacks| book.warnings.contains(lacks));
+        assert!(is_told, "{:?}", book.warnings);
+        entry.lacks.clone().unwrap_or_default()
+    };
+    assert_eq!(lacks(|_| ()), "");
+    let gap = lacks(|found| {
+        let log = found.log.as_mut().unwrap();
+        (log.from, log.missing) = ("06".into(), Some("the rest of binary log 000001".into()));
+        log.earlier = vec![Stretch { from: "04".into(), to: "05@9".into(), until: Some(second(1_200)) }];
+    });
+    assert!(gap.contains("its log breaks off (the rest of binary log 000001 is missing)"), "{gap}");
+    let behind = lacks(|found| {
+        (found.went_back, found.went_to) = (Some(second(1_600)), Some(Until::Time(second(1_400))));
+    });
+    assert!(behind.contains("what was committed since is not back"), "{behind}");
+}
+
+#[test]
+fn where_a_gap_lies_before_an_instant_a_later_point_that_lacks_something_is_named_and_can_be_taken() {
+    let book = |wanted: Wanted| {
+        decide_on_log(|input| {
+            input.plan = Box::leak(Box::new(streamed()));
+            input.wanted = Some(wanted);
+            let found = orders(input);
+            let newer = Facts {
+                id: "ef56".into(),
+                time: second(1_300),
+                complete: false,
+                position: Some("07@1".into()),
+                judgement: Judgement { rating: Rating::Incomplete, ..Judgement::default() },
+                ..found.points[0].clone()
+            };
+            found.points = vec![found.points[0].clone(), newer];
+            let log = found.log.as_mut().unwrap();
+            (log.from, log.missing) = ("06".into(), Some("the rest of binary log 000001".into()));
+            log.earlier = vec![Stretch { from: "04".into(), to: "05@9".into(), until: Some(second(1_200)) }];
+        })
+    };
+    let said = book(Wanted::Before(second(1_400))).blockers.join("; ");
+    let way = "releve recover orders --point ef56 --before 1970-01-01T00:23:20Z";
+    assert!(said.contains(way), "{said}");
+    let from = |id: &str, time| Wanted::From { id: id.into(), until: Until::Time(second(time)) };
+    let taken = book(from("ef56", 1_400));
+    assert_eq!(taken.blockers, Vec::<String>::new());
+    let entry = &taken.systems[0];
+    assert_eq!(entry.replay.as_ref().map(|replay| &replay.until), Some(&Until::Time(second(1_400))));
+    assert!(taken.warnings.iter().any(|warning| warning.contains("is incomplete")), "{:?}", taken.warnings);
+    // One that is named must lead there as any other, and be from before.
+    assert!(book(from("ab12", 1_400)).blockers.join("; ").contains("its log breaks off"));
+    assert!(book(from("ef56", 1_250)).blockers.join("; ").contains("was not whole before"));
+}
+
+#[test]
 fn a_place_in_the_log_is_had_from_a_point_that_lies_before_it_or_it_is_refused() {
     let book = |wanted: Wanted, fitting: &[&str]| {
         let fitting = fitting.iter().map(|id| (*id).to_owned()).collect();

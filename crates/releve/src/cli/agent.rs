@@ -11,15 +11,15 @@ use crate::session::{Session, read_plan};
 use crate::show::{self, Screen};
 use crate::{Exit, Outcome};
 use alerts::Alerts;
-use engine::Watch;
 use engine::log::{has_gone_back, has_put_back};
 use engine::outage::outage;
+use engine::{Watch, mishap};
 use jiff::Timestamp;
 use logs::Logs;
 use people::People;
 use plan::immutable::look_every;
 use plan::schedule::{History, due, due_in_step};
-use plan::{Plan, SystemName, VaultName, companions};
+use plan::{Plan, SystemName, Together, VaultName};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use state::{Body, Record, State};
 use std::collections::BTreeMap;
@@ -110,7 +110,18 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             doubted = now;
         }
         let at_work = AtWork { session: &current, state: &state, screen: &screen, records: &records };
-        if let Some(status) = at_work.work(watch.as_ref(), &mut down) {
+        let done = match mishap::caught(|| Ok(at_work.work(watch.as_ref(), &mut down))) {
+            Ok(done) => done,
+            Err(error) => {
+                screen.line(&format!("what was due could not be done: {error}"));
+                // It is due still, and would be again and again.
+                if options.once {
+                    return Ok(Exit::Failed);
+                }
+                Some(Exit::Failed)
+            }
+        };
+        if let Some(status) = done {
             exit = if status == Exit::Done { exit } else { status };
             // What could not be recorded counts as never tried, and would be due again at once.
             if state.records().is_ok_and(|now| now.len() == records.len()) && !options.once {
@@ -245,6 +256,7 @@ impl AtWork<'_> {
     fn work(&self, watch: Option<&Watch>, down: &mut Down) -> Option<Exit> {
         let Self { session, state, screen, records } = *self;
         let now = Timestamp::now();
+        let together = Together::new(&session.plan);
         let mut systems: Vec<(&SystemName, Timestamp)> = session
             .plan
             .systems
@@ -253,7 +265,7 @@ impl AtWork<'_> {
             .map(|(name, system)| {
                 let every = session.plan.policy_of(system).every;
                 // What belongs together and runs on several machines is captured at the same instants everywhere.
-                let due = if companions(&session.plan, name).len() > 1 { due_in_step } else { due };
+                let due = if together.with(name).len() > 1 { due_in_step } else { due };
                 (name, due(history(&session.plan, records, name), every, now))
             })
             .collect();

@@ -134,6 +134,8 @@ impl Making<'_> {
                 record.facts = serde_json::to_value(&made.facts).unwrap_or_default();
                 let left = source::left_behind(&made.info.made_with).into_iter();
                 record.left_behind = left.map(|(path, why)| format!("{}: {why}", path.display())).collect();
+                let notes = made.info.notes.iter().filter(|note| source::is_advice(&note.why));
+                record.advised = notes.map(|note| note.why.clone()).collect();
                 record.gone = made.gone.iter().map(|(vault, packs)| (vault.0.clone(), *packs)).collect();
                 if made.vaults.values().all(Result::is_err) {
                     exit = Exit::Failed;

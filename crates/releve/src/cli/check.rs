@@ -66,6 +66,21 @@ fn left_behind(plan: &Plan, state: Option<&State>) -> Vec<(SystemName, String)> 
     found
 }
 
+/// Returns what a person should change about systems themselves, as their newest point says as far as this machine's records tell.
+fn advised(plan: &Plan, state: Option<&State>) -> Vec<(SystemName, String)> {
+    let Some(Ok(records)) = state.map(State::records) else { return Vec::new() };
+    let newest = |name: &SystemName| {
+        records.iter().rev().find_map(|record| match &record.body {
+            Body::Backup(made) if made.system == name.0 && made.failure.is_none() && !made.refused => {
+                Some(made.advised.clone())
+            }
+            _ => None,
+        })
+    };
+    let all = plan.systems.keys().map(|name| (name, newest(name).unwrap_or_default()));
+    all.flat_map(|(name, all)| all.into_iter().map(|what| (name.clone(), what))).collect()
+}
+
 /// Returns where programs are looked for.
 pub(super) fn search() -> Vec<PathBuf> {
     let search = std::env::var_os("PATH").unwrap_or_default();
@@ -129,6 +144,11 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
                 "its own configuration names what is in no point, and it will not start on another machine without: {what}"
             );
             parsed.warn("left-behind", &format!("systems.{name}.source"), message, help);
+        }
+        for (name, what) in advised(&plan, state.as_ref()) {
+            exit = Exit::Finding;
+            let help = "type that; then: releve backup";
+            parsed.warn("server-setting", &format!("systems.{name}.source"), what, help);
         }
         if plan.notify.is_none() {
             let help = "write a [notify] table: docs/notify.md";

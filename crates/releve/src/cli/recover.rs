@@ -3,6 +3,7 @@
 mod crash;
 mod ground;
 mod incident;
+mod leave;
 pub(super) mod open;
 mod places;
 mod said;
@@ -26,7 +27,9 @@ use engine::vaults::Opened;
 use engine::{Error, room, source_of};
 use ground::Ground;
 use jiff::Timestamp;
+use leave::Leaving;
 use open::Found;
+use places::from_before;
 pub(super) use places::{aim, from_wanted, until_wanted};
 use plan::{Available, Runbook, RunbookInput, ScenarioName, Standing, SystemName, VaultName, Wanted};
 use said::{also_replaced, left_beside, log_ended, newer_elsewhere, say_held, say_vanished, went_back};
@@ -44,7 +47,7 @@ use std::time::{Duration, Instant};
     releve recover shop --before 2026-11-23T12:00+01:00\n  releve recover --to /mnt/look                   beside, touching nothing\n  \
     releve recover --show                           what was begun and not ended\n  \
     releve recover --watch                          how it goes, against what was promised\n\n\
-    Killed at any instant, it goes on where it was when the same command is given again, within a day; later with --resume. A step that must not be done \
+    Killed at any instant, or left with Ctrl-C, it goes on where it was when the same command is given again, within a day; later with --resume. A step that must not be done \
     twice and was under way then waits for a person's word.\n\n\
     Needs this program, the plan and the vaults' secrets; nothing of the dead server.\n\
     Exit status 1: something could not be given back or nobody confirmed a step; 2: a system isn't back."
@@ -58,14 +61,14 @@ pub(super) struct Options {
     /// Restore below this folder instead of in place; nothing is stopped, started or checked
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
-    /// The point: an id, `latest`, `last verified` or `last clean`; overrides the scenario
-    #[arg(long, value_name = "ID", conflicts_with = "before")]
+    /// The point: an id, `latest`, `last verified` or `last clean`; overrides the scenario. With --before, that one, rolled forward to then
+    #[arg(long, value_name = "ID")]
     point: Option<String>,
     /// What there was at this instant (14:05, 2026-11-23 14:05, or with a zone 2026-11-23T14:05+01:00): the newest complete point from before it, and with a log all that was committed by then
     #[arg(long, value_name = "TIME", conflicts_with = "until")]
     before: Option<String>,
     /// With --before: what no log brings to that instant comes back to the newest state from before it that there is: as far as its log goes, or a point. It is said how much earlier that is
-    #[arg(long, conflicts_with_all = ["point", "until"])]
+    #[arg(long, conflicts_with = "until")]
     or_earlier: bool,
     /// For a system with a log, from the newest point that leads there, or from the one of --point: up to a position, a named point or right before a transaction: `position 0/16B3748`, `name NAME`, `transaction 4711`; or `newest`: to its end, even through what made a newer point suspicious
     #[arg(long, value_name = "WHAT")]
@@ -121,6 +124,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         (None, None, None) => None,
         (None, None, Some(until)) => Some(until_wanted(until)?),
         (Some(point), None, Some(until)) => Some(from_wanted(point, until)?),
+        (Some(point), Some(before), _) => Some(from_before(point, before)?),
         (point, before, _) => Some(wanted(point.as_deref().unwrap_or("latest"), before.as_deref())?),
     };
     let to = options.to.as_ref().map(|to| absolute(to).display().to_string());
@@ -249,6 +253,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if let Some(steps) = &steps {
         steps.catch_up(&before.states);
     }
+    let leaving = Leaving::watch(&screen);
     let hands = Hands {
         evidence: &evidence,
         plan: &session.plan,
@@ -257,7 +262,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         folder: &session.state_dir,
         spools: &session.state_dir.join("log"),
         survey: &survey,
-        observer: &screen,
+        observer: &leaving,
         verify: options.how.verify,
         memory: options.how.memory,
         journal: steps.as_ref().map(|steps| steps as &dyn Journal).or(journal),
@@ -271,7 +276,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         .any(|scenario| is_attack(session, Some(&scenario)));
     let hold = Hold::take(kept.zip(open.as_ref().map(Open::run)), attacked);
     let recovered = carry_out(&book, &hands, before)?;
-    if let Some(open) = open {
+    let is_left = leaving.say(&recovered, open.is_some());
+    if let Some(open) = open.filter(|_| !is_left) {
         open::settle(open, &screen, &recovered);
     }
     if let Some(told) = hold.end(&recovered) {
@@ -316,7 +322,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             "{name}: its log ends with this recovery, and nothing that is written from now on comes back before a new point is made: releve backup {name} (a running agent does it at once)"
         ));
     }
-    Ok(if recovered.aborted.is_some() || recovered.systems.iter().any(|system| system.failure.is_some()) {
+    let is_ended = is_left || recovered.aborted.is_some();
+    Ok(if is_ended || recovered.systems.iter().any(|system| system.failure.is_some()) {
         Exit::Failed
     } else if recovered.is_whole() && recovered.unconfirmed.is_empty() {
         Exit::Done

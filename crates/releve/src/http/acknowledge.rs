@@ -2,28 +2,37 @@
 //!
 //! Only the button does. Programs that scan mail open every link before anybody has read it, and that must not count.
 
+use super::guests::{Guests, Seat};
 use crate::session::Session;
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use engine::notify::{Answer, Notifier};
+use engine::notify::{Answer, Notifier, Seal};
 use engine::{Error, Result};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use plan::PersonName;
 use plan::notify::{Language, language};
 use std::net::TcpListener;
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{Semaphore, oneshot};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
-/// How many are answered at once. The agent has other things to do with its open files.
-const AT_ONCE: usize = 64;
 /// How long one connection may last.
 const WITHIN: Duration = Duration::from_secs(30);
+/// How long one may take to say what he wants: a few hundred bytes.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
+/// How much he may say of it.
+const ASKED_BYTES: usize = 16 << 10;
+/// How long the key is kept, once it was read: it may come from a program, and whoever guesses must not make us start one for each guess.
+const KEY_FOR: Duration = Duration::from_secs(10);
 /// How long nothing is accepted after an error that may pass, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -61,7 +70,7 @@ pub(crate) fn listen(session: Session) -> Result<Links> {
     let pages = Router::new()
         .route("/ack/{token}", get(show).post(take))
         .fallback(nothing_here)
-        .with_state(Arc::new(session));
+        .with_state(Arc::new(Door { session, seal: Mutex::default() }));
     let thread = std::thread::spawn(move || {
         runtime.block_on(async {
             tokio::select! {
@@ -77,52 +86,104 @@ pub(crate) fn listen(session: Session) -> Result<Links> {
 
 async fn serve(listener: TcpListener, pages: Router) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-    let room = Arc::new(Semaphore::new(AT_ONCE));
-    while let Ok(place) = Arc::clone(&room).acquire_owned().await {
-        let Ok((stream, _)) = listener.accept().await else {
+    let guests = Arc::new(Mutex::new(Guests::default()));
+    loop {
+        let Ok((stream, from)) = listener.accept().await else {
             tokio::time::sleep(PAUSE).await;
             continue;
         };
-        let service = TowerToHyperService::new(pages.clone());
+        let Some(seat) = locked(&guests).admit(from.ip()) else { continue };
+        let (pages, guests) = (pages.clone(), Arc::clone(&guests));
         tokio::spawn(async move {
-            let mut server = http1::Builder::new();
-            let connection = server
-                .timer(TokioTimer::new())
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), service);
-            // Whoever hangs up or dawdles is not missed.
-            let _ = tokio::time::timeout(WITHIN, connection).await;
-            drop(place);
+            let number = seat.number;
+            receive(stream, seat, pages).await;
+            locked(&guests).leave(number);
         });
     }
 }
 
-async fn show(
-    State(session): State<Arc<Session>>,
-    Path(token): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    page(session, token, &headers, false).await
+/// Answers one, who is not missed where he hangs up or dawdles, or where somebody else needs his place while he has said nothing.
+async fn receive(stream: TcpStream, seat: Seat, pages: Router) {
+    let Seat { asked, gone, .. } = seat;
+    let pages = TowerToHyperService::new(pages);
+    let asks = Arc::clone(&asked);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        asks.store(true, Relaxed);
+        pages.call(request)
+    });
+    let mut server = http1::Builder::new();
+    let connection = server
+        .timer(TokioTimer::new())
+        .keep_alive(false)
+        .header_read_timeout(ASK_WITHIN)
+        .max_buf_size(ASKED_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let is_silent = async {
+        tokio::time::sleep(ASK_WITHIN).await;
+        if asked.load(Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        _ = tokio::time::timeout(WITHIN, connection) => {}
+        () = is_silent => {}
+        _ = gone => {}
+    }
 }
 
-async fn take(
-    State(session): State<Arc<Session>>,
-    Path(token): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    page(session, token, &headers, true).await
+fn locked<T>(what: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the pages rest on.
+struct Door {
+    session: Session,
+    /// What tells our tokens from others, and when it was made.
+    seal: Mutex<Option<(Instant, Arc<Seal>)>>,
+}
+
+impl Door {
+    /// Returns whether a token was signed with the plan's key. Whoever has none gets no further: not to the state, and not to a program that prints the key.
+    fn is_ours(&self, token: &str) -> Result<bool> {
+        if !Seal::is_one(token) {
+            return Ok(false);
+        }
+        let mut seal = locked(&self.seal);
+        let known = seal.as_ref().filter(|(made, _)| made.elapsed() < KEY_FOR);
+        let known = match known.map(|(_, known)| Arc::clone(known)) {
+            Some(known) => known,
+            None => {
+                let new = Arc::new(Seal::of(&self.session.plan, self.session.secrets())?);
+                *seal = Some((Instant::now(), Arc::clone(&new)));
+                new
+            }
+        };
+        Ok(known.fits(token))
+    }
+}
+
+async fn show(State(door): State<Arc<Door>>, Path(token): Path<String>, headers: HeaderMap) -> Response {
+    page(door, token, &headers, false).await
+}
+
+async fn take(State(door): State<Arc<Door>>, Path(token): Path<String>, headers: HeaderMap) -> Response {
+    page(door, token, &headers, true).await
 }
 
 async fn nothing_here() -> Response {
     answer(StatusCode::NOT_FOUND, Language::English, "There is nothing here.", None)
 }
 
-/// Looks at a token, or takes it. The state is a file, which may make one wait.
-async fn page(session: Arc<Session>, token: String, headers: &HeaderMap, take: bool) -> Response {
+/// Looks at a token, or takes it. The state is a file, which may make one wait: it is opened for tokens of ours alone.
+async fn page(door: Arc<Door>, token: String, headers: &HeaderMap, take: bool) -> Response {
     let preferred =
         headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let guess = if preferred.starts_with("fr") { Language::French } else { Language::English };
     let done = tokio::task::spawn_blocking(move || {
+        if !door.is_ours(&token)? {
+            return Ok((forged(guess), Answer::Forged));
+        }
+        let session = &door.session;
         let state = session.state()?;
         let holder = session.run_holder();
         let notifier = session.notifier(&state, &holder);
@@ -209,15 +270,18 @@ fn said(notifier: &Notifier<'_>, answer: &Answer, guess: Language) -> (Language,
             );
             (guess, text.to_owned())
         }
-        Answer::Forged => {
-            let text = in_language(
-                guess,
-                "This link is not one of ours, or was changed on its way. Nothing was acknowledged.",
-                "Ce lien n'est pas des nôtres, ou il a été altéré. Rien n'a été confirmé.",
-            );
-            (guess, text.to_owned())
-        }
+        Answer::Forged => forged(guess),
     }
+}
+
+/// Returns what one is told whose token is not ours.
+fn forged(guess: Language) -> (Language, String) {
+    let text = in_language(
+        guess,
+        "This link is not one of ours, or was changed on its way. Nothing was acknowledged.",
+        "Ce lien n'est pas des nôtres, ou il a été altéré. Rien n'a été confirmé.",
+    );
+    (guess, text.to_owned())
 }
 
 fn answer(status: StatusCode, language: Language, text: &str, button: Option<&str>) -> Response {

@@ -2,7 +2,7 @@
 
 use crate::mariadb_log::{WITH_LOG, Writer, count, next_second};
 use crate::postgres::{Agent, promised, wait_for_log};
-use crate::world::World;
+use crate::world::{World, closed};
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -125,7 +125,19 @@ fn every_row_up_to_the_promised_instant_is_back_in_tables_of_each_engine() {
     let due = written.iter().filter(|(_, at)| at.as_str() < promised.as_str()).count();
     let at_target = written.iter().filter(|(_, at)| at.as_str() < target.as_str()).count();
     assert!(at_target > 300 && due > at_target + 200, "{at_target}, {due} of {}", written.len());
+    // Whom the server runs as may write beside its data.
+    let beside = |name: &str| {
+        let mut path = server.data().into_os_string();
+        path.push(name);
+        std::path::PathBuf::from(path)
+    };
+    world.refuses_planted(&beside(".releve-binlog"));
+    // What goes when a recovery begins goes itself, and nothing that it leads to.
+    let victim = world.victim();
+    let before_it = closed(&victim);
+    symlink(&victim, beside(".releve-recovery")).unwrap();
     world.run(&["recover", "--yes"]).exits(0).says("preparing the copy").says("replaying the binary log");
+    assert_eq!(closed(&victim), before_it);
     assert!(count(&server) >= due, "{} came back and {due} were promised", count(&server));
     let all = three(&server);
     assert_eq!(server.ask("select n from shop.later"), "7");

@@ -346,6 +346,48 @@ fn opening_a_link_is_no_acknowledgement_and_pressing_the_button_is_one_once() {
 }
 
 #[test]
+fn who_only_holds_connections_or_guesses_keeps_nobody_from_acknowledging() {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    let server = MailServer::start(Manner::Takes);
+    let port = free_port();
+    let links = format!("listen = \"127.0.0.1:{port}\"\nlink = \"http://127.0.0.1:{port}/\"");
+    let world = world(&format!("{links}\n{}", relays(&[&server])), "");
+    world.run(&send(&["claire"])).exits(0);
+    let token = token(&server.wait_for(1)[0]);
+    let _serving = Killed(world.start(&["notify", "serve"]));
+    testkit::wait_for_tcp(port);
+    let address = format!("127.0.0.1:{port}");
+    // More than there are places, some of which have begun to ask.
+    let mut held: Vec<TcpStream> = (0..80).map(|_| TcpStream::connect(&address).unwrap()).collect();
+    held.iter_mut().step_by(2).for_each(|one| one.write_all(b"GET /ack/a HTTP/1.1\r\nHost: a\r\n").unwrap());
+    let ask = |method: &str, token: &str| -> String {
+        let mut stream = TcpStream::connect(&address).unwrap();
+        // As long as a person waits, and less than those are let hold their places.
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        write!(stream, "{method} /ack/{token} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    assert_eq!(ask("GET", &token), "200");
+    // Whoever says nothing is sent away by himself, too.
+    let mut last = held.pop().unwrap();
+    last.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert!(!matches!(last.read(&mut [0; 64]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock));
+    // With the state out of the way it is seen who gets as far as that.
+    std::fs::rename(world.path("state"), world.path("state-aside")).unwrap();
+    std::fs::write(world.path("state"), "no folder").unwrap();
+    let forged = token.replace(|sign: char| sign.is_ascii_digit(), "a");
+    let asked =
+        ["GET", "POST"].map(|method| [forged.as_str(), "a", token.as_str()].map(|token| ask(method, token)));
+    assert_eq!(asked, [["403", "403", "503"], ["403", "403", "503"]]);
+    std::fs::remove_file(world.path("state")).unwrap();
+    std::fs::rename(world.path("state-aside"), world.path("state")).unwrap();
+    assert_eq!(ask("POST", &token), "200");
+}
+
+#[test]
 fn nobody_answers_and_the_deputy_is_told_even_by_a_program_that_comes_after_a_killed_one() {
     let server = MailServer::start(Manner::Takes);
     let world = world(

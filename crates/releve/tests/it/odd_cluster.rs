@@ -64,4 +64,17 @@ fn an_odd_cluster_comes_back_whole_with_the_configuration_that_lies_elsewhere() 
     world.run(&["recover", "--yes"]).exits(0).says("will not start here as it did without").says("root.pem");
     assert_eq!(before.lines().zip(cluster.dump().lines()).find(|(a, b)| a != b), None);
     assert_eq!(cluster.ask("show work_mem") + &cluster.ask("show maintenance_work_mem"), "5MB70MB");
+    // What receives the log counts as a standby: said as long as it does, with what to type.
+    cluster.tell("select pg_create_physical_replication_slot('releve_wal')");
+    for (names, is_told) in [("FIRST 1 (\"releve_wal\", b)", true), ("*", true), ("not_releve_wal", false)] {
+        cluster.tell(&format!("alter system set synchronous_standby_names = '{names}'"));
+        cluster.tell("select pg_reload_conf()");
+        testkit::pause(Duration::from_millis(500));
+        world.run(&["backup"]);
+        let (status, check) = (world.run(&["status"]), world.run(&["check"]));
+        let typed = "ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (NAME)'";
+        assert_eq!(status.out.contains(typed), is_told, "{names}: {}", status.out);
+        let said = check.out + &check.err;
+        assert_eq!(said.contains("server-setting"), is_told, "{names}: {said}");
+    }
 }

@@ -1,8 +1,10 @@
 //! Recoveries whose steps the plan writes out, and people who take part from elsewhere.
 
 use crate::world::{World, finish};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fmt::Write as _;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 use testkit::{MailServer, Manner, SmallDisk, pause, wait_until};
@@ -224,6 +226,47 @@ fn a_recovery_is_paused_goes_on_and_is_ended_from_another_terminal() {
     assert_eq!(done(&world), ["after"]);
     world.run(&["recover", "--show"]).exits(0);
     assert!(steps(&world).is_empty());
+}
+
+#[test]
+fn a_recovery_that_somebody_interrupts_ends_what_is_done_only_once_and_the_same_command_goes_on() {
+    let world = world(|world| {
+        let (log, gate) = (world.path("log").display().to_string(), world.path("gate").display().to_string());
+        let script =
+            format!("echo begun >> {log}; until test -e {gate}; do sleep 0.1; done; echo ended >> {log}");
+        format!(
+            "recover.before = [{{ run = [\"sh\", \"-c\", {script:?}] }}, {{ ask = \"Look at the rack\" }}]\n"
+        )
+    });
+    let interrupt = |recovery: &UnderWay| {
+        kill_process(Pid::from_child(&recovery.0), Signal::INT).unwrap();
+    };
+    let mut recovery = UnderWay::begin(&world, &["--wait"]);
+    assert!(wait_until(LONG, || done(&world) == ["begun"]), "{}", said(&world));
+    interrupt(&recovery);
+    wait_for(&world, "is being left");
+    assert!(matches!(recovery.0.try_wait(), Ok(None)));
+    std::fs::write(world.path("gate"), "").unwrap();
+    assert_eq!(recovery.ends(), 2, "{}", said(&world));
+    assert!(said(&world).contains("releve recover --resume shop"), "{}", said(&world));
+    assert_eq!((done(&world).join(" ").as_str(), world.data().join("page").exists()), ("begun ended", false));
+    // It goes on behind that, and waits for nobody once it is to end.
+    let mut recovery = UnderWay::begin(&world, &["--wait"]);
+    wait_for(&world, "to do: ");
+    interrupt(&recovery);
+    assert_eq!(recovery.ends(), 2, "{}", said(&world));
+    world.run(&["recover", "--yes"]).exits(1).says("not confirmed");
+    assert_eq!((done(&world).join(" ").as_str(), world.data().join("page").exists()), ("begun ended", true));
+    // Who can't wait says it twice.
+    std::fs::remove_file(world.path("gate")).unwrap();
+    let mut recovery = UnderWay::begin(&world, &[]);
+    assert!(wait_until(LONG, || done(&world).len() == 3), "{}", said(&world));
+    interrupt(&recovery);
+    wait_for(&world, "is being left");
+    interrupt(&recovery);
+    assert!(wait_until(LONG, || matches!(recovery.0.try_wait(), Ok(Some(_)))), "{}", said(&world));
+    assert_eq!(recovery.0.wait().unwrap().signal(), Some(Signal::INT.as_raw()));
+    std::fs::write(world.path("gate"), "").unwrap();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! One small world for each test: a folder with data, a plan, keys and two vaults on two sites; and the program.
 
 use serde_json::Value;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -162,11 +163,42 @@ source.{source}
         self.path(to).join(self.data().strip_prefix("/").unwrap())
     }
 
+    /// Has a link to a closed folder in the place of `place`, and fails the test unless a recovery refuses that before anything, and leaves the folder alone.
+    pub(crate) fn refuses_planted(&self, place: &Path) {
+        let victim = self.victim();
+        std::os::unix::fs::symlink(&victim, place).unwrap();
+        let before = closed(&victim);
+        self.run(&["recover", "--yes"]).exits(2).says("a link or a file has its name");
+        assert_eq!(closed(&victim), before);
+        std::fs::remove_file(place).unwrap();
+    }
+
+    /// Returns a folder that nobody but its owner may look into, with a file.
+    pub(crate) fn victim(&self) -> PathBuf {
+        let victim = self.path("victim");
+        std::fs::create_dir_all(&victim).unwrap();
+        std::fs::write(victim.join("shadow"), "root:x").unwrap();
+        std::fs::set_permissions(victim.join("shadow"), std::fs::Permissions::from_mode(0o600)).unwrap();
+        std::fs::set_permissions(&victim, std::fs::Permissions::from_mode(0o700)).unwrap();
+        victim
+    }
+
     /// Restores the newest point to `to` and fails the test unless it is the data of now.
     pub(crate) fn restores_whole(&self, to: &str) {
         self.run(&["restore", "shop", "--to", to]).exits(0);
         same(&self.data(), &self.restored(to));
     }
+}
+
+/// Returns whose a folder and all in it is, how closed, and how long.
+pub(crate) fn closed(folder: &Path) -> Vec<(PathBuf, u32, u32, u64)> {
+    let all = std::iter::once(folder.to_owned()).chain(files(folder));
+    let seen = |path: PathBuf| {
+        let meta = std::fs::symlink_metadata(&path).unwrap();
+        let bytes = if meta.is_dir() { 0 } else { meta.len() };
+        (path, meta.uid(), meta.mode(), bytes)
+    };
+    all.map(seen).collect()
 }
 
 /// Runs a command to its end.

@@ -32,6 +32,7 @@ mod way;
 
 pub use included::left_behind;
 pub use logical::PgDump;
+pub use receive::is_advice;
 
 use crate::files::{open_tree, under};
 use crate::standing::{Standing, look};

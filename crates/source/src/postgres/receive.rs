@@ -6,6 +6,7 @@ use super::server::{Address, Server};
 use super::wal::{Segment, WalFile, log_file};
 use crate::error::at;
 use crate::program::Running;
+use crate::spool::Spool;
 use crate::{Error, Kind, LEFT_BEHIND, LogKind, Program, Receiver, Result};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -19,9 +20,15 @@ const ROOM_SEGMENTS: u64 = 4;
 
 /// What is said where a server takes whoever receives its WAL for a standby: it looks at names alone, and whoever keeps it from throwing away what he hasn't got
 /// must tell how far he is, so no receiver can stay out of it.
-pub(super) const COUNTS_US: &str = "synchronous_standby_names holds a *, so the server takes `releve_wal`, which receives its WAL for the vaults, for a synchronous \
-    standby: a commit may wait for it alone, and for no real standby. Name the standbys: ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (NAME)'; \
+pub(super) const COUNTS_US: &str = "synchronous_standby_names holds a * or releve_wal, so the server takes `releve_wal`, which receives its WAL for the vaults, for a \
+    synchronous standby: a commit may wait for it alone, and for no real standby. Name the standbys: ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (NAME)'; \
     SELECT pg_reload_conf();";
+
+/// Returns whether this, which a point says of itself, is what a person should change about its server.
+#[must_use]
+pub fn is_advice(why: &str) -> bool {
+    why == COUNTS_US
+}
 
 /// A running `pg_receivewal`.
 pub(super) struct Stream {
@@ -94,28 +101,19 @@ impl Stream {
     }
 }
 
-/// Makes sure that what is received leaves room for what carries it away: more waits on the server then, kept by the slot, until some of what waits here is in the
-/// vaults. Where next to nothing waits here, nothing can go, and it is received as long as there is any room.
+/// Makes sure that what is received leaves room for what carries it away.
 fn has_room(spool: &Path, segment_bytes: u64) -> Result<()> {
-    let Ok(stat) = rustix::fs::statvfs(spool) else { return Ok(()) };
-    if stat.f_bavail.saturating_mul(stat.f_frsize) >= segment_bytes.saturating_mul(ROOM_SEGMENTS) {
-        return Ok(());
-    }
-    let wrong = |error| Error::io(at("read", spool), error);
-    let mut waiting = 0;
-    for entry in std::fs::read_dir(spool).map_err(wrong)? {
-        let kind = entry.map_err(wrong)?.file_name().to_str().and_then(log_file).map(|file| file.kind);
-        waiting += u32::from(matches!(kind, Some(LogKind::Whole(_) | LogKind::Partial(_))));
-    }
-    if waiting <= 1 {
-        return Ok(());
-    }
-    let why = format!(
-        "the disk of {} has no room for {ROOM_SEGMENTS} more segments, so nothing more is received before some of what waits there is in the vaults; until then the server keeps it \
-         by its slot. If that lasts, make room there",
-        spool.display()
-    );
-    Err(Error::new("receive WAL", Kind::Invalid(why)))
+    let waits = |name: &str| {
+        matches!(log_file(name).map(|file| file.kind), Some(LogKind::Whole(_) | LogKind::Partial(_)))
+    };
+    let spool = Spool {
+        path: spool,
+        bytes: segment_bytes.saturating_mul(ROOM_SEGMENTS),
+        room: format!("{ROOM_SEGMENTS} more segments"),
+        meanwhile: "the server keeps it by its slot",
+        waits: &waits,
+    };
+    spool.has_room("receive WAL")
 }
 
 /// Removes what a full disk has left: a segment that had not got its whole length yet. Nothing was written to it before it has, and

@@ -340,10 +340,11 @@ impl Server {
             .ok_or_else(|| Error::new("ask the server", why()))
     }
 
-    /// Returns whether whoever receives through the slot of this name, by the same name, is taken for a synchronous standby whoever he is.
+    /// Returns whether whoever receives through the slot of this name, by the same name, is taken for a synchronous standby: the server names him, or everybody.
     pub(super) fn counts_us(&mut self, name: &str) -> Result<bool> {
-        let query = "SELECT current_setting('synchronous_standby_names') LIKE '%*%' \
-            AND EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)";
+        let query = "SELECT current_setting('synchronous_standby_names') ~* \
+            ('[*]|(^|[^[:alnum:]_$])' || $1::text || '($|[^[:alnum:]_$])') \
+            AND EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1::text)";
         let row = self.client.query_opt(query, &[&name]).map_err(|error| sort("ask the server", &error))?;
         Ok(row.is_some_and(|row| row.get::<_, Option<bool>>(0) == Some(true)))
     }

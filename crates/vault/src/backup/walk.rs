@@ -63,8 +63,29 @@ pub(super) struct Shared<'a> {
 
 #[expect(clippy::large_enum_variant, reason = "nearly every job is a file")]
 enum Job<'a> {
-    File { path: PathBuf, node: Node, slot: Slot<'a>, entry: Entry },
+    File { path: PathBuf, node: Node, slot: Slot<'a>, entry: Entry, awaited: Awaited<'a> },
     Finish(Arc<Dir<'a>>),
+}
+
+/// Counts a file among those that are read, or wait for it, until it is dropped: also where its reader has died, or nobody reads any more. Whoever waits for all
+/// of them would wait for ever else.
+struct Awaited<'a>(&'a Shared<'a>);
+
+impl<'a> Awaited<'a> {
+    fn new(shared: &'a Shared<'a>) -> Self {
+        *lock(&shared.reading) += 1;
+        Self(shared)
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        let mut reading = lock(&self.0.reading);
+        *reading = reading.saturating_sub(1);
+        if *reading == 0 {
+            self.0.all_read.notify_all();
+        }
+    }
 }
 
 /// A directory that waits for the walker, with the tree that it had in the point before.
@@ -178,13 +199,9 @@ fn read_all<'a>(shared: &'a Shared<'a>, todo: Receiver<Job<'a>>, pieces: Sender<
     };
     for job in &todo {
         match job {
-            Job::File { path, node, slot, entry } => {
+            Job::File { path, node, slot, entry, awaited } => {
                 reader.file(&path, node, slot, entry);
-                let mut reading = lock(&shared.reading);
-                *reading -= 1;
-                if *reading == 0 {
-                    shared.all_read.notify_all();
-                }
+                drop(awaited);
             }
             Job::Finish(dir) => close(dir),
         }
@@ -481,10 +498,10 @@ impl<'a> Walker<'a> {
             let same = self.described_again(&path, same.clone(), &node);
             return slot.fill(carried_over(same, &node));
         }
-        *lock(&self.shared.reading) += 1;
+        let awaited = Awaited::new(self.shared);
         let entry = Entry { place: self.shared.tally.place(folder), before: old.map(Box::new) };
         // The receivers live as long as the walker sends.
-        let _ = self.jobs.send(Job::File { path, node, slot, entry });
+        let _ = self.jobs.send(Job::File { path, node, slot, entry, awaited });
     }
 
     /// Completes the node of a directory, from the point before where it says the same, and returns the tree that it had there.

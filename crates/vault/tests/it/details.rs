@@ -73,7 +73,7 @@ fn vault(folder: &Path) -> Arc<Repository> {
     Arc::new(vault)
 }
 
-fn back_up(vault: &Arc<Repository>, input: &Odd) -> BackupReport {
+fn back_up(vault: &Arc<Repository>, input: &dyn Input) -> BackupReport {
     let options = BackupOptions {
         point: vault::new_point_id().unwrap(),
         system: "shop".into(),
@@ -156,4 +156,45 @@ fn a_point_keeps_what_speaks_against_it() {
     let info = snapshot.releve.unwrap();
     assert_eq!(info.doubts, ["/folder is gone"]);
     assert_eq!(info.mounted, ["/folder"]);
+}
+
+/// Files of which one makes its reader panic, and another is read after all others.
+struct Mined;
+
+impl Input for Mined {
+    fn list(&self, _dir: &Path, _unread: &mut Vec<Unread>) -> io::Result<Vec<Node>> {
+        let file = |name: &str| Node {
+            name: name.into(),
+            meta: Meta { mode: 0o600, links: 1, ..Meta::default() },
+            kind: NodeKind::File { size: 5, content: Vec::new(), sparse: false },
+        };
+        Ok(["late", "mine", "other"].map(file).into())
+    }
+
+    fn describe(&self, _path: &Path, _node: &mut Node) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn open(&self, path: &Path, _node: &Node) -> io::Result<Box<dyn Content>> {
+        assert_ne!(path, Path::new("mine"), "injected");
+        Ok(Box::new(Five(io::Cursor::new("12345"))))
+    }
+
+    fn is_late(&self, path: &Path) -> bool {
+        path == Path::new("late")
+    }
+}
+
+#[test]
+fn a_reader_that_panics_ends_the_backup_and_is_not_waited_for() {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let folder = tempfile::tempdir().unwrap();
+        let vault = vault(&folder.path().join("vault"));
+        let made = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| back_up(&vault, &Mined)));
+        tell.send((made.is_err(), vault.snapshots().unwrap().0.len())).unwrap();
+    });
+    // It takes less than a second: where nobody tells, somebody waits for a thread that is dead.
+    let ended = told.recv_timeout(std::time::Duration::from_secs(15));
+    assert_eq!(ended, Ok((true, 0)), "no point is made of what was not read");
 }

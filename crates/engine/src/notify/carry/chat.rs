@@ -1,12 +1,12 @@
 //! Chat rooms, each with what it understands; and pages that take a plain text.
 
 use super::{Came, Pocket, Text};
+use crate::net;
 use jiff::Timestamp;
 use plan::notify::{Answer, Service, Verdict, Webhook, WebhookKind, is_loopback, retry_after, verdict};
 use serde_json::{Value, json};
 use std::io::Read as _;
 use std::time::Duration;
-use ureq::tls::{RootCerts, TlsConfig};
 use url::Url;
 
 /// How much of an answer is read, in bytes.
@@ -119,13 +119,7 @@ pub(super) fn post(
     limit: Duration,
     meaning: &Meaning,
 ) -> Came {
-    let config = ureq::Agent::config_builder()
-        .timeout_global(Some(limit))
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
-        .build();
-    let agent = ureq::Agent::new_with_config(config);
+    let agent = net::client(limit);
     let posting = || with(agent.post(url.as_str()), authorization);
     let answer = match body {
         Posted::Json(value) => posting().header("Content-Type", "application/json").send(value.to_string()),
@@ -163,6 +157,9 @@ fn judge(answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>, meaning:
                 Verdict::NotYet(why) => Came::NotYet(why, after),
                 Verdict::Refused(why) => Came::Refused(why),
             }
+        }
+        Err(error) if net::certificate(&error).is_some() => {
+            Came::Refused(net::certificate(&error).unwrap_or_default())
         }
         Err(ureq::Error::Timeout(_)) => Came::Late,
         Err(ureq::Error::HostNotFound) => not_yet("no such host is known".to_owned()),

@@ -2,6 +2,7 @@
 
 use super::super::acknowledge::Id;
 use super::{Came, Pocket, Text};
+use crate::net;
 use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue, MIME_VERSION_1_0};
 use lettre::message::{Mailbox, Message};
 use lettre::transport::smtp::authentication::Credentials;
@@ -69,6 +70,9 @@ pub(super) fn send(
     let transport = builder.build();
     Ok(match transport.send(&message) {
         Ok(_) => Came::Taken,
+        Err(error) if net::certificate(&error).is_some() => {
+            Came::Refused(net::certificate(&error).unwrap_or_default())
+        }
         Err(error) if error.is_timeout() => Came::Late,
         // Its 5xx are final; `client` is what it can't do: encrypt, or letters that it has no way for.
         Err(error) if error.is_permanent() || error.is_client() => Came::Refused(reason(&error)),

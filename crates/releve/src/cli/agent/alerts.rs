@@ -4,8 +4,8 @@
 use super::people::end;
 use crate::session::Session;
 use crate::show::Screen;
-use engine::Result;
 use engine::survey::survey;
+use engine::{Result, mishap};
 use jiff::Timestamp;
 use state::{Beat, State};
 use std::collections::BTreeMap;
@@ -64,7 +64,7 @@ struct Keeper {
 impl Keeper {
     fn go(mut self) {
         while !self.stop.load(Relaxed) {
-            match self.round() {
+            match mishap::caught(|| self.round()) {
                 Ok(()) => self.say("alerts", String::new()),
                 Err(error) => {
                     self.say(
@@ -128,7 +128,7 @@ impl Keeper {
         let every = elsewhere.map(|system| system.rpo.0 / 2).min().unwrap_or(LOOK_EVERY.1);
         let every = every.clamp(LOOK_EVERY.0, LOOK_EVERY.1);
         while !self.stop.load(Relaxed) {
-            if let Err(error) = self.look_once() {
+            if let Err(error) = mishap::caught(|| self.look_once()) {
                 self.say("vaults", format!("the vaults could not be looked into: {error}"));
             }
             self.wait(every);

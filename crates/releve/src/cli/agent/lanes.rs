@@ -3,7 +3,7 @@
 use crate::session::Session;
 use engine::log::{Carried, Carrier};
 use engine::vaults::Opened;
-use engine::{Error, Result};
+use engine::{Error, Result, mishap};
 use jiff::Timestamp;
 use plan::VaultName;
 use state::State;
@@ -73,6 +73,15 @@ impl Loads {
     }
 }
 
+/// Ends the loads when it is dropped, by a panic too: the lanes are waited for then, and they wait for loads.
+pub(super) struct Ends<'a>(pub(super) &'a Loads);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// Carries a log into one vault, which stays open as long as all goes well with it.
 pub(super) struct Lane<'a> {
     pub(super) session: &'a Session,
@@ -90,7 +99,7 @@ impl Lane<'_> {
         let mut number = 0;
         while let Some((next, load)) = loads.after(number) {
             number = next;
-            let carried = self.carry(&load);
+            let carried = mishap::caught(|| self.carry(&load));
             if carried.as_ref().is_ok_and(|carried| !carried.failures.is_empty()) {
                 // Opened anew: it may have been gone, or another be there.
                 self.vault = None;
@@ -117,6 +126,19 @@ impl Lane<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lanes_end_when_what_loads_them_panics() {
+        let loads = Loads::default();
+        let done = mishap::caught::<()>(|| {
+            std::thread::scope(|scope| {
+                let _ends = Ends(&loads);
+                scope.spawn(|| while loads.after(0).is_some() {});
+                panic!("injected")
+            })
+        });
+        assert!(done.is_err_and(|error: Error| error.message.contains("injected")));
+    }
 
     #[test]
     fn a_lane_takes_the_newest_load_and_the_last_one_before_it_ends() {

@@ -1,12 +1,12 @@
 //! Keeps the logs of the systems on this machine: receives them as they are written, and carries them into the vaults. A thread for each,
 //! since a backup may take hours and a log can't wait that long.
 
-use super::lanes::{Lane, Load, Loads, Report};
+use super::lanes::{Ends, Lane, Load, Loads, Report};
 use crate::cli::wal::{policy_vaults, spool_of};
 use crate::session::Session;
 use crate::show::Screen;
 use engine::log::{Carrier, is_another, is_refused};
-use engine::{Error, Result, source_of};
+use engine::{Error, Result, mishap, source_of};
 use jiff::Timestamp;
 use plan::{SystemName, VaultName, Wal};
 use source::Log;
@@ -121,7 +121,7 @@ impl Keeper<'_> {
         let mut pause = PAUSE.0;
         while !self.stop.load(Relaxed) {
             let session = self.session.clone();
-            match self.keep_with(&session) {
+            match mishap::caught(|| self.keep_with(&session)) {
                 Ok(()) => return,
                 Err(error) => self.tell(Some(format!("its log is not received: {error}"))),
             }
@@ -173,6 +173,7 @@ impl Keeper<'_> {
         let (loads, (report, reports)) = (Loads::default(), channel());
         let every = plan::crash::log_every(system.rpo);
         std::thread::scope(|scope| {
+            let _ends = Ends(&loads);
             for name in &names {
                 let (state, carrier, names) = (&state, &carrier, names.as_slice());
                 let lane = Lane { session, state, carrier, names, name, vault: None };
@@ -215,7 +216,6 @@ impl Keeper<'_> {
                     self.wait(pause.saturating_sub(PAUSE.0));
                 }
             }
-            loads.end();
         });
         Ok(())
     }

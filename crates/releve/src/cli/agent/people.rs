@@ -4,7 +4,7 @@ use crate::http;
 use crate::session::Session;
 use crate::show::{self, Screen};
 use engine::notify::Standing;
-use engine::{Error, Result};
+use engine::{Error, Result, mishap};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -84,7 +84,7 @@ impl Keeper {
                     }
                 }
             }
-            if let Err(error) = self.advance() {
+            if let Err(error) = mishap::caught(|| self.advance()) {
                 self.say("calls", format!("people can't be told: {error}"));
             }
             std::thread::park_timeout(LOOK_EVERY);

@@ -8,23 +8,32 @@ use engine::Error;
 use engine::recover::Aim;
 use engine::survey::Survey;
 use engine::vaults::Opened;
-use plan::Wanted;
+use plan::{Until, Wanted};
 use std::path::Path;
 
 /// Reads `--until` from a point that is named by its id.
 pub(in crate::cli) fn from_wanted(point: &str, until: &str) -> Result<Wanted, Failure> {
-    let id = match wanted(point, None)? {
-        Wanted::Id(id) => id,
-        _ => {
-            show::error(
-                &Error::new(format!("`{point}` names no single point")).help("with --until give its id"),
-            );
-            return Err(Failure::Said(Exit::Usage));
-        }
-    };
+    let id = named(point, "with --until give its id")?;
     match until_wanted(until)? {
         Wanted::Until(until) => Ok(Wanted::From { id, until }),
         other => Ok(other),
+    }
+}
+
+/// Reads `--before` from a point that is named by its id.
+pub(super) fn from_before(point: &str, before: &str) -> Result<Wanted, Failure> {
+    let id = named(point, "with --before give its id, or none: the newest from before then is taken")?;
+    Ok(Wanted::From { id, until: Until::Time(crate::session::past(before)?) })
+}
+
+/// Reads the id of a point.
+fn named(point: &str, help: &str) -> Result<String, Failure> {
+    match wanted(point, None)? {
+        Wanted::Id(id) => Ok(id),
+        _ => {
+            show::error(&Error::new(format!("`{point}` names no single point")).help(help));
+            Err(Failure::Said(Exit::Usage))
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use engine::survey::{Survey, Surveyed};
 use engine::vaults::Opened;
 use engine::{Error, Result, source_of};
 use jiff::Timestamp;
-use plan::{Available, Facts, LogFacts, Runbook, SystemName, VaultName, Wal, Wanted};
+use plan::{Available, Facts, LogFacts, Runbook, SystemName, Until, VaultName, Wal, Wanted};
 use source::{Log, LogKind, Still};
 use state::State;
 use std::collections::BTreeMap;
@@ -186,7 +186,7 @@ impl Look<'_> {
     /// Returns what is known of the log of a system; `None` where nothing more of it is needed.
     fn known(&self, name: &SystemName, survey: &Survey, log: &dyn Log) -> Option<Known> {
         let before = match self.wanted {
-            Some(Wanted::Before(time)) => Some(*time),
+            Some(Wanted::Before(time) | Wanted::From { until: Until::Time(time), .. }) => Some(*time),
             _ => None,
         };
         let is_in_time = |point: &Facts| {

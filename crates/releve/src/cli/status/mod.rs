@@ -42,6 +42,8 @@ struct Line {
     missing: Vec<VaultName>,
     /// What the system's own configuration names and is in no point: it doesn't start on another machine without.
     left_behind: Vec<String>,
+    /// What a person should change about the system itself.
+    advised: Vec<String>,
     /// The vaults that had no room left for the last point.
     full: Vec<VaultName>,
     unknown: Unknown,
@@ -259,6 +261,7 @@ fn line(
         left_out,
         missing,
         left_behind: newest.map(|newest| newest.left_behind(&session.plan)).unwrap_or_default(),
+        advised: newest.map(Surveyed::advised).unwrap_or_default(),
         full: full.map(|(vault, _)| VaultName::from(vault.as_str())).collect(),
         unknown,
         bytes,
@@ -498,6 +501,7 @@ impl Line {
             && self.log.as_ref().is_none_or(Log::is_fine)
             && self.missing.is_empty()
             && self.left_behind.is_empty()
+            && self.advised.is_empty()
             && self.unknown.vaults.is_empty()
             && self.is_verified()
             && self.last_failure.is_none()

@@ -11,7 +11,7 @@ impl Line {
             .collect();
         json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "suspicious": self.left_out, "bytes": self.bytes,
             "rpo": system.map(|s| s.rpo), "rto": system.map(|s| s.rto), "rpo_kept": self.rpo_kept, "loss_now": self.loss, "back_after": self.back,
-            "not_in": self.missing, "left_behind": self.left_behind, "unknown_in": self.unknown.vaults, "not_known": self.unknown.why,
+            "not_in": self.missing, "left_behind": self.left_behind, "advised": self.advised, "unknown_in": self.unknown.vaults, "not_known": self.unknown.why,
             "last_known": self.unknown.known.as_ref().map(|(time, _)| time), "verified": self.verified, "verifications": self.proofs, "last_failure": self.last_failure, "gone": self.gone, "copies": copies, "summary": self.honest(),
             "group": self.group,
             "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "not_known": log.unknown, "measured": log.measured, "behind": log.behind, "stops": log.stops })), "went_back": self.went_back })
@@ -113,6 +113,9 @@ impl Line {
             println!(
                 "              its configuration names that, and it will not start on another machine without"
             );
+        }
+        for what in &self.advised {
+            println!("    CHANGE    {what} Then: releve backup {}", self.name);
         }
         for vault in self.unknown.vaults.iter().filter(|_| self.newest.is_some()) {
             println!("    UNKNOWN   whether the newest complete point is in {vault}: it could not be opened");

@@ -9,6 +9,7 @@ use super::{Position, check, created, end_and_resets};
 use crate::error::at;
 use crate::mariadb::client::Client;
 use crate::program::Running;
+use crate::spool::Spool;
 use crate::{Error, Kind, Receiver, Result};
 use process::{Life, Process};
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ const SERVER_ID: u32 = 1_919_252_345;
 const INCOMING: &str = "incoming-";
 const ANEW: &str = "the server has begun its binary log anew";
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// For how many more pieces there must be room where they wait; shorter ones, where the server's files are shorter.
+const ROOM_PIECES: u64 = 4;
 
 /// A running `mariadb-binlog`.
 pub(in crate::mariadb) struct Stream {
@@ -41,6 +44,8 @@ pub(in crate::mariadb) struct Stream {
     resets: String,
     /// Up to which file and byte all was there when it was asked last.
     reached: (Option<u64>, u64),
+    /// How much room it leaves on the disk of the spool, in bytes.
+    room: u64,
 }
 
 /// The folder of this process in the spool, gone with its owner.
@@ -85,7 +90,11 @@ impl Stream {
                 (oldest.clone(), first_piece(&client, oldest, last.saturating_add(1))?)
             }
         };
-        Self::start(client, spool, start)
+        let room = room(&client)?;
+        let begun = Self::start(client, spool, start, room)?;
+        // What a killed one has left there is gone by now.
+        begun.has_room()?;
+        Ok(begun)
     }
 
     /// Begins at the newest piece in the folder `held`, from where on the spool may have let go of some, or else where the spool ends; `None` where the
@@ -94,7 +103,8 @@ impl Stream {
         let mut known: Vec<Known> = newest(held)?.iter().map(Known::of).collect();
         known.extend(candidates(spool)?);
         let start = follow(&client, &listed(&client)?, &known)?;
-        start.map(|start| Self::start(client, spool, start)).transpose()
+        // What is needed at once needs no room for more.
+        start.map(|start| Self::start(client, spool, start, 0)).transpose()
     }
 
     /// Returns the first of these, names of pieces and positions, from which the server's log goes on.
@@ -114,7 +124,7 @@ impl Stream {
         Ok(None)
     }
 
-    fn start(client: Client, spool: &Path, (file, known): (String, Place)) -> Result<Self> {
+    fn start(client: Client, spool: &Path, (file, known): (String, Place), room: u64) -> Result<Self> {
         let incoming = Incoming::make(spool)?;
         let options = [
             "--read-from-remote-server".to_owned(),
@@ -130,7 +140,19 @@ impl Stream {
         let orders = BTreeMap::from([(known.number, known.order)]);
         let (spool, pieces) = (spool.to_owned(), BTreeMap::new());
         let (resets, reached) = (String::new(), (None, 0));
-        Ok(Self { client, running, incoming, spool, known, orders, pieces, resets, reached })
+        Ok(Self { client, running, incoming, spool, known, orders, pieces, resets, reached, room })
+    }
+
+    /// Makes sure that what is received leaves room for what carries it away.
+    fn has_room(&self) -> Result<()> {
+        let spool = Spool {
+            path: &self.spool,
+            bytes: self.room,
+            room: format!("{} MB more of binary log", self.room.div_ceil(1 << 20)),
+            meanwhile: "it is on the server alone, which keeps it no longer than expire_logs_days (binlog_expire_logs_seconds) says",
+            waits: &|name| Piece::parse(name).is_some(),
+        };
+        spool.has_room("receive the binary log")
     }
 
     /// Returns whether what comes is of the log that the server keeps now, the newest file of which is this; `None` where nothing of that has come. From
@@ -220,8 +242,11 @@ impl Stream {
         let new = self.spool.join(format!(".{}.new", piece.name()));
         let mut to = File::create(&new)?;
         from.seek(SeekFrom::Start(begin))?;
-        if io::copy(&mut from.take(length), &mut to)? != length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        let copied = io::copy(&mut from.take(length), &mut to);
+        if !matches!(copied, Ok(bytes) if bytes == length) {
+            // It would take the room of what can go on.
+            let _ = fs::remove_file(&new);
+            return Err(copied.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
         }
         if piece.is_whole {
             to.sync_all()?;
@@ -246,7 +271,8 @@ impl Stream {
             self.resets = resets;
         }
         loop {
-            let newest = self.coming()?.pop();
+            let mut coming = self.coming()?;
+            let (newest, is_several) = (coming.pop(), !coming.is_empty());
             let is_there = newest.is_some_and(|newest| (Some(newest.number), newest.bytes) >= place);
             if let Some(why) = self.running.over() {
                 return Err(broken(&self.client, &why));
@@ -263,6 +289,11 @@ impl Stream {
                     None => Err(broken(&self.client, "nothing of its newest file comes")),
                 };
             }
+            // Files that are finished wait for the vaults, and not for the last of them to come: a long log may be more than the disk takes.
+            if is_several {
+                self.publish(None)?;
+            }
+            self.has_room()?;
             std::thread::park_timeout(LOOK_EVERY);
         }
     }
@@ -274,10 +305,13 @@ impl Receiver for Stream {
     }
 
     fn catch_up(&mut self, within: Duration) -> Result<bool> {
+        self.has_room()?;
         match self.is_received(Instant::now() + within) {
             Err(error) => {
-                // What came before the server went is worth as much.
-                let _ = self.publish(None);
+                // What came before the server went is worth as much; where there is no room, it would take the last of it.
+                if self.has_room().is_ok() {
+                    let _ = self.publish(None);
+                }
                 Err(error)
             }
             received => received,
@@ -308,6 +342,13 @@ impl Incoming {
         fs::DirBuilder::new().mode(0o700).create(&folder).map_err(wrong)?;
         Ok(Self(folder))
     }
+}
+
+/// Returns how much room receiving leaves, in bytes.
+fn room(client: &Client) -> Result<u64> {
+    let rows = client.ask_within("SELECT @@GLOBAL.max_binlog_size", super::ASK_WITHIN)?;
+    let file = rows.concat().first().and_then(|said| said.parse::<u64>().ok());
+    Ok(file.map_or(PIECE_BYTES, |bytes| bytes.min(PIECE_BYTES)).saturating_mul(ROOM_PIECES))
 }
 
 /// Returns the server's files, oldest first.
