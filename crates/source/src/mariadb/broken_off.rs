@@ -3,6 +3,7 @@
 use super::binlog::line_of;
 use super::binlog::printed::line;
 use crate::{Error, Kind};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -11,12 +12,14 @@ use std::path::Path;
 const DATABASE: &[u8] = b"-- Current Database: `";
 const OVER_USERS: &[u8] = b"DELETE FROM `mysql`.`global_priv`";
 
-/// Adds to an error of the client what the server is left with, if it says at which line. It had been given `before` lines before the dump.
-pub(super) fn at(dump: &Path, before: u64, error: Error) -> Error {
+/// Adds to an error of the client what the server is left with, if it says at which line. It had been given `before` lines before the dump; these databases were
+/// `put_back` since.
+pub(super) fn at(dump: &Path, before: u64, error: Error, put_back: &BTreeSet<String>) -> Error {
     match error {
         Error { place, kind: Kind::Server { said, is_down } } => {
             let line = line_of(&said).and_then(|line| line.checked_sub(before));
             let left = line.and_then(|line| left(File::open(dump).ok()?, line).ok());
+            let left = left.map(|left| left.without(put_back));
             let said = said + &left.map_or_else(String::new, |left| left.said());
             Error { place, kind: Kind::Server { said, is_down } }
         }
@@ -65,6 +68,16 @@ fn left(dump: impl Read, until: u64) -> io::Result<Left> {
 }
 
 impl Left {
+    /// Returns the same once these are again what they were.
+    fn without(mut self, put_back: &BTreeSet<String>) -> Self {
+        let (back, whole): (Vec<String>, Vec<String>) =
+            self.whole.into_iter().partition(|name| put_back.contains(name));
+        let half_back = self.half.take_if(|name| put_back.contains(&*name));
+        self.whole = whole;
+        self.untouched = back.into_iter().chain(half_back).chain(self.untouched).collect();
+        self
+    }
+
     fn all(&self) -> impl Iterator<Item = &String> {
         self.whole.iter().chain(&self.half).chain(&self.untouched)
     }
@@ -84,9 +97,10 @@ impl Left {
             true => "; users are those of the point",
             false => "; users are as they were",
         });
-        said.push_str(
-            ". Views and events may be missing. When that is mended, the same command loads all again",
-        );
+        if !self.whole.is_empty() || self.half.is_some() {
+            said.push_str(". Views and events may be missing");
+        }
+        said.push_str(". When that is mended, the same command loads all again");
         said
     }
 }
@@ -94,6 +108,20 @@ impl Left {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_put_back_is_as_it_was() {
+        let all = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
+        let left = Left {
+            whole: all(&["a", "new"]),
+            half: Some("b".into()),
+            untouched: all(&["c"]),
+            has_users: false,
+        };
+        let put_back = all(&["a", "b", "c"]).into_iter().collect();
+        let said = left.without(&put_back).said();
+        assert!(said.contains("all tables of the point: new; as they were: a, b, c; users are"), "{said}");
+    }
 
     #[test]
     fn databases_are_whole_half_or_untouched_by_the_line_at_which_the_load_broke_off() {

@@ -175,7 +175,7 @@ fn is_mute(said: &str) -> bool {
 }
 
 /// Returns the rows in what the client writes: a row is a line, and what would end one or a column in the middle of a value is escaped.
-fn rows(said: &str) -> Vec<Vec<String>> {
+pub(super) fn rows(said: &str) -> Vec<Vec<String>> {
     let lines = said.split_terminator('\n');
     lines.map(|line| line.split('\t').map(unescaped).collect()).collect()
 }

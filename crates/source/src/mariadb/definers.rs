@@ -71,7 +71,7 @@ FLUSH PRIVILEGES;
 }
 
 /// Returns a text for a statement, whatever signs it has.
-fn literal(text: &str) -> String {
+pub(super) fn literal(text: &str) -> String {
     let digits = text.bytes().fold(String::new(), |mut digits, byte| {
         let _ = write!(digits, "{byte:02X}");
         digits

@@ -5,6 +5,7 @@ use super::binlog::{Position, Span, created, end};
 use super::client::Client;
 use super::look::{Facts, Series, plain};
 use super::meanwhile::BEFORE;
+use super::way_back::MARK;
 use super::{BESIDE, FILE, WHOLE, definers, limits};
 use crate::lone::Stream;
 use crate::program::{Program, Running};
@@ -149,6 +150,8 @@ fn parts(client: &Client, facts: &Facts, ours: Option<Series>) -> Result<VecDequ
     broken.extend(facts.strays().map(|name| format!("--ignore-database={name}")));
     // What a load left that was killed.
     broken.extend([BESIDE, BEFORE].map(|name| format!("--ignore-database={name}")));
+    broken.extend(facts.aside().map(|name| format!("--ignore-database={name}")));
+    broken.extend(facts.marked().map(|name| format!("--ignore-table={name}.{MARK}")));
     let how = if client.address.locks_all { "--lock-all-tables" } else { "--single-transaction" };
     let mut more = broken.clone();
     if facts.has_position() {

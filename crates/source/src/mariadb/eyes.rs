@@ -69,7 +69,7 @@ fn tables(client: &Client) -> Result<Vec<String>> {
     let names = client.ask(&format!(
         "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA
             WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys', '{BESIDE}', '{BEFORE}')
-            AND SCHEMA_NAME NOT LIKE '#mysql50#%'"
+            AND SCHEMA_NAME NOT LIKE '#mysql50#%' AND SCHEMA_NAME NOT LIKE 'releve\\_was%'"
     ))?;
     let names: Vec<String> = names.into_iter().flatten().collect();
     if names.is_empty() {

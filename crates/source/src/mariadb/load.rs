@@ -1,4 +1,4 @@
-//! Feeds a dump to a server: looks at both first, since from the first statement on there is no way back.
+//! Feeds a dump to a server: looks at both first, and keeps what stands there until all is loaded, as far as it can be kept.
 
 use super::binlog::Span;
 use super::binlog::replay::Replay;
@@ -8,9 +8,11 @@ use super::look::{Series, everywhere};
 use super::meanwhile::{Meanwhile, Setting};
 use super::needs::{Needs, databases};
 use super::session::Session;
+use super::way_back::{self, Coming, LOADS, WayBack};
 use super::{FILE, WHOLE, broken_off, eyes, others, provide, xa};
 use crate::error::at;
 use crate::{Error, Kind, PutBack, Result};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -192,8 +194,8 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
             Some("ON").filter(|_| said(2) == "1" && said(4) == "0"),
             false,
         ),
-        // What events did is in the log too, and they must not do it a second time.
-        setting("event_scheduler", 3, Some("OFF").filter(|_| is_replayed && said(3) == "ON"), true),
+        // What events did is in the log too, and they must not do it a second time; nor while what they do it to is set aside.
+        setting("event_scheduler", 3, Some("OFF").filter(|_| said(3) == "ON"), true),
         // What is replayed has numbers that the server has given out before.
         setting("gtid_strict_mode", 5, Some("OFF").filter(|_| is_replayed && said(5) == "1"), true),
     ];
@@ -201,8 +203,9 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
     if is_replayed && said(3) == "OFF" && !meanwhile.puts_back("event_scheduler") {
         (loading.told)("the event scheduler is off, and stays off");
     }
-    let how = How { begins_anew, takes_blocks: series >= Series::of(TAKES_BLOCKS), told: loading.told };
-    let loaded = carry_out(client, &dump, replay.as_ref(), &how);
+    let takes_blocks = series >= Series::of(TAKES_BLOCKS);
+    let how = How { begins_anew, takes_blocks, told: loading.told, broken: Cell::default() };
+    let loaded = with_way_back(client, &mut dump, replay.as_ref(), &how);
     // Whatever became of it.
     let put_back = meanwhile.end();
     findings.extend(loaded.map_err(|error| others::blame(client, error, is_replayed))?);
@@ -274,6 +277,90 @@ struct How<'a> {
     /// It takes blocks of statements.
     takes_blocks: bool,
     told: &'a dyn Fn(&str),
+    broken: Cell<Broken>,
+}
+
+/// Where a load broke off.
+#[derive(Debug, Clone, Copy, Default)]
+enum Broken {
+    /// Before anything was loaded, or behind all of it.
+    #[default]
+    Elsewhere,
+    /// In the dump, before which the session had been given so many lines.
+    InDump(u64),
+    InLog,
+}
+
+/// Loads, and puts what stood there back if that fails.
+fn with_way_back(
+    client: &Client,
+    dump: &mut Dump,
+    replay: Option<&Replay>,
+    how: &How<'_>,
+) -> Result<Vec<String>> {
+    let (made, log) = (dump.databases()?, replay.map_or(0, Replay::bytes));
+    let (quietly, told) = (how.begins_anew, how.told);
+    let way_back = way_back::begin(
+        client,
+        &Coming { made: &made, bytes: dump.bytes.saturating_add(log), quietly, told },
+    )?;
+    let error = match carry_out(client, dump, replay, how) {
+        Ok(mut findings) => {
+            if let Some(Err(error)) = way_back.map(WayBack::forget) {
+                findings.push(format!(
+                    "what stood there before is still on the server, in databases whose names begin with {}: drop them, they are of no use any more: {error}",
+                    way_back::NOTES
+                ));
+            }
+            return Ok(findings);
+        }
+        Err(error) => error,
+    };
+    let Some(way_back) = way_back else {
+        return Err(match how.broken.get() {
+            Broken::InDump(before) => broken_off::at(&dump.path, before, error, &BTreeSet::new()),
+            Broken::InLog => more(error, "; all before it is back"),
+            Broken::Elsewhere => error,
+        });
+    };
+    told("it broke off: putting back what stood there");
+    let names = way_back.names().clone();
+    Err(match way_back.put_back() {
+        Ok(missing) => {
+            let error = match how.broken.get() {
+                Broken::InDump(before) => broken_off::at(&dump.path, before, error, &names),
+                _ => error,
+            };
+            let listed = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let error = more(error, &format!("; what stood there before was put back: {listed}"));
+            match missing.is_empty() {
+                true => error,
+                false => more(
+                    error,
+                    &format!(
+                        ", but for what could not be made again: {} (their statements are in `{}`.`said` on the server until that is dropped)",
+                        missing.join(", "),
+                        way_back::NOTES
+                    ),
+                ),
+            }
+        }
+        Err(stuck) => more(error, &format!("; {}", stuck.kind)),
+    })
+}
+
+/// Adds to what an error says.
+fn more(Error { place, kind }: Error, what: &str) -> Error {
+    match kind {
+        Kind::Server { said, is_down } => Error { place, kind: Kind::Server { said: said + what, is_down } },
+        Kind::Program(said) => Error { place, kind: Kind::Program(said + what) },
+        Kind::Damaged(said) => Error { place, kind: Kind::Damaged(said + what) },
+        Kind::Invalid(said) => Error { place, kind: Kind::Invalid(said + what) },
+        kind => {
+            let said = format!("{kind}{what}");
+            Error { place, kind: Kind::Program(said) }
+        }
+    }
 }
 
 /// Loads and replays, and looks at all of it. Returns what is wrong with what is back.
@@ -286,6 +373,10 @@ fn carry_out(client: &Client, dump: &Dump, replay: Option<&Replay>, how: &How<'_
             session.say("SET SESSION sql_log_bin = 0;\n")?;
         }
     }
+    // What a server still does for one that was killed must have ended before anything is put back.
+    for (session, name) in std::iter::once(&mut session).chain(&mut indulgent).zip(LOADS) {
+        way_back::claim(session, name)?;
+    }
     eyes::remember(&mut session)?;
     let (mut file, of, before) = (&dump.file, mebibytes(dump.bytes), session.lines());
     let said = |sent| told(&format!("loading the dump: {} of {of} MiB", mebibytes(sent)));
@@ -294,17 +385,19 @@ fn carry_out(client: &Client, dump: &Dump, replay: Option<&Replay>, how: &How<'_
         false => session.feed(&mut file, &said),
     };
     fed.and_then(|_| session.wait()).map_err(|Error { place, kind }| {
-        let error = Error::new(format!("load {FILE} into {place}"), kind);
-        broken_off::at(&dump.path, before, error)
+        how.broken.set(Broken::InDump(before));
+        Error::new(format!("load {FILE} into {place}"), kind)
     })?;
     if let Some((replay, indulgent)) = replay.zip(indulgent) {
         told(&format!("replaying the binary log, {} MiB: {}", mebibytes(replay.bytes()), replay.what));
         if let Some(missing) = &replay.missing {
             told(&format!("the log breaks off there: {missing} is missing"));
         }
+        how.broken.set(Broken::InLog);
         replay.into(client, indulgent, &mut session, &|sent| {
             told(&format!("replaying the binary log: {} MiB of statements", mebibytes(sent)));
         })?;
+        how.broken.set(Broken::Elsewhere);
     }
     let mut findings = Vec::new();
     if how.takes_blocks {

@@ -2,6 +2,7 @@
 
 use super::client::Client;
 use super::rowless::{Rows, rows};
+use super::way_back;
 use crate::{Error, Kind, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -81,6 +82,9 @@ pub(super) struct Facts {
     engines: BTreeSet<String>,
     /// Tables whose history counts transactions, which no dump can hold.
     exact: BTreeSet<(String, String)>,
+    /// What a recovery that was ended has set aside: databases, and a table of ours in others.
+    aside: BTreeSet<String>,
+    marked: BTreeSet<String>,
     /// Folders that are no databases.
     strays: BTreeSet<String>,
     /// Those in which tables lie all the same.
@@ -186,13 +190,19 @@ impl Facts {
                     facts.second = number(next()).unwrap_or(0);
                 }
                 "engine" => drop(facts.engines.insert(next())),
-                "exact" => drop(facts.exact.insert((next(), next()))),
+                "exact" => {
+                    facts.exact.extend(Some((next(), next())).filter(|name| !way_back::is_ours(&name.0)));
+                }
                 "opens" => drop(opens.insert((next(), next()))),
                 "database" => {
-                    facts.strays.extend(Some(next()).filter(|name| name.starts_with(STRAY)));
+                    let name = next();
+                    match way_back::is_ours(&name) {
+                        true => drop(facts.aside.insert(name)),
+                        false => facts.strays.extend(Some(name).filter(|name| name.starts_with(STRAY))),
+                    }
                 }
                 "table" => {
-                    let name = (next(), next());
+                    let name: (String, String) = (next(), next());
                     let table = Table {
                         kind: next(),
                         engine: Some(next()).filter(|engine| !engine.is_empty()),
@@ -201,9 +211,12 @@ impl Facts {
                         comment: next(),
                         options: next(),
                     };
-                    match name.0.starts_with(STRAY) {
-                        true => drop(facts.filled.insert(name.0)),
-                        false => drop(facts.tables.insert(name, table)),
+                    if name.0.starts_with(STRAY) {
+                        facts.filled.insert(name.0);
+                    } else if name.1 == way_back::MARK {
+                        facts.marked.insert(name.0);
+                    } else if !way_back::is_ours(&name.0) {
+                        facts.tables.insert(name, table);
                     }
                 }
                 grant => facts.privileges.extend(everywhere(grant)),
@@ -254,6 +267,16 @@ impl Facts {
         self.strays.iter()
     }
 
+    /// Returns the databases that a recovery which was ended has left.
+    pub(super) fn aside(&self) -> impl Iterator<Item = &String> {
+        self.aside.iter()
+    }
+
+    /// Returns the databases in which it has left a table.
+    pub(super) fn marked(&self) -> impl Iterator<Item = &String> {
+        self.marked.iter()
+    }
+
     /// Returns the tables that lie in folders of their own.
     pub(super) fn elsewhere(&self) -> Vec<Elsewhere> {
         let elsewhere = self.tables.iter().filter_map(|((database, name), table)| {
@@ -292,6 +315,13 @@ impl Facts {
             notes.push(format!(
                 "the user can't see all there is: GRANT {} ON *.* to it (docs/mariadb.md)",
                 missing.join(", ")
+            ));
+        }
+        // Its notes alone are nothing that is missed.
+        if self.aside.iter().any(|name| name != way_back::NOTES) {
+            notes.push(format!(
+                "a recovery was ended on this server before its time, and what stood there before lies in {}, which is not in the dump: type the recovery again, which first puts it back (docs/mariadb.md)",
+                named(self.aside.iter().cloned())
             ));
         }
         // An empty one, or one without tables, is nothing that anybody misses: each file system has its lost+found.
@@ -488,6 +518,25 @@ mod tests {
         let notes = Facts::read(rows).lacks();
         assert_eq!(notes.len(), 1, "{notes:?}");
         assert!(notes.concat().contains("the tables in #mysql50#lost+found are left out"), "{notes:?}");
+    }
+
+    #[test]
+    fn what_a_recovery_has_set_aside_is_in_no_dump_and_is_said() {
+        let row = |text: &str| text.split('|').map(str::to_owned).collect::<Vec<_>>();
+        let facts = Facts::read(vec![
+            row("version|10.11.6-MariaDB|0|100"),
+            row("GRANT ALL PRIVILEGES ON *.* TO `root`@`localhost`"),
+            row("table|shop|a|BASE TABLE|InnoDB|1|1||"),
+            row("table|shop|releve_was_here|BASE TABLE|InnoDB|1|1||"),
+            row("table|releve_was_1|a|BASE TABLE|CONNECT|1|1||"),
+            row("database|releve_was_1"),
+            row("database|shop"),
+        ]);
+        assert_eq!(facts.tables.len(), 1);
+        assert_eq!(facts.marked().collect::<Vec<_>>(), ["shop"]);
+        let lacks = facts.lacks();
+        assert_eq!(lacks.len(), 1, "{lacks:?}");
+        assert!(lacks.concat().contains("lies in releve_was_1, which is not in the dump"), "{lacks:?}");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod physical;
 mod provide;
 mod rowless;
 mod session;
+mod way_back;
 mod xa;
 
 pub use physical::MariadbCopy;
@@ -67,7 +68,8 @@ const CHECK_WITHIN: Duration = Duration::from_secs(60);
 /// **Put back** by feeding the dump to the server that the address names, which must run and be of the same series or a newer one. Before anything is
 /// changed the dump is looked at: one that isn't whole is refused. Each database of the dump is dropped and made anew; users and rights become
 /// exactly those of the dump; databases that it doesn't hold stay, and so do files of somebody's in the folders of those that it does. Events come last,
-/// since they run as soon as they are there. Then `mariadb-check` looks at all tables. A load that failed half-way is begun again from its beginning.
+/// since they run as soon as they are there. Then `mariadb-check` looks at all tables. What stood there is kept on the server until all is loaded, as far as it can be,
+/// and is put back where that fails; a load is begun again from its beginning.
 ///
 /// The clients of MariaDB do the work. The password is in no argument, environment or file on disk, and in no error.
 #[derive(Debug, Clone)]
@@ -152,16 +154,27 @@ impl Source for Mariadb {
             return look_at([under(to, &Path::new("/").join(FILE)).as_path()]);
         }
         let server = self.address.to_string();
-        let question = "SELECT TABLE_SCHEMA, COUNT(*), SUM(IFNULL(DATA_LENGTH + INDEX_LENGTH, 0)) FROM information_schema.TABLES
-            WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys', 'releve_users', 'releve_before') AND TABLE_SCHEMA NOT LIKE '#mysql50#%'
-            GROUP BY TABLE_SCHEMA";
-        let Ok(rows) = self.client().and_then(|client| client.ask_within(question, LOOK_WITHIN)) else {
+        let question = format!(
+            "SELECT TABLE_SCHEMA, COUNT(*), SUM(IFNULL(DATA_LENGTH + INDEX_LENGTH, 0)),
+                GROUP_CONCAT(IF({}, TABLE_NAME, NULL) ORDER BY TABLE_NAME SEPARATOR ', ' LIMIT 3) FROM information_schema.TABLES
+            WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys', 'releve_users', 'releve_before', 'releve_was') AND TABLE_SCHEMA NOT LIKE '#mysql50#%'
+            GROUP BY TABLE_SCHEMA",
+            way_back::FIXED
+        );
+        let Ok(rows) = self.client().and_then(|client| client.ask_within(&question, LOOK_WITHIN)) else {
             return Ok(vec![Standing { path: server.into(), stands: Stands::Unknown }]);
         };
         let standing = rows.iter().filter_map(|row| {
             let (name, files, bytes) = (row.first()?, row.get(1)?.parse().ok()?, row.get(2)?.parse().ok()?);
             let stands = Stands::Something { files, bytes, newest: None, all_counted: true };
-            Some(Standing { path: format!("{server}, database {name}").into(), stands })
+            let left = if way_back::is_ours(name) { "set aside by a recovery that was ended, " } else { "" };
+            let fixed = row.get(3).filter(|tables| *tables != "NULL").map_or_else(String::new, |tables| {
+                format!(
+                    " (there is no way back to it, since these can't be set aside: {})",
+                    look::plain(tables)
+                )
+            });
+            Some(Standing { path: format!("{server}, {left}database {name}{fixed}").into(), stands })
         });
         let standing: Vec<_> = standing.collect();
         Ok(match standing.is_empty() {

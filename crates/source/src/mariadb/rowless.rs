@@ -1,6 +1,6 @@
 //! Tables whose rows are in no dump: `mariadb-dump` leaves out those of engines that keep them elsewhere, and doesn't say so.
 //!
-//! Tried with each engine that Debian packages for 10.11. What is not named here is dumped with its rows.
+//! What is not named here is taken for dumped with its rows, as those are that docs/mariadb.md lists.
 
 /// Where the rows of such a table are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //!
 //! What it may do was decided when it logged in: a dump may take rights from the user who loads it, and he must come to the end all the same.
 
-use super::client::{CONNECT_TIMEOUT, Client, QUIET};
+use super::client::{CONNECT_TIMEOUT, Client, QUIET, rows};
 use crate::program::{Program, Running};
 use crate::{Error, Kind, Result};
 use std::io::Read;
@@ -64,6 +64,8 @@ impl<'a> Session<'a> {
             "--max-allowed-packet=1G",
             "--unbuffered",
             "--skip-column-names",
+            // Another connection would have none of what was set here, and other rights.
+            "--skip-reconnect",
             &first,
         ];
         let options = options.iter().chain(more).map(|&option| option.to_owned());
@@ -114,7 +116,20 @@ impl<'a> Session<'a> {
 
     /// Waits until all that it was given is done.
     pub(super) fn wait(&mut self) -> Result<()> {
+        self.printed(false).map(drop)
+    }
+
+    /// Asks it, and returns the rows of all answers. Nothing else that it was told before may answer.
+    pub(super) fn answer(&mut self, sql: &str) -> Result<Vec<Vec<String>>> {
+        self.say(sql)?;
+        let printed = self.printed(true)?;
+        Ok(rows(&String::from_utf8_lossy(&printed)))
+    }
+
+    /// Waits until all that it was given is done. Returns what it has printed, if that is wanted.
+    fn printed(&mut self, is_wanted: bool) -> Result<Vec<u8>> {
         self.say(&format!("\nSELECT '{MARK}';\n"))?;
+        let end = format!("{MARK}\n").into_bytes();
         let (mut printed, mut piece) = (Vec::new(), [0; 4096]);
         loop {
             let read = self
@@ -127,10 +142,17 @@ impl<'a> Session<'a> {
                 return Err(self.client.wrong(&why));
             }
             printed.extend_from_slice(piece.get(..read).unwrap_or_default());
-            if printed.windows(MARK.len()).any(|window| window == MARK.as_bytes()) {
-                return Ok(());
+            if is_wanted {
+                if printed.ends_with(&end) {
+                    printed.truncate(printed.len().saturating_sub(end.len()));
+                    return Ok(printed);
+                }
+                continue;
             }
-            let spare = printed.len().saturating_sub(MARK.len());
+            if printed.windows(end.len()).any(|window| window == end) {
+                return Ok(Vec::new());
+            }
+            let spare = printed.len().saturating_sub(end.len());
             printed.drain(..spare);
         }
     }

@@ -283,7 +283,7 @@ impl Replay {
             (self.count(stop.begins, end), self.bytes_of(&Range { from: stop.begins, to: end }) >> 10);
         let (gtid, place) = (stop.gtid.unwrap_or_default(), named_place(&self.files, stop.at));
         let more = format!(
-            "; that is {} of transaction {gtid}, at {place}. All before it is back; it and what comes after are not: {count} transactions, {kib} KiB of log. \
+            "; that is {} of transaction {gtid}, at {place}. All before it was replayed; it and what comes after are not: {count} transactions, {kib} KiB of log. \
             To leave it at that: --until 'transaction {gtid}'. To go on behind it by hand: with --to DIR there is a mariadb-replay.sql, in which it stands below `# at {}`: take it out",
             stop.statement, stop.at.1
         );

@@ -106,7 +106,9 @@ pub(super) fn leave(log: &Path) -> Result<PathBuf> {
     };
     let free = (1..1000).map(named).find(|path| path.symlink_metadata().is_err());
     let left = free.unwrap_or_else(|| named(1000));
-    fs::rename(log.join(FOLDER), &left).map_err(|error| Error::io(at("keep the log in", &left), error))?;
+    let ours = OurFolder::make(log)?;
+    fs::rename(ours.way().join(FOLDER), &left)
+        .map_err(|error| Error::io(at("keep the log in", &left), error))?;
     Ok(left)
 }
 

@@ -5,6 +5,7 @@ mod faults;
 mod odd;
 mod refused;
 mod sessions;
+mod way_back;
 
 use crate::machine::Folder;
 use crate::walk::{now, walk};
