@@ -38,6 +38,8 @@ pub struct Behind {
     went_back: HashMap<String, Timestamp>,
     /// How far that rolled its point forward, if it did.
     went_to: HashMap<String, Until>,
+    /// The id of the point that it took, and when that says it was made.
+    went_from: HashMap<String, (String, Timestamp)>,
 }
 
 /// What one recovery left: the points that were begun after the one that came back, and before it.
@@ -64,10 +66,13 @@ impl Behind {
             for check in back.filter(|_| !recovery.beside) {
                 behind.went_back.remove(&check.system);
                 behind.went_to.remove(&check.system);
+                behind.went_from.remove(&check.system);
                 if check.went_back {
                     behind.went_back.insert(check.system.clone(), began);
                     let until = check.went_to.as_deref().and_then(|until| serde_json::from_str(until).ok());
                     behind.went_to.extend(until.map(|until| (check.system.clone(), until)));
+                    let from = check.point_time.map(|time| (check.point.clone(), time));
+                    behind.went_from.extend(from.map(|from| (check.system.clone(), from)));
                 }
                 let Some(after) = check.point_time else { continue };
                 let left = behind.left.entry(check.system.clone()).or_default();
@@ -167,6 +172,12 @@ impl Witness {
     #[must_use]
     pub fn went_to(&self, system: &SystemName) -> Option<Until> {
         self.behind.went_to.get(&system.0).cloned()
+    }
+
+    /// Returns the id of the point that it took, and when that says it was made.
+    #[must_use]
+    pub fn went_from(&self, system: &SystemName) -> Option<(String, Timestamp)> {
+        self.behind.went_from.get(&system.0).cloned()
     }
 
     /// Returns whether the last that is known of a vault is that it is damaged.
@@ -368,7 +379,12 @@ mod tests {
         let until = Until::Time(at(300));
         let mut back = recovery(200, 550, true);
         back.systems[0].went_to = serde_json::to_string(&until).ok();
-        assert_eq!(behind(vec![back.clone()]).went_to.get("shop"), Some(&until));
+        back.systems[0].point = "ab12".into();
+        let known = behind(vec![back.clone()]);
+        assert_eq!(known.went_to.get("shop"), Some(&until));
+        assert_eq!(known.went_from.get("shop"), Some(&("ab12".to_owned(), at(200))));
+        let forward = behind(vec![back.clone(), recovery(200, 600, false)]);
+        assert_eq!(forward.went_from.get("shop"), None);
         assert_eq!(behind(vec![back.clone(), recovery(200, 600, true)]).went_to.get("shop"), None);
         assert_eq!(behind(vec![back, recovery(200, 600, false)]).went_to.get("shop"), None);
     }

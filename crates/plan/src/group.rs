@@ -4,7 +4,8 @@
 //! nearest point is taken, and how far apart they then are is said.
 
 use crate::{
-    Available, Choice, Facts, LeftOut, LogFacts, Period, Plan, SystemName, Together, Until, Wanted, choose,
+    Available, Choice, Facts, LeftOut, LogFacts, Period, Plan, Reaches, SystemName, Together, Until, Wanted,
+    choose,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -106,7 +107,10 @@ pub(crate) fn align(
         let again = stops.as_ref().and(member.went_to).and_then(Until::time);
         let again = again.filter(|_| member.went_back.is_some_and(is_left));
         let Choice { point, left_out, .. } = choice;
-        let log = member.log.filter(|log| log.continues(&point) && log.leads(&point, None));
+        // That may lie in another history than the newest.
+        let aim = |log: &LogFacts| again.and_then(|again| log.history_at(&point, again));
+        let leads = |log: &&LogFacts| log.way(&point, aim(log)) == Reaches::Whole && log.leads(&point, again);
+        let log = member.log.filter(leads);
         let log = log.filter(|_| stops.is_none() || again.is_some());
         let reach = match (wanted, log.and_then(|log| log.until)) {
             (Wanted::Latest, Some(end)) if again.is_some() => {
@@ -134,7 +138,7 @@ pub(crate) fn align(
                 && member.points.iter().any(|point| {
                     fits(&point, last)
                         && point.ended.unwrap_or(point.counts()) < instant
-                        && log.continues(point)
+                        && log.way(point, log.history_at(point, instant)) == Reaches::Whole
                         && log.leads(point, Some(instant))
                 })
         });

@@ -18,7 +18,7 @@ use crate::{
 };
 use crate::{LeftOut, LogFacts, Ordered, Together, Until, choose, recovery_order};
 pub use book::{OnlyIf, Replay, Restore, Runbook, Standing, Step, StepKind, Unreached};
-use forward::{Forward, aim, instant, leads, left_out_since};
+use forward::{Forward, aim, instant, leads, left_out_since, taken_again};
 use jiff::{SignedDuration, Timestamp};
 use procedure::{Place, Procedure};
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,6 +74,8 @@ pub struct Available {
     pub went_back: Option<Timestamp>,
     /// How far that rolled its point forward, if it did: that is what somebody chose then.
     pub went_to: Option<Until>,
+    /// The id of the point that it took, and when that says it was made.
+    pub went_from: Option<(String, Timestamp)>,
     /// The ids of the points from which a place in its log can be had that somebody has named; `None`: he has named none, or nobody knows.
     pub fitting: Option<BTreeSet<String>>,
     /// Why that place can't be had at all, if that is known.
@@ -414,6 +416,10 @@ fn candidates(
     }
     if let (Wanted::Until(_), Some(fitting)) = (wanted, available.fitting.clone()) {
         available.points.retain(|point| fitting.contains(&point.id));
+    }
+    if let Some(again) = taken_again(&available, wanted) {
+        available.points = again;
+        return (available, elsewhere);
     }
     // Who names a point is told why it doesn't lead there.
     let is_named = matches!(wanted, Wanted::From { .. });

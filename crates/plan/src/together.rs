@@ -121,7 +121,7 @@ mod tests {
     proptest! {
         #[test]
         fn all_groups_at_once_are_those_that_each_system_has(
-            edges in proptest::collection::vec((0usize..8, 0usize..9), 0..10), names in proptest::collection::vec(0usize..10, 0..12)
+            edges in proptest::collection::vec((0usize..8, 0usize..9), 0..10), names in proptest::collection::vec(0usize..8, 0..12)
         ) {
             let plan = plan(&edges);
             let together = Together::new(&plan);

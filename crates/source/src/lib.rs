@@ -465,4 +465,6 @@ pub struct PutBack {
     pub findings: Vec<String>,
     /// How far the log went, where an instant was asked for.
     pub reach: Option<Reach>,
+    /// All of the log is in it that its server has handed out: what follows in the vaults is another server's, and nothing of anybody's.
+    pub has_all_log: bool,
 }

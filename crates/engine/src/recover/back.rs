@@ -199,7 +199,8 @@ fn bring_back(
         _ => unmounted(entry, surveyed),
     };
     let not_captured = not_captured.into_iter().chain(unmounted);
-    let lacks = entry.lacks.clone().filter(|_| !matches!(kind, StepKind::First));
+    // What breaks off in the vaults may be all that there is: only the source has looked into it.
+    let lacks = entry.lacks.clone().filter(|_| !matches!(kind, StepKind::First) && !put.has_all_log);
     let lacking = not_captured.chain(lacking).chain(put.findings).chain(short).chain(lacks).collect();
     Ok(Back { report, lacking, seconds: begun.elapsed().as_secs_f64() })
 }

@@ -53,6 +53,32 @@ pub(super) fn leads(log: &LogFacts, point: &Facts, aim: &Until) -> bool {
     }
 }
 
+/// Returns the points among which a plain recovery chooses after one that went back, while nothing was made or has begun anew since. The newest good one is the one
+/// that was taken then, whatever history is the newest; where that is gone, the newest of those from before that leads to where it went.
+pub(super) fn taken_again(available: &Available, wanted: &Wanted) -> Option<Vec<Facts>> {
+    let time = available.went_back.filter(|_| *wanted == Wanted::Latest)?;
+    let (id, made) = available.went_from.as_ref()?;
+    if available.points.iter().any(|point| point.is_sound() && point.counts() >= time) {
+        return None;
+    }
+    let is_from_before = |log: &LogFacts, point: &Facts| {
+        point.time <= *made && available.went_to.as_ref().is_none_or(|aim| leads(log, point, aim))
+    };
+    let fits = |point: &&Facts| {
+        let log = available.log_of(point).filter(|log| point.is_base() && !log.began_anew(time));
+        log.is_some_and(|log| point.id == *id || is_from_before(log, point))
+    };
+    let fitting = available.points.iter().filter(fits);
+    let again = fitting.max_by_key(|point| (point.id == *id, point.complete, point.counts()))?;
+    // From an earlier one of the same history its group may need to start; what isn't good is left out as ever, and named.
+    let aim = available.went_to.clone().unwrap_or_else(|| Until::Time(again.counts()));
+    let leads_there = |point: &Facts| available.log_of(point).is_some_and(|log| leads(log, point, &aim));
+    let is_earlier = |point: &Facts| point.complete && point.counts() < again.counts() && leads_there(point);
+    let keeps =
+        |point: &&Facts| point.id == again.id || !point.is_base() || (again.complete && is_earlier(point));
+    Some(available.points.iter().filter(keeps).cloned().collect())
+}
+
 /// Returns the history in which `aim` lies, as seen from a point; the newest where that is `None`.
 fn history_of(log: &LogFacts, point: &Facts, aim: &Until) -> Option<u32> {
     aim.timeline().or_else(|| log.history_at(point, aim.time()?))

@@ -408,6 +408,53 @@ fn behind_a_recovery_that_went_back_it_comes_to_what_somebody_chose_then_and_wha
 }
 
 #[test]
+fn behind_a_recovery_that_went_back_the_point_that_was_taken_then_comes_on_its_own_history() {
+    // At 1,250 somebody began the third history and at 1,450 the fourth, both from the first point; then one went back to 1,400, in the third.
+    let timeline = |number, begun, path: &[(u32, &str)]| Timeline {
+        number,
+        begun: Some(second(begun)),
+        path: path.iter().map(|(number, left)| (*number, (*left).to_owned())).collect(),
+    };
+    let made = |id: &str, time, position: &str| Facts {
+        id: id.into(),
+        time: second(time),
+        position: Some(position.into()),
+        ..point()
+    };
+    let taken = |change: &dyn Fn(&mut Available)| {
+        let book = decide_on_log(|input| {
+            let found = orders(input);
+            found.points.truncate(1);
+            found.points.extend([made("cd78", 1_200, "06@2"), made("ef56", 1_300, "06@3")]);
+            found.log.as_mut().unwrap().timelines = vec![
+                timeline(2, 1_100, &[(1, "05")]),
+                timeline(3, 1_250, &[(1, "05")]),
+                timeline(4, 1_450, &[(1, "05")]),
+            ];
+            (found.went_back, found.went_to) = (Some(second(1_600)), Some(Until::Time(second(1_400))));
+            found.went_from = Some(("ef56".into(), second(1_300)));
+            change(found);
+        });
+        let entry = book.systems[0].clone();
+        (entry.choice.point.id, entry.replay.map(|replay| replay.until))
+    };
+    let time = || Some(Until::Time(second(1_400)));
+    assert_eq!(taken(&|_: &mut Available| ()), ("ef56".to_owned(), time()));
+    let bare = taken(&|found: &mut Available| found.went_to = None);
+    assert_eq!(bare, ("ef56".to_owned(), None), "the point by itself");
+    // Where it is gone, one that leads there; where something was made since, or has begun anew, that.
+    let gone = taken(&|found: &mut Available| found.points.truncate(2));
+    assert_eq!(gone, ("ab12".to_owned(), time()));
+    let since = taken(&|found: &mut Available| found.points.push(made("since", 1_700, "07@4")));
+    assert_eq!(since, ("since".to_owned(), Some(Until::Newest)));
+    let anew = taken(&|found: &mut Available| {
+        let timelines = &mut found.log.as_mut().unwrap().timelines;
+        timelines.push(timeline(5, 1_650, &[(1, "05"), (3, "06")]));
+    });
+    assert_eq!(anew, ("ef56".to_owned(), Some(Until::Newest)));
+}
+
+#[test]
 fn a_log_is_rolled_forward_to_its_gap_and_that_is_no_success() {
     let run = |from: &str, to: &str, missing: Option<&str>| Passage {
         timeline: 1,

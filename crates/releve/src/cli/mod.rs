@@ -160,6 +160,9 @@ impl Verb {
 pub(crate) fn run(arguments: Arguments) -> Outcome {
     let Arguments { global, verb } = arguments;
     if verb.acts() {
+        // Whoever asks whether the holder of a lock is alive may ask by this signal (restic does); and a line that is cut is no reason to leave a recovery half-way.
+        let unheard = std::sync::Arc::default();
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGHUP, unheard);
         crate::print::go_on();
     }
     if verb.reports() {

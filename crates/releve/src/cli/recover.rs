@@ -368,6 +368,7 @@ fn decide(
         let known = (survey, found.points.as_slice());
         found.crash = Some(crash::crash(session, name, crashed, records, known, now));
         (found.went_back, found.went_to) = (witness.went_back(name), witness.went_to(name));
+        found.went_from = witness.went_from(name);
         if wish.systems.contains(name) {
             let aimed = aim.look(name, wish.wanted.as_ref(), &found.points, still.is_all_of(name));
             (found.fitting, found.unplaced) = (aimed.fitting, aimed.unplaced);

@@ -64,6 +64,7 @@ fn an_odd_cluster_comes_back_whole_with_the_configuration_that_lies_elsewhere() 
     world.run(&["recover", "--yes"]).exits(0).says("will not start here as it did without").says("root.pem");
     assert_eq!(before.lines().zip(cluster.dump().lines()).find(|(a, b)| a != b), None);
     assert_eq!(cluster.ask("show work_mem") + &cluster.ask("show maintenance_work_mem"), "5MB70MB");
+    std::fs::write(elsewhere.join("root.pem"), "not taken along").unwrap();
     // What receives the log counts as a standby: said as long as it does, with what to type.
     cluster.tell("select pg_create_physical_replication_slot('releve_wal')");
     for (names, is_told) in [("FIRST 1 (\"releve_wal\", b)", true), ("*", true), ("not_releve_wal", false)] {

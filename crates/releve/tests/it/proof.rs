@@ -342,7 +342,8 @@ fn kill_at_random(rounds: usize, seed: u64) {
             false => written.last(),
         };
         let due = due.map_or(0, |(n, _)| *n);
-        let back = recovered(&world, &[], 0);
+        let run = world.run(&["recover", "--yes", "--json"]);
+        let back = run.exits(0).json()["recovered"]["systems"][0].clone();
         let newest: u64 = cluster.ask("select coalesce(max(n), 0) from journal").parse().unwrap();
         println!(
             "round {round}: agent first {agent_first}, disk lost {takes_disk}, spool lost {takes_spool}: {due} due, {newest} back, {} s",

@@ -42,7 +42,7 @@ fn a_binary_log_leaves_room_for_what_carries_it_away_too() {
     let agent = Agent::begin(&world);
     wait_for_log(&world);
     without_vaults(&world, "has no room for 4 MB more of binary log", || {
-        let row = "insert into shop.filler select repeat('x', 100) from seq_1_to_8000;";
+        let row = "insert into shop.filler select repeat('x', 100) from shop.seq_1_to_8000;";
         server.run(&format!("set session binlog_format = row; {}", row.repeat(40)));
     });
     server.run("insert into shop.t values (7)");

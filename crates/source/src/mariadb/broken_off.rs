@@ -10,7 +10,7 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 const DATABASE: &[u8] = b"-- Current Database: `";
-const OVER_USERS: &[u8] = b"DELETE FROM `mysql`.`global_priv`";
+const OVER_USERS: [&[u8]; 2] = [b"DELETE FROM `mysql`.`global_priv`", b"REPLACE INTO `mysql`.`global_priv`"];
 
 /// Adds to an error of the client what the server is left with, if it says at which line. It had been given `before` lines before the dump; these databases were
 /// `put_back` since.
@@ -59,7 +59,7 @@ fn left(dump: impl Read, until: u64) -> io::Result<Left> {
             } else {
                 break;
             }
-        } else if kept.starts_with(OVER_USERS) && lines < until {
+        } else if lines < until && OVER_USERS.iter().any(|over| kept.starts_with(over)) {
             left.has_users = true;
         }
         kept.clear();

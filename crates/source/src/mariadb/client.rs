@@ -203,7 +203,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_with_a_tab_a_line_end_or_a_backslash_is_read_as_it_is() {
+    fn a_name_with_a_tab_a_line_end_or_a_backslash_is_read_left_as_it_is() {
         let read = rows("shop\ta\\tb\\nc\\\\d\nnext\r\t\n");
         assert_eq!(read, [["shop", "a\tb\nc\\d"], ["next\r", ""]]);
     }

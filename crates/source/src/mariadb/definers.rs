@@ -2,7 +2,8 @@
 //!
 //! A view over a view can only be made where the user of the lower one is, with the rights that it takes. The users of a dump come after its data, so these are there
 //! before, for as long as it is loaded: for whoever isn't there somebody stands in who may read all and can't log in, and whoever is there is made so,
-//! but for administrators. So even a view comes back that nobody could use any more. At the end the users become exactly those of the dump.
+//! but for administrators. So even a view comes back that nobody could use any more. At the end the users become exactly those of the dump; where that
+//! doesn't know all of them, these become what they were.
 
 use super::BESIDE;
 use super::look::{Elsewhere, Facts};
@@ -32,6 +33,14 @@ pub(super) fn before(facts: &Facts) -> String {
     text
 }
 
+/// Returns what makes those for whom views work what they were: who stood in for somebody goes.
+pub(super) fn after() -> String {
+    format!(
+        "DELETE FROM `mysql`.`global_priv` WHERE (`Host`, `User`) IN (SELECT `Host`, `User` FROM `{BESIDE}`.`definers`);\n\
+        INSERT INTO `mysql`.`global_priv` (`Host`, `User`, `Priv`) SELECT `Host`, `User`, `Priv` FROM `{BESIDE}`.`was`;\n"
+    )
+}
+
 /// Returns what makes each table that lies in a folder of its own, where it isn't there: if the server can't make files there, or those of another one
 /// are there, the load ends before anything was replaced. The databases are dropped with it a little later.
 fn tried(elsewhere: &[Elsewhere]) -> String {
@@ -58,6 +67,7 @@ USE `{BESIDE}`;
 CREATE TABLE `definers` ENGINE=Aria SELECT `Host`, `User` FROM `mysql`.`global_priv` WHERE FALSE;
 INSERT INTO `definers` VALUES {};
 DELETE FROM `definers` WHERE CONCAT(`User`, '@', `Host`) = CURRENT_USER();
+CREATE TABLE `was` ENGINE=Aria SELECT `Host`, `User`, `Priv` FROM `mysql`.`global_priv` JOIN `definers` USING (`Host`, `User`);
 UPDATE `mysql`.`global_priv` JOIN `definers` USING (`Host`, `User`)
     SET `Priv` = JSON_MERGE_PATCH(`Priv`, CONCAT('{{\"access\":',
         IFNULL(JSON_VALUE(`Priv`, '$.access'), 0) | {READS}, ',\"account_locked\":true}}'))

@@ -6,7 +6,7 @@ use super::client::Client;
 use super::look::{Facts, Series, plain};
 use super::meanwhile::BEFORE;
 use super::way_back::MARK;
-use super::{BESIDE, FILE, WHOLE, definers, limits};
+use super::{BESIDE, FILE, USERS_CUT, WHOLE, definers, limits};
 use crate::lone::Stream;
 use crate::program::{Program, Running};
 use crate::{Kind, Result};
@@ -84,7 +84,9 @@ impl Stream for Dump {
             };
             let mut trouble = before.lacks();
             trouble.extend(super::xa::lasting(client));
-            trouble.extend(limits::cut(client)?);
+            let cut = limits::cut(client)?;
+            let is_cut = cut.is_some();
+            trouble.extend(cut);
             *lock(&self.shared.notes) = before.notes();
             let ours = Series::of(&client.version_of("mariadb-dump")?);
             if let (Some(ours), Some(theirs)) = (ours, before.series())
@@ -102,6 +104,7 @@ impl Stream for Dump {
                 parts,
                 running: None,
                 is_data: false,
+                is_cut,
                 head,
                 began: None,
                 tail: Vec::new(),
@@ -134,6 +137,8 @@ enum Part {
     More(Program),
     /// It is whole, or the dump ends there.
     Users(Program),
+    /// What puts the users in the place of those that are there.
+    Over,
     Text(Vec<u8>),
     /// The last lines.
     End,
@@ -199,7 +204,7 @@ fn parts(client: &Client, facts: &Facts, ours: Option<Series>) -> Result<VecDequ
         Part::Data(dump(&data, more)?),
         Part::Text(beside().into_bytes()),
         Part::Users(dump(&users, USERS.map(str::to_owned).to_vec())?),
-        Part::Text(over().into_bytes()),
+        Part::Over,
         Part::More(dump(&events, broken)?),
         Part::End,
     ]);
@@ -209,10 +214,13 @@ fn parts(client: &Client, facts: &Facts, ours: Option<Series>) -> Result<VecDequ
     Ok(parts)
 }
 
-/// Returns what makes room for the users beside those that are there: only what has all come in replaces them.
+/// Returns what makes room for the users beside those that are there: only what has all come in replaces them. Whom views work for may lie there already.
 fn beside() -> String {
-    let tables = USERS.map(|table| format!("CREATE TABLE `{table}` LIKE `mysql`.`{table}`;\n")).concat();
-    format!("\nDROP DATABASE IF EXISTS `{BESIDE}`;\nCREATE DATABASE `{BESIDE}`;\nUSE `{BESIDE}`;\n{tables}")
+    let tables = USERS.map(|table| {
+        format!("DROP TABLE IF EXISTS `{table}`;\nCREATE TABLE `{table}` LIKE `mysql`.`{table}`;\n")
+    });
+    let tables = tables.concat();
+    format!("\nCREATE DATABASE IF NOT EXISTS `{BESIDE}`;\nUSE `{BESIDE}`;\n{tables}")
 }
 
 /// Returns what puts them in the place of those that are there.
@@ -221,6 +229,15 @@ fn over() -> String {
         format!("DELETE FROM `mysql`.`{table}`;\nINSERT INTO `mysql`.`{table}` SELECT * FROM `{BESIDE}`.`{table}`;\n")
     });
     format!("\n{}FLUSH PRIVILEGES;\nDROP DATABASE `{BESIDE}`;\n", tables.concat())
+}
+
+/// Returns what adds them to those that are there, where not all are known to have come: who isn't among them may only have been cut off, and stays.
+fn beside_others(has_definers: bool) -> String {
+    let as_they_were = if has_definers { definers::after() } else { String::new() };
+    let tables =
+        USERS.map(|table| format!("REPLACE INTO `mysql`.`{table}` SELECT * FROM `{BESIDE}`.`{table}`;\n"));
+    let tables = tables.concat();
+    format!("\n{USERS_CUT}\n{as_they_were}{tables}FLUSH PRIVILEGES;\nDROP DATABASE `{BESIDE}`;\n")
 }
 
 /// What becomes of the rest where a program can't read something.
@@ -238,6 +255,8 @@ struct Printed {
     running: Option<(Running, Goes)>,
     /// The data is printed: where it lies in the log stands at its beginning.
     is_data: bool,
+    /// Not all users are known to come.
+    is_cut: bool,
     /// The beginning of the dump, until it says where it lies in the log.
     head: Option<Vec<u8>>,
     /// When the server began the file that it lies in, and where in it.
@@ -281,6 +300,21 @@ impl Printed {
         let trouble = trouble.get_or_insert_default();
         if !trouble.contains(&why) {
             trouble.push(why);
+        }
+    }
+
+    /// Asks whether all users come: a limit may come and go with the dump under way.
+    fn look_for_cut(&mut self) {
+        match limits::cut(&self.shared.client) {
+            Ok(None) => {}
+            Ok(Some(why)) => {
+                self.is_cut = true;
+                self.note_once(why);
+            }
+            Err(error) => {
+                self.is_cut = true;
+                self.note_once(format!("whether all users are in the dump is not known: {error}"));
+            }
         }
     }
 
@@ -366,7 +400,18 @@ impl Read for Printed {
             match part {
                 None => return Ok(0),
                 Some(Part::Data(program) | Part::More(program)) => self.start(&program, Goes::On),
-                Some(Part::Users(program)) => self.start(&program, Goes::Nowhere),
+                Some(Part::Users(program)) => {
+                    self.look_for_cut();
+                    self.start(&program, Goes::Nowhere);
+                }
+                Some(Part::Over) => {
+                    self.look_for_cut();
+                    let text = match self.is_cut {
+                        true => beside_others(!self.before.definers().is_empty()),
+                        false => over(),
+                    };
+                    self.parts.push_front(Part::Text(text.into_bytes()));
+                }
                 Some(Part::End) => {
                     let text = self.last_lines();
                     self.parts.push_front(Part::Text(text.into_bytes()));
@@ -479,6 +524,22 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn users_that_may_have_been_cut_off_drop_nobody() {
+        for has_definers in [false, true] {
+            let text = beside_others(has_definers);
+            assert!(!text.contains("DELETE FROM `mysql`.`db`") && text.contains(USERS_CUT), "{text}");
+            assert!(
+                text.contains(
+                    "REPLACE INTO `mysql`.`global_priv` SELECT * FROM `releve_users`.`global_priv`;"
+                ),
+                "{text}"
+            );
+            assert_eq!(text.contains("DELETE FROM `mysql`.`global_priv`"), has_definers, "{text}");
+        }
+        assert!(over().contains("DELETE FROM `mysql`.`global_priv`;"));
+    }
 
     #[test]
     fn what_cant_be_read_costs_itself_and_a_server_that_went_away_all_that_comes_after() {

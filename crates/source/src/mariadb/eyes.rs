@@ -15,11 +15,15 @@ use std::time::Duration;
 const USER: &str = "releve_check";
 /// From where he may come: the first is for servers with users without a name on their own machine.
 const HOSTS: [&str; 2] = ["localhost", "%"];
+const LOCKED_OUT: &str = "the url's user can't log in any more: the users are those of the point, in which he isn't, or logs in otherwise: \
+    make him on the server, or write one of the point's into the url (docs/mariadb.md)";
 /// How long it may take.
 const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What remembers how the one who loads logs in.
-const REMEMBER: &str =
-    "SELECT Priv INTO @releve_login FROM mysql.global_priv WHERE CONCAT(User, '@', Host) = CURRENT_USER();\n";
+const REMEMBER: &str = "\
+SELECT Priv INTO @releve_login FROM mysql.global_priv WHERE CONCAT(User, '@', Host) = CURRENT_USER();
+SELECT Priv INTO @releve_root FROM mysql.global_priv WHERE User = 'root' AND Host = 'localhost';
+";
 /// What lets him log in so once more, with the rights that the point gives him.
 const KEEP: &str = "\
 UPDATE mysql.global_priv SET Priv = JSON_MERGE_PATCH(Priv, JSON_OBJECT('plugin', JSON_VALUE(@releve_login, '$.plugin'), \
@@ -27,7 +31,18 @@ UPDATE mysql.global_priv SET Priv = JSON_MERGE_PATCH(Priv, JSON_OBJECT('plugin',
 'account_locked', JSON_EXTRACT(@releve_login, '$.account_locked'))) \
 WHERE CONCAT(User, '@', Host) = CURRENT_USER() AND @releve_login IS NOT NULL;\nFLUSH PRIVILEGES;\n";
 
-/// Remembers in the session that loads how its user logs in.
+/// What makes him what he was, where nobody of his name is among those who are there now, and says whether it did.
+const STAY: &str = "\
+INSERT IGNORE INTO mysql.global_priv (Host, User, Priv) SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', -1), \
+LEFT(CURRENT_USER(), CHAR_LENGTH(CURRENT_USER()) - 1 - CHAR_LENGTH(SUBSTRING_INDEX(CURRENT_USER(), '@', -1))), @releve_login \
+FROM DUAL WHERE @releve_login IS NOT NULL;\nSELECT ROW_COUNT();\nFLUSH PRIVILEGES;\n";
+/// The same for root, without whom nobody may be there who can mend anything.
+const ROOT_STAYS: &str = "\
+INSERT IGNORE INTO mysql.global_priv (Host, User, Priv) SELECT 'localhost', 'root', @releve_root \
+FROM DUAL WHERE @releve_root IS NOT NULL AND NOT EXISTS (SELECT 1 FROM mysql.global_priv WHERE User = 'root');\n\
+SELECT ROW_COUNT();\nFLUSH PRIVILEGES;\n";
+
+/// Remembers in the session that loads how its user logs in, and root.
 pub(super) fn remember(session: &mut Session<'_>) -> Result<()> {
     session.say(REMEMBER)
 }
@@ -90,7 +105,8 @@ fn tables(client: &Client) -> Result<Vec<String>> {
     Ok(findings)
 }
 
-/// Makes sure that the url's user still gets in. Where the point has another password for him he keeps the one that he had. Returns what is wrong all the same.
+/// Makes sure that the url's user still gets in. Where the point has another password for him he keeps the one that he had, and where it
+/// doesn't have him he stays; so does root. Returns what is wrong all the same.
 pub(super) fn lets_in(
     client: &Client,
     session: &mut Session<'_>,
@@ -102,24 +118,42 @@ pub(super) fn lets_in(
         }
         _ => false,
     };
-    let asked = client.ask("SELECT 1");
-    if !asked.as_ref().is_err_and(refused) {
+    session.say("SET SESSION sql_log_bin = 0, sql_mode = '';\n")?;
+    session.wait()?;
+    if has_made(&session.answer(ROOT_STAYS)?) {
+        told("the point has no user root: root@localhost stays as he was on this server");
+    }
+    // Nobody in particular may be let in in his place, who can do nothing.
+    let is_nobody = |rows: &[Vec<String>]| rows.concat().first().is_some_and(|user| user.starts_with('@'));
+    let asked = client.ask("SELECT CURRENT_USER()");
+    if !asked.as_ref().is_err_and(refused) && !asked.as_deref().is_ok_and(is_nobody) {
         return Ok(None);
     }
-    session.say("SET SESSION sql_log_bin = 0, sql_mode = '';\n")?;
+    if has_made(&session.answer(STAY)?) {
+        told(
+            "the point has no such user as the url's: he stays as he was on this server, with all his rights",
+        );
+        return match client.ask("SELECT 1") {
+            Ok(_) => Ok(None),
+            Err(_) => Ok(Some(LOCKED_OUT.to_owned())),
+        };
+    }
     session.say(KEEP)?;
     session.wait()?;
     match client.ask("SELECT 1") {
         Ok(_) => {
-            told("the point has another password for the url's user than the url: he keeps the url's, with the rights that the point gives him");
+            told(
+                "the point has another password for the url's user than the url: he keeps the url's, with the rights that the point gives him",
+            );
             Ok(None)
         }
-        Err(_) => Ok(Some(
-            "all is back, but the url's user can't log in any more: the users are those of the point, in which he isn't, or logs in otherwise: \
-            make him on the server, or write one of the point's into the url (docs/mariadb.md)"
-                .to_owned(),
-        )),
+        Err(_) => Ok(Some(LOCKED_OUT.to_owned())),
     }
+}
+
+/// Returns whether that made a user.
+fn has_made(rows: &[Vec<String>]) -> bool {
+    rows.concat().first().is_some_and(|count| count == "1")
 }
 
 /// Returns a password that nobody knows, with a sign of each kind, for servers that are strict about passwords.

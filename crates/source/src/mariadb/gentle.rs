@@ -3,12 +3,15 @@
 //! `DROP DATABASE` first removes all tables and then the folder, which it can't where somebody has put a file of his own there. That would end the load,
 //! with the tables gone. So the folder may stay: the database is made anew in it. Lines stay lines, so that an error's number is still the dump's.
 
+use super::BESIDE;
 use std::io::{self, BufRead, BufReader, Read};
 
 /// How `mariadb-dump` begins the lines that drop a database, and those that make it.
 const DROP: &[u8] = b"/*!40000 DROP DATABASE IF EXISTS `";
 const DROP_ENDS: &[u8] = b"`*/;";
 const CREATE: &[u8] = b"CREATE DATABASE /*!32312 IF NOT EXISTS*/ `";
+/// What stands in a dump before its events: the users are there, and where they lay is gone.
+const EVENTS_FOLLOW: &[u8] = b"DROP DATABASE `";
 /// How much of a line is looked at: names have 64 letters.
 const LINE_BYTES: u64 = 4096;
 const PIECE_BYTES: usize = 256 << 10;
@@ -21,12 +24,48 @@ pub(super) struct Gentle<R> {
     /// What comes next begins a line.
     at_line: bool,
     is_over: bool,
+    /// Databases are dropped as far as they can be.
+    is_gentle: bool,
+    /// The second in which events are made.
+    events_at: Option<u32>,
 }
 
 impl<R: Read> Gentle<R> {
     pub(super) fn new(from: R) -> Self {
         let from = BufReader::with_capacity(PIECE_BYTES, from);
-        Self { from, ready: Vec::new(), taken: 0, at_line: true, is_over: false }
+        Self {
+            from,
+            ready: Vec::new(),
+            taken: 0,
+            at_line: true,
+            is_over: false,
+            is_gentle: true,
+            events_at: None,
+        }
+    }
+
+    /// Leaves databases to be dropped as the dump says it, for servers that take no blocks of statements.
+    pub(super) fn left_as_it_is(self) -> Self {
+        Self { is_gentle: false, ..self }
+    }
+
+    /// Makes events as if it were this second of the time since 1970: one that was due since then would else not be made at all, and what a log says of it would
+    /// find nothing.
+    pub(super) fn events_at(self, second: Option<u32>) -> Self {
+        Self { events_at: second, ..self }
+    }
+
+    /// Returns what is said instead of a line; `None` where it is said as it is.
+    fn instead(&self, line: &[u8]) -> Option<Vec<u8>> {
+        if let Some(second) = self.events_at
+            && let Some(plain) = line.strip_suffix(b"\n")
+            && plain.strip_prefix(EVENTS_FOLLOW).and_then(|rest| rest.strip_suffix(b"`;"))
+                == Some(BESIDE.as_bytes())
+        {
+            let more = format!(" SET TIMESTAMP = {second};\n");
+            return Some([plain, more.as_bytes()].concat());
+        }
+        if self.is_gentle { gentler(line) } else { None }
     }
 
     /// Makes more ready.
@@ -37,7 +76,7 @@ impl<R: Read> Gentle<R> {
         while self.ready.len() < PIECE_BYTES && !self.is_over {
             line.clear();
             (&mut self.from).take(LINE_BYTES).read_until(b'\n', &mut line)?;
-            let changed = if self.at_line { gentler(&line) } else { None };
+            let changed = if self.at_line { self.instead(&line) } else { None };
             self.at_line = line.ends_with(b"\n");
             self.is_over = line.is_empty();
             self.ready.append(&mut changed.unwrap_or_else(|| std::mem::take(&mut line)));
@@ -109,6 +148,19 @@ mod tests {
     }
 
     #[test]
+    fn events_are_made_in_their_own_time_and_lines_stay_lines() {
+        let text = "DROP DATABASE IF EXISTS `releve_users`;\nINSERT INTO t VALUES ('DROP DATABASE `releve_users`;\nx');\nDROP DATABASE `releve_users`;\nCREATE EVENT\n";
+        let mut said = String::new();
+        Gentle::new(text.as_bytes()).left_as_it_is().events_at(Some(7)).read_to_string(&mut said).unwrap();
+        let wanted = text.replace(
+            "\nDROP DATABASE `releve_users`;\n",
+            "\nDROP DATABASE `releve_users`; SET TIMESTAMP = 7;\n",
+        );
+        assert_eq!(said, wanted);
+        assert_eq!(read(text), text);
+    }
+
+    #[test]
     fn a_database_is_dropped_as_far_as_it_can_be_and_is_made_what_it_was_where_its_folder_stays() {
         let text = "-- x\n/*!40000 DROP DATABASE IF EXISTS `a``b'c`*/;\n\
             CREATE DATABASE /*!32312 IF NOT EXISTS*/ `a``b'c` /*!40100 DEFAULT CHARACTER SET latin1 */ COMMENT 'x';\nUSE `a``b'c`;\n";
@@ -127,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_is_fed_as_it_is() {
+    fn all_else_is_fed_left_as_it_is() {
         let long = "x".repeat(3 * PIECE_BYTES);
         for text in [
             "",

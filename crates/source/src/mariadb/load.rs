@@ -5,11 +5,11 @@ use super::binlog::replay::Replay;
 use super::client::Client;
 use super::gentle::Gentle;
 use super::look::{Series, everywhere};
-use super::meanwhile::{Meanwhile, Setting};
+use super::meanwhile::{BEFORE, Meanwhile, Setting};
 use super::needs::{Needs, databases};
 use super::session::Session;
 use super::way_back::{self, Coming, LOADS, WayBack};
-use super::{FILE, WHOLE, broken_off, eyes, others, provide, xa};
+use super::{BESIDE, FILE, WHOLE, broken_off, eyes, others, overdue, provide, xa};
 use crate::error::at;
 use crate::{Error, Kind, PutBack, Result};
 use std::cell::Cell;
@@ -150,7 +150,7 @@ fn lacking(rights: &BTreeSet<String>) -> Vec<&'static str> {
 /// Feeds the dump to the server, and then what happened since.
 pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Result<PutBack> {
     let of = dump.series()?;
-    let replay = match loading.replay {
+    let mut replay = match loading.replay {
         Some(replay) => Some(Replay::prepare(replay, &dump.span()?)?),
         None => None,
     };
@@ -171,9 +171,13 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         }
     }
     may_load(client)?;
-    let is_lost = replay.as_ref().map_or(Ok(false), |replay| loses(client, &mut dump, replay))?;
+    let standing = if replay.is_some() { standing(client)? } else { BTreeSet::new() };
+    let is_lost = replay.as_ref().map_or(Ok(false), |replay| loses(client, &mut dump, replay, &standing))?;
+    let over_nothing = replay.as_mut().filter(|_| standing.is_empty());
+    let has_all_log = over_nothing.is_some_and(|replay| replay.overlook(client));
     let begins_anew = loading.has_log && said(2) == "1";
     let mut findings = look_ahead(client, &mut dump, replay.as_ref(), begins_anew, loading.told)?;
+    let made = dump.databases()?;
     let setting = |name, column, wanted: Option<&'static str>, must| Setting {
         name,
         now: match said(column) {
@@ -204,8 +208,8 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         (loading.told)("the event scheduler is off, and stays off");
     }
     let takes_blocks = series >= Series::of(TAKES_BLOCKS);
-    let how = How { begins_anew, takes_blocks, told: loading.told, broken: Cell::default() };
-    let loaded = with_way_back(client, &mut dump, replay.as_ref(), &how);
+    let how = How { begins_anew, takes_blocks, made, told: loading.told, broken: Cell::default() };
+    let loaded = with_way_back(client, &dump, replay.as_ref(), &how);
     // Whatever became of it.
     let put_back = meanwhile.end();
     findings.extend(loaded.map_err(|error| others::blame(client, error, is_replayed))?);
@@ -229,21 +233,37 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         bytes: dump.bytes,
         findings,
         reach,
+        has_all_log,
         ..PutBack::default()
     })
 }
 
 /// Returns whether what was written to the server since it began its log anew gets lost: it has what the dump brings, and its log doesn't go on from what is
 /// replayed. A new server has nothing of it yet.
-fn loses(client: &Client, dump: &mut Dump, replay: &Replay) -> Result<bool> {
+fn loses(client: &Client, dump: &mut Dump, replay: &Replay, standing: &BTreeSet<String>) -> Result<bool> {
     // Nothing was committed since, where it counts none.
     let counted = client.ask("SELECT IF(@@GLOBAL.log_bin, @@GLOBAL.gtid_binlog_pos, '')")?.concat().concat();
     if !replay.is_all || counted.is_empty() || replay.is_of(client)? {
         return Ok(false);
     }
-    let names = client.ask("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")?.concat();
-    let made = dump.databases()?;
-    Ok(names.iter().any(|name| made.contains(name)))
+    Ok(!dump.databases()?.is_disjoint(standing))
+}
+
+/// Returns the databases of people's that have anything in them: a new server may have been made with an empty one.
+fn standing(client: &Client) -> Result<BTreeSet<String>> {
+    let of = |table: &str, column: &str| {
+        format!(
+            "SELECT {column} FROM information_schema.{table} WHERE {column} NOT IN \
+            ('information_schema', 'performance_schema', 'mysql', 'sys', '{BESIDE}', '{BEFORE}')"
+        )
+    };
+    let rows = client.ask(&format!(
+        "{} UNION {} UNION {}",
+        of("TABLES", "TABLE_SCHEMA"),
+        of("ROUTINES", "ROUTINE_SCHEMA"),
+        of("EVENTS", "EVENT_SCHEMA")
+    ))?;
+    Ok(rows.into_iter().flatten().collect())
 }
 
 /// Makes sure that nothing is known that would end the load half-way: all that a dump and a log need is there then, or was provided. Returns what will be wrong
@@ -264,10 +284,17 @@ fn look_ahead(
     let provided = xa::none_in_the_way(client)
         .and_then(|()| if replay.is_some() { provide::takes_log(client) } else { Ok(()) })
         .and_then(|()| provide::provide(client, &needs, begins_anew, told));
-    provided.map_err(|Error { place, kind }| match kind {
+    let mut findings = provided.map_err(|Error { place, kind }| match kind {
         Kind::Invalid(why) => Error::new(place, Kind::Invalid(format!("{why}; nothing was replaced"))),
         kind => Error::new(place, kind),
-    })
+    })?;
+    if needs.users_are_cut {
+        findings.push(
+            "not all users are in the point, since something cut off what was read of the server (the backup said it): those that it has were added or are as it has them, and nobody was dropped"
+                .to_owned(),
+        );
+    }
+    Ok(findings)
 }
 
 /// How it is loaded into this server.
@@ -276,6 +303,8 @@ struct How<'a> {
     begins_anew: bool,
     /// It takes blocks of statements.
     takes_blocks: bool,
+    /// The databases that the dump makes anew.
+    made: BTreeSet<String>,
     told: &'a dyn Fn(&str),
     broken: Cell<Broken>,
 }
@@ -294,16 +323,14 @@ enum Broken {
 /// Loads, and puts what stood there back if that fails.
 fn with_way_back(
     client: &Client,
-    dump: &mut Dump,
+    dump: &Dump,
     replay: Option<&Replay>,
     how: &How<'_>,
 ) -> Result<Vec<String>> {
-    let (made, log) = (dump.databases()?, replay.map_or(0, Replay::bytes));
+    let (made, log) = (&how.made, replay.map_or(0, Replay::bytes));
     let (quietly, told) = (how.begins_anew, how.told);
-    let way_back = way_back::begin(
-        client,
-        &Coming { made: &made, bytes: dump.bytes.saturating_add(log), quietly, told },
-    )?;
+    let way_back =
+        way_back::begin(client, &Coming { made, bytes: dump.bytes.saturating_add(log), quietly, told })?;
     let error = match carry_out(client, dump, replay, how) {
         Ok(mut findings) => {
             if let Some(Err(error)) = way_back.map(WayBack::forget) {
@@ -378,12 +405,12 @@ fn carry_out(client: &Client, dump: &Dump, replay: Option<&Replay>, how: &How<'_
         way_back::claim(session, name)?;
     }
     eyes::remember(&mut session)?;
-    let (mut file, of, before) = (&dump.file, mebibytes(dump.bytes), session.lines());
+    let stood = session.answer("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA;\n")?.concat();
+    let (file, of, before) = (&dump.file, mebibytes(dump.bytes), session.lines());
     let said = |sent| told(&format!("loading the dump: {} of {of} MiB", mebibytes(sent)));
-    let fed = match how.takes_blocks {
-        true => session.feed(&mut Gentle::new(file), &said),
-        false => session.feed(&mut file, &said),
-    };
+    let gentle = Gentle::new(file).events_at(replay.and_then(|replay| replay.begun));
+    let mut gentle = if how.takes_blocks { gentle } else { gentle.left_as_it_is() };
+    let fed = session.feed(&mut gentle, &said);
     fed.and_then(|_| session.wait()).map_err(|Error { place, kind }| {
         how.broken.set(Broken::InDump(before));
         Error::new(format!("load {FILE} into {place}"), kind)
@@ -397,6 +424,8 @@ fn carry_out(client: &Client, dump: &Dump, replay: Option<&Replay>, how: &How<'_
         replay.into(client, indulgent, &mut session, &|sent| {
             told(&format!("replaying the binary log: {} MiB of statements", mebibytes(sent)));
         })?;
+        let stay: BTreeSet<String> = stood.into_iter().filter(|name| !how.made.contains(name)).collect();
+        overdue::put_out(&mut session, &stay, told)?;
         how.broken.set(Broken::Elsewhere);
     }
     let mut findings = Vec::new();

@@ -24,6 +24,8 @@ SELECT 'engine', ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YE
 SELECT IF(GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint', 'exact', 'opens'), TABLE_SCHEMA, TABLE_NAME FROM information_schema.COLUMNS
     WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')
     AND (ORDINAL_POSITION = 1 OR GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint');
+SELECT DISTINCT 'rounded', TABLE_SCHEMA, TABLE_NAME FROM information_schema.COLUMNS
+    WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') AND COLUMN_TYPE LIKE 'float%' AND COLUMN_TYPE NOT LIKE 'float(%';
 SELECT 'table', TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, UNIX_TIMESTAMP(CREATE_TIME) DIV 1, UNIX_TIMESTAMP(UPDATE_TIME) DIV 1, TABLE_COMMENT, CREATE_OPTIONS
     FROM information_schema.TABLES
     WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys');
@@ -82,6 +84,8 @@ pub(super) struct Facts {
     engines: BTreeSet<String>,
     /// Tables whose history counts transactions, which no dump can hold.
     exact: BTreeSet<(String, String)>,
+    /// Tables with columns of which a client is told six digits, and the server may have more.
+    rounded: BTreeSet<(String, String)>,
     /// What a recovery that was ended has set aside: databases, and a table of ours in others.
     aside: BTreeSet<String>,
     marked: BTreeSet<String>,
@@ -192,6 +196,9 @@ impl Facts {
                 "engine" => drop(facts.engines.insert(next())),
                 "exact" => {
                     facts.exact.extend(Some((next(), next())).filter(|name| !way_back::is_ours(&name.0)));
+                }
+                "rounded" => {
+                    facts.rounded.extend(Some((next(), next())).filter(|name| !way_back::is_ours(&name.0)));
                 }
                 "opens" => drop(opens.insert((next(), next()))),
                 "database" => {
@@ -355,7 +362,14 @@ impl Facts {
         let said = || {
             format!("the rows of {names} are not in the dump, since they lie elsewhere than on this server")
         };
-        (!names.is_empty()).then(said).into_iter().collect()
+        let rounded = named(self.rounded.iter().map(shown));
+        let digits = || {
+            format!(
+                "the FLOAT columns of {rounded} are dumped with six digits, as mariadb-dump writes them: make them DOUBLE, or copy the files (copy = \"physical\")"
+            )
+        };
+        let rounded = (!rounded.is_empty()).then(digits);
+        (!names.is_empty()).then(said).into_iter().chain(rounded).collect()
     }
 
     /// Returns the names of tables whose rows are there, with their engines.

@@ -14,6 +14,7 @@ mod look;
 mod meanwhile;
 mod needs;
 mod others;
+mod overdue;
 mod physical;
 mod provide;
 mod rowless;
@@ -42,6 +43,8 @@ use vault::Timestamp;
 const FILE: &str = "mariadb.sql";
 /// The last line of a dump that is whole.
 const WHOLE: &str = "-- releve: this dump is whole";
+/// What stands in a dump before its users where not all of the server's are known to be among them.
+const USERS_CUT: &str = "-- releve: these may not be all users";
 /// What the log is made into beside the dump, where that comes back as a file.
 const REPLAY: &str = "mariadb-replay.sql";
 /// Where users lie until they are all there, and what else is needed while a dump is loaded.
@@ -67,7 +70,8 @@ const CHECK_WITHIN: Duration = Duration::from_secs(60);
 ///
 /// **Put back** by feeding the dump to the server that the address names, which must run and be of the same series or a newer one. Before anything is
 /// changed the dump is looked at: one that isn't whole is refused. Each database of the dump is dropped and made anew; users and rights become
-/// exactly those of the dump; databases that it doesn't hold stay, and so do files of somebody's in the folders of those that it does. Events come last,
+/// exactly those of the dump, unless its own are known to be cut off: then nobody goes;
+/// databases that it doesn't hold stay, and so do files of somebody's in the folders of those that it does. Events come last,
 /// since they run as soon as they are there. Then `mariadb-check` looks at all tables. What stood there is kept on the server until all is loaded, as far as it can be,
 /// and is put back where that fails; a load is begun again from its beginning.
 ///

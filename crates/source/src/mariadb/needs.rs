@@ -1,6 +1,7 @@
 //! What a server must have for a dump and a log to go into it: time zones, plugins and engines that not every server has. Neither says it at its beginning,
 //! and where it is missing the load would end there, with everything before already replaced: so both are looked through first.
 
+use super::USERS_CUT;
 use super::binlog::printed::{Printed, Said, line};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read};
@@ -25,6 +26,8 @@ pub(super) struct Needs {
     pub(super) engines: BTreeSet<String>,
     /// The log sets passwords, in plain words or not: a server may have rules for them.
     pub(super) has_passwords: bool,
+    /// Not all users are known to be in the dump.
+    pub(super) users_are_cut: bool,
     /// InnoDB tables of the dump are compressed by pages: a server may take no writes to such.
     pub(super) has_compressed: bool,
     /// Two names that differ only in capital letters.
@@ -48,6 +51,8 @@ impl Needs {
                 in_users = !tail.trim_ascii_end().ends_with(b";");
             } else if let Some(rest) = kept.strip_prefix(ZONE_IN_DUMP) {
                 self.zone(&String::from_utf8_lossy(rest));
+            } else if kept.starts_with(USERS_CUT.as_bytes()) {
+                self.users_are_cut = true;
             } else if kept.starts_with(b"CREATE TABLE `") {
                 in_table = true;
                 let table = format!("{database}.{}", named(&kept));
@@ -365,7 +370,7 @@ mod tests {
         let text = "CREATE DATABASE /*!32312 IF NOT EXISTS*/ `shop`;\nCREATE TABLE `T``1` (\n  `a` int\n) ENGINE=ARCHIVE DEFAULT CHARSET=latin1;\n\
             CREATE TABLE `t``1` (\n) ENGINE=InnoDB DEFAULT CHARSET=latin1 ROW_FORMAT=COMPRESSED;\nINSERT INTO `t` VALUES ('x\\n) ENGINE=no');\n\
             INSERT INTO `global_priv` (`Host`) VALUES ('%','a','{\\\"plugin\\\":\\\"ed25519\\\",\\\"auth_or\\\":[{\\\"plugin\\\":\\\"pam\\\"}]}'),\n\
-            ('%','b','{\\\"plugin\\\":\\\"gssapi\\\"}');\n\
+            ('%','b','{\\\"plugin\\\":\\\"gssapi\\\"}');\n-- releve: these may not be all users\n\
             INSERT INTO `x` VALUES ('{\\\"plugin\\\":\\\"none\\\"}');\n/*!50003 SET time_zone             = 'Europe/Paris' */ ;;\n";
         let mut needs = Needs::default();
         needs.read_dump(text.as_bytes()).unwrap();
@@ -374,6 +379,7 @@ mod tests {
             engines: set(&["archive", "innodb"]),
             logins_later: set(&["ed25519", "gssapi", "pam"]),
             has_compressed: true,
+            users_are_cut: true,
             twins: Some(("shop.T`1".into(), "shop.t`1".into())),
             ..Needs::default()
         };

@@ -4,7 +4,7 @@
 //! its WAL would have the names of another's.
 
 use super::restore::{SET_ASIDE, give};
-use super::wal::WalFile;
+use super::wal::{Lsn, WalFile};
 use crate::error::at;
 use crate::ours::OurFolder;
 use crate::{Error, Result};
@@ -40,7 +40,7 @@ pub(super) fn histories(log: &Path, data: &Path, owner: (u32, u32)) -> Result<Op
             let is_known = fs::metadata(&place).is_ok_and(|there| there.len() > 0);
             if is_history && !is_known && entry.file_type().is_ok_and(|kind| kind.is_file()) {
                 let wrong = |error| Error::io(at("keep", &entry.path()), error);
-                let bytes = fs::read(entry.path()).map_err(wrong)?;
+                let bytes = crate::ours::read(&entry.path()).map_err(wrong)?;
                 let mut made = ours.create(&name).map_err(wrong)?;
                 std::io::Write::write_all(&mut made, &bytes).map_err(wrong)?;
             }
@@ -55,17 +55,18 @@ pub(super) fn histories(log: &Path, data: &Path, owner: (u32, u32)) -> Result<Op
     }
     let label = data.join("backup_label");
     let text = fs::read_to_string(&label).map_err(|error| Error::io(at("read", &label), error))?;
-    Ok(own(&text))
+    Ok(begun(&text).map(|(number, _)| number.to_string()))
 }
 
 fn is_history(name: &str) -> bool {
     matches!(WalFile::parse(name, 1 << 20), Some(WalFile::History(_)))
 }
 
-/// Returns the timeline on which a copy was begun, from its label.
-fn own(label: &str) -> Option<String> {
-    let number = label.lines().find_map(|line| line.strip_prefix("START TIMELINE: "))?;
-    Some(number.trim().parse::<u32>().ok()?.to_string())
+/// Returns the timeline on which a copy was begun, and where, from its label.
+pub(super) fn begun(label: &str) -> Option<(u32, Lsn)> {
+    let of = |name: &str| label.lines().find_map(|line| line.strip_prefix(name));
+    let place = of("START WAL LOCATION: ")?.split(' ').next()?.parse().ok()?;
+    Some((of("START TIMELINE: ")?.trim().parse().ok()?, place))
 }
 
 #[cfg(test)]

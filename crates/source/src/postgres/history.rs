@@ -3,6 +3,7 @@
 //! Each recovery ends in a timeline of its own. Who recovers to the wrong instant wants another one of the time before, which the newest
 //! timeline doesn't know.
 
+use super::bare::begun;
 use super::places::read_paths;
 use super::programs::{program, version_of};
 use super::restore::flatten;
@@ -22,6 +23,10 @@ use std::path::{Path, PathBuf};
 pub(super) struct History {
     /// By where they begin and by timeline.
     segments: Vec<Segment>,
+    /// Those of them that the point may need.
+    ahead: Vec<Segment>,
+    /// The timeline that the point is on, if there is one.
+    own: Option<u32>,
     /// When each timeline but the first began.
     begun: Vec<(u32, Timestamp)>,
     /// Of each timeline where it, or those that led to it, left those before.
@@ -58,7 +63,26 @@ impl Way {
 
 impl History {
     pub(super) fn read(log: &Path, data: &Path, programs: Option<&Path>) -> Result<Self> {
-        Self::read_with(log, program("pg_waldump", &version_of(data)?, programs)?)
+        let mut history = Self::read_with(log, program("pg_waldump", &version_of(data)?, programs)?)?;
+        let label = fs::read_to_string(data.join("backup_label")).unwrap_or_default();
+        history.set_out(begun(&label));
+        Ok(history)
+    }
+
+    /// Says where the way begins: what came before is no matter, and may lack something.
+    fn set_out(&mut self, own: Option<(u32, Lsn)>) {
+        let Some((timeline, place)) = own else { return };
+        self.own = Some(timeline);
+        let bytes = self.bytes;
+        self.ahead.retain(|segment| {
+            segment.timeline >= timeline && segment.begin.0.saturating_add(bytes) > place.0
+        });
+    }
+
+    /// Returns a timeline that the point leads into: this one, or its own where it doesn't lead into this.
+    fn led_into(&self, timeline: u32) -> u32 {
+        let leads = |own: &u32| chain(&self.left, timeline).iter().any(|(number, _)| number == own);
+        self.own.filter(|own| !leads(own)).unwrap_or(timeline)
     }
 
     fn read_with(log: &Path, dump: PathBuf) -> Result<Self> {
@@ -96,7 +120,7 @@ impl History {
             })
             .collect();
         segments.sort();
-        Ok(Self { segments, begun, left, bytes, dump })
+        Ok(Self { ahead: segments.clone(), segments, own: None, begun, left, bytes, dump })
     }
 
     /// Returns how to get to an instant from a point that is whole at `whole`, if that is known.
@@ -104,7 +128,13 @@ impl History {
         let latest = || self.newest().map_or_else(|| "latest".to_owned(), |newest| newest.to_string());
         let what = named(until);
         Ok(match until {
-            Until::Newest => Way::to(self.newest().map_or_else(latest, |newest| self.end_of(newest)), None),
+            Until::Newest => match self.newest() {
+                Some(newest) => {
+                    let (name, target) = self.end_of(newest, whole)?;
+                    Way::to(name, target)
+                }
+                None => Way::to(latest(), None),
+            },
             Until::On { place, timeline } => {
                 let found = match &**place {
                     Until::Name(_) | Until::Transaction(_) => self.place_of(place, Some(*timeline))?,
@@ -132,8 +162,10 @@ impl History {
     /// Returns how to get to a time.
     fn way_to_time(&self, time: Timestamp, whole: Option<Lsn>) -> Result<Way> {
         let (timeline, name) = living_at(&self.begun()?, &self.segments, time);
+        let led = self.led_into(timeline);
+        let (timeline, name) = if led == timeline { (timeline, name) } else { (led, led.to_string()) };
         let chain = chain(&self.left, timeline);
-        let (way, is_cut) = on_way(&chain, &self.segments, self.bytes);
+        let (way, is_cut) = on_way(&chain, &self.ahead, self.bytes);
         // Where none was committed after the time that is asked for, the end is where we want to get to, and a server that was told the time would stop there and
         // complain that it never came.
         let passed = passing(&way, time, |segment| self.commits(segment))?;
@@ -156,15 +188,31 @@ impl History {
         let is_left = self.newest().is_some_and(|newest| newest != timeline) && passed.is_none() && !is_cut;
         let left = is_left.then(|| self.was_stopped(timeline)).transpose()?;
         let reach = Reach { last: last.map(as_seconds), is_passed: passed.is_some(), left };
-        let name = if is_cut && passed.is_none() { self.end_of(timeline) } else { name };
+        let (name, target) = match is_cut && passed.is_none() {
+            true => self.end_of(timeline, whole)?,
+            false => (name, target),
+        };
         Ok(Way { timeline: name, target, reach: Some(reach) })
     }
 
-    /// Returns the timeline on which the way to the end of one ends: an earlier one, where something is missing before.
-    fn end_of(&self, timeline: u32) -> String {
-        let (way, is_cut) = on_way(&chain(&self.left, timeline), &self.segments, self.bytes);
-        let end = way.last().filter(|_| is_cut).map(|(segment, _)| segment.timeline);
-        end.unwrap_or(timeline).to_string()
+    /// Returns whether something is missing on the way to the newest end.
+    pub(super) fn is_cut(&self) -> bool {
+        self.newest().is_some_and(|newest| on_way(&chain(&self.left, newest), &self.ahead, self.bytes).1)
+    }
+
+    /// Returns the timeline on which the way to the end of one ends: an earlier one, where something is missing before; and where to stop on that, since what
+    /// lies behind the place at which it was left is on no way.
+    fn end_of(&self, timeline: u32, whole: Option<Lsn>) -> Result<(String, Option<(&'static str, String)>)> {
+        let (way, is_cut) = on_way(&chain(&self.left, timeline), &self.ahead, self.bytes);
+        let Some((segment, left)) = way.last().filter(|_| is_cut) else {
+            return Ok((timeline.to_string(), None));
+        };
+        let is_within = left.0 < segment.begin.0.saturating_add(self.bytes);
+        let last = match is_within {
+            true => last_before(&way, *left, |segment| self.commits(segment))?.max(whole),
+            false => None,
+        };
+        Ok((segment.timeline.to_string(), last.map(|last| ("_lsn", last.to_string()))))
     }
 
     /// Returns the setting of where to stop for what has no time, and lies at `at` if that is known. What comes right before a transaction, or a position, ends
@@ -183,7 +231,7 @@ impl History {
             Until::Position(_) => Lsn(at.0.saturating_add(1)),
             _ => return reaches(at, whole, what).map(|()| target_of(until)),
         };
-        let (way, _) = on_way(&chain(&self.left, timeline), &self.segments, self.bytes);
+        let (way, _) = on_way(&chain(&self.left, timeline), &self.ahead, self.bytes);
         let last = last_before(&way, before, |segment| self.commits(segment))?;
         Ok(Some(("_lsn", stop(at, last, whole, what)?.to_string())))
     }
@@ -214,7 +262,7 @@ impl History {
     /// Returns the commits in a segment, each with its time; what is prepared stays as what is committed does.
     fn commits(&self, segment: &Segment) -> Result<Vec<(Lsn, Timestamp)>> {
         let records = self.records("Transaction", &segment.path)?;
-        let time = |line: &str| committed(line).or_else(|| prepared(line));
+        let time = |line: &str| committed(line).or_else(|| prepared(line)).or_else(|| rolled_back(line));
         Ok(records.lines().filter_map(|line| Some((lsn_of(line)?, time(line)?))).collect())
     }
 
@@ -246,14 +294,16 @@ impl History {
     /// Returns the newest timeline, if there is one besides the first. A server that is told to go to the latest looks for the files of one after the other,
     /// and stops where one is missing: of a timeline that was left before anything of it was received.
     fn newest(&self) -> Option<u32> {
-        self.begun.iter().map(|(timeline, _)| *timeline).max()
+        let begun = self.begun.iter().map(|(timeline, _)| *timeline);
+        begun.filter(|timeline| self.led_into(*timeline) == *timeline).max().max(self.own)
     }
 
     /// Returns the timelines that have no file although a later one has. A server would take such a number for the timeline that it begins, which would then
     /// look older than what it goes on from.
     pub(super) fn left_out(&self) -> impl Iterator<Item = String> {
         let there: BTreeSet<u32> = self.begun.iter().map(|(timeline, _)| *timeline).collect();
-        (2..self.newest().unwrap_or(0))
+        let newest = self.begun.iter().map(|(timeline, _)| *timeline).max().max(self.own);
+        (2..newest.unwrap_or(0))
             .filter(move |timeline| !there.contains(timeline))
             .map(|timeline| format!("{timeline:08X}.history"))
     }
@@ -373,7 +423,7 @@ fn is_written(segment: &Segment) -> bool {
 /// Returns the timeline of the first page of a segment, 0 if nothing was written to it: a page begins with its magic number, flags, and the timeline.
 fn page_of(segment: &Segment) -> Option<u32> {
     let mut head = [0; 8];
-    fs::File::open(&segment.path).and_then(|mut file| file.read_exact(&mut head)).ok()?;
+    crate::ours::open_file(&segment.path).and_then(|mut file| file.read_exact(&mut head)).ok()?;
     let [_, _, _, _, timeline @ ..] = head;
     Some(u32::from_ne_bytes(timeline))
 }
@@ -471,7 +521,16 @@ fn target_of(until: &Until) -> Option<(&'static str, String)> {
 /// Reads the time of a commit from a line of `pg_waldump`: `… desc: COMMIT 2026-11-26 18:00:00.123456 UTC…`.
 fn committed(line: &str) -> Option<Timestamp> {
     let (_, rest) = line.split_once("desc: COMMIT")?;
-    let mut words = rest.trim_start_matches("_PREPARED").split([' ', ';']).filter(|word| !word.is_empty());
+    first_time(rest.trim_start_matches("_PREPARED"))
+}
+
+/// Reads when a transaction that had been prepared was rolled back: `… desc: ABORT_PREPARED 731: 2026-11-30 10:26:21.443355 UTC…`. Whoever stops before that has it still.
+fn rolled_back(line: &str) -> Option<Timestamp> {
+    first_time(line.split_once("desc: ABORT_PREPARED")?.1)
+}
+
+fn first_time(text: &str) -> Option<Timestamp> {
+    let mut words = text.split([' ', ';']).filter(|word| !word.is_empty());
     let day = words.find(|word| word.len() == 10 && word.as_bytes().get(4) == Some(&b'-'))?;
     format!("{day}T{}Z", words.next()?).parse().ok()
 }
@@ -510,6 +569,11 @@ mod tests {
         let line = "rmgr: Transaction len (rec/tot):     34/    34, tx:        743, lsn: 0/0300B2E8, prev 0/0300B2A8, desc: COMMIT 2026-11-26 18:00:01.250000 UTC; inval msgs: catcache 7";
         assert_eq!(committed(line), Some("2026-11-26T18:00:01.25Z".parse().unwrap()));
         assert_eq!(committed("rmgr: Transaction desc: ABORT 2026-11-26 18:00:01.250000 UTC"), None);
+        let line = "rmgr: Transaction lsn: 0/0300B2E8, prev 0/0300B2A8, desc: ABORT_PREPARED 731: 2026-11-26 18:00:01.250000 UTC";
+        assert_eq!(
+            (committed(line), rolled_back(line)),
+            (None, Some("2026-11-26T18:00:01.25Z".parse().unwrap()))
+        );
     }
 
     #[test]
@@ -535,7 +599,8 @@ mod tests {
         let at = |second| Timestamp::from_second(second).unwrap();
         let segments = vec![Segment { begin: Lsn(3 << 24), timeline: 1, path: PathBuf::new() }];
         let (left, dump, bytes) = (BTreeMap::new(), PathBuf::new(), 1 << 24);
-        let history = History { segments, begun: vec![(2, at(200)), (3, at(300))], left, bytes, dump };
+        let (ahead, own, begun) = (segments.clone(), None, vec![(2, at(200)), (3, at(300))]);
+        let history = History { segments, ahead, own, begun, left, bytes, dump };
         let living_at = |second| living_at(&history.begun, &history.segments, at(second));
         assert_eq!(living_at(100), (1, "1".into()));
         assert_eq!(living_at(250), (2, "2".into()));
@@ -545,6 +610,31 @@ mod tests {
         let begun = vec![(2, at(200)), (5, at(300))];
         let gaps: Vec<_> = History { begun, ..history }.left_out().collect();
         assert_eq!(gaps, ["00000003.history", "00000004.history"]);
+    }
+
+    #[test]
+    fn what_is_missing_before_a_point_is_no_matter_to_it_and_no_way_leads_back_behind_it() {
+        let bytes = 1 << 24;
+        let segment = |(timeline, number): (u32, u64)| Segment {
+            begin: Lsn(number * bytes),
+            timeline,
+            path: PathBuf::new(),
+        };
+        let segments: Vec<Segment> = [(1, 3), (1, 5), (3, 5), (3, 6)].map(segment).into();
+        let left = BTreeMap::from([(3, BTreeMap::from([(1, Lsn(5 * bytes + 100))]))]);
+        let begun = vec![(3, Timestamp::UNIX_EPOCH)];
+        let (ahead, dump) = (segments.clone(), PathBuf::new());
+        let mut history = History { segments, ahead, own: None, begun, left, bytes, dump };
+        let end_of = |history: &History| history.end_of(3, None).unwrap();
+        // There is none of its own to look into.
+        assert!(history.is_cut(), "of a point from before the gap");
+        history.set_out(Some((3, Lsn(5 * bytes + 200))));
+        assert_eq!((end_of(&history), history.newest()), (("3".to_owned(), None), Some(3)));
+        assert!(!history.is_cut());
+        // The history of the point's own is in no vault yet.
+        history.set_out(Some((4, Lsn(6 * bytes + 200))));
+        assert_eq!((history.newest(), history.led_into(3), history.led_into(1)), (Some(4), 4, 4));
+        assert_eq!(history.left_out().collect::<Vec<_>>(), ["00000002.history"]);
     }
 
     /// One commit of a model: who wrote it, where, when.

@@ -15,7 +15,9 @@ mod included;
 mod layout;
 mod led;
 mod logical;
+mod own;
 mod page;
+
 mod places;
 mod programs;
 mod receive;
@@ -269,7 +271,7 @@ impl Log for Postgres {
 
     fn identity_at(&self, to: Option<&Path>) -> Option<String> {
         let mut head = [0; 8];
-        let mut control = std::fs::File::open(under(to, &self.data).join("global/pg_control")).ok()?;
+        let mut control = crate::ours::open_file(&under(to, &self.data).join("global/pg_control")).ok()?;
         control.read_exact(&mut head).ok()?;
         wal::identity_in_control(&head)
     }

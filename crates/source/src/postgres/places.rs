@@ -112,7 +112,7 @@ pub(super) fn read_paths(folder: &Path) -> Result<BTreeMap<u32, BTreeMap<u32, Ls
         else {
             continue;
         };
-        let text = fs::read_to_string(entry.path());
+        let text = crate::ours::open_file(&entry.path()).and_then(std::io::read_to_string);
         let text = text.map_err(|error| Error::io(at("read", &entry.path()), error))?;
         // One without a word only keeps its number from being taken.
         if text.is_empty() {

@@ -5,6 +5,7 @@ use super::copy::first_segment;
 use super::folders;
 use super::history::{self, History, Way};
 use super::led::{self, OURS};
+use super::own;
 use super::wal::WalFile;
 use super::way::whole_at;
 use crate::error::at;
@@ -58,12 +59,14 @@ pub(super) fn prepare(
         Some(replay) => {
             let ours = OurFolder::make(&replay.log)?;
             flatten(&ours.way(), owner, segment_bytes(data)?)?;
+            own::keep_longer(&ours, data, owner)?;
             set("restore_command", &copy_command(&replay.log));
             if to.is_none() {
                 make_places(data, &replay.log, owner, programs)?;
             }
             let log = History::read(&replay.log, data, programs)?;
-            let whole = if matches!(replay.until, Until::Newest) { None } else { whole_at(data, programs)? };
+            let is_whole_way = matches!(replay.until, Until::Newest) && !log.is_cut();
+            let whole = if is_whole_way { None } else { whole_at(data, programs)? };
             Way { timeline, target, reach } = log.way_to(&replay.until, whole)?;
             for name in log.left_out() {
                 let file = replay.log.join(&name);
@@ -78,7 +81,7 @@ pub(super) fn prepare(
         None => match bare::histories(log, data, owner)? {
             Some(own) => {
                 timeline = own;
-                set("restore_command", &copy_command(log));
+                set("restore_command", &history_command(log));
             }
             None => set("restore_command", "false"),
         },
@@ -340,6 +343,11 @@ pub(super) fn flatten(log: &Path, owner: (u32, u32), segment_bytes: u64) -> Resu
 fn copy_command(log: &Path) -> String {
     let path = log.display().to_string().replace('\'', r"'\''").replace('%', "%%");
     format!("cp '{path}/%f' \"%p\"")
+}
+
+/// Returns the command that hands out the histories alone: what else lies there may be another recovery's.
+fn history_command(log: &Path) -> String {
+    format!("case '%f' in *.history) {} ;; *) exit 1 ;; esac", copy_command(log))
 }
 
 /// Quotes a value for a configuration file.

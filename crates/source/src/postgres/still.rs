@@ -6,6 +6,7 @@
 use super::places::read_paths;
 use super::wal::{Lsn, Segment, WalFile, identity_in_control, identity_in_segment};
 use crate::error::at;
+use crate::ours::open_file;
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -134,11 +135,13 @@ impl Lying {
     fn keep(&self, name: &str, spool: &Path, to: &str) -> Result<()> {
         let (from, new) = (self.folder.join(name), spool.join(format!(".{to}.new")));
         let wrong = |error| Error::io(at("keep", &from), error);
-        let kept = fs::copy(&from, &new).and_then(|_| {
+        // Whoever owns the data may have put something else there.
+        let kept = open_file(&from).and_then(|mut there| {
+            let mut kept = File::create(&new)?;
+            std::io::copy(&mut there, &mut kept)?;
             // When a history was written is when its timeline began.
-            let kept = File::options().write(true).open(&new)?;
             if name.ends_with(".history") {
-                kept.set_modified(fs::metadata(&from)?.modified()?)?;
+                kept.set_modified(there.metadata()?.modified()?)?;
             }
             kept.sync_all()
         });
@@ -173,13 +176,13 @@ impl Lying {
 /// Returns the identifier of the cluster in a data directory.
 fn identity_in(data: &Path) -> Option<String> {
     let mut control = [0; 8];
-    File::open(data.join("global/pg_control")).ok()?.read_exact(&mut control).ok()?;
+    open_file(&data.join("global/pg_control")).ok()?.read_exact(&mut control).ok()?;
     identity_in_control(&control)
 }
 
 /// Returns what a segment says of itself, if the cluster of this identity has written to it.
 fn head(file: &Path, identity: &str) -> Option<Head> {
-    let mut file = File::open(file).ok()?;
+    let mut file = open_file(file).ok()?;
     let length = file.metadata().ok()?.len();
     let mut bytes = [0; HEAD_BYTES];
     file.read_exact(&mut bytes).ok()?;

@@ -225,6 +225,7 @@ fn book(
         former: survey.former_logs(system),
         went_back: witness.went_back(system),
         went_to: witness.went_to(system),
+        went_from: witness.went_from(system),
         ..Available::default()
     };
     let state = |opened: &Opened| opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string);

@@ -4,7 +4,9 @@
 //! in a few seconds is little. Numbers begin anew whenever somebody makes the log anew; what tells two files of one name apart is the second in which
 //! the server began them.
 
+mod anew;
 mod events;
+mod find;
 mod halves;
 pub(super) mod piece;
 pub(super) mod places;

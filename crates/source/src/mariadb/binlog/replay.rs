@@ -1,9 +1,10 @@
 //! Makes everything again that a log tells of, from where a dump lies up to an instant.
 
-use super::events::{Begun, transactions};
+use super::events::transactions;
+use super::find::{Found, find};
 use super::halves::{Halves, halves};
 use super::piece::{Piece, Place, gap};
-use super::{Position, Span, check_until, trouble};
+use super::{Position, Span, anew, check_until, trouble};
 use crate::error::at;
 use crate::mariadb::client::Client;
 use crate::mariadb::needs::Needs;
@@ -49,6 +50,10 @@ pub(in crate::mariadb) struct Replay {
     lacks: Vec<String>,
     /// All that there is was asked for.
     pub(in crate::mariadb) is_all: bool,
+    /// What another server has written behind the gap, as far as that is known.
+    behind: Vec<PathBuf>,
+    /// When the file was begun in which the dump lies, in seconds since 1970; `None` where nothing is replayed.
+    pub(in crate::mariadb) begun: Option<u32>,
 }
 
 /// From a byte of one file to a byte of another, by their numbers in the list.
@@ -67,7 +72,7 @@ impl Replay {
         let crate::Replay { log, until, whole_until, must_reach } = replay;
         check_until(until)?;
         let wrong = |error| Error::io(at("read", log), error);
-        let (files, missing) = assemble(log, span).map_err(wrong)?;
+        let (files, missing, behind) = assemble(log, span).map_err(wrong)?;
         let is_all = matches!(until, Until::Newest);
         if files.is_empty() {
             let why = absent(log, span).unwrap_or_else(wrong);
@@ -128,7 +133,19 @@ impl Replay {
             format!("the log breaks off at {}, where {missing} is missing: what was committed after that is not back", named_place(&files, end))
         });
         let lacks = lacks.collect();
-        Ok(Self { meanwhile, after, halves, files, what, missing, reach, lacks, is_all })
+        Ok(Self {
+            meanwhile,
+            after,
+            halves,
+            files,
+            what,
+            missing,
+            reach,
+            lacks,
+            is_all,
+            behind,
+            begun: Some(span.created),
+        })
     }
 
     /// Returns what leaves a point as it is, since there is nothing that goes on from it.
@@ -146,6 +163,8 @@ impl Replay {
             reach,
             lacks: vec![why],
             is_all: false,
+            behind: Vec::new(),
+            begun: None,
         }
     }
 
@@ -167,6 +186,19 @@ impl Replay {
             )
         });
         lost.chain(self.lacks.iter().cloned()).collect()
+    }
+
+    /// Forgets what is missing behind the end, if what follows there is of another server, which has nothing but users yet: a server that is gone finishes
+    /// its last file no more. What it hadn't handed out by then is what the crash costs, and counted so. Returns
+    /// whether it is so.
+    pub(in crate::mariadb) fn overlook(&mut self, client: &Client) -> bool {
+        let is_known = self.is_all && !self.behind.is_empty();
+        let is_so = is_known && self.behind.iter().all(|path| holds_only_users(client, path));
+        if is_so {
+            self.missing = None;
+            self.lacks.clear();
+        }
+        is_so
     }
 
     /// Returns whether the log that a server keeps now goes on from what is replayed, or is a part of it. Of nothing nobody knows.
@@ -343,14 +375,33 @@ impl Replay {
         ];
         let files = self.files.get(range.from.0..=range.to.0).unwrap_or_default();
         options.extend(files.iter().map(|path| path.display().to_string()));
-        let program = client.program("mariadb-binlog", options)?.within(WITHIN);
-        let place =
-            || format!("read the log in {}", files.first().map_or(Path::new(""), PathBuf::as_path).display());
-        let program = program.start(Stdio::null()).map_err(|why| Error::new(place(), Kind::Program(why)))?;
-        let mut printed = Output(program);
-        take(&mut printed)?;
-        printed.0.end(WITHIN).map_err(|why| Error::new(place(), Kind::Program(why)))
+        print(client, options, files.first().map_or(Path::new(""), PathBuf::as_path), take)
     }
+}
+
+/// Lets `mariadb-binlog` make statements for `take`, of what lies at a place.
+fn print(
+    client: &Client,
+    options: Vec<String>,
+    place: &Path,
+    take: impl FnOnce(&mut Output) -> Result<()>,
+) -> Result<()> {
+    let wrong = |why| Error::new(format!("read the log in {}", place.display()), Kind::Program(why));
+    let program = client.program("mariadb-binlog", options)?.within(WITHIN);
+    let mut printed = Output(program.start(Stdio::null()).map_err(wrong)?);
+    take(&mut printed)?;
+    printed.0.end(WITHIN).map_err(wrong)
+}
+
+/// Returns whether a file of a log is known to make users and nothing else.
+fn holds_only_users(client: &Client, path: &Path) -> bool {
+    let mut is_so = false;
+    let options = vec!["--verify-binlog-checksum".to_owned(), path.display().to_string()];
+    let read = print(client, options, path, |printed| {
+        is_so = anew::holds_only_users(printed).map_err(|error| Error::io(at("read", path), error))?;
+        Ok(())
+    });
+    read.is_ok() && is_so
 }
 
 /// Returns what stands in for prepared transactions of which nothing is known, so that what ends them finds them: each has a row in a table of its own.
@@ -409,16 +460,17 @@ pub(in crate::mariadb) fn pieces(log: &Path) -> io::Result<BTreeMap<Place, (Piec
     Ok(found)
 }
 
-/// Makes the server's files of their pieces, as far as nothing is missing from where the dump lies on. Returns what is missing then, if there is more.
-fn assemble(log: &Path, span: &Span) -> io::Result<(Vec<PathBuf>, Option<String>)> {
+/// Makes the server's files of their pieces, as far as nothing is missing from where the dump lies on. Returns what is missing then, if there is more, and what is
+/// there of another server's.
+fn assemble(log: &Path, span: &Span) -> io::Result<(Vec<PathBuf>, Option<String>, Vec<PathBuf>)> {
     let found = pieces(log)?;
-    let (mut files, mut missing) = (Vec::new(), None);
+    let (mut files, mut missing, mut behind) = (Vec::new(), None, Vec::new());
     let is_first = |piece: &Piece| {
         piece.file == span.from.file && piece.created == span.created && piece.place.piece == 0
     };
     let Some(first) = found.values().find(|(piece, ..)| is_first(piece)).map(|(piece, ..)| piece.place)
     else {
-        return Ok((files, None));
+        return Ok((files, None, behind));
     };
     let mut before: Option<(Place, Option<u64>)> = None;
     let mut file: Option<File> = None;
@@ -427,6 +479,7 @@ fn assemble(log: &Path, span: &Span) -> io::Result<(Vec<PathBuf>, Option<String>
             && let Some(gap) = gap(&before.position(), whole, &place.position())
         {
             missing = Some(gap);
+            behind = anew::behind(before, found.range(*place..));
             break;
         }
         match &mut file {
@@ -443,7 +496,7 @@ fn assemble(log: &Path, span: &Span) -> io::Result<(Vec<PathBuf>, Option<String>
         }
         before = Some((*place, piece.is_whole.then_some(*bytes)));
     }
-    Ok((files, missing))
+    Ok((files, missing, behind))
 }
 
 /// Says that the file in which a point lies isn't there: it is on its way, or something later is there and it will never come.
@@ -460,16 +513,6 @@ fn absent(log: &Path, span: &Span) -> io::Result<Error> {
         )),
     };
     Ok(Error::new("roll forward", kind))
-}
-
-/// Where an instant lies in files of a log.
-struct Found {
-    /// Where to stop.
-    end: At,
-    /// It lies in these files; for a time, a transaction from after it does.
-    is_found: bool,
-    /// The second in which the last transaction before was begun.
-    last: Option<u32>,
 }
 
 /// Says that a log ends before the time that was asked for: what was committed in between may be nowhere, and must not be missing silently.
@@ -516,61 +559,6 @@ fn begun_elsewhere(files: &[PathBuf], until: &Until) -> io::Result<Option<u32>> 
 
 fn of_second(second: u32) -> Timestamp {
     Timestamp { seconds: i64::from(second), nanos: 0 }
-}
-
-/// Returns where an instant lies.
-fn find(files: &[PathBuf], from: At, until: &Until) -> io::Result<Found> {
-    let position = match until {
-        Until::Position(text) => text.parse::<Position>().ok(),
-        _ => None,
-    };
-    let second = match until {
-        // The log tells seconds: of the second in which the instant lies nothing is made again.
-        Until::Time(time) => Some(time.seconds),
-        _ => None,
-    };
-    let (mut end, mut before) = (from, None);
-    for (nth, path) in files.iter().enumerate() {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let is_named = position.as_ref().is_some_and(|position| position.file == name);
-        let mut stop = None;
-        let last =
-            transactions(path, |Begun { offset, second: begun, gtid: (domain, server, number), .. }| {
-                let is_it = (nth, offset) >= from
-                    && match until {
-                        Until::Time(_) => second.is_some_and(|second| i64::from(begun) >= second),
-                        Until::Transaction(id) => *id == format!("{domain}-{server}-{number}"),
-                        Until::Position(_) | Until::Newest | Until::Name(_) | Until::On { .. } => false,
-                    };
-                if let Some(position) = &position
-                    && is_named
-                    && offset <= position.offset
-                {
-                    stop = Some(offset);
-                }
-                if is_it {
-                    stop = Some(offset);
-                    return ControlFlow::Break(());
-                }
-                if (nth, offset) >= from {
-                    before = before.max(Some(begun));
-                }
-                ControlFlow::Continue(())
-            })?;
-        if let Some(position) = position.as_ref().filter(|_| is_named) {
-            let (end, is_found) = match position.offset >= last {
-                // What comes behind the end isn't there.
-                true => ((nth, last), position.offset == last),
-                false => ((nth, stop.unwrap_or(position.offset)), true),
-            };
-            return Ok(Found { end, is_found, last: before });
-        }
-        if let Some(offset) = stop {
-            return Ok(Found { end: (nth, offset), is_found: true, last: before });
-        }
-        end = (nth, last);
-    }
-    Ok(Found { end, is_found: false, last: before })
 }
 
 #[cfg(test)]

@@ -8,12 +8,13 @@ use crate::error::at;
 use crate::mariadb::address::Address;
 use crate::mariadb::client::Client;
 use crate::mariadb::eyes::password;
+use crate::ours::give;
 use crate::program::{Running, end_of_log};
-use crate::{Error, Kind, Program, Result};
+use crate::{Error, Kind, OurFolder, Program, Result};
 use rustix::process::Signal;
-use std::fs::{self, File};
+use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -115,6 +116,7 @@ fn end(running: &mut Running) -> Result<(), String> {
 
 /// A folder beside the data for all that it needs, gone with its owner.
 struct Room {
+    folder: OurFolder,
     path: PathBuf,
     owner: (u32, u32),
 }
@@ -123,29 +125,33 @@ impl Room {
     fn new(data: &Path) -> Result<Self> {
         let mut path = data.as_os_str().to_owned();
         path.push(".releve-recovery");
-        let room = Self { path: path.into(), owner: tools::owner(data)? };
-        let wrong = |error| Error::io(at("make the folder", &room.path), error);
+        let (path, owner) = (PathBuf::from(path), tools::owner(data)?);
         // What a killed run left.
-        let _ = fs::remove_dir_all(&room.path);
-        for folder in [room.path.clone(), room.path.join("tmp")] {
-            fs::DirBuilder::new().mode(0o700).create(&folder).map_err(wrong)?;
-            room.give(&folder).map_err(wrong)?;
-        }
+        let _ = fs::remove_dir_all(&path);
+        // Held from here on: whoever owns the folder above could put a link in its place.
+        let room = Self { folder: OurFolder::make(&path)?, path, owner };
+        let (way, wrong) = (room.folder.way(), |error| Error::io(at("make the folder", &room.path), error));
+        let made = fs::DirBuilder::new().mode(0o700).create(way.join("tmp"));
+        let made = made.and_then(|()| fs::set_permissions(&way, Permissions::from_mode(0o700)));
+        // In this order: nobody else has a hand in it until it is given away itself.
+        let given = made.and_then(|()| room.give(&way.join("tmp"))).and_then(|()| room.give(&way));
+        given.map_err(wrong)?;
         Ok(room)
     }
 
     /// Writes a file that only its user may read.
     fn write(&self, name: &str, text: &str) -> Result<()> {
-        let path = self.path.join(name);
-        let written = File::options().write(true).create_new(true).mode(0o600).open(&path);
-        let written = written.and_then(|mut file| io::Write::write_all(&mut file, text.as_bytes()));
-        written.and_then(|()| self.give(&path)).map_err(|error| Error::io(at("write", &path), error))
+        let written = self.folder.create(name.as_ref()).and_then(|mut file| {
+            io::Write::write_all(&mut file, text.as_bytes())?;
+            give(&file, self.owner)
+        });
+        written.map_err(|error| Error::io(at("write", &self.path.join(name)), error))
     }
 
     /// Whoever isn't root runs the server himself.
     fn give(&self, path: &Path) -> io::Result<()> {
         let (uid, gid) = self.owner;
-        if rustix::process::geteuid().is_root() { lchown(path, Some(uid), Some(gid)) } else { Ok(()) }
+        if rustix::process::geteuid().is_root() { chown(path, Some(uid), Some(gid)) } else { Ok(()) }
     }
 
     /// Returns the last lines of the server's log, for the end of a sentence.

@@ -35,6 +35,20 @@ fn what_a_server_gives_to_each_session_cuts_no_dump_in_silence_and_changes_no_lo
         assert_eq!(said.len(), 1, "{said:?}");
         assert!(said[0].contains("no more than 100 rows") && said[0].contains(way_out), "{said:?}");
     }
+    // Whom such a dump doesn't hold may only have been cut off.
+    server.run("create user later@localhost identified by 'x'");
+    let put = source(&server).put_back(&cut.path, None, None, &|_| ()).unwrap();
+    assert!(put.findings.concat().contains("nobody was dropped"), "{:?}", put.findings);
+    let there = "select count(distinct user) from mysql.user where user in ('later', 'releve', 'root')";
+    assert_eq!(server.ask(there), "3");
+    // Of a whole one nobody else stays but root, and who loads it.
+    let without = Folder::new();
+    let text = fs::read_to_string(folder.join("mariadb.sql")).unwrap();
+    fs::write(without.join("mariadb.sql"), text.replace("('localhost','root',", "('localhost','toor',"))
+        .unwrap();
+    source(&server).put_back(&without.path, None, None, &|_| ()).unwrap();
+    let users = "select group_concat(distinct user order by user) from mysql.user where user in ('later', 'releve', 'root', 'toor')";
+    assert_eq!(server.ask(users), "releve,root,toor");
     // What would do something else with the same statements. Our own questions aren't cut: each engine is seen.
     server.run(
         "set global sql_select_limit = 2, global enforce_storage_engine = 'Aria', global autocommit = 0, global completion_type = 2,
