@@ -7,7 +7,6 @@
 //! - Everything has a limit of time.
 
 use std::error::Error;
-use std::io;
 use std::time::Duration;
 use ureq::tls::{RootCerts, TlsConfig};
 use url::Url;
@@ -36,34 +35,28 @@ pub(crate) fn is_same_place(from: &Url, to: &Url) -> bool {
     from.host() == to.host() && from.host().is_some() && (is_same || is_better)
 }
 
-/// Returns what is wrong with a server's certificate, if that is what failed, and the way out.
+/// Returns what is wrong with a server's certificate, if that is what failed, and the way out: also inside an error of what asks over HTTP.
 pub(crate) fn certificate(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     while let Some(error) = next {
-        let tls = match error.downcast_ref::<ureq::Error>() {
-            Some(ureq::Error::Rustls(tls)) => Some(tls),
-            Some(ureq::Error::Io(inner)) => within(inner),
-            _ => error.downcast_ref::<rustls::Error>().or_else(|| within(error.downcast_ref::<io::Error>()?)),
+        let told = match error.downcast_ref::<ureq::Error>() {
+            Some(ureq::Error::Rustls(tls)) => vault::store::certificate(tls),
+            Some(ureq::Error::Io(inner)) => vault::store::certificate(inner),
+            _ => vault::store::certificate(error),
         };
-        if let Some(tls @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) =
-            tls
-        {
-            let way_out = "if the server is yours, add its CA to the certificates that this machine trusts";
-            return Some(format!("{tls}; {way_out}"));
+        if told.is_some() {
+            return told;
         }
         next = error.source();
     }
     None
 }
 
-fn within(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref()?.downcast_ref()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use rustls::CertificateError;
+    use std::io;
 
     #[test]
     fn a_certificate_that_nobody_vouches_for_is_told_from_a_line_that_broke() {

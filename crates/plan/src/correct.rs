@@ -133,7 +133,6 @@ impl Matched {
 mod tests {
     use super::*;
     use crate::{Action, Run};
-    use jiff::Timestamp;
 
     fn run(command: &str) -> StepKind {
         StepKind::Run(Run { command: vec![command.into()], ..Run::default() })
@@ -153,16 +152,9 @@ mod tests {
             anyway: false,
         };
         Runbook {
-            scenario: None,
             machine: "here".into(),
-            to: None,
-            decided: Timestamp::UNIX_EPOCH,
-            systems: vec![],
-            groups: vec![],
             steps: kinds.into_iter().enumerate().map(step).collect(),
-            warnings: vec![],
-            blockers: vec![],
-            unreached: vec![],
+            ..Runbook::default()
         }
     }
 

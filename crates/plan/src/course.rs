@@ -313,23 +313,11 @@ pub fn judge(states: &mut [StepState], at: usize, verdict: &Verdict, seconds: f6
 mod tests {
     use super::*;
     use crate::SystemName;
-    use jiff::Timestamp;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
     fn book(steps: Vec<Step>) -> Runbook {
-        Runbook {
-            scenario: None,
-            machine: "here".into(),
-            to: None,
-            decided: Timestamp::UNIX_EPOCH,
-            systems: vec![],
-            groups: vec![],
-            steps,
-            warnings: vec![],
-            blockers: vec![],
-            unreached: vec![],
-        }
+        Runbook { machine: "here".into(), steps, ..Runbook::default() }
     }
 
     fn start(command: &str) -> StepKind {

@@ -125,12 +125,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         machine: input.machine.clone(),
         to: input.to.clone(),
         decided: input.now,
-        systems: Vec::new(),
-        groups: Vec::new(),
-        steps: Vec::new(),
-        warnings: Vec::new(),
-        blockers: Vec::new(),
-        unreached: Vec::new(),
+        ..Runbook::default()
     };
     let beside = input.to.is_some();
     let mut procedure = Procedure::new(input.scenario.as_ref().zip(scenario), beside);

@@ -374,16 +374,9 @@ mod tests {
             };
             let told = (0..steps.len()).map(|at| (at, Told { untouched, ..Told::default() })).collect();
             let book = Runbook {
-                scenario: None,
                 machine: "here".into(),
-                to: None,
-                decided: Timestamp::UNIX_EPOCH,
-                systems: vec![],
-                groups: vec![],
                 steps: steps.into_iter().map(step).collect(),
-                warnings: vec![],
-                blockers: vec![],
-                unreached: vec![],
+                ..Runbook::default()
             };
             let left = Left { book, before: Before { states, told, ..Before::default() } };
             left.is_as_it_was(&"shop".into())

@@ -18,7 +18,7 @@ pub struct Standing {
 }
 
 /// What a recovery will do.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Runbook {
     /// The cause.
     pub scenario: Option<ScenarioName>,

@@ -109,23 +109,31 @@ fn a_chain_that_fails_at_its_beginning_says_so_once_and_not_link_by_link() {
         meanwhile: false,
         anyway: false,
     };
-    let book = Runbook {
-        scenario: None,
-        machine: "here".into(),
-        to: None,
-        decided: Timestamp::UNIX_EPOCH,
-        systems: vec![],
-        groups: vec![],
-        steps: (0..SYSTEMS).map(step).collect(),
-        warnings: vec![],
-        blockers: vec![],
-        unreached: vec![],
-    };
+    let book =
+        Runbook { machine: "here".into(), steps: (0..SYSTEMS).map(step).collect(), ..Runbook::default() };
     let mut course = Course::new(&book, vec![]);
     assert_eq!(course.begin(0.0, &mut |_| true), Some(0));
     soon("a chain", || course.end(0, StepState::Failed { why: "the disk is full".into() }));
     let why = "waits for `s00000`: the disk is full".to_owned();
     assert_eq!(course.states()[SYSTEMS - 1], StepState::Failed { why });
+}
+
+/// Returns what the recovery of all systems of a plan rests on, each of which has one point.
+fn input_of(plan: &Plan) -> RunbookInput<'_> {
+    let there = Available { points: vec![point()], ..Available::default() };
+    RunbookInput {
+        plan,
+        scenario: None,
+        systems: vec![],
+        wanted: None,
+        or_earlier: false,
+        to: None,
+        machine: "shop-1".into(),
+        stands_in: true,
+        now: Timestamp::from_second(2_000).unwrap(),
+        available: plan.systems.keys().map(|name| (name.clone(), there.clone())).collect(),
+        vaults: vec![("local".into(), Ok(()))],
+    }
 }
 
 #[test]
@@ -146,20 +154,7 @@ fn the_recovery_of_many_systems_is_decided_as_soon_as_that_of_few() {
     let group = plan_of(|at| System { consistent_with: vec![name(at / 2)], ..System::default() });
     for (shape, plan) in [("a chain", chain), ("a fan", fan), ("a group", group)] {
         for wanted in [Wanted::Latest, Wanted::LastClean] {
-            let there = Available { points: vec![point()], ..Available::default() };
-            let input = RunbookInput {
-                plan: &plan,
-                scenario: None,
-                systems: vec![],
-                wanted: Some(wanted),
-                or_earlier: false,
-                to: None,
-                machine: "shop-1".into(),
-                stands_in: true,
-                now: Timestamp::from_second(2_000).unwrap(),
-                available: plan.systems.keys().map(|name| (name.clone(), there.clone())).collect(),
-                vaults: vec![("local".into(), Ok(()))],
-            };
+            let input = RunbookInput { wanted: Some(wanted), ..input_of(&plan) };
             let book = soon(shape, || runbook(&input));
             assert_eq!((book.systems.len(), book.blockers.len()), (SYSTEMS, 0), "{shape}");
             // Each waits for its neighbours, and not for all that come before them.
@@ -179,21 +174,8 @@ fn nothing_comes_back_before_all_that_uses_it_has_stopped() {
     let systems = systems
         .map(|(at, needs)| (name(at), System { needs, recover: recover(at != 1), ..System::default() }));
     let plan = Plan { systems: systems.collect(), ..Plan::default() };
-    let there = Available { points: vec![point()], ..Available::default() };
-    let book = runbook(&RunbookInput {
-        plan: &plan,
-        scenario: None,
-        // Not the one in the middle: it is passed through all the same.
-        systems: vec![name(0), name(2), name(3)],
-        wanted: None,
-        or_earlier: false,
-        to: None,
-        machine: "shop-1".into(),
-        stands_in: true,
-        now: Timestamp::from_second(2_000).unwrap(),
-        available: plan.systems.keys().map(|name| (name.clone(), there.clone())).collect(),
-        vaults: vec![("local".into(), Ok(()))],
-    });
+    // Not the one in the middle: it is passed through all the same.
+    let book = runbook(&RunbookInput { systems: vec![name(0), name(2), name(3)], ..input_of(&plan) });
     let place = |at: usize, is: fn(&StepKind) -> bool| {
         book.steps.iter().position(|step| step.system == Some(name(at)) && is(&step.kind)).unwrap()
     };

@@ -6,7 +6,7 @@ use crate::{Exit, Outcome, show};
 use engine::ready::{Machine, lacks};
 use plan::paths::{differs, is_kept};
 use plan::{Plan, SystemName, Vault, VaultName};
-use state::{Body, State};
+use state::{Body, Made, Record, State};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -26,59 +26,34 @@ pub(super) struct Options {
     offline: bool,
 }
 
+/// Returns the backups of a system that these records know, the newest first, but for those that failed.
+fn backups_of<'r>(records: &'r [Record], name: &SystemName) -> impl Iterator<Item = &'r Made> {
+    records.iter().rev().filter_map(move |record| match &record.body {
+        Body::Backup(made) if made.system == name.0 && made.failure.is_none() => Some(made),
+        _ => None,
+    })
+}
+
 /// Returns the systems whose newest point holds something else than what the plan names now, as far as this machine's records tell, and what.
-fn other_paths(plan: &Plan, state: Option<&State>) -> Vec<(SystemName, String)> {
-    let Some(Ok(records)) = state.map(State::records) else { return Vec::new() };
-    let newest = |name: &SystemName| {
-        records.iter().rev().find_map(|record| match &record.body {
-            Body::Backup(made) if made.system == name.0 && made.failure.is_none() && made.unread == 0 => {
-                (!made.paths.is_empty()).then_some(made.paths.as_slice())
-            }
-            _ => None,
-        })
-    };
+fn other_paths(plan: &Plan, records: &[Record]) -> Vec<(SystemName, String)> {
     let systems = plan.systems.iter().filter_map(|(name, system)| {
         let source = system.source.as_ref()?;
-        let differs = differs(source, newest(name)?)?;
+        let newest = backups_of(records, name).find(|made| made.unread == 0 && !made.paths.is_empty())?;
+        let differs = differs(source, &newest.paths)?;
         Some((name.clone(), differs.said(name, source, None, false)))
     });
     systems.collect()
 }
 
-/// Returns what the configuration of systems names and their newest point lacks, as far as this machine's records tell.
-fn left_behind(plan: &Plan, state: Option<&State>) -> Vec<(SystemName, String)> {
-    let Some(Ok(records)) = state.map(State::records) else { return Vec::new() };
-    let newest = |name: &SystemName| {
-        records.iter().rev().find_map(|record| match &record.body {
-            Body::Backup(made) if made.system == name.0 && made.failure.is_none() && !made.refused => {
-                Some(made.left_behind.clone())
-            }
-            _ => None,
-        })
-    };
-    let mut found = Vec::new();
-    for name in plan.systems.keys() {
-        let is_missed =
-            |what: &String| !is_kept(plan, what.split_once(": ").map_or(what.as_str(), |(path, _)| path));
-        let missed = newest(name).into_iter().flatten().filter(is_missed);
-        found.extend(missed.map(|what| (name.clone(), what)));
-    }
-    found
-}
-
-/// Returns what a person should change about systems themselves, as their newest point says as far as this machine's records tell.
-fn advised(plan: &Plan, state: Option<&State>) -> Vec<(SystemName, String)> {
-    let Some(Ok(records)) = state.map(State::records) else { return Vec::new() };
-    let newest = |name: &SystemName| {
-        records.iter().rev().find_map(|record| match &record.body {
-            Body::Backup(made) if made.system == name.0 && made.failure.is_none() && !made.refused => {
-                Some(made.advised.clone())
-            }
-            _ => None,
-        })
-    };
-    let all = plan.systems.keys().map(|name| (name, newest(name).unwrap_or_default()));
-    all.flat_map(|(name, all)| all.into_iter().map(|what| (name.clone(), what))).collect()
+/// Returns what the newest point of each system says, as far as this machine's records tell: what its configuration names and lacks, what a person should change.
+fn said_with<'r>(
+    plan: &Plan,
+    records: &'r [Record],
+    what: impl Fn(&'r Made) -> &'r [String],
+) -> Vec<(SystemName, &'r String)> {
+    let newest = |name| backups_of(records, name).find(|made| !made.refused);
+    let all = plan.systems.keys().filter_map(|name| Some((name, what(newest(name)?))));
+    all.flat_map(|(name, all)| all.iter().map(|what| (name.clone(), what))).collect()
 }
 
 /// Returns where programs are looked for.
@@ -131,13 +106,16 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
             exit = Exit::Finding;
             parsed.warn(lack.code, &lack.path, format!("on {name}: {}", lack.message), lack.help);
         }
-        for (name, said) in other_paths(&plan, state.as_ref()) {
+        let records = state.as_ref().and_then(|state| state.records().ok()).unwrap_or_default();
+        for (name, said) in other_paths(&plan, &records) {
             exit = Exit::Finding;
             let help = "correct the plan; if it is as it should be: releve backup";
             let message = format!("of the newest point that this machine made: {said}");
             parsed.warn("other-paths", &format!("systems.{name}.source"), message, help);
         }
-        for (name, what) in left_behind(&plan, state.as_ref()) {
+        let is_missed = |what: &str| !is_kept(&plan, what.split_once(": ").map_or(what, |(path, _)| path));
+        let missed = said_with(&plan, &records, |made| &made.left_behind);
+        for (name, what) in missed.into_iter().filter(|(_, what)| is_missed(what)) {
             exit = Exit::Finding;
             let help = "mend whose the file and its folders are, or name it in a system of files; then: releve backup";
             let message = format!(
@@ -145,7 +123,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
             );
             parsed.warn("left-behind", &format!("systems.{name}.source"), message, help);
         }
-        for (name, what) in advised(&plan, state.as_ref()) {
+        for (name, what) in said_with(&plan, &records, |made| &made.advised) {
             exit = Exit::Finding;
             let help = "type that; then: releve backup";
             parsed.warn("server-setting", &format!("systems.{name}.source"), what, help);

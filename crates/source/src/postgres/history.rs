@@ -9,7 +9,7 @@ use super::programs::{program, version_of};
 use super::restore::flatten;
 use super::versions::MAJOR;
 use super::wal::{Lsn, WalFile};
-use super::way::{last_before, on_way, passing, reaches, stop};
+use super::way::{Step, last_before, on_way, passing, reaches, stop};
 use crate::error::at;
 use crate::{Error, Kind, Program, Reach, Result, Until};
 use jiff::Timestamp;
@@ -164,8 +164,7 @@ impl History {
         let (timeline, name) = living_at(&self.begun()?, &self.segments, time);
         let led = self.led_into(timeline);
         let (timeline, name) = if led == timeline { (timeline, name) } else { (led, led.to_string()) };
-        let chain = chain(&self.left, timeline);
-        let (way, is_cut) = on_way(&chain, &self.ahead, self.bytes);
+        let (way, is_cut) = self.way(timeline);
         // Where none was committed after the time that is asked for, the end is where we want to get to, and a server that was told the time would stop there and
         // complain that it never came.
         let passed = passing(&way, time, |segment| self.commits(segment))?;
@@ -182,7 +181,7 @@ impl History {
             Some(passed) => passed.last.map(|(_, time)| time),
             None => {
                 let reached: Vec<Segment> = way.iter().map(|(segment, _)| (*segment).clone()).collect();
-                last_on(&chain, &reached, |segment| self.commits(segment))?
+                last_on(&chain(&self.left, timeline), &reached, |segment| self.commits(segment))?
             }
         };
         let is_left = self.newest().is_some_and(|newest| newest != timeline) && passed.is_none() && !is_cut;
@@ -195,15 +194,20 @@ impl History {
         Ok(Way { timeline: name, target, reach: Some(reach) })
     }
 
+    /// Returns the segments from the point to the end of a timeline, as far as none is missing; and whether one is.
+    fn way(&self, timeline: u32) -> (Vec<Step<'_>>, bool) {
+        on_way(&chain(&self.left, timeline), &self.ahead, self.bytes)
+    }
+
     /// Returns whether something is missing on the way to the newest end.
     pub(super) fn is_cut(&self) -> bool {
-        self.newest().is_some_and(|newest| on_way(&chain(&self.left, newest), &self.ahead, self.bytes).1)
+        self.newest().is_some_and(|newest| self.way(newest).1)
     }
 
     /// Returns the timeline on which the way to the end of one ends: an earlier one, where something is missing before; and where to stop on that, since what
     /// lies behind the place at which it was left is on no way.
     fn end_of(&self, timeline: u32, whole: Option<Lsn>) -> Result<(String, Option<(&'static str, String)>)> {
-        let (way, is_cut) = on_way(&chain(&self.left, timeline), &self.ahead, self.bytes);
+        let (way, is_cut) = self.way(timeline);
         let Some((segment, left)) = way.last().filter(|_| is_cut) else {
             return Ok((timeline.to_string(), None));
         };
@@ -231,7 +235,7 @@ impl History {
             Until::Position(_) => Lsn(at.0.saturating_add(1)),
             _ => return reaches(at, whole, what).map(|()| target_of(until)),
         };
-        let (way, _) = on_way(&chain(&self.left, timeline), &self.ahead, self.bytes);
+        let (way, _) = self.way(timeline);
         let last = last_before(&way, before, |segment| self.commits(segment))?;
         Ok(Some(("_lsn", stop(at, last, whole, what)?.to_string())))
     }
@@ -626,7 +630,6 @@ mod tests {
         let (ahead, dump) = (segments.clone(), PathBuf::new());
         let mut history = History { segments, ahead, own: None, begun, left, bytes, dump };
         let end_of = |history: &History| history.end_of(3, None).unwrap();
-        // There is none of its own to look into.
         assert!(history.is_cut(), "of a point from before the gap");
         history.set_out(Some((3, Lsn(5 * bytes + 200))));
         assert_eq!((end_of(&history), history.newest()), (("3".to_owned(), None), Some(3)));

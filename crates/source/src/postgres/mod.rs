@@ -17,7 +17,6 @@ mod led;
 mod logical;
 mod own;
 mod page;
-
 mod places;
 mod programs;
 mod receive;

@@ -3,6 +3,7 @@
 //! A server that is told a time, or a transaction, stops right before that commit. By then it has done what a transaction does without waiting for its
 //! commit: the files of a database that is dropped there are gone, and the database is invalid. So it is told to stop right behind the commit before.
 
+use super::bare::begun;
 use super::history::Segment;
 use super::programs::{program, version_of};
 use super::wal::{Lsn, WalFile};
@@ -97,10 +98,7 @@ pub(super) fn last_before(
 pub(super) fn whole_at(data: &Path, programs: Option<&Path>) -> Result<Option<Lsn>> {
     let label = data.join("backup_label");
     let text = fs::read_to_string(&label).map_err(|error| Error::io(at("read", &label), error))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("START WAL LOCATION: "));
-    let Some(start) = line.and_then(|line| line.split(' ').next()?.parse::<Lsn>().ok()) else {
-        return Ok(None);
-    };
+    let Some((_, start)) = begun(&text) else { return Ok(None) };
     let dump = program("pg_waldump", &version_of(data)?, programs)?;
     let folder = data.join("pg_wal");
     let entries = fs::read_dir(&folder).map_err(|error| Error::io(at("read", &folder), error))?;

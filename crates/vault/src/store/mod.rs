@@ -12,6 +12,7 @@ mod paced;
 mod s3;
 mod sftp;
 mod temporary;
+mod trust;
 mod versions;
 mod wire;
 
@@ -19,6 +20,7 @@ pub use asking::Asking;
 pub use calls::Calls;
 pub use limits::Limits;
 pub use pace::Pace;
+pub use trust::certificate;
 pub use versions::{Canary, Version, Versions};
 
 use crate::{Error, Kind, Result};

@@ -449,7 +449,7 @@ fn silence(time: Duration) -> Failure {
 }
 
 fn failure(error: &opendal::Error) -> Failure {
-    if let Some(tls) = tls_error(error) {
+    if let Some(tls) = super::certificate(error) {
         return Failure::Final(Kind::Refused(tls));
     }
     let Answer { code, text } = Answer::of(error);
@@ -522,23 +522,6 @@ impl Answer {
             }
         }
     }
-}
-
-/// Returns what is wrong with the server's certificate, if that is what failed, and the way out.
-fn tls_error(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let found = error.downcast_ref().or_else(|| inner.and_then(|inner| inner.downcast_ref()));
-        if let Some(tls @ (rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented)) =
-            found
-        {
-            let way_out = "if the server is yours, add its CA to the certificates that this machine trusts";
-            return Some(format!("{tls}; {way_out}"));
-        }
-        cause = error.source();
-    }
-    None
 }
 
 #[cfg(test)]

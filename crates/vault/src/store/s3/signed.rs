@@ -180,7 +180,7 @@ fn refused(status: StatusCode, body: &[u8]) -> Failure {
 
 /// The way there or back was lost. A certificate that isn't trusted stays so.
 fn lost(error: &reqwest::Error) -> Failure {
-    if let Some(tls) = super::tls_error(error) {
+    if let Some(tls) = crate::store::certificate(error) {
         return Failure::Final(Kind::Refused(tls));
     }
     let mut deepest = error.source();
