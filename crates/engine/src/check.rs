@@ -5,6 +5,7 @@ use crate::net;
 use plan::Check;
 use source::Source;
 use std::net::{TcpStream, ToSocketAddrs};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use url::Url;
 
@@ -62,11 +63,16 @@ fn besides(check: &Check, source: Option<&dyn Source>, within: Duration) -> Resu
         Check { sql: Some(query), .. } => {
             source.ok_or("there is no system whose database could be asked")?.holds(query)
         }
-        Check { file: Some(path), .. } => match std::fs::metadata(path) {
-            Ok(meta) if meta.is_dir() || meta.len() > 0 => Ok(()),
-            Ok(_) => Err(format!("{path} is empty")),
-            Err(error) => Err(format!("{path}: {error}")),
-        },
+        Check { file: Some(path), .. } => {
+            if let Some(place) = source::silent_on_the_way(Path::new(path)) {
+                return Err(format!("{path}: {}", source::silence(&place)));
+            }
+            match std::fs::metadata(path) {
+                Ok(meta) if meta.is_dir() || meta.len() > 0 => Ok(()),
+                Ok(_) => Err(format!("{path} is empty")),
+                Err(error) => Err(format!("{path}: {error}")),
+            }
+        }
         _ => Err("the check asks nothing".into()),
     }
 }

@@ -9,6 +9,7 @@ pub mod alerts;
 pub mod blast;
 pub mod check;
 mod command;
+pub mod dropped;
 mod error;
 pub mod excerpt;
 #[cfg(test)]
@@ -37,6 +38,7 @@ mod seed;
 pub mod service;
 mod sources;
 pub mod survey;
+pub mod unfinished;
 pub mod vanished;
 pub mod vaults;
 mod watch;

@@ -402,11 +402,14 @@ impl<'a> Carrier<'a> {
         let is_new = |waiting: &&Waiting| {
             // It may have another content without being longer.
             let is_carried = || lock(&self.same).get(&waiting.in_spool(name, group)) == Some(&true);
-            let may_differ = matches!(waiting.file.kind, LogKind::Partial(_))
-                && (waiting.position() == newest || waiting.is_away && !is_carried());
+            let is_partial = matches!(waiting.file.kind, LogKind::Partial(_));
+            let may_differ = is_partial && (waiting.position() == newest || waiting.is_away && !is_carried());
+            let had = had.get(&waiting.file.path);
             needed(&waiting.file)
                 && !differing.contains(&waiting.path)
-                && (may_differ || had.get(&waiting.file.path) != Some(&waiting.bytes))
+                // What a power failure has taken from a disk was carried before.
+                && !(is_partial && had > Some(&waiting.bytes))
+                && (may_differ || had != Some(&waiting.bytes))
         };
         let additions: Vec<&Waiting> = waiting.iter().filter(is_new).collect();
         let keeps =

@@ -151,7 +151,7 @@ pub struct SystemRecovered {
     pub rta_seconds: Option<f64>,
     /// Promised, in seconds.
     pub rto_seconds: u64,
-    /// Seconds from what is back to the crash: what was lost.
+    /// Seconds from what is back to the crash: what was lost. By the data themselves, where those show that it was less.
     pub rpa_seconds: u64,
     /// When it crashed, and what says so; `null` in a recovery that was begun by a program that didn't know.
     pub crash: Option<Crash>,
@@ -296,7 +296,12 @@ impl SystemRecovered {
         self.checks_passed += u64::from(told.check);
         self.findings.extend(told.notes);
         match told.measured {
-            Some(Ok(measured)) => self.measured = Some(measured),
+            Some(Ok(measured)) => {
+                // What is there was not lost, whatever the log let expect: one figure, by what is known best.
+                self.rpa_seconds =
+                    measured.lost().map_or(self.rpa_seconds, |lost| lost.min(self.rpa_seconds));
+                self.measured = Some(measured);
+            }
             Some(Err(why)) => self.not_measured = Some(why),
             None => {}
         }

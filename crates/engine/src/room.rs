@@ -30,10 +30,13 @@ pub fn rooms(source: &dyn Source, standing: &[Standing], to: Option<&Path>) -> V
     rooms
 }
 
-/// Returns the file system where a path is or will be.
+/// Returns the file system where a path is or will be. Of one that doesn't answer nothing is known.
 #[must_use]
 pub fn room_at(path: &Path) -> Option<Room> {
     let path = std::path::absolute(path).ok()?;
+    if source::silent_on_the_way(&path).is_some() {
+        return None;
+    }
     let there = path.ancestors().find(|path| path.exists())?;
     let (device, stat) = (there.metadata().ok()?.dev(), rustix::fs::statvfs(there).ok()?);
     Some(Room { at: there.display().to_string(), device, free: stat.f_bavail * stat.f_frsize })

@@ -20,6 +20,8 @@ pub enum Kind {
     Suspicious,
     /// More would be lost than was promised.
     Rpo,
+    /// Something that was captured is captured no more, since the plan was edited.
+    Dropped,
     /// No point could be made.
     Backup,
     /// A point lacks something.
@@ -42,7 +44,7 @@ pub enum Kind {
     Agent,
     /// A disk is full.
     Full,
-    /// A recovery is open, and nobody carries it on.
+    /// A recovery has failed, or was left, and nobody carries it on.
     Recovery,
     /// A machine that was cut off isn't any more, or not as it was asked for, and nobody has released it.
     Isolation,
@@ -69,6 +71,9 @@ pub struct Trouble {
     /// The point that it is about, if it is about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub point: Option<String>,
+    /// What to do about it, as far as whoever failed knew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_out: Option<String>,
 }
 
 impl Trouble {
@@ -110,6 +115,8 @@ pub struct RunSeen {
     pub suspicious: Option<String>,
     /// The newest point.
     pub point: Option<String>,
+    /// What to do about the last of them, as far as it knew.
+    pub way_out: Option<String>,
 }
 
 /// What came of a run.
@@ -138,6 +145,30 @@ pub struct VaultSeen {
     pub unpruned: Option<(Timestamp, String)>,
     /// The last look at its immutability was not as promised.
     pub not_held: Option<(Timestamp, String)>,
+    /// What to do about these, as far as whoever failed knew.
+    pub ways_out: BTreeMap<Kind, String>,
+}
+
+/// What was seen of something that is captured no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DroppedSeen {
+    /// Since when.
+    pub since: Timestamp,
+    /// What, for a person.
+    pub what: String,
+    /// The newest point of its system, where the plan has that still.
+    pub point: Option<String>,
+}
+
+/// What was seen of a recovery that has not brought back all that it was to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftSeen {
+    /// When it began.
+    pub since: Timestamp,
+    /// Its systems, with a comma between each two.
+    pub of: String,
+    /// How it stands, for a person.
+    pub what: String,
 }
 
 /// What was seen at one look.
@@ -147,6 +178,8 @@ pub struct Seen {
     pub now: Timestamp,
     /// Since when anybody looks: what was promised before that was not watched.
     pub watched: Timestamp,
+    /// Since when whoever looks has been at work without a long sleep, as of a machine that is suspended at night: what was due meanwhile is given some minutes.
+    pub awake: Timestamp,
     /// What this machine calls itself.
     pub machine: String,
     /// Whoever looks runs again soon, so that what passes by itself within minutes can pass.
@@ -159,8 +192,12 @@ pub struct Seen {
     pub full: BTreeMap<String, String>,
     /// Folders whose disk could not be asked.
     pub unasked: BTreeSet<String>,
-    /// Recoveries that are open without anybody who carries them on: of what, since when.
-    pub left: Vec<(Timestamp, String)>,
+    /// Recoveries that have failed or were left, and that nobody carries on.
+    pub left: Vec<LeftSeen>,
+    /// For each system, also one that the plan has no more, what of it is captured no more.
+    pub dropped: BTreeMap<SystemName, DroppedSeen>,
+    /// Systems that somebody brings back just now.
+    pub tried: BTreeSet<String>,
     /// When the agent was last seen, where it should be running and isn't.
     pub agent: Option<Timestamp>,
     /// Since when this machine should be cut off and what it is instead, where that isn't as it was asked for.
@@ -263,7 +300,7 @@ mod tests {
     }
 
     fn trouble(kind: Kind) -> Trouble {
-        Trouble { kind, about: "shop".into(), since: at(0), seen: "seen".into(), point: None }
+        Trouble { kind, about: "shop".into(), since: at(0), seen: "seen".into(), point: None, way_out: None }
     }
 
     /// Carries out moves as an engine does.

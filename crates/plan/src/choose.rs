@@ -423,7 +423,11 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
                 "none of the {count} points was verified yet, all of its data read: releve verify --read-data all"
             ),
             Wanted::LastClean => {
-                format!("none of the {count} points is clean: {}", not_clean(&candidates, &reasons))
+                let why = match candidates.is_empty() {
+                    true => format!("{}{}", reasons.join("; "), least_bad(&points)),
+                    false => not_clean(&candidates),
+                };
+                format!("none of the {count} points is clean: {why}")
             }
             Wanted::Before(time) => format!("none of the {count} points is from before {time}"),
             Wanted::BeforeNamed => "which point depends on when it happened: say --before TIME".into(),
@@ -459,7 +463,27 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
     if let Some(newest) = newer.first() {
         reasons.push(passed_over(newest, newer.len()));
     }
+    reasons.extend(lies_within(point, &points));
     Ok(chosen(point, reasons, newer, now))
+}
+
+/// Says of a point that looks good that it was made while something went on that a later one has shown, and which the newest one from before that is.
+fn lies_within(point: &Facts, points: &[&Facts]) -> Option<String> {
+    let sign = point.judgement.within.as_ref()?;
+    let clean = clean(points, &mut Vec::new());
+    let before = match clean.iter().rev().find(|clean| clean.is_sound() && clean.counts() < point.counts()) {
+        Some(clean) => {
+            format!(
+                "the newest whole one from before is {} of {:.0}: --point 'last clean'",
+                clean.id,
+                clean.counts()
+            )
+        }
+        None => "no whole one from before is left".to_owned(),
+    };
+    Some(format!(
+        "IT IS FROM BETWEEN THE BEGINNING AND THE END of what went on, and lacks what was lost or spoilt by then: {sign}; {before}"
+    ))
 }
 
 /// Returns whether a point's place is last only because nobody knows when it was made: it may be newer than the chosen one.
@@ -500,8 +524,8 @@ pub(crate) fn passed_over(newest: &LeftOut, count: usize) -> String {
 }
 
 /// Says why none of these is taken for clean: what an intruder did, or what each of them is left out for.
-fn not_clean(candidates: &[&Facts], reasons: &[String]) -> String {
-    let Some(newest) = candidates.last() else { return reasons.join("; ") };
+fn not_clean(candidates: &[&Facts]) -> String {
+    let Some(newest) = candidates.last() else { return String::new() };
     let LeftOut { id, time, why, rating } = LeftOut::of(newest);
     let others = if candidates.len() > 1 { " (nor is one before it good)" } else { "" };
     let trust = match rating {
@@ -512,6 +536,22 @@ fn not_clean(candidates: &[&Facts], reasons: &[String]) -> String {
     };
     format!(
         "the newest that could be, {id} of {time:.0}, was left out{others}: {why}; to take it all the same: --point {id}{trust}"
+    )
+}
+
+/// Names the point by which the least had happened of what goes through all of them, and the ways on from there. They are in the order of their times.
+fn least_bad(points: &[&Facts]) -> String {
+    let own =
+        || points.iter().filter(|point| !matches!(point.judgement.rating, Rating::Foreign | Rating::Future));
+    let Some(point) = own().find(|point| point.complete).or_else(|| own().next()) else {
+        return String::new();
+    };
+    let (LeftOut { id, time, .. }, whole) =
+        (LeftOut::of(point), if point.complete { "" } else { ", which is not whole" });
+    format!(
+        "; by the oldest that is left the least of it had happened{whole}: {id} of {time:.0}, {} files: --point {id} --to DIR shows it beside, --point {id} takes it. \
+         Older ones may be in a vault that was not asked, or held in one with immutable_for after a prune: releve undelete VAULT",
+        point.files
     )
 }
 

@@ -45,6 +45,8 @@ pub struct Crash {
 pub enum Basis {
     /// A person.
     Said,
+    /// A person, of a recovery that began at this time and did not bring it back.
+    SaidBefore(Timestamp),
     /// The incident of this id was opened then.
     Incident(String),
     /// The first recovery that was tried, and failed, began then.
@@ -62,6 +64,8 @@ pub enum Basis {
 pub struct Signs {
     /// What a person says.
     pub said: Option<Timestamp>,
+    /// What a person said of a recovery that has failed since it was last seen well, and when that one began.
+    pub said_before: Option<(Timestamp, Timestamp)>,
     /// The incidents about it that are open, and when each began.
     pub incidents: Vec<(String, Timestamp)>,
     /// When the first of the recoveries began that failed one after another until now.
@@ -85,6 +89,11 @@ impl Crash {
         }
         // What hasn't come yet says nothing.
         let alive = signs.alive.filter(|alive| *alive <= begun);
+        let is_of_now = |when: Timestamp| alive.is_none_or(|alive| alive <= when);
+        let said_before = signs.said_before.filter(|(said, when)| *said <= begun && is_of_now(*when));
+        if let Some((said, when)) = said_before {
+            return Self { at: said, basis: Basis::SaidBefore(when), latest: said };
+        }
         let incidents = signs.incidents.iter().map(|(id, at)| (*at, Basis::Incident(id.clone())));
         let tried = signs.tried.map(|at| (at, Basis::Tried));
         let is_this_one = |at: Timestamp| at < begun && alive.is_none_or(|alive| alive <= at);
@@ -138,7 +147,8 @@ impl Basis {
     #[must_use]
     pub const fn word(&self) -> &'static str {
         match self {
-            Self::Said => "said",
+            // Said again by every try that goes on from it.
+            Self::Said | Self::SaidBefore(_) => "said",
             Self::Incident(_) => "incident",
             Self::Tried => "tried",
             Self::Log(_) => "log",
@@ -153,6 +163,12 @@ impl fmt::Display for Basis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Said => f.write_str("the crash was then, as you say"),
+            Self::SaidBefore(when) => {
+                write!(
+                    f,
+                    "the crash was then, as was said of the recovery that began {when:.0} and did not bring it back"
+                )
+            }
             Self::Incident(id) => write!(f, "incident {id} was opened then"),
             Self::Tried => f.write_str("the first recovery that failed began then"),
             Self::Log(last) => {
@@ -190,8 +206,16 @@ mod tests {
         // One that shows life after the crash was noticed is of another time, or of another machine.
         signs.log = Some(at(950));
         assert_eq!(Crash::of(&signs, begun).at, at(800));
-        signs.said = Some(at(750));
+        // What was said of a try that failed is true of the next.
+        signs.said_before = Some((at(740), at(850)));
+        let said = Crash::of(&signs, begun);
+        assert_eq!((said.at, said.latest, said.basis.word()), (at(740), at(740), "said"));
+        assert!(said.basis.to_string().contains("did not bring it back"), "{}", said.basis);
+        signs.alive = Some(at(860));
+        assert_ne!(Crash::of(&signs, begun).basis.word(), "said", "it was back since");
+        (signs.said, signs.alive) = (Some(at(750)), None);
         assert_eq!(Crash::of(&signs, begun).at, at(750));
+        signs.said_before = None;
         // What hasn't come yet is no crash.
         signs.said = Some(at(2_000));
         assert_eq!(Crash::of(&signs, begun).at, at(800));
@@ -207,6 +231,7 @@ mod tests {
         let both = || vec![("1".to_owned(), at(800)), ("2".to_owned(), at(950))];
         let signs = |incidents, tried: Option<i64>, log: Option<i64>, alive: Option<i64>| Signs {
             said: None,
+            said_before: None,
             incidents,
             tried: tried.map(at),
             log: log.map(at),

@@ -245,8 +245,10 @@ fn said(lost: Sum, first: &Lost, times: u64) -> String {
     let what = format!("{files} of {there} files ({percent:.0}%){bytes}");
     match times {
         1 => format!("lost much of what was there for long, and nothing came in its place: {what}"),
+        // Those that have told it are not among them, so that it says the same of each that comes after.
         times => format!(
-            "is the last of {times} points in which much was lost in all of what was there for long, as a slow deletion takes it: {what}"
+            "lost, with {} before it, much of what was there for long, as a slow deletion takes it: {what}",
+            crate::judge::points(times - 1)
         ),
     }
 }
@@ -304,7 +306,7 @@ mod tests {
         assert_eq!(first(&every(1, [(0, 1000)].into_iter().chain((0..60).map(|_| (10, 0))))), Some(40));
         assert_eq!(first(&days((0..60).map(|_| (10, 5)))), None, "less than that is work");
         let told = sign(&days([(250, 5), (250, 5)]), None).unwrap().what;
-        assert!(told.starts_with("is the last of 2 points"), "{told}");
+        assert!(told.starts_with("lost, with 1 point before it, much"), "{told}");
     }
 
     #[test]
@@ -313,7 +315,9 @@ mod tests {
             days([(0, 3), (60, 0), (60, 0), (0, 0), (60, 0), (60, 0), (60, 0), (60, 0), (60, 0)]);
         let told = sign(&points, None).unwrap();
         assert_eq!(told.began, Some(points[2].time));
-        assert!(told.what.starts_with("is the last of 7 points") && told.what.contains("417 of 1003 files"));
+        assert!(
+            told.what.starts_with("lost, with 6 points before it") && told.what.contains("417 of 1003 files")
+        );
         // Each counts what went since the last that showed nothing.
         let last = points.pop().unwrap();
         let standing = Told { point: "aa".into(), gone: 60, began: told.began };

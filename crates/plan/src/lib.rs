@@ -21,6 +21,7 @@ mod course;
 pub mod crash;
 pub mod deleted;
 mod diagnostic;
+pub mod dropped;
 pub mod forecast;
 mod group;
 pub mod immutable;

@@ -198,6 +198,11 @@ impl LogFacts {
     #[must_use]
     pub fn leads(&self, point: &Facts, time: Option<Timestamp>) -> bool {
         let Some((position, own)) = point.place() else { return true };
+        // A point that is made right after a recovery lies in a history of which the log has heard nothing yet: that is the newest, and all from before have been left.
+        let is_unheard = self.timelines.iter().all(|timeline| timeline.number < own);
+        if is_unheard && time.is_none_or(|time| point.counts() <= time) {
+            return true;
+        }
         let had_begun = |timeline: &&Timeline| match (timeline.begun, time) {
             (Some(begun), Some(time)) => begun <= time,
             _ => true,
@@ -322,6 +327,22 @@ mod tests {
             log.way(&point(None, "04@1"), None),
             Reaches::None { missing: Some("04 of timeline 1".into()) }
         );
+    }
+
+    #[test]
+    fn a_point_in_a_history_that_the_log_has_not_heard_of_yet_is_in_none_that_was_left() {
+        let log = two(&[(1, "03", "05", None), (2, "05", "07", None)]);
+        let made = |second, position: &str| Facts {
+            time: Timestamp::from_second(second).unwrap(),
+            ..point(None, position)
+        };
+        let at = |second| Timestamp::from_second(second).ok();
+        let third = made(700, "08@3");
+        assert!(log.leads(&third, None) && log.leads(&third, at(800)));
+        assert_eq!(log.way(&third, None), Reaches::Whole);
+        assert!(!log.leads(&third, at(600)), "that lies in the second");
+        // Of one that was left in the first nothing leads on.
+        assert!(!log.leads(&made(700, "06@1"), None) && log.leads(&made(450, "03@1"), None));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod struck;
 
 use crate::choose::passed_over;
 use crate::crash::lost;
+use crate::dropped::dropped;
 use crate::group::{self, Aligned, Member};
 use crate::judge::Rating;
 use crate::paths::{Boundary, boundary, differs, meets};
@@ -339,6 +340,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         last = procedure.push(&mut book, &system.recover.after, place);
         last_of.insert(name.clone(), last);
         book.compare(&name, system, &choice.point);
+        book.miss(&name, system, &choice.point, input);
         // Beside nothing is overwritten: all of it may come.
         let source = system.source.as_ref().filter(|_| !beside);
         let Boundary { only, left } =
@@ -527,6 +529,15 @@ impl Runbook {
             true => self.blockers.push(said),
             false => self.warnings.push(said),
         }
+    }
+
+    /// Says what a point doesn't hold that an earlier one does, since the plan was edited.
+    fn miss(&mut self, name: &SystemName, system: &System, point: &Facts, input: &RunbookInput<'_>) {
+        let Some((source, there)) = system.source.as_ref().zip(input.available.get(name)) else { return };
+        let until: Vec<&Facts> = there.points.iter().filter(|one| one.counts() <= point.counts()).collect();
+        // What else speaks against a point that somebody names is said otherwise.
+        let all = dropped(input.plan, source, &until).into_iter().filter(|_| point.is_sound());
+        self.warnings.extend(all.map(|one| one.missed(name)));
     }
 
     /// Says that a log is rolled forward, as somebody asks, through what a point is suspicious for.

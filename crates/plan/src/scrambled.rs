@@ -91,7 +91,9 @@ fn at_once(point: &Scrambled, earlier: &[&Scrambled]) -> Option<String> {
         && point.bytes > usual(|one| one.bytes).saturating_mul(USUAL);
     (is_many || is_much).then(|| {
         let (files, share) = said(point.files, point, (!is_many).then_some(point.bytes));
-        format!("has {files} whose content became noise at once, as encryption makes it{share}")
+        format!(
+            "has {files} whose content became noise since the last good point, as encryption makes it{share}"
+        )
     })
 }
 
@@ -109,9 +111,9 @@ fn in_sum(point: &Scrambled, recent: &[&Scrambled], earlier: &[&Scrambled]) -> O
     let is_much =
         is_share(bytes, point, SUM_BYTES_SHARE) && bytes > usual(|one| one.bytes).saturating_mul(USUAL);
     (is_many || is_much).then(|| {
-        let times = recent.iter().filter(|one| one.files > 0).count() + 1;
+        let before = crate::judge::points(recent.iter().filter(|one| one.files > 0).count() as u64);
         let (files, share) = said(files, point, (!is_many).then_some(bytes));
-        format!("is the last of {times} points in which {files} in all came to be noise, as a slow encryption makes them{share}")
+        format!("has, with {before} before it, {files} that came to be noise, as a slow encryption makes them{share}")
     })
 }
 

@@ -67,14 +67,25 @@ pub(crate) fn print_json(value: &impl serde::Serialize) {
     }
 }
 
-/// Does something for each of several, prints their documents together with `--json`, and returns the worst of what became of them.
-pub(crate) fn each<N>(
+/// Does something for each of several vaults, prints their documents together with `--json`, and returns the worst of what became of them. Once
+/// somebody wants the process to end no other is begun.
+pub(crate) fn each<N: serde::Serialize + std::fmt::Display>(
     json: bool,
     names: &[N],
     called: &str,
-    one: impl FnMut(&N) -> (Exit, serde_json::Value),
+    mut one: impl FnMut(&N) -> (Exit, serde_json::Value),
 ) -> Exit {
-    all(json, called, names.iter().map(one))
+    let or_ended = |name: &N| {
+        if !crate::cli::is_stopped() {
+            return one(name);
+        }
+        let why = "interrupted before it was begun";
+        if !json {
+            eprintln!("{name}: {why}");
+        }
+        (Exit::Failed, serde_json::json!({ "vault": name, "failure": why }))
+    };
+    all(json, called, names.iter().map(or_ended))
 }
 
 /// Prints the documents of several together with `--json`, and returns the worst of what became of them.

@@ -49,6 +49,7 @@ pub use command::Command;
 pub use error::{Error, Kind, Result};
 pub use excerpt::{Cut, Cutting, Excerpt, Excerpts};
 pub use files::{Files, Journal, Mount, MountTables, Mounts, Patterns, in_the_way};
+pub use files::{mistaken, silence, silent_below, silent_in, silent_on_the_way};
 pub use mariadb::{Mariadb, MariadbCopy};
 pub use ours::OurFolder;
 pub use postgres::{PgDump, Postgres, is_advice, left_behind};
@@ -259,6 +260,17 @@ pub trait Log: Sync {
     /// points, and names of files. With a `spool` it is brought there; without, nothing is touched. `None` where somebody receives it already.
     fn still(&self, _known: &[String], _spool: Option<&Path>) -> Result<Option<Still>> {
         Ok(None)
+    }
+
+    /// The same for whoever has the spool, in which a kind may have noted where its log lies: it is brought there only where `is_brought`.
+    fn still_beside(&self, known: &[String], spool: &Path, is_brought: bool) -> Result<Option<Still>> {
+        self.still(known, is_brought.then_some(spool))
+    }
+
+    /// Returns whether the system that stands there has written anything to a log of which it is known that it goes on from nothing that is kept; `None` where nobody
+    /// knows, where nothing of anybody's stands there, or the kind has nothing like it.
+    fn has_begun_anew(&self, _spool: &Path) -> Option<bool> {
+        None
     }
 
     /// Begins to receive it from the running system into `spool`, a folder that exists and holds what was received before: of whole files the

@@ -1,5 +1,6 @@
 //! What stands at a place before something is put there: the blast radius, in numbers.
 
+use crate::files::{silent_below, silent_on_the_way};
 use crate::{Error, Result, error::at};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::io;
@@ -37,7 +38,7 @@ pub enum Stands {
         /// False when the count was given up, or something could not be looked at: then there is more than this.
         all_counted: bool,
     },
-    /// Only the program that the data are fed to could tell.
+    /// Only the program that the data are fed to could tell, or what is mounted there and doesn't answer.
     Unknown,
 }
 
@@ -64,9 +65,17 @@ impl Budget {
 }
 
 fn count(place: &Path, budget: &mut Budget) -> Result<Stands> {
+    if place.is_absolute() && silent_on_the_way(place).is_some() {
+        return Ok(Stands::Unknown);
+    }
+    let silent = if place.is_absolute() { silent_below(place) } else { Vec::new() };
     let (mut files, mut bytes, mut newest, mut all_counted) = (0, 0, None, true);
     let mut pending = vec![place.to_owned()];
     while let Some(path) = pending.pop() {
+        if silent.contains(&path) {
+            all_counted = false;
+            continue;
+        }
         let stat = match statx(CWD, &path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS) {
             Ok(stat) => crate::machine::node(Vec::new(), &stat),
             Err(error) => {

@@ -12,10 +12,14 @@ const SIGNS: &str = "sign/";
 const ALERTS: &str = "alert/open/";
 const BEAT: &str = "alert/agent";
 const WATCHED: &str = "alert/watched";
+const AWAKE: &str = "alert/awake";
 const SUMMARY: &str = "alert/summary";
 const REACHED: &str = "alert/reached/";
+const DISMISSED: &str = "alert/dismissed/";
 /// What is being done, for errors.
 const NOTE: &str = "note an alert";
+/// An agent that gave no sign for so long was off, or its machine was asleep.
+const ASLEEP: SignedDuration = SignedDuration::from_mins(5);
 /// How much newer a time must be to be noted anew.
 const GRAIN: SignedDuration = SignedDuration::from_secs(30);
 
@@ -99,8 +103,18 @@ impl State {
 
     /// Notes that the agent is alive, or was stopped.
     pub fn note_beat(&self, beat: &Beat) -> Result<()> {
+        let known: Option<Beat> = self.one(BEAT).ok().flatten();
+        let is_new = known.is_none_or(|known| beat.at.duration_since(known.at) > ASLEEP);
+        if is_new && !beat.stopped {
+            let _ = self.kv().put(AWAKE, &json(NOTE, &beat.at)?, Expect::Any)?;
+        }
         let _ = self.kv().put(BEAT, &json(NOTE, beat)?, Expect::Any)?;
         Ok(())
+    }
+
+    /// Returns since when the agent has been at work without its machine having been asleep, or itself off, for long; `None` where there was none.
+    pub fn awake_since(&self) -> Result<Option<Timestamp>> {
+        self.one(AWAKE)
     }
 
     /// Returns when the agent was seen last; `None` where there was none, or nobody wants one any more.
@@ -112,6 +126,17 @@ impl State {
     pub fn forget_beat(&self) -> Result<()> {
         let _ = self.kv().delete(BEAT, Expect::Any)?;
         Ok(())
+    }
+
+    /// Notes that a person knows that the plan has a system no more.
+    pub fn dismiss(&self, system: &str, now: Timestamp) -> Result<()> {
+        let _ = self.kv().put(&format!("{DISMISSED}{system}"), &json(NOTE, &now)?, Expect::Any)?;
+        Ok(())
+    }
+
+    /// Returns the systems of which a person knows that the plan has them no more, and since when.
+    pub fn dismissed(&self) -> Result<BTreeMap<String, Timestamp>> {
+        self.named(DISMISSED)
     }
 
     /// Returns since when anybody looks here whether all is well; from now on, if nobody did.
@@ -134,9 +159,14 @@ impl State {
         Ok(matches!(put, crate::Outcome::Done(_)))
     }
 
-    /// Returns the alerts that are open, whatever they hold, by their keys.
+    /// Returns the alerts that are open, whatever they hold, by their keys. One that can't be read (a newer program has noted it) keeps no other from being told.
     pub fn alerts<T: serde::de::DeserializeOwned>(&self) -> Result<BTreeMap<String, T>> {
-        self.named(ALERTS)
+        let found = self.kv().list(ALERTS)?.into_iter();
+        let read = |(key, found): (String, crate::Versioned)| {
+            let name = key.strip_prefix(ALERTS).unwrap_or_default().to_owned();
+            Some((name, parse(&key, &found.value).ok()?))
+        };
+        Ok(found.filter_map(read).collect())
     }
 
     /// Notes an alert that is open.
@@ -189,6 +219,35 @@ mod tests {
         assert!(state.signs("").unwrap().is_empty());
         state.note_sign("vault/near", Some(("no route", true)), at(40)).unwrap();
         assert_eq!(state.signs("vault/").unwrap()["near"].since, at(40));
+    }
+
+    #[test]
+    fn an_agent_is_awake_from_when_it_came_back_after_a_long_silence() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(state.awake_since().unwrap(), None);
+        for (second, stopped, awake) in [
+            (1_000, false, 1_000),
+            (1_015, false, 1_000),
+            (1_020, true, 1_000),
+            (1_100, false, 1_000),
+            // A night.
+            (30_000, false, 30_000),
+            (30_015, false, 30_000),
+        ] {
+            state.note_beat(&Beat { at: at(second), stopped }).unwrap();
+            assert_eq!(state.awake_since().unwrap(), Some(at(awake)), "{second}");
+        }
+    }
+
+    #[test]
+    fn an_alert_that_can_t_be_read_hides_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        state.put_alert("backup/shop", &1).unwrap();
+        state.put_alert("unheard/of", &"of a newer program").unwrap();
+        assert_eq!(state.alerts::<u64>().unwrap(), [("backup/shop".to_owned(), 1)].into());
     }
 
     #[test]

@@ -77,6 +77,9 @@ pub struct Made {
     pub by_journal: bool,
     /// Why there is no point.
     pub failure: Option<String>,
+    /// What to do about that, as far as whoever failed knew. Older records don't tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
     /// It was not begun, since something else went first: another run, or a recovery. That is no fault.
     pub refused: bool,
     /// Why the point is suspicious: not chosen by itself.
@@ -127,6 +130,9 @@ pub struct Verification {
     pub findings: Vec<String>,
     /// Why it could not be done.
     pub failure: Option<String>,
+    /// What to do about that, as far as whoever failed knew. Older records don't tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
 }
 
 /// What a copy between vaults did.
@@ -155,6 +161,9 @@ pub struct Pruned {
     pub findings: Vec<String>,
     /// Why it could not be done.
     pub failure: Option<String>,
+    /// What to do about that, as far as whoever failed knew. Older records don't tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
 }
 
 /// What a repair of a vault did.
@@ -200,6 +209,9 @@ pub struct Immutability {
     pub findings: Vec<String>,
     /// Why it could not be looked at.
     pub failure: Option<String>,
+    /// What to do about that, as far as whoever failed knew. Older records don't tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
 }
 
 /// What a vault's own host fetched.

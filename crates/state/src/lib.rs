@@ -6,6 +6,7 @@
 //! All of it can be lost: a recovery needs none of it, and the points themselves are in the vaults.
 
 mod alerts;
+mod backups;
 mod error;
 mod incidents;
 mod inventory;
@@ -20,6 +21,7 @@ mod runs;
 mod sqlite;
 
 pub use alerts::{Alerted, Beat, Sign};
+pub use backups::runs_of;
 pub use error::{Error, Kind, Result};
 pub use incidents::{Action, Answered, Closing, Entry, Moment, Opening, Role, StepEntry};
 pub use inventory::{Hold, Seen};

@@ -2,12 +2,14 @@
 
 use super::Watchman;
 use crate::Result;
+use crate::dropped::Known;
 use crate::judge::suspicious;
 use crate::outage::outage;
 use crate::proof::{Damage, several};
-use crate::recover::carried_out_by;
+use crate::unfinished::unfinished;
 use jiff::{SignedDuration, Timestamp};
-use plan::alerts::{Came, RunSeen, Seen, SystemSeen, VaultSeen};
+use plan::alerts::{Came, DroppedSeen, Kind, LeftSeen, RunSeen, Seen, SystemSeen, VaultSeen};
+use plan::dropped::Dropped;
 use plan::{SystemName, VaultName};
 use state::{Body, Made, Record, State};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,11 +59,29 @@ impl Watchman<'_> {
             (name.clone(), seen)
         });
         let vaults = vaults.collect();
-        let mut left = Vec::new();
-        for run in state.open_recoveries()? {
-            if carried_out_by(state, &run, self.notifier.holder)?.is_none() {
-                left.push((run.started, run.systems.join(", ")));
+        let (mut left, mut tried) = (Vec::new(), BTreeSet::new());
+        for one in unfinished(state, self.notifier.holder)? {
+            match one.is_tried() {
+                true => tried.extend(one.systems),
+                false => {
+                    let (of, what) = (one.systems.join(", "), one.said());
+                    left.push(LeftSeen { since: one.since, of, what });
+                }
             }
+        }
+        let known = Known::of(plan, state, &records)?;
+        let mut dropped: BTreeMap<SystemName, DroppedSeen> = BTreeMap::new();
+        for name in plan.systems.keys() {
+            let all = known.of_system(name, None);
+            if let Some(since) = all.iter().map(|one| one.since).min() {
+                let what = all.iter().map(Dropped::said).collect::<Vec<_>>().join("; ");
+                let point = all.first().map(|one| one.newest.clone());
+                dropped.insert(name.clone(), DroppedSeen { since, what, point });
+            }
+        }
+        for one in known.removed() {
+            let seen = DroppedSeen { since: one.last, what: one.said(), point: None };
+            dropped.insert(one.system, seen);
         }
         let agent = match self.is_agent {
             true => None,
@@ -71,6 +91,12 @@ impl Watchman<'_> {
         Ok(Seen {
             now,
             watched: state.watched_since(now)?,
+            // Who comes by now and then has slept in between anyway.
+            awake: if self.is_agent {
+                state.awake_since()?.unwrap_or(Timestamp::MIN)
+            } else {
+                Timestamp::MIN
+            },
             machine: self.machine.to_owned(),
             patient: self.is_agent,
             systems,
@@ -78,6 +104,8 @@ impl Watchman<'_> {
             full,
             unasked,
             left,
+            dropped,
+            tried,
             agent,
             isolation: crate::isolate::broken(self.folder, now),
         })
@@ -141,7 +169,15 @@ fn system(records: &[Record], trusted: &[String], name: &SystemName) -> SystemSe
             }
             _ => (made.started, 1),
         };
-        seen.last = Some(RunSeen { since, latest: made.started, times, came, suspicious, point });
+        seen.last = Some(RunSeen {
+            since,
+            latest: made.started,
+            times,
+            came,
+            suspicious,
+            point,
+            way_out: made.help.clone(),
+        });
     }
     seen
 }
@@ -186,18 +222,29 @@ fn vault(records: &[Record], name: &VaultName) -> VaultSeen {
         match &record.body {
             Body::Verification(found) if found.vault == name.0 => {
                 since(&mut seen.unverified, record.time, found.failure.clone());
+                way_out(&mut seen, Kind::Verification, found.help.as_ref());
             }
             Body::Prune(pruned) if pruned.vault == name.0 => {
                 since(&mut seen.unpruned, record.time, pruned.failure.clone());
+                way_out(&mut seen, Kind::Prune, pruned.help.as_ref());
             }
             Body::Immutability(held) if held.vault == name.0 => {
                 let trouble = several(&held.findings).or_else(|| held.not_proven.clone());
                 since(&mut seen.not_held, record.time, trouble.or_else(|| held.failure.clone()));
+                way_out(&mut seen, Kind::Immutable, held.help.as_ref());
             }
             _ => {}
         }
     }
     seen
+}
+
+/// Notes what is to be done about a trouble, as far as the last who failed knew.
+fn way_out(seen: &mut VaultSeen, kind: Kind, help: Option<&String>) {
+    match help {
+        Some(help) => _ = seen.ways_out.insert(kind, help.clone()),
+        None => _ = seen.ways_out.remove(&kind),
+    }
 }
 
 /// Notes a trouble, since when it was there first, or that there is none any more.

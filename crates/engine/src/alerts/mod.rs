@@ -65,7 +65,7 @@ impl Watchman<'_> {
         for (key, one) in &mut known {
             self.hear(key, one)?;
         }
-        let open = known.iter().map(|(key, one)| (key.clone(), one.open.clone())).collect();
+        let open = known.iter().map(|(key, one)| (key.clone(), self.told_of(one))).collect();
         let again = self.notifier.plan.notify.as_ref().map(plan::notify::Notify::again);
         let again = again.map_or(SignedDuration::MAX, |again| {
             SignedDuration::try_from(again).unwrap_or(SignedDuration::MAX)
@@ -107,9 +107,26 @@ impl Watchman<'_> {
         Ok(round)
     }
 
-    /// Returns what is wrong now. Nobody is told.
-    pub fn troubles(&self) -> Result<Vec<Trouble>> {
-        Ok(troubles(self.notifier.plan, &self.look()?))
+    /// Returns what is wrong now, and what people were told of that a round would not end now, by its key. Nobody is told.
+    pub fn standing(&self) -> Result<(Vec<Trouble>, BTreeMap<String, Open>)> {
+        let (plan, seen) = (self.notifier.plan, self.look()?);
+        let troubles = troubles(plan, &seen);
+        let known: BTreeMap<String, Kept> = self.notifier.state.alerts()?;
+        let mut open: BTreeMap<String, Open> = known.into_iter().map(|(key, one)| (key, one.open)).collect();
+        let is_left = |trouble: &Trouble| is_left(plan, &seen, trouble);
+        for next in moves(&troubles, &open, &is_left, seen.now, SignedDuration::MAX) {
+            if let Move::End(over) = next {
+                open.remove(&over.trouble.key());
+            }
+        }
+        Ok((troubles, open))
+    }
+
+    /// Returns how it is open: where nobody could be told, since the plan named nobody then, it is due as soon as it does.
+    fn told_of(&self, one: &Kept) -> Open {
+        let is_untold = one.calls.is_empty() && !self.people(&one.open.trouble).is_empty();
+        let told = if is_untold { Timestamp::UNIX_EPOCH } else { one.open.told };
+        Open { told, ..one.open.clone() }
     }
 
     /// Carries its call on, and hears whether somebody has it in hand.
@@ -182,7 +199,10 @@ impl Watchman<'_> {
             self.notifier.end(call)?;
         }
         let now = (self.notifier.now)().as_second();
-        for person in &told {
+        // Who has left the plan since, or how people are told at all, can't be told.
+        let plan = self.notifier.plan;
+        let is_named = |person: &&PersonName| plan.notify.is_some() && plan.people.contains_key(*person);
+        for person in told.iter().filter(is_named) {
             self.notifier.post(&format!("over {key} {now} {person}"), person, &news, &BTreeSet::new())?;
         }
         round.said.push(format!("alert {key} is over"));
@@ -231,7 +251,7 @@ impl Watchman<'_> {
         };
         let about = SystemName::from(trouble.about.as_str());
         match trouble.kind {
-            Kind::Suspicious | Kind::Rpo | Kind::Backup | Kind::Incomplete | Kind::Log => {
+            Kind::Suspicious | Kind::Rpo | Kind::Dropped | Kind::Backup | Kind::Incomplete | Kind::Log => {
                 of(&mut std::iter::once(&about))
             }
             Kind::Recovery => {

@@ -264,6 +264,43 @@ fn damage_a_lost_vault_and_an_absent_agent_are_told_to_whoever_leads() {
 }
 
 #[test]
+fn an_alert_that_nobody_could_be_told_of_is_told_as_soon_as_the_plan_says_how() {
+    let mut world = World::new();
+    let notify = world.plan.notify.take();
+    world.backup(Some("no"));
+    world.backup(Some("no"));
+    assert!(world.round()[0].ends_with("nobody is told"));
+    later(600);
+    assert!(world.round().is_empty());
+    world.plan.notify = notify;
+    world.round();
+    later(600);
+    world.round();
+    assert_eq!(world.numbers()[0], "111", "and no day later");
+    assert!(world.numbers().iter().filter(|number| *number == "111").count() == 1);
+}
+
+#[test]
+fn where_the_plan_loses_a_system_its_alert_is_not_said_to_be_mended_and_who_left_the_plan_hinders_nobody() {
+    let mut world = World::new();
+    world.backup(Some("no"));
+    world.backup(Some("no"));
+    world.round();
+    assert_eq!(world.numbers(), ["111"]);
+    let shop = world.plan.systems.remove("shop").unwrap();
+    world.round();
+    let (_, text) = world.sent().pop().unwrap();
+    assert!(text.contains("The plan has no shop any more, so nobody looks"), "{text}");
+    world.plan.systems.insert("shop".into(), shop);
+    world.round();
+    let sent = world.numbers().len();
+    world.plan.people.remove("hugo");
+    world.backup(None);
+    assert_eq!(world.round(), ["alert backup/shop is over"]);
+    assert_eq!(world.numbers().len(), sent);
+}
+
+#[test]
 fn the_week_is_told_on_monday_to_whoever_leads_and_once() {
     let world = World::new();
     world.backup(None);

@@ -4,7 +4,7 @@ use super::length;
 use crate::notify::{News, Notifier, Words, clauses, without_addresses};
 use crate::room::lacks_room;
 use plan::alerts::{Kind, Open, Trouble};
-use plan::{Plan, SystemName};
+use plan::{Plan, SystemName, VaultName};
 
 /// How much of what was seen goes into a message, in characters.
 const SEEN_MAX: usize = 200;
@@ -38,6 +38,17 @@ const fn said(kind: Kind) -> Said {
             todo: (
                 "releve backup {name}; it says what is in the way",
                 "releve backup {name} ; il dit ce qui l'empêche",
+            ),
+        },
+        Kind::Dropped => Said {
+            what: ("Something of {} is no longer captured", "Une partie de {} n'est plus sauvegardée"),
+            means: (
+                "What was there lies in older restore points alone.",
+                "Ce qui y était n'est que dans d'anciens points de restauration.",
+            ),
+            todo: (
+                "It was not meant: correct the plan, then releve backup {name}. It was: releve points --trust {point}",
+                "Ce n'était pas voulu : corrigez le plan, puis releve backup {name}. C'était voulu : releve points --trust {point}",
             ),
         },
         Kind::Backup => Said {
@@ -161,11 +172,14 @@ const fn said(kind: Kind) -> Said {
             ),
         },
         Kind::Recovery => Said {
-            what: ("A recovery of {} is left half-way", "Une reprise de {} est restée à mi-chemin"),
+            what: (
+                "A recovery of {} has failed or was left half-way",
+                "Une reprise de {} a échoué ou est restée à mi-chemin",
+            ),
             means: ("Its systems are not back.", "Ses systèmes ne sont pas rétablis."),
             todo: (
-                "releve recover --show; releve recover --resume goes on with it",
-                "releve recover --show ; releve recover --resume la continue",
+                "releve recover --show; releve recover --resume {names} goes on with it. At work without: releve recover --forget {names}",
+                "releve recover --show ; releve recover --resume {names} la continue. Rétabli sans elle : releve recover --forget {names}",
             ),
         },
     }
@@ -185,14 +199,26 @@ pub fn todo(trouble: &Trouble) -> String {
 
 /// Returns what to do about a trouble, in English and in French. Where a vault is full nothing helps before there is room in it.
 fn todos(trouble: &Trouble) -> (String, String) {
-    let todo = said(trouble.kind).todo;
+    let todo = match (trouble.kind, &trouble.point) {
+        // A system that the plan has no more has no newest point either.
+        (Kind::Dropped, None) => (
+            "It was not meant: put it back into the plan. It was: releve alerts --dismiss {name}",
+            "Ce n'était pas voulu : remettez-le dans le plan. C'était voulu : releve alerts --dismiss {name}",
+        ),
+        (kind, _) => said(kind).todo,
+    };
     let (english, french) = (filled(todo.0, trouble), filled(todo.1, trouble));
     match matches!(trouble.kind, Kind::Backup | Kind::Incomplete) && lacks_room(&trouble.seen) {
         true => (
             format!("First make room in the vault: releve prune --now. Then: {english}"),
             format!("Faites d'abord de la place dans le coffre : releve prune --now. Puis : {french}"),
         ),
-        false => (english, french),
+        false => match &trouble.way_out {
+            // Whoever failed knew better than what is said of all.
+            Some(way) if way.contains("releve ") => (way.clone(), way.clone()),
+            Some(way) => (format!("{way}. Then: {english}"), format!("{way}. Puis : {french}")),
+            None => (english, french),
+        },
     }
 }
 
@@ -200,14 +226,18 @@ fn todos(trouble: &Trouble) -> (String, String) {
 fn filled(todo: &str, trouble: &Trouble) -> String {
     // Whoever looks at `releve status` finds it there, where it isn't known here.
     let point = trouble.point.as_deref().map_or("ID", |point| point.get(..POINT).unwrap_or(point));
-    todo.replace("{point}", point).replace("{name}", &trouble.about)
+    todo.replace("{point}", point)
+        .replace("{names}", &trouble.about.replace(", ", " "))
+        .replace("{name}", &trouble.about)
 }
 
 /// Names what it is about as people do.
 fn subject(plan: &Plan, trouble: &Trouble) -> String {
     let name = SystemName::from(trouble.about.as_str());
-    let is_system =
-        matches!(trouble.kind, Kind::Suspicious | Kind::Rpo | Kind::Backup | Kind::Incomplete | Kind::Log);
+    let is_system = matches!(
+        trouble.kind,
+        Kind::Suspicious | Kind::Rpo | Kind::Dropped | Kind::Backup | Kind::Incomplete | Kind::Log
+    );
     match plan.systems.get(&name).filter(|_| is_system) {
         Some(system) => system.title(&name).to_owned(),
         None => trouble.about.clone(),
@@ -227,8 +257,26 @@ pub(super) fn begun(trouble: &Trouble, notifier: &Notifier<'_>) -> News {
             format!("{}, since {since}: {seen}. {}", fill(said.what.0), said.means.0),
             format!("{}, depuis {since} : {seen}. {}", fill(said.what.1), said.means.1),
         ),
-        todo: Words::new(english, french),
+        // What whoever failed said of it may name where.
+        todo: Words::new(without_addresses(&english), without_addresses(&french)),
         by: None,
+    }
+}
+
+/// Returns whether it is over only since the plan lacks what it is about by now.
+fn is_of_no_plan(plan: &Plan, trouble: &Trouble) -> bool {
+    let about = trouble.about.as_str();
+    match trouble.kind {
+        Kind::Suspicious | Kind::Rpo | Kind::Backup | Kind::Incomplete | Kind::Log => {
+            !plan.systems.contains_key(&SystemName::from(about))
+        }
+        Kind::Unreachable
+        | Kind::Damaged
+        | Kind::Vanished
+        | Kind::Verification
+        | Kind::Prune
+        | Kind::Immutable => !plan.vaults.contains_key(&VaultName::from(about)),
+        Kind::Dropped | Kind::Agent | Kind::Full | Kind::Recovery | Kind::Isolation => false,
     }
 }
 
@@ -238,6 +286,31 @@ pub(super) fn over(open: &Open, notifier: &Notifier<'_>) -> News {
     let (said, subject) = (said(trouble.kind), subject(notifier.plan, trouble));
     let fill = |text: &str| text.replace("{}", &subject);
     let lasted = length(trouble.since, (notifier.now)());
+    if is_of_no_plan(notifier.plan, trouble) {
+        return News {
+            about: Words::new(
+                format!("Nobody looks any more: {}", fill(said.what.0)),
+                format!("Plus personne ne regarde : {}", fill(said.what.1)),
+            ),
+            what: Words::new(
+                format!(
+                    "The plan has no {} any more, so nobody looks whether this is still so: “{}”.",
+                    trouble.about,
+                    fill(said.what.0)
+                ),
+                format!(
+                    "Le plan n'a plus de {}, donc plus personne ne regarde si c'est encore vrai : « {} ».",
+                    trouble.about,
+                    fill(said.what.1)
+                ),
+            ),
+            todo: Words::new(
+                "If that is not meant: put it back into the plan.",
+                "Si ce n'est pas voulu : remettez-le dans le plan.",
+            ),
+            by: None,
+        };
+    }
     News {
         about: Words::new(format!("Over: {}", fill(said.what.0)), format!("Terminé : {}", fill(said.what.1))),
         what: Words::new(
@@ -254,11 +327,29 @@ mod tests {
     use super::*;
     use jiff::Timestamp;
 
+    fn trouble(kind: Kind, seen: String) -> Trouble {
+        let (since, point, way_out) = (Timestamp::UNIX_EPOCH, None, None);
+        Trouble { kind, about: "shop".into(), since, seen, point, way_out }
+    }
+
+    #[test]
+    fn what_whoever_failed_knew_to_do_is_what_people_are_told() {
+        let of = |kind: Kind, way: &str| {
+            todo(&Trouble { way_out: Some(way.to_owned()), ..trouble(kind, "no".into()) })
+        };
+        assert_eq!(
+            of(Kind::Prune, "set the clock, or: releve prune --trust-clock"),
+            "set the clock, or: releve prune --trust-clock"
+        );
+        assert_eq!(of(Kind::Verification, "mount the disk"), "mount the disk. Then: releve verify shop");
+        assert_eq!(of(Kind::Recovery, "-").split(". Then: ").last().unwrap().matches("{name").count(), 0);
+    }
+
     #[test]
     fn where_a_vault_is_full_the_way_out_begins_with_making_room() {
         let of = |kind: Kind, seen: &str| {
             let seen = seen.to_owned();
-            todo(&Trouble { kind, about: "shop".into(), since: Timestamp::UNIX_EPOCH, seen, point: None })
+            todo(&trouble(kind, seen))
         };
         let full = format!("not in far: write data/ab: {}", vault::Kind::Full);
         for kind in [Kind::Backup, Kind::Incomplete] {

@@ -42,7 +42,8 @@ impl fmt::Display for Process {
 /// Returns who has something open below these paths, this program left out, and how many could not be looked into.
 pub(super) fn look(paths: &[&Path]) -> io::Result<(Vec<Process>, usize)> {
     let mut below: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
-    below.extend(paths.iter().filter_map(|path| fs::canonicalize(path).ok()));
+    let answering = paths.iter().filter(|path| source::silent_on_the_way(path).is_none());
+    below.extend(answering.filter_map(|path| fs::canonicalize(path).ok()));
     let is_below = |file: &Path| below.iter().any(|path| file.starts_with(path));
     let users = users();
     let mut found = Vec::new();

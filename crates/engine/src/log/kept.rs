@@ -97,10 +97,12 @@ impl Carrier<'_> {
             let name = waiting.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let Ok(text) = std::fs::read_to_string(&waiting.path) else { continue };
             let Some((number, path)) = self.log.history(name, &text, *bytes) else { continue };
-            if timelines.iter().all(|known| known.number != number) {
-                let begun = std::fs::metadata(&waiting.path).and_then(|meta| meta.modified()).ok();
-                let begun = begun.and_then(|begun| Timestamp::try_from(begun).ok());
-                timelines.push(Timeline { number, begun, path });
+            let begun = std::fs::metadata(&waiting.path).and_then(|meta| meta.modified()).ok();
+            let begun = begun.and_then(|begun| Timestamp::try_from(begun).ok());
+            match timelines.iter_mut().find(|known| known.number == number) {
+                // It may have been heard of before it was known when it began.
+                Some(known) => known.begun = known.begun.into_iter().chain(begun).min(),
+                None => timelines.push(Timeline { number, begun, path }),
             }
         }
         timelines.sort_by_key(|timeline| timeline.number);

@@ -2,7 +2,7 @@
 
 use super::Hands;
 use super::back::{check_place, has_room, repositories, until};
-use super::unmounted::unmounted;
+use super::unmounted::{silent, unmounted};
 use crate::ready::{Machine, lacks_to_recover};
 use crate::survey::Survey;
 use crate::vaults::{Opened, Secrets};
@@ -61,10 +61,13 @@ pub fn look_ahead(book: &mut Runbook, ahead: &Ahead<'_>) -> Result<()> {
     for entry in &book.systems {
         said.lacks(entry, &hands);
         said.elsewhere(entry, book, &hands)?;
+        let is_silent = said.silent(entry, book, &hands)?;
         said.place(entry, &hands)?;
-        said.folders(entry, book, &hands)?;
+        if !is_silent {
+            said.folders(entry, book, &hands)?;
+        }
         said.unmounted(entry, book, &hands);
-        if ahead.is_new {
+        if ahead.is_new && !is_silent {
             said.ready(entry, book, &hands)?;
         }
     }
@@ -189,6 +192,25 @@ impl Said {
         self.warnings.extend(lines.into_iter().map(|line| format!("`{}`: {line}", entry.system)));
     }
 
+    /// Names what is mounted where it comes back and doesn't answer, and returns whether all of it lies there. Then it fails; where others come back with it, they do.
+    fn silent(&mut self, entry: &Restore, book: &Runbook, hands: &Hands<'_>) -> Result<bool> {
+        let Some(system) = hands.plan.systems.get(&entry.system) else { return Ok(false) };
+        let source = source_of(hands.plan, system, hands.secrets)?;
+        let to = book.to.as_deref().map(Path::new);
+        let (Landing::Final(target), Some(point)) =
+            (source.landing(to), hands.survey.point(&entry.choice.point.id))
+        else {
+            return Ok(false);
+        };
+        let silent = silent(entry, point, &target);
+        let lines = silent.lines.into_iter().map(|line| format!("`{}`: {line}", entry.system));
+        match silent.is_all && !self.is_prepared && book.systems.len() == 1 {
+            true => self.blockers.extend(lines),
+            false => self.warnings.extend(lines),
+        }
+        Ok(silent.is_all)
+    }
+
     /// Makes sure that nothing has been put in the place of the folder that its log comes into.
     fn planted(&mut self, entry: &Restore, book: &Runbook, source: &dyn source::Source) {
         let to = book.to.as_deref().map(Path::new);
@@ -266,6 +288,10 @@ fn is_its_data(step: &Step, system: &SystemName) -> bool {
 fn refused(place: &Path) -> Option<(PathBuf, Errno)> {
     // What names a server is no place of this machine.
     let is_here = place.is_absolute();
+    // Of what doesn't answer it is said elsewhere.
+    if is_here && source::silent_on_the_way(place).is_some() {
+        return None;
+    }
     let there = place.ancestors().find(|path| path.exists()).filter(|_| is_here)?;
     let folder = if there.is_dir() { there } else { there.parent()? };
     let why = access(folder, Access::WRITE_OK | Access::EXEC_OK).err()?;

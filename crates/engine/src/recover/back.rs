@@ -1,7 +1,7 @@
 //! Puts the data of one system back where they belong: its point, and the log that goes on from it.
 
 use super::histories::bring_histories;
-use super::unmounted::unmounted;
+use super::unmounted::{silent, unmounted};
 use super::{Hands, findings};
 use crate::log::{spooled, stranger};
 use crate::place::Place;
@@ -65,6 +65,7 @@ fn bring_back(
     let options = |target: PathBuf| RestoreOptions {
         only: entry.only.iter().map(PathBuf::from).collect(),
         roots: point.snapshot.paths.iter().map(PathBuf::from).collect(),
+        silent: source::silent_in(&target, &point.snapshot.paths),
         verify: hands.verify || attacked,
         memory: hands.memory,
         part: part.clone(),
@@ -72,6 +73,13 @@ fn bring_back(
     };
     let spool = hands.spools.join(&entry.system.0);
     let told = |text: &str| hands.observer.event(Some(&entry.system), text);
+    if let Landing::Final(target) = source.landing(to.as_deref()) {
+        let silent = silent(entry, surveyed, &target);
+        if let Some(line) = silent.lines.first().filter(|_| silent.is_all) {
+            return Err(Error::new(line.clone()));
+        }
+        silent.lines.iter().for_each(|line| told(line));
+    }
     source.ready(to.as_deref())?;
     let bringing = entry.replay.as_ref().zip(source.log());
     if let Some((replay, log)) = bringing {

@@ -13,10 +13,21 @@ pub struct Measured {
     /// Seconds from then to the instant that was asked for, or to the crash: at most that much is lost. `None` if it was
     /// written later than that, by a clock that was set back since.
     pub loss_seconds: Option<u64>,
+    /// The instant that was asked for, if one was: what came after it is given up on purpose, and no measure of it.
+    #[serde(default)]
+    pub asked: Option<Timestamp>,
     /// The history in which it was written.
     pub history: u32,
     /// Which of that history it is.
     pub number: u64,
+}
+
+impl Measured {
+    /// Returns how many seconds before the crash the last row was written: no more than that is lost. `None` where an instant was asked for, or a clock was set back.
+    #[must_use]
+    pub fn lost(&self) -> Option<u64> {
+        self.loss_seconds.filter(|_| self.asked.is_none())
+    }
 }
 
 /// Measures, and returns what contradicts the promise.
@@ -33,6 +44,7 @@ pub(super) fn measure(entry: &Restore, begun: Timestamp, sentinel: &Sentinel) ->
     let measured = Measured {
         at,
         loss_seconds: u64::try_from(loss.as_secs()).ok().filter(|_| !loss.is_negative()),
+        asked,
         history: sentinel.history,
         number: sentinel.number,
     };
@@ -106,7 +118,7 @@ mod tests {
         let newest =
             |promised, row: Sentinel| measure(&entry(Until::Newest, Some(promised)), second(1_000), &row);
         let (measured, findings) = newest((1, 7), row(1, 7, 940));
-        assert_eq!((measured.loss_seconds, findings.len()), (Some(60), 0));
+        assert_eq!((measured.loss_seconds, measured.lost(), findings.len()), (Some(60), Some(60), 0));
         let (_, findings) = newest((1, 8), row(1, 7, 940));
         assert!(findings[0].contains("row 8 of timeline 1, and the data end at row 7"), "{findings:?}");
         // A clock that was set back hides nothing, and accuses nobody.
@@ -120,7 +132,8 @@ mod tests {
     #[test]
     fn an_instant_is_measured_against_itself_and_a_row_from_after_it_is_a_finding() {
         let at = |time, row: Sentinel| measure(&entry(Until::Time(second(time)), None), second(9_000), &row);
-        assert_eq!(at(500, row(1, 3, 470)).0.loss_seconds, Some(30));
+        let measured = at(500, row(1, 3, 470)).0;
+        assert_eq!((measured.loss_seconds, measured.lost()), (Some(30), None), "the rest was given up");
         assert!(at(500, row(1, 3, 501)).1[0].contains("beyond what was asked for"));
     }
 }

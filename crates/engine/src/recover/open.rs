@@ -192,6 +192,12 @@ impl Journal for Open<'_> {
 }
 
 impl Left {
+    /// Returns what a step was to look through and didn't: what, and why not.
+    #[must_use]
+    pub fn not_looked_through(&self, at: usize) -> &[String] {
+        self.before.told.get(&at).map_or(&[], |told| told.not_looked_through.as_slice())
+    }
+
     /// Returns whether nothing of a system was changed: what was begun of it failed before that.
     pub(crate) fn is_as_it_was(&self, system: &SystemName) -> bool {
         let mut steps = self.book.steps.iter().zip(&self.before.states).enumerate();

@@ -41,9 +41,14 @@ pub fn warn_of_what_goes(
             ));
         }
         let Landing::Final(target) = source.landing(to.as_deref().map(Path::new)) else { continue };
+        // That it doesn't answer is said with what else is known ahead.
+        if source::silent_on_the_way(&target).is_some() {
+            continue;
+        }
         let options = RestoreOptions {
             only: entry.only.iter().map(PathBuf::from).collect(),
             roots: point.point.snapshot.paths.iter().map(PathBuf::from).collect(),
+            silent: source::silent_in(&target, &point.point.snapshot.paths),
             ..RestoreOptions::new(target.clone())
         };
         match replaced(&repositories, point.point.tree, &options, &Progress::default()) {

@@ -1,9 +1,11 @@
 //! Disks that were mounted where a system comes back when its point was made, and aren't now: what lay on them would land in the folder below, out of sight once they are mounted.
+//! And what is mounted there and doesn't answer: whoever looked at it would wait for ever.
 
 use crate::survey::Surveyed;
 use plan::Restore;
 use source::Mounts;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 /// Returns a line for each place of a system that had a file system of its own when its point was made and has none now.
 pub(super) fn unmounted(entry: &Restore, surveyed: &Surveyed) -> Vec<String> {
@@ -12,6 +14,38 @@ pub(super) fn unmounted(entry: &Restore, surveyed: &Surveyed) -> Vec<String> {
     let wanted = info.mounted.iter().filter(|place| is_wanted(place, &entry.only)).map(String::as_str);
     let wanted: Vec<&str> = wanted.collect();
     missing(&wanted, &surveyed.point.snapshot.paths, &mounts)
+}
+
+/// What doesn't answer where a system comes back.
+pub(super) struct Silent {
+    /// A line for each mount of that kind.
+    pub(super) lines: Vec<String>,
+    /// All of the system lies on such.
+    pub(super) is_all: bool,
+}
+
+/// Returns what doesn't answer where a system comes back below `target`. Nothing of it is touched to find out.
+pub(super) fn silent(entry: &Restore, surveyed: &Surveyed, target: &Path) -> Silent {
+    let aims = if entry.only.is_empty() { &surveyed.point.snapshot.paths } else { &entry.only };
+    let (mut places, mut barred) = (BTreeSet::new(), 0);
+    for aim in aims {
+        let path = target.join(aim.strip_prefix('/').unwrap_or(aim));
+        match source::silent_on_the_way(&path) {
+            Some(place) => {
+                barred += 1;
+                places.insert(place);
+            }
+            None => places.extend(source::silent_below(&path)),
+        }
+    }
+    let line = |place: &PathBuf| {
+        format!(
+            "{}: nothing is looked at or put back there; everything else is: mend it or take it away first (umount -l {})",
+            source::silence(place),
+            place.display()
+        )
+    };
+    Silent { lines: places.iter().map(line).collect(), is_all: barred > 0 && barred == aims.len() }
 }
 
 /// Returns whether anything at this place or below it is to come back; all of a point is where nothing is named.

@@ -10,8 +10,6 @@ const UNREACHABLE_FOR: SignedDuration = SignedDuration::from_hours(1);
 const RUN_FOR: SignedDuration = SignedDuration::from_mins(5);
 /// How long a log may be in trouble: servers are restarted.
 const LOG_FOR: SignedDuration = SignedDuration::from_mins(2);
-/// How long a recovery may be open without anybody at it.
-const LEFT_FOR: SignedDuration = SignedDuration::from_mins(10);
 /// How late a point may be, at least and at most, beyond what was promised: making it takes its time.
 const LATE: (SignedDuration, SignedDuration) = (SignedDuration::from_mins(2), SignedDuration::from_hours(1));
 /// … and of a system elsewhere, whose own agent tells first.
@@ -32,13 +30,15 @@ pub fn troubles(plan: &Plan, seen: &Seen) -> Vec<Trouble> {
     for (folder, how) in &seen.full {
         found.push(trouble(Kind::Full, folder, seen.now, how));
     }
-    for (since, of) in &seen.left {
-        if seen.now.duration_since(*since) >= LEFT_FOR {
-            let text = format!("the recovery of {of} has not ended, and nobody carries it on");
-            found.push(trouble(Kind::Recovery, of, *since, &text));
-        }
+    for (name, dropped) in &seen.dropped {
+        let point = dropped.point.clone();
+        found.push(Trouble { point, ..trouble(Kind::Dropped, &name.0, dropped.since, &dropped.what) });
     }
-    // At once: whoever was kept out is in.
+    // At once: its systems are down, and nobody is at it.
+    for left in seen.left.iter().filter(|left| parts(&left.of).any(|name| plan.systems.contains_key(&name))) {
+        found.push(trouble(Kind::Recovery, &left.of, left.since, &left.what));
+    }
+    // At once too: whoever was kept out is in.
     if let Some((since, why)) = &seen.isolation {
         found.push(trouble(Kind::Isolation, &seen.machine, *since, why));
     }
@@ -64,11 +64,11 @@ pub fn is_left(plan: &Plan, seen: &Seen, trouble: &Trouble) -> bool {
     };
     let last = || system().filter(|(_, here)| *here).and_then(|(known, _)| known.last.as_ref());
     match trouble.kind {
-        // Another alert is told in its place, or a recovery is on its way: what was promised isn't kept again by that.
+        // Another alert is told in its place, a recovery is on its way, or the machine is just awake again: what was promised isn't kept by that.
         Kind::Rpo => system().is_some_and(|(known, here)| {
             let is_suspicious = known.last.as_ref().is_some_and(|last| last.suspicious.is_some());
             let since_begun = known.reached.is_some_and(|reached| reached > trouble.since);
-            !since_begun && (known.down || (here && is_suspicious))
+            !since_begun && (known.down || (here && is_suspicious) || is_resting(seen, known, here))
         }),
         Kind::Backup => last().is_some_and(|last| matches!(last.came, Came::Nothing(_))),
         Kind::Incomplete => last().is_some_and(|last| last.came != Came::Whole),
@@ -82,13 +82,21 @@ pub fn is_left(plan: &Plan, seen: &Seen, trouble: &Trouble) -> bool {
             vault().is_some_and(|vault| vault.unreachable.is_some())
         }
         Kind::Full => seen.unasked.contains(about),
-        Kind::Recovery => seen.left.iter().any(|(_, of)| of == about),
-        Kind::Suspicious | Kind::Agent | Kind::Isolation => false,
+        // Trying again isn't being back; and another recovery of the same system may have failed since.
+        Kind::Recovery => parts(about).filter(|name| plan.systems.contains_key(name)).any(|name| {
+            seen.tried.contains(&name.0) || seen.left.iter().any(|left| parts(&left.of).any(|of| of == name))
+        }),
+        Kind::Suspicious | Kind::Dropped | Kind::Agent | Kind::Isolation => false,
     }
 }
 
+/// Returns the systems that an alert about a recovery names.
+fn parts(about: &str) -> impl Iterator<Item = SystemName> {
+    about.split(", ").map(SystemName::from)
+}
+
 fn trouble(kind: Kind, about: &str, since: Timestamp, seen: &str) -> Trouble {
-    Trouble { kind, about: about.to_owned(), since, seen: seen.to_owned(), point: None }
+    Trouble { kind, about: about.to_owned(), since, seen: seen.to_owned(), point: None, way_out: None }
 }
 
 fn of_system(plan: &Plan, name: &SystemName, system: &System, seen: &Seen, found: &mut Vec<Trouble>) {
@@ -101,7 +109,7 @@ fn of_system(plan: &Plan, name: &SystemName, system: &System, seen: &Seen, found
     let limit = rpo.saturating_add(late);
     // What nobody has watched for as long as that is not known to be broken.
     let since = known.reached.map_or(seen.watched, |reached| reached.min(seen.now));
-    let is_late = seen.now.duration_since(since) > limit;
+    let is_late = seen.now.duration_since(since) > limit && !is_resting(seen, known, here);
     // Points are made in time, and people are told why the newest ones don't count.
     let is_told_otherwise = here
         && known
@@ -113,11 +121,15 @@ fn of_system(plan: &Plan, name: &SystemName, system: &System, seen: &Seen, found
             Some(_) => format!("a crash now loses more than {}", system.rpo),
             None => "it has no restore point that is whole".to_owned(),
         };
-        found.push(trouble(Kind::Rpo, &name.0, since, &text));
+        // From here no point of it can be made.
+        let machine = plan.machine_name(&system.host);
+        let way_out =
+            (!here).then(|| format!("on {machine}: releve status says why; then releve backup {name} there"));
+        found.push(Trouble { way_out, ..trouble(Kind::Rpo, &name.0, since, &text) });
     }
     if let Some((since, why)) = &known.log
         && here
-        && seen.now.duration_since(*since) >= LOG_FOR
+        && lasts(seen, *since) >= LOG_FOR
     {
         found.push(trouble(Kind::Log, &name.0, *since, why));
     }
@@ -129,7 +141,8 @@ fn of_system(plan: &Plan, name: &SystemName, system: &System, seen: &Seen, found
     match &last.came {
         Came::Whole => {}
         Came::Nothing(why) if has_failed(last, seen) => {
-            found.push(trouble(Kind::Backup, &name.0, last.since, why));
+            let way_out = last.way_out.clone();
+            found.push(Trouble { way_out, ..trouble(Kind::Backup, &name.0, last.since, why) });
         }
         // A vault out of reach is a trouble of its own, and told as that.
         Came::Lacking(_, vaults)
@@ -139,20 +152,34 @@ fn of_system(plan: &Plan, name: &SystemName, system: &System, seen: &Seen, found
                     .all(|vault| seen.vaults.get(vault).is_some_and(|vault| vault.unreachable.is_some())) => {
         }
         Came::Lacking(what, _) if has_failed(last, seen) => {
-            found.push(trouble(Kind::Incomplete, &name.0, last.since, what));
+            let way_out = last.way_out.clone();
+            found.push(Trouble { way_out, ..trouble(Kind::Incomplete, &name.0, last.since, what) });
         }
         Came::Nothing(_) | Came::Lacking(..) => {}
     }
 }
 
+/// Returns whether the machine is only just awake: the next point is made now, and one that was made elsewhere must be looked for first.
+fn is_resting(seen: &Seen, known: &SystemSeen, here: bool) -> bool {
+    let rests = if here { RUN_FOR.max(known.takes) } else { LATE_ELSEWHERE };
+    lasts(seen, Timestamp::MIN) < rests
+}
+
+/// Returns for how long something has lasted while somebody was awake to see it: what a network did before a night's sleep says nothing of the morning.
+fn lasts(seen: &Seen, since: Timestamp) -> SignedDuration {
+    // A clock that was set back makes nobody wait.
+    let awake = if seen.awake > seen.now { Timestamp::MIN } else { seen.awake };
+    seen.now.duration_since(since.max(awake))
+}
+
 /// Returns whether a run that went wrong won't be made up for within minutes.
 fn has_failed(run: &RunSeen, seen: &Seen) -> bool {
-    !seen.patient || run.times > 1 || seen.now.duration_since(run.since) >= RUN_FOR
+    !seen.patient || run.times > 1 || lasts(seen, run.since) >= RUN_FOR
 }
 
 fn of_vault(name: &str, vault: &VaultSeen, seen: &Seen, found: &mut Vec<Trouble>) {
     if let Some((since, why, may_pass)) = &vault.unreachable
-        && (!may_pass || seen.now.duration_since(*since) >= UNREACHABLE_FOR)
+        && (!may_pass || lasts(seen, *since) >= UNREACHABLE_FOR)
     {
         found.push(trouble(Kind::Unreachable, name, *since, why));
     }
@@ -165,7 +192,8 @@ fn of_vault(name: &str, vault: &VaultSeen, seen: &Seen, found: &mut Vec<Trouble>
         (Kind::Immutable, &vault.not_held),
     ] {
         if let Some((since, why)) = what {
-            found.push(trouble(kind, name, *since, why));
+            let way_out = vault.ways_out.get(&kind).cloned();
+            found.push(Trouble { way_out, ..trouble(kind, name, *since, why) });
         }
     }
 }
@@ -173,6 +201,7 @@ fn of_vault(name: &str, vault: &VaultSeen, seen: &Seen, found: &mut Vec<Trouble>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alerts::{DroppedSeen, LeftSeen};
     use crate::{Host, Period};
     use std::collections::{BTreeMap, BTreeSet};
 
@@ -200,6 +229,7 @@ mod tests {
         Seen {
             now: at(now),
             watched: at(0),
+            awake: Timestamp::MIN,
             machine: "here".into(),
             patient: true,
             systems: BTreeMap::new(),
@@ -207,9 +237,15 @@ mod tests {
             full: BTreeMap::new(),
             unasked: BTreeSet::new(),
             left: Vec::new(),
+            dropped: BTreeMap::new(),
+            tried: BTreeSet::new(),
             agent: None,
             isolation: None,
         }
+    }
+
+    fn left_of(of: &str) -> LeftSeen {
+        LeftSeen { since: at(9), of: of.to_owned(), what: "it has failed".to_owned() }
     }
 
     fn kinds(seen: &Seen) -> Vec<String> {
@@ -222,7 +258,7 @@ mod tests {
 
     fn run(since: i64, times: u32, came: Came) -> SystemSeen {
         let (since, latest) = (at(since), at(since));
-        let last = Some(RunSeen { since, latest, times, came, suspicious: None, point: None });
+        let last = Some(RunSeen { since, latest, times, came, suspicious: None, point: None, way_out: None });
         SystemSeen { reached: Some(latest), last, ..SystemSeen::default() }
     }
 
@@ -247,6 +283,26 @@ mod tests {
     }
 
     #[test]
+    fn a_night_in_which_the_machine_slept_is_no_alarm_in_the_morning_and_minutes_later_it_is() {
+        let night = |awake: i64, now: i64| {
+            let known = SystemSeen {
+                reached: Some(at(0)),
+                log: Some((at(1), "no route".into())),
+                ..SystemSeen::default()
+            };
+            let out =
+                VaultSeen { unreachable: Some((at(1), "no route".into(), true)), ..VaultSeen::default() };
+            let seen = Seen { vaults: [("near".into(), out)].into(), ..with(now, "shop", known) };
+            kinds(&Seen { awake: at(awake), ..seen })
+        };
+        assert!(night(480, 481).is_empty());
+        assert_eq!(night(480, 486), ["rpo/shop", "log/shop"]);
+        assert_eq!(night(480, 541), ["rpo/shop", "log/shop", "unreachable/near"]);
+        // A clock that was set back meanwhile.
+        assert_eq!(night(5_000, 481), ["rpo/shop", "log/shop", "unreachable/near"]);
+    }
+
+    #[test]
     fn a_system_elsewhere_whose_points_have_stopped_is_told_from_here_and_later() {
         let reached = |minute| SystemSeen { reached: Some(at(minute)), ..SystemSeen::default() };
         let both = |now, minute| Seen {
@@ -255,6 +311,8 @@ mod tests {
         };
         assert!(kinds(&both(149, 0)).is_empty());
         assert_eq!(kinds(&both(151, 0)), ["rpo/mail"]);
+        let told = troubles(&plan(), &both(151, 0));
+        assert!(told[0].way_out.as_ref().unwrap().starts_with("on there: releve status"), "{told:?}");
         // Nothing is known of it here, so nothing is said.
         assert_eq!(kinds(&with(5000, "shop", reached(5000))), Vec::<String>::new());
     }
@@ -313,8 +371,8 @@ mod tests {
         let known = |known: SystemSeen| with(1, "shop", known);
         let mut full = seen(10);
         full.unasked.insert("/var".to_owned());
-        let mut left = seen(10);
-        left.left = vec![(at(9), "shop".to_owned())];
+        let left = Seen { left: vec![left_of("shop")], ..seen(10) };
+        let tried = || Seen { tried: ["shop".to_owned()].into(), ..seen(10) };
         let mut suspicious = run(0, 1, Came::Whole);
         (suspicious.reached, suspicious.down) = (None, false);
         suspicious.last.as_mut().unwrap().suspicious = Some("noise".into());
@@ -341,11 +399,16 @@ mod tests {
             (Kind::Rpo, "shop", known(down), true),
             (Kind::Rpo, "shop", known(suspicious), true),
             (Kind::Rpo, "shop", ran(Came::Whole), false),
+            (Kind::Rpo, "shop", Seen { awake: at(0), ..known(SystemSeen::default()) }, true),
             (Kind::Log, "shop", known(log), true),
             (Kind::Log, "shop", known(SystemSeen::default()), false),
             (Kind::Full, "/var", full, true),
             (Kind::Full, "/var", seen(10), false),
-            (Kind::Recovery, "shop", left, true),
+            (Kind::Recovery, "shop", left.clone(), true),
+            // One of the same system has failed since, or is on its way: it isn't back by that.
+            (Kind::Recovery, "mail, shop", left, true),
+            (Kind::Recovery, "shop", tried(), true),
+            (Kind::Recovery, "gone", tried(), false),
             (Kind::Recovery, "shop", seen(10), false),
             (Kind::Agent, "here", seen(10), false),
             (Kind::Suspicious, "shop", ran(Came::Whole), false),
@@ -360,6 +423,14 @@ mod tests {
     }
 
     #[test]
+    fn a_recovery_that_failed_is_told_at_once_unless_the_plan_has_none_of_its_systems() {
+        let of = |of: &str| kinds(&Seen { left: vec![left_of(of)], ..seen(10) });
+        assert_eq!(of("mail, shop"), ["recovery/mail, shop"]);
+        assert_eq!(of("gone, shop"), ["recovery/gone, shop"]);
+        assert!(of("gone").is_empty());
+    }
+
+    #[test]
     fn what_is_wrong_with_a_vault_a_log_a_disk_or_a_recovery_is_told() {
         let vault = VaultSeen {
             damaged: Some((at(0), "a pack".into())),
@@ -368,14 +439,20 @@ mod tests {
             unpruned: Some((at(0), "x".into())),
             not_held: Some((at(0), "x".into())),
             unreachable: None,
+            ways_out: [(Kind::Prune, "releve prune --trust-clock".to_owned())].into(),
         };
         let mut all = Seen { vaults: [("near".into(), vault)].into(), ..seen(10) };
         all.full = [("/var".into(), "1% is left".into())].into();
-        all.left = vec![(at(0), "shop".into())];
+        all.left = vec![left_of("shop")];
+        let dropped = || DroppedSeen { since: at(9), what: "/srv is no longer captured".into(), point: None };
+        all.dropped = [("shop".into(), dropped()), ("gone".into(), dropped())].into();
         all.agent = Some(at(0));
         all.isolation = Some((at(0), "somebody took the rules away".into()));
         let log = SystemSeen { log: Some((at(0), "a gap".into())), ..SystemSeen::default() };
         all.systems = [("shop".into(), log)].into();
+        let told = troubles(&plan(), &all);
+        let of_prune = told.iter().find(|trouble| trouble.kind == Kind::Prune).unwrap();
+        assert_eq!(of_prune.way_out.as_deref(), Some("releve prune --trust-clock"));
         let found = kinds(&all);
         for kind in [
             "log/shop",
@@ -386,6 +463,9 @@ mod tests {
             "immutable/near",
             "full//var",
             "recovery/shop",
+            "dropped/shop",
+            // One that the plan has no more is what it is about.
+            "dropped/gone",
             "agent/here",
             "isolation/here",
         ] {

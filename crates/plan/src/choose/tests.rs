@@ -103,6 +103,40 @@ fn where_none_is_clean_it_is_said_what_they_are_left_out_for() {
 }
 
 #[test]
+fn where_all_lie_within_what_somebody_did_the_one_with_the_least_of_it_is_named_with_the_ways_on() {
+    let within = |id, second, rating| {
+        let within = Some("it began then".to_owned());
+        Facts { judgement: Judgement { rating, within, ..Judgement::default() }, ..point(id, second) }
+    };
+    let half = Facts { complete: false, ..within("half", 60, Rating::Good) };
+    let of_others = within("else", 50, Rating::Foreign);
+    let all = [of_others, half, within("aaaa", 100, Rating::Good), within("bbbb", 200, Rating::Suspicious)];
+    let why = choose(&all, &Wanted::LastClean, now()).unwrap_err().to_string();
+    assert!(why.contains("none of the 4 points is clean: it began then; "), "{why}");
+    assert!(why.contains("aaaa of") && why.contains("--point aaaa --to DIR"), "{why}");
+    let why = choose(&all[..2], &Wanted::LastClean, now()).unwrap_err().to_string();
+    assert!(why.contains("which is not whole: half of"), "{why}");
+}
+
+#[test]
+fn a_point_from_the_middle_of_a_slow_loss_says_so_and_names_the_last_one_from_before() {
+    let within = |id, second| {
+        let within = Some("it began then".to_owned());
+        Facts { judgement: Judgement { within, ..Judgement::default() }, ..point(id, second) }
+    };
+    let all = [point("good", 50), within("aaaa", 100), within("bbbb", 200)];
+    let choice = choose(&all, &Wanted::Latest, now()).unwrap();
+    assert_eq!(choice.point.id, "bbbb");
+    let said = choice.reasons.join("; ");
+    assert!(said.contains("BETWEEN THE BEGINNING AND THE END") && said.contains("it began then"), "{said}");
+    assert!(said.contains("is good of") && said.contains("--point 'last clean'"), "{said}");
+    let alone = choose(&all[1..], &Wanted::Latest, now()).unwrap().reasons.join("; ");
+    assert!(alone.contains("no whole one from before is left"), "{alone}");
+    let clean = choose(&all, &Wanted::LastClean, now()).unwrap();
+    assert!(clean.point.id == "good" && !clean.reasons.join("; ").contains("BETWEEN"), "{clean:?}");
+}
+
+#[test]
 fn a_busy_day_is_no_attack() {
     let mut busy = point("busy", 300);
     (busy.change.files_changed, busy.change.files_unchanged, busy.change.incompressible) = (80, 20, 0.3);

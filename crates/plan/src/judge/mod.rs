@@ -476,6 +476,11 @@ const fn is_held(point: &Facts) -> bool {
     point.judged > 0 || point.since.is_some()
 }
 
+/// Says how many points.
+pub(crate) fn points(count: u64) -> String {
+    if count == 1 { "1 point".to_owned() } else { format!("{count} points") }
+}
+
 fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }

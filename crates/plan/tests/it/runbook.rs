@@ -455,6 +455,29 @@ fn behind_a_recovery_that_went_back_the_point_that_was_taken_then_comes_on_its_o
 }
 
 #[test]
+fn the_newest_point_is_taken_although_the_log_has_not_heard_of_the_history_in_which_it_lies() {
+    let book = |wanted: Wanted| {
+        decide_on_log(|input| {
+            input.wanted = Some(wanted);
+            let found = orders(input);
+            found.points.truncate(1);
+            let since = Facts { id: "since".into(), time: second(1_700), ..found.points[0].clone() };
+            found.points.push(Facts { position: Some("07@3".into()), ..since });
+            let path = vec![(1, "05".to_owned())];
+            let begun = Some(second(1_250));
+            found.log.as_mut().unwrap().timelines = vec![Timeline { number: 2, begun, path }];
+        })
+    };
+    let taken = |wanted: Wanted| {
+        let entry = book(wanted).systems[0].clone();
+        (entry.choice.point.id, entry.replay.is_some(), entry.lacks)
+    };
+    assert_eq!(taken(Wanted::Latest), ("since".to_owned(), true, None));
+    assert_eq!(taken(Wanted::Before(second(1_800))).0, "since");
+    assert_eq!(taken(Wanted::Before(second(1_600))).0, "ab12", "that lies in the second");
+}
+
+#[test]
 fn a_log_is_rolled_forward_to_its_gap_and_that_is_no_success() {
     let run = |from: &str, to: &str, missing: Option<&str>| Passage {
         timeline: 1,

@@ -1,63 +1,85 @@
 //! `releve alerts`: what is wrong now, since when, and whether somebody has it in hand.
 
 use crate::session::Session;
-use crate::show::{self, time};
-use crate::{Exit, Outcome};
+use crate::show::{self, dates, time};
+use crate::{Exit, Failure, Outcome};
 use engine::Error;
-use engine::alerts::{absent_agent, open, title, todo};
+use engine::alerts::{absent_agent, title, todo};
+use engine::dropped::Known;
+use engine::unfinished::{Unfinished, unfinished};
 use jiff::Timestamp;
-use plan::alerts::{Open, Trouble};
+use plan::alerts::{Kind, Open, Trouble};
 use serde_json::{Value, json};
 use state::State;
-use std::collections::BTreeMap;
 
 /// What `alerts` takes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  releve alerts\n  releve alerts --json\n  releve alerts --dismiss agent    no agent is wanted on this machine any more\n\n\
+    after_help = "Examples:\n  releve alerts\n  releve alerts --json\n  releve alerts --dismiss agent    no agent is wanted on this machine any more\n  \
+    releve alerts --dismiss shop     that the plan has no system shop any more is meant\n\n\
     The agent tells people of them by [notify], and again when they are over; without an agent every backup and verify does.\n\
     Exit status 1: something is wrong."
 )]
 pub(super) struct Options {
-    /// Forget that there was an agent on this machine
-    #[arg(long, value_name = "WHAT", value_parser = ["agent"])]
+    /// Forget that there was an agent on this machine (`agent`), or a system that the plan has no more (its name)
+    #[arg(long, value_name = "WHAT")]
     dismiss: Option<String>,
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let state = session.state()?;
-    if options.dismiss.is_some() {
-        state.forget_beat()?;
+    if let Some(what) = &options.dismiss {
+        let said = dismiss(session, &state, what)?;
         if !session.json {
-            println!("no agent is waited for on this machine any more");
+            println!("{said}");
         }
     }
     let all = alerts(session, &state)?;
     let holds = state.holds()?;
+    // Those that nobody carries on are alerts.
+    let mut tried = unfinished(&state, &session.run_holder())?;
+    tried.retain(Unfinished::is_tried);
+    let is_fine = all.is_empty() && tried.is_empty();
     if session.json {
         let documents: Vec<_> = all.iter().map(|(trouble, open)| document(trouble, open.as_ref())).collect();
-        show::print_json(&json!({ "alerts": documents, "removals_held": holds }));
-        return Ok(if all.is_empty() { Exit::Done } else { Exit::Finding });
+        let tried: Vec<_> = tried.iter().map(super::unfinished::document).collect();
+        show::print_json(&json!({ "alerts": documents, "recoveries": tried, "removals_held": holds }));
+        return Ok(if is_fine { Exit::Done } else { Exit::Finding });
     }
     // No trouble by itself, but nobody would look for it, and the vaults fill up meanwhile.
     holds.iter().for_each(|hold| println!("{}", super::prune::held(hold)));
-    if all.is_empty() {
+    tried.iter().flat_map(super::unfinished::lines).for_each(|line| println!("{line}"));
+    if is_fine {
         println!("nothing is wrong, as far as this machine's records show");
-    } else {
-        for (trouble, open) in &all {
-            print(session, trouble, open.as_ref());
-        }
     }
-    Ok(if all.is_empty() { Exit::Done } else { Exit::Finding })
+    for (trouble, open) in &all {
+        print(session, trouble, open.as_ref());
+    }
+    Ok(if is_fine { Exit::Done } else { Exit::Finding })
+}
+
+/// Forgets that there was an agent, or a system.
+fn dismiss(session: &Session, state: &State, what: &str) -> Result<String, Failure> {
+    if what == "agent" {
+        state.forget_beat()?;
+        return Ok("no agent is waited for on this machine any more".to_owned());
+    }
+    let records = state.records()?;
+    let removed = Known::of(&session.plan, state, &records)?.removed();
+    let mut names = removed.iter().map(|one| one.system.0.as_str()).chain(["agent"]);
+    if !names.any(|name| name == what) {
+        let names = removed.iter().map(|one| one.system.0.as_str()).chain(["agent"]);
+        return Err(show::unknown("system that the plan has no more", what, names));
+    }
+    state.dismiss(what, Timestamp::now())?;
+    Ok(format!("that nothing captures {what} any more is meant, and its points stay where they are"))
 }
 
 /// Returns what is wrong now, and what people were told of it.
 pub(super) fn alerts(session: &Session, state: &State) -> Result<Vec<(Trouble, Option<Open>)>, Error> {
     let holder = session.run_holder();
     let notifier = session.notifier(state, &holder);
-    let mut open: BTreeMap<String, Open> =
-        open(state)?.into_iter().map(|open| (open.trouble.key(), open)).collect();
-    let troubles = session.watchman(&notifier, false).troubles()?;
+    let (troubles, mut open) = session.watchman(&notifier, false).standing()?;
     let mut all: Vec<_> = troubles
         .into_iter()
         .map(|trouble| {
@@ -65,8 +87,9 @@ pub(super) fn alerts(session: &Session, state: &State) -> Result<Vec<(Trouble, O
             (trouble, known)
         })
         .collect();
-    // What comes and goes was seen shortly before.
-    all.extend(open.into_values().map(|open| (open.trouble.clone(), Some(open))));
+    // What comes and goes was seen shortly before. A recovery that is tried again is said to be.
+    let open = open.into_values().filter(|open| open.trouble.kind != Kind::Recovery);
+    all.extend(open.map(|open| (open.trouble.clone(), Some(open))));
     Ok(all)
 }
 
@@ -77,7 +100,12 @@ pub(super) fn document(trouble: &Trouble, open: Option<&Open>) -> Value {
 
 /// Prints one.
 pub(super) fn print(session: &Session, trouble: &Trouble, open: Option<&Open>) {
-    println!("ALERT {}, since {}: {}", title(&session.plan, trouble), time(trouble.since), trouble.seen);
+    println!(
+        "ALERT {}, since {}: {}",
+        title(&session.plan, trouble),
+        time(trouble.since),
+        dates(&trouble.seen)
+    );
     let told = match open {
         None => "not told yet".to_owned(),
         Some(_) if session.plan.notify.is_none() => {

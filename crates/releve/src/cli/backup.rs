@@ -5,6 +5,7 @@ use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Outcome};
 use engine::Watch;
+use engine::dropped::Known;
 use engine::judge::Witness;
 use engine::outage::{Outage, outage};
 use engine::protect::{Job, Made, protect};
@@ -12,6 +13,7 @@ use engine::survey::{shown, survey};
 use engine::vanished::Vanished;
 use engine::vaults::Absent;
 use jiff::Timestamp;
+use plan::dropped::Dropped;
 use plan::{SystemName, companions, grouped};
 use serde_json::json;
 use state::{Body, RunLease, State};
@@ -28,7 +30,8 @@ use vault::{Change, PointInfo, Progress};
     Systems that the plan calls consistent_with each other are captured at the same time; naming one means all of them on this machine.\n    \
     A system that is down or on its way back (an open recovery or incident) gets no point by itself: what it holds then is not what it is to come back to.\n    \
     A vault that does not exist yet is created. One that was there before and is gone is an error.\n\
-    Exit status 1: a point was made and lacks something, or a vault does (it says what), or points of it that this machine has seen are gone; 2: a system has no new point at all."
+    Exit status 1: a point was made and lacks something, or a vault does (it says what), or points of it that this machine has seen are gone; 2: a system has no new point at all, \
+    also where none was begun since a backup or a recovery of it is under way: a script that counts on a new point must not take it for one."
 )]
 pub(super) struct Options {
     /// The systems; all of them unless named
@@ -116,6 +119,7 @@ impl Making<'_> {
             ..Default::default()
         };
         let mut exit = Exit::Done;
+        let dropped = result.as_ref().map_or_else(|_| Vec::new(), |made| self.dropped(name, made));
         match &result {
             Ok(made) => {
                 let failed = |result: &engine::Result<_>| result.as_ref().err().map(ToString::to_string);
@@ -125,6 +129,7 @@ impl Making<'_> {
                 record.unread_first = made.unread.first().map(first_line);
                 record.vaults =
                     made.vaults.iter().map(|(vault, result)| (vault.0.clone(), failed(result))).collect();
+                record.help = made.missing().find_map(|(_, error)| error.help.clone());
                 record.files = made.info.regular();
                 record.bytes = made.info.bytes;
                 record.by_journal = made.by_journal;
@@ -146,6 +151,7 @@ impl Making<'_> {
                     || !record.gone.is_empty()
                     || !made.damaged.is_empty()
                     || !vanished.is_empty()
+                    || !dropped.is_empty()
                 {
                     exit = Exit::Finding;
                 }
@@ -165,6 +171,10 @@ impl Making<'_> {
                     }
                 }
                 say(screen, name, made, record.seconds);
+                for one in &dropped {
+                    screen.line(&format!("  NO LONGER CAPTURED: {}", show::dates(&one.said())));
+                    screen.line(&format!("    {}", one.way_out(name)));
+                }
                 for vault in vanished.vaults() {
                     let said = vanished.said_of(vault).unwrap_or_default();
                     screen.line(&format!("  GONE from {vault}: {said}"));
@@ -174,11 +184,13 @@ impl Making<'_> {
             Err(error) => {
                 exit = Exit::Failed;
                 record.failure = Some(error.to_string());
+                record.help.clone_from(&error.help);
                 let what = if refused { "not begun" } else { "no restore point" };
                 screen.failed(format_args!("{name}: {what}"), error);
             }
         }
         let document = json!({ "system": name, "record": &record, "vanished": &vanished,
+        "dropped": dropped.iter().map(Dropped::said).collect::<Vec<_>>(),
         "unread": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.unread.clone()),
         "details": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.details.clone()),
         "details_count": result.as_ref().map_or(0, |made| made.info.details_count),
@@ -194,6 +206,20 @@ impl Making<'_> {
             exit = exit.worse(Exit::Finding);
         }
         (exit, document)
+    }
+
+    /// Returns what this point is the first not to have, since the plan was edited: it is said once, and an alert until a person says that it is meant. What can't be known
+    /// of the points before says nothing.
+    fn dropped(&self, name: &SystemName, made: &Made) -> Vec<Dropped> {
+        let (plan, state) = (&self.session.plan, self.state);
+        if made.info.suspicious.is_some() || !made.unread.is_empty() {
+            return Vec::new();
+        }
+        let Ok(records) = state.records() else { return Vec::new() };
+        let known = Known::of(plan, state, &records).map(|known| known.of_system(name, Some(&made.facts)));
+        let mut all = known.unwrap_or_default();
+        all.retain(|one| one.first == made.id);
+        all
     }
 
     /// Takes the right to make a point, and looks whether the system is down; `Err` inside says what goes first.

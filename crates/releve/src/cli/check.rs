@@ -3,10 +3,11 @@
 use super::Global;
 use crate::session::{holder, plan_path, read_plan, state_dir};
 use crate::{Exit, Outcome, show};
+use engine::dropped::Known;
 use engine::ready::{Machine, lacks};
 use plan::paths::{differs, is_kept};
 use plan::{Plan, SystemName, Vault, VaultName};
-use state::{Body, Made, Record, State};
+use state::{Made, Record, State, runs_of};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -28,10 +29,7 @@ pub(super) struct Options {
 
 /// Returns the backups of a system that these records know, the newest first, but for those that failed.
 fn backups_of<'r>(records: &'r [Record], name: &SystemName) -> impl Iterator<Item = &'r Made> {
-    records.iter().rev().filter_map(move |record| match &record.body {
-        Body::Backup(made) if made.system == name.0 && made.failure.is_none() => Some(made),
-        _ => None,
-    })
+    runs_of(records, &name.0).rev().filter(|made| made.failure.is_none())
 }
 
 /// Returns the systems whose newest point holds something else than what the plan names now, as far as this machine's records tell, and what.
@@ -45,15 +43,44 @@ fn other_paths(plan: &Plan, records: &[Record]) -> Vec<(SystemName, String)> {
     systems.collect()
 }
 
+/// Returns what is captured no more since the plan was edited: the place in the plan, what, and what to type.
+fn dropped(plan: &Plan, known: &Known<'_>) -> Vec<(String, String, String)> {
+    let of = |name: &SystemName| {
+        let all = known.of_system(name, None).into_iter();
+        let place = format!("systems.{name}.source");
+        all.map(|one| (place.clone(), one.said(), one.way_out(name))).collect::<Vec<_>>()
+    };
+    let removed = known.removed().into_iter().map(|one| {
+        let help =
+            format!("put it back into the plan; if it is meant: releve alerts --dismiss {}", one.system);
+        ("systems".to_owned(), one.said(), help)
+    });
+    plan.systems.keys().flat_map(of).chain(removed).collect()
+}
+
 /// Returns what the newest point of each system says, as far as this machine's records tell: what its configuration names and lacks, what a person should change.
 fn said_with<'r>(
     plan: &Plan,
     records: &'r [Record],
     what: impl Fn(&'r Made) -> &'r [String],
 ) -> Vec<(SystemName, &'r String)> {
-    let newest = |name| backups_of(records, name).find(|made| !made.refused);
+    let newest = |name| backups_of(records, name).next();
     let all = plan.systems.keys().filter_map(|name| Some((name, what(newest(name)?))));
     all.flat_map(|(name, all)| all.iter().map(|what| (name.clone(), what))).collect()
+}
+
+/// Returns what is captured of the systems of this machine although `exclude` looks as if it were left out.
+fn mistaken(plan: &Plan, machine: &str) -> Vec<(SystemName, String)> {
+    let here = plan.systems.iter().filter(|(_, system)| plan.runs_on(system, machine));
+    let files = here.filter_map(|(name, system)| match &system.source {
+        Some(plan::Source::Files(files)) => Some((name, files)),
+        _ => None,
+    });
+    // Patterns that make no sense are said of the plan itself.
+    let found =
+        files.filter_map(|(name, files)| Some((name, source::mistaken(&files.paths, &files.exclude).ok()?)));
+    let line = |(path, said): (PathBuf, String)| format!("{}: {said}", path.display());
+    found.flat_map(|(name, found)| found.into_iter().map(move |one| (name.clone(), line(one)))).collect()
 }
 
 /// Returns where programs are looked for.
@@ -113,6 +140,11 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
             let message = format!("of the newest point that this machine made: {said}");
             parsed.warn("other-paths", &format!("systems.{name}.source"), message, help);
         }
+        let known = state.as_ref().and_then(|state| Known::of(&plan, state, &records).ok());
+        for (path, said, help) in known.iter().flat_map(|known| dropped(&plan, known)) {
+            exit = Exit::Finding;
+            parsed.warn("dropped", &path, said, help);
+        }
         let is_missed = |what: &str| !is_kept(&plan, what.split_once(": ").map_or(what, |(path, _)| path));
         let missed = said_with(&plan, &records, |made| &made.left_behind);
         for (name, what) in missed.into_iter().filter(|(_, what)| is_missed(what)) {
@@ -122,6 +154,11 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
                 "its own configuration names what is in no point, and it will not start on another machine without: {what}"
             );
             parsed.warn("left-behind", &format!("systems.{name}.source"), message, help);
+        }
+        for (system, said) in mistaken(&plan, &name) {
+            exit = Exit::Finding;
+            let help = "docs/plan.md, `exclude`, says what [ ], { }, ? and * stand for";
+            parsed.warn("exclude-pattern", &format!("systems.{system}.source"), said, help);
         }
         for (name, what) in said_with(&plan, &records, |made| &made.advised) {
             exit = Exit::Finding;

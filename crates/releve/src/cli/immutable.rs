@@ -93,6 +93,7 @@ pub(super) fn one(
         }
         Err(error) => {
             record.failure = Some(error.to_string());
+            record.help.clone_from(&error.help);
             screen.failed(format_args!("{name}: could not be looked at"), error);
             if let Some(document) = document.as_object_mut() {
                 document.insert("failure".into(), error.to_string().into());

@@ -25,6 +25,7 @@ mod state;
 mod status;
 mod sync;
 mod undelete;
+mod unfinished;
 mod verify;
 mod wal;
 

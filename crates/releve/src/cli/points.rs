@@ -6,6 +6,7 @@ use crate::show::{self, size, time};
 use crate::{Exit, Outcome};
 use engine::prune::identity;
 use engine::survey::{Survey, Surveyed, survey};
+use engine::unfinished::unfinished;
 use jiff::Timestamp;
 use plan::judge::{Judgement, Rating};
 use plan::{Facts, SystemName, VaultName};
@@ -37,6 +38,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if options.system.is_some() {
         vanished = vanished.among(&only);
     }
+    // What can't be read of the state was said when it was opened.
+    let of_state = state.as_ref().and_then(|state| unfinished(state, &session.run_holder()).ok());
+    let mut unfinished = of_state.unwrap_or_default();
+    unfinished.retain(|one| only.iter().any(|name| one.is_about(name)));
     let wanted = |surveyed: &&Surveyed| {
         options.system.is_none()
             || surveyed.point.system.as_ref().is_some_and(|name| only.iter().any(|only| &only.0 == name))
@@ -99,7 +104,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         let unseen: Vec<_> = survey.unseen.iter().map(|(vault, _)| vault).collect();
         show::print_json(
             &json!({ "points": list, "logs_replaced": logs_replaced, "unreachable": unreachable, "unseen": unseen,
-                "damaged": damaged, "vanished": vanished }),
+                "damaged": damaged, "vanished": vanished,
+                "recoveries": unfinished.iter().map(super::unfinished::document).collect::<Vec<_>>() }),
         );
     } else {
         let mut table = show::table(&["point", "system", "time", "files", "bytes", "vaults", ""]);
@@ -141,6 +147,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 "note: {logs_replaced} older logs, held whole by those shown, wait to be removed by a prune"
             );
         }
+        unfinished.iter().flat_map(super::unfinished::lines).for_each(|line| eprintln!("{line}"));
         for hold in state.as_ref().and_then(|state| state.holds().ok()).into_iter().flatten() {
             eprintln!("note: {}", super::prune::held(&hold));
         }

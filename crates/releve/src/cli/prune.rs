@@ -31,6 +31,8 @@ const WITHIN: Duration = Duration::from_secs(3600);
 const TRIES: u32 = 3;
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(5);
 const TRY_AGAIN_WITHIN: Duration = Duration::from_secs(60);
+/// How often whoever waits looks whether he still should.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How many points are named one by one that go for the same reason.
 const SHOWN: usize = 20;
 
@@ -191,7 +193,13 @@ impl<'a> Run<'a> {
             if !is_worth || !matches!(&result, Err(error) if error.retryable) {
                 break;
             }
-            std::thread::sleep(TRY_AGAIN_AFTER);
+            let paused = Instant::now();
+            while paused.elapsed() < TRY_AGAIN_AFTER && !super::is_stopped() {
+                std::thread::park_timeout(LOOK_EVERY);
+            }
+            if super::is_stopped() {
+                break;
+            }
             result = self.attempt(name);
         }
         result
@@ -487,6 +495,7 @@ impl<'a> Run<'a> {
             Err(error) => {
                 exit = Exit::Failed;
                 record.failure = Some(error.to_string());
+                record.help.clone_from(&error.help);
                 self.screen.failed(format_args!("{name}: not pruned"), error);
             }
         }

@@ -206,7 +206,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         return Ok(Exit::Failed);
     }
     if options.dry_run {
-        return Ok(Exit::Done);
+        // What is known to be missing of a log ends the recovery itself with a finding.
+        let lacks = book.systems.iter().any(|entry| entry.lacks.is_some());
+        return Ok(if lacks { Exit::Finding } else { Exit::Done });
     }
     if let Some(exit) = show::refused(options.yes, "Carry this out?") {
         return Ok(exit);
@@ -580,7 +582,7 @@ fn record(book: &Runbook, recovered: &Recovered, incidents: &[Incident]) -> stat
                 rpa_seconds: Some(system.rpa_seconds).filter(|_| !system.clock_behind),
                 crashed: system.crash.as_ref().map(|crash| crash.at),
                 crash_basis: system.crash.as_ref().map(|crash| crash.basis.word().to_owned()),
-                measured_loss_seconds: system.measured.as_ref().and_then(|measured| measured.loss_seconds),
+                measured_loss_seconds: system.measured.as_ref().and_then(engine::recover::Measured::lost),
                 rpo_seconds: Some(system.rpo_seconds),
                 restore_seconds: system.restore_seconds,
                 point_time: point(&system.system).map(|point| point.time),

@@ -133,9 +133,15 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     // What isn't whole in the point comes back from nowhere: said beforehand, and afterwards.
     let only: Vec<String> = options.path.iter().map(|path| path.to_string_lossy().into_owned()).collect();
     let lacks = point.not_captured(&only);
+    let silent = silent_places(to, point)?;
+    for place in &silent {
+        let place = to.join(place);
+        screen.line(&format!("warning: {}: nothing is looked at or put back there", source::silence(&place)));
+    }
     let mut restoring = RestoreOptions {
         only: options.path.clone(),
         roots: point.point.snapshot.paths.iter().map(PathBuf::from).collect(),
+        silent,
         verify: options.how.verify,
         names: options.owner_names.then(|| Arc::new(Accounts) as Arc<dyn Names>),
         no_setuid: options.no_setuid,
@@ -266,6 +272,18 @@ fn nothing_has_it(lacks: &[String]) -> Error {
     }
 }
 
+/// Returns what is mounted where a point comes back and doesn't answer, below the target; that it is the target's own is an error.
+fn silent_places(to: &Path, point: &engine::survey::Surveyed) -> Result<Vec<PathBuf>, Error> {
+    let target = std::path::absolute(to).unwrap_or_else(|_| to.to_owned());
+    if let Some(place) = source::silent_on_the_way(&target) {
+        return Err(Error::new(source::silence(&place)).help(format!(
+            "mend it or take it away first (umount -l {}), or name another folder",
+            place.display()
+        )));
+    }
+    Ok(source::silent_in(&target, &point.point.snapshot.paths))
+}
+
 /// Takes the right to write over a system where it lives; beside it nothing is at stake.
 fn in_place<'a>(
     session: &Session,
@@ -274,6 +292,9 @@ fn in_place<'a>(
     to: &Path,
     options: &Options,
 ) -> Result<Vec<RunLease<'a>>, Error> {
+    if source::silent_on_the_way(&std::path::absolute(to).unwrap_or_else(|_| to.to_owned())).is_some() {
+        return Ok(Vec::new());
+    }
     let is_in_place = std::fs::canonicalize(to).is_ok_and(|to| to == Path::new("/"));
     let Some(state) = state.filter(|_| is_in_place && !options.dry_run) else { return Ok(Vec::new()) };
     claim(session, state, std::slice::from_ref(&system.0), RESTORE)?

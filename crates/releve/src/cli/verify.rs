@@ -123,6 +123,7 @@ pub(super) fn one(
         }
         Err(error) => {
             record.failure = Some(error.to_string());
+            record.help.clone_from(&error.help);
             screen.failed(format_args!("{name}: could not be verified"), error);
             Exit::Failed
         }

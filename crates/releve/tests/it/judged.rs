@@ -119,7 +119,7 @@ fn one_file_that_holds_most_of_a_system_and_is_encrypted_is_told() {
     fs::write(&image, testkit::Random::new(5).bytes(3 << 20)).unwrap();
     let made = world.run(&["backup"]).exits(1);
     made.says("SUSPICIOUS")
-        .says("has 1 file whose content became noise at once")
+        .says("has 1 file whose content became noise since the last good point")
         .says("of the bytes there were");
 }
 
@@ -155,13 +155,13 @@ fn a_slow_deletion_names_where_it_began_and_last_clean_goes_before_it_whatever_e
         }
     }
     let told = world.run(&["backup"]).exits(1);
-    told.says("is the last of 4 points").says("20 of 40 files (50%)").says("; it began with point ");
-    for n in 0..30 {
+    told.says("lost, with 3 points before it").says("20 of 40 files (50%)").says("; it began with point ");
+    for n in 0..60 {
         fs::write(world.data().join(format!("minutes-{n}.txt")), format!("meeting {n}\n").repeat(90))
             .unwrap();
     }
     let still = world.run(&["backup"]).exits(1);
-    still.says("is the last of 4 points").says("20 of 40 files (50%)").says("; it began with point ");
+    still.says("lost, with 3 points before it").says("20 of 40 files (50%)").says("; it began with point ");
     let book = world.run(&["recover", "--scenario", "ransomware", "--dry-run", "--json"]).json();
     assert_eq!(book["systems"][0]["choice"]["point"]["id"], id(&world, 0).as_str());
 }
@@ -182,13 +182,55 @@ fn a_prune_hides_no_slow_encryption_and_an_edited_plan_no_loss() {
     encrypt(4);
     for _ in 0..2 {
         let made = world.run(&["backup"]).exits(1);
-        made.says("is the last of 5 points in which 5 files").says("it began with");
+        made.says("has, with 4 points before it, 5 files").says("it began with");
         world.run(&["prune", "--yes"]).exits(0);
     }
     empty(&world);
     let source = format!("files = {{ paths = [{:?}], exclude = [\"*.tmp\"] }}", world.data());
     world.write_plan_of(&world.vault("near"), &world.vault("far"), &source, keep);
     world.run(&["backup"]).exits(1).says("lost nearly everything").says("`exclude` was edited");
+}
+
+#[test]
+fn a_path_that_the_plan_names_no_more_is_told_until_a_person_says_that_it_is_meant() {
+    let world = World::new();
+    for n in 0..60 {
+        fs::write(world.data().join(format!("{n}.txt")), format!("text {n}\n").repeat(50)).unwrap();
+    }
+    let plan = |source: &str| world.write_plan_of(&world.vault("near"), &world.vault("far"), source, "");
+    let other = world.path("other");
+    fs::create_dir(&other).unwrap();
+    fs::write(other.join("page"), "of something else").unwrap();
+    world.run(&["backup"]).exits(0);
+    let good = id(&world, 0);
+    // A typo that names another folder which is there.
+    plan(&format!("files = {{ paths = [{other:?}] }}"));
+    let said = format!("{} is no longer captured: 60 files went with it", world.data().display());
+    world.run(&["backup"]).exits(1).says(&said).says("correct `paths`");
+    world.run(&["backup"]).exits(0);
+    world.run(&["status"]).exits(1).says(&format!("DROPPED   {said}")).says("ALERT Something of shop");
+    world.run(&["alerts"]).exits(1).says(&said);
+    let way =
+        format!("releve restore shop --point {} --to DIR --path {}", &good[..8], world.data().display());
+    world.run(&["recover", "--dry-run"]).exits(0).says(&way);
+    world.run(&["points", "--trust", &id(&world, 2)]).says("counts as good");
+    assert!(!world.run(&["alerts"]).out.contains("no longer captured"));
+    // A pattern that takes more than was meant.
+    let texts = |more: &str| plan(&format!("files = {{ paths = [{:?}]{more} }}", world.data()));
+    texts("");
+    world.run(&["backup"]);
+    texts(", exclude = [\"1*.txt\", \"2*.txt\"]");
+    world.run(&["backup"]).exits(1).says("since `exclude` has 1*.txt, 2*.txt");
+    // A system that is called otherwise is captured still; one that is taken out is not.
+    let text = fs::read_to_string(world.path("plan.toml")).unwrap();
+    let renamed = |to: &str| text.replace("[systems.shop]", &format!("[systems.{to}]"));
+    fs::write(world.path("plan.toml"), renamed("store")).unwrap();
+    assert!(!world.run(&["alerts"]).out.contains("no system `shop`"));
+    fs::write(world.path("plan.toml"), renamed("store").replace("data\"]", "other\"]")).unwrap();
+    world.run(&["alerts"]).exits(1).says("the plan has no system `shop` any more").says("--dismiss shop");
+    world.run(&["alerts", "--dismiss", "nothing"]).exits(64).says("there are: shop, agent");
+    world.run(&["alerts", "--dismiss", "shop"]);
+    assert!(!world.run(&["alerts"]).out.contains("no system `shop`"));
 }
 
 /// A disk below the source; it goes with the test.

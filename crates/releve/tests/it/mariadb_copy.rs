@@ -279,7 +279,23 @@ fn a_second_point_stores_little_and_beside_there_is_a_data_directory_that_starts
 fn what_only_the_disk_of_the_server_has_still_is_back_too() {
     let logs = tempfile::tempdir().unwrap();
     let elsewhere = format!("--log-bin={}", logs.path().join("shop-bin").display());
-    drop(comes_back_from_its_own_log(&WITH_LOG));
+    let (mut server, world) = comes_back_from_its_own_log(&WITH_LOG);
+    // It crashes again before there is a point, and nothing is left of its disk: what came from there is in the vaults. What was written since is not, and said.
+    server.run("insert into shop.t values (4)");
+    server.kill();
+    fs::remove_dir_all(server.data()).unwrap();
+    fs::remove_dir_all(world.path("state/log")).unwrap();
+    let all = "select group_concat(n order by n) from shop.t";
+    world.run(&["recover", "--yes"]).exits(1).says("ended its log, and no point was made since");
+    assert_eq!(server.ask(all), "1,2,3");
+    // And where its disk shows that nothing was written since, nothing is missing.
+    server.kill();
+    world.run(&["recover", "--yes"]).exits(0);
+    assert_eq!(server.ask(all), "1,2,3");
+    // A log that goes on from nothing, of a server that runs: known before anything is overwritten.
+    server.run("insert into shop.t values (5)");
+    world.run(&["recover", "--dry-run"]).says("goes on from nothing in the vaults");
+    drop((server, world));
     let (server, world) = comes_back_from_its_own_log(&[&elsewhere, WITH_LOG[1]]);
     assert_eq!(fs::read_dir(logs.path()).unwrap().count(), 2, "one file and its index");
     // What is written from then on is in a log of its own, which no point leads into: it is no proof that an instant is reached, and it is not thrown away.
@@ -303,6 +319,7 @@ fn comes_back_from_its_own_log(options: &[&str]) -> (MariadbServer, World) {
     server.kill();
     // Damage that keeps it from starting; its log is sound.
     fs::write(server.data().join("ibdata1"), "damaged").unwrap();
+    world.run(&["recover", "--dry-run"]).exits(0).says("it is brought into the vaults first");
     world.run(&["recover", "--yes"]).exits(0);
     assert_eq!(server.ask("select group_concat(n order by n) from shop.t"), "1,2,3");
     // Its log begins anew, and a new point is asked for.

@@ -17,6 +17,9 @@ fn an_odd_cluster_comes_back_whole_with_the_configuration_that_lies_elsewhere() 
     std::fs::create_dir_all(elsewhere.join("more.d")).unwrap();
     std::fs::write(elsewhere.join("more.conf"), "work_mem = '5MB'\n").unwrap();
     std::fs::write(elsewhere.join("more.d/a.conf"), "maintenance_work_mem = '70MB'\n").unwrap();
+    // As configuration management writes it: root's, and everybody reads it.
+    std::fs::create_dir(elsewhere.join("roots.d")).unwrap();
+    std::fs::write(elsewhere.join("roots.d/10-ansible.conf"), "# managed\ntemp_buffers = '9MB'\n").unwrap();
     std::fs::write(elsewhere.join("users"), "postgres\n").unwrap();
     std::fs::write(elsewhere.join("hba.conf"), "local all @users trust\nlocal replication all trust\n")
         .unwrap();
@@ -27,12 +30,13 @@ fn an_odd_cluster_comes_back_whole_with_the_configuration_that_lies_elsewhere() 
     let mut settings = std::fs::read_to_string(data.join("postgresql.conf")).unwrap();
     settings.push_str(&format!("include '{}'\n", elsewhere.join("more.conf").display()));
     settings.push_str(&format!("include_dir '{}'\n", elsewhere.join("more.d").display()));
+    settings.push_str(&format!("include_dir '{}'\n", elsewhere.join("roots.d").display()));
     std::fs::write(data.join("postgresql.conf"), settings).unwrap();
     let of = std::fs::metadata(&data).unwrap();
     for name in ["more.conf", "more.d", "more.d/a.conf", "users", "hba.conf"] {
         std::os::unix::fs::chown(elsewhere.join(name), Some(of.uid()), Some(of.gid())).unwrap();
     }
-    // What is root's is not for its server to name.
+    // What is root's and no server's is not for its server to name.
     std::fs::write(elsewhere.join("root.pem"), "secret").unwrap();
     cluster.tell(&format!("alter system set ssl_ca_file = '{}'", elsewhere.join("root.pem").display()));
     cluster.tell("select pg_reload_conf()");
@@ -63,7 +67,8 @@ fn an_odd_cluster_comes_back_whole_with_the_configuration_that_lies_elsewhere() 
     std::fs::remove_dir_all(cluster.path("beside")).unwrap();
     world.run(&["recover", "--yes"]).exits(0).says("will not start here as it did without").says("root.pem");
     assert_eq!(before.lines().zip(cluster.dump().lines()).find(|(a, b)| a != b), None);
-    assert_eq!(cluster.ask("show work_mem") + &cluster.ask("show maintenance_work_mem"), "5MB70MB");
+    let shown = ["work_mem", "maintenance_work_mem", "temp_buffers"];
+    assert_eq!(shown.map(|name| cluster.ask(&format!("show {name}"))), ["5MB", "70MB", "9MB"]);
     std::fs::write(elsewhere.join("root.pem"), "not taken along").unwrap();
     // What receives the log counts as a standby: said as long as it does, with what to type.
     cluster.tell("select pg_create_physical_replication_slot('releve_wal')");

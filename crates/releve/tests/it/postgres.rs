@@ -301,7 +301,9 @@ fn a_gap_in_the_log_is_told_when_it_arises_and_a_new_copy_closes_it() {
     );
     world.run(&["status"]).exits(1).says("BROKEN");
     // From the point it is rolled forward as far as that, which is no success.
-    world.run(&["recover", "--dry-run"]).says("rolled forward to where its log breaks off");
+    let dry =
+        world.run(&["recover", "--dry-run"]).exits(1).says("rolled forward to where its log breaks off");
+    dry.says("what came after that can't come back");
     world.run(&["recover", "--yes", "--to", "look"]).exits(1).says("its log breaks off");
     world.run(&["backup"]).exits(0);
     let said = || std::fs::read_to_string(world.path("agent.log")).unwrap_or_default();

@@ -199,11 +199,21 @@ fn a_recovery_that_failed_before_tells_when_the_crash_was_at_the_latest() {
     );
     world.write_plan(&world.vault("near"), &world.vault("far"), &more);
     world.run(&["backup"]).exits(0);
+    let crashed = jiff::Timestamp::now().to_string();
     let first = recovered(&world, &[], 2);
     assert_eq!(first["crash"]["basis"], "unknown", "{first}");
-    std::fs::write(&ready, "").unwrap();
-    let second = recovered(&world, &[], 0);
+    let second = recovered(&world, &[], 2);
     assert_eq!(second["crash"]["basis"], "tried", "{second}");
+    // What a person says once of it counts for each further try.
+    recovered(&world, &["--crashed-at", &crashed], 2);
+    for code in [2, 0] {
+        if code == 0 {
+            std::fs::write(&ready, "").unwrap();
+        }
+        let said = recovered(&world, &[], code);
+        assert!(said["crash"]["basis"]["saidbefore"].is_string(), "{said}");
+        assert_eq!(said["crash"]["at"].as_str().map(|at| &at[..19]), Some(&crashed[..19]), "{said}");
+    }
     // It was back: what follows is another crash.
     assert_eq!(recovered(&world, &[], 0)["crash"]["basis"], "unknown");
 }

@@ -82,6 +82,26 @@ fn a_system_that_does_not_answer_is_not_back() {
     world.write_plan(&world.vault("near"), &world.vault("far"), more);
     world.run(&["backup"]).exits(0);
     world.run(&["recover", "--yes"]).exits(2).says("NOT BACK").says("check failed");
+    // At once, in the first line of the system, and everywhere somebody may look.
+    let status = world.run(&["status"]).exits(1).says("ALERT A recovery of shop has failed");
+    let mut lines = status.out.lines().skip_while(|line| !line.starts_with("!!  shop"));
+    let first = lines.nth(1).unwrap();
+    assert!(first.contains("NOT BACK: the recovery of shop") && first.contains("check failed"), "{first}");
+    assert!(lines.next().unwrap().contains("releve recover --resume shop"), "{}", status.out);
+    assert!(
+        !status.out.contains("you would lose") && !status.out.contains("never recovered"),
+        "{}",
+        status.out
+    );
+    let told = world.run(&["status", "--json"]).exits(1).json();
+    assert_eq!(told["systems"][0]["unfinished"]["state"], "failed");
+    world.run(&["points"]).says("NOT BACK: the recovery of shop");
+    world.run(&["alerts"]).exits(1).says("NOT BACK").says("--forget shop");
+    world.run(&["incident", "open", "--scenario", "hardware-failure", "shop", "--quiet"]).exits(0);
+    world.run(&["incident", "show"]).exits(0).says("NOT BACK: the recovery of shop");
+    world.run(&["recover", "--forget"]).exits(0);
+    world.run(&["alerts"]).exits(0).says("nothing is wrong");
+    assert!(!world.run(&["status"]).out.contains("NOT BACK"));
 }
 
 #[test]

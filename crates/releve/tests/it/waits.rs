@@ -354,3 +354,39 @@ fn a_program_that_took_the_question_and_does_not_answer_keeps_no_run_from_ending
     child.wait().unwrap();
     assert!(ended.is_some(), "it was there as long as the mount");
 }
+
+#[test]
+fn a_mount_that_does_not_answer_is_named_and_keeps_nothing_else_from_coming_back() {
+    let world = World::new();
+    let dead = world.data().join("dead");
+    fs::create_dir(&dead).unwrap();
+    let page = world.data().join("page");
+    fs::write(&page, "page").unwrap();
+    world.run(&["backup"]).exits(0);
+    let mount = SilentMount::over(&dead, 0);
+    for arguments in [
+        &["recover", "--dry-run"][..],
+        &["recover", "--yes"],
+        &["restore", "shop", "--to", "/"],
+        &["restore", "shop", "--to", "/", "--delete", "--dry-run"],
+    ] {
+        fs::write(&page, "not the page").unwrap();
+        let begun = Instant::now();
+        world.run(arguments).exits(0).says(&format!("what is mounted at {} doesn't answer", dead.display()));
+        assert!(begun.elapsed() < Duration::from_secs(15), "{arguments:?}: {:?}", begun.elapsed());
+        let is_back = fs::read(&page).unwrap() == b"page";
+        assert_eq!(is_back, !arguments.contains(&"--dry-run"), "{arguments:?}");
+    }
+    drop(mount);
+    // Where all of it lies there, nothing else could come back.
+    let world = World::new();
+    fs::write(world.data().join("page"), "page").unwrap();
+    world.run(&["backup"]).exits(0);
+    let mount = SilentMount::over(&world.data(), 0);
+    world.run(&["recover", "--yes"]).exits(2).says("doesn't answer");
+    world.run(&["restore", "shop", "--to", "/"]).exits(2).says("doesn't answer");
+    let took = ended(&world, &["backup"]);
+    assert!(took < Duration::from_secs(5), "its path is the mount, and nobody waits any longer: {took:?}");
+    drop(mount);
+    world.run(&["recover", "--yes"]).exits(0);
+}

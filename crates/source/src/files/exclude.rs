@@ -15,6 +15,15 @@ pub(super) struct Excludes {
     any: GlobSet,
     dirs: GlobSet,
     folders: BTreeSet<PathBuf>,
+    /// Those of the patterns that may look like a name which they don't match.
+    special: Vec<Special>,
+}
+
+/// A pattern with brackets, as it was written.
+#[derive(Debug, Clone)]
+struct Special {
+    text: String,
+    only_dirs: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -29,7 +38,12 @@ impl Excludes {
         for text in patterns {
             let text = text.as_ref();
             match compile(text) {
-                Ok(pattern) => self.patterns.push(pattern),
+                Ok(pattern) => {
+                    if text.contains(['[', '{']) {
+                        self.special.push(Special { text: text.to_owned(), only_dirs: pattern.only_dirs });
+                    }
+                    self.patterns.push(pattern);
+                }
                 Err(why) => wrong.push(format!("{text:?}: {why}")),
             }
         }
@@ -80,6 +94,22 @@ impl Excludes {
     /// Returns whether the directory at this absolute path is left out by a pattern for directories.
     pub(super) fn matches_dir(&self, path: &[u8]) -> bool {
         !self.dirs.is_empty() && self.dirs.is_match_candidate(&Candidate::new(OsStr::from_bytes(path)))
+    }
+
+    /// Returns whether any pattern may look like a name that it doesn't match.
+    pub(super) fn has_special(&self) -> bool {
+        !self.special.is_empty()
+    }
+
+    /// Returns the pattern that is written as the end of this absolute path is, letter by letter. Asked of what no pattern matches.
+    pub(super) fn mistaken(&self, path: &[u8], is_dir: bool) -> Option<&str> {
+        let is_written = |special: &&Special| {
+            let text = special.text.strip_suffix('/').unwrap_or(&special.text).as_bytes();
+            let before = path.strip_suffix(text);
+            let is_whole = before.is_some_and(|before| before.is_empty() || before.ends_with(b"/"));
+            is_whole && (is_dir || !special.only_dirs)
+        };
+        self.special.iter().find(is_written).map(|special| special.text.as_str())
     }
 
     /// Returns whether this absolute path is one of the folders named literally.

@@ -4,10 +4,11 @@
 //! the question and doesn't answer it (FUSE), and then the program doesn't end either, killed or not. So a process of its own asks first.
 
 use crate::machine::lock;
+use process::Wait;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -19,9 +20,9 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often whoever waits looks whether he still should.
 const STEP: Duration = Duration::from_millis(100);
 /// What has answered within this time is asked on, without a process that asks first.
-const FRESH: Duration = Duration::from_secs(2);
+pub(super) const FRESH: Duration = Duration::from_secs(2);
 /// How often whoever waits for that process looks at it.
-const LOOK: Duration = Duration::from_millis(5);
+pub(super) const LOOK: Duration = Duration::from_millis(5);
 /// How much is read at a time.
 const READ_MAX: usize = 256 << 10;
 
@@ -33,6 +34,8 @@ pub(super) struct Guard {
     /// When each has answered last.
     heard: Mutex<BTreeMap<PathBuf, Instant>>,
     stopped: AtomicBool,
+    /// Somebody wants the process to end: that is heard before there is a capture which could be stopped.
+    wait: Wait,
 }
 
 impl Guard {
@@ -42,12 +45,17 @@ impl Guard {
             silent: Mutex::default(),
             heard: Mutex::default(),
             stopped: AtomicBool::new(false),
+            wait: Wait::begin(),
         })
     }
 
     /// Nobody waits any longer.
     pub(super) fn stop(&self) {
         self.stopped.store(true, Relaxed);
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Relaxed) || self.wait.is_over()
     }
 
     /// Does something on the mount at `place`. Once it hasn't answered, nobody asks again.
@@ -73,7 +81,7 @@ impl Guard {
                     return answer;
                 }
                 Err(RecvTimeoutError::Disconnected) => return Err(io::Error::other("the look ended early")),
-                Err(RecvTimeoutError::Timeout) if self.stopped.load(Relaxed) => {
+                Err(RecvTimeoutError::Timeout) if self.is_stopped() => {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
                 Err(RecvTimeoutError::Timeout) if begun.elapsed() >= self.patience => {
@@ -84,22 +92,16 @@ impl Guard {
         }
     }
 
-    /// Has a process ask how the file system stands, which its server answers anew each time. Who waits in vain is left behind, and nobody waits for him.
+    /// Has a process ask. Who waits in vain is left behind, and nobody waits for him.
     fn sound(&self, place: &Path) -> io::Result<()> {
-        let mut ask = Command::new("/usr/bin/stat");
-        ask.args(["--file-system", "--"]).arg(place);
-        ask.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         // Without that program the look itself shows.
-        let Ok(mut asking) = ask.spawn() else { return Ok(()) };
+        let Some(mut asking) = asking(place) else { return Ok(()) };
         let begun = Instant::now();
         // What it says is no matter, as long as it says something.
         while let Ok(None) = asking.try_wait() {
-            let is_stopped = self.stopped.load(Relaxed);
+            let is_stopped = self.is_stopped();
             if is_stopped || begun.elapsed() >= self.patience {
-                let _ = asking.kill();
-                // Where it ends after all, somebody has to take note of it.
-                let waiting = std::thread::Builder::new().name("look".into());
-                waiting.spawn(move || _ = asking.wait())?;
+                leave_behind(asking);
                 return Err(if is_stopped { io::ErrorKind::Interrupted.into() } else { self.give_up(place) });
             }
             std::thread::park_timeout(LOOK);
@@ -118,6 +120,20 @@ impl Guard {
         let why = format!("what is mounted at {} has not answered for {seconds:.0} s", place.display());
         io::Error::new(io::ErrorKind::TimedOut, why)
     }
+}
+
+/// Starts a process that asks how a file system stands, which its server answers anew each time. `None` where there is no such program.
+pub(super) fn asking(place: &Path) -> Option<Child> {
+    let mut ask = Command::new("/usr/bin/stat");
+    ask.args(["--file-system", "--"]).arg(place);
+    ask.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    ask.spawn().ok()
+}
+
+/// Nobody waits any longer for a process that asks. Where it ends after all, somebody has to take note of it.
+pub(super) fn leave_behind(mut asking: Child) {
+    let _ = asking.kill();
+    let _ = std::thread::Builder::new().name("look".into()).spawn(move || _ = asking.wait());
 }
 
 /// A file on something that may not answer.

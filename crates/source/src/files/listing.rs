@@ -127,6 +127,12 @@ impl<'a> Listing<'a> {
         };
         let Some(node) = node else { return };
         let left_out = look_up && node.is_dir() && self.tree.excludes.matches_dir(&self.path);
+        if child.is_none()
+            && !left_out
+            && let Some(pattern) = self.tree.excludes.mistaken(&self.path, node.is_dir())
+        {
+            self.tree.is_mistaken(self.join(bytes, length), pattern);
+        }
         match child {
             Some(child) => self.push_named(node, child, length),
             None if left_out => {}

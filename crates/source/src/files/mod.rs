@@ -1,5 +1,6 @@
 //! Files and folders, as they lie on this machine.
 
+mod answering;
 mod content;
 mod doubt;
 mod exclude;
@@ -7,14 +8,17 @@ mod grew;
 mod guard;
 mod journal;
 mod listing;
+mod mistakes;
 mod mountinfo;
 mod reach;
 mod roots;
 mod tree;
 
+pub use answering::{silence, silent_below, silent_in, silent_on_the_way};
 pub use doubt::MountTables;
 pub use journal::Journal;
 pub(crate) use journal::Run;
+pub use mistakes::mistaken;
 pub use mountinfo::{Mount, Mounts};
 pub(crate) use tree::Tree;
 
@@ -183,6 +187,10 @@ impl Source for Files {
         }
         let mut done = PutBack::default();
         for path in Roots::new(&self.paths)?.paths().iter().map(|path| under(to, path)) {
+            if silent_on_the_way(&path).is_some() {
+                done.missing.push(path);
+                continue;
+            }
             match std::fs::symlink_metadata(&path) {
                 Ok(_) => done.into.push(path),
                 Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -231,9 +239,13 @@ impl Patterns {
     }
 }
 
-/// Returns what keeps something from standing at `path`, which lies below `to`: a link above it that leads nowhere, or something that is no folder.
+/// Returns what keeps something from standing at `path`, which lies below `to`: a link above it that leads nowhere, something that is no folder, or a mount
+/// that doesn't answer.
 #[must_use]
 pub fn in_the_way(path: &Path, to: Option<&Path>) -> Option<String> {
+    if let Some(place) = silent_on_the_way(path) {
+        return Some(format!("nothing comes back there: {}", silence(&place)));
+    }
     let above: Vec<&Path> = path.ancestors().skip(1).collect();
     for folder in above.into_iter().rev() {
         let meta = std::fs::symlink_metadata(folder).ok()?;

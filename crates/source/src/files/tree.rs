@@ -45,6 +45,8 @@ pub(crate) struct Tree {
     tables: MountTables,
     /// Other users' own mounts, which were met.
     closed: Mutex<BTreeMap<PathBuf, String>>,
+    /// What was met that a pattern looks like and doesn't match.
+    mistaken: Mutex<BTreeMap<PathBuf, String>>,
     /// Which file systems are made up by the kernel, by their number.
     made_up: RwLock<HashMap<u64, bool>>,
     /// What changed since the last capture, where that is known.
@@ -91,10 +93,17 @@ impl Tree {
             guard: Guard::new(patience.unwrap_or(PATIENCE)),
             tables: MountTables::default(),
             closed: Mutex::default(),
+            mistaken: Mutex::default(),
             made_up: RwLock::default(),
             journal,
         };
         for (path, branch) in root_branches(tree.roots.top(), PathBuf::new()) {
+            // What may not answer is asked by the walk, where it is seen who waits for what.
+            if let Stand::Distant(_) = tree.stand(&path) {
+                let on = tree.mounts.under(&Path::new("/").join(&path));
+                let _ = on.map(|mount| branch.device.set(mount.device));
+                continue;
+            }
             // One that isn't there is reported when its directory is listed.
             if let Ok(node) = tree.look(&path) {
                 let _ = branch.device.set(node.meta.device);
@@ -106,6 +115,11 @@ impl Tree {
     pub(super) fn with_tables(mut self, tables: MountTables) -> Self {
         self.tables = tables;
         self
+    }
+
+    /// Keeps in mind that a pattern looks like what lies here and doesn't match it.
+    pub(super) fn is_mistaken(&self, path: PathBuf, pattern: &str) {
+        lock(&self.mistaken).insert(path, super::mistakes::said(pattern));
     }
 
     /// Returns how what lies at `path` (relative to the root) is looked at. Nothing is touched to find out.
@@ -386,6 +400,11 @@ impl Input for Tree {
     fn left_out(&self) -> Vec<Unread> {
         let closed = lock(&self.closed);
         closed.iter().map(|(path, why)| Unread { path: path.clone(), why: why.clone() }).collect()
+    }
+
+    fn notes(&self) -> Vec<Unread> {
+        let mistaken = lock(&self.mistaken);
+        mistaken.iter().map(|(path, why)| Unread { path: path.clone(), why: why.clone() }).collect()
     }
 
     fn stop(&self) {

@@ -7,6 +7,7 @@ use super::meanwhile::BEFORE;
 use super::session::Session;
 use super::{BESIDE, limits};
 use crate::{Error, Kind, Result};
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::time::Duration;
@@ -24,12 +25,16 @@ const REMEMBER: &str = "\
 SELECT Priv INTO @releve_login FROM mysql.global_priv WHERE CONCAT(User, '@', Host) = CURRENT_USER();
 SELECT Priv INTO @releve_root FROM mysql.global_priv WHERE User = 'root' AND Host = 'localhost';
 ";
-/// What lets him log in so once more, with the rights that the point gives him.
+/// What lets him log in so once more, with the rights that the point gives him. In one line.
 const KEEP: &str = "\
 UPDATE mysql.global_priv SET Priv = JSON_MERGE_PATCH(Priv, JSON_OBJECT('plugin', JSON_VALUE(@releve_login, '$.plugin'), \
 'authentication_string', JSON_VALUE(@releve_login, '$.authentication_string'), 'auth_or', JSON_EXTRACT(@releve_login, '$.auth_or'), \
 'account_locked', JSON_EXTRACT(@releve_login, '$.account_locked'))) \
-WHERE CONCAT(User, '@', Host) = CURRENT_USER() AND @releve_login IS NOT NULL;\nFLUSH PRIVILEGES;\n";
+WHERE CONCAT(User, '@', Host) = CURRENT_USER() AND @releve_login IS NOT NULL;";
+/// What remembers whether the point lets him in otherwise. In one line.
+const COMPARE: &str = "\
+SELECT COUNT(*) INTO @releve_other FROM mysql.global_priv WHERE CONCAT(User, '@', Host) = CURRENT_USER() AND @releve_login IS NOT NULL \
+AND NOT (JSON_VALUE(Priv, '$.authentication_string') <=> JSON_VALUE(@releve_login, '$.authentication_string'));";
 
 /// What makes him what he was, where nobody of his name is among those who are there now, and says whether it did.
 const STAY: &str = "\
@@ -45,6 +50,30 @@ SELECT ROW_COUNT();\nFLUSH PRIVILEGES;\n";
 /// Remembers in the session that loads how its user logs in, and root.
 pub(super) fn remember(session: &mut Session<'_>) -> Result<()> {
     session.say(REMEMBER)
+}
+
+/// Returns what is said with the users of the point, in one line: one that is killed from then on must get in once more.
+pub(super) fn stays_in() -> String {
+    format!("{COMPARE} {KEEP}")
+}
+
+/// Somebody who sees to it that the url's user gets in while a log is replayed, which may say otherwise.
+pub(super) struct Guard<'a>(RefCell<Session<'a>>);
+
+impl<'a> Guard<'a> {
+    /// Logs him in while he still may.
+    pub(super) fn begin(client: &'a Client) -> Result<Self> {
+        let mut session = Session::open(client)?;
+        session.say("SET SESSION sql_log_bin = 0, sql_mode = '';\n")?;
+        remember(&mut session)?;
+        session.wait()?;
+        Ok(Self(RefCell::new(session)))
+    }
+
+    /// Lets the url's user in; nobody waits for that, and at the end it is made sure of.
+    pub(super) fn let_in(&self) {
+        let _ = self.0.borrow_mut().say(&format!("{KEEP}\nFLUSH PRIVILEGES;\n"));
+    }
 }
 
 /// Lets the server look at all that was loaded. Returns what is wrong with it. The session still has the rights that its user had before.
@@ -126,7 +155,11 @@ pub(super) fn lets_in(
     // Nobody in particular may be let in in his place, who can do nothing.
     let is_nobody = |rows: &[Vec<String>]| rows.concat().first().is_some_and(|user| user.starts_with('@'));
     let asked = client.ask("SELECT CURRENT_USER()");
+    let keeps = "the point has another password for the url's user than the url: he keeps the url's, with the rights that the point gives him";
     if !asked.as_ref().is_err_and(refused) && !asked.as_deref().is_ok_and(is_nobody) {
+        if has_made(&session.answer("SELECT @releve_other;\n")?) {
+            told(keeps);
+        }
         return Ok(None);
     }
     if has_made(&session.answer(STAY)?) {
@@ -138,20 +171,18 @@ pub(super) fn lets_in(
             Err(_) => Ok(Some(LOCKED_OUT.to_owned())),
         };
     }
-    session.say(KEEP)?;
+    session.say(&format!("{KEEP}\nFLUSH PRIVILEGES;\n"))?;
     session.wait()?;
     match client.ask("SELECT 1") {
         Ok(_) => {
-            told(
-                "the point has another password for the url's user than the url: he keeps the url's, with the rights that the point gives him",
-            );
+            told(keeps);
             Ok(None)
         }
         Err(_) => Ok(Some(LOCKED_OUT.to_owned())),
     }
 }
 
-/// Returns whether that made a user.
+/// Returns whether that made a user, or counts one.
 fn has_made(rows: &[Vec<String>]) -> bool {
     rows.concat().first().is_some_and(|count| count == "1")
 }

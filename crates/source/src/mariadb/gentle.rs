@@ -12,6 +12,11 @@ const DROP_ENDS: &[u8] = b"`*/;";
 const CREATE: &[u8] = b"CREATE DATABASE /*!32312 IF NOT EXISTS*/ `";
 /// What stands in a dump before its events: the users are there, and where they lay is gone.
 const EVENTS_FOLLOW: &[u8] = b"DROP DATABASE `";
+/// What puts the users of a dump in the place of those that are there, or beside them.
+const OVER_USERS: [&[u8]; 2] = [
+    b"INSERT INTO `mysql`.`global_priv` SELECT * FROM `releve_users`.`global_priv`;",
+    b"REPLACE INTO `mysql`.`global_priv` SELECT * FROM `releve_users`.`global_priv`;",
+];
 /// How much of a line is looked at: names have 64 letters.
 const LINE_BYTES: u64 = 4096;
 const PIECE_BYTES: usize = 256 << 10;
@@ -28,6 +33,8 @@ pub(super) struct Gentle<R> {
     is_gentle: bool,
     /// The second in which events are made.
     events_at: Option<u32>,
+    /// What is said in the line that brings the users.
+    with_users: Option<String>,
 }
 
 impl<R: Read> Gentle<R> {
@@ -41,6 +48,7 @@ impl<R: Read> Gentle<R> {
             is_over: false,
             is_gentle: true,
             events_at: None,
+            with_users: None,
         }
     }
 
@@ -55,6 +63,11 @@ impl<R: Read> Gentle<R> {
         Self { events_at: second, ..self }
     }
 
+    /// Says this too in the line that brings the users, one line itself.
+    pub(super) fn with_users(self, said: String) -> Self {
+        Self { with_users: Some(said), ..self }
+    }
+
     /// Returns what is said instead of a line; `None` where it is said as it is.
     fn instead(&self, line: &[u8]) -> Option<Vec<u8>> {
         if let Some(second) = self.events_at
@@ -64,6 +77,12 @@ impl<R: Read> Gentle<R> {
         {
             let more = format!(" SET TIMESTAMP = {second};\n");
             return Some([plain, more.as_bytes()].concat());
+        }
+        if let Some(said) = &self.with_users
+            && let Some(plain) = line.strip_suffix(b"\n")
+            && OVER_USERS.contains(&plain)
+        {
+            return Some([plain, b" ", said.as_bytes(), b"\n"].concat());
         }
         if self.is_gentle { gentler(line) } else { None }
     }
@@ -158,6 +177,18 @@ mod tests {
         );
         assert_eq!(said, wanted);
         assert_eq!(read(text), text);
+    }
+
+    #[test]
+    fn who_loads_gets_in_again_from_the_line_on_that_brings_the_users() {
+        for over in OVER_USERS {
+            let over = String::from_utf8(over.to_vec()).unwrap();
+            let text = format!("DELETE FROM `mysql`.`global_priv`;\n{over}\nFLUSH PRIVILEGES;\n");
+            let mut said = String::new();
+            Gentle::new(text.as_bytes()).with_users("KEEP;".into()).read_to_string(&mut said).unwrap();
+            assert_eq!(said, text.replace(&over, &format!("{over} KEEP;")));
+            assert_eq!(read(&text), text);
+        }
     }
 
     #[test]

@@ -250,7 +250,7 @@ fn loses(client: &Client, dump: &mut Dump, replay: &Replay, standing: &BTreeSet<
 }
 
 /// Returns the databases of people's that have anything in them: a new server may have been made with an empty one.
-fn standing(client: &Client) -> Result<BTreeSet<String>> {
+pub(super) fn standing(client: &Client) -> Result<BTreeSet<String>> {
     let of = |table: &str, column: &str| {
         format!(
             "SELECT {column} FROM information_schema.{table} WHERE {column} NOT IN \
@@ -408,7 +408,9 @@ fn carry_out(client: &Client, dump: &Dump, replay: Option<&Replay>, how: &How<'_
     let stood = session.answer("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA;\n")?.concat();
     let (file, of, before) = (&dump.file, mebibytes(dump.bytes), session.lines());
     let said = |sent| told(&format!("loading the dump: {} of {of} MiB", mebibytes(sent)));
+    let guard = replay.map(|_| eyes::Guard::begin(client)).transpose()?;
     let gentle = Gentle::new(file).events_at(replay.and_then(|replay| replay.begun));
+    let gentle = gentle.with_users(eyes::stays_in());
     let mut gentle = if how.takes_blocks { gentle } else { gentle.left_as_it_is() };
     let fed = session.feed(&mut gentle, &said);
     fed.and_then(|_| session.wait()).map_err(|Error { place, kind }| {
@@ -422,6 +424,7 @@ fn carry_out(client: &Client, dump: &Dump, replay: Option<&Replay>, how: &How<'_
         }
         how.broken.set(Broken::InLog);
         replay.into(client, indulgent, &mut session, &|sent| {
+            guard.iter().for_each(eyes::Guard::let_in);
             told(&format!("replaying the binary log: {} MiB of statements", mebibytes(sent)));
         })?;
         let stay: BTreeSet<String> = stood.into_iter().filter(|name| !how.made.contains(name)).collect();

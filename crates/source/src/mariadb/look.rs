@@ -24,8 +24,9 @@ SELECT 'engine', ENGINE FROM information_schema.ENGINES WHERE TRANSACTIONS = 'YE
 SELECT IF(GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint', 'exact', 'opens'), TABLE_SCHEMA, TABLE_NAME FROM information_schema.COLUMNS
     WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')
     AND (ORDINAL_POSITION = 1 OR GENERATION_EXPRESSION = 'ROW START' AND DATA_TYPE = 'bigint');
-SELECT DISTINCT 'rounded', TABLE_SCHEMA, TABLE_NAME FROM information_schema.COLUMNS
-    WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys') AND COLUMN_TYPE LIKE 'float%' AND COLUMN_TYPE NOT LIKE 'float(%';
+SELECT 'rounded', TABLE_SCHEMA, TABLE_NAME, MAX(COLUMN_KEY = 'PRI') FROM information_schema.COLUMNS
+    WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys')
+    GROUP BY BINARY TABLE_SCHEMA, BINARY TABLE_NAME HAVING MAX(COLUMN_TYPE LIKE 'float%' AND COLUMN_TYPE NOT LIKE 'float(%');
 SELECT 'table', TABLE_SCHEMA, TABLE_NAME, TABLE_TYPE, ENGINE, UNIX_TIMESTAMP(CREATE_TIME) DIV 1, UNIX_TIMESTAMP(UPDATE_TIME) DIV 1, TABLE_COMMENT, CREATE_OPTIONS
     FROM information_schema.TABLES
     WHERE TABLE_SCHEMA NOT IN ('information_schema', 'performance_schema', 'mysql', 'sys');
@@ -86,6 +87,8 @@ pub(super) struct Facts {
     exact: BTreeSet<(String, String)>,
     /// Tables with columns of which a client is told six digits, and the server may have more.
     rounded: BTreeSet<(String, String)>,
+    /// Those of them whose rows a log finds by all that is in them, since they have no key.
+    keyless: BTreeSet<(String, String)>,
     /// What a recovery that was ended has set aside: databases, and a table of ours in others.
     aside: BTreeSet<String>,
     marked: BTreeSet<String>,
@@ -198,7 +201,11 @@ impl Facts {
                     facts.exact.extend(Some((next(), next())).filter(|name| !way_back::is_ours(&name.0)));
                 }
                 "rounded" => {
-                    facts.rounded.extend(Some((next(), next())).filter(|name| !way_back::is_ours(&name.0)));
+                    let (name, has_key) = ((next(), next()), next() == "1");
+                    if !way_back::is_ours(&name.0) {
+                        facts.keyless.extend((!has_key).then(|| name.clone()));
+                        facts.rounded.insert(name);
+                    }
                 }
                 "opens" => drop(opens.insert((next(), next()))),
                 "database" => {
@@ -362,10 +369,20 @@ impl Facts {
         let said = || {
             format!("the rows of {names} are not in the dump, since they lie elsewhere than on this server")
         };
-        let rounded = named(self.rounded.iter().map(shown));
+        // A view has them too, and no rows of its own.
+        let is_table =
+            |name: &&(String, String)| self.tables.get(*name).is_none_or(|table| table.kind != "VIEW");
+        let rounded = named(self.rounded.iter().filter(is_table).map(shown));
+        let keyless = named(self.keyless.iter().filter(is_table).map(shown));
         let digits = || {
+            let unfound = match keyless.is_empty() || !self.has_log {
+                true => String::new(),
+                false => format!(
+                    ". In {keyless}, without a primary key, an UPDATE or DELETE in the binary log may not find its row, and ends a recovery there: give them one"
+                ),
+            };
             format!(
-                "the FLOAT columns of {rounded} are dumped with six digits, as mariadb-dump writes them: make them DOUBLE, or copy the files (copy = \"physical\")"
+                "the FLOAT columns of {rounded} are dumped with six digits, as mariadb-dump writes them: make them DOUBLE, or copy the files (copy = \"physical\"){unfound}"
             )
         };
         let rounded = (!rounded.is_empty()).then(digits);

@@ -253,6 +253,16 @@ impl Log for Mariadb {
         Ok(Some(Still { from, place, is_replaced: false, until }))
     }
 
+    /// A fresh server, which has users at most, knows nothing of what another has written in its place.
+    fn has_begun_anew(&self, _spool: &Path) -> Option<bool> {
+        let client = self.client().ok()?;
+        let asked =
+            client.ask_within("SELECT IF(@@GLOBAL.log_bin, @@GLOBAL.gtid_binlog_pos, '')", LOOK_WITHIN);
+        let counted = asked.ok()?.concat().concat();
+        let is_fresh = load::standing(&client).ok()?.is_empty();
+        (!is_fresh).then_some(!counted.is_empty())
+    }
+
     fn receive(&self, spool: &Path, held: Option<&str>) -> Result<Box<dyn Receiver>> {
         Ok(Box::new(Stream::begin(self.client()?, spool, held)?))
     }

@@ -2,6 +2,7 @@
 
 use super::LOOK_WITHIN;
 use super::client::Client;
+use super::definers::literal;
 use crate::{Error, Kind};
 use std::collections::BTreeMap;
 
@@ -38,19 +39,52 @@ fn named(rows: Vec<Vec<String>>) -> Vec<String> {
     named.collect()
 }
 
+/// How an error of a replay says of which rows it is.
+const ROWS_OF: &str = "that is rows of ";
+
 /// Says who is the likely cause, where a load or a replay ran into what somebody else has written.
 pub(super) fn blame(client: &Client, error: Error, is_replayed: bool) -> Error {
     let Error { place, kind } = error;
+    let said = |said: String| {
+        let why = rounded(client, &said).unwrap_or_else(|| cause(&connected(client), is_replayed));
+        said + &why
+    };
     let kind = match kind {
-        Kind::Server { said, is_down } if is_crossed(&said) => {
-            Kind::Server { said: format!("{said}{}", cause(&connected(client), is_replayed)), is_down }
+        Kind::Server { said: text, is_down } if is_crossed(&text) => {
+            Kind::Server { said: said(text), is_down }
         }
-        Kind::Program(said) if is_crossed(&said) => {
-            Kind::Program(format!("{said}{}", cause(&connected(client), is_replayed)))
-        }
+        Kind::Program(text) if is_crossed(&text) => Kind::Program(said(text)),
         other => other,
     };
     Error { place, kind }
+}
+
+/// Says that a row of a log isn't found, where that is since a dump has not all its digits.
+fn rounded(client: &Client, said: &str) -> Option<String> {
+    let table = said.contains("ERROR 1032 ").then(|| table_in(said)).flatten()?;
+    let asked = client.ask_within(
+        &format!(
+            "SELECT COUNT(*) FROM information_schema.COLUMNS WHERE CONCAT(TABLE_SCHEMA, '.', TABLE_NAME) = {}
+                AND COLUMN_TYPE LIKE 'float%' AND COLUMN_TYPE NOT LIKE 'float(%'",
+            literal(&table)
+        ),
+        LOOK_WITHIN,
+    );
+    let count = asked.ok()?.concat().concat();
+    (count != "0").then(|| {
+        format!(
+            "; the likely cause: {table} has a FLOAT column, of which a dump has six digits, and no key by which its rows are found. With copy = \"physical\" it comes back whole; \
+            of this point, what --until says above does"
+        )
+    })
+}
+
+/// Returns the table of whose rows an error says that it is, as `database.table`.
+fn table_in(said: &str) -> Option<String> {
+    let (_, rest) = said.split_once(ROWS_OF)?;
+    let (name, _) = rest.split_once(" of transaction ")?;
+    let (database, table) = name.strip_prefix('`')?.strip_suffix('`')?.split_once("`.`")?;
+    Some(format!("{}.{}", database.replace("``", "`"), table.replace("``", "`")))
 }
 
 fn is_crossed(said: &str) -> bool {
@@ -59,14 +93,20 @@ fn is_crossed(said: &str) -> bool {
 
 fn cause(others: &[String], is_replayed: bool) -> String {
     match (others.is_empty(), is_replayed) {
-        (false, _) => format!(
-            "; the likely cause: somebody else writes to this server: {}; stop that, and recover again",
-            others.join(", ")
-        ),
-        // It stands in the server's log from then on, among what is replayed.
-        (true, true) => {
-            "; if somebody wrote to this server while an earlier recovery failed, recover to right before that, with --before".to_owned()
+        (false, is_replayed) => {
+            let earlier = match is_replayed {
+                true => ". If it is the same then, and one wrote while an earlier recovery failed: recover to right before that, with --before",
+                false => "",
+            };
+            format!(
+                "; the likely cause: somebody else writes to this server: {}; stop that, and recover again{earlier}",
+                others.join(", ")
+            )
         }
+        // What came during an earlier one stands in the server's log from then on, among what is replayed.
+        (true, true) => "; if an application wrote to this server just now, during the recovery: stop it, and type the same again. If one wrote while an earlier recovery failed: \
+            recover to right before that, with --before"
+            .to_owned(),
         (true, false) => String::new(),
     }
 }
@@ -91,12 +131,23 @@ mod tests {
     }
 
     #[test]
+    fn the_table_of_an_error_is_read() {
+        let said = "ERROR 1032 (HY000) at line 348: Can't find record in 'f'; that is rows of `shop`.`f``s` of transaction 0-7-6, at b.000001 1380";
+        assert_eq!(table_in(said).unwrap(), "shop.f`s");
+        assert_eq!(table_in("that is `drop table t` of transaction 0-7-6"), None);
+    }
+
+    #[test]
     fn only_an_error_that_somebody_else_can_have_made_is_blamed_on_him() {
         assert!(is_crossed("ERROR 1062 (23000) at line 40441: Duplicate entry '32907' for key 'PRIMARY'"));
         assert!(!is_crossed("ERROR 1064 (42000) at line 1: You have an error in your SQL syntax"));
         let others = ["app from 10.0.0.5".to_owned()];
         assert!(cause(&others, true).contains("app from 10.0.0.5"));
-        assert!(cause(&[], true).contains("--before"));
+        for others in [&[][..], &others] {
+            let said = cause(others, true);
+            assert!(said.contains("--before") && said.contains("stop "), "{said}");
+        }
+        assert!(!cause(&others, false).contains("--before"));
         assert_eq!(cause(&[], false), "");
     }
 }

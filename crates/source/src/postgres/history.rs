@@ -9,7 +9,7 @@ use super::programs::{program, version_of};
 use super::restore::flatten;
 use super::versions::MAJOR;
 use super::wal::{Lsn, WalFile};
-use super::way::{Step, last_before, on_way, passing, reaches, stop};
+use super::way::{Step, first_on, last_before, on_way, passing, reaches, stop};
 use crate::error::at;
 use crate::{Error, Kind, Program, Reach, Result, Until};
 use jiff::Timestamp;
@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 /// The WAL in a folder.
 pub(super) struct History {
     /// By where they begin and by timeline.
-    segments: Vec<Segment>,
+    pub(super) segments: Vec<Segment>,
     /// Those of them that the point may need.
     ahead: Vec<Segment>,
     /// The timeline that the point is on, if there is one.
@@ -32,7 +32,7 @@ pub(super) struct History {
     /// Of each timeline where it, or those that led to it, left those before.
     left: BTreeMap<u32, BTreeMap<u32, Lsn>>,
     /// Of a segment.
-    bytes: u64,
+    pub(super) bytes: u64,
     dump: PathBuf,
 }
 
@@ -291,8 +291,7 @@ impl History {
         if let Some(time) = records.lines().filter(|line| own(line)).find_map(|line| ended(line, timeline)) {
             return Ok(Some(time));
         }
-        let records = self.records("Transaction", &first.path)?;
-        Ok(records.lines().filter(|line| own(line)).find_map(committed))
+        first_on(timeline, left, &self.segments, |segment| self.commits(segment))
     }
 
     /// Returns the newest timeline, if there is one besides the first. A server that is told to go to the latest looks for the files of one after the other,
@@ -368,7 +367,7 @@ impl History {
     }
 
     /// Returns the records of one kind, as text. The end of a segment may be no record: what was read until there counts.
-    fn records(&self, manager: &str, segment: &Path) -> Result<String> {
+    pub(super) fn records(&self, manager: &str, segment: &Path) -> Result<String> {
         let manager = format!("--rmgr={manager}");
         let dump = Program::new([self.dump.as_os_str(), manager.as_ref(), segment.as_os_str()])?;
         let printed = dump.environment(vec![("TZ", "UTC".into())]).printed(usize::MAX);
@@ -450,7 +449,7 @@ fn ended(line: &str, timeline: u32) -> Option<Timestamp> {
 }
 
 /// Returns the timelines that lead to the end of one, the last first, each with the position at which it was left.
-fn chain(left: &BTreeMap<u32, BTreeMap<u32, Lsn>>, timeline: u32) -> Vec<(u32, Lsn)> {
+pub(super) fn chain(left: &BTreeMap<u32, BTreeMap<u32, Lsn>>, timeline: u32) -> Vec<(u32, Lsn)> {
     let end = Lsn(u64::MAX);
     let before: Vec<(u32, Lsn)> = match left.get(&timeline) {
         Some(before) => before.iter().rev().map(|(number, left)| (*number, *left)).collect(),
@@ -480,7 +479,7 @@ fn last_on(
 }
 
 /// Reads where a record lies from a line of `pg_waldump`: `… lsn: 0/0300B2E8, prev …`.
-fn lsn_of(line: &str) -> Option<Lsn> {
+pub(super) fn lsn_of(line: &str) -> Option<Lsn> {
     line.split_once("lsn: ")?.1.split(',').next()?.parse().ok()
 }
 
@@ -523,7 +522,7 @@ fn target_of(until: &Until) -> Option<(&'static str, String)> {
 }
 
 /// Reads the time of a commit from a line of `pg_waldump`: `… desc: COMMIT 2026-11-26 18:00:00.123456 UTC…`.
-fn committed(line: &str) -> Option<Timestamp> {
+pub(super) fn committed(line: &str) -> Option<Timestamp> {
     let (_, rest) = line.split_once("desc: COMMIT")?;
     first_time(rest.trim_start_matches("_PREPARED"))
 }
@@ -688,6 +687,26 @@ mod tests {
                 }));
             }
             let segments: Vec<Segment> = segments.into_iter().collect();
+            // What was committed lies on the timeline that wrote it, whenever anybody heard of that.
+            let begun: Vec<(u32, Timestamp)> = ends
+                .keys()
+                .filter(|timeline| **timeline > 1)
+                .map(|timeline| {
+                    let left = left.get(timeline).and_then(|before| before.values().max().copied()).unwrap();
+                    let own = |segment: &Segment| {
+                        let inside = |commit: &&Commit| {
+                            commit.timeline == segment.timeline && commit.lsn / BYTES * BYTES == segment.begin.0
+                        };
+                        let at = |commit: &Commit| (Lsn(commit.lsn), Timestamp::from_second(commit.second).unwrap());
+                        Ok(commits.iter().filter(inside).map(at).collect())
+                    };
+                    (*timeline, first_on(*timeline, left, &segments, own).unwrap().unwrap_or(Timestamp::MAX))
+                })
+                .collect();
+            for commit in &commits {
+                let (timeline, _) = living_at(&begun, &segments, Timestamp::from_second(commit.second).unwrap());
+                prop_assert_eq!(timeline, commit.timeline);
+            }
             for timeline in ends.keys() {
                 let is_on_way = |commit: &&Commit| {
                     commit.timeline == *timeline

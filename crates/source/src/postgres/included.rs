@@ -2,11 +2,13 @@
 //!
 //! Whoever may write the configuration, and that is any superuser of the database, could name any file of the machine, which root would then read, and put back one
 //! day. So of what one file names only that is taken which whoever owns it could have put there, and whose place nobody else could change meanwhile. He himself may: a
-//! capture and a restore follow none of his links, so that he can put nothing there that isn't his.
+//! capture and a restore follow none of his links, so that he can put nothing there that isn't his. Of root's files those are taken that he reads anyway, if they are what
+//! only a server of PostgreSQL reads ([`readable`]).
 //!
 //! From PostgreSQL's own documentation, "Parameter Interaction via the Configuration File" (`include`, `include_if_exists`, `include_dir`) and "The
 //! pg_hba.conf File" (`@` before the name of a file, and from PostgreSQL 16 on the same three words).
 
+use super::readable::{self, Named};
 use nix::unistd::{Group, User};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
@@ -19,7 +21,7 @@ const LINKS_MAX: usize = 40;
 /// How many files may include one another.
 const FILES_MAX: usize = 1000;
 /// Settings that name a file without which a server doesn't start, or lets nobody in.
-const NAMED: [&str; 7] = [
+const FILES: [&str; 7] = [
     "ssl_cert_file",
     "ssl_key_file",
     "ssl_ca_file",
@@ -30,6 +32,11 @@ const NAMED: [&str; 7] = [
 ];
 /// What begins the names under which a point says what it does without ([`left_behind`]).
 const LEFT: &str = "left ";
+/// What begins those under which it says without what of that a server doesn't start at all.
+const NEEDED: &str = "needs ";
+/// With what somebody makes what a server only needs to find.
+const MAKES_FILE: &str = "touch";
+const MAKES_FOLDER: &str = "mkdir -p";
 /// What Debian makes on each machine by itself.
 const OF_THE_MACHINE: &str = "ssl-cert-snakeoil";
 
@@ -57,11 +64,19 @@ pub(super) struct Beside {
     pub(super) paths: Vec<PathBuf>,
     /// What its configuration names and isn't taken along, and why.
     pub(super) left: Vec<(PathBuf, String)>,
+    /// Without what of that no server starts, and what would do in its place.
+    needed: Vec<(PathBuf, &'static str)>,
+    /// The settings that the server has.
+    settings: HashSet<String>,
 }
 
 /// Notes in what a point was made with what it does without.
-pub(super) fn note(left: &[(PathBuf, String)], made_with: &mut BTreeMap<String, String>) {
-    made_with.extend(left.iter().map(|(path, why)| (format!("{LEFT}{}", path.display()), why.clone())));
+pub(super) fn note(beside: &Beside, made_with: &mut BTreeMap<String, String>) {
+    let left = beside.left.iter().map(|(path, why)| (format!("{LEFT}{}", path.display()), why.clone()));
+    made_with.extend(left);
+    let needed = beside.needed.iter();
+    made_with
+        .extend(needed.map(|(path, makes)| (format!("{NEEDED}{}", path.display()), (*makes).to_owned())));
 }
 
 /// Returns what the configuration of a cluster named when the point was made, and is not in it; each with the reason. Without it its server doesn't start on another
@@ -81,13 +96,22 @@ pub(super) fn foresee(made_with: &BTreeMap<String, String>) -> Vec<String> {
             path.display()
         )
     };
-    missing.map(said).collect()
+    let needed = made_with.iter().filter_map(|(name, makes)| Some((name.strip_prefix(NEEDED)?, makes)));
+    let needed = needed.filter(|(path, _)| fs::metadata(path).is_err());
+    let stops = needed.map(|(path, makes)| {
+        format!(
+            "its server WILL NOT START here: its configuration includes {path}, which is not here and in no point of it. Bring it here before, from where it is kept, or type \
+             {makes} {path}, with which it starts without what stood there"
+        )
+    });
+    stops.chain(missing.map(said)).collect()
 }
 
 /// Returns what belongs to the cluster in `data` and lies elsewhere: its configuration, of which these three files are named by its server, with what they include and
-/// what links on the way lead to.
-pub(super) fn beside(data: &Path, configuration: &[PathBuf]) -> Beside {
-    let mut beside = Beside::default();
+/// what links on the way lead to. The server has these settings.
+pub(super) fn beside(data: &Path, configuration: &[PathBuf], settings: &HashSet<String>) -> Beside {
+    let mut beside = Beside { settings: settings.clone(), ..Beside::default() };
+    let mut folders = Vec::new();
     let mut files = Vec::new();
     for (file, kind) in configuration.iter().zip([Kind::Settings, Kind::Rules, Kind::Rules]) {
         if !file.starts_with(data) {
@@ -95,17 +119,21 @@ pub(super) fn beside(data: &Path, configuration: &[PathBuf]) -> Beside {
             let folder = file.parent().filter(|folder| folder.components().count() > 3);
             beside.add(data, folder.unwrap_or(file));
         }
-        files.push((file.clone(), kind, None));
+        files.push((file.clone(), kind, None, false));
     }
-    files.push((data.join("postgresql.auto.conf"), Kind::Settings, None));
+    files.push((data.join("postgresql.auto.conf"), Kind::Settings, None, false));
     let mut seen = HashSet::new();
-    while let Some((file, kind, namer)) = files.pop() {
+    while let Some((file, kind, namer, is_needed)) = files.pop() {
         if seen.len() >= FILES_MAX || !seen.insert((file.clone(), kind)) {
             continue;
         }
         // Where a link leads is for whoever made the link to say.
         let own = owner(&file);
-        if !beside.take(data, &file, namer.or(own)) {
+        let named = if kind == Kind::Settings { Named::Settings } else { Named::Rules };
+        if !beside.take(data, &file, namer.or(own), named) {
+            if is_needed {
+                beside.needed.push((file, MAKES_FILE));
+            }
             continue;
         }
         let Ok(text) = fs::read(&file) else { continue };
@@ -113,36 +141,44 @@ pub(super) fn beside(data: &Path, configuration: &[PathBuf]) -> Beside {
         let folder = file.parent().unwrap_or(data);
         for reference in references(&String::from_utf8_lossy(&text), kind) {
             match reference {
-                Reference::File(name) => files.push((folder.join(name), kind, own)),
+                Reference::File(name) => files.push((folder.join(name), kind, own, true)),
                 Reference::IfThere(name) => {
                     let file = folder.join(name);
                     if fs::symlink_metadata(&file).is_ok() {
-                        files.push((file, kind, own));
+                        files.push((file, kind, own, false));
                     }
                 }
                 Reference::Folder(name) => {
                     let folder = folder.join(name);
                     let found = settings_in(&folder);
                     if found.is_empty() {
-                        beside.take(data, &folder, own);
+                        beside.take(data, &folder, own, Named::Folder);
                     }
-                    files.extend(found.into_iter().map(|file| (file, kind, own)));
+                    files.extend(found.into_iter().map(|file| (file, kind, own, false)));
+                    folders.push(folder);
                 }
                 Reference::Named(name) => {
                     let file = data.join(&name);
                     if !name.is_empty() && !name.contains(OF_THE_MACHINE) {
-                        beside.take(data, &file, own);
+                        beside.take(data, &file, own, Named::Certificate);
                     }
                 }
             }
         }
     }
+    // One of which nothing is taken isn't made where the point comes back.
+    let is_made = |folder: &Path| {
+        let comes = |known: &PathBuf| known.starts_with(folder) || folder.starts_with(known);
+        folder.starts_with(data) || beside.paths.iter().any(comes)
+    };
+    let needed: Vec<_> = folders.into_iter().filter(|folder| !is_made(folder)).collect();
+    beside.needed.extend(needed.into_iter().map(|folder| (folder, MAKES_FOLDER)));
     beside
 }
 
 impl Beside {
     /// Adds a file with all its places, if it may be taken along that somebody names, and returns whether it is.
-    fn take(&mut self, data: &Path, file: &Path, namer: Option<u32>) -> bool {
+    fn take(&mut self, data: &Path, file: &Path, namer: Option<u32>, named: Named) -> bool {
         let places = places(file);
         let is_in =
             |path: &Path| path.starts_with(data) || self.paths.iter().any(|known| path.starts_with(known));
@@ -150,6 +186,7 @@ impl Beside {
         for place in &places {
             if !is_in(place)
                 && let Some(why) = objection(place, namer)
+                && let Some(why) = self.unless_read(place, namer, named, why)
             {
                 stranger = Some((place.clone(), why));
                 break;
@@ -166,6 +203,13 @@ impl Beside {
         }
         places.iter().for_each(|place| self.add(data, place));
         true
+    }
+
+    /// Returns why a file isn't taken, unless it is one of root's that its namer reads anyway.
+    fn unless_read(&self, place: &Path, namer: Option<u32>, named: Named, why: String) -> Option<String> {
+        let Some(namer) = namer.filter(|_| owner(place) == Some(0)) else { return Some(why) };
+        let more = readable::objection(place, namer, named, &self.settings)?;
+        Some(format!("{why}, {more}"))
     }
 
     /// Adds what isn't captured already.
@@ -204,7 +248,7 @@ fn objection(path: &Path, namer: Option<u32>) -> Option<String> {
 }
 
 /// Returns why others than these users have a say in what is in a folder.
-fn doubt(folder: &Path, trusted: &[u32]) -> Option<String> {
+pub(super) fn doubt(folder: &Path, trusted: &[u32]) -> Option<String> {
     let shown = folder.display();
     let meta = match fs::metadata(folder) {
         Ok(meta) => meta,
@@ -245,7 +289,7 @@ fn is_own_group(gid: u32, users: &[u32]) -> bool {
 }
 
 /// Returns whether more may be said of who writes to a folder than its mode does.
-fn has_acl(folder: &Path) -> bool {
+pub(super) fn has_acl(folder: &Path) -> bool {
     rustix::fs::getxattr(folder, "system.posix_acl_access", &mut [0_u8; 1024]).is_ok_and(|bytes| bytes > 0)
 }
 
@@ -295,7 +339,7 @@ fn references(text: &str, kind: Kind) -> Vec<Reference> {
             ("include", Some(value)) if !first_is_quoted => found.push(Reference::File(value)),
             ("include_if_exists", Some(value)) if !first_is_quoted => found.push(Reference::IfThere(value)),
             ("include_dir", Some(value)) if !first_is_quoted => found.push(Reference::Folder(value)),
-            (name, Some(value)) if kind == Kind::Settings && NAMED.contains(&name) => {
+            (name, Some(value)) if kind == Kind::Settings && FILES.contains(&name) => {
                 found.push(Reference::Named(value));
             }
             _ if kind == Kind::Rules => {
@@ -310,7 +354,7 @@ fn references(text: &str, kind: Kind) -> Vec<Reference> {
 }
 
 /// Returns the words of a line, and which of them are in quotes. What stands between them is white space, a comma, or the sign of equality.
-fn words(line: &str) -> Vec<(String, bool)> {
+pub(super) fn words(line: &str) -> Vec<(String, bool)> {
     let mut found = Vec::new();
     let mut rest = line.chars().peekable();
     while let Some(first) = rest.next() {
@@ -401,7 +445,7 @@ mod tests {
         symlink("hba", top.join("else/link")).unwrap();
         symlink("../else/link", data.join("pg_hba.conf")).unwrap();
         let files = [conf, data.join("pg_hba.conf"), data.join("pg_ident.conf")];
-        let Beside { paths: mut found, left } = beside(&data, &files);
+        let Beside { paths: mut found, left, .. } = beside(&data, &files, &HashSet::new());
         found.sort();
         assert!(left.is_empty(), "{left:?}");
         let expected = ["ca.pem", "hba", "inc.d/a.conf", "link", "more.conf"];
@@ -424,11 +468,11 @@ mod tests {
         let said = objection(&file, Some(us)).unwrap();
         assert!(said.contains("anybody may write to the folder") && said.contains("mode 0777"), "{said}");
         let mut beside = Beside::default();
-        assert!(!beside.take(Path::new("/data"), &file, Some(us)));
-        assert_eq!((beside.paths, &beside.left), (vec![], &vec![(file.clone(), said)]));
+        assert!(!beside.take(Path::new("/data"), &file, Some(us), Named::Settings));
+        assert_eq!((&beside.paths, &beside.left), (&vec![], &vec![(file.clone(), said)]));
         // On another machine it is missed, and here it isn't.
         let mut made_with = BTreeMap::from([("major".to_owned(), "15".to_owned())]);
-        note(&beside.left, &mut made_with);
+        note(&beside, &mut made_with);
         assert_eq!((left_behind(&made_with), foresee(&made_with)), (beside.left, vec![]));
         fs::remove_file(&file).unwrap();
         assert!(foresee(&made_with).concat().contains("will not start here as it did without"));
@@ -471,10 +515,57 @@ mod tests {
         symlink(top.join("roots"), &link).unwrap();
         lchown(&link, Some(SERVER), None).unwrap();
         let mut beside = Beside::default();
-        assert!(!beside.take(Path::new("/data"), &link, Some(0)));
+        assert!(!beside.take(Path::new("/data"), &link, Some(0), Named::Settings));
         assert_eq!(beside.left[0].0, top.join("roots"), "{:?}", beside.left);
         // Nor does a second name of somebody else's file.
         fs::hard_link(&file, folder.join("again.conf")).unwrap();
         assert!(objection(&file, Some(SERVER)).unwrap().contains("2 names"));
+    }
+
+    #[test]
+    fn root_s_settings_that_the_server_reads_are_taken_and_what_it_does_not_start_without_is_known() {
+        const SERVER: u32 = 64_001;
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        fs::set_permissions(&top, fs::Permissions::from_mode(0o755)).unwrap();
+        for folder in ["data", "conf.d", "empty.d", "odd.d"] {
+            fs::create_dir(top.join(folder)).unwrap();
+        }
+        let text = |name: &str, text: &str| fs::write(top.join(name), text).unwrap();
+        text("conf.d/10-ansible.conf", "work_mem = '9MB'\n");
+        text("odd.d/10.conf", "root:x:0:0:root:/root:/bin/sh\n");
+        text("single.conf", "nothing of a server's\n");
+        let data = top.join("data");
+        let of = |name: &str| top.join(name).display().to_string();
+        text(
+            "data/postgresql.conf",
+            &format!(
+                "include_dir '{}'\ninclude_dir '{}'\ninclude_dir '{}'\ninclude '{}'\n",
+                of("conf.d"),
+                of("empty.d"),
+                of("odd.d"),
+                of("single.conf")
+            ),
+        );
+        chown(data.join("postgresql.conf"), Some(SERVER), Some(SERVER)).unwrap();
+        let settings: HashSet<String> = ["work_mem".to_owned()].into();
+        let found = beside(&data, &[data.join("postgresql.conf")], &settings);
+        assert_eq!(found.paths, [top.join("conf.d/10-ansible.conf")], "{:?}", found.left);
+        let mut made_with = BTreeMap::new();
+        note(&found, &mut made_with);
+        assert_eq!(foresee(&made_with), Vec::<String>::new(), "all of it is here");
+        for folder in ["conf.d", "empty.d", "odd.d"] {
+            fs::remove_dir_all(top.join(folder)).unwrap();
+        }
+        fs::remove_file(top.join("single.conf")).unwrap();
+        let said = foresee(&made_with);
+        let stops =
+            |typed: &str| said.iter().any(|line| line.contains("WILL NOT START") && line.contains(typed));
+        let (empty, odd) = (format!("mkdir -p {}", of("empty.d")), format!("mkdir -p {}", of("odd.d")));
+        assert!(stops(&empty) && stops(&odd) && stops(&format!("touch {}", of("single.conf"))), "{said:#?}");
+        assert!(!said.concat().contains("conf.d"), "{said:#?}");
     }
 }

@@ -7,6 +7,7 @@ mod amcheck;
 mod aside;
 mod bare;
 mod copy;
+mod dropped;
 mod dumped;
 mod excerpt;
 mod folders;
@@ -19,7 +20,9 @@ mod own;
 mod page;
 mod places;
 mod programs;
+mod readable;
 mod receive;
+mod refusals;
 mod restore;
 mod sentinel;
 mod server;
@@ -106,7 +109,7 @@ impl Postgres {
             let why = format!("it is reached through a link: write data_directory = \"{}\"", named.display());
             return Err(Error::new(place(), Kind::Invalid(why)));
         }
-        Ok(included::beside(&self.data, &cluster.configuration))
+        Ok(included::beside(&self.data, &cluster.configuration, &cluster.settings))
     }
 }
 
@@ -116,10 +119,10 @@ impl Source for Postgres {
         let cluster = server.cluster()?;
         let mut paths = vec![self.data.clone()];
         let beside = self.check(&cluster)?;
-        paths.extend(beside.paths);
+        paths.extend(beside.paths.iter().cloned());
         paths.extend(cluster.tablespaces.iter().cloned());
         let mut made_with = versions::of(&mut server, &self.address, &self.data, self.programs.as_deref());
-        included::note(&beside.left, &mut made_with);
+        included::note(&beside, &mut made_with);
         let counts_us = server.counts_us(receive::NAME)?;
         let begun = server.start("releve")?;
         let tree = open_tree(&paths)?;
@@ -203,8 +206,9 @@ impl Source for Postgres {
     }
 
     fn open(&self, is_started: bool, told: &dyn Fn(&str)) -> Result<Vec<String>> {
-        let notes = start::open(&self.data, &self.address, self.programs.as_deref(), is_started, told)?;
-        if restore::clear(&self.data, &self.landing_of_wal(None))? {
+        let wal = self.landing_of_wal(None);
+        let notes = start::open(&self.data, &wal, &self.address, self.programs.as_deref(), is_started, told)?;
+        if restore::clear(&self.data, &wal)? {
             start::reload(&self.data, self.programs.as_deref(), told);
         }
         Ok(notes)

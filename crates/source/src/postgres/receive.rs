@@ -2,12 +2,15 @@
 
 use super::places::read_paths;
 use super::programs::program;
-use super::server::{Address, Server};
-use super::wal::{Segment, WalFile, log_file};
+use super::server::{Address, FROM_THE_START_NEWER, Server};
+use super::wal::{Segment, WalFile, log_file, read_history};
 use crate::error::at;
+use crate::ours::open_file;
 use crate::program::Running;
 use crate::spool::Spool;
 use crate::{Error, Kind, LEFT_BEHIND, LogKind, Program, Receiver, Result};
+use std::fs::File;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -17,6 +20,8 @@ pub(super) const NAME: &str = "releve_wal";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// For how many more segments there must be room where they wait.
 const ROOM_SEGMENTS: u64 = 4;
+/// No history is longer: a line for each recovery.
+const HISTORY_MAX: u64 = 1 << 20;
 
 /// What is said where a server takes whoever receives its WAL for a standby: it looks at names alone, and whoever keeps it from throwing away what he hasn't got
 /// must tell how far he is, so no receiver can stay out of it.
@@ -55,7 +60,11 @@ impl Stream {
         let segment_bytes = server.segment_bytes()?;
         drop_unfinished(spool, segment_bytes)?;
         has_room(spool, segment_bytes)?;
-        if let (Some(timeline), Some(position)) = (server.timeline()?, &position) {
+        let timeline = server.timeline()?;
+        if let Some(timeline) = timeline {
+            bring_history(spool, &data.join("pg_wal"), timeline)?;
+        }
+        if let (Some(timeline), Some(position)) = (timeline, &position) {
             let wal = data.join("pg_wal");
             put_away(spool, &wal, timeline, position, segment_bytes)?;
             lead_on(spool, &wal, timeline, segment_bytes)?;
@@ -69,6 +78,11 @@ impl Stream {
         command.extend(rest.map(Into::into));
         let mut environment = address.environment();
         environment.push(("PGAPPNAME", NAME.to_owned()));
+        // What it says is read.
+        environment.push(("LC_ALL", "C".to_owned()));
+        if server.major() >= 14 {
+            environment.push(("PGOPTIONS", FROM_THE_START_NEWER.to_owned()));
+        }
         // If we die it must not stay: whoever comes after us wants the slot.
         let program = Program::new(command)?.environment(environment).within(Duration::MAX).ending_with_us();
         let running =
@@ -89,7 +103,7 @@ impl Stream {
                 return Ok(true);
             }
             if let Some(why) = self.running.over() {
-                return Err(Error::new("receive WAL", Kind::Program(why)));
+                return Err(Error::new("receive WAL", Kind::Program(reason(&why))));
             }
             if Instant::now() > until {
                 self.server = Some(server);
@@ -99,6 +113,16 @@ impl Stream {
             std::thread::park_timeout(LOOK_EVERY);
         }
     }
+}
+
+/// Leaves out what `pg_receivewal` says of the segment that is being written, whyever it ends: that is no reason.
+fn reason(said: &str) -> String {
+    let own = |line: &str| match line.split_once("pg_receivewal: not renaming ") {
+        Some((before, _)) => before.trim_end_matches([':', ' ']).to_owned(),
+        None => line.to_owned(),
+    };
+    let lines: Vec<String> = said.lines().map(own).filter(|line| !line.is_empty()).collect();
+    lines.join("\n")
 }
 
 /// Makes sure that what is received leaves room for what carries it away.
@@ -168,6 +192,42 @@ fn put_away(spool: &Path, wal: &Path, timeline: u32, position: &str, segment_byt
     Ok(())
 }
 
+/// Brings what the server says of the timeline that it writes, with the time at which it has written that, which is when the timeline began: what `pg_receivewal`
+/// fetches has the time at which it came, and it fetches nothing that is there.
+fn bring_history(spool: &Path, wal: &Path, timeline: u32) -> Result<()> {
+    let name = format!("{timeline:08X}.history");
+    let (from, to) = (wal.join(&name), spool.join(&name));
+    // Whoever owns the data may have put something else there; then what the server itself says is fetched.
+    let Ok(there) = open_file(&from) else { return Ok(()) };
+    let Ok(written) = there.metadata().and_then(|meta| meta.modified()) else { return Ok(()) };
+    let wrong = |error| Error::io(at("keep", &to), error);
+    match open_file(&to) {
+        Ok(known) => {
+            let received = known.metadata().and_then(|meta| meta.modified()).map_err(wrong)?;
+            if written < received {
+                known.set_modified(written).map_err(wrong)?;
+            }
+            return Ok(());
+        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(wrong(error)),
+        Err(_) => {}
+    }
+    let mut text = String::new();
+    if there.take(HISTORY_MAX).read_to_string(&mut text).is_err()
+        || read_history(&name, &text, 1 << 24).is_none()
+    {
+        return Ok(());
+    }
+    let new = spool.join(format!(".{name}.new"));
+    let brought = File::create(&new).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.set_modified(written)?;
+        file.sync_all()?;
+        std::fs::rename(&new, &to)
+    });
+    brought.map_err(wrong)
+}
+
 /// Leads to the timeline that the server writes now, where a whole segment ends at or behind the place at which the one before was left: `pg_receivewal` would ask
 /// for what comes after that on the old one, which is nothing, and end for ever. It begins anew with a segment that was begun.
 fn lead_on(spool: &Path, wal: &Path, timeline: u32, segment_bytes: u64) -> Result<()> {
@@ -189,7 +249,7 @@ fn lead_on(spool: &Path, wal: &Path, timeline: u32, segment_bytes: u64) -> Resul
     }
     let next = Segment::of(timeline, *left, segment_bytes).name(segment_bytes);
     if ends && wal.join(&next).exists() {
-        let file = std::fs::File::create(spool.join(format!("{next}.partial"))).map_err(wrong)?;
+        let file = File::create(spool.join(format!("{next}.partial"))).map_err(wrong)?;
         file.set_len(segment_bytes).map_err(wrong)?;
     }
     Ok(())
@@ -212,7 +272,7 @@ impl Receiver for Stream {
 
     fn catch_up(&mut self, within: Duration) -> Result<bool> {
         if let Some(why) = self.running.over() {
-            return Err(Error::new("receive WAL", Kind::Program(why)));
+            return Err(Error::new("receive WAL", Kind::Program(reason(&why))));
         }
         has_room(&self.spool, self.segment_bytes)?;
         self.is_received(Instant::now() + within)
@@ -222,6 +282,39 @@ impl Receiver for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_a_segment_is_not_whole_is_no_reason_for_an_end() {
+        let partial =
+            "pg_receivewal: not renaming \"000000010000000000000005.partial\", segment is not complete";
+        let ended = "pg_receivewal exited with status 1";
+        let why = "pg_receivewal: error: replication stream was terminated before stop point";
+        assert_eq!(reason(&format!("{ended}: {why}\n{partial}")), format!("{ended}: {why}"));
+        assert_eq!(reason(&format!("{ended}: {partial}\n{why}")), format!("{ended}\n{why}"));
+        assert_eq!(reason(&format!("{ended}: {partial}")), ended);
+    }
+
+    #[test]
+    fn a_timeline_began_when_its_server_says_and_not_when_that_was_heard() {
+        let (spool, wal) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (from, to) = (wal.path().join("00000003.history"), spool.path().join("00000003.history"));
+        bring_history(spool.path(), wal.path(), 3).unwrap();
+        assert!(!to.exists(), "the server's own word is fetched where it isn't to be had here");
+        std::fs::write(&from, "1\t0/4000068\tx\n2\t0/6000000\tx\n").unwrap();
+        let begun = std::time::SystemTime::now() - Duration::from_secs(100);
+        File::options().append(true).open(&from).unwrap().set_modified(begun).unwrap();
+        let time = || std::fs::metadata(&to).unwrap().modified().unwrap();
+        bring_history(spool.path(), wal.path(), 3).unwrap();
+        assert_eq!(time(), begun);
+        // One that was received long after.
+        File::options().append(true).open(&to).unwrap().set_modified(begun + Duration::from_secs(9)).unwrap();
+        bring_history(spool.path(), wal.path(), 3).unwrap();
+        assert_eq!((time(), std::fs::read(&to).unwrap()), (begun, std::fs::read(&from).unwrap()));
+        // What is no history is nothing that is brought.
+        std::fs::write(wal.path().join("00000004.history"), "nonsense").unwrap();
+        bring_history(spool.path(), wal.path(), 4).unwrap();
+        assert!(!spool.path().join("00000004.history").exists());
+    }
 
     #[test]
     fn where_a_timeline_was_left_at_the_end_of_a_segment_the_next_one_is_begun() {

@@ -1,8 +1,10 @@
 //! What is asked of a running server, in the words of its version.
 
+use super::refusals::Refusal;
 use super::session::{CONNECT_WITHIN, Failed, Session};
 use super::wal::{Lsn, Segment};
 use crate::{Error, Kind, Result};
+use std::collections::HashSet;
 use std::path::PathBuf;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
@@ -18,6 +20,8 @@ const OURS: &str = "SELECT current_setting('server_version_num')::int4, (SELECT 
 /// What a session must have before its first question, and every version has.
 const FROM_THE_START: &str =
     "-c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+/// The same, from PostgreSQL 14 on: an older one refuses what it doesn't know. Some milliseconds may lie between a session's beginning and its first question.
+pub(super) const FROM_THE_START_NEWER: &str = "-c idle_session_timeout=0";
 /// Where names are looked for: whoever owns a database may set another path for it, on which functions of his come before the server's, and would run as us.
 pub(super) const OUR_PATH: &str = "-c search_path=pg_catalog,pg_temp";
 /// The path of the database, for what the plan asks in its own words, with the server's own names before all others.
@@ -28,6 +32,8 @@ pub(super) const SAFE_PATH: &str = "SELECT pg_catalog.set_config('search_path', 
 pub(super) struct Closed {
     pub(super) error: Error,
     pub(super) why: Why,
+    /// What a server has said that is there.
+    pub(super) refusal: Option<Refusal>,
 }
 
 /// Why nobody is let in.
@@ -58,6 +64,8 @@ pub(super) struct Cluster {
     pub(super) data_directory: PathBuf,
     /// Files of its configuration that may lie elsewhere.
     pub(super) configuration: Vec<PathBuf>,
+    /// The names of all settings that it has, in small letters.
+    pub(super) settings: HashSet<String>,
     /// Where tablespaces lie.
     pub(super) tablespaces: Vec<PathBuf>,
     /// Bytes of a segment of WAL.
@@ -118,20 +126,33 @@ impl Address {
                 Some(_) => Why::Refused,
                 None => Why::Unreached,
             },
+            refusal: error.code().map(|code| Refusal::of(code, error.routine())),
             error: sort(place(), &error),
         };
-        let mut config = self.0.clone();
-        if !is_plans {
-            config.options(format!("{} {OUR_PATH}", config.get_options().unwrap_or_default()).trim());
-        }
-        let mut client = Session::open(&config).map_err(wrong)?;
+        let open = |more: &str| {
+            let mut config = self.0.clone();
+            let path = if is_plans { "" } else { OUR_PATH };
+            let options = [config.get_options().unwrap_or_default(), more, path];
+            let options: Vec<&str> = options.into_iter().filter(|option| !option.is_empty()).collect();
+            let options = options.join(" ");
+            config.options(options.as_str());
+            Session::open(&config)
+        };
+        let opened = match open(FROM_THE_START_NEWER) {
+            Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::UNDEFINED_OBJECT) => {
+                open("")
+            }
+            opened => opened,
+        };
+        let mut client = opened.map_err(wrong)?;
         if is_plans {
             client.query(SAFE_PATH, &[]).map_err(wrong)?;
         }
         let version: i32 = client.query_one(OURS, &[]).map_err(wrong)?.get(0);
         if version < VERSION_MIN {
             let why = format!("it is PostgreSQL {}: 13 is the oldest that can be copied", version / 10_000);
-            return Err(Closed { error: Error::new(place(), Kind::Invalid(why)), why: Why::Refused });
+            let error = Error::new(place(), Kind::Invalid(why));
+            return Err(Closed { error, why: Why::Refused, refusal: None });
         }
         Ok(Server { client, version })
     }
@@ -226,8 +247,11 @@ impl Server {
         let locations = "SELECT pg_tablespace_location(oid) FROM pg_tablespace";
         let rows = self.client.query(locations, &[]).map_err(|error| sort("ask for tablespaces", &error))?;
         let tablespaces: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        let names = self.client.query("SELECT lower(name) FROM pg_settings", &[]);
+        let names = names.map_err(|error| sort("ask the server for its settings", &error))?;
         Ok(Cluster {
             data_directory,
+            settings: names.iter().map(|row| row.get(0)).collect(),
             configuration: configuration
                 .into_iter()
                 .filter(|file| !file.is_empty())

@@ -45,6 +45,14 @@ impl Failed {
         }
     }
 
+    /// Returns where in its own program the server has said it: that is in no language.
+    pub(super) fn routine(&self) -> Option<&str> {
+        match self {
+            Self::Said(error) => error.as_db_error()?.routine(),
+            _ => None,
+        }
+    }
+
     /// Returns it for a person.
     pub(super) fn text(&self) -> String {
         match self {

@@ -1,12 +1,15 @@
 //! Starts a cluster that was put back, and waits until it has recovered.
 
+use super::dropped;
 use super::programs::{program, version_of};
+use super::refusals::Refusal;
 use super::server::{Address, Closed, Server, Why};
 use super::serving::resorted;
 use crate::error::at;
 use crate::ours;
 use crate::program::end_of_log;
 use crate::{Error, Kind, Program, Result};
+use jiff::Timestamp;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,8 @@ const ABSENT_MAX: Duration = Duration::from_secs(30);
 
 /// How long a server that is ready may let nobody in: it doesn't want us, or listens elsewhere, and will for ever.
 const CLOSED_MAX: Duration = Duration::from_secs(4);
+/// How long one may have no connection left: whoever has them may be about to end.
+const FULL_MAX: Duration = Duration::from_secs(60);
 /// How long one that is asked may have paused its recovery: nobody lets it go on.
 const PAUSED_MAX: Duration = Duration::from_secs(10);
 
@@ -66,9 +71,11 @@ fn working(data: &Path) -> Option<u32> {
     processes.min()
 }
 
-/// Waits until the cluster has recovered and takes writes. Starts it unless somebody else has. Returns what will keep people from working all the same.
+/// Waits until the cluster has recovered and takes writes. Starts it unless somebody else has. The log that leads it lies in `wal`. Returns what will keep people from
+/// working all the same.
 pub(super) fn open(
     data: &Path,
+    wal: &Path,
     address: &Address,
     programs: Option<&Path>,
     is_started: bool,
@@ -106,9 +113,14 @@ pub(super) fn open(
                 Err(error) if error.is_retryable() => {}
                 Err(error) => return Err(error),
             },
-            Err(Closed { error, why }) if is_ready && why != Why::Passes => {
-                if closed.get_or_insert_with(Instant::now).elapsed() > CLOSED_MAX {
-                    return Err(lets_nobody_in(data, &error, why));
+            Err(refused) if is_ready && patience(&refused).is_some() => {
+                let is_over = patience(&refused)
+                    .is_some_and(|patience| closed.get_or_insert_with(Instant::now).elapsed() > patience);
+                if is_over {
+                    let dropped = (refused.refusal == Some(Refusal::NoDatabase))
+                        .then(|| dropped::last(data, wal, programs))
+                        .flatten();
+                    return Err(lets_nobody_in(data, address, &refused, dropped));
                 }
             }
             Err(_) => closed = None,
@@ -143,9 +155,19 @@ fn serves(server: &mut Server, paused: &mut Option<Instant>) -> Result<bool> {
     }
 }
 
-/// Says why a server that runs serves nobody, and what to do.
-fn lets_nobody_in(data: &Path, error: &Error, why: Why) -> Error {
-    let what = match why {
+/// Returns how long a server that is ready is given to let us in; `None` where it is about to begin or to end.
+fn patience(closed: &Closed) -> Option<Duration> {
+    match (closed.why, closed.refusal) {
+        (Why::Passes, Some(Refusal::Full)) => Some(FULL_MAX),
+        (Why::Passes, _) => None,
+        (Why::Refused | Why::Unreached, _) => Some(CLOSED_MAX),
+    }
+}
+
+/// Says why a server that runs serves nobody, and what to do. The log dropped a database last at `dropped`.
+fn lets_nobody_in(data: &Path, address: &Address, closed: &Closed, dropped: Option<Timestamp>) -> Error {
+    let error = &closed.error;
+    let what = match closed.why {
         Why::Refused | Why::Passes => format!("it has recovered, and lets nobody in: {error}"),
         Why::Unreached => {
             let (port, folder, address) =
@@ -162,10 +184,10 @@ fn lets_nobody_in(data: &Path, error: &Error, why: Why) -> Error {
             format!("it has recovered, and is not where the url says: {error}; it listens on{listens}")
         }
     };
-    Error::new(
-        format!("wait for {}", data.display()),
-        Kind::Program(format!("{what}{}", way_out(data, "end this server, "))),
-    )
+    let (user, database) = address.names();
+    let own = closed.refusal.and_then(|refusal| refusal.way_out(user.as_deref(), &database, dropped));
+    let way = own.map_or_else(|| way_out(data, "end this server, "), |own| format!("\nit is at work: {own}"));
+    Error::new(format!("wait for {}", data.display()), Kind::Program(format!("{what}{way}")))
 }
 
 /// Says where a setting is mended that the copy has brought along, and how to go on.
@@ -254,12 +276,20 @@ fn configuration(data: &Path) -> Option<String> {
     Some(file.to_owned())
 }
 
+/// How `current_logfiles` calls the kinds of logs that a server keeps of its own, the plainest first.
+const LOGS: [&str; 3] = ["stderr ", "csvlog ", "jsonlog "];
+
 /// Returns the last lines of what a server has said, for the end of a sentence: where it keeps a log of its own, that knows more than what it said before it began that.
 fn last_words(data: &Path, log: &Path) -> String {
     let own = || {
         let named = fs::read_to_string(data.join("current_logfiles")).ok()?;
-        let file = named.lines().find_map(|line| line.strip_prefix("stderr "))?;
-        let file = data.join(file);
+        let of = |kind: &str| named.lines().find_map(|line| line.strip_prefix(kind));
+        let file = data.join(LOGS.iter().find_map(|kind| of(kind))?);
+        // What names it could name any file.
+        let (meta, owner) = (fs::symlink_metadata(&file).ok()?, fs::metadata(data).ok()?.uid());
+        if !meta.is_file() || meta.uid() != owner {
+            return None;
+        }
         // One from before the copy says nothing of this.
         let modified = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
         (modified(&file)? >= modified(log)?).then_some(file)
@@ -282,15 +312,22 @@ mod tests {
         fs::write(data.join("postmaster.pid"), "42\n/d\n1\n5499\n/run/x\n\n 1 2\nready   \n").unwrap();
         fs::write(data.join("postgresql.conf"), "").unwrap();
         assert_eq!(state(data, READY_LINE).as_deref(), Some("ready"));
-        let refused = Error::new("connect", Kind::Program("no such library".into()));
-        let said = lets_nobody_in(data, &refused, Why::Unreached).to_string();
+        let address = Address::parse("postgres://u@127.0.0.1:1/shop").unwrap();
+        let says = |why, refusal| {
+            let error = Error::new("connect", Kind::Program("no such library".into()));
+            lets_nobody_in(data, &address, &Closed { error, why, refusal }, None).to_string()
+        };
+        let said = says(Why::Unreached, None);
         assert!(said.contains("it listens on port 5499, socket in /run/x\n"), "{said}");
         assert!(said.contains(&data.join("postgresql.conf").display().to_string()), "{said}");
-        let said = lets_nobody_in(data, &refused, Why::Refused).to_string();
+        let said = says(Why::Refused, Some(Refusal::Other));
         assert!(
             said.contains("lets nobody in: connect: no such library") && said.contains("--resume"),
             "{said}"
         );
+        // Its configuration is not to blame for what isn't in the state that came back.
+        let said = says(Why::Refused, Some(Refusal::NoDatabase));
+        assert!(said.contains("--before TIME") && !said.contains("postgresql.conf"), "{said}");
     }
 
     #[test]
@@ -304,5 +341,17 @@ mod tests {
         fs::create_dir(data.join("log")).unwrap();
         fs::write(data.join("log/a.log"), "FATAL: no").unwrap();
         assert_eq!(last_words(data, &log), ":\nFATAL: no");
+        // In whatever form and place.
+        let elsewhere = tempfile::tempdir().unwrap();
+        for kind in ["csvlog", "jsonlog"] {
+            let file = elsewhere.path().join(kind);
+            fs::write(&file, format!("FATAL,{kind}")).unwrap();
+            fs::write(data.join("current_logfiles"), format!("{kind} {}\n", file.display())).unwrap();
+            assert_eq!(last_words(data, &log), format!(":\nFATAL,{kind}"));
+        }
+        std::os::unix::fs::symlink("/etc/passwd", elsewhere.path().join("link")).unwrap();
+        let link = format!("stderr {}\n", elsewhere.path().join("link").display());
+        fs::write(data.join("current_logfiles"), link).unwrap();
+        assert_eq!(last_words(data, &log), ":\nredirecting");
     }
 }

@@ -133,7 +133,9 @@ pub(super) fn read_history(name: &str, text: &str, segment_bytes: u64) -> Option
         let segment = Segment::of(before, left, segment_bytes).name(segment_bytes);
         Some((before, segment.get(8..)?.to_owned()))
     };
-    Some((timeline, text.lines().filter_map(line).collect()))
+    let path: Vec<(u32, String)> = text.lines().filter_map(line).collect();
+    // One without a word only keeps its number from being taken.
+    (!path.is_empty()).then_some((timeline, path))
 }
 
 /// Where the header of a segment says that it is a long one, and that bit.
@@ -205,6 +207,7 @@ mod tests {
         let path = vec![(1, "0000000000000005".to_owned()), (2, "0000000000000009".to_owned())];
         assert_eq!(read_history("00000003.history", text, SIZE), Some((3, path)));
         assert_eq!(read_history("000000010000000000000005", text, SIZE), None);
+        assert_eq!(read_history("00000003.history", "", SIZE), None);
     }
 
     #[test]

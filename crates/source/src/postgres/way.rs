@@ -13,6 +13,9 @@ use jiff::Timestamp;
 use std::fs;
 use std::path::Path;
 
+/// In so many segments of a timeline it is looked for its first commit.
+const LOOKED_MAX: usize = 16;
+
 /// A segment on the way, and the position at which its timeline was left.
 pub(super) type Step<'a> = (&'a Segment, Lsn);
 
@@ -89,6 +92,23 @@ pub(super) fn last_before(
         let found = commits(segment)?.into_iter().map(|(lsn, _)| lsn);
         if let Some(last) = found.filter(|lsn| lsn < left && *lsn < position).max() {
             return Ok(Some(last));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns when the first transaction ended that was written on a timeline, which had left the one before at `left`. `commits` reads one segment. A copy that is begun
+/// right after a recovery closes the first segment before anything is committed in it.
+pub(super) fn first_on(
+    timeline: u32,
+    left: Lsn,
+    segments: &[Segment],
+    commits: impl Fn(&Segment) -> Result<Vec<(Lsn, Timestamp)>>,
+) -> Result<Option<Timestamp>> {
+    for segment in segments.iter().filter(|segment| segment.timeline == timeline).take(LOOKED_MAX) {
+        let own = commits(segment)?.into_iter().filter(|(lsn, _)| *lsn >= left);
+        if let Some(first) = own.map(|(_, time)| time).min() {
+            return Ok(Some(first));
         }
     }
     Ok(None)

@@ -81,7 +81,8 @@ impl Source for Sqlite {
 
     fn landing(&self, to: Option<&Path>) -> Landing {
         let target = under(to, &self.path);
-        let near = target.ancestors().skip(1).find(|dir| dir.is_dir()).map(Path::to_owned);
+        let is_there = |dir: &&Path| crate::silent_on_the_way(dir).is_none() && dir.is_dir();
+        let near = target.ancestors().skip(1).find(is_there).map(Path::to_owned);
         Landing::Staging { near }
     }
 

@@ -16,6 +16,7 @@ mod machine;
 mod mariadb;
 mod mounts;
 mod odd_postgres;
+mod refused_postgres;
 mod restored;
 mod settings;
 mod sqlite;

@@ -2,9 +2,9 @@
 
 use crate::machine::Folder;
 use crate::walk::{Walked, now, walk};
-use source::{Files, MountTables, Source};
+use source::{Files, MountTables, Source, Stands};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use testkit::{SilentMount, SmallDisk};
 use vault::Input;
@@ -79,6 +79,42 @@ fn nobody_waits_for_a_dead_mount_who_is_told_to_stop() {
         assert_eq!(unread.len(), 1, "{unread:?}");
     });
     assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn whoever_looks_at_a_target_is_told_what_does_not_answer_and_counts_the_rest() {
+    let folder = folder("dead");
+    let (dead, link) = (folder.join("dead"), folder.join("link"));
+    std::os::unix::fs::symlink("dead/deeper", &link).unwrap();
+    let _mount = SilentMount::over(&dead, 0);
+    let begun = Instant::now();
+    assert_eq!(source::silent_on_the_way(&folder.join("a")), None);
+    for path in [&dead, &dead.join("x/y"), &link.join("z")] {
+        assert_eq!(source::silent_on_the_way(path).as_ref(), Some(&dead), "{path:?}");
+    }
+    assert_eq!(source::silent_below(&folder.path), std::slice::from_ref(&dead));
+    let within = |path: &str| source::silent_in(&folder.path, &[path.to_owned()]);
+    assert_eq!((within("/dead/x"), within("/a")), (vec![PathBuf::from("dead")], vec![]));
+    let stands = |path: &Path| Files::new([path]).occupied(None).unwrap().remove(0).stands;
+    let around = stands(&folder.path);
+    assert!(matches!(around, Stands::Something { files: 2, all_counted: false, .. }), "{around:?}");
+    assert_eq!(stands(&dead), Stands::Unknown);
+    // What was put back there nobody knows.
+    let put = Files::new([&dead, &folder.join("a")]).put_back(Path::new("/"), None, None, &|_| ()).unwrap();
+    assert_eq!((put.into, put.missing), (vec![folder.join("a")], vec![dead]));
+    assert!(begun.elapsed() < Duration::from_secs(12), "it is asked once: {:?}", begun.elapsed());
+}
+
+#[test]
+fn what_a_pattern_looks_like_and_does_not_match_is_noted_with_the_point() {
+    let folder = folder("[old]");
+    fs::create_dir(folder.join("o")).unwrap();
+    let files = Files::new([&folder.path]).exclude(["[old]", "*.tmp"]).unwrap();
+    let capture = files.capture(Path::new("/"), now()).unwrap();
+    assert_eq!(walk(capture.input()).below(&folder.path), ["[old]", "a", "z"]);
+    let notes = capture.input().notes();
+    assert!(notes.len() == 1 && notes[0].path == folder.join("[old]"), "{notes:?}");
+    assert!(notes[0].why.contains(r"'\[old\]'"), "{notes:?}");
 }
 
 #[test]

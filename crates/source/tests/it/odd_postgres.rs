@@ -45,15 +45,22 @@ fn odd_databases_go_round_whole_and_one_that_does_not_takes_no_other_along() {
     let left_out = all.capture(Path::new("/nowhere"), now()).unwrap();
     let left_out = left_out.input().left_out();
     assert!(left_out.len() == 1 && left_out[0].why.contains("DROP DATABASE of `broken`"), "{left_out:?}");
-    let put = source(&other, "postgres").put_back(&folder.path, None, None, &|_| ()).unwrap();
-    assert_eq!(put.findings, Vec::<String>::new());
-    same(&server.dump(), &other.dump());
-    // Once more, over what is there now: also a name that is too long for an ending is set aside.
-    let put = source(&other, "postgres").put_back(&folder.path, None, None, &|_| ()).unwrap();
-    assert_eq!(put.findings, Vec::<String>::new());
-    same(&server.dump(), &other.dump());
+    let before = server.dump();
+    // What the user may not read is known when it is dumped; the rest is there, and comes back. Each lane has a server of its own.
+    server.run("create role dumper login; grant pg_read_all_data to dumper; grant connect on database \"données\" to dumper;");
+    std::thread::scope(|scope| {
+        let lesser = scope.spawn(|| comes_back_as_far_as_its_user_reads(&server));
+        comes_back_twice(&other, &folder, &before);
+        lesser.join().unwrap();
+    });
+}
 
-    // One that can't be loaded, and one that isn't whole, are named; all others come back.
+/// Into a server of which nothing is known, and once more over what is there then.
+fn comes_back_twice(other: &Postgres, folder: &Folder, before: &str) {
+    let put = source(other, "postgres").put_back(&folder.path, None, None, &|_| ()).unwrap();
+    assert_eq!(put.findings, Vec::<String>::new());
+    same(before, &other.dump());
+    // Also a name that is too long for an ending is set aside. One that can't be loaded, and one that isn't whole, are named; all others come back.
     let databases = folder.join("postgresql/databases");
     let spoilt = fs::read_to_string(databases.join("objects.sql")).unwrap();
     fs::write(
@@ -63,19 +70,19 @@ fn odd_databases_go_round_whole_and_one_that_does_not_takes_no_other_along() {
     .unwrap();
     fs::write(databases.join("parts.sql"), "-- cut off").unwrap();
     other.run("\\connect readonly\nset default_transaction_read_only = off;\ndrop table t;");
-    let put = source(&other, "postgres").put_back(&folder.path, None, None, &|_| ()).unwrap();
+    let put = source(other, "postgres").put_back(&folder.path, None, None, &|_| ()).unwrap();
     let [cut, refused] = put.findings.as_slice() else { panic!("{:?}", put.findings) };
     assert!(cut.contains("parts does not come back") && cut.contains("ended early"), "{cut}");
     assert!(
         refused.contains("objects did not come back") && refused.contains("division by zero"),
         "{refused}"
     );
-    same(&server.dump(), &other.dump());
+    same(before, &other.dump());
+}
 
-    // What the user may not read is known when it is dumped; the rest is there, and comes back.
-    server.run("create role dumper login; grant pg_read_all_data to dumper; grant connect on database \"données\" to dumper;");
+fn comes_back_as_far_as_its_user_reads(server: &Postgres) {
     let (partial, third) = (Folder::new(), Postgres::start_as("", UTF8));
-    let lacking = dump(&source(&server, "dumper").exclude(["closed"]).without_passwords(true), &partial.path);
+    let lacking = dump(&source(server, "dumper").exclude(["closed"]).without_passwords(true), &partial.path);
     assert_eq!(lacking.len(), 2, "{lacking:#?}");
     let says =
         |database: &str, what: &str| lacking.iter().any(|why| why.contains(database) && why.contains(what));

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// After so long a wait is told.
-const LONG: Duration = Duration::from_secs(30);
+/// After so long a wait is told: nobody who sits before it wonders for longer.
+const LONG: Duration = Duration::from_secs(5);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// An input, and who waits for it.

@@ -1,9 +1,9 @@
 //! What lies in the target and not in the point: shown first, then removed as it was shown.
 
-use super::RestoreOptions;
 use super::report::Trouble;
 use super::through::open_through;
 use super::walk::{Wish, check_name, relative, wish};
+use super::{RestoreOptions, SILENT};
 use crate::set::VaultSet;
 use crate::trees::Trees;
 use crate::{BlobId, Error, Kind, Node, NodeKind, Progress, Repository, Result};
@@ -58,6 +58,10 @@ pub fn extras(
         if progress.is_stopped() {
             return Err(Error::new(format!("look at {}", options.target.display()), Kind::Interrupted));
         }
+        // What is mounted here doesn't answer, and is nobody's leftover.
+        if options.silent.contains(&path) {
+            continue;
+        }
         let mut unknown = |why: String| found.unknown.push(Trouble { path: path.clone(), why });
         let nodes = match trees.read(&tree) {
             Ok(nodes) => nodes,
@@ -83,7 +87,15 @@ pub fn extras(
                 Ok((own, there)) => {
                     device = Some(own);
                     let extra = there.into_iter().filter(|name| !names.contains(name.as_bytes()));
-                    found.paths.extend(extra.map(|name| path.join(name)));
+                    for extra in extra.map(|name| path.join(name)) {
+                        let is_silent = options.silent.iter().any(|silent| silent.starts_with(&extra));
+                        match is_silent {
+                            true => found.unknown.push(Trouble { path: extra, why: SILENT.to_owned() }),
+                            false => {
+                                found.paths.insert(extra);
+                            }
+                        }
+                    }
                 }
                 // Not there yet, or no directory: the restore makes one, and then nothing else is in it.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,

@@ -63,6 +63,8 @@ pub struct RestoreOptions {
     pub only: Vec<PathBuf>,
     /// What was captured. A directory above these that exists already keeps its own mode, owner and times.
     pub roots: Vec<PathBuf>,
+    /// Places below the target, relative to it, that nobody looks at: what is mounted there doesn't answer. What the point has there is told as skipped.
+    pub silent: Vec<PathBuf>,
     /// Compare the content of files that look unchanged, instead of trusting their size and time.
     pub verify: bool,
     /// What of it: for a service that starts before its archives are back.
@@ -110,6 +112,7 @@ impl RestoreOptions {
             target: target.into(),
             only: Vec::new(),
             roots: Vec::new(),
+            silent: Vec::new(),
             verify: false,
             part: Part::All,
             names: None,
@@ -120,6 +123,9 @@ impl RestoreOptions {
         }
     }
 }
+
+/// What is said of a place that nobody looks at.
+pub(crate) const SILENT: &str = "what is mounted here doesn't answer: nothing was looked at or restored here";
 
 impl fmt::Debug for RestoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

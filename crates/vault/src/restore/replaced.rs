@@ -52,7 +52,8 @@ pub fn replaced(
         for node in nodes.into_iter().flatten().filter(|node| check_name(&node.name).is_ok()) {
             let child = path.join(OsStr::from_bytes(&node.name));
             let wished = wish(&only, &child);
-            if wished == Wish::No || (wished == Wish::OnTheWay && !node.is_dir()) {
+            let is_silent = options.silent.contains(&child);
+            if is_silent || wished == Wish::No || (wished == Wish::OnTheWay && !node.is_dir()) {
                 continue;
             }
             if let Some(why) = judge(&root, &dir, &node, &child, &roots, &only) {

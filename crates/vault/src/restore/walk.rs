@@ -8,7 +8,7 @@ use super::folder::{Folder, Target};
 use super::folding::Folding;
 use super::links::{self, Inode, Met, Name};
 use super::work::{Limits, Task, Work};
-use super::{IsFirst, Part};
+use super::{IsFirst, Part, SILENT};
 use crate::set::VaultSet;
 use crate::stretch::stretches;
 use crate::trees::Trees;
@@ -84,12 +84,19 @@ impl<'s, 'a> Walk<'s, 'a> {
             let above = [&self.roots, &self.only]
                 .iter()
                 .any(|below| below.iter().any(|below| below != &path && below.starts_with(&path)));
-            let folder = Folder::below(&next.parent, next.node, above);
             let here = match self.target.options.part {
                 Part::All => true,
                 Part::First(_) => next.first,
                 Part::Rest(_) => !next.first,
             };
+            if self.target.options.silent.contains(&path) {
+                // Of an empty folder, which a mount was left out of, nothing is missing.
+                if here && !self.trees.read(&next.subtree).is_ok_and(|nodes| nodes.is_empty()) {
+                    self.target.report().skip(&path, SILENT);
+                }
+                continue;
+            }
+            let folder = Folder::below(&next.parent, next.node, above);
             if here {
                 // What keeps it from being made is told; what is in it is named all the same.
                 let _ = folder.enter();
@@ -171,6 +178,8 @@ impl<'s, 'a> Walk<'s, 'a> {
                         .report()
                         .skip(&path.join(OsStr::from_bytes(&node.name)), "a folder without content"),
                 }
+            } else if self.target.options.silent.contains(&path.join(OsStr::from_bytes(&node.name))) {
+                self.target.report().skip(&path.join(OsStr::from_bytes(&node.name)), SILENT);
             } else {
                 self.entry(folder, node);
             }

@@ -2,7 +2,9 @@
 
 use crate::mutex::lock;
 use std::fmt;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 /// What is waited for longer than this is said, and said again so often.
@@ -12,6 +14,8 @@ const SAID_EVERY: Duration = Duration::from_secs(30);
 const GIVEN_UP_FOR: Duration = Duration::from_secs(60);
 /// How often somebody who waits looks whether anybody still wants him to.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Once nobody wants anything any more, how long a store that answers nothing is waited for, all in all: what was taken from it is given back if it does.
+const PARTING: Duration = Duration::from_secs(2);
 /// Of a store's own words so many letters are said while it is waited for.
 const WORDS_MAX: usize = 100;
 
@@ -38,6 +42,8 @@ struct Course {
     waited: Duration,
     given_up: Option<(String, Instant)>,
     said: Option<Instant>,
+    /// Since when nobody wants anything, and it answers nothing.
+    over: Option<Instant>,
 }
 
 /// How it stood when a call began.
@@ -78,7 +84,7 @@ impl Calls {
         if let Some(inner) = &self.0 {
             let mut course = lock(&inner.course);
             course.answers += 1;
-            (course.waited, course.given_up, course.said) = Default::default();
+            (course.waited, course.given_up, course.said, course.over) = Default::default();
         }
     }
 
@@ -105,6 +111,29 @@ impl Calls {
     /// Returns whether nobody wants anything of the store any more.
     pub(super) fn is_over(&self) -> bool {
         self.0.as_ref().is_some_and(|inner| (inner.is_over)())
+    }
+
+    /// Waits for a call, but for a moment only once nobody wants anything of the store any more: `None` then. What answers in time is done all the same.
+    pub(super) async fn while_wanted<T>(&self, call: impl Future<Output = T>) -> Option<T> {
+        let mut call = pin!(call);
+        // What is ready needs no clock.
+        if let Poll::Ready(done) =
+            std::future::poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await
+        {
+            return Some(done);
+        }
+        let Some(inner) = &self.0 else { return Some(call.await) };
+        loop {
+            if let Ok(done) = tokio::time::timeout(LOOK_EVERY, &mut call).await {
+                return Some(done);
+            }
+            if self.is_over() {
+                let since = *lock(&inner.course).over.get_or_insert_with(Instant::now);
+                if since.elapsed() >= PARTING {
+                    return None;
+                }
+            }
+        }
     }
 
     /// Says what is waited for: `waited` long until now, and for `wait` from now on.
@@ -145,6 +174,20 @@ impl fmt::Debug for Calls {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_store_that_answers_nothing_keeps_nobody_who_is_to_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let calls = Calls::new(|_| (), || true);
+        let begun = Instant::now();
+        for _ in 0..3 {
+            assert_eq!(runtime.block_on(calls.while_wanted(std::future::pending::<()>())), None);
+        }
+        assert!(begun.elapsed() < PARTING * 2, "it is one moment for all calls: {:?}", begun.elapsed());
+        let slow = async { tokio::time::sleep(LOOK_EVERY + Duration::from_millis(50)).await };
+        let other = Calls::new(|_| (), || true);
+        assert_eq!(runtime.block_on(other.while_wanted(slow)), Some(()), "what answers is waited for");
+    }
 
     fn heard() -> (Calls, Arc<Mutex<Vec<String>>>) {
         let heard: Arc<Mutex<Vec<String>>> = Arc::default();

@@ -102,7 +102,9 @@ impl Limits {
         let (mut tried, mut own) = (0, Duration::ZERO);
         loop {
             let (begun, held) = (Instant::now(), self.held());
-            let (what, after) = match attempt(tried).await {
+            let called = self.calls.while_wanted(attempt(tried)).await;
+            let called = called.unwrap_or_else(|| Err(Failure::Passing("no answer yet".into())));
+            let (what, after) = match called {
                 Ok(done) => {
                     self.calls.answered();
                     return Ok(done);

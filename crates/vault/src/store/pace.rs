@@ -5,6 +5,7 @@
 
 use crate::mutex::lock;
 use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ const PIECE_MAX: usize = 64 << 10;
 const PIECE_MIN: usize = 1 << 10;
 /// So many pieces in a second: a line feels even, and several uploads share it fairly.
 const PIECES_PER_SECOND: u64 = 8;
+
+/// How often whoever waits looks whether the process is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Holds uploads back. Clones share one rate.
 #[derive(Clone)]
@@ -56,9 +60,12 @@ impl Pace {
     /// Waits for the turn of so many bytes, on a thread.
     pub(super) fn block(&self, bytes: usize) {
         let until = Instant::now() + self.book(bytes);
-        // Parking may end before its time.
+        // Parking may end before its time. Who is to end has hardly anything left to send.
         while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-            std::thread::park_timeout(left);
+            if process::ending().load(Relaxed) {
+                return;
+            }
+            std::thread::park_timeout(left.min(LOOK_EVERY));
         }
     }
 
@@ -100,7 +107,7 @@ fn piece(rate: Option<u64>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::sync::atomic::AtomicU64;
 
     /// Sends pieces one after another on a clock that only the waiting moves, and returns the seconds that it took.
     fn seconds(line: &mut Line, begun: Instant, pieces: usize, bytes: usize, rate: u64) -> f64 {

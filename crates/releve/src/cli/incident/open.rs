@@ -15,7 +15,7 @@ use plan::SystemName;
 use plan::forecast::{self, Predicted};
 use plan::notify::chain;
 use serde::Serialize;
-use state::{Body, Record, State};
+use state::{Record, State, runs_of};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What `incident open` takes.
@@ -199,10 +199,7 @@ fn forecast(
     now: Timestamp,
 ) -> Forecast {
     // A clock that was ahead when it was made says nothing of when that was.
-    let mut whole = records.iter().rev().filter_map(|record| match &record.body {
-        Body::Backup(made) if made.system == system && made.complete && made.failure.is_none() => Some(made),
-        _ => None,
-    });
+    let mut whole = runs_of(records, system).rev().filter(|made| made.complete && made.failure.is_none());
     let mut left_out = None;
     let made = whole.find(|made| {
         let left = behind.left_by(system, made.started, None).filter(|_| !is_trusted(made, trusted));

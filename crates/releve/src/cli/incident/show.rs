@@ -1,10 +1,12 @@
 //! `releve incident show` and `list`.
 
 use super::{person, pick};
+use crate::cli::unfinished::{document, lines};
 use crate::session::Session;
 use crate::show::{self, time};
 use crate::{Exit, Outcome};
 use engine::incident::{Action, ActionState, Incident, Line, incidents};
+use engine::unfinished::unfinished;
 use jiff::Timestamp;
 use plan::notify::Language;
 use serde_json::json;
@@ -38,9 +40,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     {
         person(session, named)?;
     }
+    let recoveries = unfinished(&state, &session.run_holder())?;
     if session.json {
         let documents: Vec<_> = shown.into_iter().map(|incident| of(incident, named)).collect();
-        show::print_json(&json!({ "incidents": documents }));
+        let recoveries: Vec<_> = recoveries.iter().map(document).collect();
+        show::print_json(&json!({ "incidents": documents, "recoveries": recoveries }));
         return Ok(Exit::Done);
     }
     if shown.is_empty() {
@@ -48,6 +52,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     for incident in &shown {
         print_head(incident);
+        let of_it = recoveries.iter().filter(|one| {
+            incident.closed.is_none()
+                && incident.systems.iter().any(|system| one.not_back.contains_key(system))
+        });
+        of_it.flat_map(lines).for_each(|line| println!("  {line}"));
         print_work(incident, named, Timestamp::now());
         if named.is_none() {
             println!("  timeline");

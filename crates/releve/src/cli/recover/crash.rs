@@ -5,7 +5,7 @@ use crate::session::Session;
 use engine::incident::incidents;
 use engine::survey::Survey;
 use jiff::Timestamp;
-use plan::crash::{Crash, Signs, log_every};
+use plan::crash::{Basis, Crash, Signs, log_every};
 use plan::{Facts, SystemName, Wal};
 use state::{Body, Record};
 
@@ -31,6 +31,7 @@ pub(super) fn crash(
     let counts = points.iter().filter(|point| point.is_base()).map(Facts::counts);
     let signs = Signs {
         said,
+        said_before: said_before(records, name),
         incidents: about.map(|incident| (incident.id, incident.opened)).collect(),
         tried: tried(records, name),
         log: survey.log(name).filter(|_| streams).and_then(|log| log.until),
@@ -53,7 +54,20 @@ fn came_back(records: &[Record], name: &SystemName) -> Option<Timestamp> {
 
 /// Returns when the first of the recoveries of a system began that have failed since it was last seen well.
 fn tried(records: &[Record], name: &SystemName) -> Option<Timestamp> {
-    let mut first = None;
+    failed(records, name).into_iter().rev().find_map(|(recovery, _)| recovery.started)
+}
+
+/// Returns what a person said last of when it crashed, to one of those recoveries, and when that one began: it is no less true of the next.
+fn said_before(records: &[Record], name: &SystemName) -> Option<(Timestamp, Timestamp)> {
+    failed(records, name).into_iter().find_map(|(recovery, check)| {
+        let is_said = check.crash_basis.as_deref() == Some(Basis::Said.word());
+        Some((check.crashed.filter(|_| is_said)?, recovery.started?))
+    })
+}
+
+/// Returns the recoveries of a system that have failed since it was last seen well, the newest first, and what became of it in each.
+fn failed<'r>(records: &'r [Record], name: &SystemName) -> Vec<(&'r state::Recovery, &'r state::Check)> {
+    let mut failed = Vec::new();
     for record in records.iter().rev() {
         match &record.body {
             Body::Recovery(recovery) if !recovery.beside => {
@@ -63,11 +77,11 @@ fn tried(records: &[Record], name: &SystemName) -> Option<Timestamp> {
                 if check.rta_seconds.is_some() {
                     break;
                 }
-                first = recovery.started.or(first);
+                failed.push((recovery, check));
             }
             Body::Backup(made) if made.system == name.0 && made.failure.is_none() => break,
             _ => {}
         }
     }
-    first
+    failed
 }

@@ -159,7 +159,7 @@ pub(super) fn show(session: &Session) -> Outcome {
                 .iter()
                 .zip(&left.before.states)
                 .enumerate()
-                .map(|(at, (step, state))| json!({ "step": at, "system": step.system, "what": step.kind.to_string(), "is": state }))
+                .map(|(at, (step, state))| json!({ "step": at, "system": step.system, "what": step.kind.to_string(), "is": state, "not_looked_through": left.not_looked_through(at) }))
                 .collect();
             documents.push(json!({ "id": run.id, "started": run.started, "systems": run.systems, "by": by.map(|by| by.to_string()), "ended": is_ended, "steps": steps }));
             continue;
@@ -174,7 +174,13 @@ pub(super) fn show(session: &Session) -> Outcome {
         }
         for (at, (step, state)) in left.book.steps.iter().zip(&left.before.states).enumerate() {
             let system = step.system.as_ref().map_or("", |system| system.0.as_str());
-            println!("  {at:4}  {:24} {system:12} {}", said(state), step.kind);
+            let lacking = left.not_looked_through(at);
+            // It has ended, and that was not what it was for.
+            let is = if lacking.is_empty() { said(state) } else { "ended, not all done".into() };
+            println!("  {at:4}  {is:24} {system:12} {}", step.kind);
+            for why in lacking {
+                println!("        NOT looked through: {why}");
+            }
         }
     }
     if session.json {

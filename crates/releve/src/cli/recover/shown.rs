@@ -3,7 +3,7 @@
 use crate::session::Session;
 use crate::show::{self, size};
 use engine::blast;
-use engine::recover::{Recovered, SystemRecovered};
+use engine::recover::{Measured, Recovered, SystemRecovered};
 use plan::crash::lost;
 use plan::{Crash, Period, Runbook, Source, Step, StepKind, SystemName};
 use std::path::Path;
@@ -159,14 +159,7 @@ fn print_measured(recovered: &SystemRecovered) {
     let name = &recovered.system;
     match (&recovered.measured, &recovered.not_measured) {
         (Some(measured), _) => {
-            let lost = match measured.loss_seconds {
-                Some(seconds) => format!("at most {:.2} lost", Period::seconds(seconds)),
-                None => "by a clock that was set back since".into(),
-            };
-            println!(
-                "{name}: measured in its data: the agent's last row is of {}, {lost}",
-                show::time(measured.at)
-            );
+            println!("{name}: {}", said_measured(measured, recovered.rpa_seconds));
         }
         (None, Some(why)) => println!("{name}: what was lost is not measured in its data: {why}"),
         (None, None) => {}
@@ -176,6 +169,26 @@ fn print_measured(recovered: &SystemRecovered) {
     }
     for left_out in &recovered.not_looked_through {
         println!("{name}: NOT looked through for damage: {left_out}");
+    }
+}
+
+/// Says what the agent's last row in the data shows, beside `lost`, the seconds that are said to be lost.
+fn said_measured(measured: &Measured, lost: u64) -> String {
+    let row = format!("measured in its data: the agent's last row is of {}", show::time(measured.at));
+    let length = |seconds| format!("{:.2}", Period::seconds(seconds));
+    match (measured.loss_seconds, measured.asked) {
+        (None, _) => format!("{row}, by a clock that was set back since"),
+        (Some(seconds), Some(asked)) => format!(
+            "{row}, {} before {}, which was asked for: of what came before that no more is missing, and what came after is given up",
+            length(seconds),
+            show::time(asked)
+        ),
+        (Some(seconds), None) if seconds <= lost => {
+            format!("{row}: no more than {} is lost", length(seconds))
+        }
+        (Some(seconds), None) => {
+            format!("{row}, {} before the crash; its log goes further", length(seconds))
+        }
     }
 }
 
@@ -243,6 +256,19 @@ fn print_step(book: &Runbook, step: &Step) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_figure_says_what_is_lost_and_the_measure_says_against_what_it_is() {
+        let at = |second| jiff::Timestamp::from_second(second).unwrap();
+        let measured =
+            |loss_seconds, asked| Measured { at: at(97), loss_seconds, asked, history: 1, number: 7 };
+        let newest = said_measured(&measured(Some(3), None), 3);
+        assert!(newest.ends_with(": no more than 3 seconds is lost"), "{newest}");
+        let asked = said_measured(&measured(Some(3), Some(at(100))), 55);
+        assert!(asked.contains(", 3 seconds before ") && !asked.contains("lost"), "{asked}");
+        let further = said_measured(&measured(Some(3), None), 0);
+        assert!(further.ends_with("3 seconds before the crash; its log goes further"), "{further}");
+    }
 
     #[test]
     fn a_cell_holds_one_line_and_says_that_there_is_more() {

@@ -4,7 +4,7 @@
 
 use crate::cli::wal::{policy_vaults, spool_of};
 use crate::session::Session;
-use engine::log::{Carrier, settle};
+use engine::log::{Carrier, ended, settle};
 use engine::survey::{Survey, Surveyed};
 use engine::vaults::Opened;
 use engine::{Error, Result, source_of};
@@ -37,6 +37,8 @@ pub(super) struct Found {
     said: Vec<String>,
     /// Why nothing may be replaced.
     blockers: Vec<String>,
+    /// What is missing in the newest state of a system, since its log goes no further than a recovery that is over.
+    lacks: BTreeMap<SystemName, String>,
     is_brought: bool,
 }
 
@@ -57,6 +59,17 @@ impl Found {
     pub(super) fn say_in(&self, book: &mut Runbook) {
         book.warnings.extend(self.said.iter().cloned());
         book.blockers.extend(self.blockers.iter().cloned());
+        for entry in &mut book.systems {
+            // Who takes a point for itself wants nothing of what came after it.
+            let wants_all = match &entry.replay {
+                Some(replay) => replay.until == Until::Newest,
+                None => book.scenario.is_none(),
+            };
+            let lacks = self.lacks.get(&entry.system).filter(|_| wants_all && entry.lacks.is_none());
+            let Some(lacks) = lacks else { continue };
+            book.warnings.push(lacks.clone());
+            entry.lacks = Some(lacks.clone());
+        }
     }
 }
 
@@ -129,20 +142,28 @@ impl Look<'_> {
             return Ok(());
         }
         let names = policy_vaults(session, name);
-        if self.dry_run {
-            if let Some(still) = log.still(&known.all, None)? {
-                let said = known.said(name, &still);
-                found.said.push(format!("{said}: it is brought into the vaults first"));
-                found.logs.insert(name.clone(), as_it_will_be(&known, &still, &names));
-            }
-            return Ok(());
-        }
-        let spool = spool_of(session, name)?;
-        if let Some(identity) = &there {
+        let spool = match self.dry_run {
+            // It isn't made where it isn't there.
+            true => session.state_dir.join("log").join(&name.0),
+            false => spool_of(session, name)?,
+        };
+        if let Some(identity) = there.as_ref().filter(|_| !self.dry_run) {
             settle(&spool, log, identity)?;
         }
-        let Some(there) = log.still(&known.all, None)? else { return Ok(()) };
-        let still = match log.still(&known.all, Some(&spool)) {
+        let looked = log.still_beside(&known.all, &spool, false);
+        match &looked {
+            Ok(Some(_)) => {}
+            Ok(None) => self.begun_anew(name, &known, log.has_begun_anew(&spool), found),
+            Err(_) => self.begun_anew(name, &known, None, found),
+        }
+        let Some(there) = looked? else { return Ok(()) };
+        if self.dry_run {
+            let said = known.said(name, &there);
+            found.said.push(format!("{said}: it is brought into the vaults first"));
+            found.logs.insert(name.clone(), as_it_will_be(&known, &there, &names));
+            return Ok(());
+        }
+        let still = match log.still_beside(&known.all, &spool, true) {
             Ok(Some(still)) => still,
             Ok(None) => return Ok(()),
             Err(error) if there.is_replaced && self.in_place => {
@@ -180,6 +201,27 @@ impl Look<'_> {
         match failure {
             Some(error) if !found.is_brought => Err(wait(error.to_string())),
             _ => Ok(()),
+        }
+    }
+
+    /// Says what can't come back where nothing that the system has written last goes on from what is kept. `has_anew` says whether that is anything, as far as it
+    /// stands there.
+    fn begun_anew(&self, name: &SystemName, known: &Known, has_anew: Option<bool>, found: &mut Found) {
+        let wants_all = matches!(self.wanted, None | Some(Wanted::Latest | Wanted::Until(Until::Newest)));
+        if has_anew == Some(true) && self.in_place {
+            let since = known.log.as_ref().and_then(|log| log.until).unwrap_or_else(|| known.newest.counts());
+            found.said.push(format!(
+                "`{name}`: what its server has goes on from nothing in the vaults: its binary log was begun anew (RESET MASTER, or a recovery), or thrown away. \
+                What was committed there after {since:.0} is in no vault, is overwritten, and does not come back. If it is needed, make a backup first: releve backup {name}"
+            ));
+        }
+        let records = self.state.and_then(|state| state.records().ok()).unwrap_or_default();
+        let over = ended(&self.session.plan, &records, name).filter(|over| known.newest.counts() < *over);
+        if let Some(over) = over.filter(|_| wants_all && has_anew != Some(false)) {
+            found.lacks.insert(
+                name.clone(),
+                format!("`{name}`: the recovery of {over:.0} ended its log, and no point was made since: what was committed after it, if anything was, is not back"),
+            );
         }
     }
 

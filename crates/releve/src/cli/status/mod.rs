@@ -14,6 +14,7 @@ use engine::proof::{COUNTS_FOR, Proof};
 use engine::quarantine;
 use engine::room::lacks_room;
 use engine::survey::{Survey, Surveyed, shown, survey};
+use engine::unfinished::{Unfinished, unfinished};
 use engine::vanished::Vanished;
 use jiff::Timestamp;
 use places::{Place, places};
@@ -24,7 +25,7 @@ use plan::{
     Available, Choice, Group, LeftOut, SystemName, VaultName, Wal, Wanted, choose, common_instant, grouped,
 };
 use serde_json::json;
-use state::{Body, Record};
+use state::{Body, Record, runs_of};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -56,6 +57,8 @@ struct Line {
     proofs: Vec<Proof>,
     rpo_kept: bool,
     last_failure: Option<String>,
+    /// What the newest point has no more since the plan was edited: what, and what to type.
+    dropped: Vec<(String, String)>,
     /// Points that were known and are gone: newer ones than the newest that is there, or all.
     gone: Option<String>,
     drills: Vec<String>,
@@ -63,6 +66,8 @@ struct Line {
     /// When a recovery ended that went back, if no whole point was made since.
     went_back: Option<Timestamp>,
     group: Option<Group>,
+    /// A recovery that has not brought it back, or not yet.
+    unfinished: Option<Unfinished>,
 }
 
 /// What could not be seen of a system, and what this machine knows all the same.
@@ -115,6 +120,8 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let places = places(session, &survey, &records, now);
     let dying = dying(&records, now);
     let unpruned = unpruned(&records);
+    let unfinished = unfinished(&state, &session.run_holder())?;
+    let lines: Vec<_> = lines.into_iter().map(|line| line.of_recovery(&unfinished)).collect();
     let isolated = look(&session.state_dir);
     let held = quarantine::look(&session.state_dir)?;
     let on_hold = state.holds()?;
@@ -234,6 +241,10 @@ fn line(
     });
     let bytes = newest.and_then(|newest| newest.point.info.as_ref()).map_or(0, |info| info.bytes);
     let log = log(session, name, survey, newest, records, now);
+    let source = system.and_then(|system| system.source.as_ref());
+    let all: Vec<_> = judged.iter().collect();
+    let dropped =
+        source.map(|source| plan::dropped::dropped(&session.plan, source, &all)).unwrap_or_default();
     let stops = choice.as_ref().zip(survey.log(name));
     let stops = stops.and_then(|(choice, log)| {
         choice.stops_log(&log, witness.went_back(name), witness.went_to(name).as_ref())
@@ -249,10 +260,7 @@ fn line(
             forecast::rpa(time.map(|time| reached.map_or(time, |reached| reached.max(time))), now)
         }
     };
-    let last = records.iter().rev().find_map(|record| match &record.body {
-        Body::Backup(made) if made.system == name.0 => Some(made),
-        _ => None,
-    });
+    let last = runs_of(records, &name.0).next_back();
     let vaults = last.into_iter().flat_map(|made| &made.vaults);
     let full = vaults.filter(|(_, failure)| failure.as_deref().is_some_and(lacks_room));
     Line {
@@ -271,10 +279,12 @@ fn line(
         verified: newest.and_then(|newest| witness.verified(&newest.point.id)),
         proofs,
         last_failure: last.and_then(|made| made.failure.clone()),
+        dropped: dropped.iter().map(|one| (one.said(), one.way_out(name))).collect(),
         gone: None,
         log,
         went_back: engine::log::went_back(records, name),
         group: None,
+        unfinished: None,
         drills: session
             .plan
             .drills
@@ -287,14 +297,10 @@ fn line(
 
 /// Returns the newest point of a system that this machine has made itself, whole and not suspicious, and the vaults that have it.
 pub(super) fn known(records: &[Record], name: &SystemName) -> Option<(Timestamp, Vec<VaultName>)> {
-    let whole = records.iter().filter_map(|record| match &record.body {
-        Body::Backup(made) if made.system == name.0 && made.failure.is_none() && made.unread == 0 => {
-            Some(made)
-        }
-        _ => None,
-    });
-    let newest = whole
-        .filter(|made| !made.point.is_empty() && !made.refused && made.suspicious.is_none())
+    let is_whole = |made: &&state::Made| made.failure.is_none() && made.unread == 0;
+    let newest = runs_of(records, &name.0)
+        .filter(is_whole)
+        .filter(|made| !made.point.is_empty() && made.suspicious.is_none())
         .max_by_key(|made| made.started)?;
     let there = newest.vaults.iter().filter(|(_, failure)| failure.is_none());
     Some((newest.started, there.map(|(vault, _)| VaultName::from(vault.as_str())).collect()))
@@ -495,8 +501,20 @@ impl Line {
         self
     }
 
+    /// Takes into account that it is down, or on its way back: what a crash would cost now nobody asks then.
+    fn of_recovery(mut self, all: &[Unfinished]) -> Self {
+        self.unfinished = all.iter().find(|one| one.is_about(&self.name)).cloned();
+        let Some(one) = &self.unfinished else { return self };
+        self.loss = Predicted::Unknown { why: one.said_of(&self.name) };
+        if let Predicted::Unknown { why } = &mut self.back {
+            "its last recovery has not brought it back".clone_into(why);
+        }
+        self
+    }
+
     fn is_fine(&self) -> bool {
         self.rpo_kept
+            && self.unfinished.is_none()
             && self.left_out.is_empty()
             && self.log.as_ref().is_none_or(Log::is_fine)
             && self.missing.is_empty()
@@ -506,6 +524,7 @@ impl Line {
             && self.is_verified()
             && self.last_failure.is_none()
             && self.gone.is_none()
+            && self.dropped.is_empty()
             && self.went_back.is_none()
             && matches!(self.back, Predicted::Known { .. })
     }
@@ -520,6 +539,9 @@ impl Line {
     }
 
     fn honest(&self) -> String {
+        if let Some(one) = &self.unfinished {
+            return show::dates(&one.said_of(&self.name));
+        }
         match &self.loss {
             Predicted::Known { value, .. } => format!("if this crashed now, you would lose {value:.2}"),
             Predicted::Unknown { why } => format!("if this crashed now: {why}"),

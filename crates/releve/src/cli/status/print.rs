@@ -12,8 +12,8 @@ impl Line {
         json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "suspicious": self.left_out, "bytes": self.bytes,
             "rpo": system.map(|s| s.rpo), "rto": system.map(|s| s.rto), "rpo_kept": self.rpo_kept, "loss_now": self.loss, "back_after": self.back,
             "not_in": self.missing, "left_behind": self.left_behind, "advised": self.advised, "unknown_in": self.unknown.vaults, "not_known": self.unknown.why,
-            "last_known": self.unknown.known.as_ref().map(|(time, _)| time), "verified": self.verified, "verifications": self.proofs, "last_failure": self.last_failure, "gone": self.gone, "copies": copies, "summary": self.honest(),
-            "group": self.group,
+            "last_known": self.unknown.known.as_ref().map(|(time, _)| time), "verified": self.verified, "verifications": self.proofs, "last_failure": self.last_failure, "gone": self.gone, "dropped": self.dropped.iter().map(|(what, _)| what).collect::<Vec<_>>(), "copies": copies, "summary": self.honest(),
+            "group": self.group, "unfinished": self.unfinished.as_ref().map(crate::cli::unfinished::document),
             "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "not_known": log.unknown, "measured": log.measured, "behind": log.behind, "stops": log.stops })), "went_back": self.went_back })
     }
 
@@ -26,6 +26,9 @@ impl Line {
             self.name
         );
         println!("    {}", self.honest());
+        if let Some(one) = &self.unfinished {
+            println!("      to do: {}", one.way_out());
+        }
         match self.newest {
             Some(newest) => println!(
                 "    newest    {}, {}{}",
@@ -47,6 +50,10 @@ impl Line {
         }
         if let Some(gone) = &self.gone {
             println!("    GONE      {gone}");
+        }
+        for (what, way_out) in &self.dropped {
+            println!("    DROPPED   {}", show::dates(what));
+            println!("              {way_out}");
         }
         self.print_left_out();
         if let Some(went_back) = self.went_back {

@@ -181,6 +181,11 @@ pub(super) fn holds_any(path: &Path) -> bool {
     is_any || !read.is_ok_and(|end| end == bytes)
 }
 
+/// Returns how much of a file of a log is there in whole events.
+pub(super) fn whole_bytes(path: &Path) -> std::io::Result<u64> {
+    events::transactions(path, |_| ControlFlow::Continue(()))
+}
+
 /// Returns an error if this is no instant that a binary log knows.
 pub(super) fn check_until(until: &Until) -> Result<()> {
     let wrong = match until {

@@ -63,7 +63,7 @@ pub(in crate::mariadb) struct Piece {
 
 impl Piece {
     /// Reads the name of a piece; `None` for anything else.
-    pub(super) fn parse(name: &str) -> Option<Self> {
+    pub(in crate::mariadb) fn parse(name: &str) -> Option<Self> {
         let (plain, is_whole) = match name.strip_suffix(PARTIAL) {
             Some(plain) => (plain, false),
             None => (name, true),

@@ -218,7 +218,7 @@ impl Stream {
             let is_whole = length == PIECE_BYTES || is_finished;
             if place >= self.known {
                 let piece = Piece { file: file.name.clone(), created: file.created, place, is_whole };
-                self.write(&mut from, begin, length, &piece)?;
+                write_piece(&self.spool, &mut from, (begin, length), &piece)?;
             }
             if length < PIECE_BYTES {
                 break;
@@ -228,33 +228,6 @@ impl Stream {
         }
         if is_finished {
             fs::remove_file(&file.path)?;
-        }
-        Ok(())
-    }
-
-    /// Writes a piece, whole or not at all, unless the spool has more of it.
-    fn write(&self, from: &mut File, begin: u64, length: u64, piece: &Piece) -> io::Result<()> {
-        let path = self.spool.join(piece.name());
-        let there = fs::metadata(&path).map(|meta| meta.len()).ok();
-        if there == Some(length) || !piece.is_whole && there.is_some_and(|there| there > length) {
-            return Ok(());
-        }
-        let new = self.spool.join(format!(".{}.new", piece.name()));
-        let mut to = File::create(&new)?;
-        from.seek(SeekFrom::Start(begin))?;
-        let copied = io::copy(&mut from.take(length), &mut to);
-        if !matches!(copied, Ok(bytes) if bytes == length) {
-            // It would take the room of what can go on.
-            let _ = fs::remove_file(&new);
-            return Err(copied.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
-        }
-        if piece.is_whole {
-            to.sync_all()?;
-        }
-        fs::rename(&new, &path)?;
-        if piece.is_whole {
-            File::open(&self.spool)?.sync_all()?;
-            let _ = fs::remove_file(self.spool.join(format!("{}{PARTIAL}", piece.name())));
         }
         Ok(())
     }
@@ -344,6 +317,38 @@ impl Incoming {
     }
 }
 
+/// Writes a piece into a spool, whole or not at all, unless that has more of it.
+pub(in crate::mariadb) fn write_piece(
+    spool: &Path,
+    from: &mut File,
+    (begin, length): (u64, u64),
+    piece: &Piece,
+) -> io::Result<()> {
+    let path = spool.join(piece.name());
+    let there = fs::metadata(&path).map(|meta| meta.len()).ok();
+    if there == Some(length) || !piece.is_whole && there.is_some_and(|there| there > length) {
+        return Ok(());
+    }
+    let new = spool.join(format!(".{}.new", piece.name()));
+    let mut to = File::create(&new)?;
+    from.seek(SeekFrom::Start(begin))?;
+    let copied = io::copy(&mut from.take(length), &mut to);
+    if !matches!(copied, Ok(bytes) if bytes == length) {
+        // It would take the room of what can go on.
+        let _ = fs::remove_file(&new);
+        return Err(copied.err().unwrap_or_else(|| io::ErrorKind::UnexpectedEof.into()));
+    }
+    if piece.is_whole {
+        to.sync_all()?;
+    }
+    fs::rename(&new, &path)?;
+    if piece.is_whole {
+        File::open(spool)?.sync_all()?;
+        let _ = fs::remove_file(spool.join(format!("{}{PARTIAL}", piece.name())));
+    }
+    Ok(())
+}
+
 /// Returns how much room receiving leaves, in bytes.
 fn room(client: &Client) -> Result<u64> {
     let rows = client.ask_within("SELECT @@GLOBAL.max_binlog_size", super::ASK_WITHIN)?;
@@ -364,9 +369,9 @@ fn first_piece(client: &Client, file: &str, least: u32) -> Result<Place> {
 
 /// A piece that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Known {
-    created: u32,
-    place: Place,
+pub(in crate::mariadb) struct Known {
+    pub(in crate::mariadb) created: u32,
+    pub(in crate::mariadb) place: Place,
 }
 
 impl Known {
@@ -375,7 +380,7 @@ impl Known {
     }
 
     /// Reads the name of a piece, or a position.
-    fn read(text: &str) -> Option<Self> {
+    pub(in crate::mariadb) fn read(text: &str) -> Option<Self> {
         let piece = Piece::parse(text);
         let of_position = || Place::parse(text).map(|place| Self { created: place.order, place });
         piece.as_ref().map(Self::of).or_else(of_position)

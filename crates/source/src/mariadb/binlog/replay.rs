@@ -434,7 +434,7 @@ impl Read for Output {
 }
 
 /// Returns the newest piece in a folder.
-pub(super) fn newest(log: &Path) -> Result<Option<Piece>> {
+pub(in crate::mariadb) fn newest(log: &Path) -> Result<Option<Piece>> {
     let found = pieces(log).map_err(|error| Error::io(at("read", log), error))?;
     Ok(found.into_values().next_back().map(|(piece, ..)| piece))
 }

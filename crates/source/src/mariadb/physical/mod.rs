@@ -4,6 +4,7 @@ mod aside;
 mod copy;
 mod restore;
 mod set_aside;
+mod still;
 mod told;
 mod tools;
 mod xbstream;
@@ -18,7 +19,7 @@ use crate::machine::{Names, inside};
 use crate::standing::{Standing, look};
 use crate::{
     Capture, Error, Inspection, Kept, Kind, Landing, Log, LogFile, LogKind, PutBack, Receiver, Replay,
-    Result, Source, Until, Wants,
+    Result, Source, Still, Until, Wants,
 };
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -33,8 +34,9 @@ const QUESTION: &str = "SELECT VERSION(), @@GLOBAL.datadir, @@GLOBAL.lower_case_
     IFNULL(@@GLOBAL.innodb_undo_directory, ''), IFNULL(@@GLOBAL.innodb_data_file_path, '')";
 /// The first series that `mariadb-backup` copies with a lock that lets writers go on.
 const OLDEST: &str = "10.6-MariaDB";
-/// In the spool: where the server keeps its log, for when it can't be asked.
+/// In the spool: where the server keeps its log, for when it can't be asked; and up to which piece that has been brought of it for a recovery.
 const LOG_BASE: &str = "log-basename";
+const BROUGHT: &str = "log-brought";
 /// How long who is about to end may take: a stop, or what a killed recovery has left.
 const ENDS_WITHIN: Duration = Duration::from_secs(3);
 /// How often a server that starts is asked whether it is there.
@@ -134,6 +136,21 @@ impl MariadbCopy {
         let mut path = under(to, &self.data).into_os_string();
         path.push(".releve-binlog");
         path.into()
+    }
+
+    /// Returns the folders in which the server's log may lie, as far as that is noted in a spool.
+    fn folders_of_log(&self, spool: &Path) -> Vec<PathBuf> {
+        let base = fs::read_to_string(spool.join(LOG_BASE)).unwrap_or_default();
+        let elsewhere =
+            Path::new(&base).parent().filter(|folder| folder.is_absolute() && **folder != self.data);
+        std::iter::once(self.data.clone()).chain(elsewhere.map(Path::to_owned)).collect()
+    }
+
+    /// Notes where the running server keeps its log.
+    fn note_base(&self, spool: &Path) -> Result<()> {
+        let base =
+            self.server.client()?.ask("SELECT IFNULL(@@GLOBAL.log_bin_basename, '')")?.concat().concat();
+        note(&spool.join(LOG_BASE), &base)
     }
 }
 
@@ -311,17 +328,49 @@ impl Log for MariadbCopy {
         self.server.history(name, text, file_bytes)
     }
 
-    fn still(&self, known: &[String], spool: Option<&Path>) -> Result<Option<crate::Still>> {
-        self.server.still(known, spool)
+    fn still(&self, known: &[String], spool: Option<&Path>) -> Result<Option<Still>> {
+        self.still_beside(known, spool.unwrap_or(Path::new("")), spool.is_some())
+    }
+
+    /// Asks the server, or looks what one has left that has ended.
+    fn still_beside(&self, known: &[String], spool: &Path, is_brought: bool) -> Result<Option<Still>> {
+        if tools::at_work(&self.data).is_some() {
+            let still = self.server.still(known, is_brought.then_some(spool))?;
+            if is_brought && still.is_some() {
+                self.note_base(spool)?;
+                // It goes on until it is stopped.
+                let newest = binlog::replay::newest(spool)?;
+                note(&spool.join(BROUGHT), &newest.map(|piece| piece.name()).unwrap_or_default())?;
+            }
+            return Ok(still);
+        }
+        let folders = self.folders_of_log(spool);
+        for from in known {
+            let Some(lying) = still::Lying::look(&folders, from)? else { continue };
+            if is_brought {
+                lying.copy(spool)?;
+            }
+            let (from, place) = (from.clone(), lying.folder().display().to_string());
+            return Ok(Some(Still { from, place, is_replaced: true, until: None }));
+        }
+        Ok(None)
+    }
+
+    fn has_begun_anew(&self, spool: &Path) -> Option<bool> {
+        if tools::at_work(&self.data).is_some() {
+            return self.server.has_begun_anew(spool);
+        }
+        let folders = self.folders_of_log(spool);
+        let paths: Vec<PathBuf> =
+            folders.iter().filter_map(|folder| set_aside::paths(folder).ok()).flatten().collect();
+        let is_its = !paths.is_empty() && set_aside::has_own(&self.data);
+        is_its.then(|| paths.iter().any(|path| binlog::holds_any(path)))
     }
 
     /// Notes where the server keeps it, too.
     fn receive(&self, spool: &Path, held: Option<&str>) -> Result<Box<dyn Receiver>> {
         let receiver = self.server.receive(spool, held)?;
-        let base =
-            self.server.client()?.ask("SELECT IFNULL(@@GLOBAL.log_bin_basename, '')")?.concat().concat();
-        let note = spool.join(LOG_BASE);
-        fs::write(&note, base).map_err(|error| Error::io(format!("write {}", note.display()), error))?;
+        self.note_base(spool)?;
         Ok(receiver)
     }
 
@@ -337,10 +386,17 @@ impl Log for MariadbCopy {
         if to.is_some() {
             return Ok(Kept::Unknown);
         }
-        let mut folders = vec![self.data.clone()];
-        let base = fs::read_to_string(spool.join(LOG_BASE)).unwrap_or_default();
-        folders.extend(Path::new(&base).parent().filter(|folder| **folder != self.data).map(Path::to_owned));
-        set_aside::keep(&folders, &self.landing_of_log(None))
+        let folders = self.folders_of_log(spool);
+        // What its server has written since it was asked is in no vault yet, and is carried from there.
+        let brought = spool.join(BROUGHT);
+        if let Ok(known) = fs::read_to_string(&brought) {
+            if let Ok(Some(lying)) = still::Lying::look(&folders, &known) {
+                // The recovery itself has it where it comes back; without room in the spool that must do.
+                let _ = lying.copy(spool);
+            }
+            let _ = fs::remove_file(brought);
+        }
+        set_aside::keep(&folders, &self.landing_of_log(None), !set_aside::has_own(&self.data))
     }
 
     fn wants(&self, _restored: &Path, to: Option<&Path>) -> Result<Wants> {
@@ -351,4 +407,9 @@ impl Log for MariadbCopy {
             _ => false,
         }))
     }
+}
+
+/// Writes a note for later runs.
+fn note(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(|error| Error::io(format!("write {}", path.display()), error))
 }

@@ -4,6 +4,7 @@ use crate::error::at;
 use crate::mariadb::binlog::piece::{PIECE_BYTES, Piece, Place, number};
 use crate::mariadb::binlog::replay::pieces;
 use crate::mariadb::binlog::{Span, holds_any};
+use crate::ours::open_file;
 use crate::{Error, Kept, OurFolder, Result};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -11,28 +12,47 @@ use std::path::{Path, PathBuf};
 
 /// Where it lies meanwhile.
 const FOLDER: &str = "set-aside";
+/// In there: nobody had anything of his in the server.
+const FRESH: &str = "fresh";
+/// What each server has beside databases of people's.
+const SERVERS_OWN: [&str; 4] = ["mysql", "performance_schema", "sys", "#innodb_redo"];
+/// What a database is described by, of which nothing else is there.
+const OF_A_DATABASE: &str = "db.opt";
 /// How each of its files begins.
 const MAGIC: [u8; 4] = [0xFE, b'b', b'i', b'n'];
 
 /// A file of the server's log.
 #[derive(Debug)]
-struct Raw {
-    name: String,
-    number: u64,
+pub(super) struct Raw {
+    pub(super) name: String,
+    pub(super) number: u64,
     /// When the server began it, in seconds since 1970.
-    created: u32,
-    path: PathBuf,
-    bytes: u64,
+    pub(super) created: u32,
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
 }
 
-/// Keeps the server's log that lies in these folders, in a folder within `log`. Its server has ended: what lies there is all that it wrote.
-pub(super) fn keep(folders: &[PathBuf], log: &Path) -> Result<Kept> {
+/// Returns whether a data directory has a database of people's with anything in it: a server that was just made has none, or an empty one.
+pub(super) fn has_own(data: &Path) -> bool {
+    let databases = fs::read_dir(data).into_iter().flatten().flatten();
+    let own = databases.filter(|entry| SERVERS_OWN.iter().all(|name| entry.file_name() != *name));
+    let mut things = own.flat_map(|entry| fs::read_dir(entry.path()).into_iter().flatten().flatten());
+    things.any(|thing| thing.file_name() != OF_A_DATABASE)
+}
+
+/// Keeps the server's log that lies in these folders, in a folder within `log`; `is_fresh` where its server had nothing of anybody's. It has ended: what lies
+/// there is all that it wrote.
+pub(super) fn keep(folders: &[PathBuf], log: &Path, is_fresh: bool) -> Result<Kept> {
     let aside = log.join(FOLDER);
     for folder in folders {
         for raw in read(folder)? {
             let ours = OurFolder::make(log)?;
             let within = ours.way().join(FOLDER);
             fs::create_dir_all(&within).map_err(|error| Error::io(at("make the folder", &aside), error))?;
+            if is_fresh {
+                let noted = fs::write(within.join(FRESH), "");
+                noted.map_err(|error| Error::io(at("note what was there in", &aside), error))?;
+            }
             let to = within.join(&raw.name);
             // It stays where it is, so that nothing is lost if the recovery ends before it has begun.
             let kept = fs::remove_file(&to)
@@ -49,8 +69,10 @@ pub(super) fn keep(folders: &[PathBuf], log: &Path) -> Result<Kept> {
 }
 
 /// Adds what was kept to the pieces in `log`, where it goes on from them or from where a copy lies. Returns the names of what doesn't: of a log that was begun anew.
+/// A server that nobody had anything in has written nothing that is missed.
 pub(super) fn add(log: &Path, span: &Span) -> Result<Vec<String>> {
-    let raws = read(&log.join(FOLDER))?;
+    let aside = log.join(FOLDER);
+    let (raws, is_fresh) = (read(&aside)?, aside.join(FRESH).exists());
     let wrong = |error| Error::io(at("arrange", log), error);
     let mut before: Option<(u64, u32)> = None;
     let mut apart = Vec::new();
@@ -67,7 +89,7 @@ pub(super) fn add(log: &Path, span: &Span) -> Result<Vec<String>> {
         before = order.map(|order| (raw.number, order));
         let Some(order) = order else {
             // What the server began before the point lies before it.
-            if raw.created > span.created && holds_any(&raw.path) {
+            if raw.created > span.created && !is_fresh && holds_any(&raw.path) {
                 apart.push(raw.name.clone());
             }
             continue;
@@ -131,8 +153,13 @@ pub(super) fn remove(base: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Returns where the files of a log lie in a folder.
+pub(super) fn paths(folder: &Path) -> Result<Vec<PathBuf>> {
+    Ok(read(folder)?.into_iter().map(|raw| raw.path).collect())
+}
+
 /// Returns the files of a log in a folder, in order; none where there is no folder.
-fn read(folder: &Path) -> Result<Vec<Raw>> {
+pub(super) fn read(folder: &Path) -> Result<Vec<Raw>> {
     let wrong = |error| Error::io(at("read", folder), error);
     let entries = match fs::read_dir(folder) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -146,7 +173,8 @@ fn read(folder: &Path) -> Result<Vec<Raw>> {
         let Ok(name) = entry.file_name().into_string() else { continue };
         let Some(number) = number(&name) else { continue };
         let path = entry.path();
-        let mut file = File::open(&path).map_err(wrong)?;
+        // A pipe of that name is waited for by nobody, and what a link leads to is no log of this server.
+        let Ok(mut file) = open_file(&path) else { continue };
         let (mut magic, mut second) = ([0; 4], [0; 4]);
         if file.read_exact(&mut magic).and_then(|()| file.read_exact(&mut second)).is_err() || magic != MAGIC
         {
@@ -192,8 +220,8 @@ mod tests {
             log_of(data.path(), name, created, bytes);
         }
         fs::write(data.path().join("b.000006"), "no log").unwrap();
-        keep(&[data.path().to_owned()], log.path()).unwrap();
-        keep(&[data.path().to_owned()], log.path()).unwrap();
+        keep(&[data.path().to_owned()], log.path(), false).unwrap();
+        keep(&[data.path().to_owned()], log.path(), false).unwrap();
         add(log.path(), &span()).unwrap();
         assert_eq!(
             names(log.path()),
@@ -208,12 +236,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_fresh_server_has_written_of_its_users_is_no_log_that_was_begun_anew() {
+        let (data, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        log_of(data.path(), "b.000001", 999, 50);
+        for folder in ["mysql", "sys", "test"] {
+            fs::create_dir(data.path().join(folder)).unwrap();
+            fs::write(data.path().join(folder).join("db.opt"), "").unwrap();
+        }
+        fs::write(data.path().join("mysql/user.frm"), "").unwrap();
+        assert!(!has_own(data.path()));
+        keep(&[data.path().to_owned()], log.path(), true).unwrap();
+        assert_eq!(add(log.path(), &span()).unwrap(), Vec::<String>::new());
+        fs::write(data.path().join("test/t.frm"), "").unwrap();
+        assert!(has_own(data.path()));
+    }
+
+    #[test]
     fn a_log_of_another_time_is_not_taken_for_what_follows() {
         let (data, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(log.path().join("b.000003.00000064.00000064.0000.partial"), "whole").unwrap();
         log_of(data.path(), "b.000003", 999, 50);
         log_of(data.path(), "b.000004", 999, 50);
-        keep(&[data.path().to_owned()], log.path()).unwrap();
+        keep(&[data.path().to_owned()], log.path(), false).unwrap();
         assert_eq!(add(log.path(), &span()).unwrap(), ["b.000003", "b.000004"]);
         assert_eq!(names(log.path()), ["b.000003.00000064.00000064.0000.partial 5"]);
         // Nothing else has it: it stays when the rest goes.

@@ -8,13 +8,14 @@ use crate::postgres::programs::STRAY;
 use crate::postgres::server::SAFE_PATH;
 use crate::{Error, Kind, Program, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long a question may take.
@@ -40,6 +41,8 @@ pub(super) struct Client {
     password: Option<Arc<File>>,
     /// What stands in its sessions.
     options: String,
+    /// Where programs are, by name and by the version that is wanted: asking one for its version takes as long as asking the server something.
+    found: Arc<Mutex<BTreeMap<(String, u32), PathBuf>>>,
 }
 
 impl Client {
@@ -53,7 +56,8 @@ impl Client {
         };
         let password = address.password_file().map(keep).transpose();
         let password = password.map_err(|error| Error::io("keep the password", error))?;
-        Ok(Self { address, neutral: NEUTRAL, programs, password, options: session::first() })
+        let (options, found) = (session::first(), Arc::default());
+        Ok(Self { address, neutral: NEUTRAL, programs, password, options, found })
     }
 
     /// Asks another database for what concerns all.
@@ -102,6 +106,19 @@ impl Client {
 
     /// Returns a program that is at least of this version: the nearest one.
     pub(super) fn find(&self, name: &str, version: u32) -> Result<PathBuf> {
+        let key = (name.to_owned(), version);
+        let known = self.found.lock().ok().and_then(|found| found.get(&key).cloned());
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let place = self.look_for(name, version)?;
+        if let Ok(mut found) = self.found.lock() {
+            found.insert(key, place.clone());
+        }
+        Ok(place)
+    }
+
+    fn look_for(&self, name: &str, version: u32) -> Result<PathBuf> {
         let mut places: Vec<PathBuf> = Vec::new();
         match &self.programs {
             Some(folder) => places.push(folder.join(name)),

@@ -41,6 +41,16 @@ pub(super) fn is_ours(name: &str) -> bool {
     name.ends_with(ASIDE) || name.ends_with(GONE)
 }
 
+/// Returns whether a database of this name is there, and whether anything is that may have been set aside of it.
+pub(super) fn standing(client: &Client, name: &str) -> Result<(bool, bool)> {
+    let (own, before, gone) = (literal(name), literal(&aside(name)), literal(&with(name, GONE)));
+    let question =
+        format!("SELECT datname = {own} FROM pg_database WHERE datname IN ({own}, {before}, {gone})");
+    let found: Vec<String> = client.ask(client.neutral(), &question)?.into_iter().flatten().collect();
+    let is_any = |what: &str| found.iter().any(|found| found == what);
+    Ok((is_any("t"), is_any("f")))
+}
+
 pub(super) fn is_there(client: &Client, name: &str) -> Result<bool> {
     bytes_at(client, name).map(|found| found.is_some())
 }

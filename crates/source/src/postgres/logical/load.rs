@@ -229,14 +229,19 @@ fn told(what: &str, refused: Vec<String>) -> Option<String> {
 fn one(client: &Client, dump: &Dump, names_in: Option<&str>) -> Result<Came> {
     let name = dump.name.as_str();
     // What a run that was killed had set aside is what stands there.
-    if let Err(error) = take_back(client, name).and_then(|()| exchange::clear(client, name)) {
-        // It may be closed still: what people use lets them in.
-        let _ = exchange::open(client, name);
-        return Err(error);
+    let (mut was_there, is_any_aside) = exchange::standing(client, name)?;
+    if is_any_aside {
+        if let Err(error) = take_back(client, name).and_then(|()| exchange::clear(client, name)) {
+            // It may be closed still: what people use lets them in.
+            let _ = exchange::open(client, name);
+            return Err(error);
+        }
+        was_there = is_there(client, name)?;
     }
-    let was_there = is_there(client, name)?;
     let replaced = replace(client, dump, was_there, names_in).and_then(|mut came| {
-        came.notes.extend(let_go(client, name)?);
+        if was_there {
+            came.notes.extend(let_go(client, name)?);
+        }
         Ok(came)
     });
     let error = match replaced {
@@ -311,7 +316,10 @@ fn fill_one(
         return Err(Error::new(at("load", &dump.path), Kind::Program(why.into())));
     };
     let stops = !dump.is_lacking && path.is_none();
-    let said = feed(&client.loader(&database, stops)?, Cursor::new(of_it)).map_err(refused)?;
+    let said = match of_it.is_empty() {
+        true => Fed { bytes: 0, errors: Vec::new(), lacks_rows: false },
+        false => feed(&client.loader(&database, stops)?, Cursor::new(of_it)).map_err(refused)?,
+    };
     let loader = client.loader(&database, stops)?;
     let loaded = match path {
         None => feed(&loader, rest),

@@ -2,7 +2,7 @@
 
 use super::{dump, source};
 use crate::machine::Folder;
-use source::Source;
+use source::{Mariadb, Source};
 use std::cell::RefCell;
 use std::fs;
 use std::process::Command;
@@ -137,4 +137,31 @@ fn a_load_that_fails_or_is_ended_leaves_what_stood_there() {
         shown.ends_with("database aa (there is no way back to it, since these can't be set aside: both)"),
         "{shown}"
     );
+}
+
+#[test]
+fn who_loads_gets_in_again_wherever_it_breaks_off_behind_the_users() {
+    let (server, folder) = (MariadbServer::start(), Folder::new());
+    server.run(
+        "create database shop; create table shop.t (n int primary key);
+        create user rel@'%' identified by 'old'; grant all on *.* to rel@'%' with grant option",
+    );
+    dump(&source(&server), &folder.path);
+    // The url has another password than the point.
+    server.run("set password for rel@'%' = password('new')");
+    let ours = Mariadb::new(&server.url_of("rel", "new")).unwrap();
+    let path = folder.join("mariadb.sql");
+    let good = fs::read_to_string(&path).unwrap();
+    let bad = good.replace("\nFLUSH PRIVILEGES;\n", "\nFLUSH PRIVILEGES;\nCREATE BOGUS;\n");
+    assert_ne!(bad, good);
+    fs::write(&path, bad).unwrap();
+    let error = ours.put_back(&folder.path, None, None, &|_| ()).unwrap_err().to_string();
+    assert!(error.contains("ERROR 1064"), "{error}");
+    assert_eq!(ours.holds("select true"), Ok(()));
+    // So the same once more comes to its end.
+    fs::write(&path, good).unwrap();
+    let told = RefCell::new(String::new());
+    ours.put_back(&folder.path, None, None, &|text| told.borrow_mut().push_str(text)).unwrap();
+    assert!(told.borrow().contains("he keeps the url's"), "{told:?}");
+    assert_eq!(ours.holds("select true"), Ok(()));
 }

@@ -1,0 +1,139 @@
+//! The binary log that lies where its server has ended: what no vault has may be there, and goes with the files that are replaced.
+
+use super::set_aside::{Raw, read};
+use crate::error::at;
+use crate::mariadb::binlog::piece::{PIECE_BYTES, Piece, Place};
+use crate::mariadb::binlog::receive::{Known, write_piece};
+use crate::mariadb::binlog::whole_bytes;
+use crate::ours::open_file;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// What lies there and goes on from something that is known.
+#[derive(Debug)]
+pub(super) struct Lying {
+    /// Each follows on the one before.
+    raws: Vec<Raw>,
+    /// It goes on from here.
+    from: Place,
+}
+
+impl Lying {
+    /// Looks in these folders for what goes on from something that is known, the name of a piece or a position.
+    pub(super) fn look(folders: &[PathBuf], known: &str) -> Result<Option<Self>> {
+        // A position may have a history behind it.
+        let text = known.split('@').next().unwrap_or(known);
+        let Some(known) = Known::read(text) else { return Ok(None) };
+        let named = Piece::parse(text).map(|piece| piece.file);
+        for folder in folders {
+            let mut raws = read(folder)?;
+            let is_it = |raw: &Raw| {
+                let is_named = named.as_ref().is_none_or(|file| *file == raw.name);
+                is_named && raw.number == known.place.number && raw.created == known.created
+            };
+            let Some(first) = raws.iter().position(is_it) else { continue };
+            raws.drain(..first);
+            let base = |raw: &Raw| raw.name.rsplit_once('.').map(|(base, _)| base.to_owned());
+            let (own, mut next) = (raws.first().and_then(base), known.place.number);
+            // Others lie there too: of a replica, or from before the log had its name.
+            raws.retain(|raw| {
+                let follows = raw.number == next && base(raw) == own;
+                next += u64::from(follows);
+                follows
+            });
+            return Ok(Some(Self { raws, from: known.place }));
+        }
+        Ok(None)
+    }
+
+    /// Returns where it lies.
+    pub(super) fn folder(&self) -> &Path {
+        self.raws.first().and_then(|raw| raw.path.parent()).unwrap_or(Path::new(""))
+    }
+
+    /// Copies it into a spool.
+    pub(super) fn copy(&self, spool: &Path) -> Result<()> {
+        let (mut order, mut all) = (self.from.order, Vec::new());
+        for raw in &self.raws {
+            order = order.max(raw.created);
+            all.push((raw, order));
+        }
+        // From the newest on: a file is finished only in a spool that has what follows.
+        for (nth, (raw, order)) in all.into_iter().rev().enumerate() {
+            self.copy_file(raw, order, nth > 0, spool)?;
+        }
+        Ok(())
+    }
+
+    fn copy_file(&self, raw: &Raw, order: u32, is_finished: bool, spool: &Path) -> Result<()> {
+        let wrong = |error| Error::io(at("keep", &raw.path), error);
+        // Its server may have ended in the middle of an event.
+        let bytes = if is_finished { raw.bytes } else { whole_bytes(&raw.path).map_err(wrong)? };
+        let mut from = open_file(&raw.path).map_err(wrong)?;
+        for piece in 0.. {
+            let begin = u64::from(piece) * PIECE_BYTES;
+            let length = bytes.saturating_sub(begin).min(PIECE_BYTES);
+            let place = Place { order, number: raw.number, piece };
+            let is_whole = length == PIECE_BYTES || is_finished;
+            if place >= self.from {
+                let piece = Piece { file: raw.name.clone(), created: raw.created, place, is_whole };
+                write_piece(spool, &mut from, (begin, length), &piece).map_err(wrong)?;
+            }
+            if length < PIECE_BYTES {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// A file of a log that was begun in this second, with so many events of 19 bytes, and a torn one.
+    fn log_of(folder: &Path, name: &str, created: u32, events: usize, torn: usize) {
+        let mut text = b"\xfebin".to_vec();
+        for _ in 0..events {
+            text.extend(created.to_le_bytes());
+            text.extend([15, 1, 0, 0, 0, 19, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        }
+        text.extend(vec![1; torn]);
+        fs::write(folder.join(name), text).unwrap();
+    }
+
+    fn names(spool: &Path) -> Vec<String> {
+        let entries = fs::read_dir(spool).unwrap().map(|entry| entry.unwrap());
+        let named = entries.map(|entry| {
+            format!("{} {}", entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len())
+        });
+        let mut names: Vec<String> = named.collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_a_dead_server_has_written_goes_on_from_what_is_known_up_to_its_last_whole_event() {
+        let (data, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        log_of(data.path(), "b.000002", 99, 5, 0);
+        log_of(data.path(), "b.000003", 100, 2, 0);
+        log_of(data.path(), "b.000004", 101, 3, 7);
+        // Of a replica, and of another log behind a gap.
+        log_of(data.path(), "relay.000004", 101, 9, 0);
+        log_of(data.path(), "b.000009", 102, 9, 0);
+        let folders = [data.path().to_owned()];
+        let look = |known: &str| Lying::look(&folders, known).unwrap();
+        look("b.000003.00000064.00000070.0000.partial").unwrap().copy(spool.path()).unwrap();
+        let wanted = ["b.000003.00000064.00000070.0000 42", "b.000004.00000065.00000070.0000.partial 61"];
+        assert_eq!(names(spool.path()), wanted);
+        // Once more, since more has come.
+        log_of(data.path(), "b.000004", 101, 4, 0);
+        look(&Place { order: 100, number: 3, piece: 0 }.position()).unwrap();
+        look("b.000004.00000065.00000070.0000.partial").unwrap().copy(spool.path()).unwrap();
+        assert_eq!(names(spool.path())[1], "b.000004.00000065.00000070.0000.partial 80");
+        for another in ["b.000003.00000065.00000070.0000", "b.000005.00000064.00000070.0000", "nonsense"] {
+            assert!(look(another).is_none(), "{another}");
+        }
+    }
+}
