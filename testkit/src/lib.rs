@@ -29,6 +29,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::disallowed_types,
     reason = "only tests use this crate, and a test that cannot go on panics"
 )]
 

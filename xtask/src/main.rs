@@ -1,6 +1,10 @@
 //! Developer commands: `cargo xtask setup`, `test`, `tidy`, `bench`, `kills`, `corpus`, `fuzz`.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for a terminal")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "it starts what developers would type, with their own environment"
+)]
 
 mod bench;
 mod fuzz;

@@ -77,10 +77,15 @@ fn besides(check: &Check, source: Option<&dyn Source>, within: Duration) -> Resu
     }
 }
 
+/// Reads the address of a page that a check asks for.
+pub(crate) fn page(url: &str) -> Result<Url, String> {
+    url.parse::<Url>().map_err(|error| format!("{url}: {error}"))
+}
+
 /// Nothing secret goes out with it, so a line that isn't encrypted will do.
 fn http(url: &str, expect: i64, contains: Option<&str>) -> Result<(), No> {
     let client = net::client(Duration::from_secs(10));
-    let mut at = url.parse::<Url>().map_err(|error| format!("{url}: {error}"))?;
+    let mut at = page(url)?;
     let sent_on = 300..400;
     for _ in 0..=SENT_ON_MAX {
         let mut answer = client.get(at.as_str()).call().map_err(|error| match net::certificate(&error) {

@@ -6,13 +6,14 @@
 //! What it prints goes into a file in memory and not into a pipe: a daemon that stays holds a pipe open, and dies of one that is closed. Of a command that
 //! prints without end only the last of it is kept; once it has ended the file can't grow any more, which a daemon meets as a failed write.
 
+use process::{Kept, Start, Words};
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, fallocate, fcntl_add_seals, memfd_create};
 use rustix::process::{Pid, Signal, kill_process_group};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How much of what a command prints is kept at least, in bytes: its end.
@@ -30,6 +31,10 @@ const SETSID: &str = "/usr/bin/setsid";
 const NOT_RUN: ([i32; 2], &str) = ([126, 127], "setsid: ");
 /// What says that it has asked at a terminal.
 const TERMINAL: &str = "/dev/tty";
+/// Runs something as somebody else, with his groups and his home. From util-linux, too.
+const RUNUSER: &str = "runuser";
+/// How much more is read of what is shown, in bytes: a secret that begins before it is known as one.
+const BEFORE: u64 = 4096;
 
 /// What is run, and how.
 #[derive(Default)]
@@ -40,7 +45,7 @@ pub(crate) struct Order<'a> {
     pub(crate) user: Option<&'a str>,
     /// Where.
     pub(crate) directory: Option<&'a str>,
-    /// `NAME=value`.
+    /// `NAME=value`, or `NAME`: one of ours, which it doesn't see otherwise.
     pub(crate) env: &'a [String],
     /// How long it may take; it is stopped then, with all that it has started and that has not gone its own way.
     pub(crate) within: Duration,
@@ -53,8 +58,20 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Returns the end of what it printed, in bytes at most.
+    /// Returns the end of what it printed, in bytes at most, without the secrets that this process knows.
     pub(crate) fn said(&self, most: u64) -> String {
+        let raw = self.raw(most.saturating_add(BEFORE));
+        let shown = process::masked(&raw);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut from = shown.len().saturating_sub(most);
+        while !shown.is_char_boundary(from) {
+            from += 1;
+        }
+        shown.get(from..).unwrap_or_default().trim().to_owned()
+    }
+
+    /// Returns the end of what it printed as it is.
+    fn raw(&self, most: u64) -> String {
         let bytes = self.said.metadata().map_or(0, |meta| meta.len());
         let kept = bytes.min(most).min(KEPT);
         let mut text = vec![0; usize::try_from(kept).unwrap_or_default()];
@@ -88,7 +105,7 @@ impl Ended {
 
     /// Returns whether a text stands in the last megabyte of what it printed.
     pub(crate) fn has_said(&self, text: &str) -> bool {
-        self.said(KEPT).contains(text)
+        self.raw(KEPT).contains(text)
     }
 }
 
@@ -132,22 +149,21 @@ pub(crate) fn run(order: &Order<'_>, stopped: &dyn Fn() -> bool) -> Result<Ended
 
 fn spawn(order: &Order<'_>, said: &File) -> Result<Child, String> {
     let (program, arguments) = order.command.split_first().ok_or("is empty")?;
-    let mut words: Vec<&str> = Vec::new();
-    let has_session = Path::new(SETSID).exists();
-    if has_session {
-        words.push(SETSID);
-    }
+    let wrong = |error: std::io::Error| format!("can't be run: {error}");
+    let found = process::child::find(OsStr::new(program)).map_err(wrong)?;
+    let mut words = Words::written([found.as_os_str()]).told(arguments);
     if let Some(user) = order.user {
         // It has the groups of that user, and starts no shell.
-        words.extend(["runuser", "-u", user, "--"]);
+        let runuser = process::child::find(OsStr::new(RUNUSER)).map_err(wrong)?;
+        words = words.behind(Words::of(runuser).option("--user", user).word("--"));
     }
-    words.push(program);
-    words.extend(arguments.iter().map(String::as_str));
-    let (first, rest) = words.split_first().ok_or("is empty")?;
-    let mut command = Command::new(first);
-    command.args(rest);
-    for (name, value) in order.env.iter().filter_map(|variable| variable.split_once('=')) {
-        command.env(name, value);
+    let has_session = Path::new(SETSID).exists();
+    if has_session {
+        words = words.behind(Words::of(SETSID));
+    }
+    let mut command = Start::new(words, Kept::Little).map_err(wrong)?;
+    for variable in order.env {
+        command.variable(variable);
     }
     if let Some(directory) = order.directory {
         command.current_dir(directory);
@@ -155,9 +171,9 @@ fn spawn(order: &Order<'_>, said: &File) -> Result<Child, String> {
     let output = || said.try_clone().map_err(|error| error.to_string());
     command.stdin(Stdio::null()).stdout(output()?).stderr(output()?);
     if !has_session {
-        command.process_group(0);
+        command.leading_a_group();
     }
-    command.spawn().map_err(|error| format!("can't be run: {error}"))
+    command.spawn().map_err(wrong)
 }
 
 /// Stops a command and what belongs to its group.

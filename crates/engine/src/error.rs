@@ -60,6 +60,9 @@ impl From<vault::Error> for Error {
                 "its key files are damaged: an exported master key opens it still, `releve key add --master FILE`, and so does another of its passwords; `releve repair` then \
                  takes away what is no key",
             ),
+            Kind::KeysLeft { .. } => Some(
+                "`releve key list` shows them: remove from its folder `keys` what nobody of yours has made; an exported master key opens it meanwhile, `releve key add --master FILE`",
+            ),
             Kind::WrongPassword { .. } => {
                 Some("check the vault's password in the plan: the key file may be another vault's")
             }

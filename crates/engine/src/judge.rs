@@ -3,6 +3,7 @@
 use crate::Result;
 use crate::proof::{Verified, damaged};
 use crate::prune::identity;
+use crate::signers::Known;
 use crate::survey::{Survey, Surveyed};
 use jiff::{SignedDuration, Timestamp};
 use plan::judge::{Rating, judge};
@@ -18,6 +19,8 @@ const REMEMBERED: SignedDuration = SignedDuration::from_hours(93 * 24);
 #[derive(Debug, Default)]
 pub struct Witness {
     seen: HashMap<String, Seen>,
+    /// The keys that sign points.
+    signers: Known,
     trusted: HashSet<String>,
     verified: Verified,
     /// Vaults in which damage was found last.
@@ -120,7 +123,8 @@ impl Witness {
             }
         }
         let trusted = state.trusted()?.into_iter().collect();
-        Ok(Self { seen, trusted, ..Self::of_records(&state.records()?) })
+        let signers = Known::read(state)?;
+        Ok(Self { seen, signers, trusted, ..Self::of_records(&state.records()?) })
     }
 
     fn of_records(records: &[Record]) -> Self {
@@ -189,7 +193,19 @@ impl Witness {
     /// Returns the points of a system, judged, in the order that counts.
     #[must_use]
     pub fn judged(&self, plan: &Plan, survey: &Survey, system: &SystemName, now: Timestamp) -> Vec<Facts> {
-        let mut points: Vec<Facts> = survey.of(system).map(|point| self.facts(point, now)).collect();
+        let there: Vec<&Surveyed> = survey.of(system).collect();
+        self.judged_of(plan, &there, system, now)
+    }
+
+    /// As [`judged`](Self::judged), of points that were sorted out.
+    pub(crate) fn judged_of(
+        &self,
+        plan: &Plan,
+        there: &[&Surveyed],
+        system: &SystemName,
+        now: Timestamp,
+    ) -> Vec<Facts> {
+        let mut points = self.facts_of(plan, there, system, now);
         points.extend(self.gone(system, &points, now));
         judge(&mut points, home(plan, system), now);
         points.retain(|point| !point.gone);
@@ -224,8 +240,32 @@ impl Witness {
             .collect()
     }
 
+    /// Returns whether a point is signed with a key that this machine knows for its machine.
+    pub(crate) fn is_signed(&self, point: &Surveyed) -> bool {
+        self.signers.is_signed(point)
+    }
+
+    /// Returns what is known of all points of a system, in this order, not judged yet.
+    pub(crate) fn facts_of(
+        &self,
+        plan: &Plan,
+        there: &[&Surveyed],
+        system: &SystemName,
+        now: Timestamp,
+    ) -> Vec<Facts> {
+        let signed = there.iter().filter(|point| self.signers.is_signed(point));
+        let begun = signed.map(|point| point.point.time).min();
+        let known = |point: &&Surveyed| {
+            let facts = self.facts(point, now);
+            let seen = (facts.first_seen, facts.unseen_at);
+            let unvouched = self.signers.unvouched(point, home(plan, system), begun, seen);
+            Facts { unvouched, ..facts }
+        };
+        there.iter().map(known).collect()
+    }
+
     /// Returns what is known of a point, not judged yet.
-    pub(crate) fn facts(&self, point: &Surveyed, now: Timestamp) -> Facts {
+    fn facts(&self, point: &Surveyed, now: Timestamp) -> Facts {
         let identity = identity(point);
         let seen = self.seen.get(&identity);
         let first_seen = seen.map(|seen| seen.first);

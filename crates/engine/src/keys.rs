@@ -52,6 +52,7 @@ impl Opening<'_> {
             Err(error) => match error.kind {
                 Kind::WrongPassword { .. }
                 | Kind::KeysDamaged { .. }
+                | Kind::KeysLeft { .. }
                 | Kind::WrongMasterKey
                 | Kind::Damaged(_) => Ok(Tried::Not(error.into())),
                 _ => Err(error.into()),

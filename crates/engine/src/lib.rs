@@ -1,7 +1,7 @@
 //! Acts: carries out what `plan` decided, with the hands of `source`, `vault` and `state`.
 //!
 //! Read in this order: [`vaults`] (opens them), [`protect`] (makes a restore point), [`survey`](mod@survey) (what points there
-//! are), [`vanished`] (which are not there any more), [`proof`] (which of them are proven), [`judge`] (what each is worth), [`log`] (what happens between two of them), [`prune`] (which of them go), [`recover`] (carries out a runbook), [`excerpt`](mod@excerpt) (a part of a system as SQL), [`isolate`] (cuts this machine off), [`quarantine`] (holds back what it would do of itself), [`notify`] (tells people), [`incident`] (a crash that is being handled, and its timeline), [`check`](mod@check) (asks a system whether it works), [`net`] (how others are spoken with), [`mishap`] (what a panic becomes).
+//! are), [`vanished`] (which are not there any more), [`strange`] (which are not what they say), [`signers`] (who made them), [`heads`] (what they say of this machine's records), [`proof`] (which of them are proven), [`judge`] (what each is worth), [`log`] (what happens between two of them), [`prune`] (which of them go), [`recover`] (carries out a runbook), [`excerpt`](mod@excerpt) (a part of a system as SQL), [`isolate`] (cuts this machine off), [`quarantine`] (holds back what it would do of itself), [`notify`] (tells people), [`incident`] (a crash that is being handled, and its timeline), [`check`](mod@check) (asks a system whether it works), [`net`] (how others are spoken with), [`mishap`] (what a panic becomes).
 //!
 //! Nothing is printed here: what happens is told to an [`Observer`].
 
@@ -12,6 +12,7 @@ mod command;
 pub mod dropped;
 mod error;
 pub mod excerpt;
+pub mod heads;
 #[cfg(test)]
 mod held_clock;
 pub mod incident;
@@ -33,11 +34,15 @@ pub mod prune;
 pub mod quarantine;
 pub mod ready;
 pub mod recover;
+pub mod refused;
 pub mod room;
 mod seed;
 pub mod service;
+pub mod signers;
 mod sources;
+pub mod strange;
 pub mod survey;
+pub mod trust;
 pub mod unfinished;
 pub mod vanished;
 pub mod vaults;

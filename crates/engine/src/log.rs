@@ -485,7 +485,8 @@ impl<'a> Carrier<'a> {
         let options = self.options(carrying.now)?;
         let progress = Progress::default();
         let vaults = std::slice::from_ref(vault);
-        let (snapshot, written) = append(vaults, parent.as_ref(), &keeps, &added, &options, info, &progress)?;
+        let said: (LogInfo, &dyn Fn(&mut Snapshot)) = (info, &|_| ());
+        let (snapshot, written) = append(vaults, parent.as_ref(), &keeps, &added, &options, said, &progress)?;
         // Since it was listed another cluster may have taken the place of this one, and its file that of ours: then nobody knows which of them was read.
         if let Some(strange) = additions.iter().find(|waiting| self.is_anothers(waiting, group)) {
             for written in written.into_iter().flatten() {

@@ -2,6 +2,7 @@
 //! transaction of the kernel; other people's are never touched.
 
 use crate::{Error, Result};
+use process::Words;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use source::Program;
@@ -51,7 +52,7 @@ fn removal(table: &str) -> String {
 }
 
 fn tell(script: &str) -> Result<()> {
-    let nft = Program::new([program()?, "-f", "-"])?.within(WITHIN);
+    let nft = Program::new(Words::of(program()?).words(["-f", "-"]))?.within(WITHIN);
     nft.tell(Some(script.as_bytes())).map_err(|why| {
         Error::new(format!("the packet filter was not changed: {why}")).help(
             "the kernel may lack nf_tables, or a container the right to use it; a pulled cable always works",
@@ -64,16 +65,17 @@ pub(crate) struct Table(Vec<Value>);
 
 /// Returns the table of this name, if it is there.
 pub(crate) fn table(name: &str) -> Result<Option<Table>> {
-    let tables = list(&["list", "tables", "inet"])?;
+    let tables = list(Words::of(program()?).words(["--json", "list", "tables", "inet"]))?;
     if !tables.iter().any(|object| object.pointer("/table/name").is_some_and(|found| found == name)) {
         return Ok(None);
     }
-    Ok(Some(Table(list(&["list", "table", "inet", name])?)))
+    let words = Words::of(program()?).words(["--json", "list", "table", "inet"]).bare(name);
+    Ok(Some(Table(list(words.map_err(|why| Error::new(why.to_string()))?)?)))
 }
 
-fn list(arguments: &[&str]) -> Result<Vec<Value>> {
+fn list(words: Words) -> Result<Vec<Value>> {
     let failed = |why: String| Error::new(format!("the packet filter can't be read: {why}"));
-    let nft = Program::new([program()?, "--json"].iter().chain(arguments))?.within(WITHIN);
+    let nft = Program::new(words)?.within(WITHIN);
     let printed = nft.output().map_err(failed)?;
     let mut answer: Value = serde_json::from_slice(&printed).map_err(|error| failed(error.to_string()))?;
     match answer.get_mut("nftables").map(Value::take) {

@@ -12,7 +12,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,9 +55,11 @@ impl Place {
         let failed = |error: io::Error| Error::new(format!("make the folder {}: {error}", path.display()));
         // Without a state to note it in, what is killed stays until a person removes it: no reason not to bring back what can be.
         let note = Note::write(&notes, &name, &path).ok();
-        fs::create_dir_all(below).map_err(failed)?;
+        process::child::make_folders(below).map_err(failed)?;
         // One that is there already is refused: nobody can have foreseen its name.
         DirBuilder::new().mode(mode).create(&path).map_err(failed)?;
+        // The umask is ours; who reads there may be another.
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(failed)?;
         Ok(Self { path, note })
     }
 
@@ -177,6 +179,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_types, reason = "it is somebody else who works there")]
     fn what_a_killed_run_has_left_is_removed_by_the_next_of_the_same_state_and_by_nobody_else() {
         let (state, other, work) =
             (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

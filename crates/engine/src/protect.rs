@@ -2,19 +2,21 @@
 
 use crate::judge::{Witness, home};
 use crate::place::Place;
+use crate::signers::Signer;
 use crate::sources::watched_source_of;
+use crate::strange::{is_strange, point_of};
 use crate::survey::{Surveyed, among, said};
 use crate::vaults::{Opened, Secrets};
 use crate::{Result, Watch};
 use jiff::Timestamp;
 use plan::judge::{RULES, Rating, base, judge_new};
-use plan::{Facts, Plan, Source, System, SystemName, VaultName};
+use plan::{Facts, LeftOut, Plan, Source, System, SystemName, VaultName};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
-use vault::backup::{BackupOptions, backup_judged};
+use vault::backup::{BackupOptions, backup_signed};
 use vault::{
     BlobId, FileId, Holder, Lock, LockKind, PointInfo, Progress, Repository, Snapshot, Unread, UnreadInfo,
 };
@@ -41,6 +43,8 @@ pub struct Job<'a> {
     pub doubts: Vec<String>,
     /// What this machine knows of the points before.
     pub witness: &'a Witness,
+    /// What signs the point; without it nobody does.
+    pub signer: Option<&'a Signer>,
 }
 
 /// A point that was made.
@@ -70,6 +74,10 @@ pub struct Made {
     pub gone: BTreeMap<VaultName, u64>,
     /// Snapshots that can't be read in the vaults that have the point: nobody knows what they were.
     pub damaged: Vec<(VaultName, String)>,
+    /// Points before it, in the vault that was asked for them, that aren't what they say.
+    pub strange: Vec<LeftOut>,
+    /// Whether this machine has signed it.
+    pub signed: bool,
 }
 
 impl Made {
@@ -168,7 +176,13 @@ fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
             (info.suspicious, info.tampering) = (judgement.why, judgement.tampering);
         }
     };
-    let report = backup_judged(capture.input(), &repositories, &options, &parents, &judge, progress)?;
+    let sign = |snapshot: &mut Snapshot| {
+        if let Some(signer) = job.signer {
+            signer.sign(snapshot);
+        }
+    };
+    let by = (&judge as &dyn Fn(&mut PointInfo), &sign as &dyn Fn(&mut Snapshot));
+    let report = backup_signed(capture.input(), &repositories, &options, &parents, by, progress)?;
     if let Some(watch) = job.watch
         && report.unread.is_empty()
         && report.details.is_empty()
@@ -198,6 +212,12 @@ fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
             vaults.insert(opened.name.clone(), Err(error.clone()));
         }
     }
+    let there: Vec<&Surveyed> = history.points.iter().collect();
+    let is_strange = |facts: &&Facts| {
+        facts.is_strange()
+            && point_of(facts, &there).is_some_and(|point| is_strange(job.witness, facts, point))
+    };
+    let strange = history.facts.iter().filter(is_strange).map(LeftOut::of).collect();
     let damaged = damaged(history, &open, &vaults);
     let facts = facts(&report.info);
     let made = Made {
@@ -213,6 +233,8 @@ fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
         vaults,
         gone,
         damaged,
+        strange,
+        signed: job.signer.is_some(),
     };
     Ok((made, is_lock_lost))
 }
@@ -314,7 +336,8 @@ fn history(job: &Job<'_>, open: &[(&VaultName, Arc<Repository>)]) -> History {
         (!points.is_empty()).then_some(points)
     };
     let points = nearest.into_iter().find_map(there).unwrap_or_default();
-    let mut facts: Vec<Facts> = points.iter().map(|point| job.witness.facts(point, job.now)).collect();
+    let there: Vec<&Surveyed> = points.iter().collect();
+    let mut facts = job.witness.facts_of(job.plan, &there, job.name, job.now);
     facts.extend(job.witness.gone(job.name, &facts, job.now));
     plan::judge::judge(&mut facts, home(job.plan, job.name), job.now);
     History { points, facts, asked, damaged }

@@ -3,7 +3,10 @@
 //! Nothing is changed, no command of the plan is run, no vault and no server is asked.
 
 use crate::keys::accept;
+use crate::notify::refusal;
+use crate::refused::of_address;
 use crate::service::{Runs, runs};
+use crate::trust::{is_open, objection, reach, us};
 use crate::vaults::without_line_end;
 use plan::{Action, Copied, Plan, ProcedureStep, Secret, Source, System, SystemName, VaultName};
 use std::os::unix::fs::PermissionsExt;
@@ -58,6 +61,7 @@ pub fn lacks(plan: &Plan, machine: &Machine<'_>) -> Vec<Lack> {
     for (name, system) in &plan.systems {
         if plan.runs_on(system, machine.name) {
             look.system(&format!("systems.{name}"), system);
+            look.address(plan, &format!("systems.{name}.source"), system);
         }
     }
     for (name, scenario) in &plan.scenarios {
@@ -104,6 +108,17 @@ impl Look<'_> {
         self.machine.root.join(path.trim_start_matches('/'))
     }
 
+    /// Looks for the variables of our environment that commands are to be handed.
+    fn variables(&mut self, path: &str, variables: &[String]) {
+        for (at, name) in variables.iter().enumerate().filter(|(_, variable)| !variable.contains('=')) {
+            if (self.machine.variable)(name).is_none() {
+                let message = format!("the environment variable {name} is not set here");
+                let help = "set it where `releve` runs: for the agent in its systemd unit (EnvironmentFile=)";
+                self.lack("missing-variable", &format!("{path}.env.{at}"), message, help);
+            }
+        }
+    }
+
     fn secret(&mut self, path: &str, secret: Option<&Secret>) {
         match secret {
             Some(Secret::Env(name)) if (self.machine.variable)(name).is_none() => self.lack(
@@ -113,6 +128,7 @@ impl Look<'_> {
                 "set it where `releve` runs: for the agent in its systemd unit (EnvironmentFile=)",
             ),
             Some(Secret::File(file)) => {
+                self.hands(path, file);
                 let read = std::fs::read(self.under(file));
                 let trouble = match &read {
                     Ok(bytes) if bytes.iter().all(u8::is_ascii_whitespace) => Some("is empty".to_owned()),
@@ -129,15 +145,62 @@ impl Look<'_> {
         }
     }
 
-    /// Holds a password against what is asked of new ones, as the backup does that makes the vault.
-    fn new_password(&mut self, vault: &VaultName, password: Option<&Secret>) {
-        let bytes = match password {
+    /// Names who else could have written a secret, or reads it.
+    fn hands(&mut self, path: &str, file: &str) {
+        // What can't be opened is said already.
+        let Ok(reached) = reach(&self.under(file)) else { return };
+        if let Some(found) = objection(us(), &reached.way) {
+            self.lack(
+                "others-write",
+                path,
+                format!("the secret in {file} is not believed: {}", found.why),
+                found.way_out,
+            );
+        }
+        if is_open(&reached.way) {
+            let message = format!("everybody on this machine can read the secret in {file}");
+            self.lack("others-read", path, message, format!("chmod 600 {file}"));
+        }
+    }
+
+    /// Returns a secret that can be had without running anything.
+    fn value(&self, secret: Option<&Secret>) -> Option<Vec<u8>> {
+        let bytes = match secret {
             Some(Secret::Env(name)) => (self.machine.variable)(name),
             Some(Secret::File(file)) => std::fs::read(self.under(file)).ok(),
             // No command of the plan is run.
             _ => None,
         };
-        let bytes = bytes.map(without_line_end).filter(|bytes| !bytes.is_empty());
+        bytes.map(without_line_end).filter(|bytes| !bytes.is_empty())
+    }
+
+    /// Holds the address that a message goes to against what sending one asks of it.
+    fn place(&mut self, path: &str, secret: Option<&Secret>) {
+        self.secret(path, secret);
+        let text = self.value(secret).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        if let Some(why) = text.and_then(|text| refusal(&text)) {
+            self.lack("bad-url", path, why, "write https://…; http:// is for this machine alone");
+        }
+    }
+
+    /// Holds the address of a system's server against what a backup asks of it.
+    fn address(&mut self, plan: &Plan, path: &str, system: &System) {
+        let (kind, secret) = match &system.source {
+            Some(Source::Postgres(postgres)) => ("postgres", postgres.url.as_ref()),
+            Some(Source::PgDump(dump)) => ("pg_dump", dump.url.as_ref()),
+            Some(Source::Mariadb(mariadb)) => ("mariadb", mariadb.url.as_ref()),
+            _ => return,
+        };
+        let error = self.value(secret).and_then(|url| of_address(plan, system, url));
+        if let Some(error) = error {
+            let help = error.help.unwrap_or_else(|| "docs/plan.md shows how it is written".into());
+            self.lack("bad-url", &format!("{path}.{kind}.url"), error.message, help);
+        }
+    }
+
+    /// Holds a password against what is asked of new ones, as the backup does that makes the vault.
+    fn new_password(&mut self, vault: &VaultName, password: Option<&Secret>) {
+        let bytes = self.value(password);
         if let Some(Err(error)) = bytes.map(|bytes| accept(&Password::new(bytes))) {
             let message = format!("the first backup would not make vault `{vault}`: {error}");
             let help = error.help.unwrap_or_default();
@@ -152,18 +215,18 @@ impl Look<'_> {
             self.secret(&format!("notify.relays.{at}.password"), relay.password.as_ref());
         }
         for (name, webhook) in &notify.webhooks {
-            self.secret(&format!("notify.webhooks.{name}.url"), webhook.url.as_ref());
+            self.place(&format!("notify.webhooks.{name}.url"), webhook.url.as_ref());
             self.secret(&format!("notify.webhooks.{name}.token"), webhook.token.as_ref());
         }
         if let Some(sms) = &notify.sms {
-            self.secret("notify.sms.url", sms.url.as_ref());
+            self.place("notify.sms.url", sms.url.as_ref());
             self.secret("notify.sms.authorization", sms.authorization.as_ref());
             if let Some(command) = &sms.command {
                 self.command("notify.sms.command", command);
             }
         }
         let heartbeat = notify.heartbeat.as_ref().and_then(|heartbeat| heartbeat.url.as_ref());
-        self.secret("notify.heartbeat.url", heartbeat);
+        self.place("notify.heartbeat.url", heartbeat);
     }
 
     fn system(&mut self, path: &str, system: &System) {
@@ -217,16 +280,28 @@ impl Look<'_> {
             Source::Files(files) => {
                 for (at, folder) in files.paths.iter().enumerate() {
                     self.there(&format!("{path}.paths.{at}"), folder);
+                    self.direct(&format!("{path}.paths.{at}"), folder, &files.paths);
                 }
+                self.variables(path, &files.env);
                 for (key, command) in [("before", &files.before), ("after", &files.after)] {
                     if let Some(command) = command {
                         self.command(&format!("{path}.{key}"), command);
                     }
                 }
             }
-            Source::Sqlite(sqlite) => self.there(&format!("{path}.path"), &sqlite.path),
+            Source::Sqlite(sqlite) => {
+                let path = format!("{path}.path");
+                self.there(&path, &sqlite.path);
+                let asked = source::Sqlite::new(self.under(&sqlite.path));
+                let led = asked.and_then(|asked| asked.follow_links(sqlite.follow_links).leads_to());
+                if let Err(error) = led {
+                    let help = "or let root make the link, if it is right as it is: chown -h root LINK";
+                    self.lack("through-link", &path, error.to_string(), help);
+                }
+            }
             Source::Postgres(postgres) => {
                 self.there(&format!("{path}.data_directory"), &postgres.data_directory);
+                self.direct(&format!("{path}.data_directory"), &postgres.data_directory, &[]);
                 self.secret(&format!("{path}.url"), postgres.url.as_ref());
                 self.postgres(path, postgres.programs.as_deref(), &["pg_ctl", "pg_receivewal"]);
             }
@@ -238,6 +313,7 @@ impl Look<'_> {
                 self.secret(&format!("{path}.url"), mariadb.url.as_ref());
                 if let Some(folder) = &mariadb.data_directory {
                     self.there(&format!("{path}.data_directory"), folder);
+                    self.direct(&format!("{path}.data_directory"), folder, &[]);
                 }
                 let programs: &[&str] = match mariadb.copy {
                     Copied::Physical => &["mariadb-backup", "mbstream", "mariadb"],
@@ -246,6 +322,7 @@ impl Look<'_> {
                 self.mariadb(path, mariadb.programs.as_deref(), programs);
             }
             Source::Command(command) => {
+                self.variables(path, &command.env);
                 self.command(&format!("{path}.dump"), &command.dump);
                 self.command(&format!("{path}.load"), &command.load);
             }
@@ -308,9 +385,23 @@ impl Look<'_> {
         }
     }
 
+    /// Names a link on the way to what is captured, which no capture follows: it leads to none of what is captured besides.
+    fn direct(&mut self, path: &str, file: &str, besides: &[String]) {
+        let Ok(root) = std::fs::canonicalize(self.machine.root) else { return };
+        let there = root.join(file.trim_start_matches('/'));
+        let Ok(Some(real)) = source::leads_to(&there) else { return };
+        let real = Path::new("/").join(real.strip_prefix(&root).unwrap_or(&real));
+        if !besides.iter().any(|named| real.starts_with(named)) {
+            let real = real.display();
+            let message = format!("{file} is reached through a link, and is in no point: it leads to {real}");
+            self.lack("through-link", path, message, format!("write {real}"));
+        }
+    }
+
     fn steps(&mut self, path: &str, steps: &[ProcedureStep]) {
         for (at, step) in steps.iter().enumerate() {
             let path = format!("{path}.{at}");
+            self.variables(&path, &step.env);
             if let Some(command) = &step.run {
                 self.command(&format!("{path}.run"), command);
             }
@@ -450,7 +541,7 @@ source.files = { paths = ["/srv/elsewhere"] }
     fn found_of(root: &Path, is_set: &dyn Fn(&str) -> bool, is_known: bool) -> Vec<String> {
         let file = SourceFile { name: "plan.toml".into(), text: PLAN.into() };
         let plan = plan::parse(&[file]).plan.unwrap();
-        let variable = |name: &str| is_set(name).then(|| b"a value".to_vec());
+        let variable = |name: &str| is_set(name).then(|| b"postgres://releve@localhost/postgres".to_vec());
         let is_made = |_: &VaultName| is_known;
         let search = vec![root.join("bin")];
         let machine = Machine { name: "server", root, search, variable: &variable, is_made: &is_made };
@@ -477,6 +568,22 @@ source.files = { paths = ["/srv/elsewhere"] }
             !all.iter().any(|found| found.contains("paths.0") || found.contains("elsewhere")),
             "{all:#?}"
         );
+    }
+
+    #[test]
+    fn a_link_that_no_capture_follows_is_found_and_where_it_leads_is_said() {
+        let machine = tempfile::tempdir().unwrap();
+        let root = machine.path();
+        std::fs::create_dir_all(root.join("data/shop")).unwrap();
+        std::fs::create_dir_all(root.join("srv")).unwrap();
+        std::os::unix::fs::symlink("../data/shop", root.join("srv/shop")).unwrap();
+        let all = found(root, &|_| false);
+        assert!(all.contains(&"through-link systems.shop.source.files.paths.0".to_owned()), "{all:#?}");
+        std::fs::remove_file(root.join("srv/shop")).unwrap();
+        std::fs::create_dir_all(root.join("srv/gone")).unwrap();
+        std::os::unix::fs::symlink("gone", root.join("srv/shop")).unwrap();
+        let all = found(root, &|_| false);
+        assert!(!all.iter().any(|found| found.starts_with("through-link")), "{all:#?}");
     }
 
     #[test]
@@ -510,6 +617,8 @@ source.files = { paths = ["/srv/elsewhere"] }
             std::fs::create_dir_all(root.join(folder)).unwrap();
         }
         std::fs::write(root.join("etc/near.key"), "correct horse battery staple\n").unwrap();
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(root.join("etc/near.key"), private).unwrap();
         std::fs::write(root.join("etc/init.d/nginx"), "").unwrap();
         for program in ["probe", "pg_dump", "pg_dumpall", "psql"] {
             let path = root.join("bin").join(program);

@@ -7,12 +7,14 @@
 mod ahead;
 mod aim;
 mod back;
+mod bounds;
 mod carry;
 mod guard;
 mod histories;
 mod lookout;
 mod measure;
 mod open;
+mod packages;
 mod people;
 mod step;
 mod taken;
@@ -35,6 +37,7 @@ use vault::restore::RestoreReport;
 
 pub use ahead::{Ahead, look_ahead};
 pub use aim::{Aim, Aimed};
+pub use bounds::{Bounds, keep_within};
 pub use carry::carry_out;
 pub use measure::Measured;
 pub use open::{Left, Open, Wish, carried_out_by, elapsed_of, live_of, look, look_now, say, wish_of};

@@ -3,6 +3,7 @@
 use crate::vaults::{self, Secrets};
 use crate::{Error, Result};
 use plan::{BinaryLog, Copied, Plan, Source as Word, System, SystemName};
+use process::Words;
 use source::{Command, Files, Journal, Mariadb, MariadbCopy, PgDump, Postgres, Program, Source, Sqlite};
 
 /// Returns the source of a system.
@@ -17,7 +18,9 @@ pub(crate) fn watched_source_of(
     secrets: &dyn Secrets,
     journal: Option<(&Journal, &SystemName)>,
 ) -> Result<Box<dyn Source>> {
-    let program = |command: &Vec<String>| Program::new(command.clone());
+    let program = |command: &Vec<String>, env: &[String]| {
+        Program::new(Words::written(command)).map(|program| program.variables(env))
+    };
     Ok(match &system.source {
         None => return Err(Error::new("the system has no source")),
         Some(Word::Files(files)) => {
@@ -26,17 +29,17 @@ pub(crate) fn watched_source_of(
                 .without(vaults::local_folders(plan))
                 .one_file_system(files.one_file_system);
             if let Some(before) = &files.before {
-                source = source.before([program(before)?]);
+                source = source.before([program(before, &files.env)?]);
             }
             if let Some(after) = &files.after {
-                source = source.after([program(after)?]);
+                source = source.after([program(after, &files.env)?]);
             }
             if let Some((journal, name)) = journal {
                 source = source.journal(journal, &name.0);
             }
             Box::new(source)
         }
-        Some(Word::Sqlite(sqlite)) => Box::new(Sqlite::new(&sqlite.path)?),
+        Some(Word::Sqlite(sqlite)) => Box::new(Sqlite::new(&sqlite.path)?.follow_links(sqlite.follow_links)),
         Some(Word::Postgres(postgres)) => {
             let url = url(postgres.url.as_ref(), secrets)?;
             let mut source = Postgres::new(&url, &postgres.data_directory)?;
@@ -70,7 +73,8 @@ pub(crate) fn watched_source_of(
         }
         Some(Word::Command(command)) => {
             let name = command.name.as_deref().unwrap_or("dump");
-            Box::new(Command::new(name, program(&command.dump)?, program(&command.load)?)?)
+            let [dump, load] = [&command.dump, &command.load].map(|line| program(line, &command.env));
+            Box::new(Command::new(name, dump?, load?)?)
         }
     })
 }

@@ -1,6 +1,7 @@
 //! Which restore points there are, as the vaults themselves say.
 
 use crate::vaults::Opened;
+use plain::Name;
 use plan::judge::Changed;
 use plan::paths::is_kept;
 use plan::{Facts, LogFacts, Plan, SystemName, VaultName};
@@ -337,10 +338,10 @@ fn not_captured(info: &PointInfo, only: &[String]) -> Vec<String> {
     lines
 }
 
-/// Returns a path out of a point as people know it: from the root on, however it is noted there.
+/// Returns a path out of a point as people know it: from the root on, however it is noted there, and in one line.
 #[must_use]
 pub fn shown(path: impl AsRef<Path>) -> String {
-    Path::new("/").join(path).display().to_string()
+    Name::path(&Path::new("/").join(path)).to_string()
 }
 
 /// Returns a path below the root of a point, whether it was named with a slash before it or without.

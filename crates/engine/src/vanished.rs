@@ -4,6 +4,7 @@
 //! that has seen nothing yet. A person who knows better says so once, to `releve prune --accept-missing`.
 
 use crate::judge::Witness;
+use crate::strange::{Strange, find};
 use crate::survey::Survey;
 use crate::vaults::Opened;
 use crate::{Error, Result};
@@ -13,7 +14,7 @@ use plan::judge::{Judgement, Rating};
 use plan::keep::retain;
 use plan::{Facts, Plan, SystemName, VaultName};
 use serde::Serialize;
-use state::{Body, Record, Seen, State};
+use state::{Body, OddKey, Record, Seen, State};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use vault::FileKind;
 
@@ -55,6 +56,15 @@ pub struct Vanished {
     /// What isn't: it is there under another name, a newer log holds it, or the machine that prunes has taken it out as the plan says.
     #[serde(skip)]
     pub settled: Vec<Lost>,
+    /// What is there and isn't what it says: nobody signed it who should, or it is of a machine or a time that can't be.
+    #[serde(skip)]
+    pub strange: Vec<Strange>,
+    /// Key files that appeared although nobody here has made them: somebody can open the vault with them.
+    #[serde(skip)]
+    pub keys: Vec<(VaultName, OddKey)>,
+    /// The keys that sign points for a machine of which none was known: for a person who can compare them.
+    #[serde(skip)]
+    pub learned: Vec<String>,
 }
 
 impl Known {
@@ -79,7 +89,7 @@ impl Known {
             let Ok(listed) = repository.store().list(FileKind::Snapshot) else { continue };
             let listed: HashSet<&str> = listed.iter().map(|listed| listed.name.as_str()).collect();
             match seen.keys().all(|snapshot| listed.contains(snapshot.as_str())) {
-                true => _ = note(state, &opened.name, &Vanished::default(), now),
+                true => _ = note_missed(state, &opened.name, &Vanished::default(), now),
                 false => is_any = true,
             }
         }
@@ -98,7 +108,19 @@ pub fn look(
 ) -> Result<Vanished> {
     let asked: Vec<&VaultName> =
         vaults.iter().filter(|opened| opened.repository.is_ok()).map(|opened| &opened.name).collect();
-    let vanished = judge((plan, state, machine), known, &asked, survey, now)?;
+    // Before anything is judged: where no key of a machine is known, the first that is seen counts.
+    let learned = crate::signers::learn(state, machine, survey, now)?;
+    let mut vanished = judge((plan, state, machine), known, &asked, survey, now)?;
+    vanished.learned = learned;
+    vanished.strange = find(plan, &Witness::new(plan, state)?, survey, now);
+    for opened in vaults {
+        let Ok(repository) = &opened.repository else { continue };
+        // Of one that doesn't list them nothing is concluded.
+        let Ok(listed) = repository.store().list(FileKind::Key) else { continue };
+        let there = listed.into_iter().map(|listed| listed.name).collect();
+        let odd = state.see_keys(&opened.name.0, &there, now)?.into_iter();
+        vanished.keys.extend(odd.map(|odd| (opened.name.clone(), odd)));
+    }
     for vault in asked.into_iter().filter(|vault| is_asked(survey, vault)) {
         // What was found is told by whoever looks: only the alert is at stake.
         let _ = note(state, vault, &vanished, now);
@@ -106,8 +128,19 @@ pub fn look(
     Ok(vanished)
 }
 
-/// Notes for the alerts what is missed in a vault that was asked.
+/// Notes for the alerts what is missed in a vault that was asked, and what is there that isn't what it says.
 pub fn note(state: &State, vault: &VaultName, vanished: &Vanished, now: Timestamp) -> Result<()> {
+    let strange = vanished.strange_in(vault);
+    state.note_sign(
+        &format!("{}{vault}", crate::strange::SIGN),
+        strange.as_deref().map(|said| (said, false)),
+        now,
+    )?;
+    note_missed(state, vault, vanished, now)
+}
+
+/// Notes for the alerts what is missed in a vault that was asked.
+pub fn note_missed(state: &State, vault: &VaultName, vanished: &Vanished, now: Timestamp) -> Result<()> {
     let said = vanished.said_of(vault);
     Ok(state.note_sign(&format!("{SIGN}{vault}"), said.as_deref().map(|said| (said, false)), now)?)
 }
@@ -286,10 +319,10 @@ impl Lost {
 }
 
 impl Vanished {
-    /// Returns whether nothing is missed.
+    /// Returns whether nothing is missed, and nothing is there that isn't what it says.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.missed.is_empty()
+        self.missed.is_empty() && self.strange.is_empty() && self.keys.is_empty()
     }
 
     /// Returns the vaults that something is missed in.
@@ -306,6 +339,7 @@ impl Vanished {
             systems.iter().any(|name| lost.may_be_of(name) || log.as_ref() == Some(name))
         };
         self.missed.retain(is_wanted);
+        self.strange.retain(|strange| systems.contains(&strange.system));
         self
     }
 
@@ -331,11 +365,33 @@ impl Vanished {
         ))
     }
 
-    /// Says what is missed, a line for each vault that begins with its name.
+    /// Says what is missed and what isn't what it says, a line for each vault that begins with its name.
     #[must_use]
     pub fn said(&self) -> Vec<String> {
         let said = self.vaults().into_iter().filter_map(|vault| Some((vault, self.said_of(vault)?)));
-        said.map(|(vault, said)| format!("{vault}: {said}")).collect()
+        let mut said: Vec<String> = said.map(|(vault, said)| format!("{vault}: {said}")).collect();
+        said.extend(self.strange_said());
+        said
+    }
+
+    /// Says what is there and isn't what it says, a line for each vault that begins with its name.
+    #[must_use]
+    pub fn strange_said(&self) -> Vec<String> {
+        let mut vaults: BTreeSet<&VaultName> =
+            self.strange.iter().flat_map(|strange| &strange.vaults).collect();
+        vaults.extend(self.keys.iter().map(|(vault, _)| vault));
+        let said = vaults.into_iter().filter_map(|vault| Some((vault, self.strange_in(vault)?)));
+        said.map(|(vault, said)| format!("{vault}: {said}; {}", crate::strange::HELP)).collect()
+    }
+
+    /// Says what is in a vault and isn't what it says; `None` if nothing is.
+    #[must_use]
+    pub fn strange_in(&self, vault: &VaultName) -> Option<String> {
+        let there: Vec<&Strange> =
+            self.strange.iter().filter(|strange| strange.vaults.contains(vault)).collect();
+        let mut said: Vec<String> = self.keys.iter().filter(|(of, _)| of == vault).map(odd_key).collect();
+        said.extend(strange_points(&there));
+        (!said.is_empty()).then(|| said.join("; "))
     }
 
     /// Returns what is missed as an error of one vault, for one who goes no further.
@@ -409,6 +465,30 @@ impl Vanished {
         let vaults: BTreeSet<&str> = there.map(|lost| lost.vault.0.as_str()).collect();
         vaults.into_iter().collect::<Vec<_>>().join(" and ")
     }
+}
+
+/// Says of the points of one vault that they aren't what they say.
+fn strange_points(there: &[&Strange]) -> Option<String> {
+    let newest = there.last()?;
+    let (count, are) = count(there.len(), "point");
+    Some(format!(
+        "{count} here {are} not taken for what {} (the newest: {} of {}, {}, {})",
+        if there.len() == 1 { "it says" } else { "they say" },
+        newest.id.get(..SHORT).unwrap_or(&newest.id),
+        newest.system,
+        time(newest.time),
+        newest.why
+    ))
+}
+
+/// Says of a key file that it appeared.
+fn odd_key((vault, odd): &(VaultName, OddKey)) -> String {
+    let key = odd.key.get(..SHORT).unwrap_or(&odd.key);
+    let what = if odd.came_back { "was removed and is there again" } else { "is new to this machine" };
+    format!(
+        "the key file {key} {what}, seen {}: whoever put it there opens the vault (releve key list --vault {vault}; releve key remove {key})",
+        time(odd.since)
+    )
 }
 
 /// Says what to do about points that vanished from a vault.

@@ -184,7 +184,9 @@ impl Opening<'_> {
         let vault = self.vault(name)?;
         let password = self.password(name)?;
         let store = || self.store_asked(name, &self.credentials(vault)?, asking);
-        match Repository::open(store()?, &password) {
+        // Whatever else lies among its keys, the one that opened it last time comes first.
+        let known = self.cache.zip((self.seen)(name)).and_then(|(cache, id)| Cache::new(cache).key_of(&id));
+        match Repository::open_known(store()?, &password, known) {
             Ok(repository) => self.as_seen(name, repository),
             Err(error) if matches!(error.kind, Kind::NoRepository) => match ((self.seen)(name), self.absent) {
                 (Some(_), _) => Err(Error::new(format!("vault `{name}` was there before and is gone or empty: {}", vault.url))
@@ -229,7 +231,12 @@ impl Opening<'_> {
                 id.get(..8).unwrap_or_default()
             ))
             .help("if you replaced it yourself, say so: releve state forget-vault NAME")),
-            _ => Ok(repository),
+            _ => {
+                if let Some((cache, key)) = self.cache.zip(repository.key_id()) {
+                    Cache::new(cache).remember_key(repository.id(), key);
+                }
+                Ok(repository)
+            }
         }
     }
 

@@ -32,6 +32,8 @@ pub enum Kind {
     Damaged,
     /// Points that were in a vault are not listed there any more.
     Vanished,
+    /// Points in a vault aren't what they say: unsigned, of an unknown machine, or of a time that can't be.
+    Strange,
     /// A vault could not be verified.
     Verification,
     /// A vault could not be pruned.
@@ -48,6 +50,8 @@ pub enum Kind {
     Recovery,
     /// A machine that was cut off isn't any more, or not as it was asked for, and nobody has released it.
     Isolation,
+    /// Somebody has changed the plan whom the agent doesn't believe.
+    Plan,
 }
 
 impl Kind {
@@ -139,6 +143,8 @@ pub struct VaultSeen {
     pub damaged: Option<(Timestamp, String)>,
     /// Points that were in it are not listed any more, and nobody is known to have taken them out.
     pub vanished: Option<(Timestamp, String)>,
+    /// Points are in it that aren't what they say.
+    pub strange: Option<(Timestamp, String)>,
     /// The last verification could not be done.
     pub unverified: Option<(Timestamp, String)>,
     /// The last prune could not be done, or found something.
@@ -202,6 +208,8 @@ pub struct Seen {
     pub agent: Option<Timestamp>,
     /// Since when this machine should be cut off and what it is instead, where that isn't as it was asked for.
     pub isolation: Option<(Timestamp, String)>,
+    /// Since when the agent goes by an older plan than what stands in the file, and why.
+    pub plan: Option<(Timestamp, String)>,
 }
 
 /// A trouble that people were told of, and that isn't over.

@@ -205,6 +205,15 @@ const fn is_none(count: &u64) -> bool {
     *count == 0
 }
 
+/// Why nobody vouches for a point.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unvouched {
+    /// Nobody has signed it, and its machine signs its points.
+    Unsigned,
+    /// It is signed with a key that this machine doesn't know, as a person compares it.
+    By(String),
+}
+
 /// What is known of one restore point of a system.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -263,6 +272,9 @@ pub struct Facts {
     pub unseen_at: Option<Timestamp>,
     /// A person took it for good, whatever it looks like.
     pub trusted: bool,
+    /// Why nobody vouches for it that this machine knows, where somebody should.
+    #[serde(skip)]
+    pub unvouched: Option<Unvouched>,
     /// When a recovery began that went back to before it, if one did: what it holds was left on purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_by: Option<Timestamp>,
@@ -410,15 +422,22 @@ pub fn choose(points: &[Facts], wanted: &Wanted, now: Timestamp) -> Result<Choic
     let is_good = |point: &Facts| point.is_base() || is_instant && point.judgement.left;
     let sound = last(&|point| point.complete && is_good(point));
     let good = sound.or_else(|| last(&is_good));
-    // Without a good one a whole one is better than nothing: but never where somebody asked for a clean one.
-    let any = |complete: bool| last(&move |point| point.complete || !complete);
+    // Without a good one a whole one is better than nothing: but never where somebody asked for a clean one, and never one for which nobody vouches.
+    let any =
+        |complete: bool| last(&move |point| (point.complete || !complete) && !point.is_of_unknown_hand());
     let point = match wanted {
         Wanted::LastClean => good,
         _ => good.or_else(|| any(true)).or_else(|| any(false)),
     };
     let Some(point) = point else {
         let count = points.len();
+        let is_unknown =
+            !matches!(wanted, Wanted::LastClean) && candidates.iter().any(|point| point.is_of_unknown_hand());
         return Err(NoChoice(match wanted {
+            _ if is_unknown => format!(
+                "none of the {count} points is one that this machine takes by itself: {}",
+                not_clean(&candidates)
+            ),
             Wanted::LastVerified => format!(
                 "none of the {count} points was verified yet, all of its data read: releve verify --read-data all"
             ),
@@ -513,7 +532,7 @@ pub(crate) fn passed_over(newest: &LeftOut, count: usize) -> String {
         more => format!(", and so were {} more", more - 1),
     };
     let trust = match rating {
-        Rating::Suspicious | Rating::Foreign => {
+        Rating::Suspicious | Rating::Foreign | Rating::Unsigned => {
             format!("; if it is as it should be: releve points --trust {id}")
         }
         _ => String::new(),
@@ -529,7 +548,7 @@ fn not_clean(candidates: &[&Facts]) -> String {
     let LeftOut { id, time, why, rating } = LeftOut::of(newest);
     let others = if candidates.len() > 1 { " (nor is one before it good)" } else { "" };
     let trust = match rating {
-        Rating::Suspicious | Rating::Foreign => {
+        Rating::Suspicious | Rating::Foreign | Rating::Unsigned => {
             format!("; if it is as it should be: releve points --trust {id}")
         }
         _ => String::new(),

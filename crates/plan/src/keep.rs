@@ -88,7 +88,9 @@ impl<'a> Decided<'a> {
     fn new(point: &'a Facts) -> Self {
         let (id, time, rating) = (point.id.clone(), point.counts(), point.judgement.rating);
         let suspicious = match rating {
-            Rating::Suspicious | Rating::Foreign | Rating::Future => point.judgement.why.clone(),
+            Rating::Suspicious | Rating::Foreign | Rating::Unsigned | Rating::Future => {
+                point.judgement.why.clone()
+            }
             Rating::Good | Rating::Proven | Rating::Incomplete => None,
         };
         let is_apart = suspicious.is_some() || !point.complete;
@@ -113,7 +115,7 @@ fn last_with(points: &mut [Decided<'_>], sound: bool) {
     for point in points.iter_mut().rev().filter(|point| is_concerned(point)) {
         let facts = point.point;
         // Of another machine, or a time that can't be: nobody here has ever named it in a plan.
-        let is_ours = !matches!(point.verdict.rating, Rating::Foreign | Rating::Future);
+        let is_ours = !matches!(point.verdict.rating, Rating::Foreign | Rating::Unsigned | Rating::Future);
         if !is_ours || !point.verdict.kept.is_empty() {
             continue;
         }
@@ -314,6 +316,21 @@ mod tests {
         }
         let kept = kept(&points, &keep);
         assert!((0..24).all(|good| kept.contains(&good)), "{kept:?}");
+    }
+
+    #[test]
+    fn points_that_nobody_signed_push_nothing_out() {
+        let mut points = hours(240);
+        let keep = Keep { daily: Some(10), last: Some(5), ..Keep::default() };
+        let good = kept(&points, &keep);
+        for n in 0..9u32 {
+            let unvouched = Some(crate::Unvouched::Unsigned);
+            points.push(Facts { unvouched, ..point(1000 + n, i64::from(n) * 24 * HOUR + 24 * HOUR - 1) });
+            let unvouched = Some(crate::Unvouched::Unsigned);
+            points.push(Facts { unvouched, ..point(2000 + n, 240 * HOUR + i64::from(n)) });
+        }
+        let now = kept(&points, &keep);
+        assert!(good.iter().all(|good| now.contains(good)), "{now:?}");
     }
 
     #[test]

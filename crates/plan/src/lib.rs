@@ -21,6 +21,7 @@ mod course;
 pub mod crash;
 pub mod deleted;
 mod diagnostic;
+pub mod difference;
 pub mod dropped;
 pub mod forecast;
 mod group;
@@ -46,10 +47,11 @@ pub mod schedule;
 mod schema;
 pub mod scrambled;
 mod together;
+mod vouch;
 
 pub use amount::{Period, Share, Size};
 pub use bandwidth::{Bandwidth, BandwidthRule, Limited, Rate, TimeOfDay};
-pub use choose::{BROKEN, Choice, Facts, LeftOut, NoChoice, Until, Wanted, choose};
+pub use choose::{BROKEN, Choice, Facts, LeftOut, NoChoice, Until, Unvouched, Wanted, choose};
 pub use correct::{Corrected, Remembered, correct, remember};
 pub use course::{Course, StepState, Verdict, after_crash, judge};
 pub use crash::Crash;
@@ -67,3 +69,4 @@ pub use runbook::{
 };
 pub use schema::schema;
 pub use together::Together;
+pub use vouch::{Vouchers, Withheld};

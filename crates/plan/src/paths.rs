@@ -199,7 +199,7 @@ mod tests {
         assert_eq!(of(&["/a", "/c"], &["/a", "/b"]), is("/a", "/b"));
         assert_eq!(of(&["/c"], &["/b"]), is("/c", "/b"));
         assert_eq!(of(&["/a"], &[]), is("/a", ""), "what it holds isn't known");
-        let sqlite = Source::Sqlite(SqliteSource { path: "/srv/shop.db".into() });
+        let sqlite = Source::Sqlite(SqliteSource { path: "/srv/shop.db".into(), ..SqliteSource::default() });
         assert_eq!(boundary(&sqlite, &paths(&["/srv/shop.db", "/etc/shop"])), Boundary::default());
     }
 
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_database_is_where_the_point_has_it_or_nowhere() {
-        let sqlite = Source::Sqlite(SqliteSource { path: "/srv/shop.db".into() });
+        let sqlite = Source::Sqlite(SqliteSource { path: "/srv/shop.db".into(), ..SqliteSource::default() });
         assert_eq!(differs(&sqlite, &paths(&["/srv/shop.db", "/etc/shop"])), None);
         let found = differs(&sqlite, &paths(&["/srv/old.db"])).unwrap();
         assert_eq!(

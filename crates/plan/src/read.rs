@@ -34,6 +34,20 @@ impl Parsed {
         self.diagnostics = self.notes.diagnostics();
     }
 
+    /// Adds what whoever has to use a value would refuse: the plan can't be used.
+    pub fn refuse(
+        &mut self,
+        code: &'static str,
+        path: &str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let place = self.notes.place(path);
+        self.notes.add(Severity::Error, code, place, message.into(), Some(help.into()));
+        self.diagnostics = self.notes.diagnostics();
+        self.plan = None;
+    }
+
     /// Returns whether the plan can't be used.
     #[must_use]
     pub fn has_errors(&self) -> bool {

@@ -360,6 +360,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
             standing,
             only,
             left,
+            withheld: None,
             went_back,
             crash: Some(crash),
             clock_behind,

@@ -167,14 +167,20 @@ const SOURCE: &[Key] = &[
     ),
     key("mariadb", Table(MARIADB), "A MariaDB server, dumped or copied at one instant while it runs."),
 ];
+/// Of commands that belong to a source.
+const VARIABLES: &str = "Variables of their environment, NAME=value, or NAME for one of Relève's own.";
 const FILES: &[Key] = &[
     must("paths", Texts, "What is captured: absolute paths."),
     key("exclude", Texts, "What is left out: globs; **/cache leaves out every folder of that name."),
     key("one_file_system", Flag, "Don't enter other file systems."),
     key("before", Command, "A command before the capture; if it fails there is no point."),
     key("after", Command, "A command after the capture, whatever became of it."),
+    key("env", Texts, VARIABLES),
 ];
-const SQLITE: &[Key] = &[must("path", Text, "The database file: an absolute path.")];
+const SQLITE: &[Key] = &[
+    must("path", Text, "The database file: an absolute path."),
+    key("follow_links", Flag, "Follow links on the way to it that belong to others than root."),
+];
 const POSTGRES: &[Key] = &[
     must(
         "url",
@@ -234,6 +240,7 @@ const MARIADB: &[Key] = &[
 const COMMAND: &[Key] = &[
     must("dump", Command, "The command whose output is the restore point."),
     must("load", Command, "The command that reads it back from its standard input."),
+    key("env", Texts, VARIABLES),
     key("name", Text, "What the output is called in the point; dump unless said."),
 ];
 const RECOVER: &[Key] = &[
@@ -372,7 +379,7 @@ const STEP: &[Key] = &[
     key("action", Word(&["start", "stop", "restart"]), "service: what becomes of it; start unless said."),
     key("user", Text, "run: as whom; as whoever runs Relève unless said."),
     key("directory", Text, "run: where, an absolute path."),
-    key("env", Texts, "run: variables of its environment, NAME=value."),
+    key("env", Texts, "run: variables of its environment, NAME=value, or NAME for one of Relève's own."),
     key("expect", Whole, "run: the exit status that is right; 0 unless said."),
     key("contains", Text, "run: a text that it must print."),
     key(

@@ -1,4 +1,5 @@
-//! Which process holds something, and whether it still lives: for leases, locks and what killed runs leave behind; and whether this one is to end.
+//! Which process holds something, and whether it still lives: for leases, locks and what killed runs leave behind; and whether this one is to end. How others are started
+//! ([`child`]), and what they print without our secrets ([`masked`]).
 //!
 //! A number alone says little: it is given again, and in a container it is the same each time. So a process is written with the start of its machine, its PID
 //! namespace and the tick at which it began, and is believed dead only where that is known.
@@ -10,9 +11,13 @@
 //! assert_eq!(read.life(us), Life::Lives);
 //! ```
 
+pub mod child;
 mod ending;
+mod secret;
 
+pub use child::{Kept, Start, Words};
 pub use ending::{Wait, ending};
+pub use secret::{masked, remember_secret};
 
 use std::fmt;
 use std::fs;
@@ -264,6 +269,7 @@ fn namespace_of(process: &Path) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "what is looked at are processes of others")]
 mod tests {
     use super::*;
     use std::process::{Child, Command, Stdio};

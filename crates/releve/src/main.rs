@@ -58,8 +58,9 @@ impl<E: Into<engine::Error>> From<E> for Failure {
 pub(crate) type Outcome = Result<Exit, Failure>;
 
 fn main() -> ExitCode {
+    process::child::begin();
     let filter = tracing_subscriber::EnvFilter::try_from_env("RELEVE_LOG").unwrap_or_else(|_| "off".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| print::Log).init();
     engine::net::begin();
     engine::mishap::watch();
     raise_handles();

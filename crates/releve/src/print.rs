@@ -1,4 +1,9 @@
-//! What is printed, and what happens when nobody reads it any more: these `print!`, `println!` and `eprintln!` stand in for the standard ones, which panic.
+//! What is printed, and what happens when nobody reads it any more: these `println!` and `eprintln!` stand in for the standard ones, which panic.
+//!
+//! Whatever is printed goes through here, and nothing in it that somebody else has written does more than stand there ([`plain`]). What `println!`, `eprintln!`
+//! and `eprint!` print is one statement: where it has a further line, because something that was named in it had one, that line is marked and looks like none
+//! of ours. Several lines of our own, such as a table, are printed by `page!`; what they name was made harmless piece by piece. Only what was asked for as it is
+//! (SQL, a log's file) goes past this.
 //!
 //! A verb that only shows something ends without a word (`releve status | head`). One that does something goes on to its end: a recovery isn't left half-way because
 //! a pager was closed, or the disk behind its output is full: what that doesn't take goes to standard error, and the exit status says so at the end.
@@ -22,8 +27,8 @@ macro_rules! println {
     () => { $crate::print::out(format_args!("")) };
     ($($text:tt)*) => { $crate::print::out(format_args!($($text)*)) };
 }
-macro_rules! print {
-    ($($text:tt)*) => { $crate::print::raw(format!($($text)*).as_bytes()) };
+macro_rules! page {
+    ($($text:tt)*) => { $crate::print::page(format_args!($($text)*)) };
 }
 macro_rules! eprintln {
     () => { $crate::print::err(format_args!(""), "\n") };
@@ -57,12 +62,21 @@ pub(crate) fn lost() -> Option<Exit> {
     Some(exit)
 }
 
-/// Prints a line.
+/// Prints a statement.
 pub(crate) fn out(text: Arguments<'_>) {
-    raw(format!("{text}\n").as_bytes());
+    raw(format!("{}\n", plain::statement(&text.to_string())).as_bytes());
 }
 
-/// Prints these bytes.
+/// Prints lines of ours.
+pub(crate) fn page(text: Arguments<'_>) {
+    let mut text = plain::page(&text.to_string());
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    raw(text.as_bytes());
+}
+
+/// Prints these bytes as they are.
 pub(crate) fn raw(bytes: &[u8]) {
     let mut stdout = std::io::stdout().lock();
     let Err(error) = stdout.write_all(bytes).and_then(|()| stdout.flush()) else { return };
@@ -83,5 +97,26 @@ pub(crate) fn raw(bytes: &[u8]) {
 
 /// Says something beside what is printed. Where nobody hears it, that is all.
 pub(crate) fn err(text: Arguments<'_>, end: &str) {
-    let _ = std::io::stderr().write_all(format!("{text}{end}").as_bytes());
+    let text = text.to_string();
+    let _ = std::io::stderr().write_all(format!("{}{end}", plain::statement(&text)).as_bytes());
+}
+
+/// Says lines of ours beside what is printed, in colours where they have some.
+pub(crate) fn styled(text: &str) {
+    let _ = std::io::stderr().write_all(format!("{}\n", plain::styled(text)).as_bytes());
+}
+
+/// Where the program's own log goes (`RELEVE_LOG`): it names all that it meets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Log;
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        std::io::stderr().write_all(plain::styled(&String::from_utf8_lossy(bytes)).as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
 }

@@ -1,6 +1,7 @@
 //! What every verb begins with: the plan, the state, the secrets, this machine.
 
 mod environment;
+pub(crate) mod origin;
 
 use crate::cli::Global;
 use crate::{Exit, Failure, show};
@@ -14,12 +15,13 @@ use engine::vaults::{self, Absent, Calling, Opened, Opening, Secrets};
 use engine::{Error, Result};
 use environment::Environment;
 use jiff::Timestamp;
+use origin::Found;
+pub(crate) use origin::plan_path;
 use plan::{Plan, Secret, SourceFile, SystemName, TimeOfDay, VaultName};
 use process::Process;
 use state::{Kind, State};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use vault::store::{Calls, Credentials, Renew};
@@ -47,6 +49,10 @@ pub(crate) struct Session {
     pub(crate) state_dir: PathBuf,
     /// The hash of the plan's files, by which a record says which plan it followed.
     pub(crate) fingerprint: String,
+    /// The files themselves.
+    pub(crate) files: Vec<SourceFile>,
+    /// Why the plan is an older one than what stands in its files, if it is.
+    pub(crate) edited: Option<String>,
     /// Where this machine keeps what never changes in distant vaults.
     pub(crate) cache_dir: PathBuf,
     /// How long locks of others are waited for.
@@ -58,23 +64,42 @@ pub(crate) struct Session {
 impl Session {
     /// Reads the plan; what is wrong with it is printed and ends the run with 65.
     pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
-        let plan_path = plan_path(global)?;
-        let files = plan_files(&plan_path)?;
-        let parsed = plan::parse(&files);
+        let found = origin::believed(&plan_path(global)?, &state_dir(global))?;
+        Self::of(global, found)
+    }
+
+    /// As [`new`](Self::new), for what goes by the plan that was accepted where somebody else has changed the file since.
+    pub(crate) fn in_force(global: &Global) -> Result<Self, Failure> {
+        let (found, edited) = origin::in_force(&plan_path(global)?, &state_dir(global))?;
+        let session = Self { edited, ..Self::of(global, found)? };
+        if let Some(why) = &session.edited {
+            eprintln!("warning: {why}");
+            // Where no agent runs nobody else notes it for the alerts.
+            if let Some(state) = origin::state_that_is_there(&session.state_dir) {
+                let _ = state.note_sign(engine::trust::SIGN, Some((why, false)), Timestamp::now());
+            }
+        }
+        Ok(session)
+    }
+
+    fn of(global: &Global, found: Found) -> Result<Self, Failure> {
+        let fingerprint = found.fingerprint();
+        let parsed = plan::parse(&found.files);
         let Some(plan) = parsed.plan else {
             show::diagnostics(&parsed.diagnostics, global.json);
             return Err(Failure::Said(Exit::Plan));
         };
-        let fingerprint = engine::incident::fingerprint(files.iter().map(|file| file.text.as_str()));
         let (json, state_dir) = (global.json, state_dir(global));
         let cache_dir = state_dir.join("cache");
         Ok(Self {
             plan,
             json,
             holder: holder(),
-            plan_path,
+            plan_path: found.path,
             state_dir,
             fingerprint,
+            files: found.files,
+            edited: None,
             cache_dir,
             lock_within: LOCK_WITHIN,
             calls: Arc::default(),
@@ -83,18 +108,7 @@ impl Session {
 
     /// Opens the state. What is damaged is an error that says what to do: a recovery goes on without.
     pub(crate) fn state(&self) -> Result<State> {
-        State::open(&self.state_dir).map_err(|error| {
-            let help = match &error.kind {
-                Kind::Full(_) => "nothing that was written before is lost, and the same command goes on once there is room",
-                // It is whole, and what wrote it reads it.
-                Kind::Newer { .. } => "update this program; --state names another folder",
-                Kind::Corrupt(_) => {
-                    "`releve state rebuild` sets a damaged state aside, takes over what can be read of it and reads the rest from the vaults; --state names another folder"
-                }
-                _ => "--state names another folder; `releve state rebuild` is for one that is damaged",
-            };
-            Error::new(error.to_string()).help(help)
-        })
+        open_state(&self.state_dir)
     }
 
     /// Returns what this machine knows of points beyond what they say: when it saw them, what is proven, what a person trusts. That the state can't be read is said:
@@ -470,6 +484,22 @@ impl Session {
     }
 }
 
+/// Opens the state in a folder. What is damaged is an error that says what to do: a recovery goes on without.
+pub(crate) fn open_state(dir: &Path) -> Result<State> {
+    State::open(dir).map_err(|error| {
+        let help = match &error.kind {
+            Kind::Full(_) => "nothing that was written before is lost, and the same command goes on once there is room",
+            // It is whole, and what wrote it reads it.
+            Kind::Newer { .. } => "update this program; --state names another folder",
+            Kind::Corrupt(_) => {
+                "`releve state rebuild` sets a damaged state aside, takes over what can be read of it and reads the rest from the vaults; --state names another folder"
+            }
+            _ => "--state names another folder; `releve state rebuild` is for one that is damaged",
+        };
+        Error::new(error.to_string()).help(help)
+    })
+}
+
 /// Reads an instant that has been, as a person types it here; what is none is wrong usage.
 pub(crate) fn past(text: &str) -> Result<Timestamp, Failure> {
     plan::instant::past(text, Timestamp::now(), &jiff::tz::TimeZone::system()).map_err(|wrong| {
@@ -505,45 +535,6 @@ fn lock_wait(within: Duration) -> Wait {
 fn time_of_day() -> TimeOfDay {
     let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::system());
     TimeOfDay::minute(u16::try_from(now.hour()).unwrap_or(0) * 60 + u16::try_from(now.minute()).unwrap_or(0))
-}
-
-/// Reads the plan at a path: a file, or a folder of them.
-pub(crate) fn read_plan(path: &Path) -> Result<plan::Parsed> {
-    Ok(plan::parse(&plan_files(path)?))
-}
-
-/// Reads the files of the plan at a path.
-pub(crate) fn plan_files(path: &Path) -> Result<Vec<SourceFile>> {
-    let read = |path: &Path| -> Result<SourceFile> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::new(format!("read the plan {}: {error}", path.display())))?;
-        Ok(SourceFile { name: path.display().to_string(), text })
-    };
-    if !path.is_dir() {
-        return Ok(vec![read(path)?]);
-    }
-    let listing = std::fs::read_dir(path)
-        .map_err(|error| Error::new(format!("read the plan {}: {error}", path.display())))?;
-    let mut files: Vec<PathBuf> = listing.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
-    files.sort();
-    if files.is_empty() {
-        return Err(Error::new(format!("the folder {} holds no .toml file", path.display())));
-    }
-    files.iter().map(|path| read(path)).collect()
-}
-
-/// Returns where the plan is.
-pub(crate) fn plan_path(global: &Global) -> Result<PathBuf> {
-    if let Some(path) = &global.plan {
-        return Ok(path.clone());
-    }
-    ["plan.toml", "/etc/releve/plan.toml"].iter().map(PathBuf::from).find(|path| path.exists()).ok_or_else(
-        || {
-            Error::new("there is no plan: neither ./plan.toml nor /etc/releve/plan.toml")
-                .help("`releve init --dir .` writes one; --plan PATH names one")
-        },
-    )
 }
 
 /// Returns the folder in which what happened is remembered.

@@ -5,6 +5,7 @@ use engine::vanished::Vanished;
 use engine::{Error, NOT_DONE, Observer, Question, Reply};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::{Timestamp, tz::TimeZone};
+use plain::Name;
 use plan::{Diagnostic, Severity, SystemName};
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::atomic::Ordering::Relaxed;
@@ -48,7 +49,11 @@ pub(crate) fn diagnostics(diagnostics: &[Diagnostic], json: bool) {
         return;
     }
     for diagnostic in diagnostics {
-        eprintln!("{:?}", miette::Report::new(diagnostic.clone()));
+        // Its colours are ours, those in a text of the plan aren't.
+        let mut shown = diagnostic.clone();
+        shown.message = plain::page(&shown.message);
+        shown.help = shown.help.as_deref().map(plain::page);
+        crate::print::styled(&format!("{:?}", miette::Report::new(shown)));
     }
     let errors = diagnostics.iter().filter(|d| d.severity == Severity::Error).count();
     let warnings = diagnostics.len() - errors;
@@ -62,7 +67,7 @@ fn plural(count: usize) -> &'static str {
 /// Prints a JSON document.
 pub(crate) fn print_json(value: &impl serde::Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => println!("{text}"),
+        Ok(text) => page!("{}", plain::json(&text)),
         Err(error) => eprintln!("error: {error}"),
     }
 }
@@ -151,10 +156,29 @@ pub(crate) fn vanished(vanished: &Vanished) {
 }
 
 /// Returns a table whose columns fit its content.
-pub(crate) fn table(header: &[&str]) -> comfy_table::Table {
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(header.iter().map(|name| name.to_uppercase()));
-    table
+    Table(table)
+}
+
+/// A table, each row of which is one line, whatever stands in it.
+#[derive(Debug)]
+pub(crate) struct Table(comfy_table::Table);
+
+impl Table {
+    /// Adds a row.
+    pub(crate) fn add_row<T: AsRef<str>>(&mut self, cells: impl IntoIterator<Item = T>) {
+        let cells: Vec<String> =
+            cells.into_iter().map(|cell| plain::line(cell.as_ref()).into_owned()).collect();
+        self.0.add_row(cells);
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(&self.0, f)
+    }
 }
 
 /// Shows what goes on: bars on a terminal, plain lines otherwise, nothing with `--json`.
@@ -174,11 +198,11 @@ impl Screen {
         Self { bars, quiet: json, yes, begun: Instant::now(), terminal: Mutex::new(()) }
     }
 
-    /// Prints a line above the bars.
+    /// Prints a statement above the bars.
     pub(crate) fn line(&self, text: &str) {
         match &self.bars {
             Some(bars) => {
-                let _ = bars.println(text);
+                let _ = bars.println(plain::statement(text));
             }
             None if self.quiet => {}
             None => eprintln!("{text}"),
@@ -203,7 +227,7 @@ impl Screen {
         if let Ok(style) = style {
             bar.set_style(style);
         }
-        bar.set_prefix(label.to_owned());
+        bar.set_prefix(Name::of(label).to_string());
         let progress = Arc::downgrade(progress);
         std::thread::spawn(move || {
             while let Some(progress) = progress.upgrade() {
@@ -331,6 +355,15 @@ fn prompt(question: &str, settled: &dyn Fn() -> bool) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_is_one_line_whatever_stands_in_it() {
+        let mut table = table(&["name", "host"]);
+        table.add_row(["a\nok  all is well", "\u{1b}[2J"]);
+        let shown = table.to_string();
+        assert_eq!(shown.lines().count(), 2, "{shown}");
+        assert!(shown.contains(r"a\nok  all is well") && shown.contains(r"\u{1b}[2J"), "{shown}");
+    }
 
     #[test]
     fn an_instant_is_said_in_one_way_and_left_alone_where_it_is_to_be_typed_again() {

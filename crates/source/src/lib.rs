@@ -24,7 +24,7 @@
 //! Everything here is synchronous and Linux only, knows no plan and no vault but the vocabulary of
 //! [`vault::Input`], prints nothing and reads no environment.
 //!
-//! Deliberately absent: no symbolic link is ever followed on the way to what is captured, no shell is ever
+//! Deliberately absent: no symbolic link is followed on the way to what is captured (but root's own, to an SQLite database), no shell is ever
 //! started, and the file systems that the kernel makes up (`/proc`, `/sys`, cgroups…) are never entered unless a path
 //! names something inside them.
 
@@ -43,6 +43,7 @@ mod spool;
 mod sqlite;
 mod standing;
 mod walls;
+mod way;
 
 pub use capture::Capture;
 pub use command::Command;
@@ -56,6 +57,7 @@ pub use postgres::{PgDump, Postgres, is_advice, left_behind};
 pub use program::Program;
 pub use sqlite::Sqlite;
 pub use standing::{Standing, Stands, look as stands_at};
+pub use way::leads_to;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -105,7 +105,7 @@ pub(crate) fn give(file: &File, (uid, gid): (u32, u32)) -> io::Result<()> {
     }
 }
 
-fn create_at(parent: &OwnedFd, name: &OsStr) -> io::Result<File> {
+pub(crate) fn create_at(parent: &OwnedFd, name: &OsStr) -> io::Result<File> {
     match unlinkat(parent, name, AtFlags::empty()) {
         Err(error) if error != Errno::NOENT => return Err(error.into()),
         _ => {}
@@ -188,12 +188,12 @@ fn take_over(folder: &OwnedFd, depth: usize) -> io::Result<()> {
     Ok(())
 }
 
-fn open_below(parent: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn open_below(parent: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(parent, name, flags, Mode::empty())
 }
 
-fn way_to(folder: &OwnedFd) -> PathBuf {
+pub(crate) fn way_to(folder: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()))
 }
 
@@ -240,7 +240,7 @@ fn parent_of(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Returns the parts of a path, the last one first.
-fn parts_of(path: &Path) -> Vec<OsString> {
+pub(crate) fn parts_of(path: &Path) -> Vec<OsString> {
     let name = |part: Component<'_>| match part {
         Component::Normal(name) => Some(name.to_owned()),
         Component::ParentDir => Some(OsStr::from_bytes(b"..").to_owned()),

@@ -2,15 +2,14 @@
 
 use crate::walls::Walls;
 use crate::{Error, Kind, Result};
-use process::Wait;
+use process::{Kept, Start, Wait, Words};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
-use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -39,10 +38,11 @@ const PIPE_BYTES: usize = 1 << 20;
 /// form a process group, which is killed when the time is over or nobody waits any more.
 #[derive(Debug, Clone)]
 pub struct Program {
-    command: Vec<OsString>,
+    command: Words,
     within: Duration,
     environment: Vec<(&'static str, Hidden)>,
-    without: &'static [&'static str],
+    /// What a person has written: `NAME=value`, or `NAME` for one of ours.
+    variables: Vec<String>,
     user: Option<(u32, u32)>,
     ends_with_us: bool,
     is_unhurried: bool,
@@ -77,15 +77,15 @@ impl std::fmt::Debug for Hidden {
 }
 
 impl Program {
-    /// Returns the program with these arguments, the first of which is the program itself. It may run for an hour.
-    pub fn new(command: impl IntoIterator<Item = impl Into<OsString>>) -> Result<Self> {
-        let command: Vec<OsString> = command.into_iter().map(Into::into).collect();
-        match command.first() {
-            Some(program) if !program.is_empty() => Ok(Self {
+    /// Returns the program with what it is told. It may run for an hour.
+    pub fn new(command: impl Into<Words>) -> Result<Self> {
+        let command: Words = command.into();
+        match command.program() {
+            program if !program.is_empty() => Ok(Self {
                 command,
                 within: WITHIN_DEFAULT,
                 environment: Vec::new(),
-                without: &[],
+                variables: Vec::new(),
                 user: None,
                 ends_with_us: false,
                 is_unhurried: false,
@@ -108,9 +108,10 @@ impl Program {
         self
     }
 
-    /// Keeps these variables of our own environment from it.
-    pub(crate) fn without(self, without: &'static [&'static str]) -> Self {
-        Self { without, ..self }
+    /// Adds variables as a person has written them: `NAME=value`, or `NAME` for one of our own environment, of which it sees nothing else.
+    #[must_use]
+    pub fn variables(self, variables: &[String]) -> Self {
+        Self { variables: variables.to_vec(), ..self }
     }
 
     /// Lets it run as this user and group, if that is another one and we may.
@@ -146,7 +147,7 @@ impl Program {
     /// Returns the program as a person would name it: without its arguments, which may hold secrets.
     #[must_use]
     pub fn name(&self) -> String {
-        self.command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default()
+        self.command.program().to_string_lossy().into_owned()
     }
 
     /// Runs it until it prints no more, and returns what it printed: `most` bytes at most. How it ended is for the caller to judge, if it
@@ -210,45 +211,48 @@ impl Program {
     pub(crate) fn start(&self, stdin: Stdio) -> Result<Running, String> {
         let name = self.name();
         let wrong = |error: io::Error| format!("{name} could not be started: {error}");
-        let mut words = self.walls.as_ref().map(Walls::command).unwrap_or_default();
+        // One that isn't there is missed by us, in our words.
+        let found = process::child::find(self.command.program()).map_err(wrong)?;
+        let mut words = self.command.clone().found_at(found);
         let sets_user = (self.user.is_some() || self.ends_with_us) && Path::new(SETPRIV).exists();
         if sets_user {
-            words.push(SETPRIV.into());
+            let mut setpriv = Words::of(SETPRIV);
             if let Some((uid, gid)) = self.user {
-                words.push(format!("--reuid={uid}").into());
-                words.push(format!("--regid={gid}").into());
-                words.push("--init-groups".into());
+                setpriv = setpriv.option("--reuid", uid.to_string()).option("--regid", gid.to_string());
+                setpriv = setpriv.word("--init-groups");
             }
             if self.ends_with_us {
-                words.push("--pdeathsig=TERM".into());
+                setpriv = setpriv.word("--pdeathsig=TERM");
             }
-            words.push("--".into());
+            words = words.behind(setpriv.word("--"));
         }
-        words.extend(self.command.iter().cloned());
-        // One that isn't there is missed by us, in our words. It leads the group that is named like it either way.
-        let has_session = Path::new(SETSID).exists() && words.first().is_some_and(|first| is_there(first));
+        if let Some(walls) = &self.walls {
+            words = words.behind(walls.command());
+        }
+        // It leads the group that is named like it either way.
+        let has_session = Path::new(SETSID).exists();
         if has_session {
-            words.insert(0, SETSID.into());
+            words = words.behind(Words::of(SETSID));
         }
-        let Some((program, arguments)) = words.split_first() else {
-            return Err("no program is named".to_owned());
-        };
-        let mut command = std::process::Command::new(program);
+        let kept = if self.user.is_some() { Kept::Foreign } else { Kept::Little };
+        let mut command = Start::new(words, kept).map_err(wrong)?;
         if let Some((uid, gid)) = self.user.filter(|_| !sets_user) {
-            command.uid(uid).gid(gid);
+            command.by(uid, gid);
         }
-        self.without.iter().for_each(|name| {
-            command.env_remove(name);
-        });
-        command.envs(self.environment.iter().map(|(name, value)| (name, &value.0)));
+        for variable in &self.variables {
+            command.variable(variable);
+        }
+        for (name, value) in &self.environment {
+            command.env(name, &value.0);
+        }
         if self.user.is_some() {
             // A folder that this user may not enter would be the first thing that it complains of.
             command.current_dir("/");
         }
         if !has_session {
-            command.process_group(0);
+            command.leading_a_group();
         }
-        command.args(arguments).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(wrong)?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let pid = Pid::from_child(&child);
@@ -337,9 +341,9 @@ impl Running {
         self.words_max = bytes;
     }
 
-    /// Returns what it has said, of which only the last is kept.
+    /// Returns what it has said, of which only the last is kept, without the secrets that we know.
     pub(crate) fn said(&self) -> String {
-        String::from_utf8_lossy(&self.last_words).into_owned()
+        process::masked(&String::from_utf8_lossy(&self.last_words)).into_owned()
     }
 
     /// Gives it something to read. The error says how it ended, if it doesn't take it.
@@ -491,7 +495,7 @@ impl Running {
 
     /// Returns a sentence about the program, with its last words.
     pub(crate) fn say(&self, what: &str) -> String {
-        let words = String::from_utf8_lossy(&self.last_words);
+        let words = self.said();
         match words.trim() {
             "" => format!("{} {what}", self.name),
             words => format!("{} {what}: {words}", self.name),
@@ -509,11 +513,6 @@ impl Drop for Running {
             let _ = self.child.wait();
         }
     }
-}
-
-/// Returns whether a program is where its path says; one without a path is looked for by whoever runs it.
-fn is_there(program: &OsStr) -> bool {
-    !program.as_encoded_bytes().contains(&b'/') || Path::new(program).exists()
 }
 
 impl Feed {

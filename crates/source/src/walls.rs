@@ -4,7 +4,7 @@
 //! gets a root of its own, in which other paths are not there, and no network. Made with util-linux, which Debian has on every machine; whoever isn't root
 //! needs a kernel that lets users have namespaces.
 
-use std::ffi::OsString;
+use process::Words;
 use std::path::{Path, PathBuf};
 
 const UNSHARE: &str = "/usr/bin/unshare";
@@ -16,6 +16,7 @@ const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random"
 /// Makes the root, from lines of three: how, from where, and where to. A remount has to name what a mount was restricted by, or an ordinary user may not do it.
 const BUILD: &str = r#"
 PATH=/usr/sbin:/usr/bin:/sbin:/bin; export PATH
+umask 022
 root=$1; shift
 mount -t tmpfs -o mode=0755,size=64m releve "$root"
 mkdir -m 1777 "$root/tmp"
@@ -85,28 +86,24 @@ impl Walls {
     }
 
     /// Returns what builds the walls and then runs within them the command that follows. It stays one process.
-    pub(crate) fn command(&self) -> Vec<OsString> {
-        let mut words: Vec<OsString> = vec![UNSHARE.into()];
+    pub(crate) fn command(&self) -> Words {
+        let mut words = Words::of(UNSHARE);
         let is_root = rustix::process::geteuid().is_root();
         if !is_root {
-            words.extend(["--user", "--map-root-user"].map(OsString::from));
+            words = words.words(["--user", "--map-root-user"]);
         }
-        words.extend(["--mount", "--ipc", "--net", "--propagation=private", "--"].map(OsString::from));
-        words.extend(["/bin/sh", "-euc", BUILD, "walls"].map(OsString::from));
-        words.push(self.root.clone().into());
+        words = words.words(["--mount", "--ipc", "--net", "--propagation=private", "--"]);
+        words = words.words(["/bin/sh", "-euc", BUILD, "walls"]).data([&self.root]);
         for Shown { how, from, to } in &self.shown {
-            words.extend([how.into(), from.into(), to.into()]);
+            words = words.word(how).data([from, to]);
         }
-        words.extend(["--".into(), UNSHARE.into()]);
+        words = words.words(["--", UNSHARE]);
         if !is_root {
             // Servers refuse to run as root, even as one that isn't.
             let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-            words.extend(["--user".into(), format!("--map-user={uid}").into()]);
-            words.push(format!("--map-group={gid}").into());
+            words = words.word("--user").option("--map-user", uid.to_string());
+            words = words.option("--map-group", gid.to_string());
         }
-        let mut root = OsString::from("--root=");
-        root.push(&self.root);
-        words.extend([root, "--wd=/".into(), "--".into()]);
-        words
+        words.option("--root", &self.root).words(["--wd=/", "--"])
     }
 }

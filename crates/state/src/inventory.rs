@@ -108,7 +108,7 @@ impl State {
             self.unsee(vault, snapshot)?;
         }
         let _ = self.kv().delete(&format!("looked/{vault}"), Expect::Any)?;
-        Ok(())
+        self.forget_keys(vault)
     }
 
     /// Returns since when a vault doesn't answer, as far as this machine knows.

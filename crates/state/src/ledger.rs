@@ -1,6 +1,6 @@
 //! Append-only records, each sealed to the one before it by its hash; and the few facts that must be remembered.
 
-use crate::{Acknowledged, Alerted, Error, Expect, Kv, Moment, Notified, Outcome, Result, Sqlite};
+use crate::{Accepted, Acknowledged, Alerted, Error, Expect, Kv, Moment, Notified, Outcome, Result, Sqlite};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -41,6 +41,8 @@ pub enum Body {
     Incident(Moment),
     /// People were told of a trouble, or that it is over.
     Alert(Alerted),
+    /// A plan was accepted: what the agent goes by.
+    Plan(Accepted),
     /// The state was made anew from the vaults: what was before is unknown.
     Rebuilt {
         /// How many points the vaults hold.
@@ -439,6 +441,11 @@ impl State {
         check_chain(records.iter().map(|(key, versioned)| (key.as_str(), versioned.value.as_slice())), &head)
     }
 
+    /// Returns the number and hash of the newest record, to be kept where nobody on this machine can change it; `None` where there is none.
+    pub fn newest(&self) -> Result<Option<(u64, String)>> {
+        Ok(Some(self.head()?).filter(|(number, _)| *number > 0))
+    }
+
     /// Returns the number and hash of the newest record. The stored head may lag behind by those whose writer was killed, or is
     /// just about to move it: from there it is followed forward.
     fn head(&self) -> Result<(u64, String)> {
@@ -485,31 +492,43 @@ pub(crate) fn check_chain<'a>(
     records: impl Iterator<Item = (&'a str, &'a [u8])>,
     head: &(u64, String),
 ) -> Result<u64> {
+    match chain(records, head) {
+        (count, None) => Ok(count),
+        (_, Some(error)) => Err(error),
+    }
+}
+
+/// Returns how many of these records are a chain from the first on, and what is wrong with the one behind them, if something is.
+pub(crate) fn chain<'a>(
+    records: impl Iterator<Item = (&'a str, &'a [u8])>,
+    head: &(u64, String),
+) -> (u64, Option<Error>) {
     let mut previous = NO_HASH.to_owned();
-    let mut count = 0;
+    let mut whole = 0;
     for (key, value) in records {
-        count += 1;
-        let link: Link = parse(key, value)?;
+        let count = whole + 1;
+        let link: Link = match parse(key, value) {
+            Ok(link) => link,
+            Err(error) => return (whole, Some(error)),
+        };
         let fits = key == record_key(count)
             && link.number == count
             && link.previous == previous
             && sealed(value).is_some_and(|content| hash(content) == link.hash)
             && (head.0 != count || head.1 == link.hash);
         if !fits {
-            return Err(Error::corrupt(
+            let error = Error::corrupt(
                 format!("record {}", link.number),
                 "it doesn't fit the chain: it was changed, or one before it is gone",
-            ));
+            );
+            return (whole, Some(error));
         }
         previous = link.hash;
+        whole = count;
     }
-    if head.0 > count {
-        return Err(Error::corrupt(
-            format!("record {}", count + 1),
-            "it is gone: the newest records were removed",
-        ));
-    }
-    Ok(count)
+    let gone =
+        || Error::corrupt(format!("record {}", whole + 1), "it is gone: the newest records were removed");
+    (whole, (head.0 > whole).then(gone))
 }
 
 /// Reads the number and the hash of the newest record.

@@ -5,11 +5,13 @@
 //!
 //! All of it can be lost: a recovery needs none of it, and the points themselves are in the vaults.
 
+mod accepted;
 mod alerts;
 mod backups;
 mod error;
 mod incidents;
 mod inventory;
+mod keyfiles;
 mod kv;
 mod lease;
 mod ledger;
@@ -18,13 +20,16 @@ mod messages;
 mod rebuild;
 mod reserve;
 mod runs;
+mod signers;
 mod sqlite;
 
+pub use accepted::{Accepted, accepted};
 pub use alerts::{Alerted, Beat, Sign};
 pub use backups::runs_of;
 pub use error::{Error, Kind, Result};
 pub use incidents::{Action, Answered, Closing, Entry, Moment, Opening, Role, StepEntry};
 pub use inventory::{Hold, Seen};
+pub use keyfiles::OddKey;
 pub use kv::{
     Event, Expect, Grant, KEY_BYTES_MAX, Kv, Lease, Outcome, Revision, VALUE_BYTES_MAX, Versioned, Watch,
 };
@@ -37,4 +42,5 @@ pub use messages::{Acknowledged, Found, Message, Notified, Tried};
 pub use rebuild::Rebuilt;
 pub use reserve::keep_room;
 pub use runs::Run;
+pub use signers::{How, Signer, Signers};
 pub use sqlite::Sqlite;

@@ -6,11 +6,12 @@
 //! state.db.damaged-<time>     where the old one is kept
 //! ```
 
-use crate::ledger::{check_chain, no_head, read_head};
+use crate::ledger::{chain, json, no_head, read_head};
 use crate::sqlite::{COMPANIONS, LAYOUT, after_prefix, alone, make_dir, sqlite_error};
 use crate::{Body, Error, Kind, Record, Result, Sqlite, State};
 use jiff::Timestamp;
 use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -38,7 +39,7 @@ struct Part {
     is_json: bool,
 }
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 16] = [
     Part {
         prefix: "hold/",
         what: "holds on removals",
@@ -50,6 +51,24 @@ const PARTS: [Part; 12] = [
         what: "points that a person trusts",
         lost: "which points a person trusts may be lost: releve points --trust says it again",
         is_json: false,
+    },
+    Part {
+        prefix: "signer/",
+        what: "keys that sign points",
+        lost: "which key signs for which machine may be lost: the first that is seen counts",
+        is_json: true,
+    },
+    Part {
+        prefix: "accepted/",
+        what: "points that a person accepted unsigned",
+        lost: "which unsigned points a person accepted may be lost: releve points --accept says it again",
+        is_json: false,
+    },
+    Part {
+        prefix: "keyfile/",
+        what: "",
+        lost: "which key files a vault had may be lost: one that comes back is taken for known",
+        is_json: true,
     },
     Part {
         prefix: "alert/",
@@ -77,6 +96,12 @@ const PARTS: [Part; 12] = [
         what: "",
         lost: "what this machine saw in the vaults may be lost: a point that vanished is not missed",
         is_json: true,
+    },
+    Part {
+        prefix: "plan/",
+        what: "",
+        lost: "which plan was accepted may be lost: releve plan accept says it again",
+        is_json: false,
     },
     Part { prefix: "looked/", what: "", lost: "", is_json: false },
     Part { prefix: "going/", what: "", lost: "", is_json: false },
@@ -208,52 +233,55 @@ fn carry(old: &Connection, state: &State, rebuilt: &mut Rebuilt) -> Result<()> {
     carry_records(old, state, rebuilt)
 }
 
-/// Takes over all records where their chain holds; else what incidents are made of, which nothing vouches for any more.
+/// Takes over all records as far as their chain holds; of the others what incidents are made of, which nothing vouches for any more.
 fn carry_records(old: &Connection, state: &State, rebuilt: &mut Rebuilt) -> Result<()> {
     let (mut rows, trouble) = read(old, RECORDS);
-    let whole = match trouble {
-        Some(why) => Err(why),
-        None => chain(old, &rows).map_err(why),
+    let head = one(old, HEAD).and_then(|head| match head {
+        Some((_, value)) => read_head(&value).map_err(why),
+        None => Ok(no_head()),
+    });
+    let (head, headless) = match head {
+        Ok(head) => (head, None),
+        Err(why) => (no_head(), Some(why)),
     };
-    match whole {
-        Ok(_) if rows.is_empty() => Ok(()),
-        Ok(_) => {
-            rebuilt.carried.push(format!("{} records", rows.len()));
-            for name in [HEAD, FORGIVEN] {
-                rows.extend(one(old, name).map_err(|why| Error::corrupt(name, why))?);
-            }
-            state.kv().put_all(&rows)
-        }
-        Err(why) => {
-            let mut kept = 0;
-            for (_, value) in &rows {
-                let Ok(record) = serde_json::from_slice::<Record>(value) else { continue };
-                let is_of_incidents = matches!(
-                    record.body,
-                    Body::Incident(_) | Body::Recovery(_) | Body::Notification(_) | Body::Acknowledgement(_)
-                );
-                if is_of_incidents {
-                    state.append(record.body, record.time)?;
-                    kept += 1;
-                }
-            }
-            if kept > 0 {
-                rebuilt
-                    .carried
-                    .push(format!("{kept} records of incidents and recoveries, as they stand there"));
-            }
-            rebuilt.lost.push(format!("{RECORDS_LOST} ({why})"));
-            Ok(())
+    let all = rows.iter().map(|(key, value)| (key.as_str(), value.as_slice()));
+    let (whole, wrong) = chain(all, &head);
+    let wrong = trouble.or(headless).or_else(|| wrong.map(why));
+    let others = rows.split_off(usize::try_from(whole).unwrap_or(usize::MAX).min(rows.len()));
+    if !rows.is_empty() {
+        rebuilt.carried.push(format!("{whole} records"));
+    }
+    // A newer version may have written what this one can't read: it is whole all the same.
+    let newest = rows.last().and_then(|(_, value)| serde_json::from_slice::<Value>(value).ok());
+    if let Some(newest) = newest {
+        let head = json("take records over", &(newest.get("number"), newest.get("hash")))?;
+        rows.push((HEAD.to_owned(), head));
+        rows.extend(one(old, FORGIVEN).ok().flatten());
+    }
+    state.kv().put_all(&rows)?;
+    let Some(why) = wrong else { return Ok(()) };
+    let mut kept = 0;
+    for (_, value) in &others {
+        let Ok(record) = serde_json::from_slice::<Record>(value) else { continue };
+        let is_of_incidents = matches!(
+            record.body,
+            Body::Incident(_) | Body::Recovery(_) | Body::Notification(_) | Body::Acknowledgement(_)
+        );
+        if is_of_incidents {
+            state.append(record.body, record.time)?;
+            kept += 1;
         }
     }
-}
-
-fn chain(old: &Connection, rows: &[(String, Vec<u8>)]) -> Result<u64> {
-    let head = match one(old, HEAD).map_err(|why| Error::corrupt(HEAD, why))? {
-        Some((_, value)) => read_head(&value)?,
-        None => no_head(),
+    if kept > 0 {
+        rebuilt.carried.push(format!("{kept} records of incidents and recoveries, as they stand there"));
+    }
+    let left = others.len().saturating_sub(kept);
+    let lost = match left {
+        0 => String::new(),
+        left => format!("; {left} records behind number {whole} are left in the old state"),
     };
-    check_chain(rows.iter().map(|(key, value)| (key.as_str(), value.as_slice())), &head)
+    rebuilt.lost.push(format!("{RECORDS_LOST} ({why}{lost})"));
+    Ok(())
 }
 
 /// Returns what can be read of the keys that begin so, and why that isn't all, if it isn't.

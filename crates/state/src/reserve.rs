@@ -43,6 +43,7 @@ fn free(dir: &Path) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "mounting is another's work")]
 mod tests {
     use super::*;
     use crate::{Expect, Kv, Sqlite};

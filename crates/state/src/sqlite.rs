@@ -357,7 +357,7 @@ impl Watch for SqliteWatch<'_> {
 
 pub(crate) fn make_dir(dir: &Path) -> Result<()> {
     // It alone is closed to others: what comes back beside it may belong to them.
-    let parents = dir.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let parents = dir.parent().map_or(Ok(()), process::child::make_folders);
     parents
         .and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(dir))
         .map_err(|error| Error::io(format!("make the state directory {}", dir.display()), dir, &error))

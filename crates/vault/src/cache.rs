@@ -23,6 +23,9 @@ const TREES_MAX: usize = 4096;
 /// Holds when all packs were seen to be there.
 const LOOKED: &str = "looked";
 
+/// Holds the name of the key that opened the vault last.
+const KEY: &str = "key";
+
 /// A folder with what was kept of one vault, or of none yet.
 #[derive(Debug, Clone)]
 pub struct Cache {
@@ -36,6 +39,20 @@ impl Cache {
     #[must_use]
     pub fn new(folder: &Path) -> Self {
         Self { folder: folder.to_owned(), trees: Arc::new(AtomicUsize::new(usize::MAX)) }
+    }
+
+    /// Remembers which key opened the repository with this id: only its name, which is no secret.
+    pub fn remember_key(&self, id: &str, key: FileId) {
+        if self.key_of(id) != Some(key) {
+            let own = self.of(id);
+            own.keep(&own.folder, KEY, key.to_string().as_bytes());
+        }
+    }
+
+    /// Returns which key opened the repository with this id last, as far as that is known.
+    #[must_use]
+    pub fn key_of(&self, id: &str) -> Option<FileId> {
+        fs::read_to_string(self.of(id).folder.join(KEY)).ok()?.trim().parse().ok()
     }
 
     /// Returns the cache of one repository.
@@ -150,6 +167,16 @@ mod tests {
         assert!(!path.exists());
         cache.keep_file(FileKind::Lock, &name, b"sealed");
         assert_eq!(cache.file(FileKind::Lock, &name), None);
+    }
+
+    #[test]
+    fn the_key_that_opened_a_vault_is_known_for_that_vault_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path());
+        let key = FileId::of(b"a key");
+        cache.remember_key("0123456789abcdef0123", key);
+        assert_eq!(cache.key_of("0123456789abcdef0123"), Some(key));
+        assert_eq!(cache.key_of("f123456789abcdef0123"), None);
     }
 
     #[test]

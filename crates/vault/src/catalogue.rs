@@ -3,7 +3,7 @@
 use crate::format::BlobKind;
 use crate::format::index::IndexedPack;
 use crate::format::pack::{Entry, REST, share};
-use crate::{BlobId, FileId};
+use crate::{BlobId, FileId, budget};
 use hashbrown::HashTable;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -25,6 +25,11 @@ impl Location {
     /// Returns the bytes of the pack that it takes.
     pub(crate) fn range(&self) -> std::ops::Range<u64> {
         u64::from(self.offset)..u64::from(self.offset) + u64::from(self.length)
+    }
+
+    /// Returns whether it is worth reading: no blob of this kind is longer than it may be.
+    pub(crate) fn is_within_budget(&self, kind: BlobKind) -> bool {
+        budget::is_blob(kind, self.length, self.uncompressed)
     }
 
     /// Returns the length of the plain text.
@@ -231,14 +236,20 @@ impl Catalogue {
 
     /// Returns whether the blob is there.
     pub(crate) fn has(&self, kind: BlobKind, id: &BlobId) -> bool {
-        self.blobs(kind).get(id).is_some()
+        self.places(kind, id).next().is_some()
     }
 
-    /// Returns every place of the blob, best first; empty if the vault doesn't have it.
+    /// Returns how many trees it names.
+    pub(crate) fn trees(&self) -> usize {
+        self.trees.len()
+    }
+
+    /// Returns every place of the blob, best first; empty if the vault doesn't have it, or only where it would cost more than any blob may.
     pub(crate) fn places(&self, kind: BlobKind, id: &BlobId) -> impl Iterator<Item = Location> {
         let first = self.blobs(kind).get(id);
         let more = if first.is_some() && !self.more.is_empty() { self.more.get(&(kind, *id)) } else { None };
-        first.into_iter().chain(more.into_iter().flatten().copied())
+        let all = first.into_iter().chain(more.into_iter().flatten().copied());
+        all.filter(move |place| place.is_within_budget(kind))
     }
 
     /// Returns the name of a pack.

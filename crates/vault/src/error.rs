@@ -42,6 +42,17 @@ pub enum Kind {
         /// How many there are.
         keys: usize,
     },
+    /// No key file that was tried opens with this password, and there are more than anybody tries.
+    #[error(
+        "none of the {tried} keys that were tried opens with this password, and {left} more are not tried: no vault has so many, or such dear \
+         ones, so somebody has put them there"
+    )]
+    KeysLeft {
+        /// How many were tried.
+        tried: usize,
+        /// How many were not.
+        left: usize,
+    },
     /// The master key is not the one of this repository.
     #[error("this master key does not open it: it is another repository's")]
     WrongMasterKey,

@@ -11,7 +11,7 @@ pub use master::{BadPaper, MasterKey};
 pub(crate) use letters::{ALPHABET, value};
 
 use crate::crypto::Key;
-use crate::format::key::{KeyFile, LENGTH_MAX};
+use crate::format::key::KeyFile;
 use crate::lanes::in_lanes;
 use crate::store::{Listed, listing, place};
 use crate::{
@@ -21,8 +21,14 @@ use crate::{
 use jiff::Timestamp;
 use std::sync::Arc;
 
-/// restic looks at no more when it opens a repository: a further key would open it by chance.
+/// restic looks at no more when it opens a repository: a further key would open it by chance. Nor do we try more of those that cost anything.
 pub const KEYS_MAX: usize = 20;
+
+/// So many key files are read, whatever lies there.
+const READ_MAX: usize = 1000;
+
+/// Less work than any program makes a try cost: it takes some milliseconds.
+const CHEAP: u64 = 1 << 16;
 
 /// What is known of a key without its password.
 #[derive(Debug, Clone)]
@@ -83,7 +89,7 @@ pub struct Rotation {
 
 /// Returns the keys, oldest first, and the errors of those that could not be read. No password is needed.
 pub fn list(store: &dyn Store) -> Result<(Vec<KeyInfo>, Vec<Error>)> {
-    let (files, unread) = read_all(store, &listing(store, FileKind::Key)?);
+    let (files, unread, _) = read_all(store, &listing(store, FileKind::Key)?);
     let info = |(id, file): (FileId, KeyFile)| KeyInfo {
         id,
         created: shown(&file.created),
@@ -98,7 +104,7 @@ pub fn list(store: &dyn Store) -> Result<(Vec<KeyInfo>, Vec<Error>)> {
 
 /// Whoever can write to the vault wrote it: nothing in it may move a terminal's cursor.
 fn shown(text: &str) -> String {
-    text.chars().map(|sign| if sign.is_control() { '\u{fffd}' } else { sign }).collect()
+    plain::Name::of(text).to_string()
 }
 
 /// Adds a key that opens with `password`, and returns it once it was read back and has opened. Where one does already, nothing is written.
@@ -164,16 +170,29 @@ pub fn prove(vault: &Repository) -> Result<Proof> {
 }
 
 /// Returns the master key that the password opens, and the file that it was in. Of several that it opens the one that `fits` counts: a killed
-/// creation, or somebody by mistake, leaves others.
+/// creation, or somebody by mistake, leaves others. The one that is `known` to have opened it comes first.
 pub(crate) fn search(
     store: &dyn Store,
     password: &Password,
+    known: Option<FileId>,
     fits: impl Fn(&Key) -> bool,
 ) -> Result<(Key, FileId)> {
     let listed = listing(store, FileKind::Key)?;
-    let (files, unread) = read_all(store, &listed);
     let mut others = None;
-    for (id, file) in cheapest_first(files) {
+    let known = known.map(|id| id.to_string());
+    if let Some(listed) = listed.iter().find(|listed| Some(&listed.name) == known.as_ref())
+        && let Ok(((id, file), _)) = read_one(store, listed)
+        && let Some(key) = file.unwrap(password)
+    {
+        match fits(&key) {
+            true => return Ok((key, id)),
+            false => others = Some((key, id)),
+        }
+    }
+    let (files, unread, unseen) = read_all(store, &listed);
+    let (files, left) = tried(files);
+    let tries = files.len();
+    for (id, file) in files {
         match file.unwrap(password) {
             Some(key) if fits(&key) => return Ok((key, id)),
             Some(key) => _ = others.get_or_insert((key, id)),
@@ -182,7 +201,10 @@ pub(crate) fn search(
     }
     match others {
         Some(found) => Ok(found),
-        None => Err(not_opened(store, listed.len(), unread)),
+        None => Err(match left + unseen {
+            0 => not_opened(store, listed.len(), unread),
+            left => Error::new(format!("open {}", store.address()), Kind::KeysLeft { tried: tries, left }),
+        }),
     }
 }
 
@@ -258,25 +280,32 @@ fn remove_locked(vault: &Arc<Repository>, id: FileId, stays: &Password) -> Resul
 
 /// Returns which of these keys opens this very repository with the password, as the store has them now.
 fn opened_by(vault: &Repository, listed: &[Listed], password: &Password) -> Result<Option<FileId>> {
-    let (files, unread) = read_all(vault.store(), listed);
+    let (files, unread, _) = read_all(vault.store(), listed);
     let opens = |file: &KeyFile| file.unwrap(password).is_some_and(|key| key.is(vault.key()));
-    let found = cheapest_first(files).find_map(|(id, file)| opens(&file).then_some(id));
+    let found = tried(files).0.into_iter().find_map(|(id, file)| opens(&file).then_some(id));
     match unread.into_iter().find(Error::is_retryable) {
         Some(error) if found.is_none() => Err(error),
         _ => Ok(found),
     }
 }
 
-/// A vault's own key, long and random, costs less than a person's: it must not wait for that one at every run.
-fn cheapest_first(mut files: Vec<(FileId, KeyFile)>) -> impl Iterator<Item = (FileId, KeyFile)> {
+/// Returns the keys that are tried, and how many are not. A vault's own, long and random, costs less than a person's: it must not wait for that one at every
+/// run. Of those that cost anything there are no more than restic looks at: whoever can write into the vault may have put a hundred there.
+fn tried(mut files: Vec<(FileId, KeyFile)>) -> (Vec<(FileId, KeyFile)>, usize) {
+    let all = files.len();
+    files.retain(|(_, file)| file.cost.is_payable());
     files.sort_by_key(|(_, file)| file.cost.work());
-    files.into_iter()
+    let cheap = files.iter().filter(|(_, file)| file.cost.work() < CHEAP).count();
+    files.truncate(cheap + KEYS_MAX);
+    let left = all - files.len();
+    (files, left)
 }
 
-/// Reads key files, several at a time, and returns the errors of those that could not be read.
-fn read_all(store: &dyn Store, listed: &[Listed]) -> (Vec<(FileId, KeyFile)>, Vec<Error>) {
+/// Reads key files, several at a time, and returns the errors of those that could not be read, and how many were not looked at.
+fn read_all(store: &dyn Store, listed: &[Listed]) -> (Vec<(FileId, KeyFile)>, Vec<Error>, usize) {
     let (mut files, mut unread) = (Vec::new(), Vec::new());
-    for result in in_lanes(store.lanes(), listed, |listed| read_one(store, listed)) {
+    let some = listed.get(..READ_MAX).unwrap_or(listed);
+    for result in in_lanes(store.lanes(), some, |listed| read_one(store, listed)) {
         match result {
             Ok((file, changed)) => {
                 files.push(file);
@@ -287,13 +316,13 @@ fn read_all(store: &dyn Store, listed: &[Listed]) -> (Vec<(FileId, KeyFile)>, Ve
             Err(error) => unread.push(error),
         }
     }
-    (files, unread)
+    (files, unread, listed.len() - some.len())
 }
 
 /// Returns a key, and what is wrong with its file if that can be made up for: one bit that has turned is found by the hash that it is called by.
 fn read_one(store: &dyn Store, listed: &Listed) -> Result<((FileId, KeyFile), Option<Error>)> {
     let damaged = |what: String| Error::damaged(place(store, "read", FileKind::Key, &listed.name), what);
-    if listed.size > LENGTH_MAX {
+    if listed.size > FileKind::Key.length_max() {
         return Err(damaged(format!("{} bytes are no key", listed.size)));
     }
     let mut json = store.read(FileKind::Key, &listed.name)?;

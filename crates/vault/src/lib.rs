@@ -26,6 +26,7 @@
 //! Everything here is synchronous, knows no plan, prints nothing and reads no environment.
 
 pub mod backup;
+mod budget;
 mod cache;
 mod catalogue;
 pub mod copy;
@@ -33,6 +34,8 @@ mod crypto;
 mod error;
 mod format;
 mod gone;
+#[cfg(any(test, feature = "fuzz"))]
+pub mod hostile;
 mod id;
 pub mod immutable;
 mod input;
@@ -56,6 +59,7 @@ pub mod repair;
 mod repository;
 pub mod restore;
 mod set;
+mod signature;
 mod sink;
 mod small;
 pub mod store;
@@ -80,4 +84,5 @@ pub use node::{DeviceKind, Meta, Node, NodeKind, Timestamp, Xattr};
 pub use points::{Found, Point, new_point_id, points};
 pub use progress::Progress;
 pub use repository::{IndexReport, Listing, Password, Repository};
+pub use signature::{Head, Signature, Signed, SigningKey, fingerprint};
 pub use store::{FileKind, Store};

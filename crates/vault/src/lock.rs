@@ -7,6 +7,7 @@
 use crate::store::listing;
 use crate::{Error, FileId, FileKind, Kind, Repository, Result};
 use jiff::Timestamp;
+use plain::Name;
 use process::{Life, Process};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
@@ -426,7 +427,10 @@ fn check_conflicts(
             };
             let who = format!(
                 "{}@{} (process {}) since {}; {until}",
-                other.username, other.hostname, other.pid, other.time
+                Name::of(&other.username),
+                Name::of(&other.hostname),
+                other.pid,
+                other.time
             );
             return Err(Error::new(format!("lock {}", repository.address()), Kind::Locked(who)));
         }

@@ -62,12 +62,18 @@ impl Repository {
 
     /// Opens the repository with a password: any of its keys may fit. The index is not loaded yet.
     pub fn open(store: Box<dyn Store>, password: &Password) -> Result<Self> {
+        Self::open_known(store, password, None)
+    }
+
+    /// Opens the repository as [`open`](Self::open) does, and tries the key that opened it last time before any other
+    /// ([`Cache::key_of`](crate::Cache::key_of)): whatever else lies among the keys then costs nothing.
+    pub fn open_known(store: Box<dyn Store>, password: &Password, known: Option<FileId>) -> Result<Self> {
         let sealed = read_config(&*store)?;
         let fits = |key: &Key| match &sealed {
             Sealed::Found(bytes) if key.open(&mut bytes.clone()).is_ok() => true,
             _ => matches!(belongs(&*store, key), Ok(Belongs::Opens(_))),
         };
-        let (key, key_id) = keys::search(&*store, password, fits)?;
+        let (key, key_id) = keys::search(&*store, password, known, fits)?;
         let wrong = || Kind::Damaged("the config file doesn't open with this repository's key".into());
         Self::unsealed(store, &sealed, key, Some(key_id), wrong)
     }

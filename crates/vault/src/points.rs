@@ -1,8 +1,9 @@
 //! Restore points across vaults: snapshots in several repositories that are copies of one and the same.
 
-use crate::{BlobId, Change, Error, FileId, PointInfo, Repository, Result, Snapshot};
+use crate::{BlobId, Change, Error, FileId, Head, PointInfo, Repository, Result, Snapshot};
 use jiff::Timestamp;
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 
 /// One restore point, wherever it is held.
 #[derive(Debug, Clone)]
@@ -21,6 +22,10 @@ pub struct Point {
     pub info: Option<PointInfo>,
     /// Where it lies: the place of the vault in the list that was asked, and the snapshot there.
     pub copies: Vec<(usize, FileId)>,
+    /// The public half of the key that has signed it, if its signature is right. Whose that is, and whether it is believed, is for others to say.
+    pub signer: Option<String>,
+    /// The newest record of the machine that made it, as it has signed it.
+    pub head: Option<Head>,
     /// The snapshot itself, as the first of these vaults has it.
     pub snapshot: Snapshot,
 }
@@ -56,7 +61,8 @@ pub fn points<R: AsRef<Repository> + Sync>(vaults: &[R]) -> Found {
                 for (file, snapshot) in snapshots {
                     let new = Point::of(vault, file, snapshot);
                     // A point is its id *and* all that is said of it: someone who forges one in a vault makes a second point, not a copy.
-                    let key = format!("{} {} {} {}", new.id, new.tree, new.time, new.complete);
+                    let signer = new.signer.as_deref().unwrap_or_default();
+                    let key = format!("{} {} {} {} {signer}", new.id, new.tree, new.time, new.complete);
                     match known.get(&key).and_then(|&at| found.points.get_mut(at)) {
                         Some(point) => {
                             let copies = new.copies.into_iter().filter(|copy| !point.copies.contains(copy));
@@ -72,12 +78,43 @@ pub fn points<R: AsRef<Repository> + Sync>(vaults: &[R]) -> Found {
             }
         }
     }
+    name_apart(&mut found.points);
     found.points.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| a.id.cmp(&b.id)));
     found
 }
 
+/// Leaves an id to one point alone, so that whoever was chosen by it is the one that is taken: to one that is signed before one that isn't, then to the one that more
+/// vaults hold, then to the older. Another that says the same id is called by its snapshot's name.
+fn name_apart(points: &mut [Point]) {
+    let mut best: HashMap<String, usize> = HashMap::new();
+    let rank = |point: &Point| {
+        let vaults: HashSet<usize> = point.copies.iter().map(|(vault, _)| *vault).collect();
+        (point.signer.is_some(), vaults.len(), Reverse(point.time))
+    };
+    for (at, point) in points.iter().enumerate() {
+        let known = best.get(&point.id).and_then(|known| points.get(*known));
+        if known.is_none_or(|known| rank(point) > rank(known)) {
+            best.insert(point.id.clone(), at);
+        }
+    }
+    for (at, point) in points.iter_mut().enumerate() {
+        if let Some((_, file)) = point.copies.first().copied().filter(|_| best.get(&point.id) != Some(&at)) {
+            point.id = file.to_string();
+        }
+    }
+}
+
 impl Point {
-    pub(crate) fn of(vault: usize, file: FileId, snapshot: Snapshot) -> Self {
+    pub(crate) fn of(vault: usize, file: FileId, mut snapshot: Snapshot) -> Self {
+        let signed = snapshot.signed();
+        let (signer, head) = match signed {
+            Some(signed) => {
+                // What stands beside the signed text anybody may have written.
+                snapshot.releve = signed.info;
+                (Some(signed.by), signed.head)
+            }
+            None => (None, None),
+        };
         Self {
             id: snapshot.tag("point").map_or_else(|| file.to_string(), str::to_owned),
             system: snapshot.tag("system").map(str::to_owned),
@@ -86,6 +123,8 @@ impl Point {
             complete: snapshot.is_complete(),
             info: snapshot.releve.clone(),
             copies: vec![(vault, file)],
+            signer,
+            head,
             snapshot,
         }
     }

@@ -4,6 +4,7 @@
 //! pack leaves the index and stays, marked, for as long as a prune lets it; its sound blobs are written anew. What can't be healed leaves
 //! the index as well, so that the next backup that meets it stores it again.
 
+use crate::budget::Folders;
 use crate::catalogue::{Catalogue, PackContents};
 use crate::format::index::IndexedPack;
 use crate::format::pack::Entry;
@@ -179,7 +180,7 @@ fn look(
     // What is in a point that is put right must not look unneeded meanwhile.
     for odd in plan.work.odd.iter().filter(|odd| odd.kind == FileKind::Snapshot) {
         let Remedy::Mend(right) = &odd.remedy else { continue };
-        let snapshot = vault.open_json(right).and_then(|json| serde_json::from_slice(&json).ok());
+        let snapshot = vault.open_json(odd.kind, right).and_then(|json| serde_json::from_slice(&json).ok());
         plan.work.snapshots.extend(odd.name.parse().ok().zip(snapshot));
     }
     progress.set_phase("looking at the packs");
@@ -435,8 +436,9 @@ fn touched(
     let mut seen: HashSet<(PathBuf, BlobId)> = HashSet::new();
     let mut folders: BTreeSet<(Option<&str>, PathBuf)> = BTreeSet::new();
     for (_, snapshot) in snapshots.iter().rev() {
-        let mut stack = vec![(PathBuf::from("/"), snapshot.tree)];
-        while let Some((path, tree)) = stack.pop() {
+        let mut folders_met = Folders::new(set.trees());
+        let mut stack = vec![(PathBuf::from("/"), snapshot.tree, 0)];
+        while let Some((path, tree, depth)) = stack.pop() {
             if !seen.insert((path.clone(), tree)) {
                 continue;
             }
@@ -451,10 +453,13 @@ fn touched(
                     continue;
                 }
             };
+            if folders_met.enter(&tree, nodes.len(), depth).is_err() {
+                continue;
+            }
             for node in nodes {
                 let own = child(&path, &node.name);
                 match node.kind {
-                    NodeKind::Dir { subtree: Some(subtree) } => stack.push((own, subtree)),
+                    NodeKind::Dir { subtree: Some(subtree) } => stack.push((own, subtree, depth + 1)),
                     NodeKind::File { content, .. } if content.iter().any(|id| lost.contains(id)) => {
                         name(&mut report.touched, &mut report.touched_count, snapshot.time, own);
                     }
@@ -491,13 +496,17 @@ fn tree_at(set: &VaultSet, root: BlobId, path: &Path) -> Option<BlobId> {
 
 /// Names what a folder held by another point than the one that lost it.
 fn below(set: &VaultSet, time: Timestamp, path: PathBuf, tree: BlobId, report: &mut RepairReport) {
-    let mut stack = vec![(path, tree)];
-    while let Some((path, tree)) = stack.pop() {
+    let mut folders = Folders::new(set.trees());
+    let mut stack = vec![(path, tree, 0)];
+    while let Some((path, tree, depth)) = stack.pop() {
         let Ok(nodes) = set.tree(&tree) else { continue };
+        if folders.enter(&tree, nodes.len(), depth).is_err() {
+            continue;
+        }
         for node in nodes {
             let own = child(&path, &node.name);
             match node.kind {
-                NodeKind::Dir { subtree: Some(subtree) } => stack.push((own, subtree)),
+                NodeKind::Dir { subtree: Some(subtree) } => stack.push((own, subtree, depth + 1)),
                 NodeKind::Dir { .. } => {}
                 _ => name(&mut report.below, &mut report.below_count, time, own),
             }

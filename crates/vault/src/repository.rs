@@ -21,7 +21,7 @@ use std::time::Instant;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// No blob is longer: restic's chunker stops at 8 MiB, ours earlier; a tree of a million entries has some 500 MB.
+/// No blob is longer; what one of its kind can have, `budget.rs` knows.
 const BLOB_MAX: usize = 1 << 30;
 
 /// Index files that are read at once have so many bytes together: their JSON has five times as many. Of small ones that is hundreds.
@@ -380,7 +380,7 @@ impl Repository {
 
     /// Reads a file that isn't a pack: checks its hash and its seal, and returns the JSON. What this machine has kept of it is as good: its name is its hash.
     pub(crate) fn read_sealed(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
-        if let Some(json) = self.kept().and_then(|cache| self.open_json(&cache.file(kind, name)?)) {
+        if let Some(json) = self.kept().and_then(|cache| self.open_json(kind, &cache.file(kind, name)?)) {
             return Ok(json);
         }
         let sealed = self.store.read(kind, name)?;
@@ -389,9 +389,9 @@ impl Repository {
         if FileId::of(&sealed).to_string() != name {
             return Err(damaged("its content doesn't match its name"));
         }
-        let opened = self.key.open(&mut sealed.clone()).map(|plain| format::unpack_json(plain));
+        let opened = self.key.open(&mut sealed.clone()).map(|plain| format::unpack_json(kind, plain));
         let json = opened.map_err(|_| damaged("it doesn't open with this repository's key"))?;
-        let json = json.ok_or_else(|| damaged("neither JSON nor zstd"))?;
+        let json = json.map_err(damaged)?;
         if let Some(cache) = &self.cache {
             cache.keep_file(kind, name, &sealed);
         }
@@ -399,8 +399,8 @@ impl Repository {
     }
 
     /// Opens a file that isn't a pack.
-    pub(crate) fn open_json(&self, sealed: &[u8]) -> Option<Vec<u8>> {
-        format::unpack_json(self.key.open(&mut sealed.to_vec()).ok()?)
+    pub(crate) fn open_json(&self, kind: FileKind, sealed: &[u8]) -> Option<Vec<u8>> {
+        format::unpack_json(kind, self.key.open(&mut sealed.to_vec()).ok()?).ok()
     }
 
     pub(crate) fn catalogue(&self) -> RwLockReadGuard<'_, Catalogue> {

@@ -223,6 +223,11 @@ impl VaultSet {
         format::tree::read_each(&json).map_err(|what| Error::damaged(format!("tree {}", id.short()), what))
     }
 
+    /// Returns how many trees the vault that names most of them names.
+    pub(crate) fn trees(&self) -> usize {
+        self.members.iter().map(|member| member.repository.catalogue().trees()).max().unwrap_or(0)
+    }
+
     /// Returns the length of a blob's plain text, as the index of some vault has it.
     pub(crate) fn plain_length(&self, kind: BlobKind, id: &BlobId) -> Option<u64> {
         self.members.iter().find_map(|member| member.repository.lengths(kind, id)).map(|(_, plain)| plain)

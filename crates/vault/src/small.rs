@@ -60,7 +60,7 @@ pub(crate) fn look_at(vault: &Repository, kind: FileKind, name: &str) -> Result<
     if FileId::of(&bytes).to_string() == name {
         let makes_sense = match kind {
             FileKind::Key => is_key(&bytes),
-            FileKind::Lock => vault.open_json(&bytes).is_some_and(|json| is_lock(&json)),
+            FileKind::Lock => vault.open_json(kind, &bytes).is_some_and(|json| is_lock(&json)),
             // Sealed with another key it is no point of this vault, and nobody can ever read it here.
             _ => vault.key().open(&mut bytes.clone()).is_ok(),
         };

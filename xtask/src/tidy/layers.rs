@@ -4,14 +4,15 @@ use super::{File, Finding};
 use std::path::Path;
 
 /// Crates from below upward, and which of the workspace's each may import.
-const LAYERS: [(&str, &[&str]); 9] = [
-    ("plan", &[]),
+const LAYERS: [(&str, &[&str]); 10] = [
+    ("plain", &[]),
+    ("plan", &["plain"]),
     ("process", &[]),
-    ("vault", &["process"]),
+    ("vault", &["plain", "process"]),
     ("state", &["process"]),
-    ("source", &["process", "vault"]),
-    ("engine", &["plan", "process", "vault", "state", "source"]),
-    ("releve", &["plan", "process", "vault", "state", "source", "engine"]),
+    ("source", &["plain", "process", "vault"]),
+    ("engine", &["plan", "plain", "process", "vault", "state", "source"]),
+    ("releve", &["plan", "plain", "process", "vault", "state", "source", "engine"]),
     (TESTKIT, &["vault", "plan"]),
     ("xtask", &[]),
 ];
@@ -135,6 +136,7 @@ mod tests {
             ("state", "vault"),
             ("source", "plan"),
             ("vault", "releve"),
+            ("plain", "plan"),
         ] {
             assert_eq!(
                 found(name, &format!("[dependencies]\n{upward}.workspace = true")).len(),

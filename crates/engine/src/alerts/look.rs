@@ -51,11 +51,13 @@ impl Watchman<'_> {
         }
         let signs = state.signs("vault/")?;
         let vanished = state.signs(crate::vanished::SIGN)?;
+        let strange = state.signs(crate::strange::SIGN)?;
         let vaults = plan.vaults.keys().map(|name| {
             let mut seen = vault(&records, name);
             let sign = signs.get(&name.0);
             seen.unreachable = sign.map(|sign| (sign.since, sign.why.clone(), sign.may_pass));
             seen.vanished = vanished.get(&name.0).map(|sign| (sign.since, sign.why.clone()));
+            seen.strange = strange.get(&name.0).map(|sign| (sign.since, sign.why.clone()));
             (name.clone(), seen)
         });
         let vaults = vaults.collect();
@@ -69,6 +71,7 @@ impl Watchman<'_> {
                 }
             }
         }
+        let edited = state.signs(crate::trust::SIGN)?.into_values().next();
         let known = Known::of(plan, state, &records)?;
         let mut dropped: BTreeMap<SystemName, DroppedSeen> = BTreeMap::new();
         for name in plan.systems.keys() {
@@ -108,6 +111,7 @@ impl Watchman<'_> {
             tried,
             agent,
             isolation: crate::isolate::broken(self.folder, now),
+            plan: edited.map(|sign| (sign.since, sign.why)),
         })
     }
 

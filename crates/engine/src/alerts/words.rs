@@ -109,6 +109,20 @@ const fn said(kind: Kind) -> Said {
                 "Cherchez qui l'a fait : releve points, puis releve sync reprend ce qu'un autre coffre contient. C'était voulu : releve prune {name} --accept-missing",
             ),
         },
+        Kind::Strange => Said {
+            what: (
+                "The vault {} holds something that nobody known has put there",
+                "Le coffre {} contient quelque chose que personne de connu n'y a mis",
+            ),
+            means: (
+                "Points that are not what they say, or a key. No recovery takes such points by itself.",
+                "Des points qui ne sont pas ce qu'ils disent, ou une clé. Aucune reprise ne prend de tels points d'elle-même.",
+            ),
+            todo: (
+                "Find out who did it: releve points. It was the company: releve points --accept",
+                "Cherchez qui l'a fait : releve points. C'était l'entreprise : releve points --accept",
+            ),
+        },
         Kind::Verification => Said {
             what: ("The vault {} could not be verified", "Le coffre {} n'a pas pu être vérifié"),
             means: ("Nobody knows whether it is sound.", "Nul ne sait s'il est sain."),
@@ -169,6 +183,17 @@ const fn said(kind: Kind) -> Said {
             todo: (
                 "Pull the cable, or: releve isolate. If it was you: releve release",
                 "Débranchez le câble, ou : releve isolate. Si c'était vous : releve release",
+            ),
+        },
+        Kind::Plan => Said {
+            what: (
+                "Somebody has changed the plan that the agent on {} goes by",
+                "Quelqu'un a modifié le plan que suit l'agent sur {}",
+            ),
+            means: ("The agent goes on by the plan from before.", "L'agent continue selon le plan d'avant."),
+            todo: (
+                "Find out who it was. It is right: releve plan accept, which shows the difference first",
+                "Cherchez qui c'était. Si c'est voulu : releve plan accept, qui montre d'abord la différence",
             ),
         },
         Kind::Recovery => Said {
@@ -273,10 +298,11 @@ fn is_of_no_plan(plan: &Plan, trouble: &Trouble) -> bool {
         Kind::Unreachable
         | Kind::Damaged
         | Kind::Vanished
+        | Kind::Strange
         | Kind::Verification
         | Kind::Prune
         | Kind::Immutable => !plan.vaults.contains_key(&VaultName::from(about)),
-        Kind::Dropped | Kind::Agent | Kind::Full | Kind::Recovery | Kind::Isolation => false,
+        Kind::Dropped | Kind::Agent | Kind::Full | Kind::Recovery | Kind::Isolation | Kind::Plan => false,
     }
 }
 

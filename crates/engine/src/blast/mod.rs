@@ -6,6 +6,7 @@ pub use processes::Process;
 
 use crate::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
+use plain::{Name, middle};
 use plan::Size;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -162,14 +163,14 @@ impl fmt::Display for Place {
             (true, true) => format!("{} files, {}", self.files, Size(self.bytes)),
             (true, false) => format!("more than {} files and {}", self.files, Size(self.bytes)),
         };
-        let path = self.path.display().to_string();
+        let path = Name::path(&self.path).to_string();
         let room = WIDTH.saturating_sub(what.chars().count() + 2);
         line(f, &format!("{}: {what}", middle(&path, room)))?;
         let free = self.free.map_or_else(String::new, |free| format!(", {} free", Size(free)));
         match &self.file_system {
             Some(file_system) => {
                 let room = WIDTH.saturating_sub(free.chars().count() + 2);
-                line(f, &format!("  {}{free}", middle(file_system, room)))
+                line(f, &format!("  {}{free}", middle(&Name::of(file_system).to_string(), room)))
             }
             None => Ok(()),
         }
@@ -177,21 +178,7 @@ impl fmt::Display for Place {
 }
 
 fn line(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    // A name can hold anything, and a line stays one.
-    let shown: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-    writeln!(f, "{}", middle(&shown, WIDTH))
-}
-
-/// Returns a text with its middle left out where it is longer than that.
-fn middle(text: &str, most: usize) -> String {
-    let count = text.chars().count();
-    if count <= most || most < 3 {
-        return text.to_owned();
-    }
-    let (head, tail) = ((most - 1) / 2, most / 2);
-    let head: String = text.chars().take(head).collect();
-    let tail: String = text.chars().skip(count - tail).collect();
-    format!("{head}…{tail}")
+    writeln!(f, "{}", middle(&plain::line(text), WIDTH))
 }
 
 fn lasting(time: SignedDuration) -> String {
@@ -252,7 +239,7 @@ mod tests {
         for line in text.lines() {
             assert!(line.chars().count() <= WIDTH, "{line}");
         }
-        assert!(text.contains("orders?.db: more than 123456 files"), "{text}");
+        assert!(text.contains("orders\\n.db: more than 123456 files"), "{text}");
         assert!(text.lines().count() == 7, "{text}");
     }
 }

@@ -1,5 +1,6 @@
 //! What runs, as `/proc` tells it: who has something open below some paths, and listens where.
 
+use plain::Name;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -26,6 +27,7 @@ pub struct Process {
 impl fmt::Display for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pid, name, user, open, listening } = self;
+        let (name, user) = (Name::of(name), Name::of(user));
         let files = if *open == 1 { "file" } else { "files" };
         write!(f, "{name} ({user}, process {pid}) has {open} {files} open")?;
         if listening.is_empty() {

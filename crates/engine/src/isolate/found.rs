@@ -3,6 +3,7 @@
 use super::script;
 use crate::nft;
 use plan::{Network, Peer, Place, Vault, VaultName};
+use process::Words;
 use serde::Serialize;
 use source::{Mounts, Program};
 use std::collections::BTreeMap;
@@ -211,7 +212,7 @@ fn reached_at(vault: &Vault) -> Result<Option<(String, u16)>, String> {
         return Ok(server.port.map(|port| (server.host, port)));
     }
     // What ssh makes of the name is in its own settings.
-    let settings = Program::new(["ssh", "-G", "--", &server.host])
+    let settings = Program::new(Words::from(["ssh", "-G"]).data([&server.host]))
         .map_err(|error| error.to_string())
         .and_then(|ssh| ssh.within(SSH_WITHIN).output())
         .map(|printed| String::from_utf8_lossy(&printed).into_owned())

@@ -13,7 +13,7 @@ impl Notifier<'_> {
             return Ok(());
         };
         let (secrets, limit) = (self.secrets, notify.try_for());
-        let text = trouble.unwrap_or("all is well").to_owned();
+        let text = plain::page(trouble.unwrap_or("all is well"));
         let fails = trouble.is_some();
         bounded(limit, move || post_plain(&secret, secrets, fails, text, limit))
             .unwrap_or_else(|| Err(format!("no answer within {} s", limit.as_secs())))

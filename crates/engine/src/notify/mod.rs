@@ -38,6 +38,7 @@ mod words;
 
 pub use acknowledge::{Answer, Seal};
 pub use call::{Queued, Standing, Turned};
+pub(crate) use carry::refusal;
 pub use tell::{Attempt, Heard, Tests};
 pub use words::{News, Words};
 pub(crate) use words::{clauses, line, without_addresses};

@@ -156,13 +156,7 @@ impl Letter<'_> {
 
 /// Makes one line of a text: nothing in it can begin another one, or hide what it says.
 pub(crate) fn line(text: &str, most: usize) -> String {
-    let hides = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    let spaced: String = text.chars().map(|c| if c.is_control() || hides(c) { ' ' } else { c }).collect();
-    let words = spaced.split_whitespace().collect::<Vec<_>>().join(" ");
-    if words.chars().count() <= most {
-        return words;
-    }
-    words.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+    plain::head(&plain::words(text), most)
 }
 
 /// Makes one line of a text, as [`line`] does, and where that is too long leaves whole clauses away at its end: half a command or half an address is worse than none.
@@ -256,7 +250,7 @@ mod tests {
 
     #[test]
     fn no_name_and_no_sentence_begins_a_line_of_its_own() {
-        let evil = "x\r\nBcc: all@example\u{2028}y\u{202e}z\0";
+        let evil = "x\r\nBcc: all@example\u{2028}y\u{202e}z\0\u{ad}\u{e0041}";
         let news = News { about: evil.into(), what: evil.into(), todo: evil.into(), by: None };
         let zone = TimeZone::UTC;
         let text = Letter {

@@ -313,5 +313,5 @@ fn port(hold: &Hold) -> Option<u16> {
 }
 
 fn run(command: &[String], within: Duration) -> Result<()> {
-    Program::new(command)?.within(within).tell(None).map_err(Error::new)
+    Program::new(process::Words::written(command))?.within(within).tell(None).map_err(Error::new)
 }

@@ -4,6 +4,7 @@
 //! lie: such a unit gets a drop-in beside its file with a condition that is never met.
 
 use crate::{Error, Result};
+use process::Words;
 use serde::{Deserialize, Serialize};
 use source::Program;
 use std::fs;
@@ -59,7 +60,8 @@ pub(super) fn name(service: &str) -> String {
 /// Returns how a unit is now.
 pub(super) fn look(unit: &str) -> Result<Before> {
     let properties = "--property=LoadState,UnitFileState,ActiveState,FragmentPath,ControlGroup";
-    let printed = Program::new(["systemctl", "show", properties, "--", unit])?.within(ASK_WITHIN).output();
+    let words = Words::from(["systemctl", "show", properties]).data([unit]);
+    let printed = Program::new(words)?.within(ASK_WITHIN).output();
     let printed = printed.map_err(|why| {
         Error::new(format!("systemd can't be asked for {unit}: {why}"))
             .help("without systemd write a command and its release in the place of the service")
@@ -82,8 +84,8 @@ pub(super) fn look(unit: &str) -> Result<Before> {
 /// Stops a unit and keeps it off; done again, sees that it is so. Returns the programs that it had started and that run on.
 pub(super) fn hold(unit: &str, before: &Before, within: Duration) -> Result<Option<String>> {
     // Before it is masked: a masked unit has forgotten how it is stopped. One that isn't there can't be, and needn't be: what counts is how it is then.
-    let mut stopped = systemctl(&["stop", "--", unit], within);
-    let masked = if before.file == "masked" { Ok(()) } else { systemctl(&["mask", "--", unit], within) };
+    let mut stopped = systemctl(&["stop"], &[unit], within);
+    let masked = if before.file == "masked" { Ok(()) } else { systemctl(&["mask"], &[unit], within) };
     let refused = match masked {
         Ok(()) => None,
         // A file stands where the mask would lie.
@@ -92,7 +94,7 @@ pub(super) fn hold(unit: &str, before: &Before, within: Duration) -> Result<Opti
                 Some(drop_in) => {
                     write(&drop_in)
                         .map_err(|error| Error::new(format!("write {}: {error}", drop_in.display())))?;
-                    systemctl(&["daemon-reload"], within).map_err(Error::new)?;
+                    systemctl(&["daemon-reload"], &[], within).map_err(Error::new)?;
                     None
                 }
                 None => Some(why),
@@ -102,7 +104,7 @@ pub(super) fn hold(unit: &str, before: &Before, within: Duration) -> Result<Opti
     let mut now = look(unit)?;
     if now.active {
         // Somebody started it in between, or it let itself not be stopped by hand.
-        stopped = systemctl(&["stop", "--", unit], within);
+        stopped = systemctl(&["stop"], &[unit], within);
         now = look(unit)?;
     }
     if let Some(why) = refused.or_else(|| lapsed(unit, before, &now)) {
@@ -131,16 +133,16 @@ pub(super) fn release(unit: &str, before: &Before, within: Duration) -> Result<(
             .map_err(|error| Error::new(format!("remove {}: {error}", drop_in.display())))?;
         // Others may have theirs in it.
         let _ = drop_in.parent().map(fs::remove_dir);
-        systemctl(&["daemon-reload"], within).map_err(Error::new)?;
+        systemctl(&["daemon-reload"], &[], within).map_err(Error::new)?;
     }
     if before.file != "masked" {
-        systemctl(&["unmask", "--", unit], within).map_err(Error::new)?;
+        systemctl(&["unmask"], &[unit], within).map_err(Error::new)?;
         if before.file == "masked-runtime" {
-            systemctl(&["mask", "--runtime", "--", unit], within).map_err(Error::new)?;
+            systemctl(&["mask", "--runtime"], &[unit], within).map_err(Error::new)?;
         }
     }
     if before.active {
-        systemctl(&["start", "--", unit], within).map_err(Error::new)?;
+        systemctl(&["start"], &[unit], within).map_err(Error::new)?;
     }
     let now = look(unit)?;
     // One that wasn't there then may have come back with the data.
@@ -190,7 +192,8 @@ fn left(group: &str) -> Option<String> {
     (!named.is_empty()).then(|| named.join(", "))
 }
 
-fn systemctl(arguments: &[&str], within: Duration) -> Result<(), String> {
-    let command = ["systemctl", "--no-ask-password"].iter().chain(arguments);
+fn systemctl(verb: &'static [&'static str], units: &[&str], within: Duration) -> Result<(), String> {
+    let command = Words::from(["systemctl", "--no-ask-password"]).words(verb.iter().copied());
+    let command = if units.is_empty() { command } else { command.data(units) };
     Program::new(command).map_err(|error| error.to_string())?.within(within).tell(None)
 }

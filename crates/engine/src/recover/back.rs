@@ -1,5 +1,6 @@
 //! Puts the data of one system back where they belong: its point, and the log that goes on from it.
 
+use super::bounds::{only, withheld, withholds};
 use super::histories::bring_histories;
 use super::unmounted::{silent, unmounted};
 use super::{Hands, findings};
@@ -62,8 +63,10 @@ fn bring_back(
     hands.observer.event(Some(&entry.system), &format!("restoring {what}point {} of {}", id, point.time));
     hands.observer.progress(&entry.system, progress);
     let part = part(kind, system)?;
+    let landing = source.landing(to.as_deref());
     let options = |target: PathBuf| RestoreOptions {
-        only: entry.only.iter().map(PathBuf::from).collect(),
+        only: only(entry, system, surveyed, book.to.as_deref(), &landing),
+        withholds: withholds(entry),
         roots: point.snapshot.paths.iter().map(PathBuf::from).collect(),
         silent: source::silent_in(&target, &point.snapshot.paths),
         verify: hands.verify || attacked,
@@ -207,6 +210,7 @@ fn bring_back(
         _ => unmounted(entry, surveyed),
     };
     let not_captured = not_captured.into_iter().chain(unmounted);
+    let not_captured = not_captured.chain(withheld(entry, kind, book.to.as_deref()));
     // What breaks off in the vaults may be all that there is: only the source has looked into it.
     let lacks = entry.lacks.clone().filter(|_| !matches!(kind, StepKind::First) && !put.has_all_log);
     let lacking = not_captured.chain(lacking).chain(put.findings).chain(short).chain(lacks).collect();
@@ -486,7 +490,7 @@ pub(super) fn add_spool(spool: &Path, log: &dyn source::Log, folder: &Path, own:
             continue;
         }
         let made =
-            to.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::copy(&from, &to));
+            to.parent().map_or(Ok(()), process::child::make_folders).and_then(|()| std::fs::copy(&from, &to));
         made.map_err(|error| Error::new(format!("bring {} to {}: {error}", from.display(), to.display())))?;
     }
     Ok(())

@@ -51,7 +51,7 @@ pub(super) fn bring_histories(
         let name = path.file_name().and_then(|name| name.to_str()).filter(|name| is_history(name));
         let Some(file) = name.and_then(|name| log.file(name)) else { continue };
         let place = ours.way().join(file.path);
-        let made = place.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let made = place.parent().map_or(Ok(()), process::child::make_folders);
         made.and_then(|()| std::fs::copy(&path, &place))
             .map_err(|error| Error::new(format!("bring {} along: {error}", path.display())))?;
     }

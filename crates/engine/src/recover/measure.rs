@@ -101,6 +101,7 @@ mod tests {
             standing: vec![],
             only: vec![],
             left: vec![],
+            withheld: None,
             went_back: false,
             crash: None,
             clock_behind: false,

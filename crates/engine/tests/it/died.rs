@@ -156,6 +156,7 @@ fn protected(folder: &Path) {
             now: Timestamp::now(),
             watch: None,
             doubts: Vec::new(),
+            signer: None,
             witness: &Witness::default(),
         };
         assert!(protect(&job, &vault::Progress::default()).unwrap().is_complete());

@@ -42,6 +42,9 @@ pub fn troubles(plan: &Plan, seen: &Seen) -> Vec<Trouble> {
     if let Some((since, why)) = &seen.isolation {
         found.push(trouble(Kind::Isolation, &seen.machine, *since, why));
     }
+    if let Some((since, why)) = &seen.plan {
+        found.push(trouble(Kind::Plan, &seen.machine, *since, why));
+    }
     if let Some(last) = seen.agent {
         found.push(trouble(Kind::Agent, &seen.machine, last, "nothing runs by schedule"));
     }
@@ -78,7 +81,7 @@ pub fn is_left(plan: &Plan, seen: &Seen, trouble: &Trouble) -> bool {
         Kind::Damaged | Kind::Prune => {
             vault().is_some_and(|vault| vault.unreachable.is_some() || vault.vanished.is_some())
         }
-        Kind::Vanished | Kind::Verification | Kind::Immutable => {
+        Kind::Vanished | Kind::Strange | Kind::Verification | Kind::Immutable => {
             vault().is_some_and(|vault| vault.unreachable.is_some())
         }
         Kind::Full => seen.unasked.contains(about),
@@ -86,7 +89,7 @@ pub fn is_left(plan: &Plan, seen: &Seen, trouble: &Trouble) -> bool {
         Kind::Recovery => parts(about).filter(|name| plan.systems.contains_key(name)).any(|name| {
             seen.tried.contains(&name.0) || seen.left.iter().any(|left| parts(&left.of).any(|of| of == name))
         }),
-        Kind::Suspicious | Kind::Dropped | Kind::Agent | Kind::Isolation => false,
+        Kind::Suspicious | Kind::Dropped | Kind::Agent | Kind::Isolation | Kind::Plan => false,
     }
 }
 
@@ -186,6 +189,7 @@ fn of_vault(name: &str, vault: &VaultSeen, seen: &Seen, found: &mut Vec<Trouble>
     for (kind, what) in [
         (Kind::Damaged, &vault.damaged),
         (Kind::Vanished, &vault.vanished),
+        (Kind::Strange, &vault.strange),
         // Where it can't be reached that is said already.
         (Kind::Verification, &vault.unverified.clone().filter(|_| vault.unreachable.is_none())),
         (Kind::Prune, &vault.unpruned.clone().filter(|_| vault.unreachable.is_none())),
@@ -241,6 +245,7 @@ mod tests {
             tried: BTreeSet::new(),
             agent: None,
             isolation: None,
+            plan: None,
         }
     }
 
@@ -260,6 +265,13 @@ mod tests {
         let (since, latest) = (at(since), at(since));
         let last = Some(RunSeen { since, latest, times, came, suspicious: None, point: None, way_out: None });
         SystemSeen { reached: Some(latest), last, ..SystemSeen::default() }
+    }
+
+    #[test]
+    fn an_edit_of_the_plan_by_somebody_else_is_told_at_once_and_over_once_it_was_accepted() {
+        let edited = Seen { plan: Some((at(1), "everybody can write to it".into())), ..seen(1) };
+        assert_eq!(kinds(&edited), ["plan/here"]);
+        assert!(!is_left(&plan(), &seen(2), &troubles(&plan(), &edited)[0]));
     }
 
     #[test]
@@ -435,6 +447,7 @@ mod tests {
         let vault = VaultSeen {
             damaged: Some((at(0), "a pack".into())),
             vanished: Some((at(0), "2 points".into())),
+            strange: Some((at(0), "2 points".into())),
             unverified: Some((at(0), "x".into())),
             unpruned: Some((at(0), "x".into())),
             not_held: Some((at(0), "x".into())),
@@ -458,6 +471,7 @@ mod tests {
             "log/shop",
             "damaged/near",
             "vanished/near",
+            "strange/near",
             "verification/near",
             "prune/near",
             "immutable/near",

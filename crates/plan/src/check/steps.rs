@@ -46,6 +46,21 @@ impl Checker<'_, '_> {
         }
     }
 
+    /// Checks variables for commands: `NAME=value`, or `NAME`, which hands on one of ours.
+    pub(super) fn variables(&mut self, path: &str, variables: &[String]) {
+        for (at, variable) in variables.iter().enumerate() {
+            let name = variable.split_once('=').map_or(variable.as_str(), |(name, _)| name);
+            if name.is_empty() || name.contains([' ', '\0']) {
+                self.error(
+                    "bad-variable",
+                    &format!("{path}.env.{at}"),
+                    format!("`{variable}` sets nothing"),
+                    "write \"NAME=value\", or \"NAME\" for one of Relève's own",
+                );
+            }
+        }
+    }
+
     fn approvals(&mut self, path: &str, approvals: u32) {
         let people = self.plan.people.len();
         if approvals as usize > people {
@@ -120,16 +135,7 @@ impl Checker<'_, '_> {
         if let Some(directory) = &step.directory {
             self.absolute(&format!("{path}.directory"), directory);
         }
-        for (at, variable) in step.env.iter().enumerate() {
-            if variable.split_once('=').is_none_or(|(name, _)| name.is_empty()) {
-                self.error(
-                    "bad-variable",
-                    &format!("{path}.env.{at}"),
-                    format!("`{variable}` sets nothing"),
-                    "write \"NAME=value\"",
-                );
-            }
-        }
+        self.variables(path, &step.env);
         if let Some(expect) = step.expect.filter(|expect| !(0..=255).contains(expect)) {
             let message = format!("no program ends with the status {expect}");
             self.error("bad-amount", &format!("{path}.expect"), message, "write a number from 0 to 255");

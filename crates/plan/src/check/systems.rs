@@ -67,6 +67,7 @@ impl Checker<'_, '_> {
         match &system.source {
             None => {}
             Some(Source::Files(files)) => {
+                self.variables(&format!("{at}.files"), &files.env);
                 let paths = format!("{at}.files.paths");
                 if files.paths.is_empty() && !self.notes.is_broken(&paths) {
                     self.error(
@@ -100,6 +101,7 @@ impl Checker<'_, '_> {
                 self.mariadb(path, mariadb, system);
             }
             Some(Source::Command(command)) => {
+                self.variables(&format!("{at}.command"), &command.env);
                 let name = command.name.as_deref().unwrap_or("dump");
                 if name.contains('/') || name == "." || name == ".." {
                     self.error(

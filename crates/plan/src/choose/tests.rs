@@ -194,3 +194,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_point_for_which_nobody_vouches_is_never_taken_by_itself_not_even_where_there_is_no_other() {
+    let unsigned = |id, second| Facts { unvouched: Some(Unvouched::Unsigned), ..point(id, second) };
+    let by = Facts { unvouched: Some(Unvouched::By("ab12".into())), ..point("cccc", 300) };
+    let points = judged(&[point("aaaa", 100), unsigned("bbbb", 200), by]);
+    for wanted in [Wanted::Latest, Wanted::LastClean] {
+        let choice = choose(&points, &wanted, now()).unwrap();
+        assert_eq!(choice.point.id, "aaaa");
+        let ratings: Vec<Rating> = choice.left_out.iter().map(|left| left.rating).collect();
+        assert_eq!(ratings, [Rating::Foreign, Rating::Unsigned], "{:?}", choice.left_out);
+    }
+    let alone = judged(&[unsigned("bbbb", 200)]);
+    let none = choose(&alone, &Wanted::Latest, now()).unwrap_err();
+    assert!(none.0.contains("takes by itself") && none.0.contains("releve points --trust bbbb"), "{none}");
+    assert_eq!(choose(&alone, &Wanted::Id("bbbb".into()), now()).unwrap().point.id, "bbbb");
+    // A person's word ends it.
+    let trusted = judged(&[Facts { trusted: true, ..unsigned("bbbb", 200) }]);
+    assert_eq!(choose(&trusted, &Wanted::Latest, now()).unwrap().point.id, "bbbb");
+}

@@ -12,8 +12,8 @@ mod content;
 mod loss;
 mod machine;
 
-use crate::Facts;
 use crate::deleted::Told;
+use crate::{Facts, Unvouched};
 use began::Began;
 use jiff::{SignedDuration, Timestamp};
 pub use machine::Intrusion;
@@ -41,8 +41,10 @@ pub enum Rating {
     Incomplete,
     /// It claims a time that this machine's clock had not reached when it was there.
     Future,
-    /// Another machine made it than those before it and than the plan names.
+    /// Another machine made it than those before it and than the plan names, or one whose key isn't known here.
     Foreign,
+    /// Nobody has signed it, and its machine signs its points.
+    Unsigned,
     /// Something about it doesn't fit: it isn't taken by itself.
     Suspicious,
 }
@@ -192,13 +194,28 @@ impl Facts {
         self.complete && self.is_base()
     }
 
+    /// Returns whether nobody vouches for it that this machine knows: whoever can write to a vault can have made it.
+    #[must_use]
+    pub fn is_of_unknown_hand(&self) -> bool {
+        self.unvouched.is_some() && !self.trusted
+    }
+
+    /// Returns whether it isn't what it says: of an unknown hand, or of a machine or a time that can't be. Every verb tells of it.
+    #[must_use]
+    pub fn is_strange(&self) -> bool {
+        let Judgement { rating, time, .. } = &self.judgement;
+        let is_misplaced = *rating == Rating::Suspicious && time.is_some();
+        !self.trusted
+            && (matches!(rating, Rating::Foreign | Rating::Unsigned | Rating::Future) || is_misplaced)
+    }
+
     /// Returns whether the next point may be held against it: whole or not, it shows no sign.
     #[must_use]
     pub fn is_base(&self) -> bool {
         match self.judgement.rating {
             Rating::Good | Rating::Proven | Rating::Incomplete => true,
             Rating::Future => self.counts() > Timestamp::UNIX_EPOCH,
-            Rating::Foreign | Rating::Suspicious => false,
+            Rating::Foreign | Rating::Unsigned | Rating::Suspicious => false,
         }
     }
 }
@@ -362,7 +379,7 @@ impl<'a> Past<'a> {
         let is_base = match judgement.rating {
             Rating::Good | Rating::Proven | Rating::Incomplete => true,
             Rating::Future => judgement.time.is_some_and(|time| time > Timestamp::UNIX_EPOCH),
-            Rating::Foreign | Rating::Suspicious => false,
+            Rating::Foreign | Rating::Unsigned | Rating::Suspicious => false,
         };
         if is_base {
             self.before.push(point);
@@ -418,11 +435,24 @@ impl<'a> Past<'a> {
     }
 
     fn sign(&mut self, point: &Facts, home: Option<&str>) -> Option<Sign> {
+        // Whatever it says of itself: anybody may have said it.
+        if let Some(unvouched) = &point.unvouched {
+            let (rating, why) = match unvouched {
+                Unvouched::Unsigned => {
+                    (Rating::Unsigned, "is not signed, and its machine signs its points".to_owned())
+                }
+                Unvouched::By(key) => (
+                    Rating::Foreign,
+                    format!("is signed with the key {key}, which this machine doesn't know"),
+                ),
+            };
+            return Some(Sign { rating, ..Sign::suspicious(why, false) });
+        }
         if let Some(doubt) = point.doubts.first() {
             return Some(Sign::suspicious(doubt.clone(), false));
         }
         if self.is_foreign(point, home) {
-            let why = format!("comes from another machine, `{}`", point.host);
+            let why = format!("comes from another machine, `{}`", plain::Name::of(&point.host));
             return Some(Sign { rating: Rating::Foreign, ..Sign::suspicious(why, false) });
         }
         let outdated = self.outdated(point);

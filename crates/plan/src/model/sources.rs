@@ -92,6 +92,8 @@ pub struct FilesSource {
     pub before: Option<Vec<String>>,
     /// A command after the capture, whatever became of it.
     pub after: Option<Vec<String>>,
+    /// Variables of these commands: `NAME=value`, or `NAME` for one of ours.
+    pub env: Vec<String>,
 }
 
 /// An SQLite database.
@@ -100,6 +102,8 @@ pub struct FilesSource {
 pub struct SqliteSource {
     /// The database file: an absolute path.
     pub path: String,
+    /// Follow links on the way to it that belong to others than root and whom Relève runs as.
+    pub follow_links: bool,
 }
 
 /// A PostgreSQL cluster.
@@ -197,6 +201,8 @@ pub struct CommandSource {
     pub dump: Vec<String>,
     /// The command that reads it back.
     pub load: Vec<String>,
+    /// Variables of these commands: `NAME=value`, or `NAME` for one of ours.
+    pub env: Vec<String>,
     /// What the output is called in the point.
     pub name: Option<String>,
 }

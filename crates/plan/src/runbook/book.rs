@@ -3,7 +3,7 @@
 use crate::group::Group;
 use crate::{
     Action, Check, Choice, Crash, Hold, HostName, Period, PersonName, Run, ScenarioName, ServiceAction,
-    SystemName, Until, VaultName,
+    SystemName, Until, VaultName, Withheld,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -105,6 +105,9 @@ pub struct Restore {
     /// What the point holds besides that: it is left as it stands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<String>,
+    /// What gives rights and does not come back with them, if anything does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub withheld: Option<Withheld>,
     /// It comes back to an earlier state than the newest there is, since somebody asked for that or what came after isn't good.
     #[serde(default, skip_serializing_if = "is_false")]
     pub went_back: bool,

@@ -701,7 +701,7 @@ fn what_a_point_counted_tells_on_when_the_point_is_gone_and_is_counted_once() {
     let told = worth(&pruned, "d");
     assert_eq!((told.rating, told.tampering, told.began), (Rating::Suspicious, true, Some(day(2))));
     let why = told.why.unwrap();
-    for part in ["the last of 4 points in which 5 files", "; it began with point b0000000 of "] {
+    for part in ["has, with 3 points before it, 5 files", "; it began with point b0000000 of "] {
         assert!(why.contains(part), "{part}: {why}");
     }
     // A person's trust in one that is gone still explains what came until then.

@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::disallowed_types,
     reason = "a test may panic, and so may what only tests call"
 )]
 

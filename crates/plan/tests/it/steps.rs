@@ -21,7 +21,7 @@ pub(crate) fn faults() -> Vec<(&'static str, String)> {
         ("a host that isn't there", before("{ isolate = \"shop-2\" }")),
         ("a person who isn't there", before("{ ask = \"Call the insurer\", who = \"clarie\" }")),
         ("an answer without a choice", before("{ ask = \"Call the insurer\", answers = [\"yes\"] }")),
-        ("a variable without a value", before("{ run = [\"true\"], env = [\"LANG\"] }")),
+        ("a variable without a name", before("{ run = [\"true\"], env = [\"=fr\"] }")),
         ("a status that no program has", before("{ run = [\"true\"], expect = 256 }")),
         ("a relative folder", before("{ run = [\"true\"], directory = \"srv\" }")),
         (

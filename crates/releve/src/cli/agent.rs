@@ -1,16 +1,18 @@
 //! `releve agent`: the schedule of the plan.
 
 mod alerts;
+mod edits;
 mod lanes;
 mod logs;
 pub(super) mod people;
 
 use super::backup::{self, Making};
 use super::claim::who;
-use crate::session::{Session, read_plan};
-use crate::show::{self, Screen};
+use crate::session::Session;
+use crate::show::Screen;
 use crate::{Exit, Outcome};
 use alerts::Alerts;
+use edits::Edits;
 use engine::log::{has_gone_back, has_put_back};
 use engine::outage::outage;
 use engine::{Watch, mishap};
@@ -23,10 +25,9 @@ use plan::{Plan, SystemName, Together, VaultName};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use state::{Body, Record, State};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// How long a lock of somebody else is waited for: the agent comes back, and others wait for it meanwhile.
 const LOCK_WITHIN: Duration = Duration::from_secs(60);
@@ -40,7 +41,8 @@ const UNRECORDED_PAUSE: Duration = Duration::from_secs(60);
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  releve agent            run until stopped (systemd does this: packaging/releve-agent.service)\n  releve agent --once     do what is due now, and end\n\n\
-    Takes over a changed plan by itself; one that is wrong is reported, and the last good one stays in force."
+    Takes over a changed plan by itself where nobody but its own user could have written it; what somebody else has written is told, and\n\
+    taken over by `releve plan accept`. One that is wrong is reported. Meanwhile the last good one stays in force."
 )]
 pub(super) struct Options {
     /// Do what is due now, then end
@@ -65,9 +67,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     // It prints no document, so its words are all there is, with --json too.
     let screen = Arc::new(Screen::new(false, true));
     let mut current = session.clone();
-    let mut stamp = stamp_of(&session.plan_path);
     let mut exit = Exit::Done;
     screen.line(&whose(&current));
+    let mut edits = Edits::begin(session, &state, &screen)?;
     let watch = watch(&screen, options);
     // One run has no time to receive anything.
     let mut logs = (!options.once).then(|| Logs::keep(&current, &screen));
@@ -76,32 +78,21 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let mut doubted = 0;
     let mut down = Down::default();
     while !stop.load(Relaxed) {
-        let now_stamp = stamp_of(&session.plan_path);
-        if now_stamp != stamp || reload.swap(false, Relaxed) {
-            stamp = now_stamp;
-            match read_plan(&session.plan_path).map(|parsed| (parsed.plan, parsed.diagnostics)) {
-                Ok((Some(plan), _)) => {
-                    screen.line("the plan has changed: taken over");
-                    current = Session { plan, ..session.clone() };
-                    if logs.take().is_some() {
-                        logs = Some(Logs::keep(&current, &screen));
-                    }
-                    if people.take().is_some() {
-                        people = Some(People::keep(&current, &screen));
-                    }
-                    if alerts.take().is_some() {
-                        alerts = Some(Alerts::keep(&current, &screen));
-                    }
-                }
-                Ok((None, diagnostics)) => {
-                    show::diagnostics(&diagnostics, false);
-                    screen.line("the changed plan is wrong: the one before stays in force");
-                }
-                Err(error) => screen
-                    .line(&format!("the changed plan can't be read: {error}; the one before stays in force")),
+        let mut records = state.records()?;
+        let is_asked = reload.swap(false, Relaxed);
+        if let Some(changed) = edits.look(session, (&state, records.as_slice()), &screen, is_asked) {
+            current = changed;
+            records = state.records()?;
+            if logs.take().is_some() {
+                logs = Some(Logs::keep(&current, &screen));
+            }
+            if people.take().is_some() {
+                people = Some(People::keep(&current, &screen));
+            }
+            if alerts.take().is_some() {
+                alerts = Some(Alerts::keep(&current, &screen));
             }
         }
-        let records = state.records()?;
         if let Some(watch) = &watch {
             let now = doubts(&records);
             if now != doubted {
@@ -396,16 +387,6 @@ fn fold(runs: impl Iterator<Item = (Timestamp, bool)>) -> History {
         attempt: Some(time),
         failures: if good { 0 } else { history.failures + 1 },
     })
-}
-
-/// Returns what changes when the plan does: the newest time of its files, and how many they are.
-fn stamp_of(path: &Path) -> (Option<SystemTime>, usize) {
-    let files: Vec<PathBuf> = match std::fs::read_dir(path) {
-        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
-        Err(_) => vec![path.to_owned()],
-    };
-    let newest = files.iter().filter_map(|file| std::fs::metadata(file).ok()?.modified().ok()).max();
-    (newest, files.len())
 }
 
 #[cfg(test)]

@@ -114,7 +114,8 @@ pub(super) fn print(session: &Session, trouble: &Trouble, open: Option<&Open>) {
         Some(open) if open.in_hand => format!("told {}, and somebody has it in hand", time(open.told)),
         Some(open) => format!("told {}, and nobody has said yet that they have it", time(open.told)),
     };
-    println!("  {told}\n  to do: {}", todo(trouble));
+    println!("  {told}");
+    println!("  to do: {}", todo(trouble));
 }
 
 /// Goes a round where no agent does, after a backup or a verification. What can't be told is said here.

@@ -9,9 +9,10 @@ use engine::dropped::Known;
 use engine::judge::Witness;
 use engine::outage::{Outage, outage};
 use engine::protect::{Job, Made, protect};
+use engine::signers::{Signer, learn};
 use engine::survey::{shown, survey};
 use engine::vanished::Vanished;
-use engine::vaults::Absent;
+use engine::vaults::{Absent, Opened};
 use jiff::Timestamp;
 use plan::dropped::Dropped;
 use plan::{SystemName, companions, grouped};
@@ -150,6 +151,8 @@ impl Making<'_> {
                     || record.suspicious.is_some()
                     || !record.gone.is_empty()
                     || !made.damaged.is_empty()
+                    || !made.strange.is_empty()
+                    || !made.signed
                     || !vanished.is_empty()
                     || !dropped.is_empty()
                 {
@@ -171,6 +174,13 @@ impl Making<'_> {
                     }
                 }
                 say(screen, name, made, record.seconds);
+                if let Some(newest) = made.strange.last() {
+                    let (count, id, why) = (made.strange.len(), &newest.id, &newest.why);
+                    screen.line(&format!(
+                        "  NOT WHAT THEY SAY: {count} points before it (the newest: {id} {why})"
+                    ));
+                    screen.line(&format!("    {}", engine::strange::HELP));
+                }
                 for one in &dropped {
                     screen.line(&format!("  NO LONGER CAPTURED: {}", show::dates(&one.said())));
                     screen.line(&format!("    {}", one.way_out(name)));
@@ -236,6 +246,27 @@ impl Making<'_> {
         })
     }
 
+    /// Returns what signs the points of this machine. Its first backup makes the key: whatever signed for a machine of this name before counts on. That a point
+    /// can't be signed is said, and keeps none from being made.
+    fn signer(&self, vaults: &[Opened], now: Timestamp) -> Option<Signer> {
+        let Self { session, state, screen, .. } = *self;
+        let dir = &session.state_dir;
+        let signer = Signer::read(dir, state).and_then(|signer| {
+            let machine = session.holder.hostname.as_str();
+            if let Some(own) = &signer {
+                own.know(state, machine, now)?;
+                return Ok(signer);
+            }
+            learn(state, machine, &survey(vaults), now)?;
+            Signer::make(dir, state, machine, now)
+        });
+        signer.unwrap_or_else(|error| {
+            screen.line(&format!("  the point is not signed, so no machine takes it by itself: {error}"));
+            error.help.iter().for_each(|help| screen.line(&format!("    {help}")));
+            None
+        })
+    }
+
     fn attempt(
         &self,
         name: &SystemName,
@@ -254,6 +285,7 @@ impl Making<'_> {
         let progress = Arc::new(Progress::default());
         screen.bar(&name.0, &progress);
         stop_on_signal(&progress);
+        let signer = self.signer(&vaults, now);
         let witness = Witness::new(&session.plan, state)?;
         let mut doubts: Vec<String> = Vec::new();
         doubts.extend(outage.into_iter().map(|outage| format!("made although {}", outage.what)));
@@ -278,6 +310,7 @@ impl Making<'_> {
             now,
             watch,
             witness: &witness,
+            signer: signer.as_ref(),
             doubts,
         };
         let made = protect(&job, &progress)?;

@@ -1,7 +1,8 @@
 //! `releve check`.
 
 use super::Global;
-use crate::session::{holder, plan_path, read_plan, state_dir};
+use crate::session::origin::look;
+use crate::session::{holder, plan_path, state_dir};
 use crate::{Exit, Outcome, show};
 use engine::dropped::Known;
 use engine::ready::{Machine, lacks};
@@ -83,10 +84,9 @@ fn mistaken(plan: &Plan, machine: &str) -> Vec<(SystemName, String)> {
     found.flat_map(|(name, found)| found.into_iter().map(move |one| (name.clone(), line(one)))).collect()
 }
 
-/// Returns where programs are looked for.
+/// Returns where programs are looked for, by us and by what we start.
 pub(super) fn search() -> Vec<PathBuf> {
-    let search = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&search).collect()
+    process::child::folders()
 }
 
 /// Returns a variable of the environment, if it is set and not empty.
@@ -105,8 +105,19 @@ fn seen(plan: &Plan, state: Option<&State>) -> BTreeSet<VaultName> {
 }
 
 pub(super) fn run(global: &Global, options: &Options) -> Outcome {
-    let mut parsed = read_plan(&plan_path(global)?)?;
+    let found = look(&plan_path(global)?)?;
+    let mut parsed = plan::parse(&found.files);
     let mut exit = Exit::Done;
+    for objection in found.objections.iter().filter(|_| !options.offline) {
+        exit = Exit::Finding;
+        let message = format!("the plan decides what is run, and {}", objection.why);
+        parsed.warn("others-write", "", message, &objection.way_out);
+    }
+    if let Some(plan) = parsed.plan.clone() {
+        for refused in engine::refused::refused(&plan) {
+            parsed.refuse(refused.code, &refused.path, refused.message, refused.help);
+        }
+    }
     if let Some(plan) = parsed.plan.clone().filter(|_| !options.offline) {
         let name = holder().hostname;
         let state_dir = state_dir(global);
@@ -132,6 +143,20 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
         for lack in lacks(&plan, &machine) {
             exit = Exit::Finding;
             parsed.warn(lack.code, &lack.path, format!("on {name}: {}", lack.message), lack.help);
+        }
+        // Nothing is wrong with a link of root's, but it is seen where it leads.
+        for (system_name, system) in plan.systems.iter().filter(|(_, system)| plan.runs_on(system, &name)) {
+            if let Some(plan::Source::Sqlite(sqlite)) = &system.source
+                && let Ok(Some(real)) = source::leads_to(Path::new(&sqlite.path))
+            {
+                let message = format!(
+                    "{} goes through a link: {} is captured, and replaced when it comes back",
+                    sqlite.path,
+                    real.display()
+                );
+                let help = format!("to leave no doubt, write path = \"{}\"", real.display());
+                parsed.warn("link", &format!("systems.{system_name}.source.sqlite.path"), message, help);
+            }
         }
         let records = state.as_ref().and_then(|state| state.records().ok()).unwrap_or_default();
         for (name, said) in other_paths(&plan, &records) {

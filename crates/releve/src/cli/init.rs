@@ -61,7 +61,8 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
     for line in facts.told() {
         println!("{line}");
     }
-    println!("\nwrote {}: {}", plan.display(), written.systems.join(", "));
+    println!();
+    println!("wrote {}: {}", plan.display(), written.systems.join(", "));
     if let Some(old) = &replaced {
         println!("the plan that stood there is now {}", old.display());
     }
@@ -81,7 +82,8 @@ fn next_steps(plan: &Path, key: &Path, warnings: usize) {
     } else {
         format!(" --plan {}", quoted(plan))
     };
-    println!("\nNext:");
+    println!();
+    println!("Next:");
     println!("  1. Look for DECIDE in the plan: {warnings} warnings, and what no program can know.");
     println!("       releve{named} check");
     println!("  2. Make the first restore points:");

@@ -1,7 +1,7 @@
 //! `releve isolate`: cuts this machine off the network, but for those who bring it back.
 
 use crate::cli::Global;
-use crate::session::{holder, plan_path, read_plan, state_dir};
+use crate::session::{holder, origin, plan_path, state_dir};
 use crate::show::{self, Screen, time};
 use crate::{Exit, Outcome};
 use engine::Error;
@@ -79,7 +79,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
         if global.json {
             show::print_json(&document(&prepared, &warnings, &cut, None));
         } else {
-            println!("{}", prepared.script().trim_end());
+            page!("{}", prepared.script());
         }
         return Ok(Exit::Done);
     }
@@ -101,8 +101,8 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
 
 fn usable_plan(global: &Global) -> engine::Result<Plan> {
     let path = plan_path(global)?;
-    let parsed = read_plan(&path)?;
-    parsed
+    let found = origin::believed(&path, &state_dir(global))?;
+    plan::parse(&found.files)
         .plan
         .ok_or_else(|| Error::new(format!("the plan {} is wrong (`releve check` says how)", path.display())))
 }

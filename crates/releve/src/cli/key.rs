@@ -153,7 +153,7 @@ fn list(session: &Session, options: &List) -> Outcome {
     if session.json {
         show::print_json(&json!({ "vaults": documents }));
     } else {
-        println!("{table}");
+        page!("{table}");
         remarks.iter().for_each(|remark| println!("{remark}"));
     }
     Ok(exit)
@@ -254,9 +254,25 @@ fn state(session: &Session, screen: &Screen) -> Option<State> {
     opened.ok()
 }
 
+/// Notes that a key is about to be made, so that it is known for ours even if nobody comes to record it.
+fn making(state: Option<&State>, name: &VaultName) -> engine::Result<()> {
+    Ok(state.map_or(Ok(()), |state| state.making_key(&name.0, Timestamp::now()))?)
+}
+
 /// Records what was done, and returns whether it could.
 fn record(state: Option<&State>, screen: &Screen, event: KeyEvent) -> bool {
     let Some(state) = state else { return false };
+    // What is made or removed here is no surprise to whoever looks next.
+    if event.failure.is_none() && !event.key.is_empty() {
+        let noted = match event.what.as_str() {
+            "added" | "rotating" | "rotated" => state.know_key(&event.vault, &event.key),
+            "removed" => state.key_removed(&event.vault, &event.key),
+            _ => Ok(()),
+        };
+        if let Err(error) = noted {
+            screen.line(&format!("warning: the key could not be noted: {error}"));
+        }
+    }
     let appended = state.append(Body::Key(event), Timestamp::now());
     if let Err(error) = &appended {
         screen.line(&format!("warning: what happened could not be recorded: {error}"));

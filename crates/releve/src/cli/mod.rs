@@ -13,6 +13,7 @@ mod init;
 mod isolate;
 mod key;
 mod notify;
+mod plan_file;
 mod points;
 mod prune;
 mod pull;
@@ -57,7 +58,7 @@ pub(crate) struct Arguments {
 /// What every verb takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
-    /// The plan: a file, or a folder of .toml files [default: ./plan.toml, then /etc/releve/plan.toml]
+    /// The plan: a file, or a folder of .toml files [default: ./plan.toml, then /etc/releve/plan.toml; for root the other way round]
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) plan: Option<PathBuf>,
     /// Where Relève remembers what happened [default: /var/lib/releve for root, else $XDG_STATE_HOME/releve]
@@ -66,6 +67,9 @@ pub(crate) struct Global {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// Take the plan and its secrets as they are, whoever could have written them: docs/security.md
+    #[arg(long, global = true)]
+    pub(crate) trust_plan: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -74,6 +78,8 @@ enum Verb {
     Init(init::Options),
     /// Say what is wrong with the plan, all at once
     Check(check::Options),
+    /// Say that the plan is right as it is now: the agent goes by no other
+    Plan(plan_file::Options),
     /// Make a restore point of each system, in every vault of its policy
     Backup(backup::Options),
     /// List the restore points that the vaults hold
@@ -160,6 +166,9 @@ impl Verb {
 
 pub(crate) fn run(arguments: Arguments) -> Outcome {
     let Arguments { global, verb } = arguments;
+    if global.trust_plan {
+        crate::session::origin::trust();
+    }
     if verb.acts() {
         // Whoever asks whether the holder of a lock is alive may ask by this signal (restic does); and a line that is cut is no reason to leave a recovery half-way.
         let unheard = std::sync::Arc::default();
@@ -172,11 +181,12 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
     match verb {
         Verb::Init(options) => init::run(&global, &options),
         Verb::Check(options) => check::run(&global, &options),
+        Verb::Plan(options) => plan_file::run(&global, &options),
         Verb::Key(options) => key::run(&global, &options),
         Verb::Isolate(options) => isolate::run(&global, &options),
         Verb::Release(options) => release::run(&global, &options),
         Verb::Schema => {
-            println!("{:#}", plan::schema());
+            page!("{:#}", plan::schema());
             Ok(Exit::Done)
         }
         Verb::Completions { shell } => {
@@ -190,7 +200,11 @@ pub(crate) fn run(arguments: Arguments) -> Outcome {
         #[cfg(feature = "demo")]
         Verb::DemoShop(options) => crate::demo::shop(&options),
         verb => {
-            let session = Session::new(&global)?;
+            // Those that go on all the time, and those that say how that goes.
+            let session = match verb {
+                Verb::Agent(_) | Verb::Status(_) | Verb::Alerts(_) => Session::in_force(&global)?,
+                _ => Session::new(&global)?,
+            };
             match verb {
                 Verb::Backup(options) => backup::run(&session, &options),
                 Verb::Points(options) => points::run(&session, &options),

@@ -3,14 +3,16 @@
 use super::prune::called;
 use crate::session::Session;
 use crate::show::{self, size, time};
-use crate::{Exit, Outcome};
+use crate::{Exit, Failure, Outcome};
 use engine::prune::identity;
+use engine::strange::Strange;
 use engine::survey::{Survey, Surveyed, survey};
 use engine::unfinished::unfinished;
 use jiff::Timestamp;
 use plan::judge::{Judgement, Rating};
-use plan::{Facts, SystemName, VaultName};
+use plan::{Facts, SystemName, Unvouched, VaultName};
 use serde_json::json;
+use state::{How, State};
 use std::collections::BTreeSet;
 
 /// What `points` takes.
@@ -25,6 +27,9 @@ pub(super) struct Options {
     /// This point is as it should be, whatever looks suspicious about it: every verb takes it for good from now on. May be repeated
     #[arg(long, value_name = "ID")]
     trust: Vec<String>,
+    /// What this machine takes for strange now (unsigned, signed with an unknown key, of a machine or a time that can't be) is the company's own: all of it, from now on, with the keys that signed it
+    #[arg(long)]
+    accept: bool,
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
@@ -35,6 +40,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let vaults = session.ask_all(state.as_ref(), state.as_ref());
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
     let mut vanished = session.vanished(state.as_ref(), &known, &vaults, &survey);
+    if !session.json {
+        vanished.learned.iter().for_each(|learned| eprintln!("note: {learned}"));
+    }
     if options.system.is_some() {
         vanished = vanished.among(&only);
     }
@@ -50,6 +58,24 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         let point = called(&survey, prefix)?;
         session.state()?.trust(&identity(point), Timestamp::now())?;
         eprintln!("point {} counts as good from now on, in every verb on this machine", point.point.id);
+    }
+    let mut said = !options.trust.is_empty();
+    // With a key that is accepted it shows what else is strange about a point.
+    for _ in 0..2 {
+        if options.accept && !vanished.is_empty() {
+            let state = session.state()?;
+            accept(&state, &vanished.strange)?;
+            for (vault, odd) in &vanished.keys {
+                state.know_key(&vault.0, &odd.key)?;
+            }
+            said = true;
+        }
+        if std::mem::take(&mut said) {
+            vanished = session.vanished(state.as_ref(), &known, &vaults, &survey);
+        }
+        if options.system.is_some() {
+            vanished = vanished.among(&only);
+        }
     }
     let mut points: Vec<_> = survey.points.iter().filter(wanted).collect();
     // The newest log of a vault holds all that the ones before it do; they only wait to be removed.
@@ -71,7 +97,10 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     };
     let is_good = |surveyed: &Surveyed| {
         surveyed.point.system.is_none()
-            || !matches!(worth(surveyed).rating, Rating::Suspicious | Rating::Foreign | Rating::Future)
+            || !matches!(
+                worth(surveyed).rating,
+                Rating::Suspicious | Rating::Foreign | Rating::Unsigned | Rating::Future
+            )
     };
     // What could not be asked may have it.
     let unknown_in = |surveyed: &Surveyed| -> Vec<VaultName> {
@@ -94,7 +123,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 json!({ "id": point.id, "system": point.system, "time": point.time, "bytes": info.bytes, "files": info.regular(),
                     "links": info.links, "specials": info.specials,
                     "vaults": surveyed.vaults, "complete": whole(surveyed), "missing": missing(surveyed),
-                    "unknown_in": unknown_in(surveyed), "unread": info.unread_count, "tree": point.tree, "rating": worth(surveyed).rating, "why": worth(surveyed).why })
+                    "unknown_in": unknown_in(surveyed), "unread": info.unread_count, "tree": point.tree, "rating": worth(surveyed).rating, "why": worth(surveyed).why, "signed_by": point.signer })
             })
             .collect();
         let unreachable: Vec<_> =
@@ -123,7 +152,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             let worth = worth(surveyed);
             match (worth.rating, worth.why) {
                 (Rating::Suspicious, Some(why)) => lacks.insert(0, format!("SUSPICIOUS: {why}")),
-                (Rating::Foreign | Rating::Future, Some(why)) => lacks.insert(0, why),
+                (Rating::Foreign | Rating::Unsigned | Rating::Future, Some(why)) => lacks.insert(0, why),
                 _ => {}
             }
             let id = point.id.get(..8).unwrap_or(&point.id);
@@ -140,7 +169,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         }
         match (points.is_empty(), survey.not_known()) {
             (true, Some(why)) => println!("not known: {why}"),
-            _ => println!("{table}"),
+            _ => page!("{table}"),
         }
         if logs_replaced > 0 {
             eprintln!(
@@ -171,6 +200,23 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     } else {
         Exit::Finding
     })
+}
+
+/// Takes strange points for the company's own, with the keys that signed them, and says which.
+fn accept(state: &State, strange: &[Strange]) -> Result<(), Failure> {
+    let now = Timestamp::now();
+    for point in strange {
+        if let (Some(Unvouched::By(shown)), Some((host, key))) = (&point.unvouched, &point.signer) {
+            state.know_signer(host, key, How::Accepted, now)?;
+            eprintln!("the key {shown} signs for {host} from now on");
+        } else if point.unvouched.is_some() {
+            state.accept(&point.identity, now)?;
+        } else {
+            state.trust(&point.identity, now)?;
+        }
+        eprintln!("point {} of {} is taken for the company's own from now on", point.id, point.system);
+    }
+    Ok(())
 }
 
 /// Returns whether a point is the log of a system: it is no state to come back to, and judged with the points that it goes on from.

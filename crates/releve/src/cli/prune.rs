@@ -9,7 +9,7 @@ use crate::{Exit, Outcome};
 use engine::judge::Witness;
 use engine::prune::{Decided, Retention, check_clock, delay, identity, retention, witness};
 use engine::survey::{Survey, Surveyed, survey};
-use engine::vanished::{Known, Vanished, look, note};
+use engine::vanished::{Known, Vanished, look, note_missed};
 use engine::vaults::{Absent, Opened, repository};
 use engine::{Error, Result};
 use jiff::Timestamp;
@@ -284,7 +284,7 @@ impl<'a> Run<'a> {
             self.state.unsee(&name.0, snapshot)?;
         }
         // What a person accepts here is missed by no verb any more.
-        note(self.state, name, &Vanished::default(), self.now)?;
+        note_missed(self.state, name, &Vanished::default(), self.now)?;
         if planned.is_empty() {
             return Ok(None);
         }
@@ -368,6 +368,9 @@ impl<'a> Run<'a> {
         self.state.settle_going(&name.0, |snapshot| there.contains(snapshot))?;
         let of = (&self.session.plan, self.state, self.session.holder.hostname.as_str());
         let vanished = look(of, known, vaults, survey, self.now)?;
+        if let Some(said) = vanished.strange_in(name) {
+            self.screen.line(&format!("{name}: {said}; they push nothing out; {}", engine::strange::HELP));
+        }
         match vanished.refusal(name, "nothing is pruned") {
             Some(refusal) if !self.options.accept_missing => Err(refusal),
             _ => {

@@ -1,5 +1,6 @@
 //! `releve recover`.
 
+mod bounds;
 mod crash;
 mod ground;
 mod incident;
@@ -18,9 +19,7 @@ use crate::{Exit, Failure, Outcome};
 use engine::incident::{Incident, Steps};
 use engine::judge::Witness;
 use engine::ready::Machine;
-use engine::recover::{
-    Ahead, Before, Hands, Journal, Left, Open, Recovered, Wish, carry_out, look_ahead, warn_of_what_goes,
-};
+use engine::recover::{Ahead, Before, Hands, Journal, Left, Open, Recovered, Wish, carry_out, look_ahead};
 use engine::survey::{Survey, survey};
 use engine::vanished::Vanished;
 use engine::vaults::Opened;
@@ -377,6 +376,7 @@ fn decide(
         }
         available.insert(name.clone(), found);
     }
+    let vouchers = plan::Vouchers::new(&session.plan, &available, &wish.systems);
     let mut book = plan::runbook(&RunbookInput {
         plan: &session.plan,
         scenario: wish.scenario.clone(),
@@ -400,11 +400,7 @@ fn decide(
     book.warnings.extend(newer);
     say_vanished(&mut book, wish, vanished);
     still.say_in(&mut book);
-    if is_attack(session, wish.scenario.as_ref()) {
-        let left = left_beside(&book, session);
-        book.warnings.extend(left);
-    }
-    warn_of_what_goes(&mut book, &session.plan, session.secrets(), vaults, survey)?;
+    bounds::keep(&mut book, session, (wish, records), &vouchers, vaults, survey)?;
     let (search, is_made) = (super::check::search(), |_: &VaultName| true);
     let machine = Machine {
         name: &session.holder.hostname,

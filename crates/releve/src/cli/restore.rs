@@ -12,6 +12,7 @@ use engine::vanished::Vanished;
 use engine::vaults::Opened;
 use engine::{Error, recover};
 use jiff::Timestamp;
+use plain::Name;
 use plan::{SystemName, Wanted};
 use serde_json::json;
 use source::Patterns;
@@ -249,7 +250,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             let not_whole = if report.is_whole() { "" } else { ", since not everything came back" };
             screen.line(&format!("{deleted} removed that are not in the point{not_whole}"));
             kept.iter().for_each(|kept| {
-                screen.line(&format!("  {}: not removed: {}", to.join(&kept.path).display(), kept.why));
+                screen.line(&format!("  {}: not removed: {}", Name::path(&to.join(&kept.path)), kept.why));
             });
         }
     }
@@ -346,20 +347,21 @@ fn extras(
         let holds =
             precious.iter().find(|precious| precious.starts_with(&there) || there.starts_with(precious));
         if let Some(precious) = holds {
-            screen.line(&format!("stays, for {} is there: {}", precious.display(), there.display()));
+            screen.line(&format!("stays, for {} is there: {}", precious.display(), Name::path(&there)));
         }
         let stays = excluded_below(&excluded, &there, &Path::new("/").join(path));
         if let Some(excluded) = &stays {
-            screen.line(&format!("stays, the plan excludes {}: {}", excluded.display(), there.display()));
+            let (excluded, there) = (Name::path(excluded), Name::path(&there));
+            screen.line(&format!("stays, the plan excludes {excluded}: {there}"));
         }
         holds.is_none() && stays.is_none()
     });
     if !session.json {
         for path in &extras.paths {
-            screen.line(&format!("not in the point: {}", root.join(path).display()));
+            screen.line(&format!("not in the point: {}", Name::path(&root.join(path))));
         }
         for trouble in &extras.unknown {
-            screen.line(&format!("warning: {}: {}", root.join(&trouble.path).display(), trouble.why));
+            screen.line(&format!("warning: {}: {}", Name::path(&root.join(&trouble.path)), trouble.why));
         }
     }
     Ok(extras)
@@ -501,6 +503,10 @@ pub(super) fn none_left(error: Error, vanished: &Vanished, system: &SystemName) 
 
 /// Says that newer points than the one that is taken were seen and are gone.
 pub(super) fn warn_of_newer(vanished: &Vanished, system: &SystemName, wanted: &Wanted, taken: Timestamp) {
+    vanished.learned.iter().for_each(|learned| eprintln!("note: {learned}"));
+    for said in vanished.clone().among(std::slice::from_ref(system)).strange_said() {
+        eprintln!("warning: vault {said}");
+    }
     let until = match wanted {
         // Who names a point knows that there are newer ones.
         Wanted::Id(_) | Wanted::From { .. } => return,

@@ -48,7 +48,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
                 }
                 show::print_json(&document);
             } else {
-                print!("{text}");
+                page!("{text}");
             }
         }
     }
@@ -85,9 +85,10 @@ fn list(session: &Session, known: &[Known]) {
             steps(one).to_string(),
         ]);
     }
-    println!("{table}");
+    page!("{table}");
+    println!();
     println!(
-        "\nreleve scenarios show NAME prints one, for the plan; templates are used once the plan has them"
+        "releve scenarios show NAME prints one, for the plan; templates are used once the plan has them"
     );
 }
 

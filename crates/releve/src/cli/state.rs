@@ -4,11 +4,14 @@ use crate::session::Session;
 use crate::show;
 use crate::{Exit, Outcome};
 use engine::Error;
+use engine::heads::compare;
+use engine::signers::{Known, Signer, learn};
 use engine::survey::{Survey, Surveyed, survey};
 use engine::vaults::{Absent, Opened};
 use jiff::Timestamp;
-use state::{Body, Made, State};
+use state::{Body, How, Made, State};
 use std::collections::HashSet;
+use vault::fingerprint;
 
 /// What `state` takes.
 #[derive(Debug, clap::Args)]
@@ -24,8 +27,10 @@ pub(super) struct Options {
 enum Verb {
     /// Set the state aside, damaged or not, and make it anew from what can be read of it and from what the vaults hold
     Rebuild,
-    /// Check that no record was changed or removed
+    /// Check that no record was changed or removed, also by what the points in the vaults say of them
     Verify,
+    /// List the keys that sign points, by machine: for the paper in the safe
+    Signers,
     /// Forget a vault that is lost for good or was replaced, so that a new one may take its name
     ForgetVault {
         /// The vault's name in the plan
@@ -36,21 +41,94 @@ enum Verb {
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     match &options.verb {
         Verb::Rebuild => rebuild(session),
-        Verb::Verify => {
-            let count = session.state()?.verify()?;
-            if session.json {
-                show::print_json(&serde_json::json!({ "records": count, "whole": true }));
-            } else {
-                println!("{count} records, none changed");
-            }
-            Ok(Exit::Done)
-        }
+        Verb::Verify => verify(session),
+        Verb::Signers => signers(session),
         Verb::ForgetVault { name } => {
             session.state()?.forget_vault(name)?;
             Ok(Exit::Done)
         }
     }
 }
+
+/// Checks the chain of the records, and holds it against what the points in the vaults say of it.
+fn verify(session: &Session) -> Outcome {
+    let state = session.state()?;
+    let count = state.verify()?;
+    let vaults = session.ask_all(Some(&state), Some(&state));
+    let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
+    let machine = &session.holder.hostname;
+    learn(&state, machine, &survey, Timestamp::now())?;
+    let heads = compare(&state.records()?, &survey, &Known::read(&state)?, machine);
+    let is_whole = heads.findings.is_empty();
+    if session.json {
+        let unreachable: Vec<_> = survey.unreachable.iter().map(|(vault, _)| vault).collect();
+        show::print_json(
+            &serde_json::json!({ "records": count, "whole": is_whole, "heads": heads, "unreachable": unreachable }),
+        );
+    } else {
+        match is_whole {
+            true => println!("{count} records, none changed"),
+            false => println!("{count} records, and they are NOT what this machine wrote"),
+        }
+        for finding in &heads.findings {
+            println!("!! {finding}");
+        }
+        if !is_whole {
+            println!("   {RECORDS_HELP}");
+        }
+        match heads.agreed {
+            0 => println!("no point in the vaults vouches for them"),
+            agreed => println!("{agreed} points in the vaults vouch for them, up to number {}", heads.up_to),
+        }
+        if heads.from_before > 0 {
+            println!(
+                "{} points are from before the state was made anew, and name records that were lost then",
+                heads.from_before
+            );
+        }
+        for (vault, why) in &survey.unreachable {
+            eprintln!("warning: vault {vault}: {why}: what its points say of the records isn't known");
+        }
+    }
+    Ok(if is_whole { Exit::Done } else { Exit::Finding })
+}
+
+/// Lists the keys that sign points, as this machine knows them.
+fn signers(session: &Session) -> Outcome {
+    let signers = session.state()?.signers()?;
+    if session.json {
+        show::print_json(&serde_json::json!({ "machines": signers }));
+        return Ok(Exit::Done);
+    }
+    let mut table = show::table(&["machine", "key", "known since", ""]);
+    for (host, keys) in &signers {
+        for (key, signer) in keys {
+            let how = match signer.how {
+                How::Own => "this machine's own",
+                How::First => "the first that was seen",
+                How::Accepted => "accepted by a person",
+            };
+            table.add_row([host.as_str(), fingerprint(key).as_str(), show::time(signer.since).as_str(), how]);
+        }
+    }
+    println!("{table}");
+    Ok(Exit::Done)
+}
+
+/// Says what was done to the records, if something was: their chain doesn't hold, or isn't what the points in the vaults say.
+pub(super) fn tampered(session: &Session, state: &State, survey: &Survey) -> Vec<String> {
+    if let Err(error) = state.verify() {
+        return vec![error.to_string()];
+    }
+    let compared = || -> Result<Vec<String>, Error> {
+        let known = Known::read(state)?;
+        Ok(compare(&state.records()?, survey, &known, &session.holder.hostname).findings)
+    };
+    compared().unwrap_or_else(|error| vec![error.to_string()])
+}
+
+/// What to do about records that are not what this machine wrote.
+pub(super) const RECORDS_HELP: &str = "somebody has changed what this machine remembers: find out who; keep the folder of the state as it is; `releve state rebuild` sets it aside and takes over what can be read of it";
 
 /// Makes the state anew, from what can be read of the old one and from the vaults.
 fn rebuild(session: &Session) -> Outcome {
@@ -64,6 +142,12 @@ fn rebuild(session: &Session) -> Outcome {
     }
     let rebuilt = State::rebuild(&session.state_dir, now, |state| fill(state, &vaults, &survey, now))
         .map_err(|error| Error { message: format!("{error}; nothing was changed"), ..error })?;
+    if let Some(kept) = Signer::set_aside(&session.state_dir, now)? {
+        eprintln!(
+            "warning: the key that signs points is damaged: it is kept as {}, and the next backup makes another",
+            kept.display()
+        );
+    }
     if let Some(kept) = &rebuilt.kept {
         eprintln!("the old state is kept as {}", kept.display());
     }

@@ -179,6 +179,10 @@ fn say_vanished(screen: &Screen, name: &VaultName, vanished: &Vanished) {
         screen.line("  what was proven of them before counts on, should they come back");
         screen.line(&format!("  hint: {}", engine::vanished::help(name)));
     }
+    if let Some(said) = vanished.strange_in(name) {
+        screen.line(&format!("{name}: {said}"));
+        screen.line(&format!("  hint: {}", engine::strange::HELP));
+    }
 }
 
 /// Returns why nothing is proven where something could not be looked at.
@@ -209,7 +213,7 @@ fn say(screen: &Screen, name: &VaultName, report: &VerifyReport, vanished: &Vani
         0 => "no data read: only that it is there".to_owned(),
         _ => format!("{} read ({:.0}%)", size(report.bytes_read), 100.0 * report.read_share()),
     };
-    let verdict = match (report.finding_count, vanished.is_empty()) {
+    let verdict = match (report.finding_count, vanished.missed.is_empty()) {
         (0, true) => "sound",
         (0, false) => "POINTS ARE GONE",
         _ => "DAMAGED",

@@ -3,6 +3,8 @@
 //!
 //! [`company`] is what is crashed, [`mod@shop`] its living part, [`orders`] its database, [`cloud`] the vault elsewhere, [`crashes`] what happens.
 
+#![allow(clippy::disallowed_types, reason = "it types what a user types, and starts a company's own servers")]
+
 mod cloud;
 mod company;
 mod crashes;
@@ -89,6 +91,7 @@ pub(crate) fn shop(options: &ShopOptions) -> Outcome {
 /// Runs the demo.
 pub(crate) fn run(global: &Global, options: &Options) -> Outcome {
     let begun = Instant::now();
+    process::child::as_whoever_started_us();
     // Noticed between two steps, so that the folder and the shop go before the program does.
     let stop = raised_by(&[signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM])?;
     let folder =
@@ -99,7 +102,7 @@ pub(crate) fn run(global: &Global, options: &Options) -> Outcome {
     let kept = options.keep.then(|| folder.path().to_owned());
     let say = |text: &str| {
         if !global.json {
-            println!("{text}");
+            page!("{text}\n");
         }
     };
     let rows = story(folder.path(), options, &say, &stop);
@@ -115,8 +118,9 @@ pub(crate) fn run(global: &Global, options: &Options) -> Outcome {
         );
     } else {
         print(&rows);
+        println!();
         println!(
-            "\nFive crashes, five recoveries, every file as it was: {:.0} s in all.",
+            "Five crashes, five recoveries, every file as it was: {:.0} s in all.",
             begun.elapsed().as_secs_f64()
         );
         println!("Your own server next: releve init --dir .");
@@ -182,5 +186,5 @@ fn print(rows: &[Row]) {
             &row.files_checked.to_string(),
         ]);
     }
-    println!("{table}");
+    page!("{table}");
 }

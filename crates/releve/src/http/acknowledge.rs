@@ -286,7 +286,7 @@ fn forged(guess: Language) -> (Language, String) {
 
 fn answer(status: StatusCode, language: Language, text: &str, button: Option<&str>) -> Response {
     let lang = in_language(language, "en", "fr");
-    let text = escaped(text);
+    let text = escaped(&plain::line(text));
     let form = button.map_or_else(String::new, |button| {
         format!("<form method=\"post\"><button type=\"submit\">{}</button></form>", escaped(button))
     });

@@ -1,12 +1,16 @@
 //! Secrets as the plan names them: from a file, a variable of the environment, or a command.
 
 use super::*;
+use process::{Kept, Start, Words};
 use std::io::Read;
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::process::{Child, ChildStderr, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
-/// How long a program that holds a secret may take: it may ask a person, who looks for a card.
-const SECRET_WITHIN: Duration = Duration::from_secs(5 * 60);
+/// How long a program that holds a secret may take: a backup, and a recovery more so, waits for it.
+const SECRET_WITHIN: Duration = Duration::from_secs(30);
+/// How much it may print, in bytes: a key of any kind, and no stream without an end.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
 /// How often it is looked whether it has ended, or whether somebody wants us to end.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -23,22 +27,33 @@ impl Secrets for Environment {
                     .ok_or_else(|| Error::new(format!("the environment variable {name} is not set")))?
                     .into_vec()
             }
-            Secret::File(path) => std::fs::read(path).map_err(|error| {
-                Error::new(format!("read {path}: {error}"))
-                    .help("the key belongs in the escrow as well: without it the vault is lost")
-            })?,
-            Secret::Command(command) => {
-                let (program, arguments) =
-                    command.split_first().ok_or_else(|| Error::new("an empty command"))?;
-                printed(program, arguments)?
+            Secret::File(path) => {
+                let read = |mut file: std::fs::File| -> Result<Vec<u8>> {
+                    let mut bytes = Vec::new();
+                    file.read_to_end(&mut bytes)
+                        .map_err(|error| Error::new(format!("read {path}: {error}")))?;
+                    Ok(bytes)
+                };
+                let escrow = "the key belongs in the escrow as well: without it the vault is lost";
+                let helped = |error: Error| match error.help {
+                    Some(_) => error,
+                    None => error.help(escrow),
+                };
+                super::origin::secret(Path::new(path)).and_then(read).map_err(helped)?
             }
+            Secret::Command(command) => printed(command)?,
         };
         let bytes = engine::vaults::without_line_end(bytes);
+        // Whoever prints it from now on is shown without it.
+        process::remember_secret(&bytes);
         if bytes.is_empty() { Err(Error::new("the secret is empty")) } else { Ok(bytes) }
     }
 
     fn s3_keys(&self) -> Credentials {
         let get = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        for name in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+            get(name).iter().for_each(|value| process::remember_secret(value.as_bytes()));
+        }
         Credentials {
             access_key: get("AWS_ACCESS_KEY_ID"),
             secret_key: get("AWS_SECRET_ACCESS_KEY"),
@@ -57,44 +72,88 @@ impl Secrets for Environment {
 }
 
 /// Returns what a program prints, without waiting for it without end. It keeps our terminal, where it may ask.
-fn printed(program: &str, arguments: &[String]) -> Result<Vec<u8>> {
+fn printed(command: &[String]) -> Result<Vec<u8>> {
+    let program = command.first().ok_or_else(|| Error::new("an empty command"))?;
     let wrong = |error: std::io::Error| Error::new(format!("run {program}: {error}"));
-    let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
-    let mut child = command.spawn().map_err(wrong)?;
+    let mut start = Start::new(Words::written(command), Kept::Holder).map_err(wrong)?;
+    start.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = start.spawn().map_err(wrong)?;
     let (tell, told) = channel();
-    if let Some(mut out) = child.stdout.take() {
+    if let Some(out) = child.stdout.take() {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
-            let read = out.read_to_end(&mut bytes).map(|_| bytes);
+            let read = out.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes).map(|_| bytes);
             // Nobody may wait for it any more.
             let _ = tell.send(read);
         });
     }
+    let heard = child.stderr.take().map(complaints);
+    let ended = within_bounds(&mut child, &told);
+    if ended.is_err() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+    // Its last words come before ours.
+    let _ = heard.map(|heard| heard.recv_timeout(LOOK_EVERY * 10));
+    match ended {
+        Ok((status, bytes)) if status.success() => Ok(bytes),
+        Ok((status, _)) => Err(Error::new(format!("{program} ended with {status}"))),
+        Err(why) => Err(Error::new(format!("{program} {why}"))),
+    }
+}
+
+/// Waits for the end of a program and of what it prints. The error says which bound it broke.
+fn within_bounds(
+    child: &mut Child,
+    told: &Receiver<std::io::Result<Vec<u8>>>,
+) -> std::result::Result<(ExitStatus, Vec<u8>), String> {
     let (wait, begun, mut bytes) = (process::Wait::begin(), Instant::now(), None);
     loop {
         if bytes.is_none() {
             bytes = match told.recv_timeout(LOOK_EVERY) {
-                Ok(read) => Some(read.map_err(wrong)?),
+                Ok(read) => Some(read.map_err(|error| format!("can't be read: {error}"))?),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => Some(Vec::new()),
             };
         } else {
             std::thread::park_timeout(LOOK_EVERY);
         }
-        if let Some(status) = bytes.as_ref().map(|_| child.try_wait()).transpose().map_err(wrong)?.flatten() {
-            return match status.success() {
-                true => Ok(bytes.unwrap_or_default()),
-                false => Err(Error::new(format!("{program} ended with {status}"))),
-            };
+        if bytes.as_ref().is_some_and(|bytes| bytes.len() as u64 > SECRET_BYTES_MAX) {
+            return Err(format!("prints more than a secret may be long, {} KB", SECRET_BYTES_MAX >> 10));
         }
-        let why = match begun.elapsed() {
-            _ if wait.is_over() => "was ended, since somebody wants us to end".to_owned(),
-            passed if passed > SECRET_WITHIN => format!("said nothing for {} s", SECRET_WITHIN.as_secs()),
-            _ => continue,
-        };
-        let _ = child.kill();
-        let _ = child.wait();
-        return Err(Error::new(format!("{program} {why}")));
+        let status = bytes.as_ref().map(|_| child.try_wait()).transpose();
+        if let Some(status) = status.map_err(|error| error.to_string())?.flatten() {
+            return Ok((status, bytes.unwrap_or_default()));
+        }
+        if wait.is_over() {
+            return Err("was ended, since somebody wants us to end".to_owned());
+        }
+        if begun.elapsed() > SECRET_WITHIN {
+            let within = SECRET_WITHIN.as_secs();
+            return Err(format!("said nothing for {within} s: a secret that takes longer belongs in a file"));
+        }
     }
+}
+
+/// Shows what a program complains of, or asks, as it comes and through our own printing. What is returned tells when it has said all.
+fn complaints(mut from: ChildStderr) -> Receiver<()> {
+    let (tell, told) = channel();
+    std::thread::spawn(move || {
+        let (mut piece, mut left) = ([0; 4096], SECRET_BYTES_MAX);
+        // What comes after that is read all the same, or it would be stuck in it.
+        while let Ok(read @ 1..) = from.read(&mut piece) {
+            let shown = u64::try_from(read).unwrap_or(u64::MAX).min(left);
+            left -= shown;
+            let said = piece.get(..usize::try_from(shown).unwrap_or(read)).unwrap_or_default();
+            let said = String::from_utf8_lossy(said);
+            for line in process::masked(&said).split_inclusive('\n') {
+                match line.strip_suffix('\n') {
+                    Some(line) => eprintln!("{line}"),
+                    None => eprint!("{line}"),
+                }
+            }
+        }
+        let _ = tell.send(());
+    });
+    told
 }

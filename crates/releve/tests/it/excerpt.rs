@@ -104,7 +104,8 @@ fn a_database_is_written_into_a_file_that_only_its_owner_reads() {
     cluster.tell("create database crm");
     cluster.tell("alter database crm set session_preload_libraries = 'not_there'");
     let fill =
-        "create table \"Odd \"\"name\" (n int); insert into \"Odd \"\"name\" select generate_series(1, 10)";
+        "create table \"Odd \"\"name\" (n int); insert into \"Odd \"\"name\" select generate_series(1, 10);
+        create table \"--file=x;%s\" (n int); insert into \"--file=x;%s\" values (7)";
     assert!(
         cluster
             .psql()
@@ -123,6 +124,10 @@ fn a_database_is_written_into_a_file_that_only_its_owner_reads() {
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let run = restore(&cluster, &world, &["--database", "crm", "--table", "Odd \"name"]).exits(0);
     feed(&cluster, &run.out).unwrap();
+    // A name that looks like an option is a name.
+    let run = restore(&cluster, &world, &["--database", "crm", "--table=--file=x;%s"]).exits(0);
+    feed(&cluster, &run.out).unwrap();
+    assert_eq!(cluster.ask("select n from \"--file=x;%s\""), "7");
     assert_eq!(cluster.ask("select count(*) from \"Odd \"\"name\""), "10");
 }
 

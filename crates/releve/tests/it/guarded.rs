@@ -105,7 +105,7 @@ fn a_prune_before_the_time_only_hides_and_after_the_time_removes() {
 fn keys_of_a_guarded_vault_are_added_rotated_and_removed() {
     let (world, flags) = guarded();
     point(&world, 1);
-    fs::write(world.path("new"), "another horse, another battery, and forty more characters").unwrap();
+    world.secret("new", "another horse, another battery, and forty more characters");
     world.run(&["key", "rotate", "--vault", "near", "--new-password-file", "new"]).exits(0);
     let keys = files(&world.path("near/keys"));
     assert!(keys.len() == 1 && flags.has(&keys[0]), "{keys:?}");

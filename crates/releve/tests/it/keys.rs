@@ -16,8 +16,8 @@ const NEW: &str = "what nobody has ever heard before, as long as they come";
 fn world() -> World {
     let world = World::new();
     fs::write(world.data().join("a"), "what the company needs").unwrap();
-    fs::write(world.path("safe"), format!("{SAFE}\n")).unwrap();
-    fs::write(world.path("new"), format!("{NEW}\n")).unwrap();
+    world.secret("safe", &format!("{SAFE}\n"));
+    world.secret("new", &format!("{NEW}\n"));
     world.run(&["backup"]).exits(0);
     world
 }

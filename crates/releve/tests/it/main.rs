@@ -5,12 +5,15 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::disallowed_types,
     reason = "a test that cannot go on panics"
 )]
 
 mod agent;
 mod alerts;
 mod alone;
+mod bounds;
+mod children;
 mod cli;
 mod company;
 mod demo;
@@ -19,6 +22,7 @@ mod excerpt;
 mod faults;
 mod guarded;
 mod held;
+mod hostile_print;
 mod immutable;
 mod incident;
 mod isolate;
@@ -40,9 +44,11 @@ mod proof;
 mod reached;
 mod recovery;
 mod restore;
+mod signed;
 mod spool;
 mod sync;
 mod together;
+mod trust;
 mod vanished;
 mod vault_harm;
 mod waits;

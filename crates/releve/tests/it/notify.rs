@@ -29,7 +29,7 @@ fn relay(server: &MailServer) -> String {
 /// A world with this `[notify]` (its key is there already) and these people beside hugo and claire.
 pub(crate) fn world(notify: &str, people: &str) -> World {
     let world = World::new();
-    std::fs::write(world.path("ack.key"), KEY).unwrap();
+    world.secret("ack.key", KEY);
     let key = world.path("ack.key");
     let more = format!("deputy = \"claire\"\n[notify]\nkey = {{ file = {key:?} }}\n{notify}\n{people}");
     world.write_plan(&world.vault("near"), &world.vault("far"), &more);

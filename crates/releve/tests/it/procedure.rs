@@ -296,7 +296,7 @@ fn a_step_that_failed_is_tried_again_while_the_others_go_on() {
 fn people_are_told_what_to_do_and_who_comes_after_them_when_they_do_not_answer() {
     let mail = MailServer::start(Manner::Takes);
     let world = world(|world| {
-        std::fs::write(world.path("ack.key"), "a key of forty characters that nobody knows").unwrap();
+        world.secret("ack.key", "a key of forty characters that nobody knows");
         let key = world.path("ack.key");
         let relay = format!(
             "{{ host = \"127.0.0.1\", port = {}, tls = \"none\", from = \"releve@atelier.example\" }}",

@@ -96,7 +96,7 @@ fn a_system_that_does_not_answer_is_not_back() {
     let told = world.run(&["status", "--json"]).exits(1).json();
     assert_eq!(told["systems"][0]["unfinished"]["state"], "failed");
     world.run(&["points"]).says("NOT BACK: the recovery of shop");
-    world.run(&["alerts"]).exits(1).says("NOT BACK").says("--forget shop");
+    world.run(&["alerts"]).exits(1).says("A recovery of shop has failed").says("--forget shop");
     world.run(&["incident", "open", "--scenario", "hardware-failure", "shop", "--quiet"]).exits(0);
     world.run(&["incident", "show"]).exits(0).says("NOT BACK: the recovery of shop");
     world.run(&["recover", "--forget"]).exits(0);

@@ -51,10 +51,17 @@ impl World {
         std::fs::create_dir(world.data()).unwrap();
         std::fs::create_dir(world.path("tmp")).unwrap();
         for vault in ["near", "far"] {
-            std::fs::write(world.path(&format!("{vault}.key")), PASSWORD).unwrap();
+            world.secret(&format!("{vault}.key"), PASSWORD);
         }
         world.write_plan(&world.vault("near"), &world.vault("far"), "");
         world
+    }
+
+    /// Writes a secret that nobody else may read.
+    pub(crate) fn secret(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::write(self.path(name), text).unwrap();
+        std::fs::set_permissions(self.path(name), std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -5,6 +5,7 @@ mod content;
 mod doubt;
 mod exclude;
 mod grew;
+#[allow(clippy::disallowed_types, reason = "`stat`, by its whole path and behind `--`")]
 mod guard;
 mod journal;
 mod listing;
@@ -70,6 +71,12 @@ impl Files {
     /// Returns the source of these paths, which must be absolute.
     pub fn new(paths: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
         Self { paths: paths.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+
+    /// Returns itself if its paths make sense; all that don't are named in the error, as they would be by a capture.
+    pub fn sound(self) -> Result<Self> {
+        Roots::new(&self.paths)?;
+        Ok(self)
     }
 
     /// Leaves out what matches these patterns. All patterns that make no sense are named in the error.

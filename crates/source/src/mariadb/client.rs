@@ -6,6 +6,7 @@
 use super::address::Address;
 use crate::program::Program;
 use crate::{Error, Kind, Result};
+use process::Words;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -68,8 +69,7 @@ impl Client {
         arguments: impl IntoIterator<Item = String>,
     ) -> Result<Program> {
         let options = format!("/proc/{}/fd/{}", std::process::id(), self.options.as_raw_fd());
-        let mut command = vec![path.to_owned(), format!("--defaults-file={options}").into()];
-        command.extend(arguments.into_iter().map(PathBuf::from));
+        let command = Words::of(path).option("--defaults-file", options).told(arguments);
         // Where nothing comes for long the server may be stopped, and nobody would ever say so.
         let client = self.clone();
         Ok(Program::new(command)?.while_there(move || client.is_there()))
@@ -77,8 +77,9 @@ impl Client {
 
     /// Returns an error if the server takes connections and doesn't answer. One that refuses us is there, and one that isn't there at all has ended its connections.
     fn is_there(&self) -> Result<(), String> {
-        let options = format!("--defaults-file=/proc/{}/fd/{}", std::process::id(), self.options.as_raw_fd());
-        let words = [self.path("mariadb"), options.into(), CONNECT_TIMEOUT.into(), "--execute=DO 1".into()];
+        let options = format!("/proc/{}/fd/{}", std::process::id(), self.options.as_raw_fd());
+        let words = Words::of(self.path("mariadb")).option("--defaults-file", options);
+        let words = words.words([CONNECT_TIMEOUT, "--execute=DO 1"]);
         let asked = Program::new(words).map(|program| program.within(CONNECT_WITHIN * 2).run());
         match asked {
             Ok(Err(why)) if is_mute(&why) || why.contains("did not end within") => Err(MUTE.to_owned()),
@@ -98,7 +99,8 @@ impl Client {
 
     /// Returns the version of one of the programs, which doesn't log in for that.
     pub(super) fn version_of(&self, name: &str) -> Result<String> {
-        let program = Program::new([self.path(name), "--version".into()])?.within(Duration::from_secs(10));
+        let program =
+            Program::new(Words::of(self.path(name)).word("--version"))?.within(Duration::from_secs(10));
         let said = program.output().map_err(|why| Error::new(format!("ask {name}"), Kind::Program(why)))?;
         Ok(String::from_utf8_lossy(&said).into_owned())
     }

@@ -25,12 +25,16 @@ const REMEMBER: &str = "\
 SELECT Priv INTO @releve_login FROM mysql.global_priv WHERE CONCAT(User, '@', Host) = CURRENT_USER();
 SELECT Priv INTO @releve_root FROM mysql.global_priv WHERE User = 'root' AND Host = 'localhost';
 ";
-/// What lets him log in so once more, with the rights that the point gives him. In one line.
+/// What lets him log in so once more, with the rights that the point gives him; nothing is written anew where he does anyway. In one line.
 const KEEP: &str = "\
 UPDATE mysql.global_priv SET Priv = JSON_MERGE_PATCH(Priv, JSON_OBJECT('plugin', JSON_VALUE(@releve_login, '$.plugin'), \
 'authentication_string', JSON_VALUE(@releve_login, '$.authentication_string'), 'auth_or', JSON_EXTRACT(@releve_login, '$.auth_or'), \
 'account_locked', JSON_EXTRACT(@releve_login, '$.account_locked'))) \
-WHERE CONCAT(User, '@', Host) = CURRENT_USER() AND @releve_login IS NOT NULL;";
+WHERE CONCAT(User, '@', Host) = CURRENT_USER() AND @releve_login IS NOT NULL \
+AND NOT (JSON_VALUE(Priv, '$.plugin') <=> JSON_VALUE(@releve_login, '$.plugin') \
+AND JSON_VALUE(Priv, '$.authentication_string') <=> JSON_VALUE(@releve_login, '$.authentication_string') \
+AND JSON_EXTRACT(Priv, '$.auth_or') <=> JSON_EXTRACT(@releve_login, '$.auth_or') \
+AND JSON_EXTRACT(Priv, '$.account_locked') <=> JSON_EXTRACT(@releve_login, '$.account_locked'));";
 /// What remembers whether the point lets him in otherwise. In one line.
 const COMPARE: &str = "\
 SELECT COUNT(*) INTO @releve_other FROM mysql.global_priv WHERE CONCAT(User, '@', Host) = CURRENT_USER() AND @releve_login IS NOT NULL \

@@ -446,7 +446,7 @@ fn shown((database, table): &(String, String)) -> String {
 
 /// Returns a text as it can stand in a line: names may hold line ends and worse.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { '?' } else { letter }).collect()
+    plain::line(text).into_owned()
 }
 
 /// Reads who something works for, `user@host`: a host has no such sign, a user may.

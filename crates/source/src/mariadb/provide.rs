@@ -5,6 +5,7 @@ use super::client::Client;
 use super::needs::Needs;
 use super::session::Session;
 use crate::{Error, Kind, Result};
+use process::Words;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
@@ -212,7 +213,7 @@ fn zones(client: &Client, quietly: bool) -> Result<()> {
             session.say("SET SESSION sql_log_bin = 0;\n")?;
         }
         session.say("USE mysql;\n")?;
-        let program = crate::Program::new([client.path(name), ZONES.into()])?.within(WITHIN);
+        let program = crate::Program::new(Words::of(client.path(name)).word(ZONES))?.within(WITHIN);
         let wrong = |why: String| Error::new(format!("run {name}"), Kind::Program(why));
         match program.start(Stdio::null()) {
             Ok(running) => {

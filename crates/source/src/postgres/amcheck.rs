@@ -6,6 +6,7 @@
 use super::programs::program;
 use super::server::{Address, Server, sort};
 use crate::{Inspection, Program, Result};
+use process::Words;
 use std::path::Path;
 use std::time::Duration;
 
@@ -55,12 +56,13 @@ pub(super) fn inspect(address: &Address, programs: Option<&Path>) -> Result<Insp
     if inspection.looked_through.is_empty() {
         return Ok(inspection);
     }
-    let mut command = vec![check.into_os_string(), "--no-password".into(), "--heapallindexed".into()];
+    let mut command = Words::of(check).words(["--no-password", "--heapallindexed"]);
     if let Some(database) = address.database() {
-        command.push(format!("--maintenance-db={database}").into());
+        command = command.option("--maintenance-db", database);
     }
-    command
-        .extend(inspection.looked_through.iter().map(|name| format!("--database={}", literal(name)).into()));
+    for name in &inspection.looked_through {
+        command = command.option("--database", literal(name));
+    }
     let program = Program::new(command)?.environment(address.environment()).within(WITHIN);
     let ended = program.printed(OUTPUT_BYTES_MAX).and_then(|(printed, mut running)| {
         inspection.findings = findings(&String::from_utf8_lossy(&printed));

@@ -5,13 +5,14 @@
 //! data, never as root, and ends with us. It runs behind walls, too: what its log makes elsewhere, where the live server has its own, it makes in the room.
 
 use super::led::OURS;
-use super::programs::{STRAY, program, version_of};
+use super::programs::{program, version_of};
 use super::server::{OUR_PATH, sort};
 use super::session::{Failed, Session};
 use crate::error::at;
 use crate::program::Running;
 use crate::walls::Walls;
 use crate::{Error, Kind, Program, Result};
+use process::Words;
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
@@ -86,7 +87,7 @@ pub(super) fn owner(data: &Path) -> Result<(u32, u32)> {
         return Err(Error::new(place(), Kind::Invalid(why.into())));
     }
     let owner = (found.uid(), found.gid());
-    let reads = Program::new(["/usr/bin/test".as_ref(), "-r".as_ref(), probe.as_os_str()])?;
+    let reads = Program::new(Words::of("/usr/bin/test").pair("-r", &probe))?;
     match reads.by(owner.0, owner.1).run() {
         Ok(()) => Ok(owner),
         Err(_) => {
@@ -108,9 +109,8 @@ pub(super) fn with<T>(start: &Start<'_>, work: impl FnOnce(&Aside) -> Result<T>)
     // Behind walls a link to it would lead nowhere.
     let postgres = postgres.canonicalize().unwrap_or(postgres);
     let config = format!("config_file={}", start.room.join("postgresql.conf").display());
-    let command =
-        [postgres.as_os_str(), "-D".as_ref(), start.data.as_os_str(), "-c".as_ref(), config.as_ref()];
-    let program = Program::new(command)?.by(owner.0, owner.1).ending_with_us().without(&STRAY);
+    let command = Words::of(&postgres).pair("-D", start.data).pair("-c", config);
+    let program = Program::new(command)?.by(owner.0, owner.1).ending_with_us();
     let program = program.environment(vec![("LC_ALL", "C".into())]).within(Duration::MAX);
     let mut walls = walls(start, &postgres, owner)?;
     let (mut work, mut led) = (Some(work), Vec::new());
@@ -362,8 +362,8 @@ fn give(path: &Path, (uid, gid): (u32, u32)) -> std::io::Result<()> {
 /// Returns the limits that the cluster had, as settings: what it had open must have room again, and so must the locks of a dump of all.
 fn limits(start: &Start<'_>, owner: (u32, u32), version: &str) -> Result<String> {
     let control = program("pg_controldata", version, start.programs)?;
-    let program = Program::new([control.as_os_str(), start.data.as_os_str()])?.by(owner.0, owner.1);
-    let said = program.environment(vec![("LC_ALL", "C".into())]).without(&STRAY).output();
+    let program = Program::new(Words::of(control).data([start.data]))?.by(owner.0, owner.1);
+    let said = program.environment(vec![("LC_ALL", "C".into())]).output();
     let said = said.map_err(|why| Error::new(at("look at", start.data), Kind::Program(why)))?;
     let said = String::from_utf8_lossy(&said);
     let value = |name: &str| -> u32 {
@@ -393,17 +393,15 @@ impl Aside {
         let dump = program("pg_dump", &self.version, self.programs.as_deref())?;
         let quoted = |value: &str| format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'"));
         let to = format!(
-            "--dbname=host={} port={PORT} user={} dbname={}",
+            "host={} port={PORT} user={} dbname={}",
             quoted(&self.sockets.display().to_string()),
             quoted(&self.user),
             quoted(database)
         );
-        let mut command =
-            vec![dump.into_os_string(), "--no-password".into(), "--lock-wait-timeout=60000".into()];
-        command.push(to.into());
-        command.extend(arguments.into_iter().map(Into::into));
+        let command = Words::of(dump).words(["--no-password", "--lock-wait-timeout=60000"]);
+        let command = command.option("--dbname", to).told(arguments);
         let environment = vec![("PGOPTIONS", session(&self.version)), ("PGAPPNAME", "releve".to_owned())];
-        let program = Program::new(command)?.environment(environment).without(&STRAY);
+        let program = Program::new(command)?.environment(environment);
         Ok(program.by(self.owner.0, self.owner.1).ending_with_us().within(Duration::MAX))
     }
 }

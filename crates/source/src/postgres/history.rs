@@ -13,6 +13,7 @@ use super::way::{Step, first_on, last_before, on_way, passing, reaches, stop};
 use crate::error::at;
 use crate::{Error, Kind, Program, Reach, Result, Until};
 use jiff::Timestamp;
+use process::Words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
@@ -359,8 +360,8 @@ impl History {
         let Some(stop) = records.lines().filter(is_stop).filter_map(lsn_of).next_back() else {
             return Ok(false);
         };
-        let from = format!("--start={stop}");
-        let words = [self.dump.as_os_str(), from.as_ref(), "--limit=2".as_ref(), last.path.as_os_str()];
+        let words =
+            Words::of(&self.dump).option("--start", stop.to_string()).word("--limit=2").data([&last.path]);
         let printed = Program::new(words)?.printed(usize::MAX);
         let (text, _) = printed.map_err(|why| Error::new(at("look into", &last.path), Kind::Program(why)))?;
         Ok(String::from_utf8_lossy(&text).lines().filter_map(lsn_of).count() == 1)
@@ -368,8 +369,7 @@ impl History {
 
     /// Returns the records of one kind, as text. The end of a segment may be no record: what was read until there counts.
     pub(super) fn records(&self, manager: &str, segment: &Path) -> Result<String> {
-        let manager = format!("--rmgr={manager}");
-        let dump = Program::new([self.dump.as_os_str(), manager.as_ref(), segment.as_os_str()])?;
+        let dump = Program::new(Words::of(&self.dump).option("--rmgr", manager).data([segment]))?;
         let printed = dump.environment(vec![("TZ", "UTC".into())]).printed(usize::MAX);
         let (text, _) = printed.map_err(|why| Error::new(at("look into", segment), Kind::Program(why)))?;
         Ok(String::from_utf8_lossy(&text).into_owned())

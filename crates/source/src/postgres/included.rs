@@ -207,7 +207,9 @@ impl Beside {
 
     /// Returns why a file isn't taken, unless it is one of root's that its namer reads anyway.
     fn unless_read(&self, place: &Path, namer: Option<u32>, named: Named, why: String) -> Option<String> {
-        let Some(namer) = namer.filter(|_| owner(place) == Some(0)) else { return Some(why) };
+        let Some(namer) = namer.filter(|namer| !is_ours(*namer) && owner(place) == Some(0)) else {
+            return Some(why);
+        };
         let more = readable::objection(place, namer, named, &self.settings)?;
         Some(format!("{why}, {more}"))
     }

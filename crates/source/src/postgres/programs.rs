@@ -2,44 +2,11 @@
 
 use crate::error::at;
 use crate::{Error, Kind, Program, Result};
+use process::Words;
 use std::path::{Path, PathBuf};
 
 /// Where packages put them, by the version: Debian's and PostgreSQL's own.
 const FOLDERS: [(&str, &str); 2] = [("/usr/lib/postgresql/", "/bin"), ("/usr/pgsql-", "/bin")];
-
-/// What PostgreSQL's own programs would take from our environment and follow, instead of what we tell them.
-pub(super) const STRAY: [&str; 30] = [
-    "PGHOST",
-    "PGHOSTADDR",
-    "PGPORT",
-    "PGDATABASE",
-    "PGUSER",
-    "PGPASSWORD",
-    "PGPASSFILE",
-    "PGSERVICE",
-    "PGSERVICEFILE",
-    "PGOPTIONS",
-    "PGAPPNAME",
-    "PGSSLMODE",
-    "PGREQUIRESSL",
-    "PGSSLCERT",
-    "PGSSLKEY",
-    "PGSSLROOTCERT",
-    "PGSSLCRL",
-    "PGSSLNEGOTIATION",
-    "PGGSSENCMODE",
-    "PGREQUIREAUTH",
-    "PGCHANNELBINDING",
-    "PGTARGETSESSIONATTRS",
-    "PGLOADBALANCEHOSTS",
-    "PGCLIENTENCODING",
-    "PGDATESTYLE",
-    "PGTZ",
-    "PGCONNECT_TIMEOUT",
-    "PGDATA",
-    "PGSYSCONFDIR",
-    "PGSSLCOMPRESSION",
-];
 
 /// Returns the major version that a data directory belongs to.
 pub(super) fn version_of(data: &Path) -> Result<String> {
@@ -69,7 +36,7 @@ pub(super) fn program(name: &str, version: &str, folder: Option<&Path>) -> Resul
 
 /// Asks a program for its version.
 fn is_of(path: &Path, version: &str, place: &str) -> Result<()> {
-    let says = Program::new([path.as_os_str(), "--version".as_ref()])?.output().unwrap_or_default();
+    let says = Program::new(Words::of(path).word("--version"))?.output().unwrap_or_default();
     let says = String::from_utf8_lossy(&says).trim().to_owned();
     // `pg_waldump (PostgreSQL) 15.13 (Debian 15.13-1)`
     let found = says

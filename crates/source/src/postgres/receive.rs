@@ -9,6 +9,7 @@ use crate::ours::open_file;
 use crate::program::Running;
 use crate::spool::Spool;
 use crate::{Error, Kind, LEFT_BEHIND, LogKind, Program, Receiver, Result};
+use process::Words;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -72,10 +73,9 @@ impl Stream {
         let keeps_without_end = server.keeps_without_end()?;
         let counts_us = server.counts_us(NAME)?;
         let receive = program("pg_receivewal", &server.major().to_string(), programs)?;
-        let mut command = vec![receive.into_os_string(), "-D".into(), spool.into()];
+        let command = Words::of(receive).pair("-D", spool).pair("-S", NAME);
         // As soon as it is written it is made durable, and the server told so.
-        let rest = ["-S", NAME, "--synchronous", "--no-loop", "--no-password", "--status-interval=1"];
-        command.extend(rest.map(Into::into));
+        let command = command.words(["--synchronous", "--no-loop", "--no-password", "--status-interval=1"]);
         let mut environment = address.environment();
         environment.push(("PGAPPNAME", NAME.to_owned()));
         // What it says is read.

@@ -12,7 +12,7 @@ use crate::error::at;
 use crate::files::under;
 use crate::ours::{self, OurFolder};
 use crate::{Error, Kept, Kind, Program, PutBack, Replay, Result, Until, Wants};
-use std::ffi::OsStr;
+use process::Words;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, lchown, symlink};
@@ -115,8 +115,8 @@ fn make_places(data: &Path, log: &Path, owner: (u32, u32), programs: Option<&Pat
     let places = history::strays(&[log.to_owned(), data.join("pg_wal")], data, data, programs)?;
     for place in places.iter().filter(|place| place.symlink_metadata().is_err()) {
         let is_known = place.parent().is_some_and(|parent| beside.iter().any(|known| known == parent));
-        let words = ["/usr/bin/mkdir", "-p", "-m", "0700", "--"].map(OsStr::new);
-        let made = Program::new(words.into_iter().chain([place.as_os_str()]))?.by(owner.0, owner.1).run();
+        let words = Words::from(["/usr/bin/mkdir", "-p", "-m", "0700"]).data([place]);
+        let made = Program::new(words)?.by(owner.0, owner.1).run();
         let made = made.or_else(|why| {
             let known = (!is_known).then_some(data);
             folders::make(place, known, owner).map_err(|root| format!("{why}; as root: {root}"))

@@ -10,6 +10,7 @@ use crate::ours;
 use crate::program::end_of_log;
 use crate::{Error, Kind, Program, Result};
 use jiff::Timestamp;
+use process::Words;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -239,14 +240,15 @@ fn start(data: &Path, log: &Path, programs: Option<&Path>) -> Result<()> {
     let file = ours::create(log).map_err(|error| Error::io(at("write", log), error))?;
     let _ = ours::give(&file, (owner.uid(), owner.gid()));
     let control = program("pg_ctl", &version_of(data)?, programs)?;
-    let mut command =
-        vec![control.into_os_string(), "-D".into(), data.into(), "-W".into(), "-l".into(), log.into()];
+    let mut command = Words::of(control).pair("-D", data).word("-W").pair("-l", log);
     if let Some(file) = configuration(data) {
         let file = file.replace('\'', r"'\''");
-        command.extend(["-o".into(), format!("-c 'config_file={file}'").into()]);
+        command = command.pair("-o", format!("-c 'config_file={file}'"));
     }
-    command.push("start".into());
-    let started = Program::new(command)?.within(Duration::from_secs(60)).by(owner.uid(), owner.gid()).run();
+    let started = Program::new(command.word("start"))?
+        .within(Duration::from_secs(60))
+        .by(owner.uid(), owner.gid())
+        .run();
     started.map_err(|why| Error::new(at("start the server of", data), Kind::Program(why)))
 }
 
@@ -255,7 +257,7 @@ pub(super) fn reload(data: &Path, programs: Option<&Path>, told: &dyn Fn(&str)) 
     let ask = || -> Result<()> {
         let owner = fs::metadata(data).map_err(|error| Error::io(at("look at", data), error))?;
         let control = program("pg_ctl", &version_of(data)?, programs)?;
-        let words = vec![control.into_os_string(), "-D".into(), data.into(), "reload".into()];
+        let words = Words::of(control).pair("-D", data).word("reload");
         let done = Program::new(words)?.within(Duration::from_secs(60)).by(owner.uid(), owner.gid()).run();
         done.map_err(|why| Error::new(at("reload the configuration of", data), Kind::Program(why)))
     };

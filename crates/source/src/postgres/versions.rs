@@ -6,6 +6,7 @@
 use super::programs::program;
 use super::server::{Address, Server, sort};
 use crate::{Foreseen, Program, Result};
+use process::Words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -202,7 +203,7 @@ impl Here {
 fn libraries_of(postgres: &Path) -> Option<PathBuf> {
     let postgres = postgres.canonicalize().ok()?;
     let config = postgres.with_file_name("pg_config");
-    let said = config.to_str().and_then(|config| ask(&[config, "--pkglibdir"])).map(PathBuf::from);
+    let said = ask(Words::of(config).word("--pkglibdir")).map(PathBuf::from);
     // As Debian has it: `…/bin/postgres` and `…/lib`.
     said.or_else(|| Some(postgres.parent()?.parent()?.join("lib"))).filter(|folder| folder.is_dir())
 }
@@ -311,19 +312,19 @@ fn normal(locale: &str) -> String {
     format!("{name}.{}", rest.to_ascii_lowercase().replace('-', ""))
 }
 
-fn ask(command: &[&str]) -> Option<String> {
-    let said = Program::new(command.iter().copied()).ok()?.within(ASK_WITHIN).output().ok()?;
+fn ask(command: Words) -> Option<String> {
+    let said = Program::new(command).ok()?.within(ASK_WITHIN).output().ok()?;
     Some(String::from_utf8_lossy(&said).trim().to_owned())
 }
 
 /// Returns the version of this machine's C library. Of another than GNU's nobody knows what it sorts by.
 fn libc() -> Option<String> {
-    ask(&["getconf", "GNU_LIBC_VERSION"])?.strip_prefix("glibc ").map(str::to_owned)
+    ask(Words::of("getconf").word("GNU_LIBC_VERSION"))?.strip_prefix("glibc ").map(str::to_owned)
 }
 
 /// Returns the locales of this machine.
 fn locales() -> Option<Vec<String>> {
-    Some(ask(&["locale", "-a"])?.lines().map(normal).collect())
+    Some(ask(Words::of("locale").word("-a"))?.lines().map(normal).collect())
 }
 
 /// Returns the major version of ICU that a server was built with: the name of the library stands in it.

@@ -10,6 +10,7 @@ use super::wal::{Lsn, WalFile};
 use crate::error::at;
 use crate::{Error, Kind, Program, Result};
 use jiff::Timestamp;
+use process::Words;
 use std::fs;
 use std::path::Path;
 
@@ -132,7 +133,7 @@ pub(super) fn whole_at(data: &Path, programs: Option<&Path>) -> Result<Option<Ls
     // The copy ends in the last of them.
     for name in names.iter().rev() {
         let segment = folder.join(name);
-        let dump = Program::new([dump.as_os_str(), "--rmgr=XLOG".as_ref(), segment.as_os_str()])?;
+        let dump = Program::new(Words::of(&dump).word("--rmgr=XLOG").data([&segment]))?;
         let printed = dump.printed(usize::MAX);
         let (text, _) = printed.map_err(|why| Error::new(at("look into", &segment), Kind::Program(why)))?;
         let text = String::from_utf8_lossy(&text).into_owned();

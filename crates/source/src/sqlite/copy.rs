@@ -11,14 +11,15 @@
 //! Every wait has an end: a lock that others hold is waited for until our patience is over, and a copy under a read
 //! transaction can't be made to start over.
 
-use super::beside;
 use super::check::{Check, Checked, check};
+use super::place::{Door, Place};
 use crate::error::at;
 use crate::{Error, Kind, Result};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
-use rustix::fs::StatVfsMountFlags;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -42,32 +43,36 @@ pub(super) struct Copy {
     pub(super) checked: Checked,
 }
 
-/// Copies the database at `path` into a file in `scratch`.
-pub(super) fn copy(path: &Path, scratch: &Path, patience: Duration) -> Result<Copy> {
-    let place = || at("copy", path);
-    let wrong = |error: rusqlite::Error| sort(place(), &error, path, patience);
+/// Copies the database at `place` into a file in `scratch`.
+pub(super) fn copy(place: &Place, scratch: &Path, patience: Duration) -> Result<Copy> {
+    let real = place.real();
+    let wrong = |error: rusqlite::Error| sort(at("copy", &real), &error, || place.read(""), patience);
     let temporary = |error| Error::io(at("write a temporary copy in", scratch), error);
     let file =
         tempfile::Builder::new().prefix("releve-").suffix(".db").tempfile_in(scratch).map_err(temporary)?;
 
-    let from = open(path).map_err(wrong)?;
     let until = Instant::now() + patience;
-    from.busy_timeout(patience).map_err(wrong)?;
     // Not asked of SQLite, which would read the schema for it: a database of which that is damaged is copied as well.
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let is_whole = !is_in_wal_mode(&real) && {
-        // Here a lock only means that the writers go first.
-        from.busy_timeout(Duration::ZERO).map_err(wrong)?;
-        in_steps(&from, &mut target(file.path()).map_err(wrong)?, Instant::now() + patience / 4)
-            .map_err(wrong)?
+    let is_whole = !is_in_wal_mode(place.read("")) && {
+        let mut to = target(file.path()).map_err(wrong)?;
+        place.inside(|door| {
+            let from = open(door, place, patience)?;
+            // Here a lock only means that the writers go first.
+            from.busy_timeout(Duration::ZERO).map_err(wrong)?;
+            in_steps(&from, &mut to, Instant::now() + patience / 4).map_err(wrong)
+        })?
     };
     if !is_whole {
-        from.busy_timeout(until.saturating_duration_since(Instant::now())).map_err(wrong)?;
         // What an abandoned copy left can't be undone without a journal.
         file.as_file().set_len(0).map_err(temporary)?;
-        pinned(&from, &mut target(file.path()).map_err(wrong)?, until).map_err(wrong)?;
+        let mut to = target(file.path()).map_err(wrong)?;
+        place.inside(|door| {
+            let from = open(door, place, patience)?;
+            from.busy_timeout(until.saturating_duration_since(Instant::now())).map_err(wrong)?;
+            pinned(&from, &mut to, until).map_err(wrong)?;
+            door.judge()
+        })?;
     }
-    drop(from);
 
     let bytes = file.as_file().metadata().map_err(temporary)?.len();
     let how = if bytes <= WHOLE_CHECK_MAX_BYTES { Check::Whole } else { Check::Quick };
@@ -77,8 +82,8 @@ pub(super) fn copy(path: &Path, scratch: &Path, patience: Duration) -> Result<Co
 
 fn target(path: &Path) -> rusqlite::Result<Connection> {
     let to = Connection::open(path)?;
-    // If we die, the copy is worth nothing anyway.
-    to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF")?;
+    // If we die, the copy is worth nothing anyway. Asked for a random number now, SQLite doesn't look for the machine's in the database's folder later.
+    to.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; SELECT random()")?;
     Ok(to)
 }
 
@@ -123,23 +128,26 @@ fn busy() -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), None)
 }
 
-fn open(path: &Path) -> rusqlite::Result<Connection> {
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let log = std::fs::metadata(beside(&real, "-wal")).ok();
-    let is_empty = log.as_ref().is_none_or(|log| log.len() == 0);
+fn open(door: &Door<'_>, place: &Place, patience: Duration) -> Result<Connection> {
+    let wrong = |error: rusqlite::Error| sort(at("copy", &place.real()), &error, || place.read(""), patience);
+    door.try_it()?;
+    let log = place.beside("-wal");
     // On a read-only file system nobody writes, and SQLite needs to be told that it needn't either.
-    let mount = rustix::fs::statvfs(&real);
-    if is_empty && mount.is_ok_and(|mount| mount.f_flag.contains(StatVfsMountFlags::RDONLY)) {
-        return open_immutable(&real);
+    if log.as_ref().is_none_or(|log| log.stx_size == 0) && place.is_read_only() {
+        let db = open_immutable(&door.path).map_err(wrong)?;
+        return door.judge().map(|()| db);
     }
     // Even to read in WAL mode, SQLite makes the log that isn't there. One that may write takes it away again when it is the last to
     // close; one that may not would leave it, perhaps with an owner that locks out the database's own programs.
-    let access = match log.is_none() && is_in_wal_mode(&real) {
+    let access = match log.is_none() && is_in_wal_mode(place.read("")) {
         true => OpenFlags::SQLITE_OPEN_READ_WRITE,
         false => OpenFlags::SQLITE_OPEN_READ_ONLY,
     };
-    let db = Connection::open_with_flags(&real, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    db.execute_batch("PRAGMA query_only = ON")?;
+    let db =
+        Connection::open_with_flags(&door.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(wrong)?;
+    door.judge()?;
+    db.execute_batch("PRAGMA query_only = ON").map_err(wrong)?;
+    db.busy_timeout(patience).map_err(wrong)?;
     Ok(db)
 }
 
@@ -151,8 +159,13 @@ pub(super) fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     Connection::open_with_flags(format!("file:{path}?immutable=1"), flags)
 }
 
-/// Sorts what SQLite says into our kinds.
-pub(super) fn sort(place: String, error: &rusqlite::Error, path: &Path, patience: Duration) -> Error {
+/// Sorts what SQLite says into our kinds. `file` opens what it is said of, after SQLite has closed it.
+pub(super) fn sort(
+    place: String,
+    error: &rusqlite::Error,
+    file: impl Fn() -> io::Result<File>,
+    patience: Duration,
+) -> Error {
     let said = error.to_string();
     let extended = error.sqlite_error().map(|error| error.extended_code);
     let kind = match error.sqlite_error_code() {
@@ -163,10 +176,12 @@ pub(super) fn sort(place: String, error: &rusqlite::Error, path: &Path, patience
         }
         Some(ErrorCode::DiskFull) => Kind::Full,
         Some(ErrorCode::PermissionDenied) => Kind::Refused(said),
-        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => match std::fs::File::open(path) {
+        Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) => match file() {
             Err(error) => return Error::io(place, error),
-            Ok(_) if is_in_wal_mode(path) => Kind::FolderNotWritable,
-            Ok(_) => Kind::Sqlite(said),
+            Ok(file) => match is_in_wal_mode(Ok(file)) {
+                true => Kind::FolderNotWritable,
+                false => Kind::Sqlite(said),
+            },
         },
         _ => Kind::Sqlite(said),
     };
@@ -174,9 +189,7 @@ pub(super) fn sort(place: String, error: &rusqlite::Error, path: &Path, patience
 }
 
 /// Returns whether the header says that the database is in WAL mode: byte 18 of the file, 2 in that mode.
-fn is_in_wal_mode(path: &Path) -> bool {
+fn is_in_wal_mode(file: io::Result<File>) -> bool {
     let mut header = [0; 19];
-    let read =
-        std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut header));
-    read.is_ok() && header.last() == Some(&2)
+    file.and_then(|mut file| file.read_exact(&mut header)).is_ok() && header.last() == Some(&2)
 }

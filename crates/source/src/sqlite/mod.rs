@@ -2,6 +2,7 @@
 
 mod check;
 mod copy;
+mod place;
 mod replace;
 
 use crate::error::at;
@@ -9,7 +10,9 @@ use crate::files::under;
 use crate::lone::{Lone, Stream, Whole};
 use crate::machine::{self, Names};
 use crate::standing::{Standing, look};
+use crate::way::{self, Ends};
 use crate::{Capture, Error, Kind, Landing, PutBack, Replay, Result, Source, is_true};
+use place::Place;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::ffi::OsString;
@@ -37,10 +40,13 @@ const PATIENCE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// one, then put in its place by a rename. The old `-wal`, `-shm` and `-journal` files are removed right before: SQLite would apply them to the new database. A
 /// database that a program still has open is not replaced.
 ///
-/// The path may go through symbolic links; the database comes back under the path that was named.
+/// The path may go through symbolic links of root's and of our own; another's are refused unless [`follow_links`](Sqlite::follow_links) is said. What they lead to is
+/// captured under the path that was named, and replaced when it comes back; another's link in the place of the database is replaced itself. Root opens a
+/// database with nothing but its folder around him, as its owner where others may write there.
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     path: PathBuf,
+    follow_links: bool,
     patience: Duration,
 }
 
@@ -57,7 +63,7 @@ impl Sqlite {
         }
         // Without a slash at the end, or a `.` inside.
         let path = path.components().collect();
-        Ok(Self { path, patience: PATIENCE_DEFAULT })
+        Ok(Self { path, follow_links: false, patience: PATIENCE_DEFAULT })
     }
 
     /// Sets how long another program may keep the database locked before a capture gives up: a day at most.
@@ -65,17 +71,38 @@ impl Sqlite {
     pub fn patience(self, limit: Duration) -> Self {
         Self { patience: limit.min(PATIENCE_MAX), ..self }
     }
+
+    /// Follows links on the way to the database that belong to others than root and us.
+    #[must_use]
+    pub fn follow_links(self, follow_links: bool) -> Self {
+        Self { follow_links, ..self }
+    }
+
+    /// Returns where the database really lies, if its path leads there through links. The error says which of them is not followed, and what to write then.
+    pub fn leads_to(&self) -> Result<Option<PathBuf>> {
+        let way = way::to(&self.path, Ends::Followed)
+            .map_err(|error| Error::io(at("look at", &self.path), error))?;
+        match way.strange().filter(|_| !self.follow_links) {
+            Some(link) => Err(Error::new(at("look at", &self.path), place::refusal(link, &way.real()))),
+            None => Ok((!way.links.is_empty()).then(|| way.real())),
+        }
+    }
 }
 
 impl Source for Sqlite {
     fn capture(&self, scratch: &Path, _now: Timestamp) -> Result<Capture> {
         // Looked at before it is copied: a change during the copy then shows as a change at the next capture.
-        let mut chain = chain(&self.path)?;
-        let copied = copy::copy(&self.path, scratch, self.patience)?;
+        let place = Place::find(&self.path, self.follow_links)?;
+        let mut chain = chain(&self.path, &place)?;
+        let copied = copy::copy(&place, scratch, self.patience)?;
         if let Some(file) = chain.last_mut() {
-            complete(file, &self.path, copied.bytes);
+            complete(file, &place, copied.bytes);
         }
-        let stream = Copied { file: copied, path: self.path.clone() };
+        let led = place.link().map(|link| {
+            let (link, real) = (link.path.display(), place.real());
+            format!("{link} is a link: what was captured is {}", real.display())
+        });
+        let stream = Copied { file: copied, path: self.path.clone(), led };
         Ok(Capture::new(Lone { chain, stream }, vec![self.path.clone()]))
     }
 
@@ -93,11 +120,12 @@ impl Source for Sqlite {
         _replay: Option<&Replay>,
         told: &dyn Fn(&str),
     ) -> Result<PutBack> {
-        replace::replace(restored, machine::inside(&self.path), &under(to, &self.path), told)
+        let target = under(to, &self.path);
+        replace::replace(restored, machine::inside(&self.path), &target, self.follow_links, told)
     }
 
     fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>> {
-        let target = under(to, &self.path);
+        let target = replace::target(&under(to, &self.path), self.follow_links)?.real();
         // The log beside it goes too, and may hold what was written last.
         look([target.as_path(), &beside(&target, "-wal"), &beside(&target, "-journal")])
             .map(|places| {
@@ -111,10 +139,23 @@ impl Source for Sqlite {
 
     fn holds(&self, query: &str) -> Result<(), String> {
         use rusqlite::types::Value;
-        let said = |error| format!("{query}: {error}");
-        let database =
-            Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(said)?;
-        let value = database.query_row(query, [], |row| row.get::<_, Value>(0)).map_err(said)?;
+        let said = |error: rusqlite::Error| format!("{query}: {error}");
+        let place = Place::find(&self.path, self.follow_links).map_err(|error| error.to_string())?;
+        let asked = place.inside(|door| {
+            door.try_it()?;
+            let ask = || -> rusqlite::Result<(Result<()>, Value)> {
+                let database = Connection::open_with_flags(&door.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+                let judged = door.judge();
+                // What it sorts has no place in the database's folder.
+                database.execute_batch("PRAGMA temp_store = MEMORY")?;
+                database.query_row(query, [], |row| row.get(0)).map(|value| (judged, value))
+            };
+            match ask() {
+                Ok((judged, value)) => judged.map(|()| Ok(value)),
+                Err(error) => Ok(Err(error)),
+            }
+        });
+        let value = asked.map_err(|error| error.to_string())?.map_err(said)?;
         let text = match value {
             Value::Integer(number) => number.to_string(),
             Value::Real(number) => number.to_string(),
@@ -133,31 +174,31 @@ fn beside(database: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Returns the entries from the root to the database. Links on the way count as the directories they lead to.
-fn chain(path: &Path) -> Result<Vec<Node>> {
+fn chain(path: &Path, place: &Place) -> Result<Vec<Node>> {
     let names = Names::default();
+    let wrong = |error: io::Error| Error::io(at("look at", path), error);
     let mut chain = Vec::new();
     for part in path.ancestors().collect::<Vec<_>>().into_iter().rev().skip(1) {
-        let wrong = |error: io::Error| Error::io(at("look at", path), error);
-        let real = part.canonicalize().map_err(wrong)?;
-        let stat = statx(CWD, &real, AtFlags::empty(), StatxFlags::BASIC_STATS)
-            .map_err(|error| wrong(error.into()))?;
         let name = part.file_name().unwrap_or_default().as_bytes().to_owned();
-        let mut node = machine::node(name, &stat);
+        let (mut node, real) = match part == path {
+            true => (machine::node(name, place.stat()), place.short()),
+            false => {
+                let real = part.canonicalize().map_err(wrong)?;
+                let stat = statx(CWD, &real, AtFlags::empty(), StatxFlags::BASIC_STATS);
+                (machine::node(name, &stat.map_err(|error| wrong(error.into()))?), real)
+            }
+        };
         machine::fill_xattrs(real.as_os_str().as_bytes(), &mut node.meta);
         names.fill(&mut node.meta);
-        if part == path && !matches!(node.kind, NodeKind::File { .. }) {
-            return Err(Error::new(at("copy", path), Kind::NotADatabase));
-        }
         chain.push(node);
     }
     Ok(chain)
 }
 
 /// Makes the entry of the database speak for its log too, and for the length of the copy.
-fn complete(node: &mut Node, path: &Path, bytes: u64) {
-    let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let wal = statx(CWD, beside(&real, "-wal"), AtFlags::empty(), StatxFlags::BASIC_STATS);
-    if let Ok(wal) = wal.map(|stat| machine::node(Vec::new(), &stat))
+fn complete(node: &mut Node, place: &Place, bytes: u64) {
+    let wal = place.beside("-wal").map(|stat| machine::node(Vec::new(), &stat));
+    if let Some(wal) = wal
         && wal.size() > 0
     {
         node.meta.mtime = node.meta.mtime.max(wal.meta.mtime);
@@ -175,6 +216,8 @@ fn complete(node: &mut Node, path: &Path, bytes: u64) {
 struct Copied {
     file: copy::Copy,
     path: PathBuf,
+    /// Where its path leads, if that is elsewhere.
+    led: Option<String>,
 }
 
 impl Stream for Copied {
@@ -191,6 +234,6 @@ impl Stream for Copied {
     fn notes(&self) -> Vec<Unread> {
         let noted = |why: &String| Unread { path: self.path.clone(), why: why.clone() };
         let checked = &self.file.checked;
-        checked.disagrees.iter().chain(&checked.unchecked).map(noted).collect()
+        checked.disagrees.iter().chain(&checked.unchecked).chain(&self.led).map(noted).collect()
     }
 }

@@ -3,34 +3,68 @@
 //! ```text
 //! check what was restored                       a damaged one replaces nothing
 //! nobody has the old one open                   or refuse
-//! bring it beside the old one, durable          rename, or copy from another file system
+//! bring it beside the old one, durable          link, or copy from another file system
 //! remove the old -wal, -shm and -journal        from here on the old state is given up
 //! rename it over the old one, durable
 //! ```
 //!
+//! All of it is done in the folder that was opened, whatever takes its name, and nothing that stands there is opened or followed: the folder may belong to somebody
+//! who plants links in it.
+//!
 //! Dying in between leaves the old database, or the new one, under the name; run again, it goes on from what is there.
 
-use super::beside;
 use super::check::{Check, check};
 use super::copy::sort;
+use super::place::{BESIDE, refusal, with};
 use crate::error::at;
+use crate::ours::{create_at, open_below, open_file};
+use crate::way::{self, Ends, Way};
 use crate::{Error, Kind, PutBack, Result};
+use rustix::fs::{
+    AtFlags, CWD, Gid, Mode, OFlags, StatxFlags, Uid, fchmod, fchown, fstat, linkat, mkdirat, openat,
+    readlinkat, renameat, statx, unlinkat,
+};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::Duration;
 
 /// Up to this length the whole check takes seconds.
 const WHOLE_CHECK_MAX_BYTES: u64 = 1 << 30;
 /// How many programs are named that have the database open.
 const NAMED_MAX: usize = 5;
-/// How many links may lead on from one to the next.
-const LINKS_MAX: usize = 40;
+
+/// Finds where a database comes back. A link of root's or of our own in its place stays, and what it leads to is replaced; another's is replaced itself, unless he is
+/// to be followed. None of another's is on the way.
+pub(super) fn target(named: &Path, follow_links: bool) -> Result<Way> {
+    let wrong = |error: io::Error| match error.kind() {
+        io::ErrorKind::Other => Error::new(at("put back", named), Kind::InTheWay(error.to_string())),
+        _ => Error::io(at("put back", named), error),
+    };
+    let way = way::to(named, Ends::Followed).map_err(wrong)?;
+    if follow_links || way.strange().is_none() {
+        return Ok(way);
+    }
+    let kept = way::to(named, Ends::Kept).map_err(wrong)?;
+    match kept.strange() {
+        Some(link) => Err(Error::new(at("put back", named), refusal(link, &way.real()))),
+        None => Ok(kept),
+    }
+}
 
 /// Puts `restored/inside` in the place of `target`.
-pub(super) fn replace(restored: &Path, inside: &Path, target: &Path, told: &dyn Fn(&str)) -> Result<PutBack> {
-    let new = restored.join(inside);
+pub(super) fn replace(
+    restored: &Path,
+    inside: &Path,
+    named: &Path,
+    follow_links: bool,
+    told: &dyn Fn(&str),
+) -> Result<PutBack> {
+    let (new, target) = (restored.join(inside), named);
     let bytes = match fs::symlink_metadata(&new) {
         Ok(found) if found.is_file() => found.len(),
         Ok(_) => return Err(Error::new(at("put back", target), Kind::NotInPoint)),
@@ -40,8 +74,8 @@ pub(super) fn replace(restored: &Path, inside: &Path, target: &Path, told: &dyn 
         Err(error) => return Err(Error::io(at("look at", &new), error)),
     };
     let thorough = if bytes < WHOLE_CHECK_MAX_BYTES { Check::Whole } else { Check::Quick };
-    let checked =
-        check(&new, thorough).map_err(|error| sort(at("check", &new), &error, &new, Duration::ZERO))?;
+    let checked = check(&new, thorough)
+        .map_err(|error| sort(at("check", &new), &error, || File::open(&new), Duration::ZERO))?;
     if let Some(damage) = checked.damage {
         return Err(Error::new(at("put back", target), Kind::Damaged(damage)));
     }
@@ -53,91 +87,74 @@ pub(super) fn replace(restored: &Path, inside: &Path, target: &Path, told: &dyn 
         findings.map(|why| format!("{}: {why}: it is back as it was; try REINDEX", target.display()));
     let findings = findings.collect();
 
-    // Through links, so that the database itself is replaced and not the link to it.
-    let named = target;
-    let target = behind(named)?;
-    if fs::read_link(named).is_ok() {
-        told(&format!("{} is a link: the database comes back as {}", named.display(), target.display()));
+    let way = self::target(named, follow_links)?;
+    let target = way.real();
+    if let Some(link) = way.links.iter().find(|link| link.is_last) {
+        told(&format!("{} is a link: the database comes back as {}", link.path.display(), target.display()));
     }
-    let leftovers = ["-wal", "-shm", "-journal"].map(|suffix| beside(&target, suffix));
-    let users = users_of(leftovers.iter().chain([&target]));
+    let Some((name, missing)) = way.rest.split_last() else {
+        return Err(Error::new(at("put back", named), Kind::NotInPoint));
+    };
+    let leftovers = BESIDE.map(|suffix| with(name, suffix));
+    let names = leftovers.iter().map(OsString::as_os_str).chain([name.as_os_str()]);
+    let users = if missing.is_empty() { users_of(&way.folder, names) } else { Vec::new() };
     if !users.is_empty() {
         return Err(Error::new(at("replace", &target), Kind::InUse(users.join(", "))));
     }
-    let folder = target.parent().unwrap_or(Path::new("/"));
-    make_folder(folder, inside, restored)?;
+    let folder = make_folders(&way, missing, inside, restored)?;
+    if readlinkat(&folder, name, Vec::<u8>::new()).is_ok() {
+        told(&format!(
+            "{} was another user's link: the database has taken its place, and what it led to is as it was",
+            target.display()
+        ));
+    }
 
-    let ready = beside(&target, ".releve-new");
-    bring(&new, &ready, told)?;
+    let ready = with(name, ".releve-new");
+    bring(&new, &folder, &ready, told).map_err(|error| Error::io(at("write beside", &target), error))?;
     for leftover in &leftovers {
-        match fs::remove_file(leftover) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::io(at("remove", leftover), error));
-            }
-            _ => {}
-        }
+        remove(&folder, leftover).map_err(|error| Error::io(at("remove what is beside", &target), error))?;
     }
-    fs::rename(&ready, &target).map_err(|error| Error::io(at("replace", &target), error))?;
+    renameat(&folder, &ready, &folder, name)
+        .map_err(|error| Error::io(at("replace", &target), error.into()))?;
     // A rename does nothing, and leaves both names, where they are the same file already: when this runs a second time.
-    match fs::remove_file(&ready) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(Error::io(at("remove", &ready), error));
-        }
-        _ => {}
-    }
-    sync(folder)?;
+    remove(&folder, &ready).map_err(|error| Error::io(at("remove what is beside", &target), error))?;
+    File::from(folder).sync_all().map_err(|error| Error::io(at("make durable", &target), error))?;
     Ok(PutBack { into: vec![target], bytes, findings, ..PutBack::default() })
 }
 
-/// Returns where a path leads through links, also where nothing stands there any more. A link stays a link.
-fn behind(target: &Path) -> Result<PathBuf> {
-    if let Ok(real) = target.canonicalize() {
-        return Ok(real);
+/// Removes what has this name, if anything has.
+fn remove(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    match unlinkat(folder, name, AtFlags::empty()) {
+        Err(error) if error != Errno::NOENT => Err(error.into()),
+        _ => Ok(()),
     }
-    let in_the_way = |why: String| Error::new(at("put back", target), Kind::InTheWay(why));
-    let mut place = target.to_owned();
-    for _ in 0..LINKS_MAX {
-        let Ok(next) = fs::read_link(&place) else { return Ok(place) };
-        let next = place.parent().unwrap_or(Path::new("/")).join(next);
-        let folder = next.parent().and_then(|folder| folder.canonicalize().ok());
-        let Some((folder, name)) = folder.zip(next.file_name()) else {
-            return Err(in_the_way(format!("it is a link to {}, whose folder is not there", next.display())));
-        };
-        place = folder.join(name);
-    }
-    Err(in_the_way("it is a link that leads to itself".to_owned()))
 }
 
-/// Makes `new` lie at `ready`, whole and durable.
-fn bring(new: &Path, ready: &Path, told: &dyn Fn(&str)) -> Result<()> {
-    let wrong = |error| Error::io(at("write", ready), error);
-    match fs::remove_file(ready) {
-        // What an earlier try left.
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(wrong(error)),
-        _ => {}
-    }
-    match fs::hard_link(new, ready) {
-        Ok(()) => {}
+/// Makes `new` lie in the folder under this name, whole and durable.
+fn bring(new: &Path, folder: &OwnedFd, name: &OsStr, told: &dyn Fn(&str)) -> io::Result<()> {
+    // What an earlier try left.
+    remove(folder, name)?;
+    let opened = open_file(new)?;
+    let held = format!("/proc/self/fd/{}", opened.as_raw_fd());
+    match linkat(CWD, held, folder, name, AtFlags::SYMLINK_FOLLOW) {
+        Ok(()) => opened.sync_all(),
         // On another file system, or one without links.
-        Err(_) => copy_whole(new, ready, told).map_err(wrong)?,
+        Err(_) => copy_whole(&opened, new, &create_at(folder, name)?, told),
     }
-    sync(ready)
 }
 
 /// Copies content, mode, owner, attributes and times. What can't be set besides the content is told, and costs nobody the database.
-fn copy_whole(from: &Path, to: &Path, told: &dyn Fn(&str)) -> io::Result<()> {
+fn copy_whole(mut opened: &File, from: &Path, mut file: &File, told: &dyn Fn(&str)) -> io::Result<()> {
     use rustix::fs::{Timespec, Timestamps, XattrFlags, fsetxattr, futimens};
     use std::os::unix::ffi::OsStrExt;
-    // Made anew: whose folder it is could have put a link there.
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(to)?;
-    io::copy(&mut File::open(from)?, &mut file)?;
-    let found = fs::metadata(from)?;
+    io::copy(&mut opened, &mut file)?;
+    let found = opened.metadata()?;
     let noted = |what: &str, set: io::Result<()>| {
         if let Err(error) = set {
-            told(&format!("{what} of {} could not be set: {error}", to.display()));
+            told(&format!("{what} of the database could not be set: {error}"));
         }
     };
-    match std::os::unix::fs::fchown(&file, Some(found.uid()), Some(found.gid())) {
+    match std::os::unix::fs::fchown(file, Some(found.uid()), Some(found.gid())) {
         // Only root gives files away, and the vault could not either.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
         other => noted("the owner", other),
@@ -146,7 +163,7 @@ fn copy_whole(from: &Path, to: &Path, told: &dyn Fn(&str)) -> io::Result<()> {
     unread.iter().for_each(|why| told(&format!("{}: {why}", from.display())));
     for xattr in xattrs {
         let name = format!("the attribute {}", String::from_utf8_lossy(&xattr.name));
-        let set = fsetxattr(&file, &*xattr.name, &xattr.value, XattrFlags::empty());
+        let set = fsetxattr(file, &*xattr.name, &xattr.value, XattrFlags::empty());
         noted(&name, set.map_err(io::Error::from));
     }
     noted("the mode", file.set_permissions(found.permissions()));
@@ -155,40 +172,56 @@ fn copy_whole(from: &Path, to: &Path, told: &dyn Fn(&str)) -> io::Result<()> {
         last_access: stamp(found.atime(), found.atime_nsec()),
         last_modification: stamp(found.mtime(), found.mtime_nsec()),
     };
-    let set = futimens(&file, &times);
+    let set = futimens(file, &times);
     noted("the times", set.map_err(io::Error::from));
-    Ok(())
+    file.sync_all()
 }
 
-/// Makes the folder of the database where it is missing, with the owners and modes that the point has for it.
-fn make_folder(folder: &Path, inside: &Path, restored: &Path) -> Result<()> {
-    let known: Vec<PathBuf> = inside.ancestors().skip(1).map(|part| restored.join(part)).collect();
-    let missing: Vec<(&Path, &PathBuf)> =
-        folder.ancestors().zip(&known).take_while(|(dir, _)| !dir.exists()).collect();
-    for (dir, model) in missing.into_iter().rev() {
-        let wrong = |error| Error::io(at("make the folder", dir), error);
-        fs::create_dir_all(dir).map_err(wrong)?;
-        let model = fs::metadata(model).map_err(wrong)?;
-        match std::os::unix::fs::chown(dir, Some(model.uid()), Some(model.gid())) {
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-            other => other.map_err(wrong)?,
-        }
-        fs::set_permissions(dir, model.permissions()).map_err(wrong)?;
+/// Opens the folder of the database. Where it is missing it is made, with the owners and modes that the point has for it, and so are those above it.
+fn make_folders(way: &Way, missing: &[OsString], inside: &Path, restored: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at_path = way.path.clone();
+    let wrong = |path: &Path, error: io::Error| Error::io(at("make the folder", path), error);
+    let mut here = openat(&way.folder, ".", flags, Mode::empty())
+        .map_err(|error| Error::io(at("open the folder", &way.path), error.into()))?;
+    for (done, name) in missing.iter().enumerate() {
+        at_path.push(name);
+        let model = inside.ancestors().nth(missing.len() - done).map(|part| restored.join(part));
+        let model = model.and_then(|model| fs::symlink_metadata(model).ok()).filter(fs::Metadata::is_dir);
+        here = make_one(&here, name, model.as_ref()).map_err(|error| wrong(&at_path, error))?;
     }
-    fs::create_dir_all(folder).map_err(|error| Error::io(at("make the folder", folder), error))
+    Ok(here)
 }
 
-fn sync(path: &Path) -> Result<()> {
-    File::open(path)
-        .and_then(|file| file.sync_all())
-        .map_err(|error| Error::io(at("make durable", path), error))
+fn make_one(above: &OwnedFd, name: &OsStr, model: Option<&fs::Metadata>) -> io::Result<OwnedFd> {
+    match mkdirat(above, name, Mode::RWXU) {
+        Err(error) if error != Errno::EXIST => return Err(error.into()),
+        _ => {}
+    }
+    let folder = open_below(above, name)?;
+    if fstat(&folder)?.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other("somebody else has just made one of that name: type the same again"));
+    }
+    let (mode, owners) = model.map_or((0o755, None), |model| {
+        (model.mode() & 0o7777, Some((Uid::from_raw(model.uid()), Gid::from_raw(model.gid()))))
+    });
+    if let Some((uid, gid)) = owners {
+        match fchown(&folder, Some(uid), Some(gid)) {
+            // Only root gives folders away.
+            Err(error) if error != Errno::PERM => return Err(error.into()),
+            _ => {}
+        }
+    }
+    fchmod(&folder, Mode::from_raw_mode(mode))?;
+    Ok(folder)
 }
 
 /// Returns the programs on this machine that have one of `files` open, as far as we may see: a running one would go on writing
 /// into files that no longer have a name, and remove the new ones when it ends.
-fn users_of<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Vec<String> {
+fn users_of<'a>(folder: &OwnedFd, names: impl Iterator<Item = &'a OsStr>) -> Vec<String> {
+    let look = |name| statx(folder, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS).ok();
     let wanted: Vec<(u64, u64)> =
-        files.filter_map(|file| fs::metadata(file).ok()).map(|found| (found.dev(), found.ino())).collect();
+        names.filter_map(look).map(|found| (crate::machine::device_of(&found), found.stx_ino)).collect();
     if wanted.is_empty() {
         return Vec::new();
     }
@@ -211,28 +244,4 @@ fn users_of<'a>(files: impl Iterator<Item = &'a PathBuf>) -> Vec<String> {
         }
     }
     users
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::symlink;
-
-    #[test]
-    fn a_link_stays_one_and_what_it_leads_to_comes_back_also_where_that_is_gone() {
-        let dir = tempfile::tempdir().unwrap();
-        let top = dir.path().canonicalize().unwrap();
-        fs::create_dir(top.join("data")).unwrap();
-        let link = top.join("link.db");
-        symlink("data/real.db", &link).unwrap();
-        assert_eq!(behind(&link).unwrap(), top.join("data/real.db"));
-        fs::write(top.join("data/real.db"), "").unwrap();
-        assert_eq!(behind(&link).unwrap(), top.join("data/real.db"));
-        assert_eq!(behind(&top.join("none.db")).unwrap(), top.join("none.db"));
-        fs::remove_dir_all(top.join("data")).unwrap();
-        let said = behind(&link).unwrap_err().to_string();
-        assert!(said.contains("whose folder is not there"), "{said}");
-        symlink(top.join("itself"), top.join("itself")).unwrap();
-        assert!(behind(&top.join("itself")).is_err());
-    }
 }

@@ -2,6 +2,7 @@
 
 use crate::machine::{Folder, run};
 use crate::walk::{now, read, walk};
+use process::Words;
 use source::{Capture, Command, Kind, Landing, Program, Source, Stands};
 use std::fs;
 use std::io::Read;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use vault::Node;
 
 fn sh(script: &str) -> Program {
-    Program::new(["sh", "-c", script]).unwrap()
+    Program::new(Words::written(["sh", "-c", script])).unwrap()
 }
 
 fn command(dump: &str, load: &str) -> Command {
@@ -182,6 +183,6 @@ fn senseless_names_and_commands_are_refused() {
     for name in ["", ".", "..", "a/b", "a\0b"] {
         assert!(Command::new(name, sh("true"), sh("true")).is_err(), "{name:?}");
     }
-    assert!(Program::new(Vec::<String>::new()).is_err());
+    assert!(Program::new(Words::written(Vec::<String>::new())).is_err());
     assert!(Program::new([""]).is_err());
 }

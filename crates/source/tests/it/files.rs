@@ -2,6 +2,7 @@
 
 use crate::machine::{Folder, run};
 use crate::walk::{Walked, now, read, walk};
+use process::Words;
 use source::{Capture, Files, Kind, Landing, Program, Source, Stands};
 use std::ffi::OsStr;
 use std::fs;
@@ -400,8 +401,8 @@ fn reading_leaves_the_time_of_access() {
 fn hooks_run_around_the_capture_and_their_failures_show() {
     let folder = Folder::new();
     folder.write("a", "x");
-    let sh = |script: &str| Program::new(["sh", "-c", script]).unwrap();
-    let touch = |name: &str| Program::new([OsStr::new("touch"), folder.join(name).as_os_str()]).unwrap();
+    let sh = |script: &str| Program::new(Words::written(["sh", "-c", script])).unwrap();
+    let touch = |name: &str| Program::new(Words::of("touch").data([folder.join(name)])).unwrap();
 
     let files = Files::new([&folder.path])
         .before([touch("before")])
@@ -432,7 +433,9 @@ fn hooks_run_around_the_capture_and_their_failures_show() {
 fn a_hook_that_hangs_is_ended_with_all_it_started() {
     let folder = Folder::new();
     let script = format!("(sleep 2; touch {}) & sleep 60", folder.join("late").display());
-    let hook = Program::new(["sh", "-c", &script]).unwrap().within(std::time::Duration::from_millis(300));
+    let hook = Program::new(Words::written(["sh", "-c", &script]))
+        .unwrap()
+        .within(std::time::Duration::from_millis(300));
     let error = Files::new([&folder.path]).before([hook]).capture(&folder.path, now()).unwrap_err();
     assert!(error.to_string().contains("did not end within 0.3 s"), "{error}");
     run("sleep", &[&"2.2"]);

@@ -4,6 +4,7 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::disallowed_types,
     reason = "a test may panic, and so may what only tests call"
 )]
 
@@ -16,6 +17,7 @@ mod machine;
 mod mariadb;
 mod mounts;
 mod odd_postgres;
+mod planted;
 mod refused_postgres;
 mod restored;
 mod settings;

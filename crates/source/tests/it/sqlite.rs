@@ -357,6 +357,8 @@ const ODD: &[(&str, &str, bool)] = &[
     ),
     ("blob", "CREATE TABLE t (a); INSERT INTO t VALUES (zeroblob(5000000)), (randomblob(3000000))", false),
     ("a ?&=#%41\n;'\" name", "CREATE TABLE t (a); INSERT INTO t VALUES (1)", false),
+    ("--init=x", "CREATE TABLE \"--x\" (a); INSERT INTO \"--x\" VALUES (1)", false),
+    ("-%s;\u{1}\u{1b}[2K", "CREATE TABLE t (a); INSERT INTO t VALUES (1)", false),
     (
         "own-function",
         "CREATE TABLE t (a INTEGER); CREATE INDEX i ON t (abs(a)); INSERT INTO t VALUES (1), (2)",

@@ -304,3 +304,29 @@ fn of_records_whose_chain_is_broken_incidents_are_taken_over_and_the_new_chain_h
     assert!(matches!(first.body, Body::Incident(_)) && first.time == at(1), "{first:?}");
     assert!(state.held().unwrap().is_some());
 }
+
+#[test]
+fn records_before_one_that_was_edited_are_kept_as_they_are_and_what_is_behind_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = State::open(dir.path()).unwrap();
+    for points in 1..=4 {
+        state.append(Body::Rebuilt { points }, at(points.try_into().unwrap())).unwrap();
+    }
+    let before = state.records().unwrap();
+    drop(state);
+    let edit = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
+    let edited = edit.execute(
+        "update kv set value = cast(replace(cast(value as text), '\"points\":3', '\"points\":7') as blob) where cast(key as text) like 'record/%3'",
+        [],
+    );
+    assert_eq!(edited.unwrap(), 1);
+    drop(edit);
+    assert!(State::open(dir.path()).unwrap().verify().is_err());
+    let rebuilt = rebuilt(dir.path());
+    assert!(rebuilt.carried.contains(&"2 records".to_owned()), "{rebuilt:?}");
+    let lost = rebuilt.lost.join("; ");
+    assert!(lost.contains("2 records behind number 2 are left in the old state"), "{lost}");
+    let state = State::open(dir.path()).unwrap();
+    assert_eq!(state.verify().unwrap(), 3);
+    assert_eq!(state.records().unwrap()[..2], before[..2]);
+}

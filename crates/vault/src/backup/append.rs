@@ -2,6 +2,7 @@
 
 use super::read::{PIECE_MAX, fill, next_cut};
 use super::{BackupOptions, Written, register, snapshot, targets};
+use crate::budget::Folders;
 use crate::gone::SELDOM;
 use crate::packer::PackWriter;
 use crate::sink::{Press, Sink};
@@ -18,6 +19,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// The folders of a log lie one or two deep.
+const LOG_DEPTH_MAX: usize = 64;
+
 /// A file that is added.
 #[derive(Debug)]
 pub struct Addition<'a> {
@@ -30,21 +34,23 @@ pub struct Addition<'a> {
 }
 
 /// Makes a point in `vaults`, all of which hold `parent`: its files of which `keeps` says so, and `additions`, which take the place of
-/// files of the same path. What became of each vault comes in the order of `vaults`; an error means that there is no point anywhere.
+/// files of the same path; `sign` signs it. What became of each vault comes in the order of `vaults`; an error means that there is no point anywhere.
 pub fn append(
     vaults: &[Arc<Repository>],
     parent: Option<&Snapshot>,
     keeps: &dyn Fn(&Path) -> bool,
     additions: &[Addition<'_>],
     options: &BackupOptions,
-    log: LogInfo,
+    (log, sign): (LogInfo, &dyn Fn(&mut Snapshot)),
     progress: &Progress,
 ) -> Result<(Snapshot, Vec<Result<Written>>)> {
     let targets = targets(vaults, options, SELDOM)?;
     let writers: Vec<&PackWriter> = targets.iter().flatten().map(|(_, writer)| writer).collect();
     let sink = Sink::new(&writers);
     let (info, stored) = Default::default();
-    let mut tree = Tree { vaults: vaults.to_vec(), sink: &sink, press: Press::new(), keeps, info, stored };
+    let trees = vaults.iter().map(|vault| vault.catalogue().trees()).max().unwrap_or(0);
+    let (vaults, press, met) = (vaults.to_vec(), Press::new(), Folders::new(trees));
+    let mut tree = Tree { vaults, sink: &sink, press, keeps, info, stored, met };
     let mut wanted = BTreeMap::new();
     for addition in additions {
         wanted.insert(addition.path.as_path(), addition);
@@ -55,7 +61,8 @@ pub fn append(
     info.change.counted = COUNTED;
     (info.change.bytes_new, info.change.incompressible) = sink.counted();
     drop(writers);
-    let snapshot = snapshot(options, root, info);
+    let mut snapshot = snapshot(options, root, info);
+    sign(&mut snapshot);
     let written = register(targets, &snapshot, progress);
     Ok((snapshot, written))
 }
@@ -63,18 +70,25 @@ pub fn append(
 /// Returns the files of a point with their paths, relative to its root.
 pub fn files_of(vault: &Repository, tree: &BlobId) -> Result<BTreeMap<PathBuf, Node>> {
     let mut files = BTreeMap::new();
-    let mut folders = vec![(PathBuf::new(), *tree)];
-    while let Some((folder, tree)) = folders.pop() {
-        for node in vault.tree(&tree)? {
+    let mut met = Folders::new(vault.catalogue().trees());
+    let mut folders = vec![(PathBuf::new(), *tree, 0)];
+    while let Some((folder, tree, depth)) = folders.pop() {
+        let nodes = vault.tree(&tree)?;
+        met.enter(&tree, nodes.len(), depth).map_err(|why| endless(&folder, why))?;
+        for node in nodes {
             let path = folder.join(OsStr::from_bytes(&node.name));
             match node.kind {
-                NodeKind::Dir { subtree: Some(tree) } => folders.push((path, tree)),
+                NodeKind::Dir { subtree: Some(tree) } => folders.push((path, tree, depth + 1)),
                 NodeKind::Dir { subtree: None } => {}
                 _ => _ = files.insert(path, node),
             }
         }
     }
     Ok(files)
+}
+
+fn endless(folder: &Path, why: &str) -> Error {
+    Error::new("look through a point", Kind::Damaged(format!("folder {}: {why}", folder.display())))
 }
 
 /// Returns whether the file at `path` in a point holds what the one at `file` does, by the hashes of its pieces: of the vault only folders are read.
@@ -115,6 +129,8 @@ struct Tree<'a> {
     info: PointInfo,
     /// Content that this run has taken care of.
     stored: HashSet<BlobId>,
+    /// The folders of the log so far.
+    met: Folders,
 }
 
 impl Tree<'_> {
@@ -130,7 +146,15 @@ impl Tree<'_> {
             let read = self.vaults.iter().find_map(|vault| vault.tree(&before).ok());
             let damaged =
                 || Error::new("read the log so far", Kind::Damaged(format!("tree {}", before.short())));
-            for node in read.ok_or_else(damaged)? {
+            let read = read.ok_or_else(damaged)?;
+            let depth = path.iter().count();
+            // One call for each level of it: no log is deep.
+            let entered = match depth > LOG_DEPTH_MAX {
+                true => Err("it lies deeper than any part of a log"),
+                false => self.met.enter(&before, read.len(), depth),
+            };
+            entered.map_err(|why| endless(path, why))?;
+            for node in read {
                 let at = path.join(OsStr::from_bytes(&node.name));
                 if node.is_dir() || !additions.contains_key(at.as_path()) && (self.keeps)(&at) {
                     nodes.insert(node.name.clone(), node);

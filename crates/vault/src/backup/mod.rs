@@ -130,6 +130,23 @@ pub fn backup_judged(
     judge: &dyn Fn(&mut PointInfo),
     progress: &Progress,
 ) -> Result<BackupReport> {
+    backup_signed(input, vaults, options, parents, (judge, &|_| ()), progress)
+}
+
+/// Says what a point is worth.
+pub type Judge<'a> = dyn Fn(&mut PointInfo) + 'a;
+/// Signs one.
+pub type Sign<'a> = dyn Fn(&mut Snapshot) + 'a;
+
+/// As [`backup_judged`], and lets `sign` sign the point once all of it is known.
+pub fn backup_signed(
+    input: &dyn Input,
+    vaults: &[Arc<Repository>],
+    options: &BackupOptions,
+    parents: &[FileId],
+    (judge, sign): (&Judge<'_>, &Sign<'_>),
+    progress: &Progress,
+) -> Result<BackupReport> {
     let begun = Instant::now();
     let targets = targets(vaults, options, Duration::ZERO)?;
     let writers: Vec<&PackWriter> = targets.iter().flatten().map(|(_, writer)| writer).collect();
@@ -188,7 +205,8 @@ pub fn backup_judged(
         ..PointInfo::default()
     };
     judge(&mut info);
-    let snapshot = snapshot(options, captured.tree, info.clone());
+    let mut snapshot = snapshot(options, captured.tree, info.clone());
+    sign(&mut snapshot);
 
     let done = register(targets, &snapshot, progress);
     for vault in vaults.iter().zip(&done).filter_map(|(vault, done)| done.is_ok().then_some(vault)) {
@@ -315,6 +333,7 @@ fn snapshot(options: &BackupOptions, tree: BlobId, info: PointInfo) -> Snapshot 
         original: None,
         program_version: Some(concat!("releve ", env!("CARGO_PKG_VERSION")).to_owned()),
         releve: Some(info),
+        signature: None,
     }
 }
 

@@ -11,6 +11,7 @@ use super::slot::{Dir, Entry, Slot, close};
 use super::tally::Tally;
 use super::waiting::Watched;
 use super::{BackupOptions, Captured, Walk};
+use crate::budget::Folders;
 use crate::format::holdable;
 use crate::packer::PackWriter;
 use crate::pool::Pool;
@@ -232,6 +233,8 @@ struct Walker<'a> {
     doubtful: Option<bool>,
     late: Vec<Late<'a>>,
     poured: Poured<'a>,
+    /// The folders of the point before that are gone, as they are counted.
+    folders: Folders,
 }
 
 impl<'a> Walker<'a> {
@@ -244,6 +247,7 @@ impl<'a> Walker<'a> {
         poured: Poured<'a>,
     ) -> Self {
         let vaults = nearest(writers);
+        let trees = vaults.iter().map(|vault| vault.catalogue().trees()).max().unwrap_or(0);
         let before = options.parent.as_ref().map(|(_, snapshot)| {
             let nanos = snapshot.time.as_nanosecond() - SETTLED_AFTER.as_nanos() as i128;
             Timestamp {
@@ -265,6 +269,7 @@ impl<'a> Walker<'a> {
             doubtful,
             late: Vec::new(),
             poured,
+            folders: Folders::new(trees),
         }
     }
 

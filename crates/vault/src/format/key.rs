@@ -8,9 +8,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// A key file has some 450 bytes: a longer one is no key, and not worth reading.
-pub(crate) const LENGTH_MAX: u64 = 64 << 10;
-
 /// What a file under `keys/` says. It is not encrypted; `data` is.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct KeyFile {

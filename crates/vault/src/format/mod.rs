@@ -10,6 +10,7 @@ pub(crate) mod pack;
 pub(crate) mod snapshot;
 pub(crate) mod tree;
 
+use crate::{FileKind, budget};
 use jiff::civil::DateTime;
 use jiff::{SignedDuration, Timestamp as Instant};
 use serde::Serialize;
@@ -35,13 +36,17 @@ pub(crate) fn pack_json(value: &impl Serialize) -> io::Result<Vec<u8>> {
     out.into_inner().map_err(io::IntoInnerError::into_error)?.finish()
 }
 
-/// Undoes [`pack_json`], and takes the bare JSON that version 1 wrote. `None` if it is neither.
-pub(crate) fn unpack_json(plain: &[u8]) -> Option<Vec<u8>> {
-    match plain {
-        [b'{' | b'[', ..] => Some(plain.to_vec()),
-        // No index or snapshot is anywhere near this; a bomb would be.
-        [2, compressed @ ..] => inflate(compressed, 1 << 30),
-        _ => None,
+/// Undoes [`pack_json`], and takes the bare JSON that version 1 wrote. `Err` says why it is neither, or more than a file of this kind can be.
+pub(crate) fn unpack_json(kind: FileKind, plain: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let json = match plain {
+        [b'{' | b'[', ..] => plain.to_vec(),
+        [2, compressed @ ..] => inflate(compressed, budget::inflated(kind, compressed.len()))
+            .ok_or("it doesn't decompress, or to more than such a file holds")?,
+        _ => return Err("neither JSON nor zstd"),
+    };
+    match kind == FileKind::Snapshot && !budget::is_snapshot(&json) {
+        true => Err("it has more parts than any snapshot"),
+        false => Ok(json),
     }
 }
 

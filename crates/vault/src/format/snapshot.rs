@@ -1,9 +1,9 @@
 //! A snapshot file: the root of one restore point in one vault.
 //!
 //! Ours are ordinary restic snapshots. Tags name the system and the point, so that they survive `restic tag`; the
-//! field `releve`, which restic passes over, holds the rest.
+//! field `releve`, which restic passes over, holds the rest, and `releve_signature` who made it (`signature.rs`).
 
-use crate::{BlobId, FileId};
+use crate::{BlobId, FileId, Signature};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -49,6 +49,9 @@ pub struct Snapshot {
     /// What Relève knows of the point.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub releve: Option<PointInfo>,
+    /// Who made it, if that machine signs its points.
+    #[serde(default, rename = "releve_signature", skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
 }
 
 /// What Relève knows of a restore point; the same in every vault that holds it.

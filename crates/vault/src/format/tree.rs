@@ -3,16 +3,78 @@
 //! restic's node carries Go's mode bits and Go-quoted names; both are translated here and nowhere else.
 
 use crate::node::{DeviceKind, Meta, Node, NodeKind, Timestamp, Xattr};
-use crate::{BlobId, format};
+use crate::{BlobId, budget, format};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::borrow::Cow;
+use std::fmt;
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct WireTree<'a> {
-    #[serde(borrow)]
     nodes: Vec<WireNode<'a>>,
+}
+
+/// Reads a tree of no more than so many entries: in memory each takes many times the least that it may take as text.
+struct TreeOf(usize);
+
+/// Reads the list of them.
+struct NodesOf(usize);
+
+impl<'de> DeserializeSeed<'de> for TreeOf {
+    type Value = Vec<WireNode<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TreeOf {
+    type Value = Vec<WireNode<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a tree")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut nodes = None;
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "nodes" if nodes.is_some() => return Err(A::Error::duplicate_field("nodes")),
+                "nodes" => nodes = Some(map.next_value_seed(NodesOf(self.0))?),
+                _ => _ = map.next_value::<IgnoredAny>()?,
+            }
+        }
+        nodes.ok_or_else(|| A::Error::missing_field("nodes"))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for NodesOf {
+    type Value = Vec<WireNode<'de>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for NodesOf {
+    type Value = Vec<WireNode<'de>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the entries of a tree")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut nodes = Vec::new();
+        while let Some(node) = seq.next_element()? {
+            if nodes.len() >= self.0 {
+                return Err(A::Error::custom("more entries than a tree of this length can have"));
+            }
+            nodes.push(node);
+        }
+        Ok(nodes)
+    }
 }
 
 // The order of the fields is restic's, so that an unchanged directory gives restic's own tree id where it can.
@@ -101,8 +163,10 @@ pub(crate) fn read(json: &[u8]) -> Result<Vec<Node>, String> {
 
 /// Reads the JSON of a tree, each entry for itself: one of a type that nobody knows is no reason to give up its neighbours.
 pub(crate) fn read_each(json: &[u8]) -> Result<Vec<Result<Node, String>>, String> {
-    let tree: WireTree<'_> = serde_json::from_slice(json).map_err(|error| error.to_string())?;
-    Ok(tree.nodes.into_iter().map(from_wire).collect())
+    let mut text = serde_json::Deserializer::from_slice(json);
+    let nodes = TreeOf(budget::entries(json.len())).deserialize(&mut text);
+    let nodes = nodes.and_then(|nodes| text.end().map(|()| nodes)).map_err(|error| error.to_string())?;
+    Ok(nodes.into_iter().map(from_wire).collect())
 }
 
 const MODE_DIR: u32 = 1 << 31;
@@ -405,6 +469,19 @@ mod tests {
         for text in [r"\", r"\x", r"\xf", r"\q", r"\xé0", r"\ud800"] {
             assert!(unquote(text).is_none(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_tree_of_more_entries_than_any_program_writes_in_so_many_bytes_is_refused() {
+        let least = r#"{"name":"","type":"","uid":0,"gid":0},"#;
+        let tree =
+            |entries: usize| format!(r#"{{"nodes":[{}]}}"#, least.repeat(entries).trim_end_matches(','));
+        assert_eq!(read_each(tree(1000).as_bytes()).unwrap().len(), 1000);
+        assert!(read_each(tree(10_000).as_bytes()).unwrap_err().contains("more entries"));
+        for bad in [r#"{"nodes":[]} x"#, "{}", r#"{"nodes":[],"nodes":[]}"#, r#"{"nodes":null}"#] {
+            read_each(bad.as_bytes()).unwrap_err();
+        }
+        assert!(read_each(br#"{"later":{"a":[1]},"nodes":[]}"#).unwrap().is_empty());
     }
 
     #[test]

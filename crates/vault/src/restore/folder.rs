@@ -459,7 +459,7 @@ impl Made {
 /// Opens the target, made if it isn't there. It alone is reached by a path, through whatever links are on it.
 pub(super) fn open_target(path: &Path) -> Result<OwnedFd> {
     let failed = |error| Error::io(format!("restore to {}", path.display()), error);
-    std::fs::create_dir_all(path).map_err(failed)?;
+    process::child::make_folders(path).map_err(failed)?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))
 }

@@ -30,6 +30,7 @@ mod extras;
 mod file;
 mod folder;
 mod folding;
+mod held;
 mod links;
 mod mark;
 mod replaced;
@@ -41,6 +42,7 @@ mod walk;
 mod work;
 
 pub use extras::{Extras, extras};
+pub use held::{Gives, Held, Right, Rights, Withholds, held, md5};
 pub use replaced::{NOTHING_BELOW, replaced};
 pub use report::{Damaged, RestoreReport, Trouble};
 
@@ -75,6 +77,8 @@ pub struct RestoreOptions {
     pub no_setuid: bool,
     /// Make no devices, and say so.
     pub no_devices: bool,
+    /// What of all that gives rights comes back without them, or not at all, and is named; nothing where `None`.
+    pub withholds: Option<Withholds>,
     /// Bytes of memory that the restore may take, the vaults' indexes not counted.
     pub memory: u64,
     /// How long a read may take before the next vault is asked.
@@ -118,6 +122,7 @@ impl RestoreOptions {
             names: None,
             no_setuid: false,
             no_devices: false,
+            withholds: None,
             memory: MEMORY,
             patience: crate::set::PATIENCE,
         }

@@ -1,6 +1,6 @@
 //! Points that nobody would write by accident: made here, tree by tree.
 
-use super::{RestoreOptions, RestoreReport, restore};
+use super::{Gives, Held, RestoreOptions, RestoreReport, Rights, held, md5, restore};
 use crate::format::index::IndexedPack;
 use crate::format::pack::Entry;
 use crate::packer::PackWriter;
@@ -220,4 +220,177 @@ fn a_tree_deeper_than_any_path_may_be_long_comes_back() {
         tree = vault.tree(vec![node(b"down", NodeKind::Dir { subtree: Some(tree) })]);
     }
     assert!(vault.restore(tree).is_whole());
+}
+
+impl Vault {
+    fn all(&self) -> [Arc<Repository>; 1] {
+        [Arc::clone(&self.repository)]
+    }
+
+    fn held(&self, tree: BlobId, before: Option<BlobId>, inside: &[&str]) -> Held {
+        let inside: Vec<std::path::PathBuf> = inside.iter().map(Into::into).collect();
+        let rights = before.map_or(Rights::All, Rights::Since);
+        held(&self.all(), tree, &inside, rights, &Progress::default()).unwrap()
+    }
+
+    /// A folder of this name with these in it.
+    fn dir(&self, name: &[u8], nodes: Vec<Node>) -> Node {
+        let subtree = Some(self.tree(nodes));
+        node(name, NodeKind::Dir { subtree })
+    }
+
+    fn program(&self, name: &[u8], text: &str, mode: u32) -> Node {
+        let mut program = self.file(name, text);
+        program.meta.mode = mode;
+        program
+    }
+}
+
+/// Returns what is told of rights: where, what, and whether as much stood there before.
+fn rights(held: &Held) -> Vec<(String, Vec<Gives>, bool)> {
+    let mut found: Vec<_> = held
+        .rights
+        .iter()
+        .map(|right| (right.path.display().to_string(), right.gives.clone(), right.stood))
+        .collect();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    found
+}
+
+#[test]
+fn what_a_tree_holds_outside_of_what_is_meant_is_named_at_its_top() {
+    let vault = Vault::new();
+    let shop = |vault: &Vault| vault.dir(b"shop", vec![vault.file(b"order", "one")]);
+    let cron = |vault: &Vault| vault.dir(b"etc", vec![vault.dir(b"cron.d", vec![vault.file(b"evil", "x")])]);
+    let srv = |vault: &Vault, more: Vec<Node>| vault.dir(b"srv", [vec![shop(vault)], more].concat());
+    let table: [(Vec<Node>, &[&str], &[&str]); 5] = [
+        (vec![srv(&vault, vec![])], &["/srv/shop"], &[]),
+        (vec![srv(&vault, vec![]), cron(&vault)], &["/srv/shop"], &["/etc"]),
+        (vec![srv(&vault, vec![vault.file(b"beside", "x")])], &["/srv//shop/"], &["/srv/beside"]),
+        // A file where only the way leads through.
+        (vec![srv(&vault, vec![]), vault.file(b"etc", "x")], &["/srv", "/etc/ssl"], &["/etc"]),
+        (vec![srv(&vault, vec![]), cron(&vault)], &[], &[]),
+    ];
+    for (nodes, inside, outside) in table {
+        let found = vault.held(vault.tree(nodes), None, inside);
+        let named: Vec<_> = found.outside.iter().map(|path| path.display().to_string()).collect();
+        assert_eq!((named.as_slice(), found.found), (&outside.map_strings()[..], true), "{inside:?}");
+    }
+    let nothing = vault.held(vault.tree(vec![cron(&vault)]), None, &["/srv/shop"]);
+    assert!(!nothing.found && nothing.outside.len() == 1);
+    let half = vault.held(vault.tree(vec![srv(&vault, vec![])]), None, &["/srv/shop", "/srv/mail"]);
+    assert!(half.found && half.absent == [Path::new("/srv/mail")], "{half:?}");
+    // Also where an earlier point holds all of it, and one path lies in another.
+    let tree = vault.tree(vec![srv(&vault, vec![]), cron(&vault)]);
+    let same = vault.held(tree, Some(tree), &["/srv", "/srv/shop"]);
+    assert!(same.outside == [Path::new("/etc")] && same.absent.is_empty(), "{same:?}");
+    // Where nobody asks for rights, what lies deeper isn't read.
+    let gone = node(b"gone", NodeKind::Dir { subtree: Some(BlobId::of(b"in no vault")) });
+    let tree = vault.tree(vec![srv(&vault, vec![vault.program(b"su", "su", 0o4755), gone]), cron(&vault)]);
+    let inside = [std::path::PathBuf::from("/srv")];
+    let quick = held(&vault.all(), tree, &inside, Rights::Unasked, &Progress::default()).unwrap();
+    assert!(quick.outside == [Path::new("/etc")] && quick.unknown.is_empty() && quick.rights.is_empty());
+}
+
+trait MapStrings {
+    fn map_strings(&self) -> Vec<String>;
+}
+
+impl MapStrings for &[&str] {
+    fn map_strings(&self) -> Vec<String> {
+        self.iter().map(|text| (*text).to_owned()).collect()
+    }
+}
+
+#[test]
+fn what_gives_rights_is_told_unless_it_stood_just_so_before() {
+    let vault = Vault::new();
+    let capable = |text: &str, value: u8| {
+        let mut node = vault.file(b"ping", text);
+        node.meta.xattrs = vec![Xattr { name: b"security.capability".to_vec(), value: vec![value; 20] }];
+        node
+    };
+    let mut other_owner = vault.program(b"su", "su", 0o4755);
+    other_owner.meta.uid += 1;
+    let device = node(b"disk", NodeKind::Device { kind: crate::DeviceKind::Block, number: 2049 });
+    let su = |text: &str, mode| vault.program(b"su", text, mode);
+    let tell = |name: &str, gives: &[Gives], stood| vec![(format!("/bin/{name}"), gives.to_vec(), stood)];
+    let table = [
+        (su("su", 0o4755), su("su", 0o4755), vec![]),
+        (su("su", 0o4755), su("su", 0o755), tell("su", &[Gives::Setuid], false)),
+        (su("evil", 0o4755), su("su", 0o4755), tell("su", &[Gives::Setuid], true)),
+        (other_owner, su("su", 0o4755), tell("su", &[Gives::Setuid], true)),
+        (su("su", 0o6755), su("su", 0o4755), tell("su", &[Gives::Setuid, Gives::Setgid], false)),
+        (su("su", 0o755), su("su", 0o4755), vec![]),
+        (capable("ping", 1), capable("ping", 1), vec![]),
+        (capable("ping", 2), capable("ping", 1), tell("ping", &[Gives::Capability], true)),
+        (device.clone(), device.clone(), vec![]),
+        (device.clone(), vault.file(b"disk", "x"), tell("disk", &[Gives::Device], false)),
+    ];
+    for (now, before, told) in table {
+        let tree = vault.tree(vec![vault.dir(b"bin", vec![now, vault.file(b"plain", "plain")])]);
+        let earlier = vault.tree(vec![vault.dir(b"bin", vec![before])]);
+        assert_eq!(rights(&vault.held(tree, Some(earlier), &[])), told);
+        assert_eq!(rights(&vault.held(tree, Some(tree), &[])), vec![]);
+        let outside = vault.held(tree, Some(earlier), &["/srv"]);
+        assert!(outside.rights.is_empty(), "it doesn't come back: {outside:?}");
+    }
+    let tree = vault.tree(vec![su("su", 0o4755)]);
+    assert_eq!(rights(&vault.held(tree, None, &[])).len(), 1, "nothing vouches for it");
+    let gone = node(b"gone", NodeKind::Dir { subtree: Some(BlobId::of(b"in no vault")) });
+    let found = vault.held(vault.tree(vec![gone]), None, &[]);
+    assert_eq!(found.unknown, [Path::new("/gone")]);
+}
+
+#[test]
+fn trees_that_name_each_other_twice_are_looked_through_in_no_time() {
+    let vault = Vault::new();
+    let mut tree = vault.tree(vec![vault.program(b"su", "su", 0o4755)]);
+    for _ in 0..40 {
+        let folder = |name: &[u8]| node(name, NodeKind::Dir { subtree: Some(tree) });
+        tree = vault.tree(vec![folder(b"a"), folder(b"b")]);
+    }
+    let found = vault.held(tree, None, &[]);
+    assert!(found.is_more || !found.unknown.is_empty(), "what isn't known is said");
+}
+
+#[test]
+fn what_is_withheld_comes_back_without_its_rights_and_is_named() {
+    let vault = Vault::new();
+    let nodes = |vault: &Vault| {
+        vec![
+            vault.program(b"good", "good", 0o4755),
+            vault.program(b"evil", "evil", 0o6755),
+            node(b"null", NodeKind::Device { kind: crate::DeviceKind::Character, number: 259 }),
+        ]
+    };
+    // What an intruder has put there already loses it too.
+    fs::create_dir_all(vault.out().join("bin")).unwrap();
+    let tree = vault.tree(vec![vault.dir(b"bin", nodes(&vault))]);
+    for _ in 0..2 {
+        let options = RestoreOptions {
+            withholds: Some(Arc::new(|path: &Path| path != Path::new("/bin/good"))),
+            ..RestoreOptions::new(vault.out())
+        };
+        let report = restore(&vault.all(), tree, &options, &Progress::default()).unwrap();
+        let mode = |name: &str| fs::metadata(vault.out().join("bin").join(name)).unwrap().mode() & 0o7777;
+        assert_eq!((mode("good"), mode("evil")), (0o4755, 0o755));
+        assert!(!vault.out().join("bin/null").exists());
+        let told: Vec<_> = report.not_set.iter().map(|trouble| trouble.why.as_str()).collect();
+        let is_told = |what: &str| told.contains(&format!("{what}, which nothing vouches for").as_str());
+        assert!(is_told("setuid and setgid") && is_told("a device"), "{told:?}");
+        assert_eq!((report.not_set_count, report.skipped_count), (2, 0), "{report:?}");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o6755);
+        fs::set_permissions(vault.out().join("bin/evil"), mode).unwrap();
+    }
+}
+
+#[test]
+fn the_sum_of_a_file_is_the_one_that_package_databases_have() {
+    let vault = Vault::new();
+    let sum = md5(&vault.all(), &vault.file(b"hello", "hello"));
+    assert_eq!(sum.as_deref(), Some("5d41402abc4b2a76b9719d911017c592"));
+    let content = vec![BlobId::of(b"in no vault")];
+    let lost = node(b"lost", NodeKind::File { size: 5, content, sparse: false });
+    assert_eq!(md5(&vault.all(), &lost), None);
 }

@@ -6,9 +6,11 @@ use super::examine::{Item, Look, look};
 use super::file::{FileJob, Pieces, is_damaged_name};
 use super::folder::{Folder, Target};
 use super::folding::Folding;
+use super::held::withhold;
 use super::links::{self, Inode, Met, Name};
 use super::work::{Limits, Task, Work};
 use super::{IsFirst, Part, SILENT};
+use crate::budget::Folders;
 use crate::set::VaultSet;
 use crate::stretch::stretches;
 use crate::trees::Trees;
@@ -38,6 +40,7 @@ pub(super) struct Walk<'s, 'a> {
     roots: Vec<PathBuf>,
     /// Of the rest: files with several names, one of which may have come with the first part.
     held: HashMap<Inode, Item<'a>>,
+    folders: Folders,
 }
 
 /// A directory that is still to be walked.
@@ -47,6 +50,8 @@ struct Next<'a> {
     subtree: BlobId,
     /// It, or one above it, is of the first part.
     first: bool,
+    /// How many folders lie above it.
+    depth: usize,
 }
 
 impl<'s, 'a> Walk<'s, 'a> {
@@ -57,6 +62,7 @@ impl<'s, 'a> Walk<'s, 'a> {
         limits: Limits,
         work: Sender<Work<'a>>,
     ) -> Self {
+        let trees_named = trees.set().trees();
         Self {
             set: trees.set(),
             root,
@@ -69,13 +75,14 @@ impl<'s, 'a> Walk<'s, 'a> {
             only: relative(&target.options.only),
             roots: relative(&target.options.roots),
             held: HashMap::new(),
+            folders: Folders::new(trees_named),
             target,
         }
     }
 
     pub(super) fn walk(mut self, tree: &BlobId) {
         let mut stack = Vec::new();
-        self.folder(&Arc::clone(&self.root), tree, false, &mut stack);
+        self.folder(&Arc::clone(&self.root), tree, (false, 0), &mut stack);
         while let Some(next) = stack.pop() {
             if self.target.progress.is_stopped() {
                 return;
@@ -101,7 +108,7 @@ impl<'s, 'a> Walk<'s, 'a> {
                 // What keeps it from being made is told; what is in it is named all the same.
                 let _ = folder.enter();
             }
-            self.folder(&folder, &next.subtree, next.first, &mut stack);
+            self.folder(&folder, &next.subtree, (next.first, next.depth), &mut stack);
         }
         for (_, item) in std::mem::take(&mut self.held) {
             self.item(item);
@@ -110,7 +117,13 @@ impl<'s, 'a> Walk<'s, 'a> {
         self.flush_tasks();
     }
 
-    fn folder(&mut self, folder: &Arc<Folder<'a>>, tree: &BlobId, first: bool, stack: &mut Vec<Next<'a>>) {
+    fn folder(
+        &mut self,
+        folder: &Arc<Folder<'a>>,
+        tree: &BlobId,
+        (first, depth): (bool, usize),
+        stack: &mut Vec<Next<'a>>,
+    ) {
         let nodes = match self.trees.read(tree) {
             Ok(nodes) => nodes,
             // The first part has said so already.
@@ -121,6 +134,9 @@ impl<'s, 'a> Walk<'s, 'a> {
             }
         };
         let path = folder.path();
+        if let Err(why) = self.folders.enter(tree, nodes.len(), depth) {
+            return self.target.report().skip(&path, why);
+        }
         let filtered = !self.only.is_empty() || !matches!(self.target.options.part, Part::All);
         let mut seen = HashSet::new();
         let mut folding = Folding::of(&nodes, folder);
@@ -128,7 +144,7 @@ impl<'s, 'a> Walk<'s, 'a> {
         let own = nodes.iter().flatten().map(|node| OsStr::from_bytes(&node.name));
         folder.has_names(own.filter(|name| is_damaged_name(name)).map(OsStr::to_owned).collect());
         for node in nodes {
-            let node = match node {
+            let mut node = match node {
                 Ok(node) => node,
                 Err(why) => {
                     self.target.report().skip(&path.join("?"), format!("an entry is not restored: {why}"));
@@ -170,9 +186,17 @@ impl<'s, 'a> Walk<'s, 'a> {
                     }
                 }
             }
+            if let Some(why) = withhold(&mut node, &path, self.target.options) {
+                let outcome = super::report::Outcome::unchanged(vec![why]);
+                self.target.report().note(outcome, || path.join(OsStr::from_bytes(&node.name)));
+                continue;
+            }
             if let NodeKind::Dir { subtree } = node.kind {
                 match subtree {
-                    Some(subtree) => stack.push(Next { parent: Arc::clone(folder), node, subtree, first }),
+                    Some(subtree) => {
+                        let (parent, depth) = (Arc::clone(folder), depth + 1);
+                        stack.push(Next { parent, node, subtree, first, depth });
+                    }
                     None => self
                         .target
                         .report()

@@ -7,14 +7,15 @@ use super::folder::{Folder, Target, open_target};
 use super::mark::Mark;
 use super::walk::{Walk, pieces};
 use super::{Part, RestoreOptions, RestoreReport};
+use crate::mutex::lock;
 use crate::repository::Opener;
 use crate::set::VaultSet;
 use crate::stretch::stretches;
 use crate::trees::Trees;
 use crate::{BlobId, BlobKind, Error, Kind, Progress, Result};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The longest stretch: more at a time makes nothing faster.
@@ -49,13 +50,16 @@ pub(super) struct Limits {
     pub(super) workers: usize,
     /// Bytes of a stretch.
     pub(super) stretch: u64,
+    /// Bytes of a blob that each worker may hold inflated; a longer one is held by one of them at a time.
+    plain: u64,
 }
 
 impl Limits {
     fn new(set: &VaultSet, memory: u64) -> Self {
         let workers = set.lanes();
         // Half for stretches, half for what comes out of them and for the walk.
-        Self { workers, stretch: (memory / 2 / workers as u64).clamp(256 << 10, STRETCH_MAX) }
+        let share = memory / 2 / workers as u64;
+        Self { workers, stretch: share.clamp(256 << 10, STRETCH_MAX), plain: share.max(1 << 20) }
     }
 }
 
@@ -95,11 +99,14 @@ fn run<'a>(trees: Trees<'_>, tree: &BlobId, target: &Arc<Target<'a>>, root: Arc<
     let limits = Limits::new(set, target.options.memory);
     let (send, work) = bounded(limits.workers * 2);
     let (done, ended) = bounded::<()>(0);
+    let large = Mutex::new(());
+    let large = &large;
     std::thread::scope(|scope| {
         for _ in 0..limits.workers {
             let (work, done) = (work.clone(), done.clone());
             scope.spawn(move || {
-                Worker { set, progress: target.progress, limits, opener: Opener::default() }.all(&work);
+                let opener = Opener::default();
+                Worker { set, progress: target.progress, limits, large, opener }.all(&work);
                 drop(done);
             });
         }
@@ -127,6 +134,8 @@ struct Worker<'w> {
     set: &'w VaultSet,
     progress: &'w Progress,
     limits: Limits,
+    /// Held by whoever has a blob in hand that is larger than his share.
+    large: &'w Mutex<()>,
     opener: Opener,
 }
 
@@ -182,12 +191,19 @@ impl Worker<'_> {
     /// Reads a stretch and delivers what is sound in it; the rest is read from elsewhere.
     fn stretch(&mut self, stretch: Stretch<'_>) {
         let bad = stretch.read(self.set, |repository, sealed, uncompressed, want| {
+            let alone = (u64::from(uncompressed) > self.limits.plain).then(|| lock(self.large));
             // A blob that lies in the pack twice over has been opened, and is no longer sealed.
-            match repository.open_blob(sealed, uncompressed, &want.id, &mut self.opener) {
-                Ok(plain) => deliver(want, plain),
-                Err(what) => return Err((want, what)),
+            let done = match repository.open_blob(sealed, uncompressed, &want.id, &mut self.opener) {
+                Ok(plain) => {
+                    deliver(want, plain);
+                    Ok(())
+                }
+                Err(what) => Err((want, what)),
+            };
+            if alone.is_some() {
+                self.opener = Opener::default();
             }
-            Ok(())
+            done
         });
         self.read(bad);
     }

@@ -10,7 +10,7 @@ mod regular;
 use super::listing::Course;
 use super::pace::SMALL;
 use super::{FileKind, Limits, Listed, Pace, Store, Versions, is_name, place, temporary};
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, budget};
 use jiff::SignedDuration;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -267,9 +267,7 @@ impl FileStore {
     }
 
     fn get(&self, kind: FileKind, name: &str) -> Result<Vec<u8>, Kind> {
-        let mut bytes = Vec::new();
-        regular::open(&self.path(kind, name))?.read_to_end(&mut bytes).map_err(kind_of)?;
-        Ok(bytes)
+        read_whole(regular::open(&self.path(kind, name))?, kind)
     }
 
     fn get_range(&self, kind: FileKind, name: &str, range: &Range<u64>) -> Result<Vec<u8>, Kind> {
@@ -379,6 +377,21 @@ impl Store for FileStore {
 
     fn versions(&self) -> Option<&dyn Versions> {
         (self.period.is_some() || self.has_hidden()).then_some(self)
+    }
+}
+
+/// Reads a file, unless it is longer than any of its kind.
+fn read_whole(file: File, kind: FileKind) -> Result<Vec<u8>, Kind> {
+    let size = file.metadata().map_err(kind_of)?.len();
+    if size > kind.length_max() {
+        return Err(budget::too_long(kind, size));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    // It may grow meanwhile.
+    file.take(kind.length_max() + 1).read_to_end(&mut bytes).map_err(kind_of)?;
+    match bytes.len() as u64 {
+        length if length > kind.length_max() => Err(budget::too_long(kind, length)),
+        _ => Ok(bytes),
     }
 }
 

@@ -64,6 +64,12 @@ impl FileKind {
         }
     }
 
+    /// Returns how many bytes a file of this kind has at most; a longer one is not read.
+    #[must_use]
+    pub const fn length_max(self) -> u64 {
+        crate::budget::file(self)
+    }
+
     /// Returns the path of the file inside the repository: `data/ab/ab12…`, `config`.
     #[must_use]
     pub fn path(self, name: &str) -> String {
@@ -125,7 +131,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Returns all files of a kind, as they come: a name may come twice. Only `list` calls it, and wrappers.
     fn entries(&self, kind: FileKind) -> Result<Vec<Listed>>;
 
-    /// Returns the whole file.
+    /// Returns the whole file. One that is longer than its kind can be is [`Kind::Damaged`], and no more of it is read than shows that.
     fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>>;
 
     /// Returns exactly the bytes of the range.
@@ -268,6 +274,17 @@ pub fn open(address: &str, credentials: &Credentials) -> Result<Box<dyn Store>> 
 #[must_use]
 pub fn local_folder(address: &str) -> Option<std::path::PathBuf> {
     address.starts_with("file://").then(|| address::file(address).ok()).flatten()
+}
+
+/// Returns why no store can be opened at an address, if none can, without opening any: what [`open`] would say.
+#[must_use]
+pub fn refusal(address: &str) -> Option<String> {
+    match address.split_once("://").map(|(scheme, _)| scheme) {
+        Some("file") => address::file(address).err(),
+        Some("s3") => address::s3(address).err(),
+        Some("sftp") => address::sftp(address).err(),
+        _ => Some(address::unknown(address)),
+    }
 }
 
 /// The machine that a store is reached at.

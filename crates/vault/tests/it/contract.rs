@@ -19,6 +19,7 @@ pub(crate) fn keeps_the_contract(store: &dyn Store, freedom: &Freedom) {
     absence_is_observed(store);
     writing_again_is_harmless(store);
     large_and_empty_files_are_files(store);
+    a_file_longer_than_any_of_its_kind_is_not_read(store);
     calls_come_from_several_threads(store);
     what_is_removed_is_gone(store);
     assert!(store.lanes() > 0);
@@ -129,6 +130,22 @@ fn large_and_empty_files_are_files(store: &dyn Store) {
     assert_eq!(store.read(FileKind::Index, &empty).unwrap(), b"");
     assert_eq!(store.size(FileKind::Index, &empty).unwrap(), Some(0));
     assert!(listing(store, FileKind::Index).contains(&(empty, 0)));
+}
+
+fn a_file_longer_than_any_of_its_kind_is_not_read(store: &dyn Store) {
+    for kind in [FileKind::Key, FileKind::Lock] {
+        let most = usize::try_from(kind.length_max()).unwrap();
+        let (whole, longer) = (Random::new(5).bytes(most), Random::new(6).bytes(most + 1));
+        for content in [&whole, &longer] {
+            store.write(kind, &name(content), content).unwrap();
+        }
+        assert!(store.read(kind, &name(&whole)).unwrap() == whole);
+        let error = store.read(kind, &name(&longer)).unwrap_err();
+        assert!(matches!(error.kind, Kind::Damaged(_)), "{kind:?}: {error}");
+        // A part of it is no danger.
+        assert_eq!(store.read_range(kind, &name(&longer), 0..4).unwrap(), longer[..4]);
+        [whole, longer].iter().for_each(|content| store.remove(kind, &name(content)).unwrap());
+    }
 }
 
 fn calls_come_from_several_threads(store: &dyn Store) {

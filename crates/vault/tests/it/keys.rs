@@ -291,6 +291,31 @@ fn a_planted_key_that_costs_a_fortune_to_try_holds_nobody_up_and_moves_no_cursor
 }
 
 #[test]
+fn a_hundred_planted_keys_are_not_tried_and_the_key_that_worked_last_needs_no_other() {
+    let place = Place::new();
+    let vault = place.open(FIRST).unwrap();
+    let own = vault.key_id().unwrap();
+    let json = fs::read_to_string(place.path().join("keys").join(own.to_string())).unwrap();
+    let mut planted: serde_json::Value = serde_json::from_str(&json).unwrap();
+    // 16 MiB each, and some hundredths of a second: a hundred of restic's own cost a minute.
+    (planted["N"], planted["r"], planted["p"]) = (16_384.into(), 8.into(), 1.into());
+    for number in 0..100 {
+        planted["username"] = number.to_string().into();
+        let planted = planted.to_string();
+        let name = FileId::of(planted.as_bytes()).to_string();
+        fs::write(place.path().join("keys").join(name), planted).unwrap();
+    }
+    let error = place.open(SECOND).unwrap_err();
+    assert!(matches!(error.kind, Kind::KeysLeft { tried: 21, left: 80 }), "{error}");
+    let read = place.faults.count(Call::Read, FileKind::Key);
+    Repository::open_known(place.store(), &password(FIRST), Some(own)).unwrap();
+    assert_eq!(place.faults.count(Call::Read, FileKind::Key), read + 1, "only that one is read");
+    // One that is gone, or opens nothing, costs one try.
+    place.open(FIRST).unwrap();
+    Repository::open_known(place.store(), &password(FIRST), Some(FileId::of(b"gone"))).unwrap();
+}
+
+#[test]
 fn no_secret_is_in_an_error_or_shown() {
     let place = Place::new();
     let vault = place.open(FIRST).unwrap();

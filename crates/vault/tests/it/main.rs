@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::disallowed_types,
     reason = "a test that cannot go on panics"
 )]
 
@@ -15,6 +16,7 @@ mod copy;
 mod details;
 mod faulty_store;
 mod guarded;
+mod huge;
 mod immutable;
 mod keys;
 mod meanwhile;

@@ -57,6 +57,11 @@ enum Errand {
     Page(String),
 }
 
+/// Returns why no message can be sent to this address, if none can.
+pub(crate) fn refusal(url: &str) -> Option<String> {
+    chat::address(url).err()
+}
+
 /// Returns what carries a message along a way, for a person.
 pub(super) fn through(contact: &Contact, carrier: &Carrier<'_>) -> String {
     match (contact, carrier) {

@@ -4,6 +4,7 @@ use super::chat::{Meaning, Posted, address, post};
 use super::{Came, Pocket, Text};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use plan::notify::{Service, Sms, SmsFormat};
+use process::Words;
 use serde_json::json;
 use source::Program;
 use std::time::Duration;
@@ -29,9 +30,15 @@ fn by_command(command: &[String], number: &str, text: &str, limit: Duration) -> 
     // The number first: a text that says {to} says just that.
     let filled = command.iter().map(|argument| {
         let parts: Vec<_> = argument.split(TEXT).map(|part| part.replace(TO, number)).collect();
-        parts.join(text)
+        let filled = parts.join(text);
+        // What others have named stands in the text: it is no option of the program because it comes first.
+        match argument.starts_with('{') && filled.starts_with('-') {
+            true => format!(" {filled}"),
+            false => filled,
+        }
     });
-    let program = Program::new(filled).map_err(|error| error.to_string())?.within(limit).unhurried();
+    let program =
+        Program::new(Words::written(filled)).map_err(|error| error.to_string())?.within(limit).unhurried();
     let words = (!named).then(|| text.to_owned());
     program.tell(words.as_deref().map(str::as_bytes)).map(|()| Came::Taken)
 }
@@ -59,4 +66,23 @@ fn by_gateway(
         }
     };
     Ok(post(&address(&url)?, body, authorization.as_deref(), limit, &meaning))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_begins_like_an_option_is_a_text_for_the_command_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sent");
+        let script = format!("printf '%s|' \"$@\" > {}", file.display());
+        let command = ["sh", "-c", &script, "sh", "--to={to}", "{text}", "text: {text}"].map(str::to_owned);
+        for text in ["--config=/tmp/x", "-n; 'x' %s", "it's \"all\" {to} $(id)"] {
+            by_command(&command, "+33600000001", text, Duration::from_secs(60)).unwrap();
+            let first = if text.starts_with('-') { format!(" {text}") } else { text.to_owned() };
+            let sent = std::fs::read_to_string(&file).unwrap();
+            assert_eq!(sent, format!("--to=+33600000001|{first}|text: {text}|"));
+        }
+    }
 }

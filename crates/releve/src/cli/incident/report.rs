@@ -50,7 +50,7 @@ pub(super) fn close(session: &Session, options: &Close) -> Outcome {
     }
     match &came {
         Entered::Noted(_) => {
-            println!("{text}");
+            page!("{text}");
             eprintln!(
                 "incident {id} is closed; its report again: releve incident report {id} --markdown FILE"
             );
@@ -141,7 +141,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     } else {
         match &options.markdown {
             Some(file) => println!("the report of incident {} is in {}", incident.id, file.display()),
-            None => println!("{text}"),
+            None => page!("{text}"),
         }
     }
     Ok(Exit::Done)

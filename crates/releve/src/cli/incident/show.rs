@@ -169,7 +169,7 @@ pub(super) fn list(session: &Session) -> Outcome {
     }
     match all.is_empty() {
         true => println!("there was no incident, as far as this machine's records go back"),
-        false => println!("{table}"),
+        false => page!("{table}"),
     }
     Ok(Exit::Done)
 }

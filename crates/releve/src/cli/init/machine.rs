@@ -212,7 +212,7 @@ impl Facts {
         }));
         lines.extend(self.notes.iter().map(|note| format!("note       {note}")));
         for line in &mut lines {
-            *line = line.replace(char::is_control, "?");
+            *line = line.replace(plain::acts, "?");
         }
         lines
     }

@@ -224,7 +224,7 @@ fn write_system(out: &mut String, system: &Proposed, host: &str) {
 /// Writes lines of comment. What would end the line, or may not stand in TOML, becomes a question mark.
 fn comment(out: &mut String, text: &str) {
     for line in text.split('\n').filter(|line| !line.is_empty()) {
-        let clean = line.replace(char::is_control, "?");
+        let clean = line.replace(plain::acts, "?");
         let _ = writeln!(out, "# {clean}");
     }
 }
@@ -235,8 +235,9 @@ pub(super) fn text(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => {
-                let _ = write!(out, "\\u{:04X}", u32::from(c));
+            // TOML forbids the controls; the others would hide in the plan what it says.
+            c if plain::acts(c) => {
+                let _ = write!(out, "\\U{:08X}", u32::from(c));
             }
             c => out.push(c),
         }

@@ -1,7 +1,7 @@
 //! `releve key add` and `remove`: who may open a vault. Neither leaves it, or this machine, without a way in.
 
 use super::secret::{self, Secret, Unlocked};
-use super::{Opener, chosen, event, only, record, state, usage};
+use super::{Opener, chosen, event, making, only, record, state, usage};
 use crate::session::Session;
 use crate::show::{self, Screen, confirm};
 use crate::{Exit, Outcome};
@@ -67,6 +67,7 @@ pub(super) fn add(session: &Session, options: &Add) -> Outcome {
     let (mut exit, mut documents) = (Exit::Done, Vec::new());
     for name in &names {
         let added = opener.open(session, state.as_ref(), name).and_then(|unlocked| {
+            making(state.as_ref(), name)?;
             Ok(keys::add(&unlocked.repository, &new, &session.holder, Timestamp::now())?)
         });
         let mut event = event(name, "added");

@@ -2,7 +2,7 @@
 
 use super::change::{is_needed, opener};
 use super::secret::{self, Secret, Unlocked};
-use super::{chosen, event, record, state, usage};
+use super::{chosen, event, making, record, state, usage};
 use crate::session::Session;
 use crate::show::{self, Screen};
 use crate::{Exit, Failure, Outcome};
@@ -199,7 +199,10 @@ fn begin(
     let vault = &unlocked.repository;
     let in_use = unlocked.password.as_ref().is_some_and(|password| password.is(new));
     match vault.key_id().filter(|_| in_use) {
-        None => Ok(Begun::Now(keys::rotate(vault, new, &session.holder, Timestamp::now())?)),
+        None => {
+            making(state, name)?;
+            Ok(Begun::Now(keys::rotate(vault, new, &session.holder, Timestamp::now())?))
+        }
         Some(key) => match interrupted(state, vault, name, key)? {
             Some(old) => match is_needed(session, name, unlocked, old) {
                 None => Ok(Begun::Before { vault: Arc::clone(vault), old, new: key }),

@@ -218,7 +218,7 @@ fn bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let limit = LENGTH_MAX as u64 + 1;
     match path == Path::new("-") {
         true => std::io::stdin().lock().take(limit).read_to_end(&mut bytes),
-        false => File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)),
+        false => crate::session::origin::secret(path)?.take(limit).read_to_end(&mut bytes),
     }
     .map_err(failed)?;
     if bytes.len() > LENGTH_MAX {

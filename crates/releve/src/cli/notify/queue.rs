@@ -54,7 +54,7 @@ fn print(queued: &Queued) {
             table.add_row([person, &attempt.way, &attempt.through, &tried, answer, &next]);
         }
     }
-    println!("{table}");
+    page!("{table}");
 }
 
 /// Says of one whose ways were not tried why.

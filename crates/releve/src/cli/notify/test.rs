@@ -160,7 +160,7 @@ fn print(people: &[Person]) {
             table.add_row([name, &row.way, &row.through, &sent, &answered]);
         }
     }
-    println!("{table}");
+    page!("{table}");
     for person in people {
         if let Some(trouble) = &person.trouble {
             eprintln!("warning: {}: {trouble}", person.person);
@@ -200,7 +200,7 @@ fn dry_run(session: &Session, people: &[PersonName], down: &BTreeSet<SystemName>
                 table.add_row([if at == 0 { person.0.as_str() } else { "" }, way.text, &through.join("; ")]);
             }
         }
-        println!("{table}");
+        page!("{table}");
     }
     if found.iter().all(|(_, ways)| reaches(ways)) { Exit::Done } else { Exit::Finding }
 }

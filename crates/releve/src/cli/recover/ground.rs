@@ -106,11 +106,13 @@ pub(super) fn without(options: &Options, error: &Error) -> Result<String, Failur
     }
     let cost = "without it nothing keeps a second recovery from beginning beside this one; killed, this one is forgotten, and what must not be done twice may be; people are not told";
     if options.without_state {
-        eprintln!("warning: GOING ON WITHOUT THE STATE: {why}\n  {cost}");
+        eprintln!("warning: GOING ON WITHOUT THE STATE: {why}");
+        eprintln!("  {cost}");
         return Ok(why);
     }
     if !options.yes && std::io::stdin().is_terminal() {
-        eprintln!("warning: the state can't be used: {why}\n  {cost}");
+        eprintln!("warning: the state can't be used: {why}");
+        eprintln!("  {cost}");
         return if show::confirm("Go on without the state?") {
             Ok(why)
         } else {

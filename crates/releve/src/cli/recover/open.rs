@@ -423,10 +423,8 @@ pub(super) fn ask(open: &Open<'_>, left: &mut Left) -> Result<(), Error> {
         }
         let Some(step) = left.book.steps.get(at) else { continue };
         let system = step.system.as_ref().map_or(String::new(), |system| format!("{system}: "));
-        eprint!(
-            "{system}{}\n  was begun before. Is it [d]one, shall it be done [a]gain, or be [s]kipped? ",
-            step.kind
-        );
+        eprintln!("{system}{}", step.kind);
+        eprint!("  was begun before. Is it [d]one, shall it be done [a]gain, or be [s]kipped? ");
         let _ = std::io::stderr().flush();
         let mut answer = String::new();
         let _ = std::io::stdin().lock().read_line(&mut answer);

@@ -58,6 +58,9 @@ pub(super) fn say_vanished(book: &mut Runbook, wish: &Wish, vanished: &Vanished)
             .map(|text| format!("`{}`: {text}", entry.system))
     });
     let mut warnings: Vec<String> = newer.collect();
+    let strange = vanished.clone().among(&wish.systems).strange_said();
+    warnings.extend(strange.into_iter().map(|said| format!("vault {said}")));
+    warnings.extend(vanished.learned.iter().cloned());
     warnings.append(&mut book.warnings);
     book.warnings = warnings;
     for name in &wish.systems {

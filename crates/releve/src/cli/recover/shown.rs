@@ -21,7 +21,8 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
     }
     for restore in &book.systems {
         let point = &restore.choice.point;
-        eprintln!("\n  {} ({})", name(&restore.system), restore.system);
+        eprintln!();
+        eprintln!("  {} ({})", name(&restore.system), restore.system);
         eprintln!(
             "    point     {} of {}: {}",
             point.id.get(..8).unwrap_or(&point.id),
@@ -61,7 +62,8 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
     let (after, before): (Vec<_>, Vec<_>) = of_all.partition(|(_, at_end)| *at_end);
     for (title, steps) in [("first", before), ("at the end", after)] {
         if !steps.is_empty() {
-            eprintln!("\n  {title}");
+            eprintln!();
+            eprintln!("  {title}");
         }
         steps.into_iter().for_each(|(step, _)| print_step(book, step));
     }
@@ -88,7 +90,8 @@ fn print_groups(book: &Runbook) {
             true => "all of them exactly".to_owned(),
             false => format!("{:.2} apart", group.apart),
         };
-        eprintln!("\n  {} belong together: back to {}, {apart}", names.join(", "), show::time(group.instant));
+        eprintln!();
+        eprintln!("  {} belong together: back to {}, {apart}", names.join(", "), show::time(group.instant));
     }
 }
 
@@ -125,7 +128,7 @@ pub(super) fn print_recovered(recovered: &Recovered, beside: bool) {
             &verdict,
         ]);
     }
-    println!("{table}");
+    page!("{table}");
     for system in &recovered.systems {
         if system.clock_behind && !beside {
             println!("{}: {}", system.system, lost(Period::default(), true));
@@ -203,7 +206,8 @@ fn print_blast(book: &Runbook) {
         return;
     }
     let host = blast::fingerprint();
-    eprintln!("\n  overwritten on {}, fingerprint {}", host.name, host.id);
+    eprintln!();
+    eprintln!("  overwritten on {}, fingerprint {}", host.name, host.id);
     let Ok((processes, hidden)) = blast::running(paths) else { return };
     processes.iter().for_each(|process| eprintln!("    runs there: {process}"));
     if hidden > 0 {

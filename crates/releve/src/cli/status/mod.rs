@@ -127,6 +127,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let on_hold = state.holds()?;
     // After the vaults were asked: whether they answer is noted by that.
     let alerts = alerts(session, &state)?;
+    let tampered = super::state::tampered(session, &state, &survey);
     let holds = |isolated: &Isolated| matches!(isolated.standing, Standing::Holds { .. });
     let fine = unpruned.is_empty()
         && alerts.is_empty()
@@ -135,6 +136,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
         && survey.unreachable.is_empty()
         && survey.damaged.is_empty()
         && vanished.is_empty()
+        && tampered.is_empty()
         && lines.iter().all(Line::is_fine)
         && places.iter().all(Place::is_fine);
     if session.json {
@@ -146,7 +148,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
             &json!({ "time": now, "fine": fine, "systems": systems, "vaults": places, "unreachable": unreachable,
                 "alerts": alerts.iter().map(|(trouble, open)| document(trouble, open.as_ref())).collect::<Vec<_>>(),
                 "damaged_packs": dying, "prune_failures": unpruned, "isolated": isolated, "held": held,
-                "removals_held": on_hold, "vanished": vanished }),
+                "removals_held": on_hold, "vanished": vanished, "records": tampered }),
         );
     } else {
         for (trouble, open) in &alerts {
@@ -178,6 +180,10 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
         }
         for vault in vanished.vaults() {
             println!("    {}", engine::vanished::help(vault));
+        }
+        for wrong in &tampered {
+            println!("!! the records of this machine: {wrong}");
+            println!("    {}", super::state::RECORDS_HELP);
         }
         for (vault, packs) in &dying {
             println!(

@@ -132,6 +132,8 @@ impl Stream {
             "--stop-never".to_owned(),
             format!("--stop-never-slave-server-id={SERVER_ID}"),
             format!("--result-file={}/", incoming.0.display()),
+            // The server has named it.
+            "--".to_owned(),
             file,
         ];
         // If we die it must not stay: whoever comes after us wants its place.

@@ -11,6 +11,7 @@ use crate::mariadb::eyes::password;
 use crate::ours::give;
 use crate::program::{Running, end_of_log};
 use crate::{Error, Kind, OurFolder, Program, Result};
+use process::Words;
 use rustix::process::Signal;
 use std::fs::{self, Permissions};
 use std::io;
@@ -50,18 +51,17 @@ pub(super) fn with<T>(start: &Start<'_>, work: impl FnOnce(&Client) -> Result<T>
     room.write("init.sql", &init)?;
     let socket = room.path.join("s").display().to_string();
     let at_room = |name: &str| room.path.join(name).display().to_string();
-    let mut command = vec![tools::server(start.client).into_os_string()];
-    let mut option = |text: String| command.push(text.into());
-    option(format!("--defaults-file={}", start.data.join("backup-my.cnf").display()));
-    option(format!("--datadir={}", start.data.display()));
-    option(format!("--socket={socket}"));
-    option(format!("--pid-file={}", at_room("pid")));
-    option(format!("--log-error={}", at_room("log")));
-    option(format!("--tmpdir={}", at_room("tmp")));
-    option(format!("--init-file={}", at_room("init.sql")));
-    option(format!("--lower-case-table-names={}", start.lower_case_table_names));
-    option(format!("--innodb-buffer-pool-size={}", start.memory));
-    for fixed in [
+    let mut command = Words::of(tools::server(start.client))
+        .option("--defaults-file", start.data.join("backup-my.cnf"))
+        .option("--datadir", start.data)
+        .option("--socket", &socket)
+        .option("--pid-file", at_room("pid"))
+        .option("--log-error", at_room("log"))
+        .option("--tmpdir", at_room("tmp"))
+        .option("--init-file", at_room("init.sql"))
+        .option("--lower-case-table-names", start.lower_case_table_names)
+        .option("--innodb-buffer-pool-size", start.memory.to_string());
+    command = command.words([
         "--skip-networking",
         "--skip-log-bin",
         "--skip-slave-start",
@@ -71,11 +71,9 @@ pub(super) fn with<T>(start: &Start<'_>, work: impl FnOnce(&Client) -> Result<T>
         "--max-allowed-packet=1G",
         // A crash in here begins the recovery anew.
         "--innodb-flush-log-at-trx-commit=0",
-    ] {
-        option(fixed.to_owned());
-    }
+    ]);
     if uid == 0 {
-        option("--user=root".to_owned());
+        command = command.word("--user=root");
     }
     let place = || at("start a server on", start.data);
     let program = Program::new(command)?.by(uid, gid).ending_with_us().within(Duration::MAX);

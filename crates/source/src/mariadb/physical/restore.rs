@@ -9,6 +9,7 @@ use crate::mariadb::client::Client;
 use crate::mariadb::provide;
 use crate::mariadb::session::Session;
 use crate::{Error, Kind, Program, PutBack, Reach, Result};
+use process::Words;
 use std::fs::{self, File};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -88,13 +89,8 @@ impl Restoring<'_> {
     /// Makes one state of the files, of the instant at which the copy ended. One that was killed in the middle has spoilt them.
     fn prepare(&self, memory: u64) -> Result<()> {
         let (uid, gid) = tools::owner(self.data)?;
-        let command = [
-            self.tool.path.clone().into_os_string(),
-            "--no-defaults".into(),
-            "--prepare".into(),
-            format!("--use-memory={memory}").into(),
-            format!("--target-dir={}", self.data.display()).into(),
-        ];
+        let command = Words::of(&self.tool.path).words(["--no-defaults", "--prepare"]);
+        let command = command.option("--use-memory", memory.to_string()).option("--target-dir", self.data);
         let program = Program::new(command)?.by(uid, gid).ending_with_us().within(WITHIN);
         let ended = program.printed(PRINTED_BYTES_MAX).and_then(|(_, running)| judge(running));
         ended.map_err(|why| Error::new(at("prepare", self.data), Kind::Program(why)))

@@ -4,6 +4,7 @@ use crate::mariadb::client::Client;
 use crate::mariadb::look::Series;
 use crate::program::{Program, Running};
 use crate::{Error, Kind, Result};
+use process::Words;
 use rustix::process::FlockType;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -34,7 +35,7 @@ impl Tool {
         let mut why = None;
         for name in BACKUP {
             let path = client.path(name);
-            let asked = Program::new([path.clone(), "--version".into()])?.within(Duration::from_secs(10));
+            let asked = Program::new(Words::of(&path).word("--version"))?.within(Duration::from_secs(10));
             // It says so among its complaints.
             match asked.printed(4096).and_then(|(printed, mut running)| {
                 running.end(GRACE)?;

@@ -4,9 +4,9 @@
 use super::NEUTRAL;
 use super::address::Address;
 use super::session;
-use crate::postgres::programs::STRAY;
 use crate::postgres::server::SAFE_PATH;
 use crate::{Error, Kind, Program, Result};
+use process::Words;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -77,9 +77,7 @@ impl Client {
         database: impl AsRef<[u8]>,
         arguments: impl IntoIterator<Item = impl Into<OsString>>,
     ) -> Result<Program> {
-        let mut command = vec![path.into_os_string(), "--no-password".into()];
-        command.push(format!("--dbname={}", self.address.of(database)).into());
-        command.extend(arguments.into_iter().map(Into::into));
+        let command = Words::of(path).word("--no-password").option("--dbname", self.address.of(database));
         let mut environment = vec![
             ("LC_ALL", "C".to_owned()),
             ("PGAPPNAME", "releve".to_owned()),
@@ -88,7 +86,7 @@ impl Client {
         if let Some(file) = &self.password {
             environment.push(("PGPASSFILE", format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())));
         }
-        Ok(Program::new(command)?.environment(environment).without(&STRAY))
+        Ok(Program::new(command.told(arguments))?.environment(environment))
     }
 
     /// Returns `psql` for one of the databases, in UTF-8 whatever the server's encoding is: it stops at the first error, and repeats no statement in it.
@@ -260,7 +258,7 @@ impl Client {
 
 /// Returns the major version of a program; `None` where there is none.
 fn version_of(path: &Path) -> Option<u32> {
-    let says = Program::new([path.as_os_str(), "--version".as_ref()])
+    let says = Program::new(Words::of(path).word("--version"))
         .ok()?
         .within(Duration::from_secs(10))
         .output()

@@ -7,6 +7,9 @@ create table `1234567890123456789012345678901234567890123456789012345678901234`.
 create database `données` character set utf8mb4; create table `données`.`été` (`numéro` int primary key, `œuf` text); insert into `données`.`été` values (1, 'ça 🦊');
 create database `日本語` character set utf8mb4; create table `日本語`.`表` (`列` int); insert into `日本語`.`表` values (7);
 create database `-x`; create table `-x`.`--all-databases` (i int); insert into `-x`.`--all-databases` values (1);
+create database `--plugin-dir=/tmp/p`; create table `--plugin-dir=/tmp/p`.`--default-auth=x` (i int); insert into `--plugin-dir=/tmp/p`.`--default-auth=x` values (1);
+create database `--`; create table `--`.`--result-file=x` (i int); create view `--`.`--init-command=drop database old` as select 1 as a;
+create database `%s;drop`; create table `%s;drop`.`%n` (i int); insert into `%s;drop`.`%n` values (1);
 create database `qu'ote"back``tick.dot
 line`;
 use `qu'ote"back``tick.dot

@@ -29,6 +29,13 @@ create database "éééééééééééééééééééééééééééé";
 create database "a ""b"" 'c' \d %41 $$ ;e" connection limit 4;
 alter database "a ""b"" 'c' \d %41 $$ ;e" set work_mem = '6MB';
 create database "-c statement";
+create database "--file=/tmp/x";
+create database "--";
+create database "--version";
+\connect "--version"
+create table "--table=*" ("--x" int); insert into "--table=*" values (1);
+create schema "-n"; create table "-n"."%s;drop" (i int); insert into "-n"."%s;drop" values (1);
+\connect template1
 create database "host=nowhere dbname=x";
 create database "UPPER";
 create database latin template template0 encoding 'LATIN1' lc_collate 'C' lc_ctype 'C';

@@ -84,13 +84,19 @@ impl Walker<'_> {
 
     /// Counts what was in a directory that is gone.
     pub(super) fn count_removed(&mut self, path: &Path, tree: Option<BlobId>) {
-        let mut stack = vec![(path.to_owned(), tree)];
-        while let Some((path, tree)) = stack.pop() {
-            for node in self.tree_before(tree) {
+        let mut stack = vec![(path.to_owned(), tree, 0)];
+        while let Some((path, tree, depth)) = stack.pop() {
+            let nodes = self.tree_before(tree);
+            if tree.is_some_and(|tree| self.folders.enter(&tree, nodes.len(), depth).is_err()) {
+                // What is in it can't be told, as if it could not be read.
+                self.lost = true;
+                continue;
+            }
+            for node in nodes {
                 self.meet(&node);
                 match node.kind {
                     NodeKind::Dir { subtree } => {
-                        stack.push((path.join(OsStr::from_bytes(&node.name)), subtree));
+                        stack.push((path.join(OsStr::from_bytes(&node.name)), subtree, depth + 1));
                     }
                     _ => self.shared.tally.gone(&path, &node),
                 }

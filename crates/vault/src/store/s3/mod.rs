@@ -194,13 +194,18 @@ impl S3Store {
         }
     }
 
-    async fn get(&self, path: &str, range: BytesRange) -> Result<Vec<u8>, Failure> {
+    /// Returns the object, or a range of it, unless more than `most` bytes come.
+    async fn get(&self, path: &str, range: BytesRange, most: u64) -> Result<Vec<u8>, Failure> {
         let stall = self.limits.stall();
         let reader = self.within(stall, self.line().operator.reader(path)).await?;
         let mut stream = self.within(stall, reader.into_stream(range)).await?;
         let mut bytes = Vec::new();
         loop {
             match self.within(stall, async { stream.next().await.transpose() }).await? {
+                Some(buffer) if bytes.len() as u64 + buffer.len() as u64 > most => {
+                    let what = format!("more than {most} bytes come: it can't have so many, and is not read");
+                    return Err(Failure::Final(Kind::Damaged(what)));
+                }
                 Some(buffer) => Iterator::for_each(buffer, |piece| bytes.extend_from_slice(&piece)),
                 None => return Ok(bytes),
             }
@@ -312,7 +317,11 @@ impl Store for S3Store {
 
     fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
         let path = kind.path(name);
-        self.call(|| place(self, "read", kind, name), async |_| self.get(&path, BytesRange::from(..)).await)
+        let most = kind.length_max();
+        self.call(
+            || place(self, "read", kind, name),
+            async |_| self.get(&path, BytesRange::from(..), most).await,
+        )
     }
 
     fn read_range(&self, kind: FileKind, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
@@ -325,7 +334,7 @@ impl Store for S3Store {
             return Ok(Vec::new());
         }
         let path = kind.path(name);
-        self.call(place, async |_| match self.get(&path, BytesRange::from(range.clone())).await {
+        self.call(place, async |_| match self.get(&path, BytesRange::from(range.clone()), length).await {
             Ok(bytes) if bytes.len() as u64 == length => Ok(bytes),
             // An answer that doesn't fit the question: is it the file that is too short?
             Ok(_) | Err(Failure::Final(Kind::Io(_) | Kind::Damaged(_))) => {

@@ -4,7 +4,7 @@ use super::super::address::S3Address;
 use super::super::busy::{Busy, elsewhere};
 use super::super::limits::Failure;
 use super::judge;
-use crate::Kind;
+use crate::{FileKind, Kind};
 use opendal::ErrorKind;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqsign_aws_v4::{Credential, RequestSigner, StaticCredentialProvider};
@@ -139,13 +139,20 @@ impl Signed {
         self.signer.sign(&mut parts, None).await.map_err(|error| odd(error.to_string()))?;
         let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))
             .map_err(|error| odd(error.to_string()))?;
-        let answer = self.client.execute(request).await.map_err(|error| lost(&error))?;
+        let mut answer = self.client.execute(request).await.map_err(|error| lost(&error))?;
         let (status, headers) = (answer.status(), answer.headers().clone());
         self.busy.hear(status, &headers);
         if let Some(what) = elsewhere(status, &headers) {
             return Err(Failure::Final(Kind::BadAddress(what)));
         }
-        let body = answer.bytes().await.map_err(|error| lost(&error))?.to_vec();
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(|error| lost(&error))? {
+            if body.len() as u64 + piece.len() as u64 > FileKind::Pack.length_max() {
+                let what = "the answer is longer than any file, and is not read";
+                return Err(Failure::Final(Kind::Damaged(what.into())));
+            }
+            body.extend_from_slice(&piece);
+        }
         if status.is_success() {
             Ok(Answer { status: status.as_u16(), headers, body })
         } else {

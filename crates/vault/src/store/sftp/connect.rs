@@ -4,13 +4,14 @@ use super::super::address::SftpAddress;
 use super::super::limits::{Failure, Limits};
 use super::session::Session;
 use crate::Kind;
+use process::{Kept, Start, Words};
 use russh_sftp::client::{Config, RawSftpSession};
 use std::io;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::{Child, ChildStderr};
 use tokio::time::timeout;
 
 /// How much of what ssh complains about is kept.
@@ -34,13 +35,15 @@ impl Ssh {
         tokio::time::sleep(Duration::from_millis(20)).await;
         let words = self.words.lock().unwrap_or_else(PoisonError::into_inner);
         let words = String::from_utf8_lossy(&words);
+        let words = process::masked(&words);
         words.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(ToOwned::to_owned)
     }
 }
 
 /// Connects and logs in.
 pub(super) async fn connect(address: &SftpAddress, limits: &Limits) -> Result<Session, Failure> {
-    let mut child = command(address, limits).spawn().map_err(|error| match error.kind() {
+    let started = command(address, limits).and_then(|mut ssh| ssh.spawn());
+    let mut child = started.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::Final(Kind::Unsupported(
             "there is no ssh on this machine; install it (Debian: apt install openssh-client)".into(),
         )),
@@ -65,29 +68,39 @@ pub(super) async fn connect(address: &SftpAddress, limits: &Limits) -> Result<Se
     }
 }
 
-fn command(address: &SftpAddress, limits: &Limits) -> Command {
-    let mut command = Command::new("ssh");
+#[expect(clippy::disallowed_types, reason = "what tokio waits for")]
+fn command(address: &SftpAddress, limits: &Limits) -> io::Result<tokio::process::Command> {
     // No terminal, no forwarded screen, no forwarded agent, and no question that nobody would answer.
-    command.args(["-T", "-x", "-a", "-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes"]);
-    command.args(["-o", "RemoteCommand=none", "-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3"]);
-    command.args(["-o", &format!("ConnectTimeout={}", limits.stall().as_secs().max(1))]);
+    let mut words =
+        Words::from(["ssh", "-T", "-x", "-a", "-o", "BatchMode=yes", "-o", "ClearAllForwardings=yes"])
+            .words([
+                "-o",
+                "RemoteCommand=none",
+                "-o",
+                "ServerAliveInterval=10",
+                "-o",
+                "ServerAliveCountMax=3",
+            ])
+            .pair("-o", format!("ConnectTimeout={}", limits.stall().as_secs().max(1)));
     if let Some(identity) = &address.identity {
-        command.args(["-o", "IdentitiesOnly=yes", "-i", &identity.replace('%', "%%")]);
+        words = words.words(["-o", "IdentitiesOnly=yes"]).pair("-i", identity.replace('%', "%%"));
     }
     if let Some(known_hosts) = &address.known_hosts {
-        command.args(["-o", &format!("UserKnownHostsFile=\"{}\"", known_hosts.replace('%', "%%"))]);
+        let known_hosts = format!("UserKnownHostsFile=\"{}\"", known_hosts.replace('%', "%%"));
+        words = words.pair("-o", known_hosts);
     }
     if let Some(port) = address.port {
-        command.args(["-p", &port.to_string()]);
+        words = words.pair("-p", port.to_string());
     }
     if let Some(user) = &address.user {
-        command.args(["-l", user]);
+        words = words.pair("-l", user);
     }
-    command.args(["-s", "--", &address.host, "sftp"]);
+    let words = words.word("-s").data([address.host.as_str(), "sftp"]);
+    let mut command = tokio::process::Command::from(Start::new(words, Kept::Ssh)?.into_command());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     // Ctrl-C at the terminal is for us: we still have to finish what we are writing.
     command.process_group(0);
-    command
+    Ok(command)
 }
 
 async fn listen(mut stderr: ChildStderr, words: Arc<Mutex<Vec<u8>>>) {

@@ -174,7 +174,9 @@ impl Store for SftpStore {
         let path = self.path(kind, name);
         self.call(
             || place(self, "read", kind, name),
-            async |session| self.or_missing(session, session.read(&path, None).await).await,
+            async |session| {
+                self.or_missing(session, session.read(&path, None, kind.length_max()).await).await
+            },
         )
     }
 
@@ -182,7 +184,9 @@ impl Store for SftpStore {
         let path = self.path(kind, name);
         self.call(
             || place(self, "read", kind, name),
-            async |session| self.or_missing(session, session.read(&path, Some(range.clone())).await).await,
+            async |session| {
+                self.or_missing(session, session.read(&path, Some(range.clone()), u64::MAX).await).await
+            },
         )
     }
 

@@ -79,10 +79,15 @@ impl Session {
         Ok(self.within(self.raw.stat(path)).await?.attrs.mtime)
     }
 
-    /// Returns the range of the file, or all of it.
-    pub(super) async fn read(&self, path: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, Failure> {
+    /// Returns the range of the file, or all of it if that is no more than `most` bytes.
+    pub(super) async fn read(
+        &self,
+        path: &str,
+        range: Option<Range<u64>>,
+        most: u64,
+    ) -> Result<Vec<u8>, Failure> {
         let handle = self.within(self.raw.open(path, OpenFlags::READ, FileAttributes::empty())).await?.handle;
-        let read = self.read_open(&handle, range).await;
+        let read = self.read_open(&handle, range, most).await;
         // A session that is lost, or about to be dropped, needs no closing of its files.
         if !matches!(read, Err(Failure::Passing(_))) {
             self.within(self.raw.close(handle)).await?;
@@ -228,9 +233,18 @@ impl Session {
         Ok(())
     }
 
-    async fn read_open(&self, handle: &str, range: Option<Range<u64>>) -> Result<Vec<u8>, Failure> {
+    async fn read_open(
+        &self,
+        handle: &str,
+        range: Option<Range<u64>>,
+        most: u64,
+    ) -> Result<Vec<u8>, Failure> {
         let size = self.within(self.raw.fstat(handle)).await?.attrs.size;
         let size = size.ok_or_else(|| odd("the server doesn't tell sizes"))?;
+        if range.is_none() && size > most {
+            let what = format!("{size} bytes are more than such a file has: it is not read");
+            return Err(Failure::Final(Kind::Damaged(what)));
+        }
         let range = range.unwrap_or(0..size);
         let short = || Failure::Final(Kind::Damaged(format!("it ends before byte {}", range.end)));
         if range.end > size {

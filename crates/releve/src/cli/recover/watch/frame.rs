@@ -48,7 +48,7 @@ impl Charset {
     /// Returns a text that this terminal can show, in one line.
     fn fit(self, text: &str) -> String {
         let letter = |letter: char| match letter {
-            letter if letter.is_control() => ' ',
+            letter if plain::acts(letter) => ' ',
             letter if letter.is_ascii() || self == Self::Unicode => letter,
             'à' | 'â' | 'ä' => 'a',
             'ç' => 'c',

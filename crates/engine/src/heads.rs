@@ -1,0 +1,75 @@
+//! Holds this machine's records against what its points say of them. Each point that it signs names the newest record of then: whoever changes the records afterwards
+//! can make their chain fit anew, and not what lies in the vaults.
+//!
+//! Found is what was taken off the end, what was written anew from some place on, that all were deleted, and that an older copy of the file was put back. Behind the
+//! newest point nothing is promised; and where a state was made anew (`releve state rebuild`), what points from before name can't be compared: that is said, and no
+//! finding.
+
+use crate::signers::Known;
+use crate::survey::Survey;
+use jiff::Timestamp;
+use serde::Serialize;
+use state::{Body, Record};
+use std::collections::HashMap;
+
+/// What the points of this machine say of its records.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
+pub struct Heads {
+    /// How many points name a record that is as they say.
+    pub agreed: u64,
+    /// The number of the newest record that one names and that is as it says.
+    pub up_to: u64,
+    /// How many are from before the state was made anew, and name records that aren't there.
+    pub from_before: u64,
+    /// What was done to the records.
+    pub findings: Vec<String>,
+}
+
+/// Compares the records, all of them and in order, with what the points in the vaults say that this machine has signed.
+#[must_use]
+pub fn compare(records: &[Record], survey: &Survey, known: &Known, machine: &str) -> Heads {
+    let hashes: HashMap<u64, &str> =
+        records.iter().map(|record| (record.number, record.hash.as_str())).collect();
+    let anew = records.iter().rev().find(|record| matches!(record.body, Body::Rebuilt { .. }));
+    let newest = records.last().map_or(0, |record| record.number);
+    let mut heads = Heads::default();
+    let (mut gone, mut other): (Vec<Named<'_>>, Vec<Named<'_>>) = Default::default();
+    for point in &survey.points {
+        let is_ours = known.is_from_here(point, machine);
+        let Some(head) = point.point.head.as_ref().filter(|_| is_ours) else { continue };
+        let named = Named { number: head.number, point: &point.point.id, time: point.point.time };
+        match hashes.get(&head.number) {
+            Some(hash) if *hash == head.hash => {
+                heads.agreed += 1;
+                heads.up_to = heads.up_to.max(head.number);
+            }
+            _ if anew.is_some_and(|anew| named.time < anew.time) => heads.from_before += 1,
+            Some(_) => other.push(named),
+            None => gone.push(named),
+        }
+    }
+    if let Some(first) = other.iter().min_by_key(|named| named.number) {
+        let Named { number, point, time } = first;
+        heads.findings.push(format!(
+            "record {number} is another than the one that point {point} of {time} names ({} points say so): the records were written anew",
+            other.len()
+        ));
+    }
+    if let Some(last) = gone.iter().max_by_key(|named| named.number) {
+        let Named { number, point, time } = last;
+        heads.findings.push(match newest {
+            0 => format!("all records are gone: point {point} of {time} names number {number}"),
+            newest => format!(
+                "the records end with number {newest}, and point {point} of {time} names number {number}: the newest were taken away, or an older state was put back"
+            ),
+        });
+    }
+    heads
+}
+
+/// What a point says.
+struct Named<'a> {
+    number: u64,
+    point: &'a str,
+    time: Timestamp,
+}

@@ -1,0 +1,331 @@
+//! Who is believed: whether somebody else could have written a file that decides what we do, or can read a secret. Asked of what was opened, and of each folder on the
+//! way there.
+//!
+//! Read in this order: [`reach`] (opens a file, and notes whose everything on the way is), [`objection`] (pure: who else could have changed it), [`is_open`] (pure: who
+//! else can read it).
+
+use rustix::fs::{
+    FileType, Mode, OFlags, PROC_SUPER_MAGIC, Stat, fstat, fstatfs, getxattr, open, openat, readlinkat,
+};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+/// How many links may be on a way, as the kernel counts.
+const LINKS_MAX: usize = 40;
+/// The sign that the agent goes by an older plan than what stands in the file.
+pub const SIGN: &str = "plan/edited";
+/// Where more may be said of who writes than the mode does.
+const ACL: &str = "system.posix_acl_access";
+
+const ROOT: u32 = 0;
+const STICKY: u32 = 0o1000;
+const GROUP_WRITES: u32 = 0o020;
+const OTHERS_WRITE: u32 = 0o002;
+const OTHERS_READ: u32 = 0o004;
+const OTHERS_PASS: u32 = 0o001;
+
+/// A folder, a link or a file on the way to a file, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Where it really lies: no link is in it.
+    pub path: PathBuf,
+    /// Whose it is.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its kind and its permissions, as `stat` has them.
+    pub mode: u32,
+    /// Its group's permissions are those of a list of users and groups.
+    pub has_acl: bool,
+}
+
+/// A file that was opened.
+#[derive(Debug)]
+pub struct Reached {
+    /// The file.
+    pub file: File,
+    /// What is on the way: each folder from the root on, each link, and the file itself at the end.
+    pub way: Vec<Place>,
+}
+
+/// Why something isn't believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Objection {
+    /// Who else could have changed what.
+    pub why: String,
+    /// What ends that.
+    pub way_out: String,
+}
+
+/// Opens a file to read it, folder by folder, so that what is judged is what is read, whatever takes a name meanwhile.
+pub fn reach(path: &Path) -> io::Result<Reached> {
+    const LOOKS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+    const READS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
+    let mut left = parts_of(&std::path::absolute(path)?);
+    let mut at = PathBuf::from("/");
+    let mut here = open(&at, LOOKS, Mode::empty())?;
+    let (mut way, mut links) = (vec![place(&at, &here)?], 0);
+    while let Some(name) = left.pop() {
+        let is_last = left.is_empty();
+        // Asked as a folder, what is mounted on demand is mounted.
+        let looked = match is_last {
+            false => openat(&here, &name, LOOKS | OFlags::DIRECTORY, Mode::empty()),
+            true => Err(Errno::NOTDIR),
+        };
+        let looked = match looked {
+            Err(Errno::NOTDIR | Errno::LOOP) => openat(&here, &name, LOOKS, Mode::empty())?,
+            looked => looked?,
+        };
+        let path = if name == ".." { parent(&at) } else { at.join(&name) };
+        match FileType::from_raw_mode(fstat(&looked)?.st_mode) {
+            FileType::Symlink => {
+                links += 1;
+                if links > LINKS_MAX {
+                    return Err(Errno::LOOP.into());
+                }
+                // What whoever started us has opened already (/dev/stdin, a pipe of a shell) has no place of its own.
+                if is_last && fstatfs(&here).is_ok_and(|disk| disk.f_type == PROC_SUPER_MAGIC) {
+                    let file = openat(&here, &name, READS, Mode::empty())?;
+                    let stat = fstat(&file)?;
+                    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+                        way.push(place(&path, &file)?);
+                    }
+                    return Ok(Reached { file: File::from(file), way });
+                }
+                way.push(place(&path, &looked)?);
+                let target = readlinkat(&looked, "", Vec::<u8>::new())?;
+                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                if target.is_absolute() {
+                    at = PathBuf::from("/");
+                    here = open(&at, LOOKS, Mode::empty())?;
+                }
+                left.extend(parts_of(&target));
+            }
+            FileType::Directory if !is_last => {
+                way.push(place(&path, &looked)?);
+                (here, at) = (looked, path);
+            }
+            _ if !is_last => return Err(Errno::NOTDIR.into()),
+            _ => {
+                let file = openat(&here, &name, READS | OFlags::NOFOLLOW, Mode::empty())?;
+                way.push(place(&path, &file)?);
+                return Ok(Reached { file: File::from(file), way });
+            }
+        }
+    }
+    Err(Errno::ISDIR.into())
+}
+
+/// Returns who else could have changed a file that `uid` reads, `None` where nobody could but himself and root. Root believes a file only if nobody could have put
+/// another in its place either: in a folder with the sticky bit nobody can whose the file isn't. For anybody else the file alone counts.
+#[must_use]
+pub fn objection(uid: u32, way: &[Place]) -> Option<Objection> {
+    match uid {
+        ROOT => way.iter().find_map(|place| other_hands(uid, place)),
+        _ => way.last().and_then(|file| other_hands(uid, file)),
+    }
+}
+
+/// Returns whether everybody on the machine can read a file.
+#[must_use]
+pub fn is_open(way: &[Place]) -> bool {
+    let Some((file, before)) = way.split_last() else { return false };
+    let is_folder = |place: &&Place| FileType::from_raw_mode(place.mode) == FileType::Directory;
+    let mut above = before.iter().filter(is_folder).filter(|folder| file.path.starts_with(&folder.path));
+    FileType::from_raw_mode(file.mode) == FileType::RegularFile
+        && file.mode & OTHERS_READ != 0
+        && above.all(|folder| folder.mode & OTHERS_PASS != 0)
+}
+
+/// Returns who runs this program.
+#[must_use]
+pub fn us() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Returns who can change what is at a place, but for `uid` and root.
+fn other_hands(uid: u32, place: &Place) -> Option<Objection> {
+    let (path, kind) = (place.path.display(), FileType::from_raw_mode(place.mode));
+    if place.uid != uid && place.uid != ROOT {
+        let why = format!("{path} belongs to the user {}, who can change it", place.uid);
+        let way_out = match uid {
+            ROOT => format!("if it is right as it is: chown root {path}"),
+            _ => format!("if {path} is right as it is, make a copy of your own"),
+        };
+        return Some(Objection { why, way_out });
+    }
+    // A link has no permissions, and what lies in such a folder can only be renamed or removed by whom it belongs to.
+    if kind == FileType::Symlink || (kind == FileType::Directory && place.mode & STICKY != 0) {
+        return None;
+    }
+    if place.mode & OTHERS_WRITE != 0 {
+        let why = format!("everybody can write to {path} (mode {:04o})", place.mode & 0o7777);
+        return Some(Objection { why, way_out: format!("chmod o-w {path}") });
+    }
+    // Each user's own group has mostly his number.
+    let is_own = place.gid == ROOT || place.gid == uid;
+    match place.mode & GROUP_WRITES != 0 {
+        true if place.has_acl => Some(Objection {
+            why: format!("a list of permissions lets others write to {path} (getfacl shows it)"),
+            way_out: format!("setfacl -b {path}"),
+        }),
+        true if !is_own => Some(Objection {
+            why: format!("the group {} can write to {path} (mode {:04o})", place.gid, place.mode & 0o7777),
+            way_out: format!("chmod g-w {path}"),
+        }),
+        _ => None,
+    }
+}
+
+fn place(path: &Path, opened: &OwnedFd) -> io::Result<Place> {
+    let Stat { st_uid: uid, st_gid: gid, st_mode: mode, .. } = fstat(opened)?;
+    // Only where it could say more than the mode.
+    let has_acl = mode & GROUP_WRITES != 0 && FileType::from_raw_mode(mode) != FileType::Symlink && {
+        let way = format!("/proc/self/fd/{}", opened.as_raw_fd());
+        match getxattr(way, ACL, &mut [0_u8; 1024]) {
+            Ok(bytes) => bytes > 0,
+            Err(error) => error == Errno::RANGE,
+        }
+    };
+    Ok(Place { path: path.to_owned(), uid, gid, mode, has_acl })
+}
+
+fn parent(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(path).to_owned()
+}
+
+/// Returns the parts of a path, the last one first.
+fn parts_of(path: &Path) -> Vec<OsString> {
+    let name = |part: Component<'_>| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsStr::from_bytes(b"..").to_owned()),
+        _ => None,
+    };
+    path.components().rev().filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::Read;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    const FOLDER: u32 = 0o040_000;
+    const FILE: u32 = 0o100_000;
+    const LINK: u32 = 0o120_777;
+    const HUGO: u32 = 1000;
+
+    fn at(path: &str, uid: u32, gid: u32, mode: u32) -> Place {
+        Place { path: path.into(), uid, gid, mode, has_acl: false }
+    }
+
+    /// Returns the way to `/etc/plan`, with this folder and this file at its end.
+    fn way(folder: (u32, u32, u32), file: (u32, u32, u32)) -> Vec<Place> {
+        vec![
+            at("/", 0, 0, FOLDER | 0o755),
+            at("/etc", folder.0, folder.1, FOLDER | folder.2),
+            at("/etc/plan", file.0, file.1, FILE | file.2),
+        ]
+    }
+
+    #[test]
+    fn root_believes_what_nobody_else_could_have_put_there() {
+        let (own, shut) = ((0, 0, 0o755), (0, 0, 0o644));
+        let cases = [
+            ("root's", way(own, shut), true),
+            ("root's group writes", way((0, 0, 0o775), (0, 0, 0o664)), true),
+            ("of nobody, for everybody", way(own, (65_534, 65_534, 0o666)), false),
+            ("of another", way(own, (HUGO, HUGO, 0o600)), false),
+            ("everybody writes", way(own, (0, 0, 0o666)), false),
+            ("another group writes", way(own, (0, 50, 0o664)), false),
+            ("another group reads", way(own, (0, 50, 0o640)), true),
+            ("in a folder of another", way((HUGO, HUGO, 0o755), shut), false),
+            ("in a folder of everybody", way((0, 0, 0o777), shut), false),
+            ("in a folder of another group", way((0, 50, 0o775), shut), false),
+            ("root's in /tmp", way((0, 0, 0o1777), shut), true),
+            ("of another in /tmp", way((0, 0, 0o1777), (HUGO, HUGO, 0o644)), false),
+            ("for everybody in /tmp", way((0, 0, 0o1777), (0, 0, 0o666)), false),
+            ("in a sticky folder of another", way((HUGO, 0, 0o1777), shut), false),
+        ];
+        for (what, way, is_believed) in cases {
+            assert_eq!(objection(0, &way).is_none(), is_believed, "{what}: {:?}", objection(0, &way));
+        }
+    }
+
+    #[test]
+    fn anybody_else_believes_his_own_file_and_roots() {
+        let open = (0, 0, 0o777);
+        let cases = [
+            ("his own", (HUGO, HUGO, 0o644), true),
+            ("his own group writes", (HUGO, HUGO, 0o664), true),
+            ("root's", (0, 0, 0o644), true),
+            ("everybody writes", (HUGO, HUGO, 0o646), false),
+            ("a common group writes", (HUGO, 100, 0o664), false),
+            ("of another", (HUGO + 1, HUGO, 0o644), false),
+        ];
+        for (what, file, is_believed) in cases {
+            assert_eq!(objection(HUGO, &way(open, file)).is_none(), is_believed, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_link_counts_by_whose_it_is_and_a_list_of_permissions_by_what_it_may_say() {
+        let mut linked = way((0, 0, 0o1777), (0, 0, 0o644));
+        linked.insert(2, at("/etc/link", 0, 0, LINK));
+        assert_eq!(objection(0, &linked), None);
+        linked[2].uid = HUGO;
+        assert!(
+            objection(0, &linked)
+                .is_some_and(|found| found.why.contains("/etc/link belongs to the user 1000"))
+        );
+        let mut listed = way((0, 0, 0o755), (0, 0, 0o664));
+        listed[2].has_acl = true;
+        assert_eq!(objection(0, &listed).map(|found| found.way_out), Some("setfacl -b /etc/plan".into()));
+    }
+
+    #[test]
+    fn a_secret_is_open_where_everybody_gets_to_it() {
+        let own = (0, 0, 0o755);
+        assert!(is_open(&way(own, (0, 0, 0o644))));
+        assert!(!is_open(&way(own, (0, 0, 0o640))));
+        assert!(!is_open(&way((0, 0, 0o700), (0, 0, 0o644))));
+        // A closed folder that only a link lies in closes nothing.
+        let mut linked = way(own, (0, 0, 0o644));
+        linked.insert(1, at("/root", 0, 0, FOLDER | 0o700));
+        linked.insert(2, at("/root/link", 0, 0, LINK));
+        assert!(is_open(&linked));
+        assert!(!is_open(&[]));
+    }
+
+    #[test]
+    fn what_is_judged_is_what_is_read_and_everything_on_the_way_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = fs::canonicalize(dir.path()).unwrap();
+        fs::create_dir_all(real.join("a/b")).unwrap();
+        fs::write(real.join("a/b/plan"), "text").unwrap();
+        symlink("../a/b", real.join("a/up")).unwrap();
+        symlink(real.join("a/up"), real.join("link")).unwrap();
+        let mut reached = reach(&real.join("link/plan")).unwrap();
+        let mut text = String::new();
+        reached.file.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "text");
+        assert_eq!(reached.way.last().unwrap().path, real.join("a/b/plan"));
+        for on_the_way in [real.join("link"), real.join("a/up"), real.join("a/b"), PathBuf::from("/")] {
+            assert!(reached.way.iter().any(|place| place.path == on_the_way), "{on_the_way:?}");
+        }
+        assert_eq!(objection(us(), &reached.way), None);
+        fs::set_permissions(real.join("a/b/plan"), fs::Permissions::from_mode(0o666)).unwrap();
+        let found = objection(us(), &reach(&real.join("link/plan")).unwrap().way).unwrap();
+        assert!(found.why.contains("everybody can write to"), "{found:?}");
+        // Neither a folder nor what isn't there is a file; a circle of links ends.
+        symlink("round", real.join("round")).unwrap();
+        assert!(reach(&real.join("missing")).is_err() && reach(&real.join("round")).is_err());
+        assert!(reach(&real.join("a/b/plan/below")).is_err() && reach(Path::new("/")).is_err());
+    }
+}

@@ -1,0 +1,282 @@
+//! Points are signed by the machine that made them: what anybody else puts into a vault is told by every verb, taken by none and pushes nothing out, until a person says so.
+
+use crate::world::{World, files, hostname};
+use serde_json::Value;
+use std::fs;
+
+const STRANGE: &str = "not taken for what";
+const UNSIGNED: &str = "is not signed, and its machine signs its points";
+
+/// A world with one signed point.
+fn one_point() -> World {
+    let world = World::new();
+    for n in 0..20 {
+        fs::write(world.data().join(format!("order-{n}.txt")), format!("order {n}\n").repeat(60)).unwrap();
+    }
+    world.run(&["backup"]).exits(0);
+    world
+}
+
+/// Puts a point of `shop` into a vault as somebody can who has its password: by restic, with tags like ours.
+fn forge(world: &World, vault: &str, id: &str, time: Option<&str>) {
+    let (tags, host, data) =
+        (format!("releve,system:shop,point:{id}"), hostname(), world.data().display().to_string());
+    let mut words = vec!["backup", "--host", &host, "--tag", &tags, &data];
+    words.extend(time.iter().flat_map(|time| ["--time", time]));
+    world.restic(vault).must(&words);
+}
+
+fn choice(world: &World) -> Value {
+    let book = world.run(&["recover", "--dry-run", "--json"]).exits(0).json();
+    book["systems"][0]["choice"]["point"]["id"].clone()
+}
+
+#[test]
+fn a_forged_point_is_told_by_every_verb_and_taken_by_none_until_a_person_accepts_it() {
+    let world = one_point();
+    let genuine = world.points()[0].clone();
+    assert_eq!(genuine["signed_by"].as_str().unwrap().len(), 64, "{genuine}");
+    // restic reads what is signed as ever.
+    world.restic("near").must(&["check", "--read-data"]);
+    forge(&world, "near", "0123456789ab", None);
+    let table: [(&[&str], i32, &[&str]); 8] = [
+        (&["points"], 1, &[UNSIGNED, STRANGE, "releve points --accept"]),
+        (&["status"], 1, &[STRANGE, "The vault near holds something that nobody known has put there"]),
+        (&["alerts"], 1, &["The vault near holds something that nobody known has put there"]),
+        (&["verify"], 1, &[STRANGE]),
+        (&["recover", "--dry-run"], 0, &[STRANGE, UNSIGNED]),
+        (&["restore", "shop", "--to", "out"], 0, &[STRANGE]),
+        (&["prune", "near", "--dry-run"], 0, &[STRANGE, "they push nothing out"]),
+        (&["backup"], 1, &["NOT WHAT THEY SAY: 1 points before it"]),
+    ];
+    for (verb, code, told) in table {
+        let mut run = world.run(verb).exits(code);
+        for text in told {
+            run = run.says(text);
+        }
+    }
+    assert_ne!(choice(&world), "0123456789ab");
+    let points = world.points();
+    let forged = points.iter().find(|point| point["id"] == "0123456789ab").unwrap();
+    assert_eq!((&forged["rating"], &forged["signed_by"]), (&"unsigned".into(), &Value::Null));
+    world.run(&["points", "--accept"]).says("is taken for the company's own from now on");
+    let points = world.run(&["points"]);
+    assert!(!points.err.contains(STRANGE), "{}", points.err);
+    world.run(&["alerts"]).exits(0);
+}
+
+#[test]
+fn a_point_of_next_year_and_one_with_the_id_of_a_genuine_one_win_nothing() {
+    let world = one_point();
+    let genuine = world.points()[0]["id"].clone();
+    fs::write(world.data().join("order-0.txt"), "what an intruder would like to have back").unwrap();
+    forge(&world, "near", "0123456789ab", Some("2040-01-01 00:00:00"));
+    // Older than the genuine one, and called as it is.
+    forge(&world, "near", genuine.as_str().unwrap(), Some("2020-01-01 00:00:00"));
+    assert_eq!(choice(&world), genuine);
+    world.run(&["restore", "shop", "--to", "out"]).exits(0).says(STRANGE);
+    let restored = fs::read_to_string(world.restored("out").join("order-0.txt")).unwrap();
+    assert!(restored.starts_with("order 0"), "{restored}");
+    world.run(&["recover", "--yes"]).exits(0);
+    assert!(fs::read_to_string(world.data().join("order-0.txt")).unwrap().starts_with("order 0"));
+}
+
+#[test]
+fn forged_points_push_no_genuine_one_out() {
+    let world = one_point();
+    let vaults = [world.vault("near"), world.vault("far")];
+    world.write_plan(&vaults[0], &vaults[1], "");
+    let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
+    let plan = plan.replace("every = \"1 hour\"", "every = \"1 hour\"\nkeep = { last = 2 }");
+    fs::write(world.path("plan.toml"), plan).unwrap();
+    let genuine = world.points()[0]["id"].clone();
+    for n in 0..6 {
+        forge(&world, "near", &format!("00000000000{n}"), None);
+    }
+    for _ in 0..2 {
+        world.run(&["prune", "near", "--yes"]);
+    }
+    let points = world.points();
+    let kept = points.iter().find(|point| point["id"] == genuine).unwrap();
+    assert_eq!(kept["vaults"].as_array().unwrap().len(), 2, "{points:?}");
+}
+
+#[test]
+fn what_restic_has_rewritten_is_signed_no_more_and_the_other_copy_is_taken() {
+    let world = one_point();
+    let genuine = world.points()[0]["id"].clone();
+    world.restic("near").must(&["tag", "--add", "seen"]);
+    world.run(&["points"]).exits(1).says(UNSIGNED);
+    assert_eq!(choice(&world), genuine);
+    world.restores_whole("out");
+}
+
+#[test]
+fn a_key_that_this_machine_does_not_know_is_told_and_accepted_by_one_word() {
+    let world = one_point();
+    let genuine = world.points()[0]["id"].clone();
+    fs::rename(world.path("state"), world.path("mine")).unwrap();
+    // Another machine that calls itself as this one: it has the vaults' passwords and no key of ours. A bare one recovers and goes on all the same.
+    world.run(&["recover", "--dry-run"]).exits(0);
+    world.restores_whole("bare");
+    world.run(&["backup"]).exits(0);
+    world.run(&["points"]).exits(0);
+    fs::remove_dir_all(world.path("state")).unwrap();
+    fs::rename(world.path("mine"), world.path("state")).unwrap();
+    world.run(&["points"]).exits(1).says("which this machine doesn't know").says(STRANGE);
+    assert_eq!(choice(&world), genuine);
+    world.run(&["points", "--accept"]).exits(0).says("signs for");
+    world.run(&["status"]);
+    assert_ne!(choice(&world), genuine);
+}
+
+#[test]
+fn points_from_before_there_were_signatures_stay_as_good_as_they_are() {
+    let world = World::new();
+    fs::write(world.data().join("order.txt"), "the first order\n".repeat(60)).unwrap();
+    world.run(&["backup"]).exits(0);
+    // What an older program made: as it is, without a signature.
+    for snapshot in ["near", "far"].into_iter().flat_map(|vault| files(&world.path(vault).join("snapshots")))
+    {
+        fs::remove_file(snapshot).unwrap();
+    }
+    fs::remove_dir_all(world.path("state")).unwrap();
+    forge(&world, "near", "0123456789ab", Some("2026-01-01 00:00:00"));
+    assert_eq!(choice(&world), "0123456789ab");
+    world.run(&["backup"]);
+    world.run(&["prune", "near", "--yes"]);
+    let points = world.points();
+    assert!(points.iter().all(|point| point["rating"] != "unsigned"), "{points:?}");
+    assert_eq!(points.len(), 2, "{points:?}");
+}
+
+#[test]
+fn a_key_file_that_was_removed_and_is_put_back_is_told() {
+    let world = one_point();
+    world.run(&["points"]).exits(0);
+    let new = world.path("new.key");
+    fs::write(&new, "another horse, another battery, forty characters").unwrap();
+    let new = new.display().to_string();
+    world.run(&["key", "add", "--vault", "near", "--new-password-file", &new]).exits(0);
+    world.run(&["points"]).exits(0);
+    let keys = world.run(&["key", "list", "--vault", "near", "--json"]).json();
+    let keys = keys["vaults"][0]["keys"].as_array().unwrap().clone();
+    let key = keys.iter().find(|key| key["in_use"] == false).unwrap()["id"].as_str().unwrap().to_owned();
+    let file = world.path("near").join("keys").join(&key);
+    let copy = fs::read(&file).unwrap();
+    world.run(&["key", "remove", &key, "--vault", "near", "--yes"]).exits(0);
+    world.run(&["points"]).exits(0);
+    fs::write(&file, copy).unwrap();
+    world.run(&["points"]).exits(1).says("was removed and is there again").says("releve key remove");
+    world.run(&["status"]).exits(1).says("was removed and is there again");
+    world.run(&["points", "--accept"]).exits(0);
+    world.run(&["status"]);
+}
+
+/// Puts other records in the place of a machine's, and says what `state verify` has to find.
+type Edit = (&'static str, fn(&World, &rusqlite::Connection), &'static str);
+
+#[test]
+fn whatever_is_done_to_the_records_is_found_by_what_the_points_say() {
+    let newest = |db: &rusqlite::Connection| -> i64 {
+        db.query_row("select count(*) from kv where cast(key as text) like 'record/%'", [], |row| row.get(0))
+            .unwrap()
+    };
+    let world = one_point();
+    for _ in 0..2 {
+        world.run(&["backup"]).exits(0);
+    }
+    world.run(&["state", "verify"]).exits(0).says("points in the vaults vouch for them");
+    world.run(&["status"]);
+    let state = world.path("state").join("state.db");
+    let whole = fs::read(&state).unwrap();
+    let edits: [Edit; 4] = [
+        (
+            "one was edited",
+            |_, db| {
+                run(
+                    db,
+                    "update kv set value = cast(replace(cast(value as text), 'shop', 'shoq') as blob) where cast(key as text) = 'record/000000000001'",
+                );
+            },
+            "record 1",
+        ),
+        (
+            "the tail was cut and the head set back",
+            |_, db| {
+                run(
+                    db,
+                    "delete from kv where cast(key as text) like 'record/%' and cast(key as text) > 'record/000000000001'",
+                );
+                let first: Vec<u8> = db
+                    .query_row(
+                        "select value from kv where cast(key as text) = 'record/000000000001'",
+                        [],
+                        |row| row.get(0),
+                    )
+                    .unwrap();
+                let first: Value = serde_json::from_slice(&first).unwrap();
+                let head = serde_json::to_vec(&(1, &first["hash"])).unwrap();
+                db.execute("update kv set value = ?1 where cast(key as text) = 'head'", [head]).unwrap();
+            },
+            "the newest were taken away",
+        ),
+        (
+            "all were deleted",
+            |_, db| {
+                run(
+                    db,
+                    "delete from kv where cast(key as text) like 'record/%' or cast(key as text) = 'head'",
+                );
+            },
+            "all records are gone",
+        ),
+        (
+            "all were written anew",
+            |world, db| {
+                run(
+                    db,
+                    "delete from kv where cast(key as text) like 'record/%' or cast(key as text) = 'head'",
+                );
+                // A chain that fits, of other records.
+                let state = state::State::open(&world.path("state")).unwrap();
+                for n in 1..=3i64 {
+                    let made = state::Made { system: format!("other{n}"), ..state::Made::default() };
+                    state
+                        .append(state::Body::Backup(made), jiff::Timestamp::from_second(n).unwrap())
+                        .unwrap();
+                }
+            },
+            "the records were written anew",
+        ),
+    ];
+    for (what, edit, found) in edits {
+        let db = rusqlite::Connection::open(&state).unwrap();
+        assert!(newest(&db) >= 3, "{what}");
+        edit(&world, &db);
+        drop(db);
+        let run = world.run(&["state", "verify"]);
+        assert_ne!(run.code, 0, "{what}: {}", run.out);
+        run.says(found);
+        let status = world.run(&["status"]);
+        assert_eq!(status.code, 1, "{what}: {}\n{}", status.out, status.err);
+        status.says("!! the records of this machine").says(found);
+        fs::write(&state, &whole).unwrap();
+        for companion in ["state.db-wal", "state.db-shm"] {
+            let _ = fs::remove_file(world.path("state").join(companion));
+        }
+    }
+    world.run(&["state", "verify"]).exits(0);
+    // An older copy of the file is put back.
+    world.run(&["backup"]).exits(0);
+    world.run(&["backup"]).exits(0);
+    fs::write(&state, &whole).unwrap();
+    world.run(&["state", "verify"]).exits(1).says("an older state was put back");
+    // A person knows of it: what is there is kept, and what was lost is said.
+    world.run(&["state", "rebuild"]).says("records");
+    world.run(&["state", "verify"]).exits(0).says("name records that were lost then");
+}
+
+fn run(db: &rusqlite::Connection, sql: &str) {
+    assert!(db.execute(sql, []).unwrap() > 0, "{sql}");
+}

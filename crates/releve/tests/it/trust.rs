@@ -1,0 +1,179 @@
+//! Whom the program believes: a plan and secrets that somebody else could have written are refused, told and not taken over, and a person's word lets them in.
+
+use crate::world::{World, finish};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use testkit::wait_until;
+
+const SOON: Duration = Duration::from_secs(30);
+const NOBODY: u32 = 65_534;
+
+/// Why it isn't believed, whether doing that takes root, what is done, and how it is undone.
+type Case<'a> = (&'a str, bool, &'a dyn Fn(), &'a dyn Fn());
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Puts a plan in the place of the one of now that somebody else could have written.
+fn edit_as_somebody_else(world: &World, from: &str, to: &str) {
+    let text = fs::read_to_string(world.path("plan.toml")).unwrap();
+    assert!(text.contains(from));
+    fs::write(world.path("plan.new"), text.replace(from, to)).unwrap();
+    mode(&world.path("plan.new"), 0o666);
+    fs::rename(world.path("plan.new"), world.path("plan.toml")).unwrap();
+}
+
+fn points(world: &World) -> usize {
+    let run = world.run(&["points", "--json", "--trust-plan"]);
+    if run.code == 2 { 0 } else { run.json()["points"].as_array().unwrap().len() }
+}
+
+#[test]
+fn a_plan_or_a_secret_that_somebody_else_could_have_written_is_refused_and_a_finding() {
+    let world = World::new();
+    fs::write(world.data().join("a"), "a").unwrap();
+    world.run(&["backup"]).exits(0);
+    let (plan, key, folder) = (world.path("plan.toml"), world.path("near.key"), world.path(""));
+    let plans: [Case<'_>; 4] = [
+        ("everybody can write to", false, &|| mode(&plan, 0o666), &|| mode(&plan, 0o644)),
+        ("belongs to the user 65534", true, &|| chown(&plan, Some(NOBODY), None).unwrap(), &|| {
+            chown(&plan, Some(0), None).unwrap();
+        }),
+        ("belongs to the user 65534", true, &|| chown(&folder, Some(NOBODY), None).unwrap(), &|| {
+            chown(&folder, Some(0), None).unwrap();
+        }),
+        ("everybody can write to", true, &|| mode(&folder, 0o777), &|| mode(&folder, 0o700)),
+    ];
+    for (why, takes_root, change, undo) in plans {
+        if takes_root && !is_root() {
+            continue;
+        }
+        change();
+        world.run(&["points"]).exits(2).says("is not believed").says(why).says("--trust-plan");
+        world.run(&["isolate", "--dry-run"]).exits(2).says("is not believed");
+        world.run(&["check"]).exits(1).says("others-write").says(why);
+        world.run(&["points", "--trust-plan"]).exits(0).says("is followed as it is (--trust-plan)").says(why);
+        undo();
+        world.run(&["points"]).exits(0);
+    }
+    mode(&key, 0o666);
+    let refused = world.run(&["backup"]).says("is not believed");
+    assert_ne!(refused.code, 0);
+    world.run(&["check"]).exits(1).says("others-write").says("near.key");
+    world.run(&["key", "check", "--password-file", "near.key"]).exits(2).says("is not believed");
+    world.run(&["backup", "--trust-plan"]).exits(0).says("is taken as it is (--trust-plan)");
+    // Whoever gets to it can read it: said, and no reason to be without a backup.
+    mode(&key, 0o644);
+    assert!(!world.run(&["backup"]).exits(0).err.contains("can read the secret"));
+    mode(&folder, 0o711);
+    world.run(&["backup"]).exits(0).says("everybody on this machine can read the secret");
+    world.run(&["check"]).exits(1).says("others-read");
+}
+
+#[test]
+fn an_edit_by_somebody_else_is_told_and_the_agent_goes_by_the_plan_from_before_until_it_is_accepted() {
+    let world = World::new();
+    fs::write(world.data().join("a"), "a").unwrap();
+    let said = || fs::read_to_string(world.path("said")).unwrap();
+    let mut agent = world
+        .command(&["agent"])
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(world.path("said")).unwrap())
+        .spawn()
+        .unwrap();
+    assert!(wait_until(SOON, || points(&world) == 1));
+    edit_as_somebody_else(&world, "every = \"1 hour\"", "every = \"2 seconds\"");
+    assert!(wait_until(SOON, || said().contains("is not the plan that was accepted")), "{}", said());
+    world.run(&["status"]).exits(1).says("Somebody has changed the plan").says("releve plan accept");
+    world.run(&["alerts", "--json"]).exits(1).says("\"plan\"");
+    testkit::pause(Duration::from_secs(2));
+    assert_eq!(points(&world), 1);
+    // Nobody is there to say yes; what it would be is shown.
+    world.run(&["plan", "accept"]).exits(64).says("- every = \"1 hour\"").says("+ every = \"2 seconds\"");
+    assert_eq!(points(&world), 1);
+    world.run(&["plan", "accept", "--yes"]).exits(0).says("accepted: ");
+    world.run(&["plan", "accept"]).exits(0).says("accepted already");
+    assert!(wait_until(SOON, || said().contains("the plan has changed: taken over")), "{}", said());
+    assert!(wait_until(SOON, || points(&world) >= 2));
+    // What was accepted is followed by every verb, whoever could write there.
+    world.run(&["points"]).exits(0);
+    let stop = Command::new("kill").args(["-TERM", &agent.id().to_string()]).status().unwrap();
+    assert!(stop.success() && agent.wait().unwrap().success());
+    // Nor does a new start take it over, with whatever word it is started.
+    edit_as_somebody_else(&world, "every = \"2 seconds\"", "every = \"3 seconds\"");
+    world.run(&["agent", "--once"]).says("stays in force");
+    world.run(&["--trust-plan", "agent", "--once"]).says("stays in force");
+    // Nor does whoever only shuts the file: what is in it is somebody else's all the same.
+    mode(&world.path("plan.toml"), 0o644);
+    world.run(&["agent", "--once"]).says("stays in force");
+    let text = fs::read_to_string(world.path("plan.toml")).unwrap();
+    fs::write(world.path("plan.toml"), text.replace("every = \"3 seconds\"", "every = \"4 seconds\""))
+        .unwrap();
+    let own = world.run(&["agent", "--once"]);
+    assert!(!own.err.contains("stays in force"), "{}", own.err);
+    let state = state::State::open(&world.path("state")).unwrap();
+    let how: Vec<String> = state
+        .records()
+        .unwrap()
+        .into_iter()
+        .filter_map(|record| match record.body {
+            state::Body::Plan(accepted) => Some(accepted.how),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(how, ["first", "said", "own"]);
+}
+
+#[test]
+fn the_first_start_with_a_plan_of_somebody_elses_takes_a_persons_word() {
+    let world = World::new();
+    fs::write(world.data().join("a"), "a").unwrap();
+    mode(&world.path("plan.toml"), 0o666);
+    world.run(&["agent", "--once"]).exits(2).says("releve plan accept");
+    assert_eq!(points(&world), 0);
+    world.run(&["--trust-plan", "agent", "--once"]).exits(0);
+    assert_eq!(points(&world), 1);
+    edit_as_somebody_else(&world, "every = \"1 hour\"", "every = \"2 seconds\"");
+    world.run(&["--trust-plan", "agent", "--once"]).says("stays in force");
+    assert_eq!(points(&world), 1);
+}
+
+#[test]
+fn a_check_refuses_what_use_would_refuse() {
+    let world = World::new();
+    let cases = [
+        ("s3://b?endpoint=http://s3.example", "without TLS"),
+        ("s3://b?endpoint=https://s3.example&regoin=x", "regoin"),
+        ("sftp://-oProxyCommand=x/y", "is not the name of a host"),
+    ];
+    for (near, why) in cases {
+        world.write_plan(near, &world.vault("far"), "");
+        for arguments in [&["check"][..], &["check", "--offline"]] {
+            world.run(arguments).exits(65).says("bad-url").says(why);
+        }
+    }
+    let source = format!("files = {{ paths = [\"{}/../data\"] }}", world.data().display());
+    world.write_plan_of(&world.vault("near"), &world.vault("far"), &source, "");
+    world.run(&["check"]).exits(65).says("bad-source").says("contains `..`");
+}
+
+/// Only where the machine has no plan of its own.
+#[test]
+fn root_is_told_which_plan_is_taken_where_none_was_named() {
+    if Path::new("/etc/releve/plan.toml").exists() {
+        return;
+    }
+    let world = World::new();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_releve"));
+    command.current_dir(world.path("")).arg("--state").arg(world.path("state")).args(["check", "--offline"]);
+    let run = finish(&mut command).exits(0);
+    assert_eq!(run.err.contains("the plan is /"), is_root(), "{}", run.err);
+}
