@@ -50,8 +50,8 @@ const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Parts of the toolchain.
 const COMPONENTS: [(&str, &str); 2] = [("fmt", "rustfmt"), ("clippy", "clippy")];
 
-/// The S3 server with Object Lock and the mail server, from PyPI, and the versions that were tested.
-const MOTO: [&str; 2] = ["moto[server]==5.2.5", "aiosmtpd==1.4.6"];
+/// The S3 server with Object Lock and the mail server, from PyPI, with all that they need: the versions that were tested, and the hashes of their files.
+const PYTHON: &str = "xtask/requirements.txt";
 
 /// Makes sure that everything is here; installs what isn't, unless only asked to look.
 pub(crate) fn ensure(check: bool) -> Result {
@@ -148,9 +148,10 @@ impl Missing {
             lines.push(format!("{}   # a restic of version 0.17 or newer, as a program", CURRENT_RESTIC.1));
         }
         if self.moto {
-            let folder = moto().display().to_string();
-            lines
-                .push(format!("python3 -m venv {folder} && {folder}/bin/pip install '{}'", MOTO.join("' '")));
+            let (folder, list) = (moto().display().to_string(), root().join(PYTHON).display().to_string());
+            lines.push(format!(
+                "python3 -m venv {folder} && {folder}/bin/pip install --require-hashes --only-binary :all: -r {list}"
+            ));
         }
         lines
     }
@@ -178,7 +179,9 @@ impl Missing {
         }
         if self.moto {
             run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(moto()))?;
-            run(Command::new(moto().join("bin/pip")).args(["install", "--quiet"]).args(MOTO))?;
+            let mut install = Command::new(moto().join("bin/pip"));
+            install.args(["install", "--quiet", "--require-hashes", "--only-binary", ":all:", "-r"]);
+            run(install.arg(root().join(PYTHON)))?;
         }
         Ok(())
     }
@@ -250,8 +253,19 @@ mod tests {
         let (moto, others) = lines.split_last().unwrap();
         assert_eq!(others, expected);
         assert!(
-            moto.starts_with("python3 -m venv") && moto.contains("pip install 'moto[server]=="),
+            moto.starts_with("python3 -m venv") && moto.contains("pip install --require-hashes"),
             "{moto}"
         );
+    }
+
+    #[test]
+    fn every_python_package_of_the_tests_is_known_by_its_hashes() {
+        let list = std::fs::read_to_string(root().join(PYTHON)).unwrap();
+        let whole = list.replace("\\\n", "");
+        let packages: Vec<&str> = whole.lines().filter(|line| !line.starts_with('#')).collect();
+        assert!(packages.iter().any(|line| line.starts_with("moto==")), "{list}");
+        for line in packages {
+            assert!(line.contains("==") && line.contains(" --hash=sha256:"), "{line}");
+        }
     }
 }

@@ -61,7 +61,7 @@ fn besides(check: &Check, source: Option<&dyn Source>, within: Duration) -> Resu
         Check { tcp: Some(address), .. } => tcp(address),
         Check { command: Some(command), .. } => exits(command, check.expect.unwrap_or(0), within),
         Check { sql: Some(query), .. } => {
-            source.ok_or("there is no system whose database could be asked")?.holds(query)
+            source.ok_or("there is no system whose database could be asked")?.holds_within(query, within)
         }
         Check { file: Some(path), .. } => {
             if let Some(place) = source::silent_on_the_way(Path::new(path)) {

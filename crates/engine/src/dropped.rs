@@ -72,6 +72,8 @@ impl<'a> Known<'a> {
                 _ => None,
             })
             .filter(|name| !self.plan.systems.contains_key(&SystemName::from(*name)))
+            // A log lies beside points, and goes with its system: states that were made anew had records of it.
+            .filter(|name| SystemName::of_log(name).is_none())
             .collect();
         names.into_iter().filter_map(|name| self.removed_one(name)).collect()
     }
@@ -184,6 +186,25 @@ mod tests {
         assert!(said(&gone).contains("no system `shop` any more, and nothing captures /srv/shap"));
         state.dismiss("shop", at(4)).unwrap();
         assert_eq!(said(&gone), "");
+    }
+
+    #[test]
+    fn a_log_that_a_state_made_anew_has_a_record_of_is_no_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        let made = Made {
+            system: SystemName::from("shop").log(),
+            point: "p1".into(),
+            started: at(1),
+            complete: true,
+            paths: vec!["/shop/log".to_owned()],
+            vaults: [("near".to_owned(), None)].into(),
+            ..Made::default()
+        };
+        state.append(Body::Backup(made), at(1)).unwrap();
+        state.saw_written("near", "p1", &format!("p1 tree {}", at(1)), Some("shop/log"), at(1)).unwrap();
+        let (plan, records) = (plan("shop", "/srv/shop"), state.records().unwrap());
+        assert_eq!(Known::of(&plan, &state, &records).unwrap().removed(), []);
     }
 
     #[test]

@@ -5,12 +5,46 @@
 //! newest point nothing is promised; and where a state was made anew (`releve state rebuild`), what points from before name can't be compared: that is said, and no
 //! finding.
 
+use crate::Result;
 use crate::signers::Known;
 use crate::survey::Survey;
 use jiff::Timestamp;
 use serde::Serialize;
-use state::{Body, Record};
+use state::{Body, Record, State};
 use std::collections::HashMap;
+
+/// Where it is noted for the alerts that records aren't what points say.
+pub const SIGN: &str = "records/here";
+/// What may be behind points of which no record tells: somebody who deletes all that a machine remembers makes it look the same.
+const NEW: &str = "this machine is new, or has lost its state";
+/// What to do about it then.
+const NEW_HELP: &str = "if that is so: releve state rebuild, which takes over what the vaults tell; if it is not, somebody has removed what this machine remembers: find out who";
+/// What to do about records that are not what this machine wrote.
+const HELP: &str = "somebody has changed what this machine remembers: find out who; keep the folder of the state as it is; `releve state rebuild` sets it aside and takes over what can be read of it";
+
+/// Says what to do about a finding.
+#[must_use]
+pub fn help(finding: &str) -> &'static str {
+    if is_new(finding) { NEW_HELP } else { HELP }
+}
+
+/// Returns whether nothing more is found than a state that began after the points.
+#[must_use]
+pub fn is_new(finding: &str) -> bool {
+    finding.ends_with(NEW)
+}
+
+/// Notes for the alerts what was found, and that it is over once every vault was asked and nothing is found.
+pub fn note(state: &State, findings: &[String], survey: &Survey, now: Timestamp) -> Result<()> {
+    match findings {
+        [] if !survey.unreachable.is_empty() => Ok(()),
+        [] => Ok(state.note_sign(SIGN, None, now)?),
+        all => {
+            let all: Vec<String> = all.iter().map(|one| format!("{one}: {}", help(one))).collect();
+            Ok(state.note_sign(SIGN, Some((all.join("; ").as_str(), false)), now)?)
+        }
+    }
+}
 
 /// What the points of this machine say of its records.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
@@ -48,6 +82,22 @@ pub fn compare(records: &[Record], survey: &Survey, known: &Known, machine: &str
             None => gone.push(named),
         }
     }
+    let begun = records.first().map(|record| record.time);
+    let is_before = |named: &Named<'_>| begun.is_none_or(|begun| named.time < begun);
+    let unknown = || gone.iter().chain(&other);
+    if unknown().all(is_before) {
+        if let Some(Named { number, point, time }) = unknown().max_by_key(|named| named.time) {
+            let here = begun.map_or_else(
+                || "there are no records here".to_owned(),
+                |begun| format!("the records here begin at {begun:.0}"),
+            );
+            heads.findings.push(format!(
+                "{here}, and {} points of this machine are from before (the newest, {point} of {time}, names record {number}): {NEW}",
+                unknown().count()
+            ));
+        }
+        return heads;
+    }
     if let Some(first) = other.iter().min_by_key(|named| named.number) {
         let Named { number, point, time } = first;
         heads.findings.push(format!(
@@ -57,12 +107,9 @@ pub fn compare(records: &[Record], survey: &Survey, known: &Known, machine: &str
     }
     if let Some(last) = gone.iter().max_by_key(|named| named.number) {
         let Named { number, point, time } = last;
-        heads.findings.push(match newest {
-            0 => format!("all records are gone: point {point} of {time} names number {number}"),
-            newest => format!(
-                "the records end with number {newest}, and point {point} of {time} names number {number}: the newest were taken away, or an older state was put back"
-            ),
-        });
+        heads.findings.push(format!(
+            "the records end with number {newest}, and point {point} of {time} names number {number}: the newest were taken away, or an older state was put back"
+        ));
     }
     heads
 }

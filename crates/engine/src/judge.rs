@@ -1,19 +1,24 @@
 //! Gathers what a judgement of points rests on: what they say, what this machine saw of them, what was verified and what a person trusts.
 
+mod clock;
+
 use crate::Result;
 use crate::proof::{Verified, damaged};
 use crate::prune::identity;
 use crate::signers::Known;
 use crate::survey::{Survey, Surveyed};
+use clock::Clock;
 use jiff::{SignedDuration, Timestamp};
 use plan::judge::{Rating, judge};
-use plan::{Facts, Plan, SystemName, Until, VaultName};
+use plan::{CameBack, Facts, Plan, SystemName, Until, VaultName};
 use serde_json::Value;
 use state::{Body, Made, Record, Seen, State};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// So far back it counts what this machine's records say of points that are in no vault any more: a month is summed up, and two more tell what is usual.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(93 * 24);
+/// How far the time of a point may lie ahead of when it was seen: clocks differ a little.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(10);
 
 /// What this machine knows of points beyond what they say. The default knows nothing: what they say is all there is.
 #[derive(Debug, Default)]
@@ -28,6 +33,8 @@ pub struct Witness {
     /// When this machine's records begin and end, and where among them it made which point: what a clock that was wrong has noted can be put right by that.
     times: Vec<Timestamp>,
     made: HashMap<String, usize>,
+    /// When records were read anew from what the vaults hold: those of that instant say nothing of when a point was made.
+    anew: Vec<Timestamp>,
     behind: Behind,
     /// What points said of themselves that this machine made, by their system: what they counted tells on, whatever a prune has taken since.
     past: HashMap<String, Vec<(Timestamp, String, Value)>>,
@@ -43,6 +50,8 @@ pub struct Behind {
     went_to: HashMap<String, Until>,
     /// The id of the point that it took, and when that says it was made.
     went_from: HashMap<String, (String, Timestamp)>,
+    /// All that brought a system back, oldest first.
+    recoveries: HashMap<String, Vec<CameBack>>,
 }
 
 /// What one recovery left: the points that were begun after the one that came back, and before it.
@@ -70,13 +79,16 @@ impl Behind {
                 behind.went_back.remove(&check.system);
                 behind.went_to.remove(&check.system);
                 behind.went_from.remove(&check.system);
+                let to: Option<Until> =
+                    check.went_to.as_deref().and_then(|until| serde_json::from_str(until).ok());
+                let from = check.point_time.map(|time| (check.point.clone(), time));
                 if check.went_back {
                     behind.went_back.insert(check.system.clone(), began);
-                    let until = check.went_to.as_deref().and_then(|until| serde_json::from_str(until).ok());
-                    behind.went_to.extend(until.map(|until| (check.system.clone(), until)));
-                    let from = check.point_time.map(|time| (check.point.clone(), time));
-                    behind.went_from.extend(from.map(|from| (check.system.clone(), from)));
+                    behind.went_to.extend(to.clone().map(|until| (check.system.clone(), until)));
+                    behind.went_from.extend(from.clone().map(|from| (check.system.clone(), from)));
                 }
+                let came_back = CameBack { began, went_back: check.went_back, to, from };
+                behind.recoveries.entry(check.system.clone()).or_default().push(came_back);
                 let Some(after) = check.point_time else { continue };
                 let left = behind.left.entry(check.system.clone()).or_default();
                 // What somebody went forward to again is left no more, nor what leads there.
@@ -96,6 +108,9 @@ impl Behind {
         let before = made.started.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(made.started);
         if let Some(went_back) = self.went_back.get_mut(&made.system).filter(|_| made.failure.is_none()) {
             *went_back = before.min(*went_back);
+            if let Some(last) = self.recoveries.get_mut(&made.system).and_then(|all| all.last_mut()) {
+                last.began = before.min(last.began);
+            }
         }
     }
 
@@ -111,9 +126,14 @@ impl Behind {
 impl Witness {
     /// Reads it from the state.
     pub fn new(plan: &Plan, state: &State) -> Result<Self> {
+        let of_records = Self::of_records(&state.records()?);
         let mut seen: HashMap<String, Seen> = HashMap::new();
+        let mut written: BTreeSet<String> = BTreeSet::new();
         for vault in plan.vaults.keys() {
-            for own in state.seen(&vault.0)?.into_values() {
+            for (snapshot, own) in state.seen(&vault.0)? {
+                if of_records.has_written(&own) {
+                    written.insert(snapshot);
+                }
                 // The earliest that any vault showed it: a copy that comes later is not younger for that.
                 match seen.get_mut(&own.point) {
                     Some(known) if known.first <= own.first => {}
@@ -123,8 +143,15 @@ impl Witness {
             }
         }
         let trusted = state.trusted()?.into_iter().collect();
-        let signers = Known::read(state)?;
-        Ok(Self { seen, signers, trusted, ..Self::of_records(&state.records()?) })
+        let signers = Known::read(state)?.with_written(written);
+        Ok(Self { seen, signers, trusted, ..of_records })
+    }
+
+    /// Returns whether this machine's own record names what was noted of a snapshot, and that was noted before the record was: a snapshot that somebody else has given
+    /// the same name came later.
+    fn has_written(&self, seen: &Seen) -> bool {
+        let record = seen.point.split(' ').next().and_then(|id| self.record_of(id));
+        record.and_then(|at| self.times.get(at)).is_some_and(|recorded| seen.first <= *recorded)
     }
 
     fn of_records(records: &[Record]) -> Self {
@@ -148,6 +175,7 @@ impl Witness {
             damaged: damaged(records),
             times: records.iter().map(|record| record.time).collect(),
             made: made.collect(),
+            anew: records.iter().filter(|record| is_anew(record)).map(|record| record.time).collect(),
             behind: Behind::of(records),
             ..Self::default()
         }
@@ -182,6 +210,19 @@ impl Witness {
     #[must_use]
     pub fn went_from(&self, system: &SystemName) -> Option<(String, Timestamp)> {
         self.behind.went_from.get(&system.0).cloned()
+    }
+
+    /// Returns all recoveries in place that brought it back, oldest first.
+    #[must_use]
+    pub fn recoveries(&self, system: &SystemName) -> Vec<CameBack> {
+        self.behind.recoveries.get(&system.0).cloned().unwrap_or_default()
+    }
+
+    /// Returns when this machine saw each point of a system first, by its id.
+    #[must_use]
+    pub(crate) fn looks(&self, survey: &Survey, system: &SystemName) -> HashMap<String, Timestamp> {
+        let seen = |point: &Surveyed| Some((point.point.id.clone(), self.seen.get(&identity(point))?.first));
+        survey.of(system).filter_map(seen).collect()
     }
 
     /// Returns whether the last that is known of a vault is that it is damaged.
@@ -253,31 +294,45 @@ impl Witness {
         system: &SystemName,
         now: Timestamp,
     ) -> Vec<Facts> {
-        let signed = there.iter().filter(|point| self.signers.is_signed(point));
-        let begun = signed.map(|point| point.point.time).min();
+        let signing = self.signers.signing(there);
+        let clock = Clock::of(&self.times, now);
         let known = |point: &&Surveyed| {
-            let facts = self.facts(point, now);
-            let seen = (facts.first_seen, facts.unseen_at);
-            let unvouched = self.signers.unvouched(point, home(plan, system), begun, seen);
-            Facts { unvouched, ..facts }
+            let unvouched = self.signers.unvouched(point, home(plan, system), &signing);
+            Facts { unvouched, ..self.facts(point, &clock, now) }
         };
         there.iter().map(known).collect()
     }
 
     /// Returns what is known of a point, not judged yet.
-    fn facts(&self, point: &Surveyed, now: Timestamp) -> Facts {
+    fn facts(&self, point: &Surveyed, clock: &Clock<'_>, now: Timestamp) -> Facts {
         let identity = identity(point);
         let seen = self.seen.get(&identity);
-        let first_seen = seen.map(|seen| seen.first);
-        let by_records = || self.made_after(&point.point.id, now);
         let facts = point.facts();
+        let trusted = self.trusted.contains(&identity);
+        let record = self.record_of(&facts.id);
+        let by_records = || clock.after(record?);
+        // The first look at a vault finds what lay there, whenever that came: of what it finds from a time to come it says nothing, unless a person takes the point for good.
+        let is_told = |seen: &&Seen| {
+            seen.unseen_at.is_some()
+                || trusted
+                || facts.time <= seen.first.saturating_add(AHEAD_MAX).unwrap_or(seen.first)
+        };
+        let first_seen = seen.filter(is_told).map(|seen| seen.first);
+        let by_looks = || first_seen.filter(|first| *first <= now);
+        // What a clock noted that was ahead is as wrong when its time has come, and after it was noted anew.
+        let known = match record.is_some_and(|record| clock.is_ahead(record)) {
+            true => by_records().or_else(by_looks),
+            false => by_looks().or_else(by_records),
+        };
         let is_broken = self.verified.is_broken(&facts.id, &facts.vaults);
         let system = point.point.system.as_deref().unwrap_or_default();
         let left_by = self.behind.left_by(system, facts.time, self.made.get(&facts.id).copied());
+        let head = point.point.head.as_ref().filter(|_| record.is_none() && self.is_signed(point));
         Facts {
-            first_seen: first_seen.filter(|first| *first <= now).or_else(by_records).or(first_seen),
+            first_seen: known.or(first_seen),
             unseen_at: seen.and_then(|seen| seen.unseen_at),
-            trusted: self.trusted.contains(&identity),
+            noted: head.map(|head| head.number),
+            trusted,
             verified: self.verified.since(&point.point.id),
             broken: is_broken.then(|| plan::BROKEN.to_owned()),
             left_by,
@@ -285,11 +340,15 @@ impl Witness {
         }
     }
 
-    /// Returns after which instant this machine made a point, by the records that came before its own with a clock that was right.
-    fn made_after(&self, id: &str, now: Timestamp) -> Option<Timestamp> {
-        let before = self.times.get(..*self.made.get(id)?)?;
-        before.iter().copied().filter(|time| *time <= now).max()
+    /// Returns where the record stands that this machine wrote when it made a point.
+    fn record_of(&self, id: &str) -> Option<usize> {
+        let at = *self.made.get(id)?;
+        (!self.anew.contains(self.times.get(at)?)).then_some(at)
     }
+}
+
+fn is_anew(record: &Record) -> bool {
+    matches!(record.body, Body::Rebuilt { .. })
 }
 
 /// Returns why a point of this machine's own record is suspicious, unless a person has taken it for good since: `trusted` is what the state says of that.
@@ -425,6 +484,8 @@ mod tests {
         assert_eq!(known.went_from.get("shop"), Some(&("ab12".to_owned(), at(200))));
         let forward = behind(vec![back.clone(), recovery(200, 600, false)]);
         assert_eq!(forward.went_from.get("shop"), None);
+        let all: Vec<_> = forward.recoveries["shop"].iter().map(|one| (one.began, one.went_back)).collect();
+        assert_eq!(all, [(at(550), true), (at(600), false)], "what lies between is of the first");
         assert_eq!(behind(vec![back.clone(), recovery(200, 600, true)]).went_to.get("shop"), None);
         assert_eq!(behind(vec![back, recovery(200, 600, false)]).went_to.get("shop"), None);
     }

@@ -13,11 +13,14 @@ mod ended;
 mod held;
 mod kept;
 mod needs;
+mod stands;
 
 pub(crate) use cluster::stranger;
 use cluster::{BEFORE, HEAD_BYTES, LIVING};
 pub use cluster::{identity_of, is_another, is_refused, living, settle, spooled};
 pub use ended::{ended, has_gone_back, has_put_back, went_back};
+pub(crate) use kept::is_to_come;
+use kept::{believed, is_closed, passed};
 use needs::Needs;
 
 use crate::vaults::Opened;
@@ -52,11 +55,6 @@ const LISTED_AT_MOST: usize = 5;
 
 /// Behind every position: no point goes on from there.
 const NOWHERE: &str = "~";
-
-/// Returns whether the newest point lies behind all that is missing in a log: what came before it concerns older points alone.
-fn is_closed(log: &LogInfo, newest_point: Option<&str>) -> bool {
-    log.from != NOWHERE && newest_point.is_some_and(|position| position >= log.from.as_str())
-}
 
 /// Carries the log of one system.
 pub struct Carrier<'a> {
@@ -104,6 +102,7 @@ struct Held {
     is_another: bool,
     /// Nothing of its log is there yet, and something of another's.
     is_later: bool,
+    looked: stands::Looked,
 }
 
 /// What was carried.
@@ -125,6 +124,8 @@ pub struct Carried {
     pub another: Option<Timestamp>,
     /// Files that wait here and are not what the vault holds under their names: which of the two is right, nobody knows.
     pub refused: Vec<String>,
+    /// Files that wait here and have less than the vault holds under their names, which stays.
+    pub behind: Vec<String>,
     /// Bytes that still wait on this machine.
     pub waiting: u64,
 }
@@ -197,6 +198,7 @@ impl<'a> Carrier<'a> {
             carried.missing = carried.missing.or(one.missing);
             carried.another = carried.another.max(one.another);
             carried.refused.extend(one.refused);
+            carried.behind.extend(one.behind);
             // The last of them has let most of it go.
             carried.waiting = carried.waiting.min(one.waiting);
         }
@@ -386,7 +388,9 @@ impl<'a> Carrier<'a> {
         let Seen { snapshots, logs, .. } = seen;
         let held = logs.entry(group.identity.clone()).or_default();
         let differing = self.differing(name, vault, held, group)?;
-        carried.refused.extend(differing.iter().map(|path| path.display().to_string()));
+        let stands = self.stands(name, vault, held, group, differing)?;
+        carried.refused.extend(stands.differ.iter().map(|path| path.display().to_string()));
+        carried.behind.extend(stands.behind.iter().map(|path| path.display().to_string()));
         // Whoever was there before writes no more.
         let (until, from) = match group.is_former {
             true => (None, None),
@@ -396,7 +400,8 @@ impl<'a> Carrier<'a> {
         let oldest = held.oldest.as_ref();
         let had = &held.files;
         let there: Vec<LogFile> = had.keys().filter_map(|path| self.file_at(path)).collect();
-        let needs = Needs::of(oldest, there.iter().chain(waiting.iter().map(|waiting| &waiting.file)));
+        let come = waiting.iter().filter(|waiting| !stands.has(&waiting.path));
+        let needs = Needs::of(oldest, there.iter().chain(come.map(|waiting| &waiting.file)));
         let needed = |file: &LogFile| needs.has(file);
         let newest = waiting.iter().filter_map(Waiting::position).max();
         let is_new = |waiting: &&Waiting| {
@@ -406,7 +411,7 @@ impl<'a> Carrier<'a> {
             let may_differ = is_partial && (waiting.position() == newest || waiting.is_away && !is_carried());
             let had = had.get(&waiting.file.path);
             needed(&waiting.file)
-                && !differing.contains(&waiting.path)
+                && !stands.has(&waiting.path)
                 // What a power failure has taken from a disk was carried before.
                 && !(is_partial && had > Some(&waiting.bytes))
                 && (may_differ || had != Some(&waiting.bytes))
@@ -427,8 +432,9 @@ impl<'a> Carrier<'a> {
         // A server may hand over more than any point needs: that it isn't kept is no gap.
         let begins = begins.map(|from| oldest.map_or(from, |oldest| from.max(oldest.as_str())));
         let begins = begins.filter(|_| !held.is_broken || !files.is_empty());
-        // What one promised of which parts are gone, nobody can keep.
-        let sure = before.filter(|_| !held.is_broken);
+        // What one promised of which parts are gone, nobody can keep; nor what a clock has said that was ahead.
+        let sure = before.filter(|_| !held.is_broken).map(|before| believed(before, carrying.now));
+        let sure = sure.as_ref();
         let mut info = self.info(&files, begins);
         info.identity.clone_from(&group.identity);
         info.former = group.is_former;
@@ -441,6 +447,7 @@ impl<'a> Carrier<'a> {
             carried.another = Some(info.since.unwrap_or_else(settled));
         }
         info.until = until.max(sure.and_then(|before| before.until));
+        info.passed = passed(held.newest.as_ref(), carrying.now);
         let promised = until.and(*lock(&self.sentinel));
         info.sentinel = promised.max(sure.and_then(|before| before.sentinel));
         info.timelines = self.timelines(waiting, before, &files);
@@ -459,7 +466,7 @@ impl<'a> Carrier<'a> {
         }
         let says_nothing = match before {
             Some(before) => {
-                before.until >= info.until
+                before.until == info.until
                     && before.from == info.from
                     && before.runs == info.runs
                     && before.identity == info.identity
@@ -502,6 +509,7 @@ impl<'a> Carrier<'a> {
             carried.bytes += written.bytes;
             carrying.note(name, written.snapshot, &snapshot);
             held.files.clone_from(&files);
+            held.looked.note(&additions);
             // What was written to meanwhile has another time by now, and is compared again.
             lock(&self.same).extend(of_added.iter().cloned().map(|key| (key, true)));
             snapshots.insert(written.snapshot.to_string());
@@ -528,21 +536,6 @@ impl<'a> Carrier<'a> {
     fn settled(&self) -> Option<Timestamp> {
         let modified = fs::metadata(self.spool.join(LIVING)).and_then(|meta| meta.modified()).ok()?;
         Timestamp::try_from(modified).ok()
-    }
-
-    fn options(&self, now: Timestamp) -> Result<BackupOptions> {
-        Ok(BackupOptions {
-            point: vault::new_point_id()?,
-            system: self.name.log(),
-            source: "log".into(),
-            time: now,
-            paths: vec![format!("/{}", self.name.log())],
-            excludes: Vec::new(),
-            holder: self.holder.clone(),
-            parent: None,
-            threads: 0,
-            doubts: Vec::new(),
-        })
     }
 }
 
@@ -738,6 +731,35 @@ mod tests {
             path
         }
 
+        /// Puts the beginning of a segment of cluster 1001 into the spool, in which a page is filled with each of these bytes.
+        fn begun(&self, number: u32, filled: &[u8]) -> PathBuf {
+            let mut bytes = vec![0; BYTES];
+            for (page, filled) in filled.iter().enumerate() {
+                bytes[page * 8192..(page + 1) * 8192].fill(*filled);
+            }
+            let head = fs::read(self.segment(1001, number, 1)).unwrap();
+            bytes[..32].copy_from_slice(&head[..32]);
+            let whole = self.spool().join(name_of(number));
+            let partial = whole.with_extension("partial");
+            fs::remove_file(whole).unwrap();
+            // Another file, as a copy from a disk is.
+            let new = self.spool().join(".new");
+            fs::write(&new, bytes).unwrap();
+            fs::rename(&new, &partial).unwrap();
+            partial
+        }
+
+        /// Returns what the log of a cluster holds of a segment.
+        fn held(&self, cluster: &str, name: &str) -> Vec<u8> {
+            let (snapshots, _) = self.vault.snapshots().unwrap();
+            let of = |snapshot: &Snapshot| snapshot.releve.as_ref()?.log.as_ref()?.identity.clone();
+            let own = snapshots.iter().find(|(_, snapshot)| of(snapshot).as_deref() == Some(cluster));
+            let files = files_of(&self.vault, &own.unwrap().1.tree).unwrap();
+            let node = files.iter().find(|(path, _)| path.file_name().unwrap() == name).unwrap().1;
+            let NodeKind::File { content, .. } = &node.kind else { panic!("{name} is no file") };
+            content.iter().flat_map(|id| self.vault.blob(BlobKind::Data, id).unwrap()).collect()
+        }
+
         /// Carries as an agent of this life does.
         fn carry(&self, carrier: &Carrier<'_>) -> Carried {
             self.carry_what_was_seen(carrier, &carrier.waiting().unwrap())
@@ -836,12 +858,10 @@ mod tests {
         let source = postgres();
         let carrier = carrier(source::Source::log(&source).unwrap(), &there);
         there.segment(1001, 1, 1);
-        let whole = there.segment(1001, 2, 1);
-        let partial = whole.with_extension("partial");
-        fs::rename(&whole, &partial).unwrap();
+        let partial = there.begun(2, &[1]);
         there.carry(&carrier);
         // More came of it, and then its server left it, within that segment.
-        fs::rename(there.segment(1001, 2, 2), &partial).unwrap();
+        there.begun(2, &[1, 2]);
         let away = there.spool().join(source::LEFT_BEHIND);
         fs::create_dir(&away).unwrap();
         let away = away.join(partial.file_name().unwrap());
@@ -885,6 +905,37 @@ mod tests {
             assert!(!same.exists() && other.exists());
         }
         assert_eq!(there.log("1001"), (names_of(1..=3), 1));
+    }
+
+    #[test]
+    fn what_a_vault_has_of_a_segment_gives_way_to_itself_and_more_alone() {
+        let there = Way::new();
+        let source = postgres();
+        let log = source::Source::log(&source).unwrap();
+        let name = format!("{}.partial", name_of(2));
+        there.segment(1001, 1, 1);
+        let partial = there.begun(2, &[1, 2, 3]);
+        let kept = fs::read(&partial).unwrap();
+        there.carry(&carrier(log, &there));
+        // Each as another run finds it on the disk of a server that has crashed: with an end of zeros, with junk in it, and with more behind.
+        there.begun(2, &[1, 2]);
+        let again = carrier(log, &there);
+        for _ in 0..2 {
+            let carried = there.carry(&again);
+            assert_eq!((carried.behind, carried.refused), (vec![partial.display().to_string()], vec![]));
+        }
+        assert!(there.held("1001", &name) == kept);
+        there.begun(2, &[1, 9, 3, 4]);
+        assert_eq!(there.carry(&carrier(log, &there)).refused, [partial.display().to_string()]);
+        assert!(there.held("1001", &name) == kept);
+        let more = fs::read(there.begun(2, &[1, 2, 3, 4])).unwrap();
+        assert!(there.carry(&carrier(log, &there)).refused.is_empty());
+        assert!(there.held("1001", &name) == more);
+        // Nor does a whole one take its place that says something else.
+        fs::remove_file(&partial).unwrap();
+        let whole = there.segment(1001, 2, 9);
+        assert_eq!(there.carry(&carrier(log, &there)).refused, [whole.display().to_string()]);
+        assert!(there.held("1001", &name) == more);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use crate::survey::{Survey, Surveyed};
 use crate::{Error, Result};
 use jiff::Timestamp;
 use plan::judge::Rating;
-use plan::keep::{Verdict, retain};
-use plan::{Plan, SystemName, VaultName};
+use plan::keep::{Verdict, retain_seen};
+use plan::{Facts, Plan, SystemName, VaultName};
 use serde::Serialize;
 use state::State;
 use std::collections::{BTreeMap, HashSet};
@@ -129,7 +129,9 @@ pub fn retention(
         // Judged by all its points in all vaults, as everywhere: one that is missing here is evidence all the same.
         let mut judged = witness.judged(plan, survey, name, now);
         judged.retain(|point| point.vaults.contains(vault));
-        for mut verdict in retain(&judged, policy.keep.as_ref(), policy.every) {
+        let looks = witness.looks(survey, name);
+        let first = |point: &Facts| looks.get(&point.id).map_or(now, |first| now.min(*first));
+        for mut verdict in retain_seen(&judged, policy.keep.as_ref(), policy.every, &first) {
             let mut called = points.iter().filter(|(_, id)| *id == verdict.id);
             let Some((snapshot, _)) = called.next() else { continue };
             // An id is given once: what uses it again is somebody's work by hand, and for a person to look at.
@@ -139,7 +141,10 @@ pub fn retention(
             retention.points.push(Decided { system: name.clone(), snapshot: *snapshot, verdict });
         }
     }
-    for (system, logs) in logs {
+    for (system, mut logs) in logs {
+        // What a newer one goes on from is older, whatever it claims.
+        let passed = survey.passed(&system.log());
+        logs.sort_by_key(|(point, _)| !passed.contains(point.point.id.as_str()));
         let living = survey.log(&system).and_then(|log| log.identity);
         // What an older program wrote without an identity, the first log with one has taken over.
         let is_taken_over = logs
@@ -175,6 +180,23 @@ pub fn retention(
     }
     retention.points.sort_by_key(|point| point.verdict.time);
     Ok(retention)
+}
+
+/// Returns the ids of the points of a system that a vault would keep if it held all there are: what its next prune would only let go needn't be brought there.
+#[must_use]
+pub fn would_keep(
+    plan: &Plan,
+    survey: &Survey,
+    name: &SystemName,
+    witness: &Witness,
+    now: Timestamp,
+) -> HashSet<String> {
+    let policy = plan.systems.get(name).map(|system| plan.policy_of(system)).unwrap_or_default();
+    let judged = witness.judged(plan, survey, name, now);
+    let looks = witness.looks(survey, name);
+    let first = |point: &Facts| looks.get(&point.id).map_or(now, |first| now.min(*first));
+    let verdicts = retain_seen(&judged, policy.keep.as_ref(), policy.every, &first);
+    verdicts.into_iter().filter(|verdict| !verdict.kept.is_empty()).map(|verdict| verdict.id).collect()
 }
 
 /// Returns how long what nothing needs stays: what the plan says, and never less than twice the longest backup that was measured.

@@ -7,6 +7,7 @@
 mod ahead;
 mod aim;
 mod back;
+mod beside;
 mod bounds;
 mod carry;
 mod guard;
@@ -14,6 +15,7 @@ mod histories;
 mod lookout;
 mod measure;
 mod open;
+mod overlap;
 mod packages;
 mod people;
 mod step;
@@ -37,6 +39,7 @@ use vault::restore::RestoreReport;
 
 pub use ahead::{Ahead, look_ahead};
 pub use aim::{Aim, Aimed};
+pub use beside::{Beside, Settled, look_beside};
 pub use bounds::{Bounds, keep_within};
 pub use carry::carry_out;
 pub use measure::Measured;

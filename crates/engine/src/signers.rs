@@ -1,20 +1,22 @@
 //! Who made a point, as this machine can tell: its own key, the keys that it knows of others, and what it concludes of a point that none of them has signed.
 //!
-//! A key is known for one machine. The first that is seen to sign for a machine of which no key is known counts for it from then on, as with SSH; where several are seen
-//! at once, the one that most vaults and most points know. Another needs a person's word (`releve points --accept`): nobody can tell from vaults alone whose it is. So a
-//! machine that has lost everything recovers as it always could.
+//! A key is known for one machine. Where a single one signs for a machine of which none is known, it counts from then on, as with SSH. Where several do, or what nobody
+//! signed is mixed with what somebody did, nothing is decided, and the points count as if nobody had signed: which key is right stands on paper, and a person says it
+//! (`releve points --signer`). Nobody can tell from vaults alone.
 //!
-//! A point that nobody has signed is as good as ever where nobody signs for its machine, and where it is older than the first signed one of its system. That it only
-//! says so is found by what this machine has seen: where it looked after it knew the key, and the point was not there.
+//! A point that nobody has signed is as good as ever where nobody signs for its machine, where this machine's own records name it, and where it is noted here that it was
+//! there before a key of its machine was known. What it says of its time is no reason (`signers/hand.rs`).
+
+mod hand;
 
 use crate::prune::identity;
 use crate::survey::{Survey, Surveyed};
 use crate::{Error, Result};
+use hand::{Hand, Reason, Standing};
 use jiff::Timestamp;
-use plan::{Unvouched, VaultName};
+use plan::{SystemName, Unvouched};
 use rustix::process::geteuid;
 use state::{Body, How, Record, State};
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Read, Write};
@@ -27,6 +29,8 @@ use vault::{Head, SigningKey, Snapshot, fingerprint};
 const FILE: &str = "signing.key";
 /// No key is longer.
 const FILE_MAX: u64 = 1024;
+/// So many letters of a key a person has to say: as many as stand on paper.
+const LETTERS_MIN: usize = 16;
 
 /// What signs the points that are made here.
 #[derive(Debug)]
@@ -35,11 +39,34 @@ pub struct Signer {
     head: Option<Head>,
 }
 
-/// The keys that this machine knows, and what a person has accepted unsigned.
+/// The keys that this machine knows, and which points are good without: what a person has accepted, what was there before, what was written here.
 #[derive(Debug, Default)]
 pub struct Known {
     signers: state::Signers,
     accepted: BTreeSet<String>,
+    early: BTreeSet<String>,
+    /// The snapshots that this machine has written, by its own records and its inventory.
+    written: BTreeSet<String>,
+    /// There is a state: what was to be concluded from all vaults is known by now.
+    has_learned: bool,
+}
+
+/// The machines that these points are of, of which no key is known.
+#[derive(Debug, Default)]
+pub(crate) struct Signing<'a> {
+    /// Those that somebody signs for.
+    signed: BTreeSet<&'a str>,
+    /// Those that were looked at and of which no key counts.
+    open: BTreeSet<&'a str>,
+}
+
+/// What a look at the vaults has told of keys.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Learned {
+    /// The keys that count from now on, for a person who can compare them.
+    pub said: Vec<String>,
+    /// The machines of which a person has to say whose key it is, each with what there is and what to type.
+    pub open: Vec<String>,
 }
 
 impl Signer {
@@ -97,32 +124,59 @@ impl Signer {
 impl Known {
     /// Reads it from the state.
     pub fn read(state: &State) -> Result<Self> {
-        Ok(Self { signers: state.signers()?, accepted: state.accepted()? })
+        let (signers, accepted, early) = (state.signers()?, state.accepted()?, state.early()?);
+        Ok(Self { signers, accepted, early, written: BTreeSet::new(), has_learned: true })
     }
 
-    /// Returns why nobody vouches for a point of a system, where somebody should. `home` is the machine that the plan has the system on, `begun` when the first of the
-    /// system's signed points was made, `seen` when this machine saw the point first, and when it looked last before.
+    /// Takes these snapshots for written here.
+    #[must_use]
+    pub(crate) fn with_written(self, written: BTreeSet<String>) -> Self {
+        Self { written, ..self }
+    }
+
+    /// Returns what these points, of one system, say of machines of which no key is known. Where there is a state, it was concluded from all that there is.
+    pub(crate) fn signing<'a>(&self, there: &[&'a Surveyed]) -> Signing<'a> {
+        let mut signing = Signing::default();
+        for (host, points) in unknown(there.iter().copied(), &self.signers) {
+            let standing = Standing::of(&hands(&points, &self.early));
+            match standing {
+                // Who has lost everything must not be kept from what there is: it counts as before there were signatures, and is said.
+                Standing::Open(_) => continue,
+                Standing::Nobody => {}
+                Standing::One { .. } => _ = signing.signed.insert(host),
+            }
+            if self.has_learned {
+                signing.open.insert(host);
+            }
+        }
+        signing
+    }
+
+    /// Returns why nobody vouches for a point, where somebody should. `home` is the machine that the plan has the system on.
     pub(crate) fn unvouched(
         &self,
         point: &Surveyed,
         home: Option<&str>,
-        begun: Option<Timestamp>,
-        (seen, unseen_at): (Option<Timestamp>, Option<Timestamp>),
+        signing: &Signing<'_>,
     ) -> Option<Unvouched> {
-        if self.accepted.contains(&identity(point)) {
-            return None;
-        }
         let host = point.point.snapshot.hostname.as_str();
-        if let Some(key) = &point.point.signer {
-            let is_unknown = self.signers.get(host).is_some_and(|known| !known.contains_key(key));
-            return is_unknown.then(|| Unvouched::By(fingerprint(key)));
-        }
-        let of = |host: &str| self.signers.get(host).into_iter().flat_map(BTreeMap::values);
-        let since = of(host).chain(home.into_iter().flat_map(of)).map(|signer| signer.since).min()?;
-        let came_later =
-            seen.is_some_and(|seen| seen > since) && unseen_at.is_some_and(|unseen| unseen >= since);
-        let is_late = point.point.time >= begun.unwrap_or(since) || came_later;
-        is_late.then_some(Unvouched::Unsigned)
+        let is_known = |key: &str| match self.signers.get(host) {
+            Some(known) => known.contains_key(key),
+            None => !signing.open.contains(host),
+        };
+        let signs = |host: &str| self.signers.contains_key(host) || signing.signed.contains(host);
+        let identity = identity(point);
+        let reason = if self.accepted.contains(&identity) {
+            Some(Reason::Accepted)
+        } else if !signs(host) && !home.is_some_and(signs) {
+            Some(Reason::NobodySigns)
+        } else if point.files().any(|file| self.written.contains(&file.to_string())) {
+            Some(Reason::MadeHere)
+        } else {
+            self.early.contains(&identity).then_some(Reason::Early)
+        };
+        let key = point.point.signer.as_deref();
+        hand::unvouched(key.map(|key| (key, is_known(key))), reason)
     }
 
     /// Returns whether a point was signed where these records were kept, as far as is known: not with a key that a person has accepted for a machine of the same name.
@@ -140,52 +194,117 @@ impl Known {
     }
 }
 
-/// Notes the keys of machines of which none is known yet, as these vaults show them. Of `machine`, this one, that is none once it has made points without a key: nobody
-/// signs for it. Returns what was learned, for a person who can compare it.
-pub fn learn(state: &State, machine: &str, survey: &Survey, now: Timestamp) -> Result<Vec<String>> {
-    let mut learned = Vec::new();
-    for (host, key) in first_keys(survey, &state.signers()?) {
-        if host == machine && has_made_points(&state.records()?) {
-            continue;
+/// Notes, for the machines of which no key is known yet, what of these vaults' points is unsigned and from before, and the key of each that a single one signs for. Of
+/// `machine`, this one, none is learned once it has made points without a key: nobody signs for it. A machine of which it isn't plain is named, each time.
+pub fn learn(state: &State, machine: &str, survey: &Survey, now: Timestamp) -> Result<Learned> {
+    let (signers, mut early) = (state.signers()?, state.early()?);
+    let has_made = has_made_points(&state.records()?);
+    note_inventory(state, has_made, &signers, &mut early, now)?;
+    let is_anyone_known =
+        !signers.is_empty() || survey.points.iter().any(|point| point.point.signer.is_some());
+    let mut learned = Learned::default();
+    for (host, points) in unknown(&survey.points, &signers) {
+        let is_own = has_made && host == machine;
+        let hands = hands(&points, &early);
+        let standing = Standing::of(&hands);
+        let is_watched = hands.iter().any(|hand| hand.is_early);
+        let is_before = |time: Timestamp| match &standing {
+            // A machine that nobody has heard of, where others sign, may be made up.
+            Standing::Nobody => !is_anyone_known || is_watched || host == machine,
+            // It was looked at before anybody signed for it: what came since the last look is from before too.
+            Standing::One { first, .. } => is_own || is_watched && time < *first,
+            Standing::Open(_) => is_own,
+        };
+        let unsigned = points.iter().filter(|point| point.point.signer.is_none());
+        let new = unsigned.filter(|point| is_before(point.point.time)).map(|point| identity(point));
+        let new: Vec<String> = new.filter(|point| !early.contains(point)).collect();
+        state.note_early(&new)?;
+        match standing {
+            _ if is_own => {}
+            Standing::Nobody => {}
+            Standing::One { key, .. } => {
+                state.know_signer(host, &key, How::First, now)?;
+                learned.said.push(format!(
+                    "points of {host} are signed with the key {}, which this machine didn't know: it counts from now on; compare it with the one on paper (releve state signers)",
+                    fingerprint(&key)
+                ));
+            }
+            Standing::Open(there) => learned.open.push(format!(
+                "points of {host} are signed with {there}, and this machine knows no key of it: they count as if nobody had signed them; compare with the key on paper, and say which is right: releve points --signer KEY"
+            )),
         }
-        state.know_signer(&host, &key, How::First, now)?;
-        learned.push(format!(
-            "points of {host} are signed with the key {}, which this machine didn't know: it counts from now on; compare it with the one on paper (releve state signers)",
-            fingerprint(&key)
-        ));
     }
     Ok(learned)
+}
+
+/// Returns the key, and the machines that it signs for in these vaults, that a person calls by its first letters, as they stand on paper or longer.
+pub fn called(survey: &Survey, shown: &str) -> Result<Vec<(String, String)>> {
+    let letters: String = shown.chars().filter(|letter| *letter != '-').collect::<String>().to_lowercase();
+    let mut found: BTreeSet<(String, String)> = BTreeSet::new();
+    for point in &survey.points {
+        let key = point.point.signer.as_ref().filter(|key| key.starts_with(&letters));
+        found.extend(key.map(|key| (key.clone(), point.point.snapshot.hostname.clone())));
+    }
+    let keys = found.iter().map(|(key, _)| key).collect::<BTreeSet<_>>().len();
+    match (letters.len() < LETTERS_MIN, keys) {
+        (true, _) => Err(Error::new(format!("`{shown}` is too short for a key"))
+            .help("write all of it that stands on paper: four groups of four letters")),
+        (false, 1) => Ok(found.into_iter().map(|(key, host)| (host, key)).collect()),
+        (false, 0) => Err(Error::new(format!("no point in the vaults is signed with the key {shown}"))
+            .help("`releve points` names the keys that it doesn't know")),
+        (false, _) => Err(Error::new(format!("several keys begin with {shown}")).help("write more of it")),
+    }
+}
+
+/// Notes once what this machine has seen before it had a key: what an older program looked at is known also of a vault that doesn't answer now.
+fn note_inventory(
+    state: &State,
+    has_made: bool,
+    signers: &state::Signers,
+    early: &mut BTreeSet<String>,
+    now: Timestamp,
+) -> Result<()> {
+    if state.is_early_noted()? {
+        return Ok(());
+    }
+    if has_made {
+        let own = signers.values().flat_map(BTreeMap::values).filter(|signer| signer.how == How::Own);
+        let seen = state.seen_before(own.map(|signer| signer.since).min())?;
+        state.note_early(&seen.iter().cloned().collect::<Vec<_>>())?;
+        early.extend(seen);
+    }
+    Ok(state.early_is_noted(now)?)
+}
+
+/// Returns the points, by machine, of those of which no key is known. Logs are not signed, and what restic has put there for itself is nobody's point.
+fn unknown<'a>(
+    points: impl IntoIterator<Item = &'a Surveyed>,
+    known: &state::Signers,
+) -> BTreeMap<&'a str, Vec<&'a Surveyed>> {
+    let mut hosts: BTreeMap<&str, Vec<&Surveyed>> = BTreeMap::new();
+    for point in points {
+        let host = point.point.snapshot.hostname.as_str();
+        let is_point = point.point.system.as_deref().is_some_and(|name| SystemName::of_log(name).is_none());
+        if is_point && !known.contains_key(host) {
+            hosts.entry(host).or_default().push(point);
+        }
+    }
+    hosts
+}
+
+fn hands<'a>(points: &[&'a Surveyed], early: &BTreeSet<String>) -> Vec<Hand<'a>> {
+    let hand = |point: &&'a Surveyed| Hand {
+        key: point.point.signer.as_deref(),
+        time: point.point.time,
+        is_early: early.contains(&identity(point)),
+    };
+    points.iter().map(hand).collect()
 }
 
 /// Returns whether this machine has made points by its own records, and not by those that were read from vaults.
 fn has_made_points(records: &[Record]) -> bool {
     let is_made = |record: &Record| matches!(&record.body, Body::Backup(made) if made.failure.is_none());
     records.iter().any(is_made) && !records.iter().any(|record| matches!(record.body, Body::Rebuilt { .. }))
-}
-
-/// Returns the key of each machine of which none is known: the one that most vaults know, and of these the one of most points, and then of the earliest.
-fn first_keys(survey: &Survey, known: &state::Signers) -> Vec<(String, String)> {
-    #[derive(Default)]
-    struct Signs<'a> {
-        vaults: BTreeSet<&'a VaultName>,
-        points: usize,
-        first: Option<Timestamp>,
-    }
-    let mut hosts: BTreeMap<&str, BTreeMap<&str, Signs<'_>>> = BTreeMap::new();
-    for point in &survey.points {
-        let host = point.point.snapshot.hostname.as_str();
-        let Some(key) = point.point.signer.as_deref().filter(|_| !known.contains_key(host)) else { continue };
-        let signs = hosts.entry(host).or_default().entry(key).or_default();
-        signs.vaults.extend(&point.vaults);
-        signs.points += 1;
-        signs.first = Some(signs.first.map_or(point.point.time, |first| first.min(point.point.time)));
-    }
-    let best = |(host, keys): (&str, BTreeMap<&str, Signs<'_>>)| {
-        let rank = |signs: &Signs<'_>| (signs.vaults.len(), signs.points, Reverse(signs.first));
-        let best = keys.into_iter().max_by_key(|(_, signs)| rank(signs))?;
-        Some((host.to_owned(), best.0.to_owned()))
-    };
-    hosts.into_iter().filter_map(best).collect()
 }
 
 /// Reads the secret half of a key; `None` where there is none.

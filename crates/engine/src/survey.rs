@@ -1,11 +1,14 @@
 //! Which restore points there are, as the vaults themselves say.
 
+use crate::log::is_to_come;
 use crate::vaults::Opened;
+use jiff::Timestamp;
 use plain::Name;
 use plan::judge::Changed;
 use plan::paths::is_kept;
 use plan::{Facts, LogFacts, Plan, SystemName, VaultName};
 use source::{is_advice, left_behind};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use vault::{FileId, Point, PointInfo, Repository};
@@ -23,6 +26,8 @@ pub struct Survey {
     pub absent: Vec<VaultName>,
     /// Snapshot files that could not be read.
     pub damaged: Vec<(VaultName, String)>,
+    /// When it was looked, by this machine's clock, if that counts: what is said of a log and is yet to come then is believed by nobody.
+    pub now: Option<Timestamp>,
 }
 
 /// How far a vault's log may be behind another's before it is brought from there: its own next run comes sooner.
@@ -57,6 +62,7 @@ pub fn survey(vaults: &[Opened]) -> Survey {
     survey.absent = vaults.iter().filter(|opened| opened.absent).map(|opened| opened.name.clone()).collect();
     unreachable.append(&mut survey.unreachable);
     survey.unreachable = unreachable;
+    survey.now = Some(Timestamp::now());
     survey
 }
 
@@ -158,7 +164,32 @@ impl Survey {
     /// Returns what is known of the newest log of a system: of the one that is there now, if another was in its place before.
     #[must_use]
     pub fn log(&self, system: &SystemName) -> Option<LogFacts> {
-        self.newest_log(system, |_| true)?.log()
+        self.newest_log(system, |_| true)?.log().map(|log| self.believed(log))
+    }
+
+    /// Returns until when a system's log is said to be whole, where that is yet to come: whoever said it had a clock that was ahead, and it counts for nothing.
+    #[must_use]
+    pub fn log_ahead(&self, system: &SystemName) -> Option<Timestamp> {
+        let until = self.newest_log(system, |_| true)?.log()?.until?;
+        self.now.is_some_and(|now| is_to_come(until, now)).then_some(until)
+    }
+
+    /// Returns what is known of a log, without what is yet to come.
+    fn believed(&self, mut log: LogFacts) -> LogFacts {
+        let Some(now) = self.now else { return log };
+        let runs = log.runs.iter_mut().map(|run| &mut run.until);
+        let earlier = log.earlier.iter_mut().map(|stretch| &mut stretch.until);
+        for until in runs.chain(earlier).chain([&mut log.until]) {
+            *until = until.filter(|until| !is_to_come(*until, now)).map(|until| until.min(now));
+        }
+        log
+    }
+
+    /// Returns the ids of the logs of this name that a newer one goes on from although they claim a later time.
+    pub(crate) fn passed(&self, name: &str) -> BTreeSet<&str> {
+        let said = self.points.iter().filter(|point| point.point.system.as_deref() == Some(name));
+        let said = said.filter_map(|point| point.point.info.as_ref()?.log.as_ref());
+        said.flat_map(|log| log.passed.keys().map(String::as_str)).collect()
     }
 
     /// Returns the newest log of each system that was in this one's place before it, newest first.
@@ -166,11 +197,13 @@ impl Survey {
     pub fn former_logs(&self, system: &SystemName) -> Vec<LogFacts> {
         let mut found: Vec<LogFacts> = self.log(system).into_iter().collect();
         let name = system.log();
+        let passed = self.passed(&name);
         for surveyed in self.points.iter().rev() {
             if !surveyed.point.complete || surveyed.point.system.as_deref() != Some(&name) {
                 continue;
             }
-            let Some(log) = surveyed.log() else { continue };
+            let Some(log) = surveyed.log().filter(|log| !passed.contains(log.id.as_str())) else { continue };
+            let log = self.believed(log);
             if found.iter().all(|known| known.identity != log.identity) {
                 found.push(log);
             }
@@ -187,23 +220,29 @@ impl Survey {
     /// Returns what is known of the newest log of a system in one vault.
     #[must_use]
     pub fn log_in(&self, system: &SystemName, vault: &VaultName) -> Option<LogFacts> {
-        self.newest_log(system, |surveyed| surveyed.vaults.contains(vault))?.log()
+        let log = self.newest_log(system, |surveyed| surveyed.vaults.contains(vault))?.log();
+        log.map(|log| self.believed(log))
     }
 
     fn newest_log(&self, system: &SystemName, there: impl Fn(&Surveyed) -> bool) -> Option<&Surveyed> {
         let name = system.log();
         let is_log = |point: &Point| point.complete && point.system.as_deref() == Some(&name);
-        let all = || self.points.iter().rev().filter(|surveyed| is_log(&surveyed.point) && there(surveyed));
+        let passed = self.passed(&name);
+        let is_log =
+            |surveyed: &&Surveyed| is_log(&surveyed.point) && !passed.contains(surveyed.point.id.as_str());
+        let all = || self.points.iter().rev().filter(is_log).filter(|surveyed| there(surveyed));
         // What another system has left waiting may have come later than its own log.
         all().find(|surveyed| !surveyed.is_former_log()).or_else(|| all().next())
     }
 
     /// Returns the newest log of the system that wrote this one, where `there` says so.
     fn newest_like(&self, point: &Surveyed, there: impl Fn(&Surveyed) -> bool) -> Option<&Surveyed> {
+        let passed = self.passed(point.point.system.as_deref().unwrap_or_default());
         let is_like = |other: &Surveyed| {
             other.point.complete
                 && other.point.system == point.point.system
                 && other.identity_of_log() == point.identity_of_log()
+                && !passed.contains(other.point.id.as_str())
         };
         self.points.iter().rev().find(|surveyed| is_like(surveyed) && there(surveyed))
     }
@@ -232,6 +271,11 @@ impl Survey {
 }
 
 impl Surveyed {
+    /// Returns the files that hold it, in any vault.
+    pub(crate) fn files(&self) -> impl Iterator<Item = FileId> + '_ {
+        self.files.iter().map(|(_, file)| *file)
+    }
+
     /// Returns the files that hold it in one vault, each once.
     pub fn files_in<'a>(&'a self, vault: &'a VaultName) -> impl Iterator<Item = FileId> + 'a {
         self.files.iter().filter(move |(name, _)| name == vault).map(|(_, file)| *file)

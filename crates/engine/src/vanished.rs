@@ -20,6 +20,8 @@ use vault::FileKind;
 
 /// Where it is noted for the alerts that points of a vault have vanished.
 pub const SIGN: &str = "vanished/";
+/// What is said of points whose files are damaged.
+const UNREAD: &str = "that were here can't be read";
 /// Letters of a snapshot's name that stand for it in an error.
 const SHORT: usize = 8;
 
@@ -56,6 +58,9 @@ pub struct Vanished {
     /// What isn't: it is there under another name, a newer log holds it, or the machine that prunes has taken it out as the plan says.
     #[serde(skip)]
     pub settled: Vec<Lost>,
+    /// What was seen and is there still, but can't be read: it is no point that anything could be taken from.
+    #[serde(skip)]
+    pub unread: Vec<Lost>,
     /// What is there and isn't what it says: nobody signed it who should, or it is of a machine or a time that can't be.
     #[serde(skip)]
     pub strange: Vec<Strange>,
@@ -65,6 +70,9 @@ pub struct Vanished {
     /// The keys that sign points for a machine of which none was known: for a person who can compare them.
     #[serde(skip)]
     pub learned: Vec<String>,
+    /// The machines of which it isn't plain which key is theirs: a person has to say, and until then none of their points is taken by itself.
+    #[serde(skip)]
+    pub open: Vec<String>,
 }
 
 impl Known {
@@ -88,7 +96,13 @@ impl Known {
             };
             let Ok(listed) = repository.store().list(FileKind::Snapshot) else { continue };
             let listed: HashSet<&str> = listed.iter().map(|listed| listed.name.as_str()).collect();
+            // That one is there says nothing of whether it can be read.
+            let is_unread = || -> bool {
+                let signs = state.signs(SIGN).unwrap_or_default();
+                signs.get(&opened.name.0).is_some_and(|sign| sign.why.contains(UNREAD))
+            };
             match seen.keys().all(|snapshot| listed.contains(snapshot.as_str())) {
+                true if is_unread() => {}
                 true => _ = note_missed(state, &opened.name, &Vanished::default(), now),
                 false => is_any = true,
             }
@@ -108,10 +122,10 @@ pub fn look(
 ) -> Result<Vanished> {
     let asked: Vec<&VaultName> =
         vaults.iter().filter(|opened| opened.repository.is_ok()).map(|opened| &opened.name).collect();
-    // Before anything is judged: where no key of a machine is known, the first that is seen counts.
+    // Before anything is judged: where no key of a machine is known, a single one that is seen counts.
     let learned = crate::signers::learn(state, machine, survey, now)?;
     let mut vanished = judge((plan, state, machine), known, &asked, survey, now)?;
-    vanished.learned = learned;
+    (vanished.learned, vanished.open) = (learned.said, learned.open);
     vanished.strange = find(plan, &Witness::new(plan, state)?, survey, now);
     for opened in vaults {
         let Ok(repository) = &opened.repository else { continue };
@@ -141,7 +155,8 @@ pub fn note(state: &State, vault: &VaultName, vanished: &Vanished, now: Timestam
 
 /// Notes for the alerts what is missed in a vault that was asked.
 pub fn note_missed(state: &State, vault: &VaultName, vanished: &Vanished, now: Timestamp) -> Result<()> {
-    let said = vanished.said_of(vault);
+    let said: Vec<String> = vanished.said_of(vault).into_iter().chain(vanished.unread_in(vault)).collect();
+    let said = (!said.is_empty()).then(|| said.join("; "));
     Ok(state.note_sign(&format!("{SIGN}{vault}"), said.as_deref().map(|said| (said, false)), now)?)
 }
 
@@ -153,7 +168,7 @@ fn judge(
     survey: &Survey,
     now: Timestamp,
 ) -> Result<Vanished> {
-    let mut gone: Vec<(Lost, String)> = Vec::new();
+    let (mut gone, mut unread) = (Vec::<(Lost, String)>::new(), Vec::<(Lost, String)>::new());
     for vault in vaults.iter().copied().filter(|vault| is_asked(survey, vault)) {
         let Some(before) = known.0.get(vault) else { continue };
         let there: HashSet<String> = survey
@@ -176,17 +191,24 @@ fn judge(
         for (snapshot, seen) in before {
             let short = snapshot.get(..SHORT).unwrap_or(snapshot);
             // What can't be read is listed, and told as that.
-            let is_listed = there.contains(snapshot) || damaged.iter().any(|why| why.contains(short));
-            if !is_listed && !going.contains(snapshot) && still.contains_key(snapshot) {
+            let is_damaged = damaged.iter().any(|why| why.contains(short));
+            if is_damaged && !there.contains(snapshot) {
+                unread.push((Lost::of(vault, snapshot, seen), seen.point.clone()));
+            } else if !there.contains(snapshot) && !going.contains(snapshot) && still.contains_key(snapshot) {
                 gone.push((Lost::of(vault, snapshot, seen), seen.point.clone()));
             }
         }
     }
-    if gone.is_empty() {
+    if gone.is_empty() && unread.is_empty() {
         return Ok(Vanished::default());
     }
     let records = state.records()?;
     let mut vanished = Vanished::default();
+    for (mut lost, identity) in unread {
+        lost.system = lost.system.or_else(|| system_of(&records, &lost.id));
+        lost.nowhere = !survey.points.iter().any(|point| crate::prune::identity(point) == identity);
+        vanished.unread.push(lost);
+    }
     for (mut lost, identity) in gone {
         lost.system = lost.system.or_else(|| system_of(&records, &lost.id));
         let same = survey.points.iter().filter(|point| crate::prune::identity(point) == identity);
@@ -381,7 +403,12 @@ impl Vanished {
             self.strange.iter().flat_map(|strange| &strange.vaults).collect();
         vaults.extend(self.keys.iter().map(|(vault, _)| vault));
         let said = vaults.into_iter().filter_map(|vault| Some((vault, self.strange_in(vault)?)));
-        said.map(|(vault, said)| format!("{vault}: {said}; {}", crate::strange::HELP)).collect()
+        let help = match self.open.as_slice() {
+            [] => crate::strange::HELP.to_owned(),
+            open => open.join("; "),
+        };
+        let said: Vec<String> = said.map(|(vault, said)| format!("{vault}: {said}; {help}")).collect();
+        if said.is_empty() { self.open.clone() } else { said }
     }
 
     /// Says what is in a vault and isn't what it says; `None` if nothing is.
@@ -420,6 +447,41 @@ impl Vanished {
         newer.retain(|lost| lost.time > than && until.is_none_or(|until| lost.time < until));
         let (gone, help) = self.gone_of(&newer, "newer point", &name.0)?;
         Some(format!("{gone}: what follows takes an older state; {help}"))
+    }
+
+    /// Says which points of a system can't be read that are newer than one that is there, as [`Vanished::newer`] does of those that are gone.
+    #[must_use]
+    pub fn newer_unread(
+        &self,
+        name: &SystemName,
+        than: Timestamp,
+        until: Option<Timestamp>,
+    ) -> Option<String> {
+        let is_newer = |lost: &&Lost| lost.time > than && until.is_none_or(|until| lost.time < until);
+        let newer: Vec<&Lost> = self.unread.iter().filter(|lost| lost.nowhere && lost.is_of(name)).collect();
+        let newer: Vec<&Lost> = newer.into_iter().filter(is_newer).collect();
+        let newest = newer.iter().max_by_key(|lost| lost.time)?;
+        let ids: HashSet<_> = newer.iter().map(|lost| (&lost.id, lost.time)).collect();
+        let (count, _) = count(ids.len(), "newer point");
+        Some(format!(
+            "{count} of {name} can't be read in {vaults}, the newest of {time}: the file is damaged there: what follows takes an older state; `releve repair {vault}` mends what can be, and --point names another point",
+            vaults = self.places(&newer),
+            time = time(newest.time),
+            vault = newest.vault,
+        ))
+    }
+
+    /// Says what can't be read in a vault of what was seen there; `None` if nothing is.
+    fn unread_in(&self, vault: &VaultName) -> Option<String> {
+        let unread: Vec<&Lost> = self.unread.iter().filter(|lost| lost.vault == *vault).collect();
+        let newest = unread.iter().max_by_key(|lost| lost.time)?;
+        let of = newest.system.as_ref().map_or_else(String::new, |system| format!(" of {system}"));
+        Some(format!(
+            "{} points {UNREAD}: their files are damaged (the newest: {}{of}, made {}): releve repair {vault}",
+            unread.len(),
+            newest.id.get(..SHORT).unwrap_or(&newest.id),
+            time(newest.time)
+        ))
     }
 
     /// Says which points of a system were known where there is none any more.
@@ -461,7 +523,7 @@ impl Vanished {
     /// Names the vaults that these were in, some of them perhaps in several.
     fn places(&self, of: &[&Lost]) -> String {
         let ids: HashSet<&str> = of.iter().map(|lost| lost.id.as_str()).collect();
-        let there = self.missed.iter().filter(|lost| ids.contains(lost.id.as_str()));
+        let there = self.missed.iter().chain(&self.unread).filter(|lost| ids.contains(lost.id.as_str()));
         let vaults: BTreeSet<&str> = there.map(|lost| lost.vault.0.as_str()).collect();
         vaults.into_iter().collect::<Vec<_>>().join(" and ")
     }

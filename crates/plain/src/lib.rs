@@ -6,7 +6,7 @@
 //! | what | for | a line's end | the rest |
 //! |---|---|---|---|
 //! | [`Name`] | a name in a sentence of ours | `\n` | as escapes, blanks too where they stand in a row; no longer than [`NAME_MAX`] |
-//! | [`line`] | a cell of a table, a field | `\n` | as escapes |
+//! | [`line()`] | a cell of a table, a field | `\n` | as escapes |
 //! | [`statement`] | what is printed as one piece | goes on behind a mark | as escapes; no longer than [`STATEMENT_MAX`] |
 //! | [`page`], [`styled`] | several lines of ours | stays | as escapes |
 //! | [`words`] | prose for people: mails, messages, reports | a blank | blanks, in a row as one |

@@ -52,6 +52,8 @@ pub enum Kind {
     Isolation,
     /// Somebody has changed the plan whom the agent doesn't believe.
     Plan,
+    /// What a machine remembers isn't what its points say, or is gone.
+    Records,
 }
 
 impl Kind {
@@ -210,6 +212,8 @@ pub struct Seen {
     pub isolation: Option<(Timestamp, String)>,
     /// Since when the agent goes by an older plan than what stands in the file, and why.
     pub plan: Option<(Timestamp, String)>,
+    /// What was found when the records here were held against the points in the vaults, and since when.
+    pub records: Option<(Timestamp, String)>,
 }
 
 /// A trouble that people were told of, and that isn't over.

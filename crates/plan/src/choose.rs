@@ -1,8 +1,12 @@
 //! Which restore point a recovery takes: a pure choice, with its reasons.
 
+mod said;
+
 use crate::judge::{Changed, Judgement, Rating};
 use crate::{LogFacts, Period, VaultName};
 use jiff::Timestamp;
+pub(crate) use said::passed_over;
+use said::{least_bad, not_clean, of_these};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -270,6 +274,9 @@ pub struct Facts {
     pub first_seen: Option<Timestamp>,
     /// When this machine looked last and did not see it; `None` if it never looked before.
     pub unseen_at: Option<Timestamp>,
+    /// The number of the newest record that its machine had when it was made, if it says so and is not among the records here: they tell more themselves.
+    #[serde(skip)]
+    pub noted: Option<u64>,
     /// A person took it for good, whatever it looks like.
     pub trusted: bool,
     /// Why nobody vouches for it that this machine knows, where somebody should.
@@ -508,70 +515,6 @@ fn lies_within(point: &Facts, points: &[&Facts]) -> Option<String> {
 /// Returns whether a point's place is last only because nobody knows when it was made: it may be newer than the chosen one.
 fn is_of_no_time(point: &Facts, chosen: &Facts) -> bool {
     point.judgement.rating == Rating::Future && !point.is_base() && point.id != chosen.id
-}
-
-/// Says which of the points that fit was taken. `worth` is what it is: complete, or not.
-fn of_these(wanted: &Wanted, worth: &str) -> String {
-    match wanted {
-        Wanted::Latest | Wanted::Until(_) | Wanted::Id(_) | Wanted::From { .. } | Wanted::BeforeNamed => {
-            format!("the newest {worth} point")
-        }
-        Wanted::LastVerified => format!("the newest {worth} point that was verified"),
-        Wanted::LastClean if worth == "good and complete" => of_these(wanted, "complete"),
-        Wanted::LastClean => format!("the newest {worth} point that shows no sign of tampering"),
-        Wanted::Before(time) => format!("the newest {worth} point from before {time}"),
-    }
-}
-
-/// Says why newer ones were not taken, and how to take one all the same.
-pub(crate) fn passed_over(newest: &LeftOut, count: usize) -> String {
-    let LeftOut { id, time, why, rating } = newest;
-    let others = match count {
-        0 | 1 => String::new(),
-        2 => ", and so was one more".to_owned(),
-        more => format!(", and so were {} more", more - 1),
-    };
-    let trust = match rating {
-        Rating::Suspicious | Rating::Foreign | Rating::Unsigned => {
-            format!("; if it is as it should be: releve points --trust {id}")
-        }
-        _ => String::new(),
-    };
-    format!(
-        "a newer one, {id} of {time:.0}, was left out ({why}){others}; to take it all the same: --point {id}{trust}"
-    )
-}
-
-/// Says why none of these is taken for clean: what an intruder did, or what each of them is left out for.
-fn not_clean(candidates: &[&Facts]) -> String {
-    let Some(newest) = candidates.last() else { return String::new() };
-    let LeftOut { id, time, why, rating } = LeftOut::of(newest);
-    let others = if candidates.len() > 1 { " (nor is one before it good)" } else { "" };
-    let trust = match rating {
-        Rating::Suspicious | Rating::Foreign | Rating::Unsigned => {
-            format!("; if it is as it should be: releve points --trust {id}")
-        }
-        _ => String::new(),
-    };
-    format!(
-        "the newest that could be, {id} of {time:.0}, was left out{others}: {why}; to take it all the same: --point {id}{trust}"
-    )
-}
-
-/// Names the point by which the least had happened of what goes through all of them, and the ways on from there. They are in the order of their times.
-fn least_bad(points: &[&Facts]) -> String {
-    let own =
-        || points.iter().filter(|point| !matches!(point.judgement.rating, Rating::Foreign | Rating::Future));
-    let Some(point) = own().find(|point| point.complete).or_else(|| own().next()) else {
-        return String::new();
-    };
-    let (LeftOut { id, time, .. }, whole) =
-        (LeftOut::of(point), if point.complete { "" } else { ", which is not whole" });
-    format!(
-        "; by the oldest that is left the least of it had happened{whole}: {id} of {time:.0}, {} files: --point {id} --to DIR shows it beside, --point {id} takes it. \
-         Older ones may be in a vault that was not asked, or held in one with immutable_for after a prune: releve undelete VAULT",
-        point.files
-    )
 }
 
 /// Returns the points that show no sign of tampering, don't follow one, and are from before whatever began slowly.

@@ -1,6 +1,7 @@
 //! A recovery whose plan was corrected meanwhile: what of it is done already, what is new, gone or said otherwise, and what a person must be asked.
 //!
-//! What was done stays done where the plan still says the same. What was done and is said otherwise now is done again where that harms nothing; else a person says what is to become of it.
+//! What was done stays done where the plan still says the same. What was done and is said otherwise now is done again where that harms nothing; else a person says
+//! what is to become of it.
 
 use crate::{Runbook, Step, StepKind, StepState};
 use std::mem::discriminant;
@@ -54,7 +55,8 @@ pub fn correct(before: &Runbook, states: &[StepState], mut now: Runbook) -> Corr
 /// What is known of the steps of a recovery that begins anew.
 #[derive(Debug, Clone)]
 pub struct Remembered {
-    /// Where its steps are: in doubt, where a former one has begun what must not be done twice; a person says what is to become of it.
+    /// Where its steps are: what must not be done twice is in doubt, where a former one has begun it, and a person says what is to become of it; a command that was
+    /// done stays done.
     pub states: Vec<StepState>,
     /// For each of these, its place in the book of the former one.
     pub places: Vec<Option<usize>>,
@@ -68,7 +70,12 @@ pub fn remember(before: &Runbook, states: &[StepState], now: &Runbook) -> Rememb
     for (at, step) in now.steps.iter().enumerate() {
         let place = matched.same(at).or_else(|| matched.other(at));
         let state = place.and_then(|place| states.get(place));
-        remembered.states.push(state.map_or(StepState::Waiting, |state| once_more(step, state)));
+        let is_same = matched.same(at).is_some();
+        remembered.states.push(match state {
+            Some(state) if is_same && stays_done(step, state) => state.clone(),
+            Some(state) => once_more(step, state),
+            None => StepState::Waiting,
+        });
         remembered.places.push(place);
     }
     remembered
@@ -78,6 +85,13 @@ pub fn remember(before: &Runbook, states: &[StepState], now: &Runbook) -> Rememb
 fn once_more(step: &Step, before: &StepState) -> StepState {
     let was_begun = matches!(before, StepState::Done { .. } | StepState::Begun { .. } | StepState::Doubt);
     if was_begun && !step.kind.is_repeatable() { StepState::Doubt } else { StepState::Waiting }
+}
+
+/// Returns whether a step is as it was left by a former recovery: a command that was noted as done is. What was started may have been stopped since.
+fn stays_done(step: &Step, before: &StepState) -> bool {
+    matches!(before, StepState::Done { .. })
+        && matches!(step.kind, StepKind::Run(_))
+        && !step.kind.is_repeatable()
 }
 
 /// Which step of one book is which of another.
@@ -206,6 +220,10 @@ mod tests {
         let states = [DONE, DONE, begun, failed(), StepState::Waiting];
         let remembered = remember(&before, &states, &before);
         let waiting = || StepState::Waiting;
-        assert_eq!(remembered.states, [StepState::Doubt, waiting(), StepState::Doubt, waiting(), waiting()]);
+        assert_eq!(remembered.states, [DONE, waiting(), StepState::Doubt, waiting(), waiting()]);
+        // What is said otherwise now was not done; what was started may have been stopped.
+        let now = book(vec![run("other"), StepKind::Restore, start("shop")]);
+        let remembered = remember(&before, &[DONE, DONE, DONE], &now);
+        assert_eq!(remembered.states, [StepState::Doubt, waiting(), StepState::Doubt]);
     }
 }

@@ -107,6 +107,8 @@ pub struct Course<'a> {
     ready: BTreeSet<usize>,
     /// Those that failed only because one before them did.
     drawn: BTreeSet<usize>,
+    /// Those that had failed before, and are tried again.
+    retried: BTreeSet<usize>,
 }
 
 impl<'a> Course<'a> {
@@ -115,29 +117,23 @@ impl<'a> Course<'a> {
     pub fn new(book: &'a Runbook, mut states: Vec<StepState>) -> Self {
         let steps = book.steps.as_slice();
         states.resize(steps.len(), StepState::Waiting);
-        for state in &mut states {
+        let mut retried = BTreeSet::new();
+        for (at, state) in states.iter_mut().enumerate() {
             if matches!(state, StepState::Failed { .. }) {
                 *state = StepState::Waiting;
+                retried.insert(at);
             }
         }
         let mut course = Self {
             steps,
             states,
             open: Vec::new(),
-            dependents: vec![Vec::new(); steps.len()],
+            dependents: Vec::new(),
             ready: BTreeSet::new(),
             drawn: BTreeSet::new(),
+            retried,
         };
-        for (at, step) in steps.iter().enumerate() {
-            let mut open = 0;
-            for &before in &step.after {
-                open += usize::from(!course.is_settled(before));
-                if let Some(dependents) = course.dependents.get_mut(before) {
-                    dependents.push(at);
-                }
-            }
-            course.open.push(open);
-        }
+        course.link();
         // Each is admitted when it is known of all whether they are open.
         for at in 0..steps.len() {
             if course.open.get(at) == Some(&0) {
@@ -199,7 +195,11 @@ impl<'a> Course<'a> {
 
     /// Takes a person's word on a step, while others are under way. What failed because of it waits again.
     pub fn hear(&mut self, at: usize, verdict: &Verdict, seconds: f64) -> Result<(), String> {
+        let has_failed = matches!(self.states.get(at), Some(StepState::Failed { .. }));
         judge(&mut self.states, at, verdict, seconds)?;
+        if has_failed {
+            self.retried.insert(at);
+        }
         self.drawn.remove(&at);
         self.ready.remove(&at);
         // In the order of the list: what a step waits for stands before it.
@@ -211,23 +211,51 @@ impl<'a> Course<'a> {
                 self.set(at, StepState::Waiting);
             }
         }
+        self.link();
         for at in 0..self.steps.len() {
-            let Some(step) = self.steps.get(at) else { continue };
-            let is_over = |at: &usize| {
-                self.is_settled(*at)
-                    || step.anyway && matches!(self.states.get(*at), Some(StepState::Failed { .. }))
-            };
-            let open = step.after.iter().filter(|at| !is_over(at)).count();
-            if let Some(place) = self.open.get_mut(at) {
-                *place = open;
-            }
-            if open > 0 {
+            if self.open.get(at) != Some(&0) {
                 self.ready.remove(&at);
             } else {
                 self.admit(at);
             }
         }
         Ok(())
+    }
+
+    /// Finds for each step what it waits for. A list is done in its order: behind what is in doubt nothing begins, although what stands between was done.
+    fn link(&mut self) {
+        let mut waits: Vec<Vec<usize>> = Vec::with_capacity(self.steps.len());
+        let mut dependents = vec![Vec::new(); self.steps.len()];
+        let mut open = Vec::with_capacity(self.steps.len());
+        for (at, step) in self.steps.iter().enumerate() {
+            let mut own: Vec<usize> = Vec::new();
+            for &before in &step.after {
+                match waits.get(before).filter(|_| self.is_settled(before)) {
+                    Some(further) => own.extend(further.iter().filter(|far| self.is_to_come(**far))),
+                    None => own.push(before),
+                }
+            }
+            own.sort_unstable();
+            own.dedup();
+            let is_over = |at: &usize| {
+                self.is_settled(*at)
+                    || step.anyway && matches!(self.states.get(*at), Some(StepState::Failed { .. }))
+            };
+            open.push(own.iter().filter(|at| !is_over(at)).count());
+            for &before in &own {
+                if let Some(dependents) = dependents.get_mut(before) {
+                    dependents.push(at);
+                }
+            }
+            waits.push(own);
+        }
+        (self.dependents, self.open) = (dependents, open);
+    }
+
+    /// Returns whether what was done behind a step has to wait for it all the same. What failed, and was gone on from, is tried again beside.
+    fn is_to_come(&self, at: usize) -> bool {
+        let is_failed = matches!(self.states.get(at), Some(StepState::Failed { .. }));
+        !self.is_settled(at) && !is_failed && !self.retried.contains(&at)
     }
 
     /// One of those before a step is settled. Returns the step if that settles it.
@@ -369,6 +397,33 @@ mod tests {
         course.end(2, DONE);
         assert_eq!(begin(&mut course), None);
         assert!(course.states().iter().all(|state| !matches!(state, StepState::Failed { .. })));
+    }
+
+    #[test]
+    fn nothing_behind_a_step_in_doubt_begins_although_what_stands_between_is_done() {
+        let kinds = [start("a"), start("b"), StepKind::Restore, start("c")];
+        let all = kinds.into_iter().enumerate();
+        let book = book(all.map(|(at, kind)| step(at, (at.max(1) - 1..at).collect(), kind)).collect());
+        let states = vec![StepState::Doubt, DONE];
+        let mut course = Course::new(&book, states.clone());
+        assert_eq!(begin(&mut course), None);
+        course.hear(0, &Verdict::Again, 1.0).unwrap();
+        assert_eq!((begin(&mut course), begin(&mut course)), (Some(0), None));
+        course.end(0, DONE);
+        assert_eq!(begin(&mut course), Some(2));
+        // Both in doubt, and the second one judged first.
+        let mut course = Course::new(&book, vec![StepState::Doubt, StepState::Doubt]);
+        course.hear(1, &Verdict::Done, 1.0).unwrap();
+        assert_eq!(begin(&mut course), None);
+        course.hear(0, &Verdict::Skip("without".into()), 1.0).unwrap();
+        assert_eq!(begin(&mut course), Some(2));
+        // And what fails there takes along what waits.
+        let mut course = Course::new(&book, states);
+        course.hear(0, &Verdict::Again, 1.0).unwrap();
+        assert_eq!(begin(&mut course), Some(0));
+        course.end(0, StepState::Failed { why: "no".into() });
+        assert_eq!(begin(&mut course), None);
+        assert!(matches!(course.states()[2], StepState::Failed { .. }));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! What came lately may go again (temporary files, an old version, a copy that was moved on), and what comes in the place of something replaces it: both are taken off.
 //! So what is left is gone for certain, was there before all that, and came back nowhere. A system that clears itself out as a matter of course is held against itself.
 //! What was told once is told until what is gone is back: neither other files nor time make up for it.
+//! What went and came back as it was, as a restore to an old point and forward again makes it, is neither: no deletion to be used to, and nothing that came lately.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,6 +20,8 @@ const YOUNG: SignedDuration = SignedDuration::from_hours(7 * 24);
 const USUAL: u64 = 2;
 /// A slow deletion began before the points that make it much, where those right before lost at least this share of what each of these did on average: one in so many.
 const PACE: u64 = 4;
+/// What came is what went before where it makes up for most of that, and most of it is content that a vault had: so large a share.
+const MOST: f64 = 0.75;
 /// An archive may hold so many times what it is long: text that repeats itself compresses so well.
 const PACKED: u64 = 10;
 
@@ -39,6 +42,8 @@ pub struct Lost {
     pub bytes_gone: u64,
     /// By so many bytes files became more or longer.
     pub bytes_came: u64,
+    /// Of these, so many of content that a vault had already.
+    pub bytes_back: u64,
     /// Bytes of archives that came, and that can be opened.
     pub packed: u64,
     /// A person took the point for good: what was counted until then is explained.
@@ -129,9 +134,10 @@ fn found(points: &[Lost], explained: usize) -> Option<Sign> {
     let since = before.last()?.time.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
     let recent = points.iter().position(|one| one.time >= since).unwrap_or(before.len());
     let from = explained.max(recent);
+    let packed = packed(points);
+    let points = &without_returns(points);
     let usual = points.iter().take(from).filter(|one| one.there > 0);
     let usual = usual.map(|one| one.gone.saturating_sub(one.came)).max().unwrap_or(0);
-    let packed = packed(points);
     let (mut gone, mut came, mut times) = (Sum::default(), Sum::default(), 0);
     for (at, first) in points.iter().enumerate().skip(from).rev().filter(|(_, one)| one.there > 0) {
         first.add_gone(&mut gone, packed);
@@ -143,11 +149,48 @@ fn found(points: &[Lost], explained: usize) -> Option<Sign> {
                 return Some(Sign { what: said(lost, first, times), began: None });
             }
             return Some(
-                whole(points, from, at, times).unwrap_or_else(|| of_window(points, at, lost, times)),
+                whole(points, packed, from, at, times).unwrap_or_else(|| of_window(points, at, lost, times)),
             );
         }
     }
     None
+}
+
+/// Returns them without what went in one and came back, as it was, in those that followed: the counts of both are less by that, so that no sum is another.
+fn without_returns(points: &[Lost]) -> Vec<Lost> {
+    let mut left = points.to_vec();
+    for at in 0..left.len() {
+        let Some((one, later)) = left.get_mut(at..).and_then(<[Lost]>::split_first_mut) else { break };
+        let away = one.gone.saturating_sub(one.came);
+        if one.there == 0 || away < FILES {
+            continue;
+        }
+        let until = one.time.checked_add(WINDOW).unwrap_or(Timestamp::MAX);
+        let mut back = Sum::default();
+        let mut returns = Vec::new();
+        for other in later.iter_mut().take_while(|other| other.time <= until) {
+            if other.there == 0 || share(other.bytes_back, other.bytes_came) < MOST {
+                continue;
+            }
+            let files = other.came.saturating_sub(other.gone).min(away.saturating_sub(back.files));
+            let bytes = other.bytes_back.min(one.bytes_gone.saturating_sub(back.bytes));
+            if files > 0 {
+                back.add(files, bytes);
+                returns.push((other, files, bytes));
+            }
+        }
+        if share(back.files, away) < MOST || share(back.bytes, one.bytes_gone) < MOST {
+            continue;
+        }
+        one.gone = one.gone.saturating_sub(back.files);
+        one.bytes_gone = one.bytes_gone.saturating_sub(back.bytes);
+        for (other, files, bytes) in returns {
+            other.came = other.came.saturating_sub(files);
+            other.bytes_came = other.bytes_came.saturating_sub(bytes);
+            other.bytes_back = other.bytes_back.saturating_sub(bytes);
+        }
+    }
+    left
 }
 
 /// Returns what came since a point, and so shortly before it that it is not old.
@@ -166,9 +209,9 @@ fn packed(points: &[Lost]) -> u64 {
 }
 
 /// Returns the sum from where a slow deletion began: before those that make it much, where it went at about their pace.
-fn whole(points: &[Lost], from: usize, at: usize, times: u64) -> Option<Sign> {
+fn whole(points: &[Lost], packed: u64, from: usize, at: usize, times: u64) -> Option<Sign> {
     let sum = |from: usize| {
-        let (mut gone, mut came, packed) = (Sum::default(), Sum::default(), packed(points));
+        let (mut gone, mut came) = (Sum::default(), Sum::default());
         points.iter().skip(from).for_each(|one| {
             one.add_gone(&mut gone, packed);
             one.add_came(&mut came);
@@ -271,6 +314,7 @@ mod tests {
                 held,
                 bytes_gone,
                 bytes_came,
+                bytes_back: 0,
                 packed: 0,
                 trusted: false,
             });
@@ -405,6 +449,43 @@ mod tests {
         let mut parts = days([(0, 0), (800, 0)]);
         parts[2].bytes_gone = 5_000_000;
         assert_eq!(first(&parts), None, "parts of programs removed");
+    }
+
+    #[test]
+    fn what_went_and_came_back_as_it_was_hides_no_deletion_that_follows() {
+        // Back to an old point and forward again, in so many steps, so many days of work, and a deletion of 600.
+        let restored = |gone: u64, back: &[u64], known: u64, work: usize| {
+            let mut counts = vec![(0, 300), (gone, 0)];
+            counts.extend(back.iter().map(|back| (0, *back)));
+            counts.extend(std::iter::repeat_n((0, 2), work));
+            counts.push((600, 0));
+            let mut points = days(counts);
+            for point in points.iter_mut().skip(3).take(back.len()) {
+                point.bytes_back = point.bytes_came * known / 100;
+            }
+            first(&points).map(|at| at + 1 == points.len())
+        };
+        let told = Some(true);
+        type Case<'a> = (&'a str, u64, &'a [u64], u64, usize, Option<bool>);
+        let cases: [Case<'_>; 6] = [
+            ("a week before", 350, &[350], 100, 5, told),
+            ("more than a fortnight before", 350, &[350], 100, 16, told),
+            ("in two steps", 350, &[200, 150], 100, 16, told),
+            ("with the day's work", 350, &[360], 97, 5, told),
+            ("less than most of it", 350, &[100], 100, 16, None),
+            ("as much that is new", 350, &[350], 10, 16, None),
+        ];
+        for (what, gone, back, known, work, expected) in cases {
+            assert_eq!(restored(gone, back, known, work), expected, "{what}");
+        }
+        // A copy of what was there has come, and nothing has come back.
+        let mut copied = days([(0, 1000), (1000, 0)]);
+        copied[1].bytes_back = copied[1].bytes_came;
+        assert_eq!(first(&copied), None);
+        // What is replaced by the same again and again neither went nor came back.
+        let mut replaced = days((0..30).map(|_| (300, 300)));
+        replaced.iter_mut().for_each(|point| point.bytes_back = point.bytes_came);
+        assert_eq!(first(&replaced), None);
     }
 
     #[test]

@@ -81,6 +81,8 @@ pub(crate) struct Aligned {
     pub(crate) left_out: Vec<LeftOut>,
     /// Why its log isn't rolled forward behind its own point, if it isn't.
     pub(crate) stops: Option<String>,
+    /// When the recovery began that went back, where an instant from after it is wanted of which nothing is there.
+    pub(crate) left: Option<Timestamp>,
 }
 
 /// Returns what each of the systems is to be brought back to so that all are of one instant; `None` where one of them has no point that
@@ -100,10 +102,12 @@ pub(crate) fn align(
         if choice.point.is_ahead(now) {
             return None;
         }
-        let stops = member.log.filter(|_| *wanted == Wanted::Latest);
-        let stops = stops.and_then(|log| choice.stops_log(log, member.went_back, member.went_to));
         // What a recovery went back to is where the system came from.
         let is_left = |time: Timestamp| member.log.is_some_and(|log| choice.is_left_by(log, time));
+        let is_behind = |time: &Timestamp| matches!(wanted, Wanted::Before(instant) if instant > time);
+        let left = member.went_back.filter(|time| is_behind(time) && is_left(*time));
+        let stops = member.log.filter(|_| *wanted == Wanted::Latest || left.is_some());
+        let stops = stops.and_then(|log| choice.stops_log(log, member.went_back, member.went_to));
         let again = stops.as_ref().and(member.went_to).and_then(Until::time);
         let again = again.filter(|_| member.went_back.is_some_and(is_left));
         let Choice { point, left_out, .. } = choice;
@@ -113,14 +117,14 @@ pub(crate) fn align(
         let log = member.log.filter(leads);
         let log = log.filter(|_| stops.is_none() || again.is_some());
         let reach = match (wanted, log.and_then(|log| log.until)) {
-            (Wanted::Latest, Some(end)) if again.is_some() => {
+            (Wanted::Latest | Wanted::Before(_), Some(end)) if again.is_some() => {
                 again.map_or(end, |again| again.min(end)).max(point.counts())
             }
             (Wanted::Latest, Some(end)) => end.max(point.counts()),
             (Wanted::Before(time), Some(end)) => end.min(*time).max(point.counts()),
             _ => point.counts(),
         };
-        newest.push((member, point, reach, (left_out, stops)));
+        newest.push((member, point, reach, (left_out, stops, left)));
     }
     let instant = newest.iter().map(|(_, _, reach, _)| *reach).min()?;
     let fits = |point: &&Facts, last: &Facts| {
@@ -130,7 +134,7 @@ pub(crate) fn align(
     };
     let mut choices = BTreeMap::new();
     let mut reached = Vec::new();
-    for (member, last, reach, (left_out, stops)) in &newest {
+    for (member, last, reach, (left_out, stops, left)) in &newest {
         // Every second until then is in the log, so any earlier point will do that it goes on from.
         let rolled = member.log.filter(|log| {
             *wanted != Wanted::LastVerified
@@ -156,7 +160,14 @@ pub(crate) fn align(
         };
         choices.insert(
             member.name.clone(),
-            Aligned { wanted, instant, alone: *reach, left_out: left_out.clone(), stops: stops.clone() },
+            Aligned {
+                wanted,
+                instant,
+                alone: *reach,
+                left_out: left_out.clone(),
+                stops: stops.clone(),
+                left: *left,
+            },
         );
     }
     let (first, last) = (reached.iter().min()?, reached.iter().max()?);

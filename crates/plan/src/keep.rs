@@ -3,7 +3,7 @@
 //! Points that aren't good ([`judge`](mod@crate::judge)) or come too thick are kept apart from the others, so that they never push out good ones: what an
 //! intruder or a broken clock adds costs room, not history. One of them stays only as long as it would if it were good. Rules count points, not days: while
 //! nothing new comes, nothing old goes. Hours, days and the rest are those of UTC: whoever prunes, wherever his machine stands and whatever its zone, comes to the
-//! same verdict, and no hour comes twice or never.
+//! same verdict, and no hour comes twice or never. A point of which nobody knows when it was made counts from when it was seen first, apart from all others.
 
 use crate::judge::Rating;
 use crate::paths::is_within;
@@ -18,7 +18,8 @@ use std::collections::VecDeque;
 pub struct Verdict {
     /// The point.
     pub id: String,
-    /// The time that counts: what it claims, unless that can't be.
+    /// The time that counts: what it claims, unless that can't be. Where nobody knows it: [`is_unknown`].
+    #[serde(skip_serializing_if = "is_unknown")]
     pub time: Timestamp,
     /// Why it is kept; it goes where there is no reason.
     pub kept: Vec<String>,
@@ -26,6 +27,12 @@ pub struct Verdict {
     pub rating: Rating,
     /// What doesn't fit about it, or about one before it.
     pub suspicious: Option<String>,
+}
+
+/// Returns whether that is the time of a point of which nobody knows when it was made.
+#[must_use]
+pub fn is_unknown(time: &Timestamp) -> bool {
+    *time <= Timestamp::UNIX_EPOCH
 }
 
 /// Why a point is kept that is the newest complete one of its system: it never goes, whoever asks.
@@ -42,10 +49,22 @@ pub const DELAY_MIN: Period = Period::seconds(24 * 3600);
 /// More points than this within one interval of the plan, by hand or not, are a crowd.
 const CROWD: usize = 4;
 
-/// Decides about the points of one system in one vault, which were judged, in any order. Without `keep` all stay.
+/// Decides about the points of one system in one vault, which were judged, in any order. Without `keep` all stay. What is of an unknown time counts as of now.
 #[must_use]
 pub fn retain(points: &[Facts], keep: Option<&Keep>, every: Period) -> Vec<Verdict> {
-    let mut decided: Vec<Decided<'_>> = points.iter().map(Decided::new).collect();
+    let newest = points.iter().map(Facts::counts).max().unwrap_or_default();
+    retain_seen(points, keep, every, &|_| newest)
+}
+
+/// As [`retain`], where somebody knows when a point of an unknown time was seen first.
+#[must_use]
+pub fn retain_seen(
+    points: &[Facts],
+    keep: Option<&Keep>,
+    every: Period,
+    seen: &dyn Fn(&Facts) -> Timestamp,
+) -> Vec<Verdict> {
+    let mut decided: Vec<Decided<'_>> = points.iter().map(|point| Decided::new(point, seen)).collect();
     decided.sort_by(|a, b| a.verdict.time.cmp(&b.verdict.time).then_with(|| a.verdict.id.cmp(&b.verdict.id)));
     crowd(&mut decided, every);
     match keep.filter(|keep| keep.says_something()) {
@@ -80,12 +99,15 @@ pub fn retain(points: &[Facts], keep: Option<&Keep>, every: Period) -> Vec<Verdi
 struct Decided<'a> {
     point: &'a Facts,
     verdict: Verdict,
+    /// What the rules count by.
     at: Zoned,
     is_apart: bool,
+    /// Nobody knows when it was made.
+    is_timeless: bool,
 }
 
 impl<'a> Decided<'a> {
-    fn new(point: &'a Facts) -> Self {
+    fn new(point: &'a Facts, seen: &dyn Fn(&Facts) -> Timestamp) -> Self {
         let (id, time, rating) = (point.id.clone(), point.counts(), point.judgement.rating);
         let suspicious = match rating {
             Rating::Suspicious | Rating::Foreign | Rating::Unsigned | Rating::Future => {
@@ -93,9 +115,11 @@ impl<'a> Decided<'a> {
             }
             Rating::Good | Rating::Proven | Rating::Incomplete => None,
         };
-        let is_apart = suspicious.is_some() || !point.complete;
-        let at = time.to_zoned(TimeZone::UTC);
-        Self { point, verdict: Verdict { id, time, kept: Vec::new(), rating, suspicious }, at, is_apart }
+        let is_timeless = point.judgement.time.as_ref().is_some_and(is_unknown);
+        let is_apart = is_timeless || suspicious.is_some() || !point.complete;
+        let at = if is_timeless { seen(point) } else { time }.to_zoned(TimeZone::UTC);
+        let verdict = Verdict { id, time, kept: Vec::new(), rating, suspicious };
+        Self { point, verdict, at, is_apart, is_timeless }
     }
 
     fn keep(&mut self, why: &str) {
@@ -148,24 +172,28 @@ fn crowd(points: &mut [Decided<'_>], every: Period) {
 
 /// Applies the rules to the good ones, and then to the others: each of these stays where the rules would keep it both among its like, and as one more good one.
 fn by_rules(points: &mut [Decided<'_>], keep: &Keep) {
-    let good: Vec<usize> =
-        (0..points.len()).rev().filter(|at| points.get(*at).is_some_and(|point| !point.is_apart)).collect();
-    let apart: Vec<usize> =
-        (0..points.len()).rev().filter(|at| points.get(*at).is_some_and(|point| point.is_apart)).collect();
-    let time = |at: &usize| points.get(*at).map(|point| &point.at);
-    let among_good = kept_by(&good.iter().filter_map(time).collect::<Vec<_>>(), keep);
-    let among_apart = kept_by(&apart.iter().filter_map(time).collect::<Vec<_>>(), keep);
-    let mut all: Vec<(usize, Vec<&'static str>)> = good.iter().copied().zip(among_good).collect();
-    for (at, why) in apart.into_iter().zip(among_apart) {
-        if why.is_empty() {
-            continue;
-        }
-        let place = good.partition_point(|good| *good > at);
-        let mut with: Vec<usize> = good.clone();
-        with.insert(place, at);
-        let would = kept_by(&with.iter().filter_map(time).collect::<Vec<_>>(), keep);
-        if would.get(place).is_some_and(|would| !would.is_empty()) {
-            all.push((at, why));
+    let order = |at: &usize| points.get(*at).map(|point| (point.at.timestamp(), point.verdict.id.as_str()));
+    let alike = |is_alike: fn(&Decided<'_>) -> bool| {
+        let places = 0..points.len();
+        let mut alike: Vec<usize> = places.rev().filter(|at| points.get(*at).is_some_and(is_alike)).collect();
+        alike.sort_by(|a, b| order(b).cmp(&order(a)));
+        alike
+    };
+    let times = |of: &[usize]| {
+        kept_by(&of.iter().filter_map(|at| Some(&points.get(*at)?.at)).collect::<Vec<_>>(), keep)
+    };
+    let good = alike(|point| !point.is_apart);
+    let mut all: Vec<(usize, Vec<&'static str>)> = good.iter().copied().zip(times(&good)).collect();
+    // Those of an unknown time push out none that is only suspicious, either.
+    for others in [alike(|point| point.is_apart && !point.is_timeless), alike(|point| point.is_timeless)] {
+        let among = times(&others);
+        for (at, why) in others.into_iter().zip(among).filter(|(_, why)| !why.is_empty()) {
+            let place = good.partition_point(|good| order(good) > order(&at));
+            let mut with = good.clone();
+            with.insert(place, at);
+            if times(&with).get(place).is_some_and(|would| !would.is_empty()) {
+                all.push((at, why));
+            }
         }
     }
     for (at, why) in all {
@@ -316,6 +344,43 @@ mod tests {
         }
         let kept = kept(&points, &keep);
         assert!((0..24).all(|good| kept.contains(&good)), "{kept:?}");
+    }
+
+    #[test]
+    fn a_point_of_an_unknown_time_counts_from_when_it_was_seen_first_and_pushes_nothing_out() {
+        let now = Timestamp::from_second(24 * HOUR).unwrap();
+        let said = |keep: &Keep, seen: i64, count: u32| {
+            let mut points = hours(24);
+            // Nothing is known of what the first look at a vault finds there.
+            points.extend(
+                (0..count)
+                    .map(|n| Facts { first_seen: None, ..point(100 + n, (9000 + i64::from(n)) * HOUR) }),
+            );
+            crate::judge::judge(&mut points, Some("shop-1"), now);
+            let seen = Timestamp::from_second(seen * HOUR + 30).unwrap();
+            let verdicts = retain_seen(&points, Some(keep), Period::seconds(3600), &|_| seen);
+            let ours = verdicts.iter().filter(|verdict| verdict.id.parse::<u32>().unwrap() >= 100);
+            assert!(ours.clone().all(|verdict| is_unknown(&verdict.time) && verdict.suspicious.is_some()));
+            let json = serde_json::to_string(&ours.collect::<Vec<_>>()).unwrap();
+            assert!(!json.contains("1970"), "{json}");
+            let all = verdicts.iter().filter(|verdict| !verdict.kept.is_empty());
+            let (new, old): (Vec<u32>, Vec<u32>) =
+                all.map(|verdict| verdict.id.parse::<u32>().unwrap()).partition(|id| *id >= 100);
+            (new, old)
+        };
+        let last = Keep { last: Some(3), ..Keep::default() };
+        let hourly = Keep { hourly: Some(3), ..Keep::default() };
+        let cases = [
+            ("seen now, by number", &last, 24, 1, vec![100]),
+            ("seen now, by hour", &hourly, 24, 1, vec![100]),
+            ("seen before the last two", &last, 22, 1, vec![100]),
+            ("three have come since", &last, 21, 1, vec![]),
+            ("many of them, by number", &last, 24, 9, vec![106, 107, 108]),
+            ("many of them, by hour", &hourly, 24, 9, vec![108]),
+        ];
+        for (what, keep, seen, count, expected) in cases {
+            assert_eq!(said(keep, seen, count), (expected, vec![21, 22, 23]), "{what}");
+        }
     }
 
     #[test]

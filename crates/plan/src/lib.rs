@@ -65,7 +65,8 @@ pub use peer::{Network, NoPeer, Peer, Place};
 pub use read::{Parsed, parse};
 pub use room::Room;
 pub use runbook::{
-    Available, OnlyIf, Replay, Restore, Runbook, RunbookInput, Standing, Step, StepKind, Unreached, runbook,
+    Available, CameBack, OnlyIf, Replay, Restore, Runbook, RunbookInput, Standing, Step, StepKind, Unreached,
+    left_then, runbook,
 };
 pub use schema::schema;
 pub use together::Together;

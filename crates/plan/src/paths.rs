@@ -17,6 +17,18 @@ impl Source {
         }
     }
 
+    /// Returns whether these are places of the machine, where it is captured and comes back.
+    #[must_use]
+    pub const fn is_on_disk(&self) -> bool {
+        matches!(
+            self,
+            Self::Files(_)
+                | Self::Sqlite(_)
+                | Self::Postgres(_)
+                | Self::Mariadb(MariadbSource { copy: Copied::Physical, .. })
+        )
+    }
+
     /// Returns the key of the plan that says what its points hold.
     #[must_use]
     pub const fn paths_key(&self) -> &'static str {

@@ -3,6 +3,7 @@
 mod book;
 mod forward;
 mod procedure;
+mod recoveries;
 mod steps;
 mod struck;
 
@@ -19,9 +20,10 @@ use crate::{
 };
 use crate::{LeftOut, LogFacts, Ordered, Together, Until, choose, recovery_order};
 pub use book::{OnlyIf, Replay, Restore, Runbook, Standing, Step, StepKind, Unreached};
-use forward::{Forward, aim, instant, leads, left_out_since, taken_again};
+use forward::{Forward, aim, follows_choice, instant, leads, left_out_since, lost_since, taken_again};
 use jiff::{SignedDuration, Timestamp};
 use procedure::{Place, Procedure};
+pub use recoveries::{CameBack, left_then};
 use std::collections::{BTreeMap, BTreeSet};
 use struck::Struck;
 
@@ -77,6 +79,8 @@ pub struct Available {
     pub went_to: Option<Until>,
     /// The id of the point that it took, and when that says it was made.
     pub went_from: Option<(String, Timestamp)>,
+    /// All its recoveries in place, oldest first: an instant lies where the last one before it has led.
+    pub recoveries: Vec<CameBack>,
     /// The ids of the points from which a place in its log can be had that somebody has named; `None`: he has named none, or nobody knows.
     pub fitting: Option<BTreeSet<String>>,
     /// Why that place can't be had at all, if that is known.
@@ -223,12 +227,15 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         };
         let log = available.log_of(&choice.point);
         let is_others = log.is_none() && available.log.is_some();
-        let held_back = log.filter(|_| *wanted == Wanted::Latest);
+        let went_back = available.went_back.filter(|_| aligned.is_none());
+        let held_back = log.filter(|_| follows_choice(wanted, went_back));
         let went_to = available.went_to.as_ref();
         // What a recovery went back to is where the system came from: that, and nothing of what was left then.
         let is_left = |time: &Timestamp| held_back.is_some_and(|log| choice.is_left_by(log, *time));
         let left = available.went_back.filter(is_left);
         let again = left.and(went_to).map(as_wanted);
+        // What makes a newer point suspicious stops nobody who names an instant.
+        let held_back = held_back.filter(|_| *wanted == Wanted::Latest || left.is_some());
         let held_back = held_back.and_then(|log| choice.stops_log(log, available.went_back, went_to));
         if let Some(why) = held_back.as_ref().or(aligned.and_then(|aligned| aligned.stops.as_ref())) {
             choice.reasons.push(why.clone());
@@ -237,15 +244,16 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         let source = input.plan.systems.get(&name).and_then(|system| system.source.as_ref());
         let keeps_log = source.and_then(Source::wal).is_some_and(|wal| wal != Wal::None);
         // Who has named no instant now takes what there is of the one that was named then.
-        let or_earlier = input.or_earlier || again.is_some();
+        let or_earlier = input.or_earlier || again.is_some() && *asked == Wanted::Latest;
         let forward = Forward { name: &name, log, is_others, keeps_log, crash: &crash, or_earlier };
         let rolled = match (&again, &held_back) {
             (Some(again), _) => forward.roll(again, &mut choice),
             (None, Some(_)) => Ok(None),
             (None, None) => forward.roll(wanted, &mut choice),
         };
-        let lacks = match left {
-            _ if *asked != Wanted::Latest => None,
+        let is_not_there = left.or(aligned.and_then(|aligned| aligned.left));
+        let lacks = match is_not_there {
+            None if *asked != Wanted::Latest => None,
             _ if aligned.is_some() => forward.lacks_alone(&available, input.now),
             Some(time) if rolled.is_ok() => Some(left_out_since(&name, time)),
             _ if held_back.is_some() && again.is_none() => None,
@@ -255,6 +263,7 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
         book.warnings.extend(lacks.iter().filter(|_| is_told).cloned());
         let instant = instant(asked);
         let short = match instant {
+            Some(_) if is_not_there.is_some() => is_not_there.map(|time| lost_since(&name, time)),
             // Whoever names an instant has chosen it: an earlier state would only look like it.
             Some(time) if aligned.is_none() => forward.short_of(time, &rolled, &choice.point),
             // The instant of its group takes its place; but a log that isn't there leads to neither.
@@ -389,6 +398,7 @@ fn candidates(
     name: &SystemName,
 ) -> (Available, Vec<String>) {
     let mut available = input.available.get(name).cloned().unwrap_or_default();
+    available.look_as_of(wanted);
     let mut elsewhere = Vec::new();
     if let Some((found, told)) = struck.beside(input.plan, name) {
         available.points.retain(|point| found.spares(point));

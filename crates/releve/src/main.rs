@@ -14,6 +14,7 @@ mod demo;
 mod http;
 mod session;
 mod show;
+mod walls;
 
 use clap::Parser;
 use std::process::ExitCode;

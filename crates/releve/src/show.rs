@@ -219,7 +219,22 @@ impl Screen {
 
     /// Draws a bar for long work until nobody else holds its counters.
     pub(crate) fn bar(&self, label: &str, progress: &Arc<Progress>) {
-        let Some(bars) = &self.bars else { return };
+        let Some(bars) = &self.bars else {
+            let (label, progress) = (Name::of(label).to_string(), Arc::downgrade(progress));
+            if !self.quiet {
+                std::thread::spawn(move || {
+                    while let Some(progress) = progress.upgrade() {
+                        for said in progress.said() {
+                            eprintln!("{}", plain::statement(&format!("{label}: {said}")));
+                        }
+                        drop(progress);
+                        std::thread::park_timeout(Duration::from_millis(500));
+                    }
+                });
+            }
+            return;
+        };
+        let (above, label_above) = (bars.clone(), Name::of(label).to_string());
         let bar = bars.add(ProgressBar::new(0));
         let style = ProgressStyle::with_template(
             "{prefix:16} {bar:24} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12}  {msg}",
@@ -232,6 +247,9 @@ impl Screen {
         std::thread::spawn(move || {
             while let Some(progress) = progress.upgrade() {
                 let (done, expected) = (progress.bytes.load(Relaxed), progress.bytes_expected.load(Relaxed));
+                for said in progress.said() {
+                    let _ = above.println(plain::statement(&format!("{label_above}: {said}")));
+                }
                 bar.set_length(expected.max(done));
                 bar.set_position(done);
                 bar.set_message(match progress.files.load(Relaxed) {

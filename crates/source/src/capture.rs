@@ -140,6 +140,10 @@ impl Input for Capture {
         self.input.stop();
     }
 
+    fn waits(&self) -> Option<String> {
+        self.input.waits()
+    }
+
     fn mounted(&self, before: &[String]) -> Vec<String> {
         self.input.mounted(before)
     }

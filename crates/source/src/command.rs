@@ -106,6 +106,10 @@ impl Stream for Dump {
         Ok(Box::new(Printed { running }))
     }
 
+    fn waits(&self) -> Option<String> {
+        self.program.is_waited_for()
+    }
+
     /// How the program ended was told by its content, where it was read; here is left that it never was.
     fn finish(&self) -> Vec<Unread> {
         let why = format!("{} was not run", self.program.name());

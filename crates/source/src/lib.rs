@@ -32,6 +32,7 @@ mod capture;
 mod command;
 mod error;
 mod excerpt;
+mod extent;
 mod files;
 mod lone;
 mod machine;
@@ -49,7 +50,9 @@ pub use capture::Capture;
 pub use command::Command;
 pub use error::{Error, Kind, Result};
 pub use excerpt::{Cut, Cutting, Excerpt, Excerpts};
+pub use extent::{Against, against};
 pub use files::{Files, Journal, Mount, MountTables, Mounts, Patterns, in_the_way};
+pub use files::{HEAD_BYTES, Newer, OfSqlite, is_of_sqlite, newer_beside};
 pub use files::{mistaken, silence, silent_below, silent_in, silent_on_the_way};
 pub use mariadb::{Mariadb, MariadbCopy};
 pub use ours::OurFolder;
@@ -60,8 +63,13 @@ pub use standing::{Standing, Stands, look as stands_at};
 pub use way::leads_to;
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use vault::Timestamp;
+
+/// How long a database may take to answer, where nobody says.
+const HOLDS_WITHIN: Duration = Duration::from_secs(60);
 
 /// A kind of system that can be captured and put back.
 ///
@@ -157,6 +165,11 @@ pub trait Source: Send + Sync {
     /// Asks the system's own database whether `query` holds: whether the first value of its answer is true or above zero. The error is
     /// what it says instead, or why it can't be asked.
     fn holds(&self, query: &str) -> Result<(), String> {
+        self.holds_within(query, HOLDS_WITHIN)
+    }
+
+    /// The same; a database that has not answered within this time has not. It may be another's, who has put something without an end there.
+    fn holds_within(&self, query: &str, _within: Duration) -> Result<(), String> {
         Err(format!("{query}: this kind of source has no database to ask"))
     }
 }
@@ -191,6 +204,16 @@ pub trait Log: Sync {
 
     /// Returns what a file of this name is; `None` if it is none of the log's.
     fn file(&self, name: &str) -> Option<LogFile>;
+
+    /// Returns whether [`ends_at`](Self::ends_at) tells more than lengths do. Then a file that is kept gives way only to one that is the same until there.
+    fn tells_ends(&self) -> bool {
+        false
+    }
+
+    /// Returns up to where a file of this name holds anything of the log, in bytes: what lies behind is nothing that a system has written as a part of it.
+    fn ends_at(&self, _name: &str, file: &mut dyn Read) -> std::io::Result<u64> {
+        std::io::copy(file, &mut std::io::sink())
+    }
 
     /// Returns what is missing between the file at the position `before` and the one at `next`, the next one that is there, by a name for a
     /// person; `None` if nothing is. `whole` is how long the first is, if it is whole.

@@ -25,6 +25,10 @@ pub(crate) trait Stream: Send + Sync {
     fn notes(&self) -> Vec<Unread> {
         Vec::new()
     }
+    /// What it waits for in vain.
+    fn waits(&self) -> Option<String> {
+        None
+    }
     /// Where in the system's log it lies.
     fn position(&self) -> Option<String> {
         None
@@ -77,6 +81,10 @@ impl<S: Stream> Input for Lone<S> {
 
     fn notes(&self) -> Vec<Unread> {
         self.stream.notes()
+    }
+
+    fn waits(&self) -> Option<String> {
+        self.stream.waits()
     }
 
     fn position(&self) -> Option<String> {

@@ -1,7 +1,12 @@
 //! Running other people's programs: no shell, a time limit, nothing left running, and their last words kept.
 
+mod feed;
+mod left;
+
 use crate::walls::Walls;
 use crate::{Error, Kind, Result};
+use feed::Feed;
+use left::{HELD, Left};
 use process::{Kept, Start, Wait, Words};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -11,8 +16,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// How much of what a program says last is kept for an error.
@@ -48,6 +54,7 @@ pub struct Program {
     is_unhurried: bool,
     walls: Option<Walls>,
     works_with: Option<Other>,
+    is_left: Arc<AtomicBool>,
 }
 
 /// Says why whoever a program works with doesn't answer, if that is so.
@@ -91,6 +98,7 @@ impl Program {
                 is_unhurried: false,
                 walls: None,
                 works_with: None,
+                is_left: Arc::default(),
             }),
             _ => Err(Error::new("read a command", Kind::Invalid("it names no program".to_owned()))),
         }
@@ -148,6 +156,11 @@ impl Program {
     #[must_use]
     pub fn name(&self) -> String {
         self.command.program().to_string_lossy().into_owned()
+    }
+
+    /// Says that only what it has left behind still holds its output open, once that is so for long: of it, or of a copy of it.
+    pub(crate) fn is_waited_for(&self) -> Option<String> {
+        self.is_left.load(Relaxed).then(|| left::said(&self.name()))
     }
 
     /// Runs it until it prints no more, and returns what it printed: `most` bytes at most. How it ended is for the caller to judge, if it
@@ -268,6 +281,7 @@ impl Program {
             within: self.within,
             wait: if self.is_unhurried { Wait::unhurried() } else { Wait::begin() },
             works_with: self.works_with.clone(),
+            is_left: Arc::clone(&self.is_left),
             name: name.clone(),
         };
         running.make_ready(pid).map_err(wrong)?;
@@ -290,13 +304,7 @@ pub(crate) struct Running {
     within: Duration,
     wait: Wait,
     works_with: Option<Other>,
-}
-
-struct Feed {
-    file: File,
-    stdin: Option<ChildStdin>,
-    buffer: Vec<u8>,
-    sent: u64,
+    is_left: Arc<AtomicBool>,
 }
 
 impl Running {
@@ -317,8 +325,10 @@ impl Running {
         Ok(())
     }
 
-    /// Reads what it prints; 0 at the end. Its complaints are collected meanwhile, so that it is never stuck in them.
+    /// Reads what it prints; 0 at the end. Its complaints are collected meanwhile, so that it is never stuck in them. Where it has ended, and what it left behind holds
+    /// its output open in silence, that is an error: nobody knows what would still come.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut left = Left::new(&self.is_left);
         loop {
             let Some(out) = &mut self.out else { return Ok(0) };
             match out.read(buffer) {
@@ -330,7 +340,21 @@ impl Running {
             if let Some(out) = &self.out {
                 let mut fds = vec![PollFd::new(out, PollFlags::IN)];
                 fds.extend(self.err.iter().map(|err| PollFd::new(err, PollFlags::IN)));
-                self.wait_for(&mut fds)?;
+                let until = match left.until() {
+                    Some(until) => self.until.min(until),
+                    None => {
+                        fds.extend(self.ended.iter().map(|ended| PollFd::new(ended, PollFlags::IN)));
+                        self.until
+                    }
+                };
+                self.wait_until(&mut fds, until).or_else(|error| match error.kind() {
+                    io::ErrorKind::TimedOut if until < self.until => left.is_silent(),
+                    _ => Err(error),
+                })?;
+                let has_ended = fds.last().is_some_and(|fd| !fd.revents().is_empty());
+                if left.until().is_none() && self.ended.is_some() && has_ended {
+                    left.begin();
+                }
             }
             self.listen(false);
         }
@@ -415,6 +439,10 @@ impl Running {
             io::ErrorKind::TimedOut => {
                 self.say(&format!("did not end within {} s", self.within.as_secs_f32()))
             }
+            io::ErrorKind::ResourceBusy => self.say(&format!(
+                "has ended, and something that it started holds its output open and has printed nothing for {} s: what was to come of it isn't known; let it be started with its output elsewhere (>/dev/null)",
+                HELD.as_secs()
+            )),
             io::ErrorKind::ConnectionAborted => self.say("was ended: somebody wants us to end"),
             io::ErrorKind::NotConnected => self.say(&format!("was ended: {error}")),
             _ => self.say(&format!("could not be followed: {error}")),
@@ -423,12 +451,17 @@ impl Running {
 
     /// Waits until one of `fds` has something for us. Too late is an error, and so is that it is in vain.
     fn wait_for(&self, fds: &mut [PollFd<'_>]) -> io::Result<()> {
+        self.wait_until(fds, self.until)
+    }
+
+    /// As [`Running::wait_for`], until another instant.
+    fn wait_until(&self, fds: &mut [PollFd<'_>], until: Instant) -> io::Result<()> {
         let mut ask_at = Instant::now() + SILENCE;
         loop {
             if self.wait.is_over() {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            let left = self.until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(Instant::now());
             let limit = Timespec::try_from(left.min(LOOK_EVERY)).map_err(|_| io::ErrorKind::InvalidInput)?;
             match poll(fds, Some(&limit)) {
                 Ok(0) if left.is_zero() => return Err(io::ErrorKind::TimedOut.into()),
@@ -515,34 +548,6 @@ impl Drop for Running {
     }
 }
 
-impl Feed {
-    /// Sends what the program takes now. A program that stops reading is judged by how it ends.
-    fn send(&mut self) -> io::Result<()> {
-        while let Some(stdin) = &mut self.stdin {
-            if self.buffer.is_empty() {
-                self.buffer.resize(PIECE_BYTES, 0);
-                let read = self.file.read(&mut self.buffer)?;
-                self.buffer.truncate(read);
-                if read == 0 {
-                    self.stdin = None;
-                    continue;
-                }
-            }
-            match stdin.write(&self.buffer) {
-                Ok(taken) => {
-                    self.sent += taken as u64;
-                    self.buffer.drain(..taken);
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => self.stdin = None,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Adds what a pipe holds now to the last words, of which only the last are kept. Returns whether it has ended.
 fn is_over(pipe: &mut impl Read, last_words: &mut Vec<u8>, words_max: usize) -> bool {
     let mut piece = [0; 4096];
@@ -569,4 +574,38 @@ pub(crate) fn end_of_log(log: &std::path::Path) -> Option<String> {
     let lines: Vec<&str> = text.lines().collect();
     let words = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join("\n");
     (!words.is_empty()).then(|| format!(":\n{words}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_leaves_behind_with_its_output_in_silence_is_named_and_what_still_prints_is_heard() {
+        let read = |script: &'static str| {
+            let program = Program::new(["/bin/sh", "-c", script]).unwrap();
+            program.printed(100).map(|(printed, _)| printed)
+        };
+        let why = read("sleep 20 & echo data").unwrap_err();
+        assert!(why.contains("holds its output open"), "{why}");
+        assert_eq!(read("(sleep 0.3; echo more) & echo data").unwrap(), b"data\nmore\n");
+        assert_eq!(read("sleep 20 >/dev/null 2>&1 & echo data").unwrap(), b"data\n");
+    }
+
+    #[test]
+    fn who_is_waited_for_is_known_meanwhile() {
+        let program = Program::new(["/bin/sh", "-c", "sleep 20 & echo data"]).unwrap();
+        std::thread::scope(|scope| {
+            let reading = scope.spawn(|| program.printed(100).err());
+            let mut said = None;
+            while said.is_none() && !reading.is_finished() {
+                testkit::pause(Duration::from_millis(20));
+                said = program.is_waited_for();
+            }
+            let said = said.unwrap();
+            assert!(said.starts_with("waits for the output of /bin/sh, which has ended"), "{said}");
+            assert!(reading.join().unwrap().is_some());
+        });
+        assert!(program.is_waited_for().is_none());
+    }
 }

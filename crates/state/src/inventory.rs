@@ -47,6 +47,26 @@ const HOLD: &str = "hold/";
 const FORGIVEN: &str = "clock-forgiven";
 
 impl State {
+    /// Returns the repository that stood behind a vault when it was last seen.
+    pub fn vault_seen(&self, vault: &str) -> Result<Option<String>> {
+        let found = self.kv().get(&format!("vault/{vault}"))?;
+        Ok(found.map(|versioned| String::from_utf8_lossy(&versioned.value).into_owned()))
+    }
+
+    /// Remembers which repository stands behind a vault.
+    pub fn remember_vault(&self, vault: &str, repository: &str) -> Result<()> {
+        if self.vault_seen(vault)?.as_deref() != Some(repository) {
+            let _ = self.kv().put(&format!("vault/{vault}"), repository.as_bytes(), Expect::Any)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets a vault: a person has said that it is gone for good, or replaced.
+    pub fn forget_vault(&self, vault: &str) -> Result<()> {
+        let _ = self.kv().delete(&format!("vault/{vault}"), Expect::Any)?;
+        self.unsee_all(vault)
+    }
+
     /// Returns what was seen in a vault, by the names of its snapshots.
     pub fn seen(&self, vault: &str) -> Result<BTreeMap<String, Seen>> {
         let prefix = format!("seen/{vault}/");

@@ -48,6 +48,9 @@ pub enum Body {
         /// How many points the vaults hold.
         points: u64,
     },
+    /// What a newer program has written: this one passes over it, and never writes it.
+    #[serde(other)]
+    Unknown,
 }
 
 /// A restore point, or the failure to make one.
@@ -465,26 +468,6 @@ impl State {
             None => Ok(no_head()),
         }
     }
-
-    /// Returns the repository that stood behind a vault when it was last seen.
-    pub fn vault_seen(&self, vault: &str) -> Result<Option<String>> {
-        let found = self.kv.get(&format!("vault/{vault}"))?;
-        Ok(found.map(|versioned| String::from_utf8_lossy(&versioned.value).into_owned()))
-    }
-
-    /// Remembers which repository stands behind a vault.
-    pub fn remember_vault(&self, vault: &str, repository: &str) -> Result<()> {
-        if self.vault_seen(vault)?.as_deref() != Some(repository) {
-            let _ = self.kv.put(&format!("vault/{vault}"), repository.as_bytes(), Expect::Any)?;
-        }
-        Ok(())
-    }
-
-    /// Forgets a vault: a person has said that it is gone for good, or replaced.
-    pub fn forget_vault(&self, vault: &str) -> Result<()> {
-        let _ = self.kv.delete(&format!("vault/{vault}"), Expect::Any)?;
-        self.unsee_all(vault)
-    }
 }
 
 /// Checks that these records, in the order of their keys, are a chain that ends no sooner than at this head; returns how many there are.
@@ -586,7 +569,8 @@ fn sealed(json: &[u8]) -> Option<&[u8]> {
     rest.iter().all(u8::is_ascii_hexdigit).then(|| json.get(..at)).flatten()
 }
 
-fn hash(content: &[u8]) -> String {
+/// Returns the hash of these bytes, in hexadecimal.
+pub(crate) fn hash(content: &[u8]) -> String {
     Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -636,6 +620,13 @@ mod tests {
         state.append(Body::Key(event.clone()), now()).unwrap();
         let kept = state.records().unwrap().pop().unwrap().body;
         assert_eq!(kept, Body::Key(event));
+    }
+
+    #[test]
+    fn a_kind_that_a_newer_program_has_written_is_passed_over() {
+        let newer = r#"{"number":1,"time":"2026-11-23T12:00:00Z","body":{"kind":"tide","high":[1,{"a":2}]},"previous":"0","hash":"1"}"#;
+        let record: Record = serde_json::from_str(newer).unwrap();
+        assert_eq!(record.body, Body::Unknown);
     }
 
     #[test]

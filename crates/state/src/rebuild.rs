@@ -39,7 +39,7 @@ struct Part {
     is_json: bool,
 }
 
-const PARTS: [Part; 16] = [
+const PARTS: [Part; 17] = [
     Part {
         prefix: "hold/",
         what: "holds on removals",
@@ -55,13 +55,19 @@ const PARTS: [Part; 16] = [
     Part {
         prefix: "signer/",
         what: "keys that sign points",
-        lost: "which key signs for which machine may be lost: the first that is seen counts",
+        lost: "which key signs for which machine may be lost: releve points --signer says it again",
         is_json: true,
     },
     Part {
         prefix: "accepted/",
         what: "points that a person accepted unsigned",
         lost: "which unsigned points a person accepted may be lost: releve points --accept says it again",
+        is_json: false,
+    },
+    Part {
+        prefix: "early/",
+        what: "points from before their machine signed any",
+        lost: "which unsigned points are from before their machine signed any may be lost: releve points --accept says it again",
         is_json: false,
     },
     Part {

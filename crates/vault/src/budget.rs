@@ -16,7 +16,7 @@ const DATA_MAX: u64 = 16 * MIB;
 /// A folder of a million entries has some 500 MB as text.
 const TREE_MAX: u64 = 1 << 30;
 /// So long a tree may be whatever is stored of it, and so many times as long as that: restic's list of 30,000 empty folders is a 66th of its text.
-const TREE_FREE: u64 = 4 * MIB;
+const TREE_FREE: u64 = 128 * MIB;
 const TREE_TIMES: u64 = 256;
 /// A snapshot has a text, or a list of it, at each of these signs, and each takes memory: of an honest one with a hundred thousand paths there are as many.
 const SNAPSHOT_PARTS: usize = 500_000;

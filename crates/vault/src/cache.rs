@@ -2,7 +2,8 @@
 //!
 //! Snapshots and indexes are called by their hash, trees by that of their plain text, so whatever is read here is held against its name: a file that is
 //! wrong or gone costs a request, and nothing else. It is never asked whether something *is* in the vault: that only the vault knows.
-//! When its packs were looked for last is kept too: a wrong word there costs a listing, or puts one off by a day.
+//! What was uploaded to a vault that went away before an index could name it is kept too ([`crate::packer`]): it is taken up if the vault lists it.
+//! When its packs were looked for last is kept as well: a wrong word there costs a listing, or puts one off by a day.
 
 use crate::store::Listed;
 use crate::{BlobId, FileId, FileKind};
@@ -22,6 +23,9 @@ const TREE_MAX: usize = 1 << 20;
 const TREES_MAX: usize = 4096;
 /// Holds when all packs were seen to be there.
 const LOOKED: &str = "looked";
+
+/// Holds what was uploaded and could not be named by an index, sealed as one.
+const UNINDEXED: &str = "unindexed";
 
 /// Holds the name of the key that opened the vault last.
 const KEY: &str = "key";
@@ -120,6 +124,19 @@ impl Cache {
         match looked {
             Some(looked) => self.keep(&self.folder, LOOKED, looked.to_string().as_bytes()),
             None => _ = fs::remove_file(self.folder.join(LOOKED)),
+        }
+    }
+
+    /// Returns what was uploaded and is in no index, as it was kept; whoever takes it up asks the vault whether it is still there.
+    pub(crate) fn unindexed(&self) -> Option<Vec<u8>> {
+        fs::read(self.folder.join(UNINDEXED)).ok()
+    }
+
+    /// Keeps what was uploaded and is in no index; `None`: nothing is any more.
+    pub(crate) fn keep_unindexed(&self, sealed: Option<&[u8]>) {
+        match sealed {
+            Some(sealed) => self.keep(&self.folder, UNINDEXED, sealed),
+            None => _ = fs::remove_file(self.folder.join(UNINDEXED)),
         }
     }
 

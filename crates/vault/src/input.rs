@@ -124,6 +124,11 @@ pub trait Input: Send + Sync {
         Vec::new()
     }
 
+    /// Says what it waits for in vain, as a whole sentence, where it knows that: for a person who waits as well. May be called often, from any thread.
+    fn waits(&self) -> Option<String> {
+        None
+    }
+
     /// Says that nobody waits for it any longer: what can't be hurried is to be given up. May be called often, from any thread.
     fn stop(&self) {}
 

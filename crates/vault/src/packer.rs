@@ -1,20 +1,22 @@
 //! Writes blobs to one vault: gathers them in packs, uploads several at a time, and names them in index files.
 //!
 //! Order of what becomes durable: packs, then the index that names them; the caller writes the snapshot after
-//! [`PackWriter::finish`]. A crash in between leaves packs that nothing names, which is harmless.
+//! [`PackWriter::finish`]. A crash in between leaves packs that nothing names, which is harmless. Where the vault goes away in between, this machine keeps
+//! which these are, and the next run names them: so it goes on where the one before was.
 //!
 //! Memory: a pack of data and one of trees that are open or wait for an uploader, and one under way for each: with the sizes below
 //! 22 MiB + 17 MiB for each uploader. What a written pack took is kept for the next where the store gives it back. A vault that is
 //! slow slows the caller down; one that fails is dropped and the caller goes on.
 
-use crate::format::index::{Index, IndexedPack};
+use crate::format;
+use crate::format::index::{self, Index, IndexedPack};
 use crate::format::pack::{self, Entry};
 use crate::lock::{Guard, Lock};
 use crate::mutex::lock;
 use crate::pool::Pool;
 use crate::{BlobId, BlobKind, Error, FileId, FileKind, Repository, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -169,6 +171,13 @@ impl PackWriter {
         }
     }
 
+    /// Names what an earlier run of this machine has uploaded before the vault went away, so that it isn't uploaded again. For whoever only adds: one that also
+    /// removes has
+    /// decided already what becomes of packs that nothing names.
+    pub(crate) fn take_up(&self) {
+        self.shared.take_up();
+    }
+
     /// Returns whether this vault is lost for this run.
     pub(crate) fn has_failed(&self) -> bool {
         self.shared.failed.load(Relaxed)
@@ -280,7 +289,50 @@ impl Shared {
                     self.shard(&entry.id).map(|shard| lock(shard).remove(&(entry.kind, entry.id)));
                 }
             }
-            Err(error) => self.fail(error),
+            Err(error) => {
+                self.keep_for_later(index.packs);
+                self.fail(error);
+            }
+        }
+    }
+
+    /// Names what an earlier run of this machine has uploaded before the vault went away, as far as that is still there. No prune takes it meanwhile: we have the lock.
+    fn take_up(&self) {
+        let packs = self.unindexed();
+        let Some(cache) = self.repository.cache().filter(|_| !packs.is_empty()) else { return };
+        // Of what doesn't answer nothing is concluded: the next run asks again.
+        let Ok(listed) = self.repository.store().list(FileKind::Pack) else { return };
+        let sizes: HashMap<&str, u64> =
+            listed.iter().map(|listed| (listed.name.as_str(), listed.size)).collect();
+        let is_there = |pack: &IndexedPack| {
+            let blobs = pack.entries.iter().map(|entry| (entry.length, entry.uncompressed != 0));
+            let is_new = |entry: &Entry| !self.repository.has(entry.kind, &entry.id);
+            sizes.get(pack.id.to_string().as_str()) == Some(&pack::length(blobs))
+                && pack.entries.iter().any(is_new)
+        };
+        cache.keep_unindexed(None);
+        self.write_index(packs.into_iter().filter(is_there).collect());
+    }
+
+    /// Returns what was uploaded and is in no index, as far as this machine knows.
+    fn unindexed(&self) -> Vec<IndexedPack> {
+        let read = || {
+            let mut sealed = self.repository.cache()?.unindexed()?;
+            let plain = self.repository.key().open(&mut sealed).ok()?;
+            let json = format::unpack_json(FileKind::Index, plain).ok()?;
+            Some(index::read(&json)?.packs)
+        };
+        read().unwrap_or_default()
+    }
+
+    /// Keeps what no index could name. What can't be kept is uploaded again.
+    fn keep_for_later(&self, packs: Vec<IndexedPack>) {
+        let Some(cache) = self.repository.cache() else { return };
+        let packs = self.unindexed().into_iter().chain(packs).collect();
+        let index = Index { packs, ..Index::default() };
+        let sealed = format::pack_json(&index).and_then(|json| self.repository.key().seal(&json));
+        if let Ok(sealed) = sealed {
+            cache.keep_unindexed(Some(&sealed));
         }
     }
 

@@ -16,6 +16,7 @@ pub struct Progress {
     pub bytes_expected: AtomicU64,
     stop: AtomicBool,
     phase: Mutex<String>,
+    said: Mutex<Vec<String>>,
 }
 
 impl Progress {
@@ -40,6 +41,17 @@ impl Progress {
     #[must_use]
     pub fn phase(&self) -> String {
         self.phase.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Says something that a person should know now, and not only who sits before a bar.
+    pub fn say(&self, words: &str) {
+        self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(words.to_owned());
+    }
+
+    /// Takes what was said since this was asked last.
+    #[must_use]
+    pub fn said(&self) -> Vec<String> {
+        std::mem::take(&mut self.said.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
     /// Asks the operation to stop at the next safe place.

@@ -4,6 +4,7 @@ use super::Watchman;
 use crate::Result;
 use crate::dropped::Known;
 use crate::judge::suspicious;
+use crate::log::is_to_come;
 use crate::outage::outage;
 use crate::proof::{Damage, several};
 use crate::unfinished::unfinished;
@@ -41,11 +42,13 @@ impl Watchman<'_> {
         let records = state.records()?;
         let trusted = state.trusted()?;
         let mut systems: BTreeMap<SystemName, SystemSeen> =
-            plan.systems.keys().map(|name| (name.clone(), system(&records, &trusted, name))).collect();
+            plan.systems.keys().map(|name| (name.clone(), system(&records, &trusted, name, now))).collect();
         let reached = state.reached()?;
         let logs = state.signs("log/")?;
         for (name, system) in &mut systems {
-            system.reached = system.reached.max(reached.get(&name.0).copied());
+            // What a clock noted that was ahead promises nothing.
+            let reached = reached.get(&name.0).filter(|reached| !is_to_come(**reached, now));
+            system.reached = system.reached.max(reached.copied());
             system.down = outage(state, &records, name)?.is_some();
             system.log = logs.get(&name.0).map(|sign| (sign.since, sign.why.clone()));
         }
@@ -72,6 +75,7 @@ impl Watchman<'_> {
             }
         }
         let edited = state.signs(crate::trust::SIGN)?.into_values().next();
+        let found = state.signs(crate::heads::SIGN)?.into_values().next();
         let known = Known::of(plan, state, &records)?;
         let mut dropped: BTreeMap<SystemName, DroppedSeen> = BTreeMap::new();
         for name in plan.systems.keys() {
@@ -112,6 +116,7 @@ impl Watchman<'_> {
             agent,
             isolation: crate::isolate::broken(self.folder, now),
             plan: edited.map(|sign| (sign.since, sign.why)),
+            records: found.map(|sign| (sign.since, sign.why)),
         })
     }
 
@@ -146,7 +151,7 @@ impl Watchman<'_> {
 }
 
 /// Returns what the records say of a system.
-fn system(records: &[Record], trusted: &[String], name: &SystemName) -> SystemSeen {
+fn system(records: &[Record], trusted: &[String], name: &SystemName, now: Timestamp) -> SystemSeen {
     let mut seen = SystemSeen::default();
     for record in records {
         let Body::Backup(made) = &record.body else { continue };
@@ -160,7 +165,7 @@ fn system(records: &[Record], trusted: &[String], name: &SystemName) -> SystemSe
             _ => (suspicious(made, trusted).cloned(), Some(made.point.clone())),
         };
         let point = point.filter(|point| !point.is_empty());
-        if came == Came::Whole && suspicious.is_none() {
+        if is_whole(made, &came) && suspicious.is_none() && !is_to_come(made.started, now) {
             seen.reached = seen.reached.max(Some(made.started));
             seen.takes = SignedDuration::try_from_secs_f64(made.seconds).unwrap_or_default();
         }
@@ -184,6 +189,17 @@ fn system(records: &[Record], trusted: &[String], name: &SystemName) -> SystemSe
         });
     }
     seen
+}
+
+/// Returns whether a point is whole in some vault: a crash costs no more than what came since, and which vaults lack it is told by itself.
+fn is_whole(made: &Made, came: &Came) -> bool {
+    match came {
+        Came::Whole => true,
+        Came::Nothing(_) => false,
+        Came::Lacking(_, vaults) => {
+            made.unread == 0 && !vaults.is_empty() && made.vaults.values().any(Option::is_none)
+        }
+    }
 }
 
 fn came(made: &Made) -> Came {
@@ -255,4 +271,49 @@ fn way_out(seen: &mut VaultSeen, kind: Kind, help: Option<&String>) {
 fn since(known: &mut Option<(Timestamp, String)>, time: Timestamp, trouble: Option<String>) {
     let first = known.as_ref().map_or(time, |(first, _)| *first);
     *known = trouble.map(|trouble| (first, trouble));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + hour * 3600).unwrap()
+    }
+
+    #[test]
+    fn a_crash_costs_what_came_since_the_newest_point_that_some_vault_has_whole() {
+        let full = || Some("no space left".to_owned());
+        // The vaults, what was not read, when it was made, and when the system would come back to.
+        let table = [
+            (vec![("a", None), ("b", None)], 0, 5, 5),
+            (vec![("a", full()), ("b", None)], 0, 5, 5),
+            (vec![("a", full()), ("b", full())], 0, 5, 1),
+            (vec![("a", full()), ("b", None)], 3, 5, 1),
+            (vec![("a", None), ("b", None)], 0, 900, 1),
+        ];
+        for (vaults, unread, hour, reached) in table {
+            let dir = tempfile::tempdir().unwrap();
+            let state = State::open(dir.path()).unwrap();
+            let first = Made {
+                system: "shop".into(),
+                started: at(1),
+                complete: true,
+                vaults: [("b".to_owned(), None)].into(),
+                ..Made::default()
+            };
+            state.append(Body::Backup(first), at(1)).unwrap();
+            let made = Made {
+                system: "shop".into(),
+                started: at(hour),
+                complete: unread == 0 && vaults.iter().all(|(_, why)| why.is_none()),
+                unread,
+                vaults: vaults.iter().map(|(name, why)| ((*name).to_owned(), why.clone())).collect(),
+                ..Made::default()
+            };
+            state.append(Body::Backup(made), at(hour)).unwrap();
+            let seen = system(&state.records().unwrap(), &[], &"shop".into(), at(6));
+            assert_eq!(seen.reached, Some(at(reached)), "{vaults:?}, {unread}, {hour}");
+        }
+    }
 }

@@ -196,6 +196,20 @@ const fn said(kind: Kind) -> Said {
                 "Cherchez qui c'était. Si c'est voulu : releve plan accept, qui montre d'abord la différence",
             ),
         },
+        Kind::Records => Said {
+            what: (
+                "What {} remembers is not what its points say",
+                "Ce dont {} se souvient n'est pas ce que disent ses points",
+            ),
+            means: (
+                "It is new or has lost its state, or somebody has changed or removed it. Points are not touched by that.",
+                "Elle est neuve ou a perdu son état, ou quelqu'un l'a modifié ou supprimé. Les points n'en sont pas touchés.",
+            ),
+            todo: (
+                "releve state verify says more. It is new, or has lost its state: releve state rebuild. It has not: find out who it was",
+                "releve state verify en dit plus. Elle est neuve, ou a perdu son état : releve state rebuild. Sinon : cherchez qui c'était",
+            ),
+        },
         Kind::Recovery => Said {
             what: (
                 "A recovery of {} has failed or was left half-way",
@@ -302,7 +316,13 @@ fn is_of_no_plan(plan: &Plan, trouble: &Trouble) -> bool {
         | Kind::Verification
         | Kind::Prune
         | Kind::Immutable => !plan.vaults.contains_key(&VaultName::from(about)),
-        Kind::Dropped | Kind::Agent | Kind::Full | Kind::Recovery | Kind::Isolation | Kind::Plan => false,
+        Kind::Dropped
+        | Kind::Agent
+        | Kind::Full
+        | Kind::Recovery
+        | Kind::Isolation
+        | Kind::Plan
+        | Kind::Records => false,
     }
 }
 

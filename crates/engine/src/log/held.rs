@@ -13,7 +13,12 @@ impl Carrier<'_> {
         let of = |snapshot: &Snapshot, system: &str| snapshot.tag("system") == Some(system);
         let log = self.name.log();
         let (mut newest, mut has_asked) = (None, false);
-        for (file, snapshot) in snapshots.iter().rev().filter(|(_, snapshot)| of(snapshot, &log)) {
+        let logs = || snapshots.iter().rev().filter(|(_, snapshot)| of(snapshot, &log));
+        let said = logs().filter_map(|(_, snapshot)| snapshot.releve.as_ref()?.log.as_ref());
+        let passed: BTreeSet<&str> = said.flat_map(|log| log.passed.keys().map(String::as_str)).collect();
+        // One that a clock wrote which was ahead claims to be newer than those that go on from it.
+        let is_passed = |snapshot: &Snapshot| snapshot.tag("point").is_some_and(|id| passed.contains(id));
+        for (file, snapshot) in logs().filter(|(_, snapshot)| !is_passed(snapshot)) {
             let own = snapshot.releve.as_ref().and_then(|info| info.log.as_ref()?.identity.clone());
             let own = match (own, identity) {
                 // An older program wrote it: its files say whose it is.
@@ -56,7 +61,8 @@ impl Carrier<'_> {
             Some((_, snapshot)) => whole_files(vault, snapshot)?,
             None => (BTreeMap::new(), false),
         };
-        Ok(Held { newest, files, oldest, newest_point, is_broken, is_another, is_later })
+        let looked = Default::default();
+        Ok(Held { newest, files, oldest, newest_point, is_broken, is_another, is_later, looked })
     }
 
     /// Returns who wrote a log that doesn't say it, by its first and its last file that does: whoever is `asking` where none does, and nobody where these differ.

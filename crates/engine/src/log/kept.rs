@@ -1,8 +1,59 @@
 //! What is said of a log in a vault, and what leaves this machine once the vaults have it.
 
 use super::*;
+use jiff::SignedDuration;
+
+/// Two clocks, or two looks at one, may be so far apart.
+const APART: SignedDuration = SignedDuration::from_mins(1);
+
+/// Returns whether a time is yet to come, so that whatever claims it was said by a clock that was ahead.
+pub(crate) fn is_to_come(time: Timestamp, now: Timestamp) -> bool {
+    time.duration_since(now) > APART
+}
+
+/// Returns what is said of a log without what a clock has said that was ahead: until when it is whole.
+pub(super) fn believed(log: &LogInfo, now: Timestamp) -> LogInfo {
+    let mut log = log.clone();
+    let runs = log.runs.iter_mut().map(|run| &mut run.until);
+    let earlier = log.earlier.iter_mut().map(|stretch| &mut stretch.until);
+    for until in runs.chain(earlier).chain([&mut log.until]) {
+        *until = until.filter(|until| !is_to_come(*until, now));
+    }
+    log
+}
+
+/// Returns which logs that claim a later time than now the next one goes on from, where `newest` is the one before it.
+pub(super) fn passed(newest: Option<&(FileId, Snapshot)>, now: Timestamp) -> BTreeMap<String, Timestamp> {
+    let Some((_, snapshot)) = newest else { return BTreeMap::new() };
+    let log = snapshot.releve.as_ref().and_then(|info| info.log.as_ref());
+    let mut passed = log.map(|log| log.passed.clone()).unwrap_or_default();
+    passed.extend(snapshot.tag("point").map(|id| (id.to_owned(), snapshot.time)));
+    passed.retain(|_, time| *time > now);
+    passed
+}
+
+/// Returns whether the newest point lies behind all that is missing in a log: what came before it concerns older points alone.
+pub(super) fn is_closed(log: &LogInfo, newest_point: Option<&str>) -> bool {
+    log.from != NOWHERE && newest_point.is_some_and(|position| position >= log.from.as_str())
+}
 
 impl Carrier<'_> {
+    /// Returns how a log is written into a vault.
+    pub(super) fn options(&self, now: Timestamp) -> Result<BackupOptions> {
+        Ok(BackupOptions {
+            point: vault::new_point_id()?,
+            system: self.name.log(),
+            source: "log".into(),
+            time: now,
+            paths: vec![format!("/{}", self.name.log())],
+            excludes: Vec::new(),
+            holder: self.holder.clone(),
+            parent: None,
+            threads: 0,
+            doubts: Vec::new(),
+        })
+    }
+
     /// Returns from where on nothing is missing in these files, the first of which should be the one at `begins`.
     pub(super) fn info(&self, files: &BTreeMap<PathBuf, u64>, begins: Option<&str>) -> LogInfo {
         let mut positions: BTreeMap<String, (bool, u64)> = BTreeMap::new();
@@ -190,5 +241,32 @@ impl Carrier<'_> {
             // Only once it is empty.
             let _ = fs::remove_dir(self.spool.join(format!("{BEFORE}{of}")));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(hour: i64) -> Timestamp {
+        Timestamp::from_second(hour * 3600).unwrap()
+    }
+
+    #[test]
+    fn what_a_clock_said_of_a_log_that_was_ahead_counts_for_nothing() {
+        let run = |until| Passage { until: Some(at(until)), ..Passage::default() };
+        let stretch = Stretch { from: "1".into(), to: "2".into(), until: Some(at(34)) };
+        let log = LogInfo {
+            until: Some(at(34)),
+            sentinel: Some((1, 9)),
+            runs: vec![run(9), run(34)],
+            earlier: vec![stretch],
+            ..LogInfo::default()
+        };
+        assert_eq!(believed(&log, at(35)), log);
+        let known = believed(&log, at(10));
+        let untils: Vec<_> = known.runs.iter().map(|run| run.until).collect();
+        assert_eq!((known.until, known.earlier[0].until, known.sentinel), (None, None, Some((1, 9))));
+        assert_eq!(untils, [Some(at(9)), None]);
     }
 }

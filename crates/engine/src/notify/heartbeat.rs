@@ -3,7 +3,23 @@
 
 use super::Notifier;
 use super::carry::{bounded, post_plain};
+use crate::alerts::Watchman;
 use crate::{Error, Result};
+use plan::alerts::Kind;
+use std::collections::BTreeSet;
+
+impl Watchman<'_> {
+    /// Returns what isn't well, by the names of the alerts: what `releve alerts` shows, whether people were told yet or not.
+    pub fn trouble(&self) -> Result<Option<String>> {
+        let (troubles, open) = self.standing()?;
+        let mut names: BTreeSet<String> = troubles.iter().map(plan::alerts::Trouble::key).collect();
+        // A recovery that is tried again is said to be by whoever tries.
+        names.extend(
+            open.into_iter().filter(|(_, open)| open.trouble.kind != Kind::Recovery).map(|(key, _)| key),
+        );
+        Ok((!names.is_empty()).then(|| names.into_iter().collect::<Vec<_>>().join("\n")))
+    }
+}
 
 impl Notifier<'_> {
     /// Posts that all is well, or what isn't. Nothing happens where the plan names no address.

@@ -2,6 +2,9 @@
 
 use super::Hands;
 use super::back::{check_place, has_room, repositories, until};
+use super::beside::look_beside;
+use super::bounds::inside;
+use super::overlap;
 use super::unmounted::{silent, unmounted};
 use crate::ready::{Machine, lacks_to_recover};
 use crate::survey::Survey;
@@ -15,6 +18,7 @@ use source::Landing;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vault::Progress;
+use vault::restore::RestoreOptions;
 
 /// What is looked at ahead of a recovery.
 pub struct Ahead<'a> {
@@ -65,8 +69,10 @@ pub fn look_ahead(book: &mut Runbook, ahead: &Ahead<'_>) -> Result<()> {
         said.place(entry, &hands)?;
         if !is_silent {
             said.folders(entry, book, &hands)?;
+            said.beside(entry, book, &hands)?;
         }
         said.unmounted(entry, book, &hands);
+        said.warnings.extend(overlap::said(entry, book, ahead.plan)?);
         if ahead.is_new && !is_silent {
             said.ready(entry, book, &hands)?;
         }
@@ -190,6 +196,30 @@ impl Said {
         let point = hands.survey.point(&entry.choice.point.id).filter(|_| book.to.is_none());
         let lines = point.map(|point| unmounted(entry, point)).unwrap_or_default();
         self.warnings.extend(lines.into_iter().map(|line| format!("`{}`: {line}", entry.system)));
+    }
+
+    /// Names what stands beside files that come back and belongs to a newer state of them.
+    fn beside(&mut self, entry: &Restore, book: &Runbook, hands: &Hands<'_>) -> Result<()> {
+        let Some(system) = hands.plan.systems.get(&entry.system) else { return Ok(()) };
+        let Some(point) = hands.survey.point(&entry.choice.point.id) else { return Ok(()) };
+        if !matches!(system.source, Some(plan::Source::Files(_))) {
+            return Ok(());
+        }
+        let target = PathBuf::from(book.to.as_deref().unwrap_or("/"));
+        let left = overlap::left_to_others(entry, book, hands.plan)?;
+        let options = RestoreOptions {
+            only: inside(entry, system, point, book.to.as_deref()),
+            roots: point.point.snapshot.paths.iter().map(PathBuf::from).collect(),
+            silent: source::silent_in(&target, &point.point.snapshot.paths),
+            without: overlap::without(&left, hands.plan),
+            ..RestoreOptions::new(target)
+        };
+        let lines = match look_beside(&repositories(entry, hands), point.point.tree, &options) {
+            Ok(beside) => beside.foreseen(&|_| false),
+            Err(why) => vec![why],
+        };
+        self.warnings.extend(lines.into_iter().map(|line| format!("`{}`: {line}", entry.system)));
+        Ok(())
     }
 
     /// Names what is mounted where it comes back and doesn't answer, and returns whether all of it lies there. Then it fails; where others come back with it, they do.

@@ -1,7 +1,9 @@
 //! Puts the data of one system back where they belong: its point, and the log that goes on from it.
 
+use super::beside::{Settled, look_beside};
 use super::bounds::{only, withheld, withholds};
 use super::histories::bring_histories;
+use super::overlap::{left_to_others, nothing_left, without};
 use super::unmounted::{silent, unmounted};
 use super::{Hands, findings};
 use crate::log::{spooled, stranger};
@@ -64,7 +66,14 @@ fn bring_back(
     hands.observer.progress(&entry.system, progress);
     let part = part(kind, system)?;
     let landing = source.landing(to.as_deref());
+    // No place is written by two at once.
+    let shared = without(&left_to_others(entry, book, hands.plan)?, hands.plan);
+    if let Some(line) = nothing_left(entry, system, &shared) {
+        let seconds = begun.elapsed().as_secs_f64();
+        return Ok(Back { report: RestoreReport::default(), lacking: vec![line], seconds });
+    }
     let options = |target: PathBuf| RestoreOptions {
+        without: shared.clone(),
         only: only(entry, system, surveyed, book.to.as_deref(), &landing),
         withholds: withholds(entry),
         roots: point.snapshot.paths.iter().map(PathBuf::from).collect(),
@@ -89,6 +98,7 @@ fn bring_back(
         log.check(&until(&replay.until))?;
         check_place(entry, replay, log, &vaults, hands)?;
     }
+    let mut settled = Settled::default();
     let (report, put, whole_until) = match source.landing(to.as_deref()) {
         Landing::Final(target) => {
             touched.set(true);
@@ -105,7 +115,15 @@ fn bring_back(
                 set_aside(entry, log, &target, to.as_deref(), &spool, &told)?;
             }
             let options = options(target.clone());
+            let is_files = matches!(system.source, Some(plan::Source::Files(_)));
+            let beside = is_files.then(|| look_beside(&vaults, point.tree, &options));
             let report = restore(&vaults, point.tree, &options, progress)?;
+            settled = match beside {
+                Some(Ok(beside)) => beside.settle(&report, Timestamp::now()),
+                Some(Err(why)) => Settled { findings: vec![why], ..Settled::default() },
+                None => Settled::default(),
+            };
+            settled.told.iter().for_each(|line| told(line));
             arrived(progress);
             let exact = source.exact(&target, to.as_deref())?;
             if !exact.is_empty() {
@@ -194,7 +212,11 @@ fn bring_back(
     for (vault, fault) in &report.vault_faults {
         hands.observer.event(Some(&entry.system), &format!("something is wrong with {vault}: {fault}"));
     }
-    let lacking = put.missing.iter().map(|path| {
+    let is_anothers = |path: &&PathBuf| {
+        let inside = to.as_deref().map_or(path.as_path(), |to| path.strip_prefix(to).unwrap_or(path));
+        shared.iter().any(|shared| Path::new("/").join(inside) == *shared)
+    };
+    let lacking = put.missing.iter().filter(|path| !is_anothers(path)).map(|path| {
         let why = source::in_the_way(path, to.as_deref());
         let why = why.unwrap_or_else(|| "the point does not hold it".to_owned());
         format!("{}: {why}", path.display())
@@ -213,7 +235,8 @@ fn bring_back(
     let not_captured = not_captured.chain(withheld(entry, kind, book.to.as_deref()));
     // What breaks off in the vaults may be all that there is: only the source has looked into it.
     let lacks = entry.lacks.clone().filter(|_| !matches!(kind, StepKind::First) && !put.has_all_log);
-    let lacking = not_captured.chain(lacking).chain(put.findings).chain(short).chain(lacks).collect();
+    let lacking = not_captured.chain(lacking).chain(put.findings).chain(settled.findings);
+    let lacking = lacking.chain(short).chain(lacks).collect();
     Ok(Back { report, lacking, seconds: begun.elapsed().as_secs_f64() })
 }
 
@@ -486,7 +509,7 @@ pub(super) fn add_spool(spool: &Path, log: &dyn source::Log, folder: &Path, own:
         let file = from.file_name().and_then(|name| name.to_str()).and_then(|name| log.file(name));
         let Some(file) = file else { continue };
         let to = folder.join(&file.path);
-        if modified(&from) <= modified(&to) {
+        if modified(&from) <= modified(&to) || !may_replace(log, &from, &to) {
             continue;
         }
         let made =
@@ -494,6 +517,18 @@ pub(super) fn add_spool(spool: &Path, log: &dyn source::Log, folder: &Path, own:
         made.map_err(|error| Error::new(format!("bring {} to {}: {error}", from.display(), to.display())))?;
     }
     Ok(())
+}
+
+/// Returns whether what waits here may take the place of what a vault had: it has all of that. What can't be read doesn't.
+fn may_replace(log: &dyn source::Log, from: &Path, to: &Path) -> bool {
+    let name = from.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let is_compared = log.tells_ends() && to.exists();
+    let goes_on = || -> std::io::Result<bool> {
+        let (mut kept, mut found) = (std::fs::File::open(to)?, std::fs::File::open(from)?);
+        let against = source::against(&mut kept, &mut found, &|file| log.ends_at(name, file))?;
+        Ok(against == source::Against::GoesOn)
+    };
+    !is_compared || goes_on().unwrap_or(false)
 }
 
 pub(super) fn until(until: &plan::Until) -> source::Until {

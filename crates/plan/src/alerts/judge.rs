@@ -45,6 +45,9 @@ pub fn troubles(plan: &Plan, seen: &Seen) -> Vec<Trouble> {
     if let Some((since, why)) = &seen.plan {
         found.push(trouble(Kind::Plan, &seen.machine, *since, why));
     }
+    if let Some((since, why)) = &seen.records {
+        found.push(trouble(Kind::Records, &seen.machine, *since, why));
+    }
     if let Some(last) = seen.agent {
         found.push(trouble(Kind::Agent, &seen.machine, last, "nothing runs by schedule"));
     }
@@ -89,7 +92,9 @@ pub fn is_left(plan: &Plan, seen: &Seen, trouble: &Trouble) -> bool {
         Kind::Recovery => parts(about).filter(|name| plan.systems.contains_key(name)).any(|name| {
             seen.tried.contains(&name.0) || seen.left.iter().any(|left| parts(&left.of).any(|of| of == name))
         }),
-        Kind::Suspicious | Kind::Dropped | Kind::Agent | Kind::Isolation | Kind::Plan => false,
+        Kind::Suspicious | Kind::Dropped | Kind::Agent | Kind::Isolation | Kind::Plan | Kind::Records => {
+            false
+        }
     }
 }
 
@@ -122,7 +127,7 @@ fn of_system(plan: &Plan, name: &SystemName, system: &System, seen: &Seen, found
     if is_late && !is_told_otherwise && !known.down && (here || known.reached.is_some()) {
         let text = match known.reached {
             Some(_) => format!("a crash now loses more than {}", system.rpo),
-            None => "it has no restore point that is whole".to_owned(),
+            None => "this machine's records name no restore point of it that is whole".to_owned(),
         };
         // From here no point of it can be made.
         let machine = plan.machine_name(&system.host);
@@ -246,6 +251,7 @@ mod tests {
             agent: None,
             isolation: None,
             plan: None,
+            records: None,
         }
     }
 
@@ -271,6 +277,8 @@ mod tests {
     fn an_edit_of_the_plan_by_somebody_else_is_told_at_once_and_over_once_it_was_accepted() {
         let edited = Seen { plan: Some((at(1), "everybody can write to it".into())), ..seen(1) };
         assert_eq!(kinds(&edited), ["plan/here"]);
+        let removed = Seen { records: Some((at(1), "there are no records here".into())), ..seen(2) };
+        assert_eq!(kinds(&removed), ["records/here"]);
         assert!(!is_left(&plan(), &seen(2), &troubles(&plan(), &edited)[0]));
     }
 

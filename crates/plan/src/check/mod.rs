@@ -2,6 +2,7 @@
 
 mod hold;
 mod notify;
+mod overlap;
 mod promises;
 mod steps;
 mod systems;
@@ -22,6 +23,7 @@ pub(crate) fn meaning(plan: &Plan, notes: &mut Notes) {
         check.system(name, system);
         check.promises(name, system, &slowest);
     }
+    check.overlaps();
     check.needs();
     check.copies();
     check.policy("policy", &plan.policy.vaults);

@@ -3,6 +3,7 @@
 //! A program that counts by content (`counted` 1) says how many files became noise, zeros or the like, and [`scrambled`] and [`ruined`] judge that. Of what an
 //! older one has made only the mass is known, and whether what came instead compresses.
 
+use super::accepted::accepted;
 use crate::Facts;
 use crate::ruined::{self, Ruined};
 use crate::scrambled::{self, Scrambled};
@@ -63,7 +64,14 @@ fn counted(point: &Facts, before: &[&Facts]) -> (Vec<Scrambled>, Vec<Ruined>) {
 
 fn scrambled(point: &Facts) -> Scrambled {
     let (time, there, files) = (point.counts(), point.change.before(), point.change.files_scrambled);
-    Scrambled { time, there, files, held: 0, bytes: point.change.bytes_scrambled, trusted: point.trusted }
+    Scrambled {
+        time,
+        there,
+        files,
+        held: 0,
+        bytes: point.change.bytes_scrambled,
+        trusted: accepted(point).noise,
+    }
 }
 
 fn ruined(point: &Facts) -> Ruined {

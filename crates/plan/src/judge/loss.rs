@@ -1,5 +1,6 @@
 //! Nearly everything is gone: a source that was emptied, isn't mounted or never was there. And much of what was old is: somebody deletes.
 
+use super::accepted::accepted;
 use super::content::{against, held, known};
 use crate::Facts;
 use crate::deleted::{self, Lost, Sign, Told};
@@ -123,7 +124,9 @@ fn lost(point: &Facts, before: &[&Facts]) -> Lost {
     let change = &point.change;
     // What was taken out of the plan wasn't deleted by that.
     let is_covered = against(point, before).is_none_or(|last| covers(point, last));
-    let is_known = point.complete && change.counted > 0 && is_covered;
+    // What went with an encryption that a person has accepted is accepted with it.
+    let is_explained = accepted(point).noise;
+    let is_known = point.complete && change.counted > 0 && is_covered && !is_explained;
     let known = |count: u64| if is_known { count } else { 0 };
     Lost {
         time: point.counts(),
@@ -134,7 +137,8 @@ fn lost(point: &Facts, before: &[&Facts]) -> Lost {
         held: if before.is_empty() { 0 } else { held(point, before) },
         bytes_gone: known(change.bytes_lost),
         bytes_came: change.bytes_came,
+        bytes_back: change.bytes_came.saturating_sub(change.bytes_new),
         packed: change.bytes_packed,
-        trusted: point.trusted,
+        trusted: accepted(point).loss,
     }
 }

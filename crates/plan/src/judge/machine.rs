@@ -1,5 +1,6 @@
 //! What a sign of tampering, or of a deletion that took a while, means for the points around it, and for the other systems of its machine: whoever left it was there.
 
+use super::accepted::accepted;
 use super::{Rating, content};
 use crate::Facts;
 use jiff::Timestamp;
@@ -20,6 +21,7 @@ struct Span {
     of: Intrusion,
     /// The point that ended it was begun here.
     until: Option<Timestamp>,
+    is_tampering: bool,
 }
 
 /// What is going on at a point.
@@ -38,26 +40,36 @@ struct Open {
 pub(super) fn note(points: &mut [Facts]) {
     let (open, mut spans) = spans(points);
     let intrusion = open.tampering.clone();
-    spans.extend([open.tampering, open.deletion].into_iter().flatten().map(|of| Span { of, until: None }));
+    spans.extend(ended([open.tampering, open.deletion], None));
     for point in points.iter_mut() {
         let time = point.counts();
         let is_in = |span: &&Span| time >= span.of.seen && span.until.is_none_or(|until| time < until);
-        let within = spans.iter().filter(|_| !point.trusted).rev().find(is_in);
+        let explains = accepted(point);
+        let is_open = |span: &&Span| !(if span.is_tampering { explains.noise } else { explains.loss });
+        let within = spans.iter().filter(is_open).rev().find(is_in);
         point.judgement.within = within.map(|span| span.of.sign.clone());
         point.judgement.intrusion.clone_from(&intrusion);
     }
+}
+
+/// Returns what a tampering and a deletion are, from when to when.
+fn ended(both: [Option<Intrusion>; 2], until: Option<Timestamp>) -> impl Iterator<Item = Span> {
+    let both = both.into_iter().zip([true, false]);
+    both.filter_map(move |(of, is_tampering)| Some(Span { of: of?, until, is_tampering }))
 }
 
 fn spans(points: &[Facts]) -> (Open, Vec<Span>) {
     let (mut open, mut spans, mut clean) = (Open::default(), Vec::new(), Vec::new());
     for point in points {
         let time = point.counts();
-        let is_over = point.trusted || (point.judged > 0 && point.judgement.rating == Rating::Proven);
-        let is_back = point.trusted || point.is_base() && super::is_held(point);
+        let explains = accepted(point);
+        // Of one that a person trusts nobody has looked what else it is a sign of.
+        let is_proven = point.judged > 0 && point.judgement.rating == Rating::Proven && !point.trusted;
+        let is_good = point.is_base() && super::is_held(point) && !point.trusted;
         let is_whole = point.broken.is_none();
-        let tampering = open.tampering.take_if(|_| is_over && (is_whole || point.trusted));
-        let deletion = open.deletion.take_if(|_| is_back);
-        spans.extend([tampering, deletion].into_iter().flatten().map(|of| Span { of, until: Some(time) }));
+        let tampering = open.tampering.take_if(|_| explains.noise || is_proven && is_whole);
+        let deletion = open.deletion.take_if(|_| explains.loss || is_good);
+        spans.extend(ended([tampering, deletion], Some(time)));
         let judgement = &point.judgement;
         let seen = judgement.began.unwrap_or(time);
         let place = match (judgement.tampering, judgement.began) {
@@ -98,6 +110,6 @@ impl Intrusion {
     /// bad one, it is the point's own change that tells, however few its files are. What a person trusts is clean.
     pub(crate) fn spares(&self, point: &Facts) -> bool {
         let time = point.counts();
-        point.trusted || time <= self.after || (time < self.seen && !content::is_rewritten(point))
+        accepted(point).noise || time <= self.after || (time < self.seen && !content::is_rewritten(point))
     }
 }

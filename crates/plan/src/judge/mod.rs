@@ -5,15 +5,19 @@
 //!
 //! Rules: `content.rs` (what changed looks like encryption or destruction), `loss.rs` (nearly everything is gone, or much of what was old), and here (time, machine,
 //! doubts of the source, what follows from a sign, what trust ends). A sign that was recorded with the point stands: its maker saw what it rests on, which may be
-//! pruned since.
+//! pruned since. `order.rs` puts times right by what came after a point.
 
+mod accepted;
 mod began;
 mod content;
 mod loss;
 mod machine;
+mod order;
 
 use crate::deleted::Told;
 use crate::{Facts, Unvouched};
+use accepted::accepted;
+pub use accepted::goes_on;
 use began::Began;
 use jiff::{SignedDuration, Timestamp};
 pub use machine::Intrusion;
@@ -225,6 +229,7 @@ pub fn judge(points: &mut [Facts], home: Option<&str>, now: Timestamp) {
     for point in points.iter_mut() {
         point.judgement = placed(point, now);
     }
+    order::bound(points);
     points.sort_by(|a, b| a.counts().cmp(&b.counts()).then_with(|| a.id.cmp(&b.id)));
     let mut past = Past::default();
     let judged: Vec<Judgement> = points.iter().map(|point| past.judge(point, home)).collect();
@@ -351,8 +356,14 @@ impl<'a> Past<'a> {
         let mut judgement = point.judgement.clone();
         let at = self.places.len();
         self.places.insert(&point.id, at);
+        let explains = accepted(point);
+        if explains.noise {
+            (self.follows, self.struck) = (None, None);
+        }
+        if explains.loss {
+            self.missed = None;
+        }
         if point.trusted {
-            (self.follows, self.missed, self.struck) = (None, None, None);
             self.trusted = Some((at, point));
         } else if judgement.rating != Rating::Suspicious {
             if let Some(sign) = self.sign(point, home) {
@@ -373,7 +384,8 @@ impl<'a> Past<'a> {
             };
         }
         // As a sign ends: machine.rs.
-        if point.judged > 0 && judgement.rating == Rating::Proven && point.broken.is_none() {
+        let is_proven = point.judged > 0 && judgement.rating == Rating::Proven && !point.trusted;
+        if is_proven && point.broken.is_none() {
             self.struck = None;
         }
         let is_base = match judgement.rating {
@@ -383,7 +395,8 @@ impl<'a> Past<'a> {
         };
         if is_base {
             self.before.push(point);
-            if is_held(point) {
+            // Of one that a person trusts nobody has looked what else it is a sign of.
+            if is_held(point) && !point.trusted {
                 self.follows = None;
                 self.missed = None;
             }
@@ -482,6 +495,10 @@ impl<'a> Past<'a> {
     fn outdated(&self, point: &Facts) -> Option<Facts> {
         let (at, trusted) = self.trusted?;
         point.recorded.as_ref().filter(|_| point.judged > 0)?;
+        let explains = accepted(trusted);
+        if !(if point.tampering { explains.noise } else { explains.loss }) {
+            return None;
+        }
         let since = point.since.as_deref().and_then(|since| self.places.get(since));
         if since.is_some_and(|since| *since >= at) {
             return None;

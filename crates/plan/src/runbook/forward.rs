@@ -1,5 +1,6 @@
 //! How far a point is rolled forward by the log of its system, and what is said where that isn't as far as somebody asks.
 
+use super::recoveries::was_base;
 use super::{Available, Replay, Runbook, Unreached};
 use crate::{Choice, Crash, Facts, LogFacts, Period, Reaches, SystemName, Until, Wanted, choose};
 use jiff::Timestamp;
@@ -45,6 +46,23 @@ pub(super) fn left_out_since(name: &SystemName, time: Timestamp) -> String {
     )
 }
 
+/// The same to who asks for an instant from after it, with the choices that there are.
+pub(super) fn lost_since(name: &SystemName, time: Timestamp) -> String {
+    format!(
+        "{} (releve recover {name} brings what was chosen then; what was left then comes with --before and a time from before it, or all of it with --until newest)",
+        left_out_since(name, time)
+    )
+}
+
+/// Returns whether who wants this wants what somebody chose when a recovery went back, and what came of it since: the newest, or an instant from after it.
+pub(super) fn follows_choice(wanted: &Wanted, went_back: Option<Timestamp>) -> bool {
+    match wanted {
+        Wanted::Latest => true,
+        Wanted::Before(time) => went_back.is_some_and(|went_back| *time > went_back),
+        _ => false,
+    }
+}
+
 /// Returns whether a point leads into the history in which `aim` lies.
 pub(super) fn leads(log: &LogFacts, point: &Facts, aim: &Until) -> bool {
     match aim.timeline() {
@@ -56,16 +74,21 @@ pub(super) fn leads(log: &LogFacts, point: &Facts, aim: &Until) -> bool {
 /// Returns the points among which a plain recovery chooses after one that went back, while nothing was made or has begun anew since. The newest good one is the one
 /// that was taken then, whatever history is the newest; where that is gone, the newest of those from before that leads to where it went.
 pub(super) fn taken_again(available: &Available, wanted: &Wanted) -> Option<Vec<Facts>> {
-    let time = available.went_back.filter(|_| *wanted == Wanted::Latest)?;
+    let time = available.went_back.filter(|_| follows_choice(wanted, available.went_back))?;
     let (id, made) = available.went_from.as_ref()?;
-    if available.points.iter().any(|point| point.is_sound() && point.counts() >= time) {
+    let is_good = |point: &Facts| was_base(wanted, point);
+    // What was made behind an instant that somebody asks for is not of it.
+    let is_since = |point: &Facts| {
+        point.counts() >= time && instant(wanted).is_none_or(|instant| point.counts() < instant)
+    };
+    if available.points.iter().any(|point| point.complete && is_good(point) && is_since(point)) {
         return None;
     }
     let is_from_before = |log: &LogFacts, point: &Facts| {
         point.time <= *made && available.went_to.as_ref().is_none_or(|aim| leads(log, point, aim))
     };
     let fits = |point: &&Facts| {
-        let log = available.log_of(point).filter(|log| point.is_base() && !log.began_anew(time));
+        let log = available.log_of(point).filter(|log| is_good(point) && !log.began_anew(time));
         log.is_some_and(|log| point.id == *id || is_from_before(log, point))
     };
     let fitting = available.points.iter().filter(fits);

@@ -36,6 +36,13 @@ fn orders(name: &str, rto: &str, need: &str) -> String {
     )
 }
 
+/// What two systems hold; who puts it back is said beside the code.
+fn overlaps() -> Faults {
+    let inner = "[systems.inner]\nhost = \"shop-1\"\nrto = \"1 hour\"\nrpo = \"1 hour\"\nowner = \"hugo\"\n\
+                 source.files = { paths = [\"/srv/shop/sub\"] }\ncheck = [{ http = \"http://127.0.0.1/health\" }]\n";
+    vec![("a system below another", added(inner))]
+}
+
 const CHECK: &str = "{ http = \"http://127.0.0.1/health\" }";
 
 #[test]
@@ -69,7 +76,8 @@ fn against_what_is_there_already() {
 #[test]
 fn every_code_is_shown_here_and_named_in_the_reference() {
     let faults =
-        [toml(), form(), meaning(), not_yet(), crate::notify::faults(), crate::steps::faults()].concat();
+        [toml(), form(), meaning(), not_yet(), overlaps(), crate::notify::faults(), crate::steps::faults()]
+            .concat();
     let shown: BTreeSet<_> = faults.iter().flat_map(|(_, text)| codes(&read(text))).collect();
     let reference = include_str!("../../../../docs/plan.md");
     let listed = reference

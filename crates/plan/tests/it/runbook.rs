@@ -4,9 +4,10 @@ use crate::base::{SOUND, read};
 use jiff::Timestamp;
 use plan::judge::{self, Changed, Judgement, Rating};
 use plan::{
-    Available, BinaryLog, Facts, LogFacts, MariadbSource, Passage, Period, Plan, Room, Runbook, RunbookInput,
-    Source, StepKind, Stretch, SystemName, Timeline, Until, Wanted, runbook,
+    Available, BinaryLog, CameBack, Facts, LogFacts, MariadbSource, Passage, Period, Plan, Room, Runbook,
+    RunbookInput, Source, StepKind, Stretch, SystemName, Timeline, Until, Wanted, runbook,
 };
+use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 fn plan() -> Plan {
@@ -408,6 +409,37 @@ fn behind_a_recovery_that_went_back_it_comes_to_what_somebody_chose_then_and_wha
 }
 
 #[test]
+fn an_instant_from_after_a_recovery_that_went_back_lies_on_what_was_chosen_then_and_never_on_what_was_left() {
+    let book = |time, or_earlier, anew| {
+        decide_on_log(|input| {
+            input.wanted = Some(Wanted::Before(second(time)));
+            input.or_earlier = or_earlier;
+            input.plan = Box::leak(Box::new(streamed()));
+            let found = orders(input);
+            found.points.truncate(1);
+            (found.went_back, found.went_to) = (Some(second(1_600)), Some(Until::Time(second(1_400))));
+            if anew {
+                let path = vec![(1, "05".to_owned())];
+                found.log.as_mut().unwrap().timelines =
+                    vec![Timeline { number: 2, begun: Some(second(1_650)), path }];
+            }
+        })
+    };
+    let until = |book: &Runbook| book.systems[0].replay.as_ref().map(|replay| replay.until.clone());
+    let said = book(1_700, false, false).blockers.join("; ");
+    assert!(said.contains("nothing is there of its log from after the recovery of"), "{said}");
+    assert!(said.contains("what was chosen then") && said.contains("--until newest"), "{said}");
+    // Who says yes to less gets that, and is told.
+    let earlier = book(1_700, true, false);
+    assert!(earlier.blockers.is_empty(), "{:?}", earlier.blockers);
+    assert_eq!(until(&earlier), Some(Until::Time(second(1_400))));
+    assert!(earlier.systems[0].lacks.as_ref().is_some_and(|lacks| lacks.contains("since is not back")));
+    // Where something is there of it, that; and an instant from before it lies on what was left.
+    assert_eq!(until(&book(1_700, false, true)), Some(Until::Time(second(1_700))));
+    assert_eq!(until(&book(1_500, false, false)), Some(Until::Time(second(1_500))));
+}
+
+#[test]
 fn behind_a_recovery_that_went_back_the_point_that_was_taken_then_comes_on_its_own_history() {
     // At 1,250 somebody began the third history and at 1,450 the fourth, both from the first point; then one went back to 1,400, in the third.
     let timeline = |number, begun, path: &[(u32, &str)]| Timeline {
@@ -547,6 +579,155 @@ fn with_its_group_a_system_lacks_what_it_would_lack_by_itself() {
         (found.went_back, found.went_to) = (Some(second(1_600)), Some(Until::Time(second(1_400))));
     });
     assert!(behind.contains("what was committed since is not back"), "{behind}");
+}
+
+#[test]
+fn with_its_group_too_an_instant_from_after_a_recovery_that_went_back_is_never_of_what_was_left() {
+    let book = |or_earlier| {
+        decide_on_log(|input| {
+            let mut plan = streamed();
+            let orders_system = plan.systems.get_mut(&SystemName::from("orders")).unwrap();
+            orders_system.consistent_with = vec!["shop".into()];
+            input.plan = Box::leak(Box::new(plan));
+            (input.systems, input.wanted) = (vec![], Some(Wanted::Before(second(1_700))));
+            input.or_earlier = or_earlier;
+            let shop = input.available.get_mut(&SystemName::from("shop")).unwrap();
+            shop.points = vec![Facts { id: "ef56".into(), time: second(1_500), ..point() }];
+            let found = orders(input);
+            found.points.truncate(1);
+            (found.went_back, found.went_to) = (Some(second(1_600)), Some(Until::Time(second(1_400))));
+        })
+    };
+    let said = book(false).blockers.join("; ");
+    assert!(said.contains("nothing is there of its log from after the recovery of"), "{said}");
+    let book = book(true);
+    assert!(book.blockers.is_empty(), "{:?}", book.blockers);
+    let entry = book.systems.iter().find(|entry| entry.system.0 == "orders").unwrap();
+    assert_eq!(entry.replay.as_ref().map(|replay| &replay.until), Some(&Until::Time(second(1_400))));
+    assert!(entry.lacks.as_ref().is_some_and(|lacks| lacks.contains("since is not back")), "{entry:?}");
+}
+
+/// What is decided for `--before` an instant after these recoveries, which have all taken the point of 1,000: when each began, and how far it went back, if it did. The
+/// log has the number of each history that a later one of them has begun, where it `tells` them. Other points were made at `made`.
+fn after_recoveries(
+    recoveries: &[(i64, Option<i64>)],
+    made: &[i64],
+    tells: &[(u32, i64)],
+    (time, or_earlier): (i64, bool),
+) -> (String, Option<Until>, Option<String>) {
+    let book = decide_on_log(|input| {
+        (input.now, input.or_earlier) = (second(20_000), or_earlier);
+        input.wanted = Some(Wanted::Before(second(time)));
+        let found = orders(input);
+        found.points.truncate(1);
+        let log = found.log.as_mut().unwrap();
+        log.until = Some(second(9_000));
+        let timeline = |(number, begun): &(u32, i64)| Timeline {
+            number: *number,
+            begun: Some(second(*begun)),
+            path: vec![(1, "05".into())],
+        };
+        log.timelines = tells.iter().map(timeline).collect();
+        for (nth, time) in made.iter().enumerate() {
+            let left = recoveries.iter().any(|(began, to)| to.is_some() && began > time);
+            let rating = if left { Rating::Suspicious } else { Rating::Good };
+            let judgement = Judgement { rating, left, ..Judgement::default() };
+            let position = Some("05@1".to_owned());
+            found.points.push(Facts {
+                id: format!("p{nth}"),
+                time: second(*time),
+                judgement,
+                position,
+                ..point()
+            });
+        }
+        let from = || Some(("ab12".to_owned(), second(1_000)));
+        let came_back = |(began, to): &(i64, Option<i64>)| CameBack {
+            began: second(*began),
+            went_back: to.is_some(),
+            to: Some(to.map_or(Until::Newest, |to| Until::Time(second(to)))),
+            from: from(),
+        };
+        found.recoveries = recoveries.iter().map(came_back).collect();
+        if let Some((began, Some(to))) = recoveries.last() {
+            (found.went_back, found.went_to) = (Some(second(*began)), Some(Until::Time(second(*to))));
+            found.went_from = from();
+        }
+    });
+    let entry = &book.systems[0];
+    let refused = book.blockers.iter().find(|why| why.contains("from after the recovery of")).cloned();
+    let until = entry.replay.as_ref().map(|replay| replay.until.clone());
+    (entry.choice.point.id.clone(), until, refused)
+}
+
+#[test]
+fn an_instant_lies_in_the_history_that_was_in_force_then_whatever_recovery_came_since() {
+    // Back to 1,400 at 1,600; at 1,800 a plain one, which takes the same again, or one that goes all the way.
+    let (first, plain, forward) = ((1_600, Some(1_400)), (1_800, Some(1_400)), (1_800, None));
+    let refused = |recoveries: &[(i64, Option<i64>)], made: &[i64], tells: &[(u32, i64)], time| {
+        after_recoveries(recoveries, made, tells, (time, false)).2
+    };
+    let all: [&[(i64, Option<i64>)]; 4] =
+        [&[first], &[first, plain], &[first, forward], &[first, plain, (1_900, Some(1_200))]];
+    let since = [(Vec::<i64>::new(), Vec::<(u32, i64)>::new()), (vec![1_850], vec![(2, 1_810)])];
+    for recoveries in all {
+        // An agent may have made a point since, in a history that the second has begun.
+        for (made, tells) in &since {
+            let said = refused(recoveries, made, tells, 1_700).unwrap_or_default();
+            assert!(
+                said.contains(&format!("the recovery of {:.0}", second(1_600))),
+                "{recoveries:?}: {said}"
+            );
+            assert!(
+                said.contains("what was chosen then") && said.contains("a time from before it"),
+                "{said}"
+            );
+            let (_, until, _) = after_recoveries(recoveries, made, tells, (1_700, true));
+            assert_eq!(until, Some(Until::Time(second(1_400))), "{recoveries:?} {made:?}");
+            // What was left is asked for with an instant from before.
+            let left = after_recoveries(recoveries, made, tells, (1_500, false));
+            assert_eq!(left, ("ab12".into(), Some(Until::Time(second(1_500))), None), "{recoveries:?}");
+        }
+    }
+    // What was there of the history of the instant comes, and of a later one nothing is needed.
+    assert_eq!(refused(&[first, plain], &[], &[(2, 1_610)], 1_700), None);
+    assert_eq!(after_recoveries(&[first, plain], &[1_650], &[], (1_700, false)).0, "p0");
+    assert_eq!(refused(&[first, forward], &[], &[], 1_850), None);
+}
+
+proptest! {
+    #[test]
+    fn of_all_recoveries_the_last_before_an_instant_decides_on_it(
+        went in proptest::collection::vec((1u8..40, proptest::option::of(1u8..100)), 0..6),
+        made in proptest::collection::vec(11u8..80, 0..4),
+        at in 11u8..90,
+        or_earlier: bool,
+    ) {
+        let mut began = 1_000;
+        let recoveries: Vec<(i64, Option<i64>)> = went.iter().map(|(after, part)| {
+            began += i64::from(*after) * 30;
+            (began, part.map(|part| 1_001 + i64::from(part) % (began - 1_001)))
+        }).collect();
+        // Nothing else is made at the very second of a recovery.
+        let mut made: Vec<i64> = made.iter().map(|time| i64::from(*time) * 100 + 7).collect();
+        made.sort_unstable();
+        made.dedup();
+        let time = i64::from(at) * 100 + 3;
+        let decided = after_recoveries(&recoveries, &made, &[], (time, or_earlier));
+        let is_gone = |made: i64| recoveries.iter().any(|(began, to)| to.is_some() && made < *began && *began < time);
+        let newest = made.iter().enumerate().rfind(|(_, made)| **made < time && !is_gone(**made));
+        let last = recoveries.iter().rfind(|(began, _)| *began < time);
+        let id = newest.map_or_else(|| "ab12".to_owned(), |(nth, _)| format!("p{nth}"));
+        match last {
+            Some((began, Some(to))) if newest.is_none_or(|(_, made)| made < began) => {
+                prop_assert_eq!((decided.0, decided.1), ("ab12".to_owned(), Some(Until::Time(second(*to)))));
+                let said = decided.2.unwrap_or_default();
+                let is_named = said.contains(&format!("the recovery of {:.0}", second(*began)));
+                prop_assert_eq!(is_named, !or_earlier, "{}", said);
+            }
+            _ => prop_assert_eq!(decided, (id, Some(Until::Time(second(time))), None)),
+        }
+    }
 }
 
 #[test]

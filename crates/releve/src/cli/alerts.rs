@@ -1,16 +1,17 @@
 //! `releve alerts`: what is wrong now, since when, and whether somebody has it in hand.
 
 use crate::session::Session;
-use crate::show::{self, dates, time};
+use crate::show::{self, dates, size, time};
 use crate::{Exit, Failure, Outcome};
 use engine::Error;
-use engine::alerts::{absent_agent, title, todo};
+use engine::alerts::{absent_agent, free_room, title, todo};
 use engine::dropped::Known;
 use engine::unfinished::{Unfinished, unfinished};
 use jiff::Timestamp;
 use plan::alerts::{Kind, Open, Trouble};
 use serde_json::{Value, json};
 use state::State;
+use std::path::Path;
 
 /// What `alerts` takes.
 #[derive(Debug, clap::Args)]
@@ -115,6 +116,14 @@ pub(super) fn print(session: &Session, trouble: &Trouble, open: Option<&Open>) {
         Some(open) => format!("told {}, and nobody has said yet that they have it", time(open.told)),
     };
     println!("  {told}");
+    // What was told may be days old.
+    let room = (trouble.kind == Kind::Full).then(|| free_room(Path::new(&trouble.about))).flatten();
+    if let Some((free, all)) = room {
+        println!("  now {} of {} are left", size(free), size(all));
+    }
+    if let Some(away) = open.and_then(|open| open.away) {
+        println!("  not seen any more since {}: over in some minutes if that stays so", time(away));
+    }
     println!("  to do: {}", todo(trouble));
 }
 

@@ -24,18 +24,22 @@ use std::collections::BTreeSet;
 pub(super) struct Options {
     /// Only this system's
     system: Option<String>,
-    /// This point is as it should be, whatever looks suspicious about it: every verb takes it for good from now on. May be repeated
+    /// This point is as it should be, whatever was told of it: every verb takes it for good from now on, and what else is counted goes on. May be repeated
     #[arg(long, value_name = "ID")]
     trust: Vec<String>,
     /// What this machine takes for strange now (unsigned, signed with an unknown key, of a machine or a time that can't be) is the company's own: all of it, from now on, with the keys that signed it
     #[arg(long)]
     accept: bool,
+    /// This key signs for its machine: its letters, as they stand on paper. For a machine that has lost its state, where more than one key signs. May be repeated
+    #[arg(long, value_name = "KEY")]
+    signer: Vec<String>,
 }
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let selected = options.system.clone().into_iter().collect::<Vec<_>>();
     let only = session.systems(&selected)?;
     let state = session.state_if_any();
+    crate::walls::around(session, &[]);
     let known = session.known(state.as_ref());
     let vaults = session.ask_all(state.as_ref(), state.as_ref());
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
@@ -58,8 +62,24 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         let point = called(&survey, prefix)?;
         session.state()?.trust(&identity(point), Timestamp::now())?;
         eprintln!("point {} counts as good from now on, in every verb on this machine", point.point.id);
+        goes_on(session, &survey, point).iter().for_each(|line| eprintln!("{line}"));
     }
-    let mut said = !options.trust.is_empty();
+    for shown in &options.signer {
+        for (host, key) in engine::signers::called(&survey, shown)? {
+            session.state()?.know_signer(&host, &key, How::Accepted, Timestamp::now())?;
+            eprintln!("the key {} signs for {host} from now on", vault::fingerprint(&key));
+        }
+    }
+    let mut said = !options.trust.is_empty() || !options.signer.is_empty();
+    if said {
+        vanished = session.vanished(state.as_ref(), &known, &vaults, &survey);
+    }
+    if let Some(open) = vanished.open.first().filter(|_| options.accept) {
+        // All of it would be the intruder's as well.
+        return Err(engine::Error::new(open.clone())
+            .help("name the key: --accept takes all there is")
+            .into());
+    }
     // With a key that is accepted it shows what else is strange about a point.
     for _ in 0..2 {
         if options.accept && !vanished.is_empty() {
@@ -200,6 +220,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     } else {
         Exit::Finding
     })
+}
+
+/// Says what goes on being counted although a person has just taken a point for good: he may know of what was told, and not of that.
+pub(super) fn goes_on(session: &Session, survey: &Survey, point: &Surveyed) -> Vec<String> {
+    let Some(system) = point.point.system.as_deref().map(SystemName::from) else { return Vec::new() };
+    let judged = session.witness().judged(&session.plan, survey, &system, Timestamp::now());
+    plan::judge::goes_on(&judged, &point.point.id).iter().map(|what| format!("  {system}: {what}")).collect()
 }
 
 /// Takes strange points for the company's own, with the keys that signed them, and says which.

@@ -91,6 +91,7 @@ pub(super) struct Options {
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let names = own_vault_names(session, &options.vaults)?;
     let state = session.state()?;
+    crate::walls::around(session, &[]);
     let now = Timestamp::now();
     if let Some(reason) = &options.hold {
         state.hold("person", reason, now)?;
@@ -126,9 +127,14 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             return Err(Error::new(why.join("; ")).help("once that is over: releve prune --release").into());
         }
     }
-    Ok(show::each(session.json, &names, "vaults", |name| {
+    let exit = show::each(session.json, &names, "vaults", |name| {
         Run::new(session, &state, &screen, options, now).one(name)
-    }))
+    });
+    if !options.dry_run {
+        // What was full may have room now.
+        super::alerts::round(session, &state);
+    }
+    Ok(exit)
 }
 
 /// Says that nothing is removed, since when and why, and how that ends.
@@ -279,6 +285,11 @@ impl<'a> Run<'a> {
         // What a person said counts from his yes on.
         for point in &trusted {
             self.state.trust(point, self.now)?;
+        }
+        for point in self.options.trust.iter().filter_map(|prefix| called(&survey, prefix).ok()) {
+            super::points::goes_on(self.session, &survey, point)
+                .iter()
+                .for_each(|line| self.screen.line(line));
         }
         for snapshot in &missing {
             self.state.unsee(&name.0, snapshot)?;
@@ -536,5 +547,9 @@ pub(super) fn called<'a>(survey: &'a Survey, prefix: &str) -> Result<&'a Surveye
 fn line(point: &Decided, why: &str) -> String {
     let id = point.verdict.id.get(..8).unwrap_or(&point.verdict.id);
     let sign = if point.verdict.kept.is_empty() { "-" } else { "+" };
-    format!("  {sign} {} {id} of {}: {why}", point.system, time(point.verdict.time))
+    let of = match plan::keep::is_unknown(&point.verdict.time) {
+        true => "an unknown time".to_owned(),
+        false => time(point.verdict.time),
+    };
+    format!("  {sign} {} {id} of {of}: {why}", point.system)
 }

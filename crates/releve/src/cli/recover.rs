@@ -183,7 +183,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         }
         Found::Anew(before) => {
             let book = decide(&wish, true)?;
-            let states = open::remembered(options, &before, &book)?;
+            let states = open::remembered(session, options, &before, &book)?;
             let follows = !before.is_empty() || kept.is_some_and(|state| ground::is_left(state, &wish));
             forgotten = before;
             let before = Before { states, elapsed: waited, follows, ..Before::default() };
@@ -369,7 +369,7 @@ fn decide(
         let known = (survey, found.points.as_slice());
         found.crash = Some(crash::crash(session, name, crashed, records, known, now));
         (found.went_back, found.went_to) = (witness.went_back(name), witness.went_to(name));
-        found.went_from = witness.went_from(name);
+        (found.went_from, found.recoveries) = (witness.went_from(name), witness.recoveries(name));
         if wish.systems.contains(name) {
             let aimed = aim.look(name, wish.wanted.as_ref(), &found.points, still.is_all_of(name));
             (found.fitting, found.unplaced) = (aimed.fitting, aimed.unplaced);
@@ -398,7 +398,7 @@ fn decide(
     also_replaced(&mut book, session)?;
     let newer = newer_elsewhere(&book, wish, records, survey);
     book.warnings.extend(newer);
-    say_vanished(&mut book, wish, vanished);
+    say_vanished(&mut book, wish, vanished, survey);
     still.say_in(&mut book);
     bounds::keep(&mut book, session, (wish, records), &vouchers, vaults, survey)?;
     let (search, is_made) = (super::check::search(), |_: &VaultName| true);

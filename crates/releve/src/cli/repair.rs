@@ -50,6 +50,7 @@ pub(super) struct Options {
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let names = own_vault_names(session, &options.vaults)?;
     let state = session.state()?;
+    crate::walls::around(session, &[]);
     let screen = Screen::new(session.json, false);
     let window = Window { from: 0.0, share: options.read_data.0 };
     let (dry_run, yes) = (options.dry_run, options.yes);

@@ -1,5 +1,6 @@
 //! `releve restore`.
 
+mod beside;
 mod sql;
 
 use super::backup::stop_on_signal;
@@ -109,6 +110,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let first = Patterns::new(&options.first).map_err(usage)?;
     let state = session.state_if_any();
     let _right = in_place(session, state.as_ref(), &system, to, options)?;
+    crate::walls::around(session, &[to.as_path()]);
     let seen = session.known(state.as_ref());
     let vaults = open(session, options, state.as_ref())?;
     let survey = survey(&vaults);
@@ -161,6 +163,9 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         true => Some(extras(session, &system, &repositories, point.point.tree, &restoring, &screen)?),
         false => None,
     };
+    let look = |restoring: &RestoreOptions| recover::look_beside(&repositories, point.point.tree, restoring);
+    let newer = beside::foreseen(&look(&restoring), extras.as_ref());
+    newer.iter().for_each(|line| screen.line(&format!("warning: {line}")));
     if let Some(days) = options.thaw.filter(|_| !options.dry_run)
         && thaw(&repositories, point.point.tree, days, &screen)?
     {
@@ -168,7 +173,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     if options.dry_run {
         let goes = replaced(&repositories, point.point.tree, &restoring, &progress)?;
-        return Ok(dry_run(session, (&id, point, &reasons), &lacks, extras.as_ref(), &goes));
+        return Ok(dry_run(session, (&id, point, &reasons), (&lacks, &newer), extras.as_ref(), &goes));
     }
     if let Some(extras) = extras.as_ref().filter(|extras| !extras.paths.is_empty())
         && !options.yes
@@ -187,28 +192,33 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     screen.bar(&system.0, &progress);
     stop_on_signal(&progress);
     let mut report = RestoreReport::default();
-    let mut first_seconds = None;
+    let (mut first_seconds, mut settled) = (None, recover::Settled::default());
     if !options.first.is_empty() {
         let is_first: IsFirst = Arc::new(move |path| first.matches(path));
         restoring.part = Part::First(Arc::clone(&is_first));
+        let beside = look(&restoring);
         report = restore(&repositories, point.point.tree, &restoring, &progress)?;
+        beside::settle(&mut settled, beside, &report);
         first_seconds = Some(begun.elapsed().as_secs_f64());
         screen.line(&first_part(&report, begun.elapsed().as_secs_f64()));
         restoring.part = Part::Rest(is_first);
     }
+    let beside = look(&restoring);
     report.merge(restore(&repositories, point.point.tree, &restoring, &progress)?);
     if !options.path.is_empty() && !report.found && report.is_whole() {
         return Err(nothing_has_it(&lacks).into());
     }
-    let is_whole = report.is_whole() && lacks.is_empty();
     // What is left over may be the only copy of what did not come back.
     let (deleted, kept) = match &extras {
         Some(extras) if report.is_whole() => extras.remove(),
         _ => (0, Vec::new()),
     };
+    beside::settle(&mut settled, beside, &report);
+    let is_whole = report.is_whole() && lacks.is_empty() && settled.findings.is_empty();
     let seconds = begun.elapsed().as_secs_f64();
     let mut findings = lacks;
     findings.extend(recover::findings(&report));
+    findings.append(&mut settled.findings);
     if session.json {
         let trouble = |list: &[Trouble]| -> Vec<_> {
             list.iter()
@@ -229,7 +239,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             "damaged_files": damaged, "skipped_entries": trouble(&report.skipped), "not_set_entries": trouble(&report.not_set),
             "findings": findings, "vault_faults": report.vault_faults, "whole": is_whole,
             "compared_after_crash": report.compared_after_crash, "seconds": seconds, "first_seconds": first_seconds,
-            "deleted": deleted, "not_deleted": trouble(&kept),
+            "deleted": deleted, "set_aside": settled.told, "not_deleted": trouble(&kept),
             "not_looked_at": extras.as_ref().map(|extras| trouble(&extras.unknown)).unwrap_or_default(),
         }));
     } else {
@@ -242,7 +252,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         if report.compared_after_crash {
             screen.line("an earlier restore into this folder was cut off by a crash of the machine: contents were compared");
         }
-        findings.iter().for_each(|finding| screen.line(&format!("  {finding}")));
+        settled.told.iter().chain(&findings).for_each(|line| screen.line(&format!("  {line}")));
         for (vault, fault) in &report.vault_faults {
             screen.line(&format!("warning: something is wrong with {vault}: {fault}"));
         }
@@ -382,7 +392,7 @@ fn excluded_below(excluded: &Patterns, there: &Path, path: &Path) -> Option<Path
 fn dry_run(
     session: &Session,
     (id, point, reasons): (&str, &engine::survey::Surveyed, &[String]),
-    lacks: &[String],
+    (lacks, newer): (&[String], &[String]),
     extras: Option<&Extras>,
     goes: &[Trouble],
 ) -> Exit {
@@ -392,7 +402,7 @@ fn dry_run(
     if session.json {
         show::print_json(
             &json!({ "point": id, "reasons": reasons, "files": info.regular(), "bytes": info.bytes,
-            "complete": point.point.complete, "lacks": lacks, "remove": remove,
+            "complete": point.point.complete, "lacks": lacks, "beside": newer, "remove": remove,
             "taken_away": goes.iter().map(|goes| json!({ "path": goes.path.to_string_lossy(), "why": goes.why })).collect::<Vec<_>>() }),
         );
     } else {
@@ -495,9 +505,11 @@ fn thaw(
 
 /// Adds to an error that there is no restore point how many were known.
 pub(super) fn none_left(error: Error, vanished: &Vanished, system: &SystemName) -> Error {
-    match vanished.all(system) {
-        Some(known) => Error { message: format!("{error}; {known}"), ..error },
-        None => error,
+    let mut known: Vec<String> = vanished.all(system).into_iter().collect();
+    known.extend(vanished.open.iter().cloned());
+    match known.is_empty() {
+        true => error,
+        false => Error { message: format!("{error}; {}", known.join("; ")), ..error },
     }
 }
 
@@ -526,7 +538,9 @@ fn find<'a>(
     wanted: &Wanted,
 ) -> Result<(String, &'a engine::survey::Surveyed, Vec<String>), Error> {
     let now = Timestamp::now();
-    let facts = session.witness().judged(&session.plan, survey, system, now);
+    let witness = session.witness();
+    let mut facts = witness.judged(&session.plan, survey, system, now);
+    plan::left_then(&mut facts, &witness.recoveries(system), wanted);
     let chosen = plan::choose(&facts, wanted, now);
     let (id, reasons) = match (&chosen, wanted) {
         (Ok(choice), _) => (choice.point.id.clone(), choice.reasons.clone()),

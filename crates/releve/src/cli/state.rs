@@ -4,7 +4,7 @@ use crate::session::Session;
 use crate::show;
 use crate::{Exit, Outcome};
 use engine::Error;
-use engine::heads::compare;
+use engine::heads::{self, compare};
 use engine::signers::{Known, Signer, learn};
 use engine::survey::{Survey, Surveyed, survey};
 use engine::vaults::{Absent, Opened};
@@ -59,6 +59,7 @@ fn verify(session: &Session) -> Outcome {
     let machine = &session.holder.hostname;
     learn(&state, machine, &survey, Timestamp::now())?;
     let heads = compare(&state.records()?, &survey, &Known::read(&state)?, machine);
+    heads::note(&state, &heads.findings, &survey, Timestamp::now())?;
     let is_whole = heads.findings.is_empty();
     if session.json {
         let unreachable: Vec<_> = survey.unreachable.iter().map(|(vault, _)| vault).collect();
@@ -68,13 +69,14 @@ fn verify(session: &Session) -> Outcome {
     } else {
         match is_whole {
             true => println!("{count} records, none changed"),
+            false if heads.findings.iter().all(|finding| heads::is_new(finding)) => {
+                println!("{count} records, and none of what points of this machine tell of");
+            }
             false => println!("{count} records, and they are NOT what this machine wrote"),
         }
         for finding in &heads.findings {
             println!("!! {finding}");
-        }
-        if !is_whole {
-            println!("   {RECORDS_HELP}");
+            println!("   {}", heads::help(finding));
         }
         match heads.agreed {
             0 => println!("no point in the vaults vouches for them"),
@@ -111,24 +113,23 @@ fn signers(session: &Session) -> Outcome {
             table.add_row([host.as_str(), fingerprint(key).as_str(), show::time(signer.since).as_str(), how]);
         }
     }
-    println!("{table}");
+    page!("{table}");
     Ok(Exit::Done)
 }
 
-/// Says what was done to the records, if something was: their chain doesn't hold, or isn't what the points in the vaults say.
+/// Says what was done to the records, if something was: their chain doesn't hold, or isn't what the points in the vaults say. It is noted for the alerts.
 pub(super) fn tampered(session: &Session, state: &State, survey: &Survey) -> Vec<String> {
-    if let Err(error) = state.verify() {
-        return vec![error.to_string()];
-    }
     let compared = || -> Result<Vec<String>, Error> {
+        state.verify()?;
         let known = Known::read(state)?;
         Ok(compare(&state.records()?, survey, &known, &session.holder.hostname).findings)
     };
-    compared().unwrap_or_else(|error| vec![error.to_string()])
+    let found = compared().unwrap_or_else(|error| vec![error.to_string()]);
+    if let Err(error) = heads::note(state, &found, survey, Timestamp::now()) {
+        eprintln!("warning: what was found of the records could not be noted: {error}");
+    }
+    found
 }
-
-/// What to do about records that are not what this machine wrote.
-pub(super) const RECORDS_HELP: &str = "somebody has changed what this machine remembers: find out who; keep the folder of the state as it is; `releve state rebuild` sets it aside and takes over what can be read of it";
 
 /// Makes the state anew, from what can be read of the old one and from the vaults.
 fn rebuild(session: &Session) -> Outcome {
@@ -187,7 +188,9 @@ fn fill(state: &State, vaults: &[Opened], survey: &Survey, now: Timestamp) -> Re
     }
     let is_new = |surveyed: &&Surveyed| !known.contains(surveyed.point.id.as_str());
     for surveyed in survey.points.iter().filter(is_new) {
-        let Some(system) = &surveyed.point.system else { continue };
+        // A log lies beside points: no run that made one has a record either.
+        let is_system = |name: &&String| plan::SystemName::of_log(name).is_none();
+        let Some(system) = surveyed.point.system.as_ref().filter(is_system) else { continue };
         let info = surveyed.point.info.clone().unwrap_or_default();
         let made = Made {
             system: system.clone(),

@@ -7,6 +7,7 @@ use super::verify::vault_names;
 use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Outcome};
+use engine::prune::would_keep;
 use engine::survey::{Surveyed, survey};
 use engine::vaults::{Absent, others, repository};
 use jiff::Timestamp;
@@ -14,7 +15,8 @@ use job::{Copy, Job, Place, Report};
 use plan::{SystemName, VaultName};
 use serde_json::json;
 use state::{Body, Copied, State};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
 
 /// What `sync` takes.
 #[derive(Debug, clap::Args)]
@@ -64,6 +66,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let absolute = |folder: &PathBuf| std::path::absolute(folder).unwrap_or_else(|_| folder.clone());
     let (seed, from) = (options.seed.as_ref().map(absolute), options.from.as_ref().map(absolute));
     let state = session.state()?;
+    let carried: Vec<&Path> = seed.iter().chain(&from).map(PathBuf::as_path).collect();
+    crate::walls::around(session, &carried);
     let screen = Screen::new(session.json, false);
     let job = match (&seed, &from, &only) {
         (Some(folder), _, Some(vault)) => {
@@ -81,6 +85,12 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     report.record.failures.iter().for_each(|failure| screen.line(&format!("failed: {failure}")));
     if job.copies.is_empty() && report.record.failures.is_empty() {
         screen.line("nothing is missing");
+    }
+    if job.let_go > 0 {
+        screen.line(&format!(
+            "{} copies are not made of older points: the next prune would let them go, by the plan's `keep`",
+            job.let_go
+        ));
     }
     if job.lost > 0 {
         screen.line(&format!(
@@ -160,6 +170,14 @@ fn between(
             ));
         }
     }
+    // Where nothing is removed for now, all may be wanted everywhere.
+    let is_held = !matches!(state.held(), Ok(None));
+    let (witness, now) = (session.witness_in(state), Timestamp::now());
+    let mut kept: BTreeMap<SystemName, HashSet<String>> = BTreeMap::new();
+    let mut is_kept = |name: &SystemName, id: &str| {
+        let of = kept.entry(name.clone());
+        of.or_insert_with(|| would_keep(&session.plan, &survey, name, &witness, now)).contains(id)
+    };
     let of_log = |point: &Surveyed| point.point.system.as_deref().and_then(SystemName::of_log);
     for point in survey.points.iter().rev() {
         let log = of_log(point).filter(|system| systems.contains(system));
@@ -168,6 +186,12 @@ fn between(
         }
         for to in survey.lacking(point, &session.plan) {
             if !targets.contains(&to) || only.is_some_and(|only| *only != to) {
+                continue;
+            }
+            let name = point.point.system.as_deref().filter(|_| log.is_none() && !is_held);
+            let name = name.map(SystemName::from);
+            if name.is_some_and(|name| !is_kept(&name, &point.point.id)) {
+                job.let_go += 1;
                 continue;
             }
             job.places.entry(to.0.clone()).or_insert_with(|| {

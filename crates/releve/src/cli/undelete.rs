@@ -35,6 +35,7 @@ pub(super) struct Options {
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let names = vault_names(session, std::slice::from_ref(&options.vault))?;
+    crate::walls::around(session, &[]);
     let screen = Screen::new(session.json, false);
     let mut worst = Exit::Done;
     for name in &names {

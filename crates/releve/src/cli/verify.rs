@@ -38,6 +38,7 @@ pub(super) struct Options {
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let names = vault_names(session, &options.vaults)?;
     let state = session.state()?;
+    crate::walls::around(session, &[]);
     let screen = Screen::new(session.json, false);
     let records = state.records()?;
     let share = options.read_data.map_or(0.0, |share| share.0);
@@ -161,10 +162,8 @@ fn attempt(
     let seen = session.known(Some(state));
     let vaults = session.open(std::slice::from_ref(name), Absent::Refuse, Some(state));
     let repository = repository(&vaults, name)?;
-    // A point that is hidden is none that could be verified: that the rest is sound proves nothing of it.
-    if seen.is_any_missing(state, &vaults, Timestamp::now()) {
-        *vanished = session.vanished(Some(state), &seen, &vaults, &survey(&vaults));
-    }
+    // A point that is hidden is none that could be verified, and that a forged one is sound proves nothing.
+    *vanished = session.vanished(Some(state), &seen, &vaults, &survey(&vaults));
     let progress = Arc::new(Progress::default());
     screen.bar(&name.0, &progress);
     stop_on_signal(&progress);

@@ -123,6 +123,14 @@ fn every_transaction_up_to_the_promised_instant_is_back_and_none_from_after_the_
     // The log goes on in other files, and in one that is longer than a piece of it.
     server.run("flush binary logs; create table shop.large (bytes longblob)");
     server.run("insert into shop.large values (repeat(md5(1), 700000)); insert into shop.large values (repeat(md5(2), 400000)); flush binary logs");
+    // What was read of a file is in the log, too, and a recovery reads nothing else.
+    let rows = world.path("rows");
+    std::fs::write(&rows, "1\n2\n").unwrap();
+    server.run(&format!(
+        "create table shop.loaded (n int primary key); set session binlog_format = statement; load data local infile '{}' into table shop.loaded",
+        rows.display()
+    ));
+    std::fs::remove_file(rows).unwrap();
     writer.wait_for(100);
     wait_for_log(&world);
     let promised = promised(&world);
@@ -143,6 +151,7 @@ fn every_transaction_up_to_the_promised_instant_is_back_and_none_from_after_the_
         .says("replaying the binary log");
     assert!(count(&server) >= due, "{} came back and {due} were promised", count(&server));
     assert_eq!(server.ask("select sum(length(bytes)) from shop.large"), (1_100_000 * 32).to_string());
+    assert_eq!(server.ask("select group_concat(n) from shop.loaded"), "1,2");
 
     // Once more, to an instant in between.
     replace(&mut server);

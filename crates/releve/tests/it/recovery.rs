@@ -272,6 +272,13 @@ fn what_a_recovery_went_back_behind_is_not_brought_back_by_the_next_one() {
     back.says("it went back").says("releve backup shop");
     assert_eq!(fs::read_to_string(&page).unwrap(), "it works");
     assert_eq!(taken(), good);
+    // An instant from after it is of what was chosen then, whatever recovery comes since.
+    let then = jiff::Timestamp::now().to_string();
+    let as_of_then = || {
+        let book = world.run(&["recover", "--dry-run", "--json", "--before", &then]).exits(0).json();
+        book["systems"][0]["choice"]["point"]["id"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(as_of_then(), good);
     world.run(&["recover", "--dry-run"]).exits(0).says("went back before it").says("points --trust");
     world.run(&["status"]).exits(1).says("NEEDED").says("releve backup shop");
     world.run(&["points"]).exits(1).says("went back before it");
@@ -279,6 +286,8 @@ fn what_a_recovery_went_back_behind_is_not_brought_back_by_the_next_one() {
     // The next point ends it.
     let since = backup("it works, and more");
     assert_eq!(taken(), since);
+    world.run(&["recover", "--yes"]).exits(0);
+    assert_eq!(as_of_then(), good);
     let status = world.run(&["status", "--json"]).json();
     assert_eq!(status["systems"][0]["went_back"], serde_json::Value::Null);
     assert_eq!(status["systems"][0]["suspicious"], serde_json::json!([]));

@@ -131,6 +131,95 @@ fn a_key_that_this_machine_does_not_know_is_told_and_accepted_by_one_word() {
 }
 
 #[test]
+fn a_forged_point_is_none_whatever_time_it_claims_and_however_often_its_system_is_backed_up_afterwards() {
+    let world = one_point();
+    let genuine = world.points()[0]["id"].clone();
+    let forged = [("0123456789ab", Some("2020-01-01 00:00:00")), ("0123456789ac", None)];
+    for (id, time) in forged {
+        forge(&world, "near", id, time);
+    }
+    for _ in 0..2 {
+        world.run(&["points"]).exits(1).says(UNSIGNED).says(STRANGE);
+        let points = world.points();
+        for (id, _) in forged {
+            let point = points.iter().find(|point| point["id"] == id).unwrap();
+            assert_eq!(point["rating"], "unsigned", "{point}");
+        }
+        world.run(&["restore", "shop", "--before", "2021-01-01 00:00:00", "--to", "out"]).exits(2);
+        world.run(&["backup"]).exits(1).says("NOT WHAT THEY SAY: 2 points before it");
+    }
+    assert!(world.points().iter().any(|point| point["id"] == genuine));
+}
+
+#[test]
+fn what_an_older_program_made_on_this_machine_is_vouched_for_by_its_records_and_another_file_of_that_name_is_not()
+ {
+    let world = one_point();
+    let near = world.path("near").join("snapshots");
+    let before = files(&near);
+    forge(&world, "near", "0123456789ab", None);
+    let snapshot = files(&near).into_iter().find(|file| !before.contains(file)).unwrap();
+    let snapshot = snapshot.file_name().unwrap().to_str().unwrap().to_owned();
+    world.run(&["points"]).exits(1).says(UNSIGNED);
+    let points = world.points();
+    let point = points.iter().find(|point| point["id"] == "0123456789ab").unwrap();
+    let word = |name: &str| point[name].as_str().unwrap().to_owned();
+    let state = state::State::open(&world.path("state")).unwrap();
+    let (time, now): (jiff::Timestamp, _) = (word("time").parse().unwrap(), jiff::Timestamp::now());
+    let identity = format!("{} {} {time}", word("id"), word("tree"));
+    state.saw_written("near", &snapshot, &identity, Some("shop"), now).unwrap();
+    let made =
+        state::Made { system: "shop".into(), point: word("id"), started: time, ..state::Made::default() };
+    state.append(state::Body::Backup(made), jiff::Timestamp::now()).unwrap();
+    drop(state);
+    let rating = |world: &World| {
+        let points = world.points();
+        let point = points.iter().find(|point| point["id"] == "0123456789ab").unwrap();
+        point["rating"].clone()
+    };
+    assert_ne!(rating(&world), "unsigned");
+    let said = world.run(&["points"]);
+    assert!(!said.err.contains(STRANGE), "{}", said.err);
+    // Another point takes its name: no record says of that file that it was written here.
+    fs::write(world.data().join("order-0.txt"), "what an intruder would like to have back").unwrap();
+    forge(&world, "near", "0123456789ab", None);
+    world.run(&["points"]).exits(1).says(UNSIGNED);
+}
+
+#[test]
+fn where_two_keys_sign_for_a_machine_that_has_lost_its_state_all_is_taken_as_before_until_a_person_says_which()
+ {
+    let world = one_point();
+    let first = world.points()[0].clone();
+    let key = first["signed_by"].as_str().unwrap().to_owned();
+    for away in ["mine", "another"] {
+        fs::rename(world.path("state"), world.path(away)).unwrap();
+        if away == "mine" {
+            // Somebody with the vaults' passwords and a key of his own.
+            world.run(&["backup"]);
+        }
+    }
+    // Whoever has lost all is not kept from it, and is told.
+    assert_ne!(choice(&world), first["id"], "the newest");
+    world.run(&["points"]).says("releve points --signer KEY");
+    world.run(&["points", "--accept"]).exits(2).says("name the key");
+    // Who names a point has chosen.
+    let id = first["id"].as_str().unwrap();
+    world.run(&["restore", "shop", "--point", id, "--to", "named"]).exits(0);
+    world.run(&["points", "--signer", &key[..8]]).exits(2).says("too short");
+    let letters: Vec<&str> = (0..4).map(|n| &key[4 * n..4 * n + 4]).collect();
+    world.run(&["points", "--signer", &letters.join("-")]).says("signs for");
+    assert_eq!(choice(&world), first["id"]);
+    // As a page for the paper in the safe: no row is the continuation of another.
+    let signers = world.run(&["state", "signers"]).exits(0);
+    assert!(
+        signers.out.contains("accepted by a person") && !signers.out.contains("    | "),
+        "{}",
+        signers.out
+    );
+}
+
+#[test]
 fn points_from_before_there_were_signatures_stay_as_good_as_they_are() {
     let world = World::new();
     fs::write(world.data().join("order.txt"), "the first order\n".repeat(60)).unwrap();
@@ -229,7 +318,7 @@ fn whatever_is_done_to_the_records_is_found_by_what_the_points_say() {
                     "delete from kv where cast(key as text) like 'record/%' or cast(key as text) = 'head'",
                 );
             },
-            "all records are gone",
+            "there are no records here",
         ),
         (
             "all were written anew",
@@ -275,6 +364,26 @@ fn whatever_is_done_to_the_records_is_found_by_what_the_points_say() {
     // A person knows of it: what is there is kept, and what was lost is said.
     world.run(&["state", "rebuild"]).says("records");
     world.run(&["state", "verify"]).exits(0).says("name records that were lost then");
+}
+
+#[test]
+fn a_machine_that_has_lost_its_state_is_told_to_make_it_anew_and_accuses_nobody() {
+    let world = one_point();
+    world.run(&["backup"]).exits(0);
+    fs::remove_dir_all(world.path("state")).unwrap();
+    let new = "this machine is new, or has lost its state";
+    for _ in 0..2 {
+        let verify = world.run(&["state", "verify"]).exits(1).says(new).says("releve state rebuild");
+        assert!(!verify.out.contains("NOT what this machine wrote"), "{}", verify.out);
+        world.run(&["status"]).exits(1).says(new).says("releve state rebuild");
+        world.run(&["alerts"]).exits(1).says(new);
+        // A point of its new life vouches for no record of the old one.
+        world.run(&["backup"]);
+    }
+    world.run(&["state", "rebuild"]).says("rebuilt from");
+    world.run(&["state", "verify"]).exits(0);
+    let alerts = world.run(&["alerts"]);
+    assert!(!alerts.out.contains(new), "{}", alerts.out);
 }
 
 fn run(db: &rusqlite::Connection, sql: &str) {

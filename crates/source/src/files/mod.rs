@@ -1,6 +1,7 @@
 //! Files and folders, as they lie on this machine.
 
 mod answering;
+mod beside;
 mod content;
 mod doubt;
 mod exclude;
@@ -16,6 +17,7 @@ mod roots;
 mod tree;
 
 pub use answering::{silence, silent_below, silent_in, silent_on_the_way};
+pub use beside::{HEAD_BYTES, Newer, OfSqlite, is_of_sqlite, newer_beside};
 pub use doubt::MountTables;
 pub use journal::Journal;
 pub(crate) use journal::Run;

@@ -4,6 +4,7 @@
 //! is ours, through `/proc`, where only this user and root may look.
 
 use super::address::Address;
+use super::files;
 use crate::program::Program;
 use crate::{Error, Kind, Result};
 use process::Words;
@@ -22,6 +23,10 @@ const ASK_WITHIN: Duration = Duration::from_secs(600);
 /// How long a connection and its handshake may take: the kernel takes connections also for a server that is stopped.
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 
+/// What the server gets to say that it has given up.
+const GRACE: Duration = Duration::from_secs(5);
+/// More it doesn't take: a year.
+const STATEMENT_SECONDS_MAX: f64 = 31_536_000.0;
 /// Under what we ask, whatever the server has for everybody, or says in its `init_connect` to whoever has few rights: nothing is changed and all rows come.
 /// None of it says `DEFAULT`, which would be what this server has for everybody.
 const ASKING: &str = "SET time_zone = '+00:00', tx_read_only = 1, autocommit = 1, completion_type = 0, max_statement_time = 0, \
@@ -31,6 +36,9 @@ const ASKING: &str = "SET time_zone = '+00:00', tx_read_only = 1, autocommit = 1
 
 /// The same, for those of the clients that know it.
 pub(super) const CONNECT_TIMEOUT: &str = "--connect-timeout=15";
+
+/// Nothing of what a text tells the client itself is done: no program, no file. Older ones do without, and their `--binary-mode` keeps what is fed from that.
+pub(super) const SANDBOX: &str = "--loose-sandbox";
 
 /// A statement that fails isn't repeated in the error: it may hold what nobody should read, hashes of passwords say.
 pub(super) const QUIET: &str = "--loose-skip-print-query-on-error";
@@ -79,7 +87,7 @@ impl Client {
     fn is_there(&self) -> Result<(), String> {
         let options = format!("/proc/{}/fd/{}", std::process::id(), self.options.as_raw_fd());
         let words = Words::of(self.path("mariadb")).option("--defaults-file", options);
-        let words = words.words([CONNECT_TIMEOUT, "--execute=DO 1"]);
+        let words = words.words([CONNECT_TIMEOUT, SANDBOX, files::NONE, "--execute=DO 1"]);
         let asked = Program::new(words).map(|program| program.within(CONNECT_WITHIN * 2).run());
         match asked {
             Ok(Err(why)) if is_mute(&why) || why.contains("did not end within") => Err(MUTE.to_owned()),
@@ -115,9 +123,15 @@ impl Client {
         self.asked(Some(&format!("{ASKING}, sql_mode = '', sql_auto_is_null = 0")), query, within)
     }
 
-    /// Asks what somebody else has written, who wrote it for the server's own `sql_mode`.
+    /// Asks what somebody else has written, who wrote it for the server's own `sql_mode`. The server gives up after this time: one whose client has only gone
+    /// would work on.
     pub(super) fn ask_for(&self, query: &str, within: Duration) -> Result<Vec<Vec<String>>> {
-        self.asked(Some(ASKING), query, within)
+        let limit = within.as_secs_f64().clamp(0.001, STATEMENT_SECONDS_MAX);
+        self.asked(
+            Some(&format!("{ASKING}, max_statement_time = {limit:.3}")),
+            query,
+            within.saturating_add(GRACE),
+        )
     }
 
     /// Asks under what the server gives to each session that sets nothing for itself, as those are of `mariadb-dump`, `mariadb-check` and `mariadb-backup`.
@@ -127,7 +141,8 @@ impl Client {
 
     fn asked(&self, first: Option<&str>, query: &str, within: Duration) -> Result<Vec<Vec<String>>> {
         let first = first.map(|first| format!("--init-command={first}"));
-        let mut options = vec!["--batch", QUIET, CONNECT_TIMEOUT, "--skip-column-names"];
+        let mut options =
+            vec!["--batch", QUIET, CONNECT_TIMEOUT, "--skip-column-names", SANDBOX, files::NONE];
         options.extend(first.as_deref());
         options.extend(["--execute", query]);
         let said = self.run("mariadb", &options, within)?;

@@ -1,7 +1,7 @@
 //! Feeds a dump to a server: looks at both first, and keeps what stands there until all is loaded, as far as it can be kept.
 
-use super::binlog::Span;
 use super::binlog::replay::Replay;
+use super::binlog::{Span, line_of};
 use super::client::Client;
 use super::gentle::Gentle;
 use super::look::{Series, everywhere};
@@ -9,7 +9,7 @@ use super::meanwhile::{BEFORE, Meanwhile, Setting};
 use super::needs::{Needs, databases};
 use super::session::Session;
 use super::way_back::{self, Coming, LOADS, WayBack};
-use super::{BESIDE, FILE, WHOLE, broken_off, eyes, others, overdue, provide, xa};
+use super::{BESIDE, FILE, WHOLE, broken_off, eyes, files, others, overdue, provide, xa};
 use crate::error::at;
 use crate::{Error, Kind, PutBack, Result};
 use std::cell::Cell;
@@ -89,6 +89,12 @@ impl Dump {
     /// Adds what a server needs for it. It is at its beginning afterwards.
     fn needs(&mut self, needs: &mut Needs) -> Result<()> {
         let read = needs.read_dump(&self.file).and_then(|()| self.file.rewind());
+        read.map_err(|error| Error::io(at("read", &self.path), error))
+    }
+
+    /// Returns whether it may have the client read files. It is at its beginning afterwards.
+    fn may_read_files(&mut self) -> Result<bool> {
+        let read = files::may_be_read_by(&self.file).and_then(|may| self.file.rewind().map(|()| may));
         read.map_err(|error| Error::io(at("read", &self.path), error))
     }
 
@@ -176,7 +182,8 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
     let over_nothing = replay.as_mut().filter(|_| standing.is_empty());
     let has_all_log = over_nothing.is_some_and(|replay| replay.overlook(client));
     let begins_anew = loading.has_log && said(2) == "1";
-    let mut findings = look_ahead(client, &mut dump, replay.as_ref(), begins_anew, loading.told)?;
+    let (mut findings, reads_files) =
+        look_ahead(client, &mut dump, replay.as_ref(), begins_anew, loading.told)?;
     let made = dump.databases()?;
     let setting = |name, column, wanted: Option<&'static str>, must| Setting {
         name,
@@ -208,7 +215,8 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         (loading.told)("the event scheduler is off, and stays off");
     }
     let takes_blocks = series >= Series::of(TAKES_BLOCKS);
-    let how = How { begins_anew, takes_blocks, made, told: loading.told, broken: Cell::default() };
+    let how =
+        How { begins_anew, takes_blocks, reads_files, made, told: loading.told, broken: Cell::default() };
     let loaded = with_way_back(client, &dump, replay.as_ref(), &how);
     // Whatever became of it.
     let put_back = meanwhile.end();
@@ -267,19 +275,22 @@ pub(super) fn standing(client: &Client) -> Result<BTreeSet<String>> {
 }
 
 /// Makes sure that nothing is known that would end the load half-way: all that a dump and a log need is there then, or was provided. Returns what will be wrong
-/// with what comes back all the same.
+/// with what comes back all the same, and whether the log reads files.
 fn look_ahead(
     client: &Client,
     dump: &mut Dump,
     replay: Option<&Replay>,
     begins_anew: bool,
     told: &dyn Fn(&str),
-) -> Result<Vec<String>> {
+) -> Result<(Vec<String>, bool)> {
     let mut needs = Needs::default();
     dump.needs(&mut needs)?;
     if let Some(replay) = replay {
         told("looking through the dump and the log for what the server must have");
         replay.needs(client, &mut needs)?;
+    }
+    if needs.files.has_own && dump.may_read_files()? {
+        return Err(Error::new(format!("load {FILE}"), Kind::Damaged(files::OTHERS.to_owned())));
     }
     let provided = xa::none_in_the_way(client)
         .and_then(|()| if replay.is_some() { provide::takes_log(client) } else { Ok(()) })
@@ -294,7 +305,7 @@ fn look_ahead(
                 .to_owned(),
         );
     }
-    Ok(findings)
+    Ok((findings, needs.files.has_own))
 }
 
 /// How it is loaded into this server.
@@ -303,6 +314,8 @@ struct How<'a> {
     begins_anew: bool,
     /// It takes blocks of statements.
     takes_blocks: bool,
+    /// Its log has the client read files.
+    reads_files: bool,
     /// The databases that the dump makes anew.
     made: BTreeSet<String>,
     told: &'a dyn Fn(&str),
@@ -346,7 +359,9 @@ fn with_way_back(
     let Some(way_back) = way_back else {
         return Err(match how.broken.get() {
             Broken::InDump(before) => broken_off::at(&dump.path, before, error, &BTreeSet::new()),
-            Broken::InLog => more(error, "; all before it is back"),
+            Broken::InLog => {
+                more(error, "; all before it is back, and what stood there before, if anything did, is gone")
+            }
             Broken::Elsewhere => error,
         });
     };
@@ -360,6 +375,12 @@ fn with_way_back(
             };
             let listed = names.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
             let error = more(error, &format!("; what stood there before was put back: {listed}"));
+            let gone: Vec<&str> = made.difference(&names).map(String::as_str).collect();
+            let was_begun = !matches!(how.broken.get(), Broken::Elsewhere);
+            let error = match was_begun && !gone.is_empty() {
+                true => more(error, &format!(" (not {}, which had not been set aside)", gone.join(", "))),
+                false => error,
+            };
             match missing.is_empty() {
                 true => error,
                 false => more(
@@ -390,11 +411,24 @@ fn more(Error { place, kind }: Error, what: &str) -> Error {
     }
 }
 
+/// Says what it means where the client was told to do something itself: it had been given `before` lines before the dump.
+fn commanded(kind: Kind, before: u64) -> Kind {
+    match kind {
+        Kind::Server { said, is_down } if said.contains("Unknown command '\\") => {
+            let line = line_of(&said).and_then(|line| line.checked_sub(before));
+            let line = line.map_or_else(|| "a line".to_owned(), |line| format!("line {line}"));
+            let more = "is a command for the client itself, which mariadb-dump never writes there: somebody may have put it in, and the client refused it; take another restore point";
+            Kind::Server { said: format!("{said}; {line} of the dump {more}"), is_down }
+        }
+        kind => kind,
+    }
+}
+
 /// Loads and replays, and looks at all of it. Returns what is wrong with what is back.
 fn carry_out(client: &Client, dump: &Dump, replay: Option<&Replay>, how: &How<'_>) -> Result<Vec<String>> {
     let told = how.told;
-    let mut session = Session::open(client)?;
-    let mut indulgent = replay.map(|_| Session::indulgent(client)).transpose()?;
+    let mut session = Session::reading(client, how.reads_files)?;
+    let mut indulgent = replay.map(|_| Session::indulgent(client, how.reads_files)).transpose()?;
     if how.begins_anew {
         for session in std::iter::once(&mut session).chain(&mut indulgent) {
             session.say("SET SESSION sql_log_bin = 0;\n")?;
@@ -415,7 +449,7 @@ fn carry_out(client: &Client, dump: &Dump, replay: Option<&Replay>, how: &How<'_
     let fed = session.feed(&mut gentle, &said);
     fed.and_then(|_| session.wait()).map_err(|Error { place, kind }| {
         how.broken.set(Broken::InDump(before));
-        Error::new(format!("load {FILE} into {place}"), kind)
+        Error::new(format!("load {FILE} into {place}"), commanded(kind, before))
     })?;
     if let Some((replay, indulgent)) = replay.zip(indulgent) {
         told(&format!("replaying the binary log, {} MiB: {}", mebibytes(replay.bytes()), replay.what));

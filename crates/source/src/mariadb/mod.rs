@@ -7,6 +7,7 @@ mod client;
 mod definers;
 mod dump;
 mod eyes;
+mod files;
 mod gentle;
 mod limits;
 mod load;
@@ -35,6 +36,7 @@ use address::Address;
 use binlog::piece::{self, Place};
 use binlog::receive::Stream;
 use client::Client;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use vault::Timestamp;
@@ -53,8 +55,6 @@ const BESIDE: &str = "releve_users";
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(60);
 /// How long a look at what stands there may take: it stands between a person in trouble and the question "overwrite this?".
 const LOOK_WITHIN: Duration = Duration::from_secs(2);
-/// How long a check may take to answer.
-const CHECK_WITHIN: Duration = Duration::from_secs(60);
 
 /// A MariaDB server, from 10.4 on.
 ///
@@ -165,7 +165,15 @@ impl Source for Mariadb {
             GROUP BY TABLE_SCHEMA",
             way_back::FIXED
         );
-        let Ok(rows) = self.client().and_then(|client| client.ask_within(&question, LOOK_WITHIN)) else {
+        let asked = self.client().and_then(|client| {
+            let rows = client.ask_within(&question, LOOK_WITHIN)?;
+            let is_fixed = |row: &&Vec<String>| row.get(3).is_some_and(|tables| tables != "NULL");
+            let fixed: BTreeSet<String> =
+                rows.iter().filter(is_fixed).filter_map(|row| row.first().cloned()).collect();
+            let tied = if fixed.is_empty() { fixed } else { way_back::tied(&client, fixed, LOOK_WITHIN)? };
+            Ok((rows, tied))
+        });
+        let Ok((rows, tied)) = asked else {
             return Ok(vec![Standing { path: server.into(), stands: Stands::Unknown }]);
         };
         let standing = rows.iter().filter_map(|row| {
@@ -178,6 +186,10 @@ impl Source for Mariadb {
                     look::plain(tables)
                 )
             });
+            let fixed = match fixed.is_empty() && tied.contains(name) {
+                true => " (there is no way back to it, since a foreign key ties it to one that can't be set aside)".to_owned(),
+                false => fixed,
+            };
             Some(Standing { path: format!("{server}, {left}database {name}{fixed}").into(), stands })
         });
         let standing: Vec<_> = standing.collect();
@@ -201,8 +213,8 @@ impl Source for Mariadb {
         }
     }
 
-    fn holds(&self, query: &str) -> Result<(), String> {
-        let rows = self.client().and_then(|client| client.ask_for(query, CHECK_WITHIN));
+    fn holds_within(&self, query: &str, within: Duration) -> Result<(), String> {
+        let rows = self.client().and_then(|client| client.ask_for(query, within));
         let rows = rows.map_err(|error| format!("{query}: {error}"))?;
         let value = rows.first().and_then(|row| row.first()).filter(|value| *value != "NULL");
         is_true(query, value.map(String::as_str))

@@ -3,6 +3,7 @@
 
 use super::USERS_CUT;
 use super::binlog::printed::{Printed, Said, line};
+use super::files::Files;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufReader, Read};
 
@@ -32,6 +33,8 @@ pub(super) struct Needs {
     pub(super) has_compressed: bool,
     /// Two names that differ only in capital letters.
     pub(super) twins: Option<(String, String)>,
+    /// What of the log a client reads from files.
+    pub(super) files: Files,
 }
 
 impl Needs {
@@ -78,6 +81,9 @@ impl Needs {
         let mut mode = NO_SUBSTITUTION;
         while let Some(said) = printed.read()? {
             let Said::Statement(text) = said else { continue };
+            if !text.starts_with("BINLOG") {
+                self.files.notice(&text);
+            }
             if let Some(rest) = text.strip_prefix(ZONE_IN_LOG) {
                 self.zone(rest);
             } else if let Some(rest) = text.strip_prefix(MODE_IN_LOG) {

@@ -118,10 +118,10 @@ pub(super) fn provide(
 }
 
 /// Provides what a log needs on a server of our own, or refuses.
-pub(super) fn for_log(client: &Client, replay: &Replay, told: &dyn Fn(&str)) -> Result<()> {
+pub(super) fn for_log(client: &Client, replay: &Replay, told: &dyn Fn(&str)) -> Result<bool> {
     let mut needs = Needs::default();
     replay.needs(client, &mut needs)?;
-    provide(client, &needs, true, told).map(drop)
+    provide(client, &needs, true, told).map(|_| needs.files.has_own)
 }
 
 /// Says what on a server keeps a log from being replayed there, whatever stands in it.

@@ -2,7 +2,8 @@
 //!
 //! What it may do was decided when it logged in: a dump may take rights from the user who loads it, and he must come to the end all the same.
 
-use super::client::{CONNECT_TIMEOUT, Client, QUIET, rows};
+use super::client::{CONNECT_TIMEOUT, Client, QUIET, SANDBOX, rows};
+use super::files;
 use crate::program::{Program, Running};
 use crate::{Error, Kind, Result};
 use std::io::Read;
@@ -43,24 +44,32 @@ pub(super) struct Session<'a> {
 impl<'a> Session<'a> {
     /// Returns one that ends at the first statement that fails.
     pub(super) fn open(client: &'a Client) -> Result<Self> {
-        Self::with(client, &[])
+        Self::with(client, &[files::NONE])
     }
 
-    /// Returns one that goes on after a statement that fails.
-    pub(super) fn indulgent(client: &'a Client) -> Result<Self> {
-        let mut session = Self::with(client, &["--force"])?;
+    /// Returns one for a log, which may have the client read files if that has statements which do.
+    pub(super) fn reading(client: &'a Client, files: bool) -> Result<Self> {
+        if files { Self::with(client, &[]) } else { Self::open(client) }
+    }
+
+    /// Returns one that goes on after a statement that fails, and may have the client read files.
+    pub(super) fn indulgent(client: &'a Client, files: bool) -> Result<Self> {
+        let more: &[&str] = if files { &["--force"] } else { &["--force", files::NONE] };
+        let mut session = Self::with(client, more)?;
         session.running.remember(COMPLAINTS_BYTES);
         Ok(session)
     }
 
     fn with(client: &'a Client, more: &[&str]) -> Result<Self> {
-        // Without the binary mode the client would change line ends inside of routines.
+        // Without the binary mode the client would change line ends inside of routines, and do itself what a text tells it (`\! rm -r /`): from that the sandbox
+        // keeps it, too.
         let first = format!("--init-command=SET SESSION {PATIENCE}, {FREEDOM}, {ENGINES}");
         let options = [
             "--batch",
             QUIET,
             CONNECT_TIMEOUT,
             "--binary-mode",
+            SANDBOX,
             "--max-allowed-packet=1G",
             "--unbuffered",
             "--skip-column-names",

@@ -4,9 +4,9 @@
 //! timeline doesn't know.
 
 use super::bare::begun;
+use super::flat::flatten;
 use super::places::read_paths;
 use super::programs::{program, version_of};
-use super::restore::flatten;
 use super::versions::MAJOR;
 use super::wal::{Lsn, WalFile};
 use super::way::{Step, first_on, last_before, on_way, passing, reaches, stop};
@@ -54,11 +54,13 @@ pub(super) struct Way {
     pub(super) target: Option<(&'static str, String)>,
     /// How far the log goes, where a time was asked for.
     pub(super) reach: Option<Reach>,
+    /// What is said where something is missing on the way.
+    pub(super) cut: Option<String>,
 }
 
 impl Way {
     fn to(timeline: String, target: Option<(&'static str, String)>) -> Self {
-        Self { timeline, target, reach: None }
+        Self { timeline, target, reach: None, cut: None }
     }
 }
 
@@ -132,7 +134,7 @@ impl History {
             Until::Newest => match self.newest() {
                 Some(newest) => {
                     let (name, target) = self.end_of(newest, whole)?;
-                    Way::to(name, target)
+                    Way { cut: self.cut(newest), ..Way::to(name, target) }
                 }
                 None => Way::to(latest(), None),
             },
@@ -192,7 +194,7 @@ impl History {
             true => self.end_of(timeline, whole)?,
             false => (name, target),
         };
-        Ok(Way { timeline: name, target, reach: Some(reach) })
+        Ok(Way { timeline: name, target, reach: Some(reach), cut: self.cut(timeline) })
     }
 
     /// Returns the segments from the point to the end of a timeline, as far as none is missing; and whether one is.
@@ -203,6 +205,16 @@ impl History {
     /// Returns whether something is missing on the way to the newest end.
     pub(super) fn is_cut(&self) -> bool {
         self.newest().is_some_and(|newest| self.way(newest).1)
+    }
+
+    /// Says what is missing on the way to the end of a timeline, if something is.
+    fn cut(&self, timeline: u32) -> Option<String> {
+        let (way, is_cut) = self.way(timeline);
+        let (last, _) = way.last().filter(|_| is_cut)?;
+        let last = last.path.file_name().unwrap_or_default().display();
+        Some(format!(
+            "its log breaks off behind segment {last}: what follows is missing, and what was committed then is not back"
+        ))
     }
 
     /// Returns the timeline on which the way to the end of one ends: an earlier one, where something is missing before; and where to stop on that, since what
@@ -395,7 +407,7 @@ pub(super) fn find(
             }
         }
     }
-    flatten(folder, (own.uid(), own.gid()), longest)?;
+    flatten(folder, (own.uid(), own.gid()), longest, None)?;
     let history = History::read_with(folder, program("pg_waldump", major, programs)?)?;
     Ok(history.place_of(until, None)?.map(|(_, at)| at.to_string()))
 }

@@ -487,9 +487,10 @@ mod tests {
     #[test]
     fn a_file_of_the_server_s_in_a_folder_of_its_own_is_taken_and_one_of_another_user_s_isnt() {
         const SERVER: u32 = 64_001;
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "files of other users take root: run the tests as root"
+        );
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
         fs::set_permissions(&top, fs::Permissions::from_mode(0o755)).unwrap();
@@ -527,9 +528,10 @@ mod tests {
     #[test]
     fn root_s_settings_that_the_server_reads_are_taken_and_what_it_does_not_start_without_is_known() {
         const SERVER: u32 = 64_001;
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "files of other users take root: run the tests as root"
+        );
         let dir = tempfile::tempdir().unwrap();
         let top = dir.path().canonicalize().unwrap();
         fs::set_permissions(&top, fs::Permissions::from_mode(0o755)).unwrap();

@@ -10,6 +10,8 @@ mod copy;
 mod dropped;
 mod dumped;
 mod excerpt;
+mod extent;
+mod flat;
 mod folders;
 mod history;
 mod included;
@@ -218,8 +220,8 @@ impl Source for Postgres {
         amcheck::inspect(&self.address, self.programs.as_deref())
     }
 
-    fn holds(&self, query: &str) -> Result<(), String> {
-        let value = self.address.connect_for_the_plan().and_then(|mut server| server.first(query));
+    fn holds_within(&self, query: &str, within: Duration) -> Result<(), String> {
+        let value = self.address.connect_for_the_plan().and_then(|mut server| server.first(query, within));
         is_true(query, value.map_err(|error| format!("{query}: {error}"))?.as_deref())
     }
 }
@@ -248,6 +250,17 @@ impl Log for Postgres {
 
     fn file(&self, name: &str) -> Option<LogFile> {
         wal::log_file(name)
+    }
+
+    fn tells_ends(&self) -> bool {
+        true
+    }
+
+    fn ends_at(&self, name: &str, file: &mut dyn Read) -> std::io::Result<u64> {
+        match wal::log_file(name) {
+            Some(found) if found.kind != LogKind::Always => extent::end_of(file),
+            _ => std::io::copy(file, &mut std::io::sink()),
+        }
     }
 
     fn gap(&self, before: &str, whole: Option<u64>, next: &str) -> Option<String> {

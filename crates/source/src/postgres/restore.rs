@@ -2,6 +2,7 @@
 
 use super::bare;
 use super::copy::first_segment;
+use super::flat::flatten;
 use super::folders;
 use super::history::{self, History, Way};
 use super::led::{self, OURS};
@@ -55,10 +56,11 @@ pub(super) fn prepare(
         vec![format!("{OURS} what follows leads the recovery, and is taken out when it has ended")];
     let mut set = |name: &str, value: &str| settings.push(format!("{name} = '{}'", quoted(value)));
     let (mut timeline, mut target, mut reach) = ("latest".to_owned(), None, None);
+    let mut findings = Vec::new();
     match replay {
         Some(replay) => {
             let ours = OurFolder::make(&replay.log)?;
-            flatten(&ours.way(), owner, segment_bytes(data)?)?;
+            let lost = flatten(&ours.way(), owner, segment_bytes(data)?, Some(&data.join("pg_wal")))?;
             own::keep_longer(&ours, data, owner)?;
             set("restore_command", &copy_command(&replay.log));
             if to.is_none() {
@@ -67,7 +69,15 @@ pub(super) fn prepare(
             let log = History::read(&replay.log, data, programs)?;
             let is_whole_way = matches!(replay.until, Until::Newest) && !log.is_cut();
             let whole = if is_whole_way { None } else { whole_at(data, programs)? };
-            Way { timeline, target, reach } = log.way_to(&replay.until, whole)?;
+            let cut;
+            Way { timeline, target, reach, cut } = log.way_to(&replay.until, whole)?;
+            // What passes the instant that was asked for has all from before it.
+            if reach.is_none_or(|reach| !reach.is_passed) {
+                let is_to_time = reach.is_some();
+                findings
+                    .extend(lost.into_iter().filter(|lost| is_to_time || lost.differs).map(|lost| lost.said));
+                findings.extend(cut);
+            }
             for name in log.left_out() {
                 let file = replay.log.join(&name);
                 let made = ours.create(name.as_ref()).and_then(|made| fill(made, b"", owner));
@@ -105,7 +115,7 @@ pub(super) fn prepare(
     configure(data, owner, &settings)?;
     let signal = data.join("recovery.signal");
     write(&signal, b"", owner).map_err(|error| Error::io(at("write", &signal), error))?;
-    Ok(PutBack { into: vec![data.to_owned()], reach, ..PutBack::default() })
+    Ok(PutBack { into: vec![data.to_owned()], reach, findings, ..PutBack::default() })
 }
 
 /// Makes the folders that the log will want for new tablespaces, where a new machine lacks them: as who runs the server where he may, else as root and for him.
@@ -288,57 +298,6 @@ fn move_tablespaces(data: &Path, to: &Path) -> Result<()> {
     fs::write(&map, text).map_err(|error| Error::io(at("write", &map), error))
 }
 
-/// Brings all files of the log into its top folder, with the owner of the cluster. The beginning of a segment takes the place of
-/// the whole one, where that isn't there; one that had not got its length yet, on a disk that was full, holds nothing, and the server would
-/// refuse it.
-pub(super) fn flatten(log: &Path, owner: (u32, u32), segment_bytes: u64) -> Result<()> {
-    let wrong = |error| Error::io(at("arrange", log), error);
-    let mut folders = vec![log.to_owned()];
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).map_err(wrong)? {
-            let entry = entry.map_err(wrong)?;
-            match entry.file_type().map_err(wrong)?.is_dir() {
-                true => folders.push(entry.path()),
-                false => files.push(entry.path()),
-            }
-        }
-    }
-    // Whole ones first, whose names have no ending, and what was in a vault before what stood here.
-    files.sort_by_key(|file| (file.extension().is_some(), file.starts_with(log.join(SET_ASIDE))));
-    // The folder itself stays ours: whose it is could put links into it.
-    for file in files {
-        // What is no file would lead elsewhere, or keep whoever reads it waiting.
-        if !fs::symlink_metadata(&file).map_err(wrong)?.is_file() {
-            fs::remove_file(&file).map_err(wrong)?;
-            continue;
-        }
-        let is_partial = file.extension().is_some_and(|extension| extension == "partial");
-        if is_partial && fs::metadata(&file).map_err(wrong)?.len() != segment_bytes {
-            fs::remove_file(&file).map_err(wrong)?;
-            continue;
-        }
-        let name = match file.extension().and_then(|extension| extension.to_str()) {
-            Some("partial") => file.file_stem(),
-            _ => file.file_name(),
-        };
-        let name = name.unwrap_or_default();
-        if name.to_str().and_then(|name| WalFile::parse(name, segment_bytes)).is_none() {
-            continue;
-        }
-        let place = log.join(name);
-        // What comes from a vault was checked, and wins over what stood here; a whole segment wins over its beginning.
-        let gives_way = file.extension().is_some() || file.starts_with(log.join(SET_ASIDE));
-        if !gives_way || !place.exists() {
-            fs::rename(&file, &place).map_err(wrong)?;
-        }
-        if place.exists() {
-            give(&place, owner).map_err(wrong)?;
-        }
-    }
-    Ok(())
-}
-
 /// Returns the command that hands one file of the log to the server, which has a shell between.
 fn copy_command(log: &Path) -> String {
     let path = log.display().to_string().replace('\'', r"'\''").replace('%', "%%");
@@ -413,18 +372,6 @@ mod tests {
         assert!(configure(dir.path(), user, &[]).unwrap());
         assert_eq!(fs::read_to_string(&file).unwrap(), own);
         assert!(!configure(dir.path(), user, &[]).unwrap());
-    }
-
-    #[test]
-    fn a_segment_that_a_full_disk_has_cut_off_is_not_handed_to_the_server() {
-        let dir = tempfile::tempdir().unwrap();
-        let own = fs::metadata(dir.path()).unwrap();
-        let write = |name: &str, bytes: usize| fs::write(dir.path().join(name), vec![0; bytes]).unwrap();
-        write("000000010000000000000004.partial", 8);
-        write("000000010000000000000005.partial", 16);
-        flatten(dir.path(), (own.uid(), own.gid()), 16).unwrap();
-        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name());
-        assert_eq!(names.collect::<Vec<_>>(), ["000000010000000000000005"]);
     }
 
     #[test]

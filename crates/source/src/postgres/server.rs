@@ -6,8 +6,14 @@ use super::wal::{Lsn, Segment};
 use crate::{Error, Kind, Result};
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
+
+/// What the server gets to say that it has given up.
+pub(super) const GRACE: Duration = Duration::from_secs(5);
+/// The longest time that it can be given for a statement.
+pub(super) const MILLIS_MAX: u128 = 2_147_483_647;
 
 /// The first version that has everything that is used here.
 const VERSION_MIN: i32 = 130_000;
@@ -423,10 +429,19 @@ impl Server {
         Ok(at.and_then(|at| at.parse().ok()))
     }
 
-    /// Returns the first value of an answer, as text.
-    pub(super) fn first(&mut self, query: &str) -> Result<Option<String>> {
+    /// Returns the first value of an answer, as text. The server gives up after this time, and is not waited for where a function of its own lets it not.
+    pub(super) fn first(&mut self, query: &str, within: Duration) -> Result<Option<String>> {
         use tokio_postgres::SimpleQueryMessage::Row;
-        let answer = self.client.simple_query(query).map_err(|error| sort("ask the server", &error))?;
+        let wrong = |error: Failed| match error {
+            Failed::Silent(after) => {
+                let said = format!("no answer within {} s", after.as_secs());
+                Error::new("ask the server", Kind::Server { said, is_down: false })
+            }
+            error => sort("ask the server", &error),
+        };
+        let limit = within.as_millis().clamp(1, MILLIS_MAX);
+        self.client.batch_execute(&format!("SET statement_timeout = {limit}")).map_err(wrong)?;
+        let answer = self.client.simple_query_within(query, within.saturating_add(GRACE)).map_err(wrong)?;
         let row = answer.iter().find_map(|message| match message {
             Row(row) => Some(row.try_get(0).ok().flatten().map(str::to_owned)),
             _ => None,

@@ -146,9 +146,14 @@ impl Session {
         line.wait(client.execute(sql, parameters))
     }
 
-    pub(super) fn simple_query(&mut self, sql: &str) -> Result<Vec<SimpleQueryMessage>, Failed> {
+    /// Asks what may have no end: who hasn't answered within this time has not.
+    pub(super) fn simple_query_within(
+        &mut self,
+        sql: &str,
+        within: Duration,
+    ) -> Result<Vec<SimpleQueryMessage>, Failed> {
         let Self { client: Some(client), line } = self else { return Err(Failed::Ended) };
-        line.wait(client.simple_query(sql))
+        line.wait_within(client.simple_query(sql), Some(within))
     }
 
     pub(super) fn batch_execute(&mut self, sql: &str) -> Result<(), Failed> {
@@ -171,14 +176,27 @@ type Nothing = std::future::Pending<Result<(), Error>>;
 impl Line {
     /// Waits for an answer for as long as the server is there.
     fn wait<T>(&mut self, answer: impl Future<Output = Result<T, Error>>) -> Result<T, Failed> {
+        self.wait_within(answer, None)
+    }
+
+    /// The same, for so long at most.
+    fn wait_within<T>(
+        &mut self,
+        answer: impl Future<Output = Result<T, Error>>,
+        within: Option<Duration>,
+    ) -> Result<T, Failed> {
         let (wait, begun) = (Wait::begin(), Instant::now());
         let mut answer = pin!(answer);
         loop {
-            match self.listen(SILENCE, wait, Some(answer.as_mut())) {
+            let left = within.map_or(SILENCE, |within| within.saturating_sub(begun.elapsed()).min(SILENCE));
+            match self.listen(left, wait, Some(answer.as_mut())) {
                 Err(Failed::Silent(_)) => {}
                 Ok(Some(answer)) => return Ok(answer),
                 Ok(None) => return Err(Failed::Ended),
                 Err(why) => return Err(why),
+            }
+            if within.is_some_and(|within| begun.elapsed() >= within) {
+                return Err(Failed::Silent(begun.elapsed()));
             }
             // It is at work as long as it lets others in, or refuses them in its own words.
             match Self::knock(&self.config) {

@@ -1,16 +1,19 @@
 //! The WAL that lies in a data directory still, whether its server runs or not: what no vault has may be there.
 //!
-//! A server gives segments that it needs no more the names of coming ones, and what they held is in them still. So only a segment counts that says itself where it
-//! belongs, and it is whole once there is one that follows; of the last the valid records count, which a recovery finds out.
+//! A server gives segments that it needs no more the names of coming ones, and what they held is in them still. So a segment counts as what it says itself that it
+//! is, and it is whole once there is one that follows; of the last the valid records count, which a recovery finds out. What is in the spool already gives way only to
+//! itself and more: a disk that has crashed may have lost what was received long before.
 
+use super::extent::end_of;
 use super::places::read_paths;
 use super::wal::{Lsn, Segment, WalFile, identity_in_control, identity_in_segment};
 use crate::error::at;
 use crate::ours::open_file;
-use crate::{Error, Result};
+use crate::{Against, Error, Result, against};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// How much of a segment says whose it is, and where it belongs.
@@ -30,6 +33,8 @@ pub(super) struct Lying {
     first: u64,
     last: u64,
     folder: PathBuf,
+    /// The names of the files that have another one by now.
+    renamed: BTreeMap<Segment, String>,
 }
 
 /// What a segment says of itself.
@@ -37,6 +42,9 @@ struct Head {
     timeline: u32,
     address: u64,
     segment_bytes: u64,
+    page_bytes: u64,
+    /// Its file is shorter than it says.
+    is_cut: bool,
 }
 
 impl Lying {
@@ -45,7 +53,8 @@ impl Lying {
         let Some(identity) = identity_in(data) else { return Ok(None) };
         let folder = data.join("pg_wal");
         let paths = read_paths(&folder)?;
-        let mut there: Vec<Segment> = Vec::new();
+        let (mut there, mut cut): (Vec<Segment>, Vec<Segment>) = (Vec::new(), Vec::new());
+        let mut renamed: BTreeMap<Segment, String> = BTreeMap::new();
         let mut segment_bytes = 0;
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             let name = entry.file_name();
@@ -58,15 +67,21 @@ impl Lying {
             let is_its = head.timeline == segment.timeline || begins && head.timeline < segment.timeline;
             if is_its && segment.number.checked_mul(head.segment_bytes) == Some(head.address) {
                 segment_bytes = head.segment_bytes;
-                there.push(segment);
+                if head.is_cut { cut.push(segment) } else { there.push(segment) }
+            } else if let Some(own) = written_last(&entry.path(), &head) {
+                // It waits for its next use, and nothing is written to it before.
+                renamed.insert(own, name.to_owned());
             }
         }
-        let Some(last) = there.iter().max().copied() else { return Ok(None) };
+        // A power failure takes the length of the one that was written last; what is missing of it was never written. One before it has lost something.
+        let Some(last) = there.iter().chain(&cut).max().copied() else { return Ok(None) };
         let left = paths.get(&last.timeline).cloned().unwrap_or_default();
         let timeline = last.timeline;
-        let mut lying =
-            Self { identity, segment_bytes, timeline, left, first: last.number, last: last.number, folder };
-        while lying.first.checked_sub(1).is_some_and(|before| there.contains(&lying.segment(before))) {
+        renamed.retain(|own, _| !there.contains(own));
+        let (first, last) = (last.number, last.number);
+        let mut lying = Self { identity, segment_bytes, timeline, left, first, last, folder, renamed };
+        let is_there = |own: Segment, lying: &Self| there.contains(&own) || lying.renamed.contains_key(&own);
+        while lying.first.checked_sub(1).is_some_and(|before| is_there(lying.segment(before), &lying)) {
             lying.first -= 1;
         }
         Ok(Some(lying))
@@ -118,10 +133,11 @@ impl Lying {
                 continue;
             }
             let to = if is_whole { name.clone() } else { format!("{name}.partial") };
-            self.keep(&name, spool, &to)?;
+            let is_kept = self.keep(&name, spool, &to)?;
             // What goes on in it, or is whole now, needs its beginning no more.
-            let other = if is_whole { format!("{name}.partial") } else { continue };
-            let _ = fs::remove_file(spool.join(other));
+            if is_whole && is_kept {
+                let _ = fs::remove_file(spool.join(format!("{name}.partial")));
+            }
         }
         for timeline in self.left.keys().chain([&self.timeline]) {
             let name = format!("{timeline:08X}.history");
@@ -132,13 +148,19 @@ impl Lying {
         Ok(())
     }
 
-    fn keep(&self, name: &str, spool: &Path, to: &str) -> Result<()> {
-        let (from, new) = (self.folder.join(name), spool.join(format!(".{to}.new")));
+    /// Copies one file into a spool, and returns whether it is there now: what was there and holds more, or something else, stays.
+    fn keep(&self, name: &str, spool: &Path, to: &str) -> Result<bool> {
+        let renamed = Segment::parse(name, self.segment_bytes).and_then(|own| self.renamed.get(&own));
+        let from = self.folder.join(renamed.map_or(name, String::as_str));
+        let new = spool.join(format!(".{to}.new"));
         let wrong = |error| Error::io(at("keep", &from), error);
         // Whoever owns the data may have put something else there.
         let kept = open_file(&from).and_then(|mut there| {
             let mut kept = File::create(&new)?;
             std::io::copy(&mut there, &mut kept)?;
+            if name.len() == 24 {
+                kept.set_len(self.segment_bytes)?;
+            }
             // When a history was written is when its timeline began.
             if name.ends_with(".history") {
                 kept.set_modified(there.metadata()?.modified()?)?;
@@ -148,14 +170,18 @@ impl Lying {
         let kept = kept.map_err(wrong);
         let kept = kept.and_then(|()| {
             // Its server goes on meanwhile, and may have given the file another name and use.
-            let is_another =
-                name.len() == 24 && head(&new, &self.identity).is_none_or(|head| !self.is_at(name, &head));
+            let is_its = |file: &Path| head(file, &self.identity).is_some_and(|head| self.is_at(name, &head));
+            let is_another = name.len() == 24 && !(is_its(&new) && is_its(&from));
             if is_another { Err(wrong(std::io::ErrorKind::NotFound.into())) } else { Ok(()) }
         });
         let kept = kept.and_then(|()| {
-            fs::rename(&new, spool.join(to)).and_then(|()| File::open(spool)?.sync_all()).map_err(wrong)
+            if name.len() == 24 && !gives_way(spool, name, &new).map_err(wrong)? {
+                return Ok(false);
+            }
+            let moved = fs::rename(&new, spool.join(to)).and_then(|()| File::open(spool)?.sync_all());
+            moved.map(|()| true).map_err(wrong)
         });
-        if kept.is_err() {
+        if !matches!(kept, Ok(true)) {
             let _ = fs::remove_file(&new);
         }
         kept
@@ -171,6 +197,38 @@ impl Lying {
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+/// Returns whether what a spool has of the segment of this name may give way to `new`: all of it is in that.
+fn gives_way(spool: &Path, name: &str, new: &Path) -> io::Result<bool> {
+    for there in [spool.join(name), spool.join(format!("{name}.partial"))] {
+        let mut there = match File::open(&there) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        if against(&mut there, &mut File::open(new)?, &end_of)? != Against::GoesOn {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Returns which segment a file was before it got the name of a coming one: its pages say on which timeline each of them was written, the newest being its own.
+fn written_last(file: &Path, head: &Head) -> Option<Segment> {
+    let file = open_file(file).ok()?;
+    let is_whole = head.address.is_multiple_of(head.segment_bytes) && head.page_bytes.is_power_of_two();
+    let mut timeline = is_whole.then_some(head.timeline)?;
+    let mut place = 0;
+    while place < head.segment_bytes {
+        let mut page = [0; 16];
+        file.read_exact_at(&mut page, place).ok()?;
+        let address = u64::from_ne_bytes(page.get(8..16)?.try_into().ok()?);
+        if head.address.checked_add(place) == Some(address) {
+            timeline = timeline.max(u32::from_ne_bytes(page.get(4..8)?.try_into().ok()?));
+        }
+        place = place.checked_add(head.page_bytes)?;
+    }
+    Some(Segment { timeline, number: head.address / head.segment_bytes })
 }
 
 /// Returns the identifier of the cluster in a data directory.
@@ -192,9 +250,9 @@ fn head(file: &Path, identity: &str) -> Option<Head> {
     let four = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
     let address = u64::from_ne_bytes(bytes.get(8..16)?.try_into().ok()?);
     let segment_bytes = u64::from(four(32)?);
-    let is_sound =
-        segment_bytes.is_power_of_two() && segment_bytes >= SEGMENT_BYTES_MIN && length == segment_bytes;
-    is_sound.then_some(Head { timeline: four(4)?, address, segment_bytes })
+    let is_sound = segment_bytes.is_power_of_two() && (SEGMENT_BYTES_MIN..=1 << 30).contains(&segment_bytes);
+    let (page_bytes, is_cut) = (u64::from(four(36)?).max(1 << 10), length < segment_bytes);
+    is_sound.then_some(Head { timeline: four(4)?, address, segment_bytes, page_bytes, is_cut })
 }
 
 #[cfg(test)]
@@ -241,7 +299,7 @@ mod tests {
         for number in 4..=7 {
             segment(data.path(), &format!("0000000100000000{number:08X}"), (1, number), OWN);
         }
-        // One that waits for its use: it held something else. One of another cluster, and one that nobody has written to.
+        // One that waits for its use: it held something else, which leads nowhere from here. One of another cluster, and one that nobody has written to.
         segment(data.path(), "000000010000000000000008", (1, 2), OWN);
         segment(data.path(), "000000010000000000000003", (1, 3), OWN + 1);
         fs::write(data.path().join("pg_wal/000000010000000000000009"), vec![0; 1 << 20]).unwrap();
@@ -267,6 +325,51 @@ mod tests {
         let all =
             ["000000010000000000000006", "000000010000000000000007", "000000010000000000000008.partial"];
         assert_eq!(names(spool.path()), all);
+    }
+
+    #[test]
+    fn what_waits_for_its_next_use_under_the_name_of_a_coming_one_counts_as_what_it_was() {
+        let (data, spool) = (data(), tempfile::tempdir().unwrap());
+        for number in 5..=6 {
+            segment(data.path(), &format!("0000000100000000{number:08X}"), (1, number), OWN);
+        }
+        segment(data.path(), "000000010000000000000007", (1, 4), OWN);
+        let lying = Lying::look(data.path()).unwrap().unwrap();
+        assert_eq!((lying.first, lying.last), (4, 6));
+        assert_eq!(lying.goes_on("000000010000000000000004.partial"), Some(4));
+        lying.copy(4, spool.path()).unwrap();
+        let all =
+            ["000000010000000000000004", "000000010000000000000005", "000000010000000000000006.partial"];
+        assert_eq!(names(spool.path()), all);
+        let there = fs::read(spool.path().join("000000010000000000000004")).unwrap();
+        assert_eq!(there[8..16], (4 * BYTES).to_ne_bytes());
+    }
+
+    #[test]
+    fn what_was_received_stays_where_the_disk_has_less_or_something_else() {
+        use super::super::extent::tests::segment as records;
+        let (data, spool) = (data(), tempfile::tempdir().unwrap());
+        let name = "000000010000000000000004";
+        let (place, partial) =
+            (data.path().join("pg_wal").join(name), spool.path().join(format!("{name}.partial")));
+        let put = |file: &Path, of: &[(usize, u8)]| {
+            let mut bytes = records(of);
+            bytes[24..32].copy_from_slice(&OWN.to_ne_bytes());
+            fs::write(file, &bytes).unwrap();
+            bytes
+        };
+        let whole = put(&partial, &[(100, 1), (9_000, 2)]);
+        for less in [&[(100, 1)][..], &[(100, 1), (9_000, 3)]] {
+            put(&place, less);
+            Lying::look(data.path()).unwrap().unwrap().copy(4, spool.path()).unwrap();
+            assert_eq!(fs::read(&partial).unwrap(), whole);
+        }
+        let more = put(&place, &[(100, 1), (9_000, 2), (50, 3)]);
+        // A power failure has taken its length.
+        File::options().write(true).open(&place).unwrap().set_len(20_000).unwrap();
+        Lying::look(data.path()).unwrap().unwrap().copy(4, spool.path()).unwrap();
+        assert_eq!(fs::read(&partial).unwrap(), more);
+        assert_eq!(names(spool.path()), [format!("{name}.partial")], "and nothing half done");
     }
 
     #[test]

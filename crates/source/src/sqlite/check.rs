@@ -3,9 +3,11 @@
 //! An application may bring functions and collations of its own, in indexes, generated columns and constraints. Who lacks them can copy such a database and put it
 //! back, and can't check all of it: that is said, and is no fault of the database.
 
+use super::bounded::{apart, bound, is_stopped, stopped};
 use super::copy::open_immutable;
 use rusqlite::{Connection, Error, ErrorCode, ffi};
 use std::path::Path;
+use std::time::Duration;
 
 /// How thoroughly a database is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,16 +50,44 @@ impl Checked {
 
 /// How SQLite begins what it says of pages; what it says of rows begins otherwise.
 const DAMAGED: &str = "*** in database";
+/// How long a check of any database may take: what its columns, constraints and indexes compute is its owner's to say.
+const CHECK_WITHIN: Duration = Duration::from_secs(600);
+/// What is checked in a second on the slowest of disks.
+const BYTES_PER_SECOND: u64 = 256 << 10;
 /// How many tables are named that could not be checked.
 const NAMED_MAX: usize = 5;
 
-/// Checks a database that nobody else uses. An error means that it isn't one, or can't be read.
+/// Checks a database that nobody else uses. An error means that it isn't one, can't be read, or that the process is to end.
 pub(super) fn check(path: &Path, how: Check) -> rusqlite::Result<Checked> {
-    let db = open_immutable(path)?;
-    match run(&db, how, None) {
+    let bytes = std::fs::metadata(path).map_or(0, |found| found.len());
+    check_within(path, how, CHECK_WITHIN + Duration::from_secs(bytes / BYTES_PER_SECOND))
+}
+
+/// The same, for so long at most.
+fn check_within(path: &Path, how: Check, within: Duration) -> rusqlite::Result<Checked> {
+    let wait = process::Wait::begin();
+    let (path, late) = (path.to_owned(), || {
+        let why = format!("could not be checked whole within {} s", within.as_secs());
+        Checked { unchecked: Some(why), ..Checked::default() }
+    });
+    let work = move || -> rusqlite::Result<Checked> {
+        let mut db = open_immutable(&path)?;
+        bound(&mut db, within)?;
+        whole(&db, how)
+    };
+    match apart(within, work) {
+        Ok(Some(Err(error))) if is_stopped(&error) && !wait.is_over() => Ok(late()),
+        Ok(Some(checked)) => checked,
+        Ok(None) if !wait.is_over() => Ok(late()),
+        Ok(None) | Err(_) => Err(stopped()),
+    }
+}
+
+fn whole(db: &Connection, how: Check) -> rusqlite::Result<Checked> {
+    match run(db, how, None) {
         Ok(wrong) => Ok(wrong.unwrap_or_default()),
         Err(error) => match said_of_lack(&error) {
-            Some(why) => by_tables(&db, how, why),
+            Some(why) => by_tables(db, how, why),
             None => damaged(error),
         },
     }
@@ -137,5 +167,27 @@ fn of_sqlite(error: &Error) -> Option<(&ffi::Error, String)> {
         Error::SqliteFailure(of, said) => Some((of, said.clone().unwrap_or_else(|| of.to_string()))),
         Error::SqlInputError { error: of, msg, .. } => Some((of, msg.clone())),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_that_is_not_done_in_its_time_says_so_and_is_no_fault_of_the_database() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("large.db");
+        let db = Connection::open(&path).unwrap();
+        db.execute_batch(
+            "CREATE TABLE t (i); CREATE INDEX o ON t (i);
+             WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 50000) INSERT INTO t SELECT x FROM c",
+        )
+        .unwrap();
+        drop(db);
+        let checked = check_within(&path, Check::Whole, Duration::ZERO).unwrap();
+        assert_eq!((checked.damage, checked.disagrees), (None, None));
+        assert!(checked.unchecked.unwrap().contains("within 0 s"));
+        assert_eq!(check(&path, Check::Whole).unwrap(), Checked::default());
     }
 }

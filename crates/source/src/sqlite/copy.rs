@@ -11,11 +11,13 @@
 //! Every wait has an end: a lock that others hold is waited for until our patience is over, and a copy under a read
 //! transaction can't be made to start over.
 
+use super::bounded::stopped;
 use super::check::{Check, Checked, check};
 use super::place::{Door, Place};
 use crate::error::at;
 use crate::{Error, Kind, Result};
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
+use process::Wait;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use std::fs::File;
@@ -89,7 +91,7 @@ fn target(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Copies step by step. Returns whether it got to the end.
 fn in_steps(from: &Connection, to: &mut Connection, until: Instant) -> rusqlite::Result<bool> {
-    let backup = Backup::new(from, to)?;
+    let (backup, wait) = (Backup::new(from, to)?, Wait::begin());
     let (mut restarts, mut remaining) = (0, i32::MAX);
     while restarts <= RESTARTS_MAX && Instant::now() < until {
         match backup.step(STEP_PAGES)? {
@@ -101,6 +103,9 @@ fn in_steps(from: &Connection, to: &mut Connection, until: Instant) -> rusqlite:
             }
             _ => {}
         }
+        if wait.is_over() {
+            return Err(stopped());
+        }
         std::thread::park_timeout(PAUSE);
     }
     Ok(false)
@@ -111,8 +116,11 @@ fn pinned(from: &Connection, to: &mut Connection, until: Instant) -> rusqlite::R
     from.execute_batch("BEGIN")?;
     // Read from the header alone, whatever became of the schema.
     from.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
-    let backup = Backup::new(from, to)?;
+    let (backup, wait) = (Backup::new(from, to)?, Wait::begin());
     loop {
+        if wait.is_over() {
+            return Err(stopped());
+        }
         match backup.step(PINNED_STEP_PAGES)? {
             StepResult::Done => break,
             StepResult::More => {}
@@ -173,6 +181,10 @@ pub(super) fn sort(
         Some(ErrorCode::NotADatabase) => Kind::NotADatabase,
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Kind::Locked { seconds: patience.as_secs() }
+        }
+        // Somebody wants the process to end.
+        Some(ErrorCode::OperationInterrupted) => {
+            return Error::io(place, io::ErrorKind::Interrupted.into());
         }
         Some(ErrorCode::DiskFull) => Kind::Full,
         Some(ErrorCode::PermissionDenied) => Kind::Refused(said),

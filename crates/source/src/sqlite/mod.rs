@@ -1,5 +1,6 @@
 //! An SQLite database: a consistent copy while others write, and an exchange that no reader sees half of.
 
+mod bounded;
 mod check;
 mod copy;
 mod place;
@@ -12,6 +13,8 @@ use crate::machine::{self, Names};
 use crate::standing::{Standing, look};
 use crate::way::{self, Ends};
 use crate::{Capture, Error, Kind, Landing, PutBack, Replay, Result, Source, is_true};
+use bounded::{apart, bound, is_stopped};
+pub(crate) use place::BESIDE;
 use place::Place;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
@@ -137,14 +140,38 @@ impl Source for Sqlite {
             .map(|places| places.map(|(_, place)| place).collect())
     }
 
-    fn holds(&self, query: &str) -> Result<(), String> {
+    fn holds_within(&self, query: &str, within: Duration) -> Result<(), String> {
+        let (asked, question) = (self.clone(), query.to_owned());
+        let answer = apart(within, move || asked.answers(&question, within));
+        match answer.map_err(|error| format!("{query}: {error}"))? {
+            Some(answer) => answer,
+            None => Err(no_answer(query, within)),
+        }
+    }
+}
+
+/// Says that a question had no answer.
+fn no_answer(query: &str, within: Duration) -> String {
+    let seconds = within.as_secs();
+    format!(
+        "{query}: no answer within {seconds} s: give it more time (within), or look at the tables and views that it asks: one may have no end"
+    )
+}
+
+impl Sqlite {
+    /// Asks the database, which may be told to stop.
+    fn answers(&self, query: &str, within: Duration) -> Result<(), String> {
         use rusqlite::types::Value;
-        let said = |error: rusqlite::Error| format!("{query}: {error}");
+        let said = |error: rusqlite::Error| match is_stopped(&error) {
+            true => no_answer(query, within),
+            false => format!("{query}: {error}"),
+        };
         let place = Place::find(&self.path, self.follow_links).map_err(|error| error.to_string())?;
         let asked = place.inside(|door| {
             door.try_it()?;
             let ask = || -> rusqlite::Result<(Result<()>, Value)> {
-                let database = Connection::open_with_flags(&door.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+                let mut database = Connection::open_with_flags(&door.path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+                bound(&mut database, within)?;
                 let judged = door.judge();
                 // What it sorts has no place in the database's folder.
                 database.execute_batch("PRAGMA temp_store = MEMORY")?;

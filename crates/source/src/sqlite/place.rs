@@ -23,7 +23,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What SQLite keeps beside a database.
-pub(super) const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+pub(crate) const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
 /// What a user belongs to of whom the machine knows nothing, where the file says nothing either.
 const NOGROUP: u32 = 65_534;
 const ROOT: u32 = 0;

@@ -4,6 +4,7 @@ use crate::machine::Folder;
 use crate::walk::{now, walk};
 use source::{PgDump, Source};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use testkit::Postgres;
 
@@ -78,6 +79,95 @@ fn comes_back_twice(other: &Postgres, folder: &Folder, before: &str) {
         "{refused}"
     );
     same(before, &other.dump());
+    does_nothing_itself(other);
+}
+
+/// What is forged into a dump for `psql` itself: in the first line behind the first table, or where the database is made.
+/// With what is said of it: `psql` has refused it, or it was not given to it.
+const COMMANDS: [(&str, &str); 15] = [
+    ("\\! touch RAN", REFUSED),
+    ("SELECT 1 \\! touch RAN", REFUSED),
+    ("\\copy t to program 'touch RAN'", REFUSED),
+    ("\\o |touch RAN", REFUSED),
+    ("SELECT 1 \\g |touch RAN", REFUSED),
+    ("\\set x `touch RAN`", REFUSED),
+    ("\\connect template1\n\\! touch RAN", REFUSED),
+    ("\\unrestrict abc\n\\! touch RAN", WITHHELD),
+    // Some of those that know `\restrict` run what is in the backticks (CVE-2026-18408).
+    ("\\unrestrict `touch RAN`", WITHHELD),
+    ("SELECT 1 \\unrestrict\t`touch RAN`", WITHHELD),
+    ("\\;\\unrestrict `touch RAN`", WITHHELD),
+    ("\\unres\0\ntrict `touch RAN`", WITHHELD),
+    ("SELECT 1 \\\0\n! touch RAN", WITHHELD),
+    ("SET client_encoding = 'GB18030';\n\u{3041}0a\\\\unrestrict `touch RAN`", WITHHELD),
+    ("SET client_encoding = 'GB18030';\n\u{3041}0a\\\\! touch RAN", REFUSED),
+];
+const REFUSED: &str = "is a command for psql itself";
+const WITHHELD: &str = "may be a command for psql itself";
+
+/// Loads forged dumps with a `psql` that can be kept from doing anything itself, and with one that can't: neither does.
+fn does_nothing_itself(other: &Postgres) {
+    let folder = Folder::new();
+    let ran = folder.join("ran");
+    let write = |name: &str, head: &str, made: &str, text: &str| {
+        let text = format!(
+            "{head}--\n-- Dumped from database version 9.6\n\n\\restrict abc\nCREATE DATABASE {name};{made}\n\\unrestrict abc\n\\connect {name}\n\\restrict abc\nCREATE TABLE t (a text);\n{text}\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n\n"
+        );
+        let text = text.replace("RAN", ran.to_str().unwrap());
+        let file = name.trim_matches('"').replace('\\', "%5C");
+        folder.write(format!("postgresql/databases/{file}.sql"), text);
+    };
+    let rows = "COPY t FROM stdin;\na\\nb\\\\! touch RAN\n\\\\! touch RAN\n\\N\n\\.\n";
+    write("whole", "", "", rows);
+    for (at, (command, _)) in COMMANDS.iter().enumerate() {
+        write(&format!("forged{at}"), "", "", command);
+    }
+    write("forged_first", "", "\n\\! touch RAN", "");
+    write("\"forged\\d\"", "", "", ":DBNAME;");
+    write("lacking", "-- releve: something was left out of this dump\n", "", "\\! touch RAN");
+    let globals =
+        "--\nCREATE ROLE forged;\n\\! touch RAN\n--\n-- PostgreSQL database cluster dump complete\n--\n";
+    folder.write("postgresql/globals.sql", globals.replace("RAN", ran.to_str().unwrap()));
+    let says = |findings: &[String], about: &str, what: &str| {
+        let is_said = findings.iter().any(|said| said.contains(about) && said.contains(what));
+        assert!(is_said, "{about} {what}: {findings:#?}");
+    };
+    let load = |source: PgDump, is_old: bool| {
+        let put = source.put_back(&folder.path, None, None, &|_| ());
+        assert!(!ran.exists(), "{put:?}");
+        let findings = put.unwrap().findings;
+        let of = |newer: &'static str| if is_old { WITHHELD } else { newer };
+        for (at, (command, newer)) in COMMANDS.iter().enumerate() {
+            let line = 10 + usize::from(command.starts_with("SET client_encoding"));
+            let what = format!("line {line} of the dump {}", of(newer));
+            says(&findings, &format!("forged{at} did not come back"), &what);
+        }
+        let what = format!("line 6 of the dump {}", of(REFUSED));
+        says(&findings, "forged_first did not come back", &what);
+        // What psql would put in for it is a command.
+        says(&findings, "forged\\d did not come back", "syntax error at or near");
+        assert_eq!(other.ask("select count(*) from pg_database where datname like 'forged%'"), "0");
+        findings
+    };
+    let findings = load(source(other, "postgres"), false);
+    says(&findings, "of the roles", "line 3 of the dump is a command");
+    says(&findings, "of the database lacking", "line 11 of the dump is a command");
+    assert!(!findings.iter().any(|said| said.contains("database whole")), "{findings:#?}");
+    other.run(
+        "drop role forged; drop database lacking;\n\\connect whole\nselect 1 / (count(*) = 3)::int from t;",
+    );
+    // An older one is given nothing that it might run.
+    let psql = other.psql();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--help=commands*) echo none; exit;; esac\nexec {} \"$@\"\n",
+        psql.get_program().display()
+    );
+    let old = folder.write("programs/psql", script);
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::remove_file(folder.join("postgresql/globals.sql")).unwrap();
+    let findings = load(source(other, "postgres").programs(folder.join("programs")), true);
+    says(&findings, "lacking did not come back", "line 11 of the dump may be a command");
+    assert!(!findings.iter().any(|said| said.contains("database whole")), "{findings:#?}");
 }
 
 fn comes_back_as_far_as_its_user_reads(server: &Postgres) {

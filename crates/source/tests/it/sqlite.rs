@@ -499,3 +499,22 @@ fn a_database_of_which_the_schema_is_damaged_is_kept_too() {
         assert_eq!(walked.contents[&path].len(), fs::read(&path).unwrap().len());
     }
 }
+
+#[test]
+fn a_view_without_an_end_fails_the_check_that_asks_it_and_holds_nobody_up() {
+    let folder = Folder::new();
+    let (path, scratch) = (folder.join("orders.db"), folder.dir("scratch"));
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "CREATE TABLE t (i); INSERT INTO t VALUES (1);
+         CREATE VIEW orders AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c",
+    )
+    .unwrap();
+    drop(db);
+    let source = Sqlite::new(&path).unwrap();
+    let why =
+        source.holds_within("SELECT count(*) FROM orders", std::time::Duration::from_secs(1)).unwrap_err();
+    assert!(why.contains("no answer within 1 s"), "{why}");
+    assert_eq!(source.holds("SELECT count(*) = 1 FROM t"), Ok(()));
+    assert_eq!(capture(&path, &scratch).unread, []);
+}

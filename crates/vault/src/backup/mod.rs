@@ -242,6 +242,7 @@ fn targets(
         vault.refresh_index()?;
         vault.look_for_packs_within(within);
         let writer = PackWriter::new(&lock);
+        writer.take_up();
         Ok((lock, writer))
     };
     // Side by side: one that waits for somebody's lock must not keep the others.

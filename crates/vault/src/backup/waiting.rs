@@ -50,11 +50,16 @@ impl<'a> Watched<'a> {
 
     /// Tells of long waits, and hands on the wish to stop, until `ended` is closed.
     pub(super) fn watch(&self, progress: &Progress, ended: &Receiver<()>) {
-        let mut told = false;
+        let (mut told, mut before) = (false, None::<String>);
         while ended.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
             if progress.is_stopped() {
                 self.inner.stop();
             }
+            let said = self.inner.waits();
+            if let Some(said) = said.as_ref().filter(|said| Some(*said) != before.as_ref()) {
+                progress.say(said);
+            }
+            before = said;
             match self.waits.longest().filter(|(_, time)| *time >= LONG) {
                 Some((path, time)) => {
                     told = true;
@@ -96,6 +101,10 @@ impl Input for Watched<'_> {
         self.waits.during(path, || self.inner.look(path))
     }
 
+    fn waits(&self) -> Option<String> {
+        self.inner.waits()
+    }
+
     fn is_late(&self, path: &Path) -> bool {
         self.inner.is_late(path)
     }
@@ -125,5 +134,42 @@ impl Content for Reading {
 
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         self.content.skip(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Waiting;
+
+    impl Input for Waiting {
+        fn list(&self, _dir: &Path, _unread: &mut Vec<Unread>) -> io::Result<Vec<Node>> {
+            Ok(Vec::new())
+        }
+
+        fn describe(&self, _path: &Path, _node: &mut Node) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn open(&self, _path: &Path, _node: &Node) -> io::Result<Box<dyn Content>> {
+            Err(io::ErrorKind::NotFound.into())
+        }
+
+        fn waits(&self) -> Option<String> {
+            Some("waits for nothing".to_owned())
+        }
+    }
+
+    #[test]
+    fn what_an_input_waits_for_in_vain_is_said_once() {
+        let (progress, watched) = (Progress::default(), Watched::new(&Waiting));
+        let (done, ended) = crossbeam_channel::bounded::<()>(0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| watched.watch(&progress, &ended));
+            testkit::pause(LOOK_EVERY * 3);
+            drop(done);
+        });
+        assert_eq!(progress.said(), ["waits for nothing"]);
     }
 }

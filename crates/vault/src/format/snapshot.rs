@@ -166,6 +166,9 @@ pub struct LogInfo {
     /// What there is of each history without a gap, by its number and in order. Empty where the files don't tell histories, or an older program wrote this.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<Passage>,
+    /// What this log goes on from and that claims a later time than it, by the ids of these points: a clock was ahead then. They are older, whatever they claim.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub passed: BTreeMap<String, Timestamp>,
 }
 
 /// A part of one history of a log in which nothing is missing.

@@ -36,19 +36,65 @@ pub fn extras(
     options: &RestoreOptions,
     progress: &Progress,
 ) -> Result<Extras> {
-    let set = VaultSet::new(vaults, options.patience);
-    let mut trees = Trees::new(&set);
-    let (only, roots) = (relative(&options.only), relative(&options.roots));
     let mut found = Extras {
         target: options.target.clone(),
-        roots: roots.clone(),
+        roots: relative(&options.roots),
         paths: BTreeSet::new(),
         unknown: Vec::new(),
     };
+    let (paths, unknown) = (&mut found.paths, &mut found.unknown);
+    let mut seen = |seen: Seen<'_>| match seen {
+        Seen::Unknown(trouble) => unknown.push(trouble),
+        Seen::Folder { path, extra, .. } => paths.extend(extra.iter().map(|name| path.join(name))),
+        // What else is in a folder of which only some was asked for is nobody's leftover.
+        Seen::Part { .. } => {}
+    };
+    compare(vaults, tree, options, false, progress, &mut seen)?;
+    Ok(found)
+}
+
+/// What [`compare`] has seen.
+pub(super) enum Seen<'a> {
+    /// A folder of which nothing can be said, or something too much that nobody looks at.
+    Unknown(Trouble),
+    /// A folder of the target that the point has too.
+    Folder {
+        /// Below the target.
+        path: &'a Path,
+        /// What the point has in it.
+        nodes: &'a [Node],
+        /// What is in it, and the point has not.
+        extra: &'a [OsString],
+    },
+    /// A folder of the target of which only single files were asked for.
+    Part {
+        /// Below the target.
+        path: &'a Path,
+        /// What of the point comes back into it.
+        nodes: &'a [Node],
+        /// What else is in it.
+        others: &'a [OsString],
+    },
+}
+
+/// Holds the folders of the target against those of the point. Where a file system begins inside of what was captured it goes on only if it `crosses`,
+/// and then it shows folders too of which only single files were asked for.
+pub(super) fn compare(
+    vaults: &[Arc<Repository>],
+    tree: BlobId,
+    options: &RestoreOptions,
+    crosses: bool,
+    progress: &Progress,
+    seen: &mut dyn FnMut(Seen<'_>),
+) -> Result<()> {
+    let set = VaultSet::new(vaults, options.patience);
+    let mut trees = Trees::new(&set);
+    let (only, roots) = (relative(&options.only), relative(&options.roots));
+    let without = relative(&options.without);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = match rustix::fs::open(&options.target, flags, Mode::empty()) {
         Ok(root) => root,
-        Err(Errno::NOENT) => return Ok(found),
+        Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(Error::io(format!("look at {}", options.target.display()), error.into())),
     };
     let wished = |path: &Path| (wish(&roots, path), wish(&only, path));
@@ -62,7 +108,7 @@ pub fn extras(
         if options.silent.contains(&path) {
             continue;
         }
-        let mut unknown = |why: String| found.unknown.push(Trouble { path: path.clone(), why });
+        let mut unknown = |why: String| seen(Seen::Unknown(Trouble { path: path.clone(), why }));
         let nodes = match trees.read(&tree) {
             Ok(nodes) => nodes,
             Err(error) => {
@@ -83,19 +129,24 @@ pub fn extras(
                 .and_then(|dir| Ok((rustix::fs::fstat(&dir)?.st_dev, list(&dir)?)));
             match listed {
                 // Something else is mounted here: the point holds an empty folder, and what is in it is nobody's leftover.
-                Ok((own, _)) if above.is_some_and(|above| above != own) => continue,
+                Ok((own, _)) if !crosses && above.is_some_and(|above| above != own) => continue,
                 Ok((own, there)) => {
                     device = Some(own);
+                    // Another's is nothing that is too much here, nor is what it lies in.
+                    let is_anothers = |path: &Path| {
+                        without.iter().any(|other| other.starts_with(path) || path.starts_with(other))
+                    };
+                    let is_silent =
+                        |path: &Path| options.silent.iter().any(|silent| silent.starts_with(path));
                     let extra = there.into_iter().filter(|name| !names.contains(name.as_bytes()));
-                    for extra in extra.map(|name| path.join(name)) {
-                        let is_silent = options.silent.iter().any(|silent| silent.starts_with(&extra));
-                        match is_silent {
-                            true => found.unknown.push(Trouble { path: extra, why: SILENT.to_owned() }),
-                            false => {
-                                found.paths.insert(extra);
-                            }
-                        }
+                    let extra = extra.filter(|name| !is_anothers(&path.join(name)));
+                    let (silent, extra): (Vec<OsString>, Vec<OsString>) =
+                        extra.partition(|name| is_silent(&path.join(name)));
+                    for name in silent {
+                        let why = SILENT.to_owned();
+                        seen(Seen::Unknown(Trouble { path: path.join(name), why }));
                     }
+                    seen(Seen::Folder { path: &path, nodes: &nodes, extra: &extra });
                 }
                 // Not there yet, or no directory: the restore makes one, and then nothing else is in it.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
@@ -104,18 +155,39 @@ pub fn extras(
                     continue;
                 }
             }
+        } else if crosses {
+            let is_left = |place: &Path| {
+                options.silent.iter().any(|silent| silent == place)
+                    || without.iter().any(|other| other == place)
+            };
+            let is_asked = |place: &Path| wished(place) == (Wish::Asked, Wish::Asked) && !is_left(place);
+            let asked: Vec<Node> = files(&nodes, &|name| is_asked(&path.join(name)));
+            if !asked.is_empty() {
+                match open_through(&root, &path, &roots).and_then(|dir| list(&dir)) {
+                    Ok(mut others) => {
+                        others.retain(|name| {
+                            let place = path.join(name);
+                            !is_asked(&place) && !is_left(&place)
+                        });
+                        seen(Seen::Part { path: &path, nodes: &asked, others: &others });
+                    }
+                    Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                    Err(error) => unknown(io::Error::from(error).to_string()),
+                }
+            }
         }
         for node in &nodes {
             let child = path.join(OsStr::from_bytes(&node.name));
             if let NodeKind::Dir { subtree: Some(subtree) } = node.kind
                 && check_name(&node.name).is_ok()
+                && !without.contains(&child)
                 && !matches!(wished(&child), (Wish::No, _) | (_, Wish::No))
             {
                 stack.push((child, subtree, device));
             }
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 impl Extras {
@@ -148,6 +220,12 @@ impl Extras {
         let _ = rustix::fs::syncfs(&root);
         (removed, trouble)
     }
+}
+
+/// Returns the files of a folder whose names are meant.
+fn files(nodes: &[Node], is_meant: &dyn Fn(&OsStr) -> bool) -> Vec<Node> {
+    let files = nodes.iter().filter(|node| matches!(node.kind, NodeKind::File { .. }));
+    files.filter(|node| is_meant(OsStr::from_bytes(&node.name))).cloned().collect()
 }
 
 fn list(dir: &OwnedFd) -> rustix::io::Result<Vec<OsString>> {

@@ -486,8 +486,16 @@ pub(super) fn open(dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
 /// directory. A new one is closed to others but for `open_to`.
 fn make(dir: &OwnedFd, name: &OsStr, uid: u32, open_to: Mode) -> rustix::io::Result<(OwnedFd, Option<Stat>)> {
     let private = Mode::RWXU | open_to;
+    // The umask closes it to all others.
+    let made = || {
+        let made = open(dir, name)?;
+        if !open_to.is_empty() {
+            rustix::fs::fchmod(&made, private)?;
+        }
+        Ok((made, None))
+    };
     match rustix::fs::mkdirat(dir, name, private) {
-        Ok(()) => return Ok((open(dir, name)?, None)),
+        Ok(()) => return made(),
         Err(Errno::EXIST) => {}
         Err(error) => return Err(error),
     }
@@ -495,7 +503,7 @@ fn make(dir: &OwnedFd, name: &OsStr, uid: u32, open_to: Mode) -> rustix::io::Res
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
         rustix::fs::mkdirat(dir, name, private)?;
-        return Ok((open(dir, name)?, None));
+        return made();
     }
     // Ours, without permission for ourselves: it gets its own mode at the end.
     let locked_out = stat.st_uid == uid && uid != 0 && stat.st_mode & 0o700 != 0o700;

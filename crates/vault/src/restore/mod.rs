@@ -24,6 +24,7 @@
 
 mod attributes;
 mod batch;
+mod beside;
 mod clock;
 mod examine;
 mod extras;
@@ -41,6 +42,7 @@ mod through;
 mod walk;
 mod work;
 
+pub use beside::{Neighbours, There, beside};
 pub use extras::{Extras, extras};
 pub use held::{Gives, Held, Right, Rights, Withholds, held, md5};
 pub use replaced::{NOTHING_BELOW, replaced};
@@ -67,6 +69,8 @@ pub struct RestoreOptions {
     pub roots: Vec<PathBuf>,
     /// Places below the target, relative to it, that nobody looks at: what is mounted there doesn't answer. What the point has there is told as skipped.
     pub silent: Vec<PathBuf>,
+    /// Of what was captured, what somebody else puts back, and all that is below it: neither looked at nor restored. With or without a leading slash.
+    pub without: Vec<PathBuf>,
     /// Compare the content of files that look unchanged, instead of trusting their size and time.
     pub verify: bool,
     /// What of it: for a service that starts before its archives are back.
@@ -117,6 +121,7 @@ impl RestoreOptions {
             only: Vec::new(),
             roots: Vec::new(),
             silent: Vec::new(),
+            without: Vec::new(),
             verify: false,
             part: Part::All,
             names: None,

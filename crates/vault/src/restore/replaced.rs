@@ -39,6 +39,7 @@ pub fn replaced(
         Err(error) => return Err(Error::io(place(), error.into())),
     };
     let (only, roots) = (relative(&options.only), relative(&options.roots));
+    let without = relative(&options.without);
     let mut found = Vec::new();
     let mut stack = vec![(PathBuf::new(), tree)];
     while let Some((path, tree)) = stack.pop() {
@@ -52,7 +53,7 @@ pub fn replaced(
         for node in nodes.into_iter().flatten().filter(|node| check_name(&node.name).is_ok()) {
             let child = path.join(OsStr::from_bytes(&node.name));
             let wished = wish(&only, &child);
-            let is_silent = options.silent.contains(&child);
+            let is_silent = options.silent.contains(&child) || without.contains(&child);
             if is_silent || wished == Wish::No || (wished == Wish::OnTheWay && !node.is_dir()) {
                 continue;
             }

@@ -38,6 +38,8 @@ pub(super) struct Walk<'s, 'a> {
     compared: u64,
     only: Vec<PathBuf>,
     roots: Vec<PathBuf>,
+    /// What somebody else puts back.
+    without: Vec<PathBuf>,
     /// Of the rest: files with several names, one of which may have come with the first part.
     held: HashMap<Inode, Item<'a>>,
     folders: Folders,
@@ -74,6 +76,7 @@ impl<'s, 'a> Walk<'s, 'a> {
             compared: 0,
             only: relative(&target.options.only),
             roots: relative(&target.options.roots),
+            without: relative(&target.options.without),
             held: HashMap::new(),
             folders: Folders::new(trees_named),
             target,
@@ -165,6 +168,9 @@ impl<'s, 'a> Walk<'s, 'a> {
                     "it is not restored: this folder takes its name for that of {other}; restore it elsewhere"
                 );
                 self.target.report().skip(&path.join(OsStr::from_bytes(&node.name)), why);
+                continue;
+            }
+            if !self.without.is_empty() && self.without.contains(&path.join(OsStr::from_bytes(&node.name))) {
                 continue;
             }
             let mut first = first;

@@ -1,6 +1,7 @@
 //! How often a distant vault is asked, and that what is kept of it here is only ever a matter of speed.
 
 use crate::bytes::Bytes;
+use crate::faulty_store::{Call, Faults, FaultyStore};
 use jiff::Timestamp;
 use std::fs;
 use std::io;
@@ -15,8 +16,8 @@ use vault::prune::{PruneOptions, carry_out, plan};
 use vault::store::{Credentials, in_folder, open};
 use vault::verify::{VerifyOptions, Window, verify};
 use vault::{
-    Cache, Content, FileId, FileKind, Holder, Input, Meta, Node, NodeKind, Password, Progress, Repository,
-    Result, Unread,
+    Cache, Content, FileId, FileKind, Holder, Input, Kind, Meta, Node, NodeKind, Password, Progress,
+    Repository, Result, Unread,
 };
 
 const PASSWORD: &str = "a password as long as they come, and random enough";
@@ -225,4 +226,44 @@ fn packs_that_went_since_the_last_look_are_missed_when_the_point_before_cannot_b
     assert_eq!((report.sound.len(), report.unsound.len()), (2, 0), "{:?}", report.findings);
     // As long as the index names them, each backup looks.
     assert_eq!(written(&far.open(), 3, 7).gone, 2);
+}
+
+#[test]
+fn what_was_uploaded_before_a_vault_went_away_is_taken_up_by_the_next_backup() {
+    let (folder, faults) = (tempfile::tempdir().unwrap(), Faults::default());
+    let store = || Box::new(FaultyStore::new(in_folder(&folder.path().join("vault")), &faults));
+    let made =
+        Repository::create(store(), &Password::new(PASSWORD.into()), "here", Timestamp::now()).unwrap();
+    let master = MasterKey::of(&Arc::new(made));
+    let opened = || {
+        let mut vault = Repository::open_with_master(store(), &master).unwrap();
+        vault.keep_in(&Cache::new(&folder.path().join("cache")));
+        Arc::new(vault)
+    };
+    let options = |number: u32| BackupOptions {
+        point: format!("{number:012x}"),
+        system: "shop".into(),
+        source: "files".into(),
+        time: Timestamp::from_second(1_700_000_000).unwrap(),
+        paths: vec!["/file".into()],
+        excludes: Vec::new(),
+        holder: holder(),
+        parent: None,
+        threads: 1,
+        doubts: Vec::new(),
+    };
+    let packs = || faults.count(Call::Write, FileKind::Pack);
+    faults.fail(Call::Write, FileKind::Index, 0, usize::MAX, || Kind::Unreachable("cut".into()));
+    let failed = backup(&One(1), &[opened()], &options(1), &Progress::default());
+    assert!(
+        failed.is_err() || failed.is_ok_and(|report| report.vaults.iter().all(std::result::Result::is_err))
+    );
+    let uploaded = packs();
+    assert!(uploaded > 0);
+    faults.heal();
+    let report = backup(&One(1), &[opened()], &options(2), &Progress::default()).unwrap();
+    assert!(report.vaults.iter().all(std::result::Result::is_ok));
+    assert_eq!(packs(), uploaded, "nothing is uploaded twice");
+    let listed = fs::read_dir(folder.path().join("vault/snapshots")).unwrap();
+    assert_eq!(listed.count(), 1);
 }

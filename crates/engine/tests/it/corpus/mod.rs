@@ -126,6 +126,7 @@ impl History {
             held,
             bytes_gone: change.bytes_lost,
             bytes_came: change.bytes_came,
+            bytes_back: change.bytes_came.saturating_sub(change.bytes_new),
             packed: change.bytes_packed,
             trusted: false,
         });

@@ -19,6 +19,8 @@ const ROUND_EVERY: Duration = Duration::from_secs(15);
 /// Between two looks into the vaults, at least and at most.
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_secs(300), Duration::from_secs(3600));
 const PAUSE: Duration = Duration::from_millis(200);
+/// The heartbeat comes no more often: each time it is looked whether all is well.
+const BEAT_EVERY: Duration = Duration::from_secs(5);
 
 /// The threads that go rounds. Dropped, they end.
 pub(super) struct Alerts {
@@ -73,8 +75,43 @@ impl Keeper {
                     );
                 }
             }
-            self.wait(ROUND_EVERY);
+            self.pause();
         }
+    }
+
+    /// Waits for the next round, and says meanwhile that the agent is alive where that is asked for more often.
+    fn pause(&mut self) {
+        let until = Instant::now() + ROUND_EVERY;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let due = self.due_in().filter(|due| *due < left);
+            self.wait(due.unwrap_or(left));
+            if due.is_none() || self.stop.load(Relaxed) {
+                return;
+            }
+            // What is wrong is looked for again: an alert may have opened meanwhile.
+            if let Err(error) = mishap::caught(|| self.beat_between()) {
+                self.say("heartbeat", error.message);
+                self.wait(until.saturating_duration_since(Instant::now()));
+                return;
+            }
+        }
+    }
+
+    /// Returns in how long the heartbeat is due, if the plan has one.
+    fn due_in(&self) -> Option<Duration> {
+        let heartbeat = self.session.plan.notify.as_ref()?.heartbeat.as_ref()?;
+        let since = self.beaten.map_or(Duration::MAX, |beaten| beaten.elapsed());
+        Some(heartbeat.every().saturating_sub(since).max(BEAT_EVERY))
+    }
+
+    fn beat_between(&mut self) -> Result<()> {
+        let state = self.session.state()?;
+        let (session, holder) = (self.session.clone(), self.session.run_holder());
+        let notifier = session.notifier(&state, &holder);
+        let trouble = session.watchman(&notifier, true).trouble()?;
+        self.beat(trouble.as_deref(), &state);
+        Ok(())
     }
 
     fn round(&mut self) -> Result<()> {
@@ -84,8 +121,13 @@ impl Keeper {
         let (session, holder) = (self.session.clone(), self.session.run_holder());
         let notifier = session.notifier(&state, &holder);
         let watchman = session.watchman(&notifier, true);
-        let round = match noted.map_err(engine::Error::from).and_then(|()| watchman.round()) {
-            Ok(round) => round,
+        let look = || -> Result<_> {
+            let round = watchman.round()?;
+            // What is open, and what people aren't told of yet: it isn't well before they are.
+            Ok((round, watchman.trouble()?))
+        };
+        let (round, trouble) = match noted.map_err(engine::Error::from).and_then(|()| look()) {
+            Ok(seen) => seen,
             Err(error) => {
                 self.beat(Some(&error.message), &state);
                 return Err(error);
@@ -94,8 +136,6 @@ impl Keeper {
         for line in &round.said {
             self.screen.line(line);
         }
-        let open: Vec<&str> = round.open.keys().map(String::as_str).collect();
-        let trouble = (!open.is_empty()).then(|| open.join("\n"));
         self.beat(trouble.as_deref(), &state);
         if let Some(told) = watchman.summarise()? {
             let names: Vec<_> = told.iter().map(|person| person.0.as_str()).collect();

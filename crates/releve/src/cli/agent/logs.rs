@@ -212,7 +212,9 @@ impl Keeper<'_> {
                     }
                     // One that went well for a while begins anew, and so does one that has got on: it may be catching up through a small disk.
                     let is_anew = begun.elapsed() > PAUSE.1 || self.has_gone_on;
-                    pause = if is_anew { PAUSE.0 } else { (pause * 2).min(PAUSE.1) };
+                    // A server that is back is found within the time in which its log is to be in the vaults: after a recovery nothing else says so.
+                    let most = every.clamp(PAUSE.0, PAUSE.1);
+                    pause = if is_anew { PAUSE.0 } else { (pause * 2).min(most) };
                     self.wait(pause.saturating_sub(PAUSE.0));
                 }
             }

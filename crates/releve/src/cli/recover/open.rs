@@ -27,7 +27,8 @@ pub(in crate::cli) struct OfOpen {
     /// Go on with the recovery that was begun and not ended, whatever was asked for then
     #[arg(long, conflicts_with = "anew")]
     resume: bool,
-    /// Forget what was begun and not ended, and decide anew. What must not be done twice and was begun then waits for a person's word: --done, --again or --skip with its number there
+    /// Forget what was begun and not ended, and decide anew. What must not be done twice and was begun then waits for a person's word: --done, --again or --skip with
+    /// its number there
     #[arg(long)]
     anew: bool,
     /// Forget what was begun and not ended, or has ended with something undone, and do nothing else: the systems are at work without it
@@ -302,8 +303,11 @@ pub(super) fn corrected(
     open.correct(left, corrected, &session.plan)
 }
 
-/// Returns where the steps of a new recovery are: what must not be done twice and was begun by one that was forgotten is in doubt, unless a person has said what is to become of it.
+/// Returns where the steps of a new recovery are: what must not be done twice is done where one that was forgotten has done it, and in doubt where that had only
+/// begun it,
+/// unless a person has said what is to become of it.
 pub(super) fn remembered(
+    session: &Session,
     options: &Options,
     before: &[(Run, Option<Left>)],
     book: &Runbook,
@@ -313,12 +317,19 @@ pub(super) fn remembered(
     for left in before.iter().filter_map(|(_, left)| left.as_ref()) {
         let known = plan::remember(&left.book, &left.before.states, book);
         for (at, (state, place)) in known.states.into_iter().zip(known.places).enumerate() {
-            if let (StepState::Doubt, Some(known), Some(of)) =
-                (&state, states.get_mut(at), places.get_mut(at))
-            {
+            let (Some(known), Some(of)) = (states.get_mut(at), places.get_mut(at)) else { continue };
+            // What one has done and another only begun isn't known to be done.
+            if state == StepState::Doubt || state.is_settled() && *known == StepState::Waiting {
                 (*known, *of) = (state, place);
             }
         }
+    }
+    for (step, state) in book.steps.iter().zip(&states).filter(|(_, state)| state.is_settled()) {
+        let system = step.system.as_ref().map_or_else(String::new, |system| format!("{system}: "));
+        tell(
+            session,
+            &format!("{system}{} stays as it is ({}): it must not be done twice", step.kind, said(state)),
+        );
     }
     for (step, verdict) in options.open.verdicts() {
         let found = places.iter().position(|place| *place == Some(step));

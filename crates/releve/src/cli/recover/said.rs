@@ -45,7 +45,7 @@ pub(super) fn left_beside(book: &Runbook, session: &Session) -> Vec<String> {
 }
 
 /// Says first which systems come back to an older point than this machine has seen, since the newer ones are gone from the vaults.
-pub(super) fn say_vanished(book: &mut Runbook, wish: &Wish, vanished: &Vanished) {
+pub(super) fn say_vanished(book: &mut Runbook, wish: &Wish, vanished: &Vanished, survey: &Survey) {
     // Who names a point knows that there are newer ones; who names an instant misses none from after it.
     let until = match &wish.wanted {
         Some(Wanted::Id(_) | Wanted::From { .. }) => None,
@@ -58,9 +58,24 @@ pub(super) fn say_vanished(book: &mut Runbook, wish: &Wish, vanished: &Vanished)
             .map(|text| format!("`{}`: {text}", entry.system))
     });
     let mut warnings: Vec<String> = newer.collect();
+    // A finding of the recovery itself: the point is there, and somebody may mend it.
+    for entry in &mut book.systems {
+        let than = entry.choice.point.counts();
+        let Some(text) = until.and_then(|until| vanished.newer_unread(&entry.system, than, until)) else {
+            continue;
+        };
+        warnings.push(format!("`{}`: {text}", entry.system));
+        entry.lacks = Some(match entry.lacks.take() {
+            Some(lacks) => format!("{lacks}; {text}"),
+            None => text,
+        });
+    }
     let strange = vanished.clone().among(&wish.systems).strange_said();
     warnings.extend(strange.into_iter().map(|said| format!("vault {said}")));
     warnings.extend(vanished.learned.iter().cloned());
+    // Of one that this machine has never seen nobody knows whose it is, nor how new.
+    let damaged = survey.damaged.iter().filter(|_| until.is_some());
+    warnings.extend(damaged.map(|(vault, why)| format!("vault {vault}: {why}: a newer point may be in it")));
     warnings.append(&mut book.warnings);
     book.warnings = warnings;
     for name in &wish.systems {

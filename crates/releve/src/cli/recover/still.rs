@@ -4,15 +4,20 @@
 
 use crate::cli::wal::{policy_vaults, spool_of};
 use crate::session::Session;
-use engine::log::{Carrier, ended, settle};
+use engine::log::{Carried, Carrier, ended, settle};
 use engine::survey::{Survey, Surveyed};
 use engine::vaults::Opened;
 use engine::{Error, Result, source_of};
 use jiff::Timestamp;
-use plan::{Available, Facts, LogFacts, Runbook, SystemName, Until, VaultName, Wal, Wanted};
+use plan::{Available, Facts, LogFacts, Runbook, SystemName, Timeline, Until, VaultName, Wal, Wanted};
 use source::{Log, LogKind, Still};
 use state::State;
 use std::collections::BTreeMap;
+
+/// No history is longer: a line for each recovery.
+const HISTORY_MAX: u64 = 1 << 20;
+/// How long a segment is, unless somebody has built a server otherwise: it says only in which of them a history was left.
+const SEGMENT_BYTES: u64 = 16 << 20;
 
 /// How a recovery looks at what is there still.
 pub(super) struct Look<'a> {
@@ -160,7 +165,8 @@ impl Look<'_> {
         if self.dry_run {
             let said = known.said(name, &there);
             found.said.push(format!("{said}: it is brought into the vaults first"));
-            found.logs.insert(name.clone(), as_it_will_be(&known, &there, &names));
+            let will_be = with_histories(as_it_will_be(&known, &there, &names), &there, log);
+            found.logs.insert(name.clone(), will_be);
             return Ok(());
         }
         let still = match log.still_beside(&known.all, &spool, true) {
@@ -190,6 +196,7 @@ impl Look<'_> {
             match carried {
                 Ok(carried) if !carried.vaults.is_empty() => {
                     found.is_brought = true;
+                    said_less(name, &vault.name, &carried, found);
                     if carried.files > 0 {
                         eprintln!("{}, and is in vault {} now", known.said(name, &still), vault.name);
                     }
@@ -253,7 +260,12 @@ impl Look<'_> {
         let mut all: Vec<String> = uncovered.iter().filter_map(|point| point.position.clone()).collect();
         let files = there.as_ref().map(|there| self.files_of(there, survey, log)).unwrap_or_default();
         all.extend(files.iter().cloned());
-        let points = uncovered.into_iter().cloned().collect();
+        let mut points: Vec<Facts> = uncovered.into_iter().cloned().collect();
+        // What the vaults have may be of a log that its server has begun anew since (a recovery does): then the newest point alone says where it goes on.
+        if !log.numbers_histories() && points.iter().all(|point| point.id != newest.id) {
+            all.extend(newest.position.clone());
+            points.push(newest.clone());
+        }
         Some(Known { all, files, points, newest, log: there })
     }
 
@@ -279,6 +291,43 @@ impl Look<'_> {
         let last = if log.numbers_histories() { usize::MAX } else { 1 };
         placed.into_iter().rev().map(|(_, _, name)| name).take(last).collect()
     }
+}
+
+/// Says what of it stays out of a vault, which has more under its name, or something else.
+fn said_less(name: &SystemName, vault: &VaultName, carried: &Carried, found: &mut Found) {
+    let named = |path: &String| path.rsplit('/').next().unwrap_or_default().to_owned();
+    for file in carried.refused.iter().map(named) {
+        found.said.push(format!(
+            "`{name}`: {file} as it lies here says something else than vault {vault} has under its name: the vault's is kept, and comes back"
+        ));
+    }
+    for file in carried.behind.iter().map(named) {
+        found.said.push(format!(
+            "`{name}`: {file} as it lies here ends before what vault {vault} has of it, as a disk leaves it that has lost something: the vault's is kept, and comes back"
+        ));
+    }
+}
+
+/// Adds the histories that lie beside what is there still: a log that will have them has begun anew with each.
+fn with_histories(mut log: LogFacts, still: &Still, kind: &dyn Log) -> LogFacts {
+    for entry in std::fs::read_dir(&still.place).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_history = |name: &&str| kind.file(name).is_some_and(|file| file.kind == LogKind::Always);
+        let Some(name) = name.to_str().filter(is_history) else { continue };
+        // Whoever owns the data may have put something else there.
+        let Ok(meta) = entry.metadata() else { continue };
+        if !meta.is_file() || meta.len() > HISTORY_MAX {
+            continue;
+        }
+        let Ok(text) = std::fs::read_to_string(entry.path()) else { continue };
+        let Some((number, path)) = kind.history(name, &text, SEGMENT_BYTES) else { continue };
+        let begun = meta.modified().ok().and_then(|begun| Timestamp::try_from(begun).ok());
+        if log.timelines.iter().all(|known| known.number != number) {
+            log.timelines.push(Timeline { number, begun, path });
+        }
+    }
+    log.timelines.sort_by_key(|timeline| timeline.number);
+    log
 }
 
 /// Returns the log as it will be once what is there still has come.

@@ -226,6 +226,7 @@ fn book(
         went_back: witness.went_back(system),
         went_to: witness.went_to(system),
         went_from: witness.went_from(system),
+        recoveries: witness.recoveries(system),
         ..Available::default()
     };
     let state = |opened: &Opened| opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string);

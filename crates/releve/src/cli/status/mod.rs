@@ -95,6 +95,8 @@ struct Log {
     measured: Option<bool>,
     /// The vaults of the policy whose log ends earlier than promised, or that have none.
     behind: Vec<VaultName>,
+    /// Until when it is whole, as a clock has said that was ahead: that counts for nothing.
+    ahead: Option<Timestamp>,
     /// Why a recovery doesn't roll it forward by itself, if it doesn't.
     stops: Option<String>,
 }
@@ -125,9 +127,9 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let isolated = look(&session.state_dir);
     let held = quarantine::look(&session.state_dir)?;
     let on_hold = state.holds()?;
+    let tampered = super::state::tampered(session, &state, &survey);
     // After the vaults were asked: whether they answer is noted by that.
     let alerts = alerts(session, &state)?;
-    let tampered = super::state::tampered(session, &state, &survey);
     let holds = |isolated: &Isolated| matches!(isolated.standing, Standing::Holds { .. });
     let fine = unpruned.is_empty()
         && alerts.is_empty()
@@ -183,7 +185,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
         }
         for wrong in &tampered {
             println!("!! the records of this machine: {wrong}");
-            println!("    {}", super::state::RECORDS_HELP);
+            println!("    {}", engine::heads::help(wrong));
         }
         for (vault, packs) in &dying {
             println!(
@@ -258,7 +260,7 @@ fn line(
     let log = log.map(|log| Log { stops, ..log });
     // The log is as good as a point, as far as it goes on from one and a recovery takes it.
     let is_taken = |log: &&Log| log.broken.is_none() && log.stops.is_none();
-    let reached = log.as_ref().filter(is_taken).and_then(|log| log.until);
+    let reached = log.as_ref().filter(is_taken).and_then(|log| log.until).map(|until| until.min(now));
     let loss = match (&unknown.why, &broken) {
         (Some(why), _) => Predicted::Unknown { why: format!("not known: {why}; {}", unknown.last()) },
         (None, Some(why)) => Predicted::Unknown { why: format!("no restore point is whole any more: {why}") },
@@ -415,7 +417,8 @@ fn log(
         },
         (None, _) => log.until,
     });
-    Some(Log { until, broken, unknown, measured, behind, stops: None })
+    let ahead = survey.log_ahead(name);
+    Some(Log { until, broken, unknown, measured, behind, ahead, stops: None })
 }
 
 /// How long a damaged pack counts as a sign of a dying disk.
@@ -567,7 +570,8 @@ impl Unknown {
 
 impl Log {
     fn is_fine(&self) -> bool {
-        self.broken.is_none() && self.stops.is_none() && self.unknown.is_none() && self.behind.is_empty()
+        let is_known = self.unknown.is_none() && self.ahead.is_none();
+        self.broken.is_none() && self.stops.is_none() && is_known && self.behind.is_empty()
     }
 }
 

@@ -14,7 +14,7 @@ impl Line {
             "not_in": self.missing, "left_behind": self.left_behind, "advised": self.advised, "unknown_in": self.unknown.vaults, "not_known": self.unknown.why,
             "last_known": self.unknown.known.as_ref().map(|(time, _)| time), "verified": self.verified, "verifications": self.proofs, "last_failure": self.last_failure, "gone": self.gone, "dropped": self.dropped.iter().map(|(what, _)| what).collect::<Vec<_>>(), "copies": copies, "summary": self.honest(),
             "group": self.group, "unfinished": self.unfinished.as_ref().map(crate::cli::unfinished::document),
-            "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "not_known": log.unknown, "measured": log.measured, "behind": log.behind, "stops": log.stops })), "went_back": self.went_back })
+            "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "not_known": log.unknown, "measured": log.measured, "behind": log.behind, "ahead": log.ahead, "stops": log.stops })), "went_back": self.went_back })
     }
 
     pub(super) fn print(&self, session: &Session, survey: &Survey) {
@@ -68,9 +68,16 @@ impl Line {
                 (Some(why), _, _) => println!("    LOG       BROKEN: {why}"),
                 (None, Some(why), _) => println!("    log       not known: {why}"),
                 (None, None, Some(until)) => println!("    log       any instant up to {}", time(until)),
+                (None, None, None) if log.ahead.is_some() => {}
                 (None, None, None) => {
                     println!("    log       goes on from the newest point; nobody could tell how far");
                 }
+            }
+            if let Some(ahead) = log.ahead {
+                println!(
+                    "    LOG       how far it goes is not known: a clock was wrong that said {}; once it is right, the agent says it anew: releve agent",
+                    time(ahead)
+                );
             }
             match log.measured {
                 Some(true) => println!("    measured  in its data, by a row that the agent writes"),

@@ -20,6 +20,8 @@ pub(super) struct Job {
     pub(super) failures: Vec<String>,
     /// How many points were seen before and are in no vault any more: no copy brings them back.
     pub(super) lost: usize,
+    /// How many copies the next prune of their vault would only let go: they are not made.
+    pub(super) let_go: usize,
     /// There is nothing to read from or to write to.
     pub(super) none_open: bool,
 }

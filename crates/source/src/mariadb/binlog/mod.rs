@@ -13,6 +13,7 @@ pub(super) mod places;
 pub(super) mod printed;
 pub(super) mod receive;
 pub(super) mod replay;
+pub(super) mod sound;
 mod trouble;
 
 use super::client::Client;
@@ -179,11 +180,6 @@ pub(super) fn holds_any(path: &Path) -> bool {
     });
     let bytes = path.metadata().map_or(u64::MAX, |meta| meta.len());
     is_any || !read.is_ok_and(|end| end == bytes)
-}
-
-/// Returns how much of a file of a log is there in whole events.
-pub(super) fn whole_bytes(path: &Path) -> std::io::Result<u64> {
-    events::transactions(path, |_| ControlFlow::Continue(()))
 }
 
 /// Returns an error if this is no instant that a binary log knows.

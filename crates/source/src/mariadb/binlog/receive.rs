@@ -5,6 +5,7 @@
 
 use super::piece::{PARTIAL, PIECE_BYTES, Piece, Place, number};
 use super::replay::newest;
+use super::sound::{FLAG_AT, Walk, without_flag};
 use super::{Position, check, created, end_and_resets};
 use crate::error::at;
 use crate::mariadb::client::Client;
@@ -12,9 +13,9 @@ use crate::program::Running;
 use crate::spool::Spool;
 use crate::{Error, Kind, Receiver, Result};
 use process::{Life, Process};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -23,6 +24,15 @@ use std::time::{Duration, Instant};
 /// What we call ourselves among the server's replicas. Two of one number drive each other out: one server, one agent.
 const SERVER_ID: u32 = 1_919_252_345;
 const INCOMING: &str = "incoming-";
+/// What the server says of a file that it can't read to its end: its machine lost power, or its disk is failing.
+const UNREADABLE: [&str; 4] = [
+    "binlog truncated in the middle of event",
+    "bogus data in log event",
+    "log event entry exceeded max_allowed_packet",
+    "did not pass crc check",
+];
+/// How a log gets on behind what nobody can read.
+const WAY_ON: &str = "what was committed behind that can't be had from its log: FLUSH BINARY LOGS (on that server), and then a new point (releve backup), get on behind it";
 const ANEW: &str = "the server has begun its binary log anew";
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// For how many more pieces there must be room where they wait; shorter ones, where the server's files are shorter.
@@ -44,6 +54,12 @@ pub(in crate::mariadb) struct Stream {
     resets: String,
     /// Up to which file and byte all was there when it was asked last.
     reached: (Option<u64>, u64),
+    /// How far each file that comes is what the server wrote.
+    walks: BTreeMap<u64, Walk>,
+    /// The file that it was begun with.
+    started: u64,
+    /// Files that the server itself can't read to their end.
+    torn: BTreeSet<u64>,
     /// How much room it leaves on the disk of the spool, in bytes.
     room: u64,
 }
@@ -126,23 +142,26 @@ impl Stream {
 
     fn start(client: Client, spool: &Path, (file, known): (String, Place), room: u64) -> Result<Self> {
         let incoming = Incoming::make(spool)?;
-        let options = [
-            "--read-from-remote-server".to_owned(),
-            "--raw".to_owned(),
-            "--stop-never".to_owned(),
-            format!("--stop-never-slave-server-id={SERVER_ID}"),
-            format!("--result-file={}/", incoming.0.display()),
-            // The server has named it.
-            "--".to_owned(),
-            file,
-        ];
-        // If we die it must not stay: whoever comes after us wants its place.
-        let program = client.program("mariadb-binlog", options)?.within(Duration::MAX).ending_with_us();
-        let running = program.start(Stdio::null()).map_err(|why| broken(&client, &why))?;
+        let running = run(&client, &incoming, file)?;
         let orders = BTreeMap::from([(known.number, known.order)]);
         let (spool, pieces) = (spool.to_owned(), BTreeMap::new());
         let (resets, reached) = (String::new(), (None, 0));
-        Ok(Self { client, running, incoming, spool, known, orders, pieces, resets, reached, room })
+        let (walks, torn, started) = (BTreeMap::new(), BTreeSet::new(), known.number);
+        Ok(Self {
+            client,
+            running,
+            incoming,
+            spool,
+            known,
+            orders,
+            pieces,
+            resets,
+            reached,
+            walks,
+            started,
+            torn,
+            room,
+        })
     }
 
     /// Makes sure that what is received leaves room for what carries it away.
@@ -199,17 +218,30 @@ impl Stream {
         // From the newest on: a file is finished only in a spool that has what follows.
         for (nth, file) in coming.iter().rev().enumerate() {
             let is_newest = nth == 0;
+            let place = at("keep the log in", &self.spool);
+            let wrong = |error| Error::io(place.clone(), error);
+            let walk = self.walks.entry(file.number).or_default();
+            let walked = File::open(&file.path).and_then(|mut from| walk.on(&mut from, file.bytes));
+            walked.map_err(wrong)?;
+            let whole = walk.end;
             let bytes = match end {
-                Some(end) if is_newest && end.file == file.name => end.offset.min(file.bytes),
-                _ => file.bytes,
+                Some(end) if is_newest && end.file == file.name => end.offset.min(whole),
+                _ => whole,
             };
-            self.publish_file(file, bytes, !is_newest)
-                .map_err(|error| Error::io(at("keep the log in", &self.spool), error))?;
+            // One that is torn stays as it is: nobody is told that the next follows on it.
+            let is_finished = !is_newest && whole == file.bytes && !self.torn.contains(&file.number);
+            self.publish_file(file, bytes, is_finished, !is_newest).map_err(wrong)?;
         }
         Ok(())
     }
 
-    fn publish_file(&mut self, file: &Coming, bytes: u64, is_finished: bool) -> io::Result<()> {
+    fn publish_file(
+        &mut self,
+        file: &Coming,
+        bytes: u64,
+        is_finished: bool,
+        is_over: bool,
+    ) -> io::Result<()> {
         let mut from = File::open(&file.path)?;
         let order = self.orders.get(&file.number).copied().unwrap_or(file.created);
         let mut next = self.pieces.get(&file.number).copied().unwrap_or(0);
@@ -228,10 +260,33 @@ impl Stream {
             next += 1;
             self.pieces.insert(file.number, next);
         }
-        if is_finished {
+        if is_over {
             fs::remove_file(&file.path)?;
         }
         Ok(())
+    }
+
+    /// Says what is wrong with the file that the server writes into, as far as that has come.
+    fn damage(&self, wanted: &Position) -> Option<String> {
+        let walk = number(&wanted.file).and_then(|number| self.walks.get(&number))?;
+        let is_so = walk.is_wrong && walk.end < wanted.offset;
+        is_so.then(|| {
+            format!("what the server's file {} has behind {} is damaged: {WAY_ON}", wanted.file, walk.end)
+        })
+    }
+
+    /// Goes on behind a file that the server can't read to its end, as it says, with the next that it has. Returns whether there is one.
+    fn skip(&mut self, why: &str) -> Result<bool> {
+        if !UNREADABLE.iter().any(|said| why.contains(said)) {
+            return Ok(false);
+        }
+        let torn = self.coming()?.pop().map_or(self.started, |newest| newest.number.max(self.started));
+        self.torn.insert(torn);
+        let next = listed(&self.client)?.into_iter().find(|file| number(file).is_some_and(|it| it > torn));
+        let Some(next) = next else { return Ok(false) };
+        self.started = number(&next).unwrap_or(torn);
+        self.running = run(&self.client, &self.incoming, next)?;
+        Ok(true)
     }
 
     fn is_received(&mut self, until: Instant) -> Result<bool> {
@@ -250,10 +305,17 @@ impl Stream {
             let (newest, is_several) = (coming.pop(), !coming.is_empty());
             let is_there = newest.is_some_and(|newest| (Some(newest.number), newest.bytes) >= place);
             if let Some(why) = self.running.over() {
-                return Err(broken(&self.client, &why));
+                if self.skip(&why)? {
+                    continue;
+                }
+                let way = if self.torn.is_empty() { String::new() } else { format!("; {WAY_ON}") };
+                return Err(broken(&self.client, &format!("{why}{way}")));
             }
             if is_there {
                 self.publish(Some(&wanted))?;
+                if let Some(why) = self.damage(&wanted) {
+                    return Err(broken(&self.client, &why));
+                }
                 self.reached = place;
                 return Ok(true);
             }
@@ -272,6 +334,23 @@ impl Stream {
             std::thread::park_timeout(LOOK_EVERY);
         }
     }
+}
+
+/// Lets `mariadb-binlog` receive from this file on.
+fn run(client: &Client, incoming: &Incoming, file: String) -> Result<Running> {
+    let options = [
+        "--read-from-remote-server".to_owned(),
+        "--raw".to_owned(),
+        "--stop-never".to_owned(),
+        format!("--stop-never-slave-server-id={SERVER_ID}"),
+        format!("--result-file={}/", incoming.0.display()),
+        // The server has named it.
+        "--".to_owned(),
+        file,
+    ];
+    // If we die it must not stay: whoever comes after us wants its place.
+    let program = client.program("mariadb-binlog", options)?.within(Duration::MAX).ending_with_us();
+    program.start(Stdio::null()).map_err(|why| broken(client, &why))
 }
 
 impl Receiver for Stream {
@@ -334,7 +413,18 @@ pub(in crate::mariadb) fn write_piece(
     let new = spool.join(format!(".{}.new", piece.name()));
     let mut to = File::create(&new)?;
     from.seek(SeekFrom::Start(begin))?;
-    let copied = io::copy(&mut from.take(length), &mut to);
+    // As a server sends it, wherever it was read.
+    let mut first = vec![0; usize::try_from(length.min(FLAG_AT + 1)).unwrap_or_default()];
+    let copied = if begin == 0 {
+        from.read_exact(&mut first).and_then(|()| {
+            without_flag(&mut first, begin);
+            to.write_all(&first)?;
+            let rest = length - first.len() as u64;
+            io::copy(&mut (&mut *from).take(rest), &mut to).map(|bytes| bytes + first.len() as u64)
+        })
+    } else {
+        io::copy(&mut from.take(length), &mut to)
+    };
     if !matches!(copied, Ok(bytes) if bytes == length) {
         // It would take the room of what can go on.
         let _ = fs::remove_file(&new);

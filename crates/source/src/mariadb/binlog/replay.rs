@@ -4,9 +4,10 @@ use super::events::transactions;
 use super::find::{Found, find};
 use super::halves::{Halves, halves};
 use super::piece::{Piece, Place, gap};
-use super::{Position, Span, anew, check_until, trouble};
+use super::{Position, Span, anew, check_until, sound, trouble};
 use crate::error::at;
 use crate::mariadb::client::Client;
+use crate::mariadb::files;
 use crate::mariadb::needs::Needs;
 use crate::mariadb::session::{FREEDOM, Session};
 use crate::mariadb::{BESIDE, xa};
@@ -19,6 +20,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
+use tempfile::TempDir;
 use vault::Timestamp;
 
 const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -54,6 +56,8 @@ pub(in crate::mariadb) struct Replay {
     behind: Vec<PathBuf>,
     /// When the file was begun in which the dump lies, in seconds since 1970; `None` where nothing is replayed.
     pub(in crate::mariadb) begun: Option<u32>,
+    /// Where `mariadb-binlog` puts what the log has read of files. Without one only a log with such ends early.
+    folder: Option<TempDir>,
 }
 
 /// From a byte of one file to a byte of another, by their numbers in the list.
@@ -72,7 +76,7 @@ impl Replay {
         let crate::Replay { log, until, whole_until, must_reach } = replay;
         check_until(until)?;
         let wrong = |error| Error::io(at("read", log), error);
-        let (files, missing, behind) = assemble(log, span).map_err(wrong)?;
+        let (files, missing, behind) = assemble(log, span).and_then(sound::cut).map_err(wrong)?;
         let is_all = matches!(until, Until::Newest);
         if files.is_empty() {
             let why = absent(log, span).unwrap_or_else(wrong);
@@ -145,6 +149,7 @@ impl Replay {
             is_all,
             behind,
             begun: Some(span.created),
+            folder: TempDir::new().ok(),
         })
     }
 
@@ -165,15 +170,20 @@ impl Replay {
             is_all: false,
             behind: Vec::new(),
             begun: None,
+            folder: None,
         }
     }
 
     /// Adds what a server needs for it.
     pub(in crate::mariadb) fn needs(&self, client: &Client, needs: &mut Needs) -> Result<()> {
+        needs.files.folder = self.folder.as_ref().map(|folder| folder.path().display().to_string());
         for range in self.halves.before.iter().chain(&self.meanwhile).chain(&self.after) {
             self.print(client, range, |printed| {
                 needs.read_log(printed).map_err(|error| Error::io("read what mariadb-binlog prints", error))
             })?;
+        }
+        if needs.files.has_own && needs.files.has_others {
+            return Err(Error::new("replay the log", Kind::Damaged(files::OTHERS.to_owned())));
         }
         Ok(())
     }
@@ -345,13 +355,19 @@ impl Replay {
     pub(in crate::mariadb) fn write(&self, client: &Client, path: &Path) -> Result<()> {
         let wrong = |error| Error::io(at("write", path), error);
         let mut file = File::create(path).map_err(wrong)?;
+        // It is fed by hand, later.
+        let files = path.parent();
         writeln!(file, "SET SESSION {FREEDOM};").map_err(wrong)?;
         for range in &self.halves.before {
-            self.print(client, range, |printed| io::copy(printed, &mut file).map(drop).map_err(wrong))?;
+            self.print_with(client, range, files, |printed| {
+                io::copy(printed, &mut file).map(drop).map_err(wrong)
+            })?;
         }
         file.write_all(stand_ins(&self.halves.lost).as_bytes()).map_err(wrong)?;
         for range in self.meanwhile.iter().chain(&self.after) {
-            self.print(client, range, |printed| io::copy(printed, &mut file).map(drop).map_err(wrong))?;
+            self.print_with(client, range, files, |printed| {
+                io::copy(printed, &mut file).map(drop).map_err(wrong)
+            })?;
         }
         if !self.halves.lost.is_empty() {
             writeln!(file, "DROP DATABASE `{BESIDE}`;").map_err(wrong)?;
@@ -359,11 +375,28 @@ impl Replay {
         file.sync_all().map_err(wrong)
     }
 
-    /// Lets `mariadb-binlog` make statements of a range for `take`.
+    /// Lets `mariadb-binlog` make statements of a range for `take`. Nobody reads the files of an earlier one any more.
     fn print(
         &self,
         client: &Client,
         range: &Range,
+        take: impl FnOnce(&mut Output) -> Result<()>,
+    ) -> Result<()> {
+        let files = self.folder.as_ref().map(TempDir::path);
+        if let Some(files) = files {
+            let cleared = fs::read_dir(files)
+                .and_then(|mut entries| entries.try_for_each(|entry| fs::remove_file(entry?.path())));
+            cleared.map_err(|error| Error::io(at("tidy", files), error))?;
+        }
+        self.print_with(client, range, files, take)
+    }
+
+    /// The same, with what the log has read of files in a folder.
+    fn print_with(
+        &self,
+        client: &Client,
+        range: &Range,
+        folder: Option<&Path>,
         take: impl FnOnce(&mut Output) -> Result<()>,
     ) -> Result<()> {
         let mut options = vec![
@@ -373,6 +406,7 @@ impl Replay {
             // What was replayed once, and written by a replica, isn't in order.
             "--loose-skip-gtid-strict-mode".to_owned(),
         ];
+        options.extend(folder.map(|folder| format!("--local-load={}", folder.display())));
         let files = self.files.get(range.from.0..=range.to.0).unwrap_or_default();
         options.extend(files.iter().map(|path| path.display().to_string()));
         print(client, options, files.first().map_or(Path::new(""), PathBuf::as_path), take)
@@ -396,7 +430,9 @@ fn print(
 /// Returns whether a file of a log is known to make users and nothing else.
 fn holds_only_users(client: &Client, path: &Path) -> bool {
     let mut is_so = false;
-    let options = vec!["--verify-binlog-checksum".to_owned(), path.display().to_string()];
+    let Ok(folder) = TempDir::new() else { return false };
+    let files = format!("--local-load={}", folder.path().display());
+    let options = vec!["--verify-binlog-checksum".to_owned(), files, path.display().to_string()];
     let read = print(client, options, path, |printed| {
         is_so = anew::holds_only_users(printed).map_err(|error| Error::io(at("read", path), error))?;
         Ok(())

@@ -21,7 +21,8 @@ pub(super) struct Stop {
 /// Returns the line that an error of the client names.
 pub(in crate::mariadb) fn line(said: &str) -> Option<u64> {
     let (_, rest) = said.split_once("ERROR ")?;
-    let (_, rest) = rest.split_once(" at line ")?;
+    // What the client itself refuses has no number.
+    let (_, rest) = rest.split_once("at line ")?;
     rest.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }
 
@@ -103,6 +104,7 @@ mod tests {
             line("mariadb exited with status 1: ERROR 1118 (42000) at line 31: Row size at line 5"),
             Some(31)
         );
+        assert_eq!(line("mariadb exited with status 1: ERROR at line 7: Unknown command '\\!'."), Some(7));
         assert_eq!(line("ERROR 2002 (HY000): Can't connect"), None);
     }
 

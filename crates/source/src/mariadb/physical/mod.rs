@@ -302,8 +302,8 @@ impl Source for MariadbCopy {
         Ok(Inspection { looked_through, left_out: Vec::new(), findings })
     }
 
-    fn holds(&self, query: &str) -> Result<(), String> {
-        self.server.holds(query)
+    fn holds_within(&self, query: &str, within: Duration) -> Result<(), String> {
+        self.server.holds_within(query, within)
     }
 }
 

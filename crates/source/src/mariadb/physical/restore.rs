@@ -8,6 +8,7 @@ use crate::mariadb::binlog::replay::Replay;
 use crate::mariadb::client::Client;
 use crate::mariadb::provide;
 use crate::mariadb::session::Session;
+use crate::ours::open_file;
 use crate::{Error, Kind, Program, PutBack, Reach, Result};
 use process::Words;
 use std::fs::{self, File};
@@ -41,11 +42,11 @@ impl Restoring<'_> {
         let copy = Told::read(self.data)?;
         self.tool.fits(copy.series()?, "the copy")?;
         // An instant that isn't in the log is an error before long work is begun.
-        let mut apart = Vec::new();
+        let mut added = set_aside::Added::default();
         let replay = match self.replay {
             Some(replay) => {
                 let span = copy.span()?;
-                apart = set_aside::add(&replay.log, span)?;
+                added = set_aside::add(&replay.log, span)?;
                 Some(Replay::prepare(replay, span)?)
             }
             None => None,
@@ -67,6 +68,12 @@ impl Restoring<'_> {
         }
         sync(self.data)?;
         let mut findings: Vec<String> = replay.iter().flat_map(Replay::findings).collect();
+        let set_aside::Added { apart, spoilt } = added;
+        // Who goes back to an instant before has all that he asked for.
+        let is_before = replay.as_ref().and_then(|replay| replay.reach).is_some_and(|reach| reach.is_passed);
+        if self.is_in_place && !is_before {
+            findings.extend(spoilt);
+        }
         let mut reach = replay.as_ref().and_then(|replay| replay.reach);
         if let Some(log) = self.replay.filter(|_| self.is_in_place && !apart.is_empty()) {
             let left = set_aside::leave(&log.log)?;
@@ -110,9 +117,9 @@ impl Restoring<'_> {
             if let Some(missing) = &replay.missing {
                 told(&format!("the log breaks off there: {missing} is missing"));
             }
-            provide::for_log(client, replay, told)?;
-            let mut session = Session::open(client)?;
-            let indulgent = Session::indulgent(client)?;
+            let files = provide::for_log(client, replay, told)?;
+            let mut session = Session::reading(client, files)?;
+            let indulgent = Session::indulgent(client, files)?;
             replay.into(client, indulgent, &mut session, &|sent| {
                 told(&format!("replaying the binary log: {} MiB of statements", sent >> 20));
             })?;
@@ -148,7 +155,7 @@ fn doubt(data: &Path) -> Result<()> {
             if kind.is_dir() {
                 folders.push(entry.path());
             } else if kind.is_file() {
-                File::open(entry.path()).and_then(|file| file.set_modified(now)).map_err(wrong)?;
+                open_file(&entry.path()).and_then(|file| file.set_modified(now)).map_err(wrong)?;
             }
         }
     }

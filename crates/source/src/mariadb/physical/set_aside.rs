@@ -3,6 +3,7 @@
 use crate::error::at;
 use crate::mariadb::binlog::piece::{PIECE_BYTES, Piece, Place, number};
 use crate::mariadb::binlog::replay::pieces;
+use crate::mariadb::binlog::sound::{Walk, goes_on};
 use crate::mariadb::binlog::{Span, holds_any};
 use crate::ours::open_file;
 use crate::{Error, Kept, OurFolder, Result};
@@ -21,6 +22,15 @@ const OF_A_DATABASE: &str = "db.opt";
 /// How each of its files begins.
 const MAGIC: [u8; 4] = [0xFE, b'b', b'i', b'n'];
 
+/// What became of what was kept.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Added {
+    /// The names of what goes on from nothing: of a log that was begun anew.
+    pub(super) apart: Vec<String>,
+    /// What stands there that its server has not written so, for people.
+    pub(super) spoilt: Vec<String>,
+}
+
 /// A file of the server's log.
 #[derive(Debug)]
 pub(super) struct Raw {
@@ -30,6 +40,13 @@ pub(super) struct Raw {
     pub(super) created: u32,
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
+}
+
+/// What stands in a folder under the names of a log.
+struct Found {
+    raws: Vec<Raw>,
+    /// What has such a name, isn't empty, and doesn't begin as a log does: spoilt, or somebody else's.
+    strange: Vec<Raw>,
 }
 
 /// Returns whether a data directory has a database of people's with anything in it: a server that was just made has none, or an empty one.
@@ -45,7 +62,8 @@ pub(super) fn has_own(data: &Path) -> bool {
 pub(super) fn keep(folders: &[PathBuf], log: &Path, is_fresh: bool) -> Result<Kept> {
     let aside = log.join(FOLDER);
     for folder in folders {
-        for raw in read(folder)? {
+        let Found { raws, strange } = find(folder)?;
+        for raw in raws.into_iter().chain(strange) {
             let ours = OurFolder::make(log)?;
             let within = ours.way().join(FOLDER);
             fs::create_dir_all(&within).map_err(|error| Error::io(at("make the folder", &aside), error))?;
@@ -63,19 +81,30 @@ pub(super) fn keep(folders: &[PathBuf], log: &Path, is_fresh: bool) -> Result<Ke
         }
     }
     // A recovery that was killed may have kept it before.
-    let newest = read(&aside)?.into_iter().max_by_key(|raw| raw.number);
+    let Found { mut raws, mut strange } = find(&aside)?;
+    strange.retain(|strange| raws.iter().any(|raw| base(&raw.name) == base(&strange.name)));
+    raws.append(&mut strange);
+    let newest = raws.into_iter().max_by_key(|raw| raw.number);
+    // How far one goes that was spoilt nobody knows.
+    let newest = newest.filter(|raw| {
+        let walked = open_file(&raw.path).and_then(|mut file| Walk::of(&mut file, raw.bytes));
+        walked.is_ok_and(|walk| !walk.is_wrong)
+    });
     let position = |raw: &Raw| Place { order: raw.created, number: raw.number, piece: u32::MAX }.position();
     Ok(newest.as_ref().map_or(Kept::Unknown, |newest| Kept::Whole(position(newest))))
 }
 
-/// Adds what was kept to the pieces in `log`, where it goes on from them or from where a copy lies. Returns the names of what doesn't: of a log that was begun anew.
+/// Adds what was kept to the pieces in `log`, where it goes on from them or from where a copy lies. What came from the server itself stays as it is.
 /// A server that nobody had anything in has written nothing that is missed.
-pub(super) fn add(log: &Path, span: &Span) -> Result<Vec<String>> {
+pub(super) fn add(log: &Path, span: &Span) -> Result<Added> {
     let aside = log.join(FOLDER);
-    let (raws, is_fresh) = (read(&aside)?, aside.join(FRESH).exists());
+    let (Found { raws, strange }, is_fresh) = (find(&aside)?, aside.join(FRESH).exists());
     let wrong = |error| Error::io(at("arrange", log), error);
     let mut before: Option<(u64, u32)> = None;
-    let mut apart = Vec::new();
+    let mut added = Added::default();
+    if !is_fresh {
+        added.spoilt = unread(log, span, &strange)?;
+    }
     for (nth, raw) in raws.iter().enumerate() {
         let found = pieces(log).map_err(wrong)?;
         let known = found.values().find(|(piece, ..)| piece.file == raw.name && piece.created == raw.created);
@@ -90,19 +119,49 @@ pub(super) fn add(log: &Path, span: &Span) -> Result<Vec<String>> {
         let Some(order) = order else {
             // What the server began before the point lies before it.
             if raw.created > span.created && !is_fresh && holds_any(&raw.path) {
-                apart.push(raw.name.clone());
+                added.apart.push(raw.name.clone());
             }
             continue;
         };
-        let is_finished = raws.get(nth + 1).is_some_and(|next| next.number == raw.number + 1);
-        let mut from = File::open(&raw.path).map_err(wrong)?;
+        let mut from = open_file(&raw.path).map_err(wrong)?;
+        let walk = Walk::of(&mut from, raw.bytes).map_err(wrong)?;
+        let is_whole = walk.end == raw.bytes;
+        let is_finished = is_whole && raws.get(nth + 1).is_some_and(|next| next.number == raw.number + 1);
+        let of_it = found.iter().filter(|(place, _)| (place.order, place.number) == (order, raw.number));
+        let ends = of_it.map(|(place, (_, _, bytes))| u64::from(place.piece) * PIECE_BYTES + bytes);
+        let kept = ends.max().unwrap_or_default();
+        if walk.is_wrong && kept < raw.bytes {
+            added.spoilt.push(format!(
+                "what stood in {} can't be read from byte {} on (of {} bytes; damaged by a crash or the disk, or encrypted), and what stands behind that isn't taken: what was committed there and had not come into the vaults is not back",
+                raw.name,
+                walk.end.max(kept),
+                raw.bytes
+            ));
+        }
         for piece in 0.. {
             let begin = u64::from(piece) * PIECE_BYTES;
-            let length = raw.bytes.saturating_sub(begin).min(PIECE_BYTES);
+            let length = walk.end.saturating_sub(begin).min(PIECE_BYTES);
             let place = Place { order, number: raw.number, piece };
             let is_whole = length == PIECE_BYTES || is_finished;
             let there = found.get(&place);
-            if there.is_none_or(|(there, _, bytes)| !there.is_whole && *bytes <= length) {
+            let is_more = match there {
+                Some((there, ..)) if there.is_whole => false,
+                Some((_, path, bytes)) if *bytes <= length => {
+                    let mut there = open_file(path).map_err(wrong)?;
+                    let is_more = goes_on(&mut there, &mut from, begin).map_err(wrong)?;
+                    if !is_more {
+                        added.spoilt.push(format!(
+                            "what stood in {} is not what its server had handed out before: what is in the vaults was taken, and nothing of what stood there",
+                            raw.name
+                        ));
+                        break;
+                    }
+                    is_more
+                }
+                Some(_) => false,
+                None => true,
+            };
+            if is_more {
                 let piece = Piece { file: raw.name.clone(), created: raw.created, place, is_whole };
                 if let Some((_, path, _)) = there {
                     fs::remove_file(path).map_err(wrong)?;
@@ -116,7 +175,32 @@ pub(super) fn add(log: &Path, span: &Span) -> Result<Vec<String>> {
             }
         }
     }
-    Ok(apart)
+    Ok(added)
+}
+
+/// Says what of the log of a copy can't be read at all, but what the vaults have.
+fn unread(log: &Path, span: &Span, strange: &[Raw]) -> Result<Vec<String>> {
+    let found = pieces(log).map_err(|error| Error::io(at("arrange", log), error))?;
+    // What lies before the copy is missed by nobody.
+    let from = number(&span.from.file).unwrap_or_default();
+    let is_its = |raw: &&Raw| base(&raw.name) == base(&span.from.file) && raw.number >= from;
+    let is_more = |raw: &&Raw| {
+        let of_it = found.iter().filter(|(_, (piece, ..))| piece.file == raw.name);
+        let ends = of_it.map(|(place, (_, _, bytes))| u64::from(place.piece) * PIECE_BYTES + bytes);
+        ends.max().unwrap_or_default() < raw.bytes
+    };
+    let say = |raw: &Raw| {
+        format!(
+            "what stood in {} (of {} bytes) can't be read: its beginning is damaged, by a crash or the disk. What was committed there and had not come into the vaults is not back",
+            raw.name, raw.bytes
+        )
+    };
+    Ok(strange.iter().filter(is_its).filter(is_more).map(say).collect())
+}
+
+/// Returns the name of a log, by that of one of its files.
+fn base(file: &str) -> Option<&str> {
+    file.rsplit_once('.').map(|(base, _)| base)
 }
 
 /// Moves what was kept out of `log`, which goes when the system serves, to a folder beside it that stays. Returns its path.
@@ -160,14 +244,19 @@ pub(super) fn paths(folder: &Path) -> Result<Vec<PathBuf>> {
 
 /// Returns the files of a log in a folder, in order; none where there is no folder.
 pub(super) fn read(folder: &Path) -> Result<Vec<Raw>> {
+    Ok(find(folder)?.raws)
+}
+
+/// Returns what stands in a folder under the names of a log, each in order.
+fn find(folder: &Path) -> Result<Found> {
+    let mut found = Found { raws: Vec::new(), strange: Vec::new() };
     let wrong = |error| Error::io(at("read", folder), error);
     let entries = match fs::read_dir(folder) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Vec::new());
+            return Ok(found);
         }
         other => other.map_err(wrong)?,
     };
-    let mut raws = Vec::new();
     for entry in entries {
         let entry = entry.map_err(wrong)?;
         let Ok(name) = entry.file_name().into_string() else { continue };
@@ -176,23 +265,30 @@ pub(super) fn read(folder: &Path) -> Result<Vec<Raw>> {
         // A pipe of that name is waited for by nobody, and what a link leads to is no log of this server.
         let Ok(mut file) = open_file(&path) else { continue };
         let (mut magic, mut second) = ([0; 4], [0; 4]);
-        if file.read_exact(&mut magic).and_then(|()| file.read_exact(&mut second)).is_err() || magic != MAGIC
-        {
+        // Its server had only begun it: there is nothing in it.
+        if file.read_exact(&mut magic).and_then(|()| file.read_exact(&mut second)).is_err() {
             continue;
         }
         let bytes = file.metadata().map_err(wrong)?.len();
-        raws.push(Raw { name, number, created: u32::from_le_bytes(second), path, bytes });
+        let into = if magic == MAGIC { &mut found.raws } else { &mut found.strange };
+        into.push(Raw { name, number, created: u32::from_le_bytes(second), path, bytes });
     }
-    raws.sort_by_key(|raw| raw.number);
-    Ok(raws)
+    found.raws.sort_by_key(|raw| raw.number);
+    found.strange.sort_by_key(|raw| raw.number);
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mariadb::binlog::sound::tests::{add as add_event, head as sound_head};
 
     fn log_of(folder: &Path, name: &str, created: u32, bytes: usize) {
         let mut text = [&MAGIC[..], &created.to_le_bytes()].concat();
+        text.extend([15, 1, 0, 0, 0, 19, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        // A transaction of any length.
+        text.extend(created.to_le_bytes());
+        text.extend([162, 1, 0, 0, 0, u8::try_from(bytes - 23).unwrap(), 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         text.resize(bytes, b'x');
         fs::write(folder.join(name), text).unwrap();
     }
@@ -215,8 +311,8 @@ mod tests {
         let (data, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         // The vaults know the fourth as one that is later than it says; its end and the fifth they don't have.
         fs::write(log.path().join("b.000003.00000064.00000064.0000"), "whole").unwrap();
-        fs::write(log.path().join("b.000004.00000065.00000070.0000.partial"), "part").unwrap();
-        for (name, created, bytes) in [("b.000003", 100, 50), ("b.000004", 101, 60), ("b.000005", 102, 70)] {
+        fs::write(log.path().join("b.000004.00000065.00000070.0000.partial"), MAGIC).unwrap();
+        for (name, created, bytes) in [("b.000003", 100, 60), ("b.000004", 101, 60), ("b.000005", 102, 70)] {
             log_of(data.path(), name, created, bytes);
         }
         fs::write(data.path().join("b.000006"), "no log").unwrap();
@@ -236,9 +332,71 @@ mod tests {
     }
 
     #[test]
+    fn what_a_disk_has_spoilt_takes_nothing_of_what_came_from_the_server_and_is_told() {
+        let text = |rows: &[&[u8]]| {
+            let mut text = sound_head(100, true);
+            rows.iter().for_each(|row| add_event(&mut text, 2, 100, row, true));
+            text
+        };
+        let (all, some) = (text(&[b"one", b"two", b"three"]), text(&[b"one", b"two"]));
+        let spoilt = |at: usize| {
+            let mut text = all.clone();
+            text[at] ^= 1;
+            text
+        };
+        let one = text(&[b"one"]).len();
+        for (disk, bytes, told) in [
+            (all.clone(), all.len(), 0),
+            (all[..all.len() - 2].to_vec(), some.len(), 0),
+            (spoilt(one + 20), some.len(), 1),
+            (spoilt(some.len() + 20), some.len(), 1),
+            (text(&[b"one", b"TWO", b"three"]), some.len(), 1),
+        ] {
+            let (data, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let known = "b.000003.00000064.00000064.0000.partial";
+            fs::write(log.path().join(known), &some).unwrap();
+            fs::write(data.path().join("b.000003"), disk).unwrap();
+            keep(&[data.path().to_owned()], log.path(), false).unwrap();
+            let added = add(log.path(), &span()).unwrap();
+            assert_eq!((added.apart.len(), added.spoilt.len()), (0, told), "{added:?}");
+            assert_eq!(names(log.path()), [format!("{known} {bytes}")]);
+            assert!(fs::read(log.path().join(known)).unwrap().starts_with(&some));
+        }
+    }
+
+    #[test]
+    fn what_has_lost_its_beginning_is_told_unless_the_vaults_have_it() {
+        for (name, carried, told) in [
+            ("b.000003", 0, 1),
+            ("b.000003", 40, 1),
+            ("b.000003", 60, 0),
+            // The next is of the log, too; what lies before the copy and another's file are not.
+            ("b.000004", 0, 1),
+            ("b.000002", 0, 0),
+            ("other.000003", 0, 0),
+        ] {
+            let (data, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            if carried > 0 {
+                let known = log.path().join("b.000003.00000064.00000064.0000.partial");
+                fs::write(known, vec![1; carried]).unwrap();
+            }
+            fs::write(data.path().join(name), vec![0; 60]).unwrap();
+            let kept = keep(&[data.path().to_owned()], log.path(), false).unwrap();
+            assert!(matches!(kept, Kept::Unknown), "{name}");
+            let added = add(log.path(), &span()).unwrap();
+            assert_eq!((added.apart.len(), added.spoilt.len()), (0, told), "{name} {carried}: {added:?}");
+        }
+        // How far a log goes whose newest file can't be read is not told by the one before.
+        let (data, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        log_of(data.path(), "b.000003", 100, 60);
+        fs::write(data.path().join("b.000004"), vec![0; 60]).unwrap();
+        assert!(matches!(keep(&[data.path().to_owned()], log.path(), false).unwrap(), Kept::Unknown));
+    }
+
+    #[test]
     fn what_a_fresh_server_has_written_of_its_users_is_no_log_that_was_begun_anew() {
         let (data, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        log_of(data.path(), "b.000001", 999, 50);
+        log_of(data.path(), "b.000001", 999, 60);
         for folder in ["mysql", "sys", "test"] {
             fs::create_dir(data.path().join(folder)).unwrap();
             fs::write(data.path().join(folder).join("db.opt"), "").unwrap();
@@ -246,7 +404,7 @@ mod tests {
         fs::write(data.path().join("mysql/user.frm"), "").unwrap();
         assert!(!has_own(data.path()));
         keep(&[data.path().to_owned()], log.path(), true).unwrap();
-        assert_eq!(add(log.path(), &span()).unwrap(), Vec::<String>::new());
+        assert_eq!(add(log.path(), &span()).unwrap(), Added::default());
         fs::write(data.path().join("test/t.frm"), "").unwrap();
         assert!(has_own(data.path()));
     }
@@ -255,10 +413,10 @@ mod tests {
     fn a_log_of_another_time_is_not_taken_for_what_follows() {
         let (data, log) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(log.path().join("b.000003.00000064.00000064.0000.partial"), "whole").unwrap();
-        log_of(data.path(), "b.000003", 999, 50);
-        log_of(data.path(), "b.000004", 999, 50);
+        log_of(data.path(), "b.000003", 999, 60);
+        log_of(data.path(), "b.000004", 999, 60);
         keep(&[data.path().to_owned()], log.path(), false).unwrap();
-        assert_eq!(add(log.path(), &span()).unwrap(), ["b.000003", "b.000004"]);
+        assert_eq!(add(log.path(), &span()).unwrap().apart, ["b.000003", "b.000004"]);
         assert_eq!(names(log.path()), ["b.000003.00000064.00000064.0000.partial 5"]);
         // Nothing else has it: it stays when the rest goes.
         let left = leave(log.path()).unwrap();

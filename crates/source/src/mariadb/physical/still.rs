@@ -4,9 +4,11 @@ use super::set_aside::{Raw, read};
 use crate::error::at;
 use crate::mariadb::binlog::piece::{PIECE_BYTES, Piece, Place};
 use crate::mariadb::binlog::receive::{Known, write_piece};
-use crate::mariadb::binlog::whole_bytes;
+use crate::mariadb::binlog::sound::{Walk, goes_on};
 use crate::ours::open_file;
 use crate::{Error, Result};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// What lies there and goes on from something that is known.
@@ -67,9 +69,11 @@ impl Lying {
 
     fn copy_file(&self, raw: &Raw, order: u32, is_finished: bool, spool: &Path) -> Result<()> {
         let wrong = |error| Error::io(at("keep", &raw.path), error);
-        // Its server may have ended in the middle of an event.
-        let bytes = if is_finished { raw.bytes } else { whole_bytes(&raw.path).map_err(wrong)? };
         let mut from = open_file(&raw.path).map_err(wrong)?;
+        // Its server may have ended in the middle of an event, and its disk may have spoilt it.
+        let bytes = Walk::of(&mut from, raw.bytes).map_err(wrong)?.end;
+        // What is torn is never finished: whoever has a part of it isn't told that the next file follows.
+        let is_finished = is_finished && bytes == raw.bytes;
         for piece in 0.. {
             let begin = u64::from(piece) * PIECE_BYTES;
             let length = bytes.saturating_sub(begin).min(PIECE_BYTES);
@@ -77,6 +81,10 @@ impl Lying {
             let is_whole = length == PIECE_BYTES || is_finished;
             if place >= self.from {
                 let piece = Piece { file: raw.name.clone(), created: raw.created, place, is_whole };
+                // What waits there came from the server itself: what lies here is taken where it goes on from that.
+                if !is_more(spool, &mut from, begin, &piece).map_err(wrong)? {
+                    break;
+                }
                 write_piece(spool, &mut from, (begin, length), &piece).map_err(wrong)?;
             }
             if length < PIECE_BYTES {
@@ -87,10 +95,71 @@ impl Lying {
     }
 }
 
+/// Returns whether a file goes on, where this piece of it begins, from what a spool has of that, if it has anything.
+fn is_more(spool: &Path, from: &mut File, begin: u64, piece: &Piece) -> io::Result<bool> {
+    for is_whole in [true, false] {
+        let name = Piece { is_whole, ..piece.clone() }.name();
+        match open_file(&spool.join(name)) {
+            Ok(mut there) => return goes_on(&mut there, from, begin),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mariadb::binlog::sound::tests::{add, head};
+    use crate::mariadb::binlog::sound::without_flag;
     use std::fs;
+
+    #[test]
+    fn what_a_disk_has_spoilt_is_not_taken_for_what_its_server_wrote() {
+        let text = |rows: &[&[u8]]| {
+            let mut text = head(100, true);
+            rows.iter().for_each(|row| add(&mut text, 2, 100, row, true));
+            text
+        };
+        let (all, some) = (text(&[b"one", b"two", b"three"]), text(&[b"one", b"two"]));
+        let mut received = some.clone();
+        without_flag(&mut received, 0);
+        let spoilt = |at: usize| {
+            let mut text = all.clone();
+            text[at] ^= 1;
+            text
+        };
+        let mut other = text(&[b"one", b"TWO", b"three"]);
+        other.extend(b"more");
+        let one = text(&[b"one"]).len();
+        for (disk, wanted) in [
+            (all.clone(), all.len()),
+            // In what came from the server, and behind it.
+            (spoilt(one + 20), some.len()),
+            (spoilt(some.len() + 20), some.len()),
+            (other, some.len()),
+        ] {
+            let (data, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let known = "b.000001.00000064.00000064.0000.partial";
+            fs::write(spool.path().join(known), &received).unwrap();
+            fs::write(data.path().join("b.000001"), disk).unwrap();
+            let lying = Lying::look(&[data.path().to_owned()], known).unwrap().unwrap();
+            lying.copy(spool.path()).unwrap();
+            assert_eq!(names(spool.path()), [format!("{known} {wanted}")]);
+            let there = fs::read(spool.path().join(known)).unwrap();
+            assert!(there.starts_with(&received));
+        }
+        // One that was torn is not finished, although its server has gone on to the next.
+        let (data, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(data.path().join("b.000001"), &all[..all.len() - 1]).unwrap();
+        fs::write(data.path().join("b.000002"), head(101, true)).unwrap();
+        let lying = Lying::look(&[data.path().to_owned()], "b.000001.00000064.00000064.0000.partial");
+        lying.unwrap().unwrap().copy(spool.path()).unwrap();
+        let next = format!("b.000002.00000065.00000065.0000.partial {}", head(101, true).len());
+        let first = format!("b.000001.00000064.00000064.0000.partial {}", some.len());
+        assert_eq!(names(spool.path()), [first, next]);
+    }
 
     /// A file of a log that was begun in this second, with so many events of 19 bytes, and a torn one.
     fn log_of(folder: &Path, name: &str, created: u32, events: usize, torn: usize) {

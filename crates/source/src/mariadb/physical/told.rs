@@ -3,7 +3,6 @@
 use crate::mariadb::binlog::Span;
 use crate::mariadb::look::Series;
 use crate::{Error, Kind, Result, error::at};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What it is called.
@@ -46,7 +45,7 @@ impl Told {
     /// Reads it in a data directory that was restored.
     pub(super) fn read(data: &Path) -> Result<Self> {
         let file = data.join(FILE);
-        let text = fs::read_to_string(&file);
+        let text = crate::ours::read(&file).map(|text| String::from_utf8_lossy(&text).into_owned());
         let text = text.map_err(|_| Error::new(at("put back", &file), Kind::NotInPoint))?;
         Self::parse(&text)
             .ok_or_else(|| Error::new(at("read", &file), Kind::Damaged("it says nothing".into())))

@@ -2,6 +2,7 @@
 
 use crate::mariadb::client::Client;
 use crate::mariadb::look::Series;
+use crate::ours::open_file;
 use crate::program::{Program, Running};
 use crate::{Error, Kind, Result};
 use process::Words;
@@ -108,10 +109,24 @@ pub(super) fn at_work(data: &Path) -> Option<String> {
 
 /// Says who holds the lock of InnoDB: a server in a container sees another path, and may have another name.
 fn locking(data: &Path) -> Option<String> {
-    let file = fs::File::open(data.join("ibdata1")).ok()?;
+    // What else has that name waits for somebody, for ever.
+    let file = open_file(&data.join("ibdata1")).ok()?;
     let lock = rustix::process::fcntl_getlk(&file, &FlockType::WriteLock.into()).ok()??;
     Some(lock.pid.map_or_else(
         || "it is in another container".to_owned(),
         |process| format!("process {}", process.as_raw_nonzero()),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    #[test]
+    fn nobody_waits_for_what_only_has_the_name_of_a_file_of_the_server() {
+        let data = tempfile::tempdir().unwrap();
+        mknodat(CWD, data.path().join("ibdata1"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        assert_eq!(locking(data.path()), None);
+    }
 }

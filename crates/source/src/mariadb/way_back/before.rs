@@ -71,6 +71,110 @@ pub(super) fn standing(client: &Client, made: &BTreeSet<String>) -> Result<Vec<(
     Ok(standing.collect())
 }
 
+/// What can't be moved: of which database, and what it is, for people. What was found first comes first.
+pub(super) type Fixed = Vec<(String, String)>;
+
+/// Takes out of these databases those that can't be set aside, and returns what is in the way in each. What hangs together with one by keys goes with it.
+pub(super) fn leave_fixed(client: &Client, standing: &mut Vec<(u32, String)>) -> Result<Fixed> {
+    mend(client, standing)?;
+    let mut fixed = Fixed::new();
+    while !standing.is_empty() {
+        let found = obstacles(client, standing, &fixed)?;
+        if found.is_empty() {
+            break;
+        }
+        let before = standing.len();
+        standing.retain(|(_, name)| found.iter().all(|(database, _)| database != name));
+        // A name that the server writes in another way than we know it would be asked for without end.
+        if standing.len() == before {
+            standing.clear();
+        }
+        fixed.extend(found);
+    }
+    Ok(fixed)
+}
+
+/// Returns these databases and all that hang together with one of them by foreign keys.
+pub(in crate::mariadb) fn tied(
+    client: &Client,
+    mut databases: BTreeSet<String>,
+    within: Duration,
+) -> Result<BTreeSet<String>> {
+    let rows = client.ask_within(
+        "SELECT DISTINCT CONSTRAINT_SCHEMA, UNIQUE_CONSTRAINT_SCHEMA FROM information_schema.REFERENTIAL_CONSTRAINTS
+            WHERE CONSTRAINT_SCHEMA <> UNIQUE_CONSTRAINT_SCHEMA",
+        within,
+    )?;
+    let ties: Vec<[String; 2]> = rows.into_iter().filter_map(|row| row.try_into().ok()).collect();
+    loop {
+        let before = databases.len();
+        for [from, to] in &ties {
+            if databases.contains(from) || databases.contains(to) {
+                databases.extend([from.clone(), to.clone()]);
+            }
+        }
+        if databases.len() == before {
+            return Ok(databases);
+        }
+    }
+}
+
+/// Lets the server mend what a crash has left to be mended: it does so with a table that is opened, and only then says of which engine it is.
+fn mend(client: &Client, standing: &[(u32, String)]) -> Result<()> {
+    let names: Vec<String> = standing.iter().map(|(_, name)| literal(name)).collect();
+    let rows = client.ask(&format!(
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({}) AND TABLE_TYPE <> 'VIEW' AND (ENGINE IS NULL OR CREATE_OPTIONS IS NULL)",
+        names.join(", ")
+    ))?;
+    for row in rows {
+        let Ok([database, table]) = <[String; 2]>::try_from(row) else { continue };
+        // What can't be opened is named with what can't be moved.
+        let _ = client.ask(&format!(
+            "SELECT 1 FROM {}.{} LIMIT 0",
+            super::quoted(&database),
+            super::quoted(&table)
+        ));
+    }
+    Ok(())
+}
+
+/// Returns what is in the way in these databases, where some were left as they are before.
+fn obstacles(client: &Client, standing: &[(u32, String)], left: &[(String, String)]) -> Result<Fixed> {
+    let names: Vec<String> = standing.iter().map(|(_, name)| literal(name)).collect();
+    let names = names.join(", ");
+    let left: Vec<String> = left.iter().map(|(name, _)| literal(name)).chain(["''".to_owned()]).collect();
+    let left = left.join(", ");
+    let rows = client.ask(&format!(
+        "SELECT TABLE_SCHEMA, CONCAT(TABLE_SCHEMA, '.', TABLE_NAME, ' (', IFNULL(ENGINE, 'which the server can not open'), IF(CREATE_OPTIONS LIKE '%DIRECTORY=%', ', in a folder of its own', ''), ')')
+            FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({names}) AND {FIXED};
+        SELECT UNIQUE_CONSTRAINT_SCHEMA, CONCAT(CONSTRAINT_SCHEMA, '.', TABLE_NAME, ' (whose foreign key is one to ', UNIQUE_CONSTRAINT_SCHEMA, '.', REFERENCED_TABLE_NAME, ', and which stays)')
+            FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE UNIQUE_CONSTRAINT_SCHEMA IN ({names}) AND CONSTRAINT_SCHEMA NOT IN ({names});
+        SELECT CONSTRAINT_SCHEMA, CONCAT(CONSTRAINT_SCHEMA, '.', TABLE_NAME, ' (whose foreign key is one to ', UNIQUE_CONSTRAINT_SCHEMA, '.', REFERENCED_TABLE_NAME, ', which stays)')
+            FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE CONSTRAINT_SCHEMA IN ({names}) AND UNIQUE_CONSTRAINT_SCHEMA IN ({left});
+        SELECT TABLE_SCHEMA, CONCAT(TABLE_SCHEMA, '.', TABLE_NAME, ' (which has the name of one of ours)') FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({names}) AND TABLE_NAME = '{MARK}'"
+    ))?;
+    let mut found = Fixed::new();
+    for row in rows {
+        let Ok([database, what]) = <[String; 2]>::try_from(row) else { continue };
+        // As we know it: the server may write a name in small letters.
+        let known = standing
+            .iter()
+            .map(|(_, name)| name)
+            .find(|name| **name == database || name.to_lowercase() == database.to_lowercase());
+        found.push((known.cloned().unwrap_or(database), what));
+    }
+    Ok(found)
+}
+
+/// Says what can't be moved.
+pub(super) fn named(fixed: &[(String, String)]) -> String {
+    let named = fixed.iter().take(NAMED_MAX).map(|(_, what)| what.as_str()).collect::<Vec<_>>().join(", ");
+    match fixed.len().saturating_sub(NAMED_MAX) {
+        0 => format!("{named} can't be moved"),
+        more => format!("{named} and {more} more can't be moved"),
+    }
+}
+
 /// Says why what stands there can't be set aside. `bytes` are to come.
 pub(super) fn refuses(client: &Client, standing: &[(u32, String)], bytes: u64) -> Result<Option<String>> {
     let names: Vec<String> = standing.iter().map(|(_, name)| literal(name)).collect();
@@ -87,22 +191,6 @@ pub(super) fn refuses(client: &Client, standing: &[(u32, String)], bytes: u64) -
     }
     if said(2).parse::<u64>().unwrap_or_default() > TABLES_MAX {
         return Ok(Some(format!("there are {} tables, and that many take long to rename", said(2))));
-    }
-    let rows = client.ask(&format!(
-        "SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME, ' (', IFNULL(ENGINE, 'which the server can not open'), IF(CREATE_OPTIONS LIKE '%DIRECTORY=%', ', in a folder of its own', ''), ')')
-            FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({names}) AND {FIXED};
-        SELECT CONCAT(CONSTRAINT_SCHEMA, '.', TABLE_NAME, ' (whose foreign key is one to ', UNIQUE_CONSTRAINT_SCHEMA, '.', REFERENCED_TABLE_NAME, ', and which stays)')
-            FROM information_schema.REFERENTIAL_CONSTRAINTS WHERE UNIQUE_CONSTRAINT_SCHEMA IN ({names}) AND CONSTRAINT_SCHEMA NOT IN ({names});
-        SELECT CONCAT(TABLE_SCHEMA, '.', TABLE_NAME, ' (which has the name of one of ours)') FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({names}) AND TABLE_NAME = '{MARK}'"
-    ))?;
-    let found = rows.concat();
-    if !found.is_empty() {
-        let named = found.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
-        let more = match found.len().saturating_sub(NAMED_MAX) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        return Ok(Some(format!("{named}{more} can't be moved")));
     }
     // A server that cuts what each session is given cuts what is written down, too.
     if let Some(why) = limits::cut(client)? {

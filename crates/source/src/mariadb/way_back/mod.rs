@@ -11,8 +11,8 @@ use super::definers::literal;
 use super::gentle::Gentle;
 use super::session::Session;
 use crate::{Error, Kind, Result};
-pub(super) use before::FIXED;
 use before::Note;
+pub(super) use before::{FIXED, tied};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -99,7 +99,20 @@ pub(super) fn begin<'a>(client: &'a Client, coming: &Coming<'_>) -> Result<Optio
             keeper.wait()?;
         }
     }
-    let standing = before::standing(client, coming.made)?;
+    let mut standing = before::standing(client, coming.made)?;
+    if standing.is_empty() {
+        return Ok(None);
+    }
+    // One table that stays costs its own database the way back, and no other.
+    let fixed = before::leave_fixed(client, &mut standing)?;
+    if !fixed.is_empty() {
+        let names: BTreeSet<&str> = fixed.iter().map(|(name, _)| name.as_str()).collect();
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        (coming.told)(&format!(
+            "what stands in {names} can't be set aside, so if this breaks off, there is no way back to it: {}",
+            before::named(&fixed)
+        ));
+    }
     if standing.is_empty() {
         return Ok(None);
     }
@@ -176,7 +189,7 @@ fn keeper(client: &Client, quietly: bool) -> Result<Session<'_>> {
 }
 
 fn indulgent(client: &Client, quietly: bool) -> Result<Session<'_>> {
-    let mut session = Session::indulgent(client)?;
+    let mut session = Session::indulgent(client, false)?;
     set_up(&mut session, quietly)?;
     claim(&mut session, MAKES_AGAIN)?;
     Ok(session)

@@ -4,18 +4,18 @@
 use super::NEUTRAL;
 use super::address::Address;
 use super::session;
-use crate::postgres::server::SAFE_PATH;
+use crate::postgres::server::{GRACE, MILLIS_MAX, SAFE_PATH};
 use crate::{Error, Kind, Program, Result};
 use process::Words;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fs::{File, Permissions};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// How long a question may take.
@@ -31,6 +31,14 @@ const VERSIONS: std::ops::RangeInclusive<u32> = 10..=40;
 /// What a session of ours is not ended by, whatever the server or its user was given.
 const OURS: &str = "SET statement_timeout = 0; SET lock_timeout = 0; SET default_transaction_read_only =";
 
+/// What `psql` would put in for `:DBNAME` in a text is the word of whoever named the database, or of the server: commands and all.
+const FORGOTTEN: [&str; 2] = ["--command=\\unset DBNAME", "--command=\\unset SERVER_VERSION_NAME"];
+
+/// A home in which nothing is.
+const NO_HOME: &str = "/nonexistent";
+/// How a `psql` names the command that keeps it from all others.
+const RESTRICT: &[u8] = b"\\restrict ";
+
 /// The clients, ready to log in at one server.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
@@ -43,6 +51,8 @@ pub(super) struct Client {
     options: String,
     /// Where programs are, by name and by the version that is wanted: asking one for its version takes as long as asking the server something.
     found: Arc<Mutex<BTreeMap<(String, u32), PathBuf>>>,
+    /// Whether `psql` can be kept from doing more than to pass statements on, once it was asked.
+    restricts: Arc<OnceLock<bool>>,
 }
 
 impl Client {
@@ -56,8 +66,8 @@ impl Client {
         };
         let password = address.password_file().map(keep).transpose();
         let password = password.map_err(|error| Error::io("keep the password", error))?;
-        let (options, found) = (session::first(), Arc::default());
-        Ok(Self { address, neutral: NEUTRAL, programs, password, options, found })
+        let (options, found, restricts) = (session::first(), Arc::default(), Arc::default());
+        Ok(Self { address, neutral: NEUTRAL, programs, password, options, found, restricts })
     }
 
     /// Asks another database for what concerns all.
@@ -83,6 +93,10 @@ impl Client {
             ("PGAPPNAME", "releve".to_owned()),
             ("PGOPTIONS", self.options.clone()),
         ];
+        if is_anothers_home() {
+            // What lies in it says whom to believe (`.postgresql/root.crt`), and with which password.
+            environment.push(("HOME", NO_HOME.to_owned()));
+        }
         if let Some(file) = &self.password {
             environment.push(("PGPASSFILE", format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())));
         }
@@ -172,9 +186,13 @@ impl Client {
 
     /// Returns the first value of what the plan asks in its own words, on the path of the database.
     pub(super) fn ask_for_the_plan(&self, query: &str, within: Duration) -> Result<Option<String>> {
-        let commands = [&format!("{OURS} on"), "\\o /dev/null", SAFE_PATH, "\\o", query];
+        // The server gives up first: one whose client has only gone would work on.
+        let limit = within.as_millis().clamp(1, MILLIS_MAX);
+        let ours = format!("{OURS} on; SET statement_timeout = {limit}");
+        let commands = [ours.as_str(), "\\o /dev/null", SAFE_PATH, "\\o", query];
         let commands = commands.map(|command| format!("--command={command}"));
         let commands = commands.each_ref().map(String::as_str);
+        let within = within.saturating_add(GRACE);
         let row = self.talk(self.address.database(), &commands, "", within)?.into_iter().next();
         Ok(row.and_then(|row| row.into_iter().next()))
     }
@@ -190,7 +208,21 @@ impl Client {
     pub(super) fn loader(&self, database: impl AsRef<[u8]>, stops: bool) -> Result<Program> {
         let stops = if stops { "--set=ON_ERROR_STOP=1" } else { "--set=ON_ERROR_STOP=0" };
         let ours = format!("--command={OURS} off");
-        self.psql(database, &[stops, "--output=/dev/null", &ours, "--file=-"])
+        let [name, version] = FORGOTTEN;
+        self.psql(database, &[stops, "--output=/dev/null", &ours, name, version, "--file=-"])
+    }
+
+    /// Returns whether `psql` can be kept from doing itself what a text tells it.
+    pub(super) fn can_restrict(&self) -> bool {
+        *self.restricts.get_or_init(|| {
+            let psql = self
+                .find("psql", 0)
+                .and_then(|path| Program::new(Words::of(path).words(["--no-psqlrc", "--help=commands"])));
+            let said = psql.map(|psql| psql.within(Duration::from_secs(10)).output());
+            said.is_ok_and(|said| {
+                said.is_ok_and(|said| said.windows(RESTRICT.len()).any(|words| words == RESTRICT))
+            })
+        })
     }
 
     fn talk(
@@ -254,6 +286,14 @@ impl Client {
         };
         Error::new(self.address.to_string(), Kind::Server { said: format!("{said}{hint}"), is_down })
     }
+}
+
+/// Returns whether the home that we were started with is somebody else's, as after `sudo -E`: neither ours nor root's.
+fn is_anothers_home() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "it is handed on to what is started")]
+    let home = std::env::var_os("HOME");
+    let owner = home.and_then(|home| fs::metadata(home).ok()).map(|home| home.uid());
+    owner.is_some_and(|owner| owner != 0 && owner != rustix::process::geteuid().as_raw())
 }
 
 /// Returns the major version of a program; `None` where there is none.

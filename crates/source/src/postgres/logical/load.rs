@@ -3,22 +3,19 @@
 
 use super::client::Client;
 use super::exchange::{self, bytes_at, drop_it, is_there, let_go, set_aside, subscriptions, take_back};
+use super::feed::{Fed, Loader};
 use super::roles::{self, Globals};
-use super::statements::{bare, statements};
-use super::wider::{Lines, on_path, path_of};
+use super::statements::{bare, blank, is_restriction, lines, statements};
+use super::wider::{on_path, path_of};
 use super::{DATABASES, FOLDER, GLOBALS, IS_LACKING, NEUTRAL};
 use crate::error::at;
 use crate::postgres::dumped::Tail;
-use crate::{Error, Kind, Program, PutBack, Result};
+use crate::{Error, Kind, PutBack, Result};
 use percent_encoding::percent_decode_str;
 use std::fs::{self, File};
-use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::io::{self, Cursor, Read, Seek, SeekFrom, Take};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
-/// How long one load may take.
-const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Where the version stands in a dump, and where its last line does.
 const HEAD_BYTES: u64 = 4096;
 const TAIL_BYTES: u64 = 512;
@@ -37,9 +34,7 @@ const OF_DATABASE: [&[u8]; 7] = [
     b"ALTER ROLE ",
     b"\\",
 ];
-/// How much is carried at a time, how much of what was refused is kept, and how much of that is told.
-const PIECE_BYTES: usize = 64 << 10;
-const WORDS_BYTES: usize = 64 << 10;
+/// How much of what was refused is told.
 const REFUSED_MAX: usize = 5;
 /// What must not be there after a load: an index or a constraint that doesn't hold.
 const INVALID: &str =
@@ -62,15 +57,6 @@ struct Dump {
     version: Option<u32>,
     /// Something was left out of it, so that what refers to that can't come back.
     is_lacking: bool,
-}
-
-/// What a server was fed with.
-pub(super) struct Fed {
-    pub(super) bytes: u64,
-    /// What it refused, where it was to go on.
-    pub(super) errors: Vec<String>,
-    /// Something was refused before the last rows were in: some may be missing.
-    lacks_rows: bool,
 }
 
 /// How a database came back.
@@ -308,30 +294,33 @@ fn fill_one(
         let Error { place, kind } = client.wrong(&why);
         Error::new(format!("load the database {name} into {place}; what stood there is as it was"), kind)
     };
-    let Parts { first, of_it, rest } = begin(&dump.path, names_in)?;
+    let Parts { first, of_it, of_it_at, rest, rest_at } = begin(&dump.path, names_in)?;
     // What makes the database itself must all be taken.
-    let made = feed(&client.loader(client.neutral(), true)?, Cursor::new(first)).map_err(refused)?;
+    let made = Loader::new(client, client.neutral(), true)?.feed(Cursor::new(first), 0).map_err(refused)?;
     let Some(database) = bytes_at(client, name)? else {
         let why = "its dump makes a database of another name: load it by hand";
         return Err(Error::new(at("load", &dump.path), Kind::Program(why.into())));
     };
     let stops = !dump.is_lacking && path.is_none();
     let said = match of_it.is_empty() {
-        true => Fed { bytes: 0, errors: Vec::new(), lacks_rows: false },
-        false => feed(&client.loader(&database, stops)?, Cursor::new(of_it)).map_err(refused)?,
+        true => Fed { bytes: 0, errors: Vec::new(), command: None, lacks_rows: false },
+        false => {
+            Loader::new(client, &database, stops)?.feed(Cursor::new(of_it), of_it_at).map_err(refused)?
+        }
     };
-    let loader = client.loader(&database, stops)?;
+    let loader = Loader::new(client, &database, stops)?;
     let loaded = match path {
-        None => feed(&loader, rest),
+        None => loader.feed(rest, rest_at),
         Some(path) => match on_path(rest, path).map_err(|error| Error::io(at("read", &dump.path), error))? {
-            Some(text) => feed(&loader, text),
+            Some(text) => loader.feed(text, rest_at),
             None => Err("its dump says no path".to_owned()),
         },
     };
-    let Fed { bytes, errors, lacks_rows } = loaded.map_err(refused)?;
+    let Fed { bytes, errors, command, lacks_rows } = loaded.map_err(refused)?;
+    let commands = said.command.into_iter().chain(command);
     let mut came = Came {
         bytes: made.bytes + said.bytes + bytes,
-        errors: said.errors.into_iter().chain(errors).collect(),
+        errors: commands.chain(said.errors).chain(errors).collect(),
         notes: Vec::new(),
     };
     let invalid: Vec<String> = client.ask(&database, INVALID)?.into_iter().flatten().collect();
@@ -367,7 +356,10 @@ struct Parts {
     /// What is said of the database in it, after which the dump enters it once more.
     of_it: Vec<u8>,
     /// The dump, at all that comes then.
-    rest: File,
+    rest: Take<File>,
+    /// How many lines of the dump stand before the two.
+    of_it_at: u64,
+    rest_at: u64,
 }
 
 /// Takes a dump apart.
@@ -396,9 +388,15 @@ fn begin(path: &Path, names_in: Option<&str>) -> Result<Parts> {
                 }
                 None if words.starts_with(CONNECT) => entered = Some(passed),
                 None => match names_in.filter(|_| roles::says_encoding(statement)) {
-                    Some(encoding) => first.extend(roles::in_encoding(encoding)),
+                    Some(encoding) => {
+                        let said = roles::in_encoding(encoding);
+                        first.extend(vec![b'\n'; lines(statement).saturating_sub(lines(&said))]);
+                        first.extend(said);
+                    }
+                    None if is_restriction(statement) => first.extend(blank(statement)),
                     None => first.extend_from_slice(statement),
                 },
+                Some(_) if is_restriction(statement) => of_it.extend(blank(statement)),
                 Some(_) if is_of_database(words) => of_it.extend_from_slice(statement),
                 Some(at) => {
                     of_it.clear();
@@ -412,8 +410,13 @@ fn begin(path: &Path, names_in: Option<&str>) -> Result<Parts> {
             rest_at = Some(at);
         }
         if let Some(at) = rest_at {
-            file.seek(SeekFrom::Start(at)).map_err(wrong)?;
-            return Ok(Parts { first, of_it, rest: file });
+            let of_it_at = lines_before(&text, entered.unwrap_or(at));
+            if of_it.trim_ascii().is_empty() {
+                of_it.clear();
+            }
+            let (rest, skipped) = without_restrictions(file, at).map_err(wrong)?;
+            let rest_at = lines_before(&text, at) + skipped;
+            return Ok(Parts { first, of_it, of_it_at, rest, rest_at });
         }
         if is_all || most >= FIRST_BYTES_MAX {
             let why = "the dump does not say where its database begins";
@@ -423,40 +426,35 @@ fn begin(path: &Path, names_in: Option<&str>) -> Result<Parts> {
     }
 }
 
+/// Returns how many lines end before a place in a text.
+fn lines_before(text: &[u8], at: u64) -> u64 {
+    let before = usize::try_from(at).ok().and_then(|at| text.get(..at)).unwrap_or(text);
+    lines(before) as u64
+}
+
+/// Returns a dump from there on without what keeps `psql` from more than passing it on, at both ends: ours is kept from that by a key of our own. Returns how many
+/// lines that took at the beginning, too.
+fn without_restrictions(mut file: File, from: u64) -> io::Result<(Take<File>, u64)> {
+    let (mut head, mut tail) = (Vec::new(), Vec::new());
+    file.seek(SeekFrom::Start(from))?;
+    (&mut file).take(HEAD_BYTES).read_to_end(&mut head)?;
+    let first =
+        statements(&head).into_iter().next().filter(|first| is_restriction(first)).unwrap_or_default();
+    let begin = from + first.len() as u64;
+    let tail_at = begin.max(file.metadata()?.len().saturating_sub(TAIL_BYTES));
+    file.seek(SeekFrom::Start(tail_at))?;
+    let mut end = tail_at + file.read_to_end(&mut tail)? as u64;
+    let last_at = tail.trim_ascii_end().iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    if tail.get(last_at..).is_some_and(is_restriction) {
+        end = tail_at + last_at as u64;
+    }
+    file.seek(SeekFrom::Start(begin))?;
+    Ok((file.take(end.saturating_sub(begin)), lines(first) as u64))
+}
+
 /// Returns whether a statement may be one of those about the database as a whole, before it is entered once more.
 fn is_of_database(words: &[u8]) -> bool {
     words.is_empty() || OF_DATABASE.iter().any(|begin| words.starts_with(begin))
-}
-
-/// Feeds a text to a program to its end. The error says what was refused, if it is to stop there.
-pub(super) fn feed(program: &Program, mut text: impl Read) -> Result<Fed, String> {
-    let mut running = program.clone().within(WITHIN).start(Stdio::piped())?;
-    running.remember(WORDS_BYTES);
-    let (mut piece, mut bytes, mut lines) = (vec![0; PIECE_BYTES], 0, Lines::default());
-    loop {
-        let read = match text.read(&mut piece) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            other => other.map_err(|error| error.to_string())?,
-        };
-        if read == 0 {
-            break;
-        }
-        let read_now = piece.get(..read).unwrap_or_default();
-        running.write(read_now)?;
-        lines.follow(read_now);
-        bytes += read as u64;
-    }
-    running.close();
-    running.end(WITHIN)?;
-    let said = running.said();
-    // `psql:<stdin>:17: ERROR:  …`: the line in which a statement ends.
-    let errors = said.lines().filter_map(|line| line.split_once("ERROR:  "));
-    let line = |place: &str| place.trim_end().trim_end_matches(':').rsplit(':').next()?.parse::<u64>().ok();
-    // Of more than is remembered nobody knows where the first was.
-    let lacks_rows = said.len() >= WORDS_BYTES / 2
-        || errors.clone().any(|(place, _)| line(place).is_none_or(|line| line <= lines.last_rows));
-    let errors = errors.map(|(_, why)| why.to_owned()).collect();
-    Ok(Fed { bytes, errors, lacks_rows })
 }
 
 #[cfg(test)]
@@ -472,7 +470,7 @@ mod tests {
             "SET client_encoding = 'LATIN1';\nCREATE DATABASE a;\nCOMMENT ON DATABASE a IS '{comment}\n\\connect b\n';\n\\connect a\n\\restrict x\nSET client_encoding = 'LATIN1';\n"
         );
         file.write_all(text.as_bytes()).unwrap();
-        let Parts { first, of_it, mut rest } = begin(file.path(), Some("UTF8")).unwrap();
+        let Parts { first, of_it, mut rest, rest_at, .. } = begin(file.path(), Some("UTF8")).unwrap();
         let first = String::from_utf8(first).unwrap();
         assert!(
             first.trim_start().starts_with("SET client_encoding = 'UTF8';\nCREATE DATABASE a;"),
@@ -481,7 +479,7 @@ mod tests {
         assert!(first.ends_with("\\connect b\n';"));
         let mut later = String::new();
         rest.read_to_string(&mut later).unwrap();
-        assert_eq!(later, "\\restrict x\nSET client_encoding = 'LATIN1';\n");
+        assert_eq!((later.as_str(), rest_at), ("SET client_encoding = 'LATIN1';\n", 7));
         assert!(of_it.is_empty());
         // What is said of the database as a whole comes first, and then it is entered once more.
         let more =
@@ -492,6 +490,16 @@ mod tests {
         let mut later = String::new();
         rest.read_to_string(&mut later).unwrap();
         assert_eq!(later, "SET b = 1;\nCREATE TABLE t ();\n");
+        // As newer ones print it: what they keep psql in check with is left out, at its places, and lines keep their numbers.
+        let text = "--\n\\restrict x\nCREATE DATABASE a;\n\\unrestrict x\n\\connect a\n\\restrict x\nALTER DATABASE a SET x TO 'y';\n\\unrestrict x\n\\connect a\n\\restrict x\nSELECT '\n\\restrict x';\n-- end\n\n\\unrestrict x\n\n";
+        std::fs::write(file.path(), text).unwrap();
+        let Parts { first, of_it, of_it_at, mut rest, rest_at } = begin(file.path(), None).unwrap();
+        assert_eq!(first, b"\n\nCREATE DATABASE a;\n\n");
+        assert_eq!(of_it, b"\nALTER DATABASE a SET x TO 'y';\n\n");
+        assert_eq!(of_it_at, 5);
+        let mut later = String::new();
+        rest.read_to_string(&mut later).unwrap();
+        assert_eq!((later.as_str(), rest_at), ("SELECT '\n\\restrict x';\n-- end\n\n", 10));
         std::fs::write(file.path(), "CREATE DATABASE a;\n").unwrap();
         assert!(begin(file.path(), None).is_err());
     }

@@ -5,6 +5,7 @@ mod address;
 mod client;
 mod dump;
 mod exchange;
+mod feed;
 mod lacking;
 mod load;
 mod roles;
@@ -35,8 +36,6 @@ const IS_LACKING: &str = "-- releve: something was left out of this dump";
 const ASIDE: &str = ".releve-old";
 /// How long a look at what stands there may take: it stands between a person in trouble and the question "overwrite this?".
 const LOOK_WITHIN: Duration = Duration::from_secs(5);
-/// How long a check may take to answer.
-const CHECK_WITHIN: Duration = Duration::from_secs(60);
 
 /// The databases of a PostgreSQL server, wherever it is.
 ///
@@ -145,8 +144,8 @@ impl Source for PgDump {
         }
     }
 
-    fn holds(&self, query: &str) -> Result<(), String> {
-        let value = self.client().and_then(|client| client.ask_for_the_plan(query, CHECK_WITHIN));
+    fn holds_within(&self, query: &str, within: Duration) -> Result<(), String> {
+        let value = self.client().and_then(|client| client.ask_for_the_plan(query, within));
         is_true(query, value.map_err(|error| format!("{query}: {error}"))?.as_deref())
     }
 }

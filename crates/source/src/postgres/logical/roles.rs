@@ -2,8 +2,8 @@
 
 use super::NEUTRAL;
 use super::client::{Client, bytes_of, literal, unhex};
-use super::load::{self, Fed};
-use super::statements::{bare, statements};
+use super::feed::{Fed, Loader};
+use super::statements::{bare, blank, is_restriction, statements};
 use crate::error::at;
 use crate::{Error, Kind, Result};
 use std::fs::File;
@@ -59,13 +59,14 @@ impl Globals {
             known.push([b"CREATE ROLE ", name.as_slice(), b";"].concat());
         }
         let text = fitting(&self.text, &known, own.as_deref());
-        let fed = load::feed(&client.loader(client.neutral(), false)?, Cursor::new(text));
-        let Fed { bytes, errors, .. } = fed.map_err(|why| {
+        let fed = Loader::new(client, client.neutral(), false)?.feed(Cursor::new(text), 0);
+        let Fed { bytes, errors, command, .. } = fed.map_err(|why| {
             let Error { place, kind } = client.wrong(&why);
             Error::new(format!("load the roles into {place}; no database was changed"), kind)
         })?;
         // Whoever isn't a superuser may not put all of it back, and a server of somebody else has roles of its own.
-        Ok((bytes, if is_superuser { errors } else { Vec::new() }))
+        let errors = if is_superuser { errors } else { Vec::new() };
+        Ok((bytes, command.into_iter().chain(errors).collect()))
     }
 }
 
@@ -86,13 +87,15 @@ pub(super) fn in_encoding(name: &str) -> Vec<u8> {
     [b"\n", ENCODING, name.as_bytes(), b"';"].concat()
 }
 
-/// Returns the statements that a server takes which has these roles.
+/// Returns the statements that a server takes which has these roles, each in the line where it was.
 fn fitting(text: &[u8], known: &[Vec<u8>], own: Option<&[u8]>) -> Vec<u8> {
-    let fits = |statement: &&[u8]| {
+    let fits = |statement: &[u8]| {
         let bare = bare(statement);
-        !known.iter().any(|known| known == bare) && own.is_none_or(|own| !bare.starts_with(own))
+        let is_known = known.iter().any(|known| known == bare);
+        !is_known && own.is_none_or(|own| !bare.starts_with(own)) && !is_restriction(statement)
     };
-    statements(text).into_iter().filter(fits).flatten().copied().collect()
+    let said = |statement: &[u8]| if fits(statement) { statement.to_vec() } else { blank(statement) };
+    statements(text).into_iter().flat_map(said).collect()
 }
 
 /// Returns the client with the database in which names are what they were at the server of the dump: `template1`, unless that is in another encoding and
@@ -156,7 +159,7 @@ mod tests {
         let text = b"SET client_encoding = 'LATIN1';\nCREATE ROLE postgres;\nALTER ROLE postgres WITH SUPERUSER;\nCREATE ROLE \"ren\xe9\";\nCOMMENT ON ROLE \"ren\xe9\" IS 'a\nCREATE ROLE postgres;\nALTER ROLE postgres WITH x;';\n";
         let known = [b"CREATE ROLE postgres;".to_vec()];
         let fit = fitting(text, &known, Some(b"ALTER ROLE postgres WITH "));
-        assert_eq!(fit.as_slice(), b"SET client_encoding = 'LATIN1';\nCREATE ROLE \"ren\xe9\";\nCOMMENT ON ROLE \"ren\xe9\" IS 'a\nCREATE ROLE postgres;\nALTER ROLE postgres WITH x;';\n");
+        assert_eq!(fit.as_slice(), b"SET client_encoding = 'LATIN1';\n\n\nCREATE ROLE \"ren\xe9\";\nCOMMENT ON ROLE \"ren\xe9\" IS 'a\nCREATE ROLE postgres;\nALTER ROLE postgres WITH x;';\n");
     }
 
     #[test]

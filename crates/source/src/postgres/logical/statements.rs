@@ -24,6 +24,24 @@ pub(super) fn bare(statement: &[u8]) -> &[u8] {
     rest
 }
 
+/// Returns whether this is what a newer `pg_dump` writes around what it prints, to keep `psql` from more than passing it on, or before it enters a database with an odd
+/// name, for that name's sake. Ours is kept from that otherwise, and enters no database by the dump's word.
+pub(super) fn is_restriction(statement: &[u8]) -> bool {
+    [b"\\restrict ".as_slice(), b"\\unrestrict ", b"\\encoding "]
+        .iter()
+        .any(|begin| bare(statement).starts_with(begin))
+}
+
+/// Returns how many lines end in a text.
+pub(super) fn lines(text: &[u8]) -> usize {
+    text.iter().fold(0, |lines, byte| lines + usize::from(*byte == b'\n'))
+}
+
+/// Returns what takes the place of a text that is left out: lines keep their numbers.
+pub(super) fn blank(text: &[u8]) -> Vec<u8> {
+    vec![b'\n'; lines(text)]
+}
+
 /// Where the reading is.
 #[derive(Clone, Copy)]
 enum In {
@@ -113,6 +131,14 @@ mod tests {
                 "COMMENT ON ROLE a IS 'x\nCREATE ROLE postgres;\n\\connect y\nit''s';"
             ]
         );
+    }
+
+    #[test]
+    fn what_is_left_out_leaves_its_lines() {
+        let restriction = b"\n-- dump\n\n\\restrict abc\n";
+        assert!(is_restriction(restriction) && is_restriction(b"\\unrestrict abc"));
+        assert!(!is_restriction(b"SELECT '\n\\restrict abc\n';") && !is_restriction(b"\\connect x\n"));
+        assert_eq!(blank(restriction), b"\n\n\n\n");
     }
 
     #[test]

@@ -4,7 +4,6 @@
 use super::client::{Client, literal};
 use crate::Result;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Cursor, Read};
 
 /// The line of a dump that empties the path.
@@ -47,7 +46,7 @@ fn widened(paths: &[String], schemas: &[(String, String)]) -> String {
 }
 
 /// Returns what is loaded with another path than none; `None` where it doesn't empty it.
-pub(super) fn on_path(mut rest: File, path: &str) -> io::Result<Option<impl Read>> {
+pub(super) fn on_path(mut rest: impl Read, path: &str) -> io::Result<Option<impl Read>> {
     let mut head = Vec::new();
     (&mut rest).take(HEAD_BYTES).read_to_end(&mut head)?;
     let Some(at) = head.windows(EMPTY.len()).position(|line| line == EMPTY) else { return Ok(None) };

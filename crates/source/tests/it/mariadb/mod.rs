@@ -5,6 +5,7 @@ mod faults;
 mod odd;
 mod refused;
 mod sessions;
+mod torn;
 mod way_back;
 
 use crate::machine::Folder;
@@ -252,6 +253,11 @@ fn a_check_asks_the_server_and_can_change_nothing() {
     assert!(source.holds("select * from shop.orders").unwrap_err().ends_with("says nothing"));
     assert!(source.holds("insert into shop.orders values (1)").unwrap_err().contains("READ ONLY"));
     assert!(source.holds("select x").unwrap_err().contains("Unknown column"));
+    // Whoever owns a view can make it go on for ever: the server itself gives up.
+    let endless =
+        "with recursive c(x) as (select 1 union all select x + 1 from c) select count(*) from c, c d, c e";
+    let why = source.holds_within(endless, std::time::Duration::from_secs(1)).unwrap_err();
+    assert!(why.contains("max_statement_time"), "{why}");
 }
 
 /// Returns a folder of programs, in which `mariadb-dump` is this script and finds the real one as `$REAL`.

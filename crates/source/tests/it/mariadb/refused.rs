@@ -75,6 +75,30 @@ fn an_older_server_takes_no_dump_of_a_newer_one() {
     assert_eq!(server.ask("show tables from shop"), "");
     put_back("-- Server version\t10.4.3-MariaDB").unwrap();
     assert_eq!(server.ask("show tables from shop"), "a");
+    does_nothing_itself(&server, &folder, &text);
+}
+
+/// What a dump tells the client, and not the server, isn't done, and no file of whoever loads it is read.
+fn does_nothing_itself(server: &MariadbServer, folder: &Folder, text: &str) {
+    let (ran, secret) = (folder.join("ran"), folder.write("secret", "7\n"));
+    let line = text.lines().position(|line| line == "USE `shop`;").unwrap() + 2;
+    let named = format!("line {line} of the dump is a command for the client itself");
+    for (command, says) in [
+        (format!("\\! touch {}", ran.display()), named.as_str()),
+        (format!("SELECT 1 \\! touch {};", ran.display()), named.as_str()),
+        (format!("system touch {}", ran.display()), "ERROR 1064"),
+        (
+            format!("CREATE TABLE x (a text); LOAD DATA LOCAL INFILE '{}' INTO TABLE x;", secret.display()),
+            "not allowed",
+        ),
+    ] {
+        let forged = text.replacen("\nUSE `shop`;\n", &format!("\nUSE `shop`;\n{command}\n"), 1);
+        assert_ne!(forged, text);
+        fs::write(folder.join("mariadb.sql"), forged).unwrap();
+        let error = source(server).put_back(&folder.path, None, None, &|_| ()).unwrap_err().to_string();
+        assert!(error.contains(says) && !ran.exists(), "{command}: {error}");
+    }
+    assert_eq!(server.ask("show tables from shop"), "a");
 }
 
 #[test]

@@ -131,12 +131,22 @@ fn a_load_that_fails_or_is_ended_leaves_what_stood_there() {
         "{told:?}"
     );
     assert!(server.ask("show create table far.t").contains("REFERENCES `bb`.`parent`"));
+    // What hangs together with that by keys stays too, and nothing else.
+    assert!(told.borrow().contains("setting aside what stands in cc:"), "{told:?}");
     server.run("create table aa.both (id int) engine=merge");
     let shown = source.occupied(None).unwrap()[0].path.display().to_string();
     assert!(
         shown.ends_with("database aa (there is no way back to it, since these can't be set aside: both)"),
         "{shown}"
     );
+    let shown: Vec<bool> = ["bb", "cc"]
+        .map(|name| format!("database {name} (there is no way back to it, since a foreign key ties it"))
+        .iter()
+        .map(|wanted| {
+            source.occupied(None).unwrap().iter().any(|it| it.path.display().to_string().contains(wanted))
+        })
+        .collect();
+    assert_eq!(shown, [true, false]);
 }
 
 #[test]

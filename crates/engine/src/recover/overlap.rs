@@ -1,0 +1,166 @@
+//! Systems of which one has its data below the paths of another. Each place is written by one of them: by a database where it is one's, and else by whoever names it
+//! most exactly.
+//! Points aren't changed by that: each holds all of its own paths, and where only the wider one is recovered all of it comes back.
+
+use crate::Result;
+use plan::{Plan, Restore, Runbook, Source, System, SystemName};
+use source::Patterns;
+use std::path::{Path, PathBuf};
+
+/// What SQLite keeps beside a database goes with it; the first is the database itself.
+const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+/// A place of one system that lies below a path of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shared {
+    /// Whose it is.
+    pub(super) owner: SystemName,
+    /// Absolute.
+    pub(super) path: PathBuf,
+}
+
+/// Returns what of the paths of a system the others of its recovery put back.
+pub(super) fn left_to_others(entry: &Restore, book: &Runbook, plan: &Plan) -> Result<Vec<Shared>> {
+    let others = book.systems.iter().filter(|other| other.system != entry.system);
+    let mut left = Vec::new();
+    for other in others {
+        // Of two that name the same, one with the newer point.
+        let order = |entry: &Restore| (entry.choice.point.time, std::cmp::Reverse(entry.system.clone()));
+        let yields = order(other) > order(entry);
+        left.extend(shared(plan, &entry.system, &other.system, yields)?);
+    }
+    Ok(left)
+}
+
+/// Returns the places that are put back by others in the way in which a restore is told of them.
+pub(super) fn without(left: &[Shared], plan: &Plan) -> Vec<PathBuf> {
+    let all = |shared: &Shared| {
+        let source = plan.systems.get(&shared.owner).and_then(|system| system.source.as_ref());
+        let suffixes = match source {
+            Some(Source::Sqlite(_)) => BESIDE.as_slice(),
+            _ => BESIDE.get(..1).unwrap_or_default(),
+        };
+        let named = |suffix: &&str| {
+            let mut path = shared.path.clone().into_os_string();
+            path.push(suffix);
+            PathBuf::from(path)
+        };
+        suffixes.iter().map(named).collect::<Vec<_>>()
+    };
+    left.iter().flat_map(all).collect()
+}
+
+/// Says that nothing of a system is written, where others put back all that it names.
+pub(super) fn nothing_left(entry: &Restore, system: &System, without: &[PathBuf]) -> Option<String> {
+    let Some(Source::Files(files)) = &system.source else { return None };
+    let is_anothers = |path: &String| without.iter().any(|other| Path::new(path).starts_with(other));
+    (!without.is_empty() && files.paths.iter().all(is_anothers)).then(|| {
+        format!(
+            "nothing of point {} was put back: all that it holds comes back from the points of other systems, which name the same paths",
+            entry.choice.point.id
+        )
+    })
+}
+
+/// Says whose what is that lies below the paths of a system.
+pub(super) fn said(entry: &Restore, book: &Runbook, plan: &Plan) -> Result<Vec<String>> {
+    let name = &entry.system;
+    let left = left_to_others(entry, book, plan)?.into_iter().map(|shared| {
+        let path = crate::survey::shown(&shared.path);
+        format!(
+            "`{name}`: {path} is of `{owner}` too, and comes back from its point: `{name}` leaves it out",
+            owner = shared.owner
+        )
+    });
+    let mut lines: Vec<String> = left.collect();
+    let is_away = |other: &&SystemName| !book.systems.iter().any(|entry| &entry.system == *other);
+    for other in plan.systems.keys().filter(is_away) {
+        lines.extend(shared(plan, name, other, false)?.into_iter().map(|shared| {
+            let path = crate::survey::shown(&shared.path);
+            format!(
+                "`{name}`: {path} is of `{other}` too, which isn't recovered with it: it comes back as the point of `{name}` has it; `releve recover {name} {other}` brings each its own"
+            )
+        }));
+    }
+    Ok(lines)
+}
+
+/// Returns the places that `name` leaves to `other`, both on one machine; of what both name in the same words all, if it `yields`.
+fn shared(plan: &Plan, name: &SystemName, other: &SystemName, yields: bool) -> Result<Vec<Shared>> {
+    let (Some(own), Some(its)) = (plan.systems.get(name), plan.systems.get(other)) else {
+        return Ok(Vec::new());
+    };
+    let (Some(Source::Files(files)), Some(source)) = (&own.source, &its.source) else {
+        return Ok(Vec::new());
+    };
+    if own.host != its.host || name == other || !source.is_on_disk() {
+        return Ok(Vec::new());
+    }
+    let excluded = Patterns::new(&files.exclude)?;
+    let is_database = !matches!(source, Source::Files(_));
+    let mut found = Vec::new();
+    let paths = source.paths();
+    for path in paths.iter().map(Path::new) {
+        for wide in files.paths.iter().map(Path::new) {
+            let is_out = || {
+                let mut above = path.ancestors().take_while(|above| *above != wide);
+                above.any(|above| excluded.matches(above))
+            };
+            let place = if path == wide {
+                (is_database || yields).then_some(path)
+            } else if path.starts_with(wide) {
+                (!is_out()).then_some(path)
+            } else {
+                // Files that are named within a database are the database's.
+                (is_database && wide.starts_with(path)).then_some(wide)
+            };
+            let place = place.map(|path| Shared { owner: other.clone(), path: path.to_owned() });
+            if let Some(place) = place.filter(|place| !found.contains(place)) {
+                found.push(place);
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(sources: &[(&str, &str)]) -> Plan {
+        let mut text = "[organisation]\nname = \"Atelier\"\n[sites.here]\n[hosts.server]\nsite = \"here\"\n\
+             [vaults.near]\nurl = \"file:///vault\"\nsite = \"here\"\npassword = { file = \"/key\" }\n\
+             [policy]\nvaults = [\"near\"]\nevery = \"1 hour\"\n"
+            .to_owned();
+        for (name, source) in sources {
+            text += &format!(
+                "[systems.{name}]\nhost = \"server\"\nrto = \"1 hour\"\nrpo = \"1 hour\"\nsource.{source}\n"
+            );
+        }
+        plan::parse(&[plan::SourceFile { name: "plan.toml".into(), text }]).plan.unwrap()
+    }
+
+    fn left(plan: &Plan, name: &str, other: &str, yields: bool) -> Vec<String> {
+        let left = shared(plan, &name.into(), &other.into(), yields).unwrap();
+        without(&left, plan).into_iter().map(|path| path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn each_place_is_written_by_the_system_that_names_it_most_exactly_or_whose_database_it_is() {
+        let plan = plan(&[
+            ("f", "files = { paths = [\"/d\", \"/same\"], exclude = [\"/d/out\"] }"),
+            ("g", "files = { paths = [\"/d/sub/\", \"/d/out/x\", \"/other\", \"/same\"] }"),
+            ("db", "sqlite = { path = \"/d/a.db\" }"),
+            ("pg", "postgres = { url = { file = \"/url\" }, data_directory = \"/d/pg\" }"),
+            ("conf", "files = { paths = [\"/d/pg/pg_hba.conf\"] }"),
+        ]);
+        assert_eq!(left(&plan, "f", "g", false), ["/d/sub/"]);
+        assert_eq!(left(&plan, "f", "g", true), ["/d/sub/", "/same"]);
+        assert_eq!(left(&plan, "g", "f", false), [] as [&str; 0]);
+        let of_sqlite = ["/d/a.db", "/d/a.db-wal", "/d/a.db-shm", "/d/a.db-journal"];
+        assert_eq!(left(&plan, "f", "db", false), of_sqlite);
+        assert_eq!(left(&plan, "f", "pg", false), ["/d/pg"]);
+        assert_eq!(left(&plan, "conf", "pg", false), ["/d/pg/pg_hba.conf"]);
+        assert_eq!(left(&plan, "pg", "conf", true), [] as [&str; 0]);
+    }
+}
