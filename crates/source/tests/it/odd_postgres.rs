@@ -111,13 +111,13 @@ fn does_nothing_itself(other: &Postgres) {
     let ran = folder.join("ran");
     let write = |name: &str, head: &str, made: &str, text: &str| {
         let text = format!(
-            "{head}--\n-- Dumped from database version 9.6\n\n\\restrict abc\nCREATE DATABASE {name};{made}\n\\unrestrict abc\n\\connect {name}\n\\restrict abc\nCREATE TABLE t (a text);\n{text}\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n\n"
+            "{head}--\n-- Dumped from database version 9.6\n\n\\restrict abc\nCREATE DATABASE {name};{made}\n\\unrestrict abc\n\\connect {name}\n\\restrict abc\nCREATE TABLE public.t (a text);\n{text}\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc\n\n"
         );
         let text = text.replace("RAN", ran.to_str().unwrap());
         let file = name.trim_matches('"').replace('\\', "%5C");
         folder.write(format!("postgresql/databases/{file}.sql"), text);
     };
-    let rows = "COPY t FROM stdin;\na\\nb\\\\! touch RAN\n\\\\! touch RAN\n\\N\n\\.\n";
+    let rows = "COPY public.t FROM stdin;\na\\nb\\\\! touch RAN\n\\\\! touch RAN\n\\N\n\\.\n";
     write("whole", "", "", rows);
     for (at, (command, _)) in COMMANDS.iter().enumerate() {
         write(&format!("forged{at}"), "", "", command);
