@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::judge::{Behind, is_trusted, suspicious};
 use jiff::Timestamp;
-use plan::dropped::{Dropped, dropped, is_captured};
+use plan::dropped::{Dropped, dropped, is_captured, is_of_plan};
 use plan::{Facts, Plan, SystemName};
 use state::{Body, Made, Record, State};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,11 +11,11 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What this machine knows of it.
 pub struct Known<'a> {
     plan: &'a Plan,
-    records: &'a [Record],
+    /// Of each system the points that were made whole, with where their records stand. They are in some vault, as far as this machine has seen: what a person has
+    /// let go is missed by nobody.
+    made: BTreeMap<&'a str, Vec<(usize, &'a Made)>>,
     trusted: Vec<String>,
     behind: Behind,
-    /// The points that are in some vault, as far as this machine has seen: what a person has let go is missed by nobody.
-    there: BTreeSet<String>,
     dismissed: BTreeMap<String, Timestamp>,
 }
 
@@ -39,22 +39,31 @@ impl<'a> Known<'a> {
             there
                 .extend(seen.into_values().filter_map(|seen| Some(seen.point.split(' ').next()?.to_owned())));
         }
+        let mut all: BTreeMap<&'a str, Vec<(usize, &'a Made)>> = BTreeMap::new();
+        for (at, record) in records.iter().enumerate() {
+            if let Body::Backup(made) = &record.body
+                && made.failure.is_none()
+                && made.unread == 0
+                && there.contains(&made.point)
+            {
+                all.entry(&made.system).or_default().push((at, made));
+            }
+        }
         let (trusted, dismissed) = (state.trusted()?, state.dismissed()?);
-        Ok(Self { plan, records, trusted, behind: Behind::of(records), there, dismissed })
+        Ok(Self { plan, made: all, trusted, behind: Behind::of(records), dismissed })
     }
 
     /// Returns what of a system is captured no more. `new` is a point that was just made, and that no record tells of yet.
     #[must_use]
     pub fn of_system(&self, name: &SystemName, new: Option<&Facts>) -> Vec<Dropped> {
         let source = self.plan.systems.get(name).and_then(|system| system.source.as_ref());
-        let Some(source) = source else { return Vec::new() };
-        let mut points: Vec<Facts> = self
-            .made(&name.0)
+        let Some(source) = source.filter(|source| is_of_plan(source)) else { return Vec::new() };
+        let made = self.made.get(name.0.as_str()).into_iter().flatten();
+        let mut points: Vec<Facts> = made
             .filter(|(_, made)| suspicious(made, &self.trusted).is_none())
             .filter_map(|(at, made)| {
-                let facts: Facts = serde_json::from_value(made.facts.clone()).ok()?;
-                let left_by = self.behind.left_by(&name.0, facts.time, Some(at));
-                Some(Facts { left_by, trusted: is_trusted(made, &self.trusted), ..facts })
+                let trusted = is_trusted(made, &self.trusted);
+                self.behind.recorded(&name.0, &made.facts, Some(*at), trusted)
             })
             .collect();
         points.extend(new.cloned());
@@ -64,44 +73,23 @@ impl<'a> Known<'a> {
     /// Returns the systems that the plan has no more, and that nobody else captures, unless a person knows of it.
     #[must_use]
     pub fn removed(&self) -> Vec<Removed> {
-        let names: BTreeSet<&str> = self
-            .records
+        self.made
             .iter()
-            .filter_map(|record| match &record.body {
-                Body::Backup(made) => Some(made.system.as_str()),
-                _ => None,
-            })
-            .filter(|name| !self.plan.systems.contains_key(&SystemName::from(*name)))
+            .filter(|(name, _)| !self.plan.systems.contains_key(&SystemName::from(**name)))
             // A log lies beside points, and goes with its system: states that were made anew had records of it.
-            .filter(|name| SystemName::of_log(name).is_none())
-            .collect();
-        names.into_iter().filter_map(|name| self.removed_one(name)).collect()
+            .filter(|(name, _)| SystemName::of_log(name).is_none())
+            .filter_map(|(name, made)| self.removed_one(name, made.last()?.1))
+            .collect()
     }
 
-    fn removed_one(&self, name: &str) -> Option<Removed> {
-        let (_, made) = self.made(name).last()?;
+    fn removed_one(&self, name: &str, made: &Made) -> Option<Removed> {
         if self.dismissed.get(name).is_some_and(|dismissed| *dismissed >= made.started) {
             return None;
         }
-        let is_lost = |path: &&String| !is_captured(self.plan, path);
+        let machine = made.facts.get("host").and_then(serde_json::Value::as_str).unwrap_or_default();
+        let is_lost = |path: &&String| !is_captured(self.plan, path, machine);
         let paths: Vec<String> = made.paths.iter().filter(is_lost).cloned().collect();
         (!paths.is_empty()).then(|| Removed { system: name.into(), last: made.started, paths })
-    }
-
-    /// Returns the points of a system that were made whole and are there still, with where their records stand.
-    fn made(&self, name: &str) -> impl Iterator<Item = (usize, &'a Made)> {
-        let (records, name) = (self.records, name.to_owned());
-        records.iter().enumerate().filter_map(move |(at, record)| match &record.body {
-            Body::Backup(made)
-                if made.system == name
-                    && made.failure.is_none()
-                    && made.unread == 0
-                    && self.there.contains(&made.point) =>
-            {
-                Some((at, made))
-            }
-            _ => None,
-        })
     }
 }
 

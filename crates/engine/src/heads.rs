@@ -22,25 +22,13 @@ const NEW_HELP: &str = "if that is so: releve state rebuild, which takes over wh
 /// What to do about records that are not what this machine wrote.
 const HELP: &str = "somebody has changed what this machine remembers: find out who; keep the folder of the state as it is; `releve state rebuild` sets it aside and takes over what can be read of it";
 
-/// Says what to do about a finding.
-#[must_use]
-pub fn help(finding: &str) -> &'static str {
-    if is_new(finding) { NEW_HELP } else { HELP }
-}
-
-/// Returns whether nothing more is found than a state that began after the points.
-#[must_use]
-pub fn is_new(finding: &str) -> bool {
-    finding.ends_with(NEW)
-}
-
 /// Notes for the alerts what was found, and that it is over once every vault was asked and nothing is found.
-pub fn note(state: &State, findings: &[String], survey: &Survey, now: Timestamp) -> Result<()> {
-    match findings {
+pub fn note(state: &State, heads: &Heads, survey: &Survey, now: Timestamp) -> Result<()> {
+    match heads.findings.as_slice() {
         [] if !survey.unreachable.is_empty() => Ok(()),
         [] => Ok(state.note_sign(SIGN, None, now)?),
         all => {
-            let all: Vec<String> = all.iter().map(|one| format!("{one}: {}", help(one))).collect();
+            let all: Vec<String> = all.iter().map(|one| format!("{one}: {}", heads.help())).collect();
             Ok(state.note_sign(SIGN, Some((all.join("; ").as_str(), false)), now)?)
         }
     }
@@ -57,6 +45,17 @@ pub struct Heads {
     pub from_before: u64,
     /// What was done to the records.
     pub findings: Vec<String>,
+    /// Nothing more is found than a state that began after the points.
+    #[serde(skip)]
+    pub is_new: bool,
+}
+
+impl Heads {
+    /// Says what to do about what was found.
+    #[must_use]
+    pub fn help(&self) -> &'static str {
+        if self.is_new { NEW_HELP } else { HELP }
+    }
 }
 
 /// Compares the records, all of them and in order, with what the points in the vaults say that this machine has signed.
@@ -91,6 +90,7 @@ pub fn compare(records: &[Record], survey: &Survey, known: &Known, machine: &str
                 || "there are no records here".to_owned(),
                 |begun| format!("the records here begin at {begun:.0}"),
             );
+            heads.is_new = true;
             heads.findings.push(format!(
                 "{here}, and {} points of this machine are from before (the newest, {point} of {time}, names record {number}): {NEW}",
                 unknown().count()

@@ -11,6 +11,7 @@ use clock::Clock;
 use jiff::{SignedDuration, Timestamp};
 use plan::judge::{Rating, judge};
 use plan::{CameBack, Facts, Plan, SystemName, Until, VaultName};
+use serde::Deserialize;
 use serde_json::Value;
 use state::{Body, Made, Record, Seen, State};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -121,12 +122,30 @@ impl Behind {
             |left: &&Left| left.after < time && time < left.before && made.is_none_or(|made| made < left.at);
         self.left.get(system)?.iter().find(is_left).map(|left| left.before)
     }
+
+    /// Returns what a record has kept of what its point said, with what is known of that since. `at` is where the record stands among all.
+    pub(crate) fn recorded(
+        &self,
+        system: &str,
+        said: &Value,
+        at: Option<usize>,
+        trusted: bool,
+    ) -> Option<Facts> {
+        let facts = Facts::deserialize(said).ok()?;
+        let left_by = self.left_by(system, facts.time, at);
+        Some(Facts { left_by, trusted, ..facts })
+    }
 }
 
 impl Witness {
     /// Reads it from the state.
     pub fn new(plan: &Plan, state: &State) -> Result<Self> {
-        let of_records = Self::of_records(&state.records()?);
+        Self::of(plan, state, &state.records()?)
+    }
+
+    /// As [`new`](Self::new), where these are the state's records.
+    pub fn of(plan: &Plan, state: &State, records: &[Record]) -> Result<Self> {
+        let of_records = Self::of_records(records);
         let mut seen: HashMap<String, Seen> = HashMap::new();
         let mut written: BTreeSet<String> = BTreeSet::new();
         for vault in plan.vaults.keys() {
@@ -269,14 +288,9 @@ impl Witness {
         let past = self.past.get(&system.0).into_iter().flatten();
         past.filter(|(started, id, _)| *started >= since && !there.contains(id.as_str()))
             .filter_map(|(_, id, said)| {
-                let facts: Facts = serde_json::from_value(said.clone()).ok()?;
-                Some(Facts {
-                    trusted: trusted.contains(id.as_str()),
-                    left_by: self.behind.left_by(&system.0, facts.time, self.made.get(id).copied()),
-                    gone: true,
-                    vaults: Vec::new(),
-                    ..facts
-                })
+                let (at, trusted) = (self.made.get(id).copied(), trusted.contains(id.as_str()));
+                let facts = self.behind.recorded(&system.0, said, at, trusted)?;
+                Some(Facts { gone: true, vaults: Vec::new(), ..facts })
             })
             .collect()
     }

@@ -17,11 +17,12 @@ mod stands;
 
 pub(crate) use cluster::stranger;
 use cluster::{BEFORE, HEAD_BYTES, LIVING};
-pub use cluster::{identity_of, is_another, is_refused, living, settle, spooled};
+pub use cluster::{identity_of, is_another, is_behind, is_refused, living, settle, spooled};
 pub use ended::{ended, has_gone_back, has_put_back, went_back};
 pub(crate) use kept::is_to_come;
 use kept::{believed, is_closed, passed};
 use needs::Needs;
+pub(crate) use stands::against_kept;
 
 use crate::vaults::Opened;
 use crate::{Error, Result};
@@ -202,8 +203,10 @@ impl<'a> Carrier<'a> {
             // The last of them has let most of it go.
             carried.waiting = carried.waiting.min(one.waiting);
         }
-        carried.refused.sort();
-        carried.refused.dedup();
+        for told in [&mut carried.refused, &mut carried.behind] {
+            told.sort();
+            told.dedup();
+        }
         Ok(carried)
     }
 
@@ -361,15 +364,18 @@ impl<'a> Carrier<'a> {
                 && known.gone == gone
                 && groups.iter().all(|group| known.logs.contains_key(&group.identity))
         };
-        if let Some(known) = known.filter(is_right) {
-            return Ok(known);
-        }
+        let mut before = match known {
+            Some(known) if is_right(&known) => return Ok(known),
+            known => known.map(|known| known.logs).unwrap_or_default(),
+        };
         // Whoever wrote them may have come after this vault was opened.
         vault.refresh_index()?;
         let (snapshots, _) = vault.snapshots()?;
         let mut logs = BTreeMap::new();
         for group in groups {
-            logs.insert(group.identity.clone(), self.held_of(group.identity.as_deref(), vault, &snapshots)?);
+            let held = self.held_of(group.identity.as_deref(), vault, &snapshots)?;
+            let known = before.remove(&group.identity);
+            logs.insert(group.identity.clone(), held.with_looked_of(known));
         }
         Ok(Seen { snapshots: listed, gone: vault.packs_gone(), logs })
     }
@@ -405,10 +411,8 @@ impl<'a> Carrier<'a> {
         let needed = |file: &LogFile| needs.has(file);
         let newest = waiting.iter().filter_map(Waiting::position).max();
         let is_new = |waiting: &&Waiting| {
-            // It may have another content without being longer.
-            let is_carried = || lock(&self.same).get(&waiting.in_spool(name, group)) == Some(&true);
             let is_partial = matches!(waiting.file.kind, LogKind::Partial(_));
-            let may_differ = is_partial && (waiting.position() == newest || waiting.is_away && !is_carried());
+            let may_differ = is_partial && self.may_differ(name, group, waiting, newest);
             let had = had.get(&waiting.file.path);
             needed(&waiting.file)
                 && !stands.has(&waiting.path)
@@ -936,6 +940,33 @@ mod tests {
         let whole = there.segment(1001, 2, 9);
         assert_eq!(there.carry(&carrier(log, &there)).refused, [whole.display().to_string()]);
         assert!(there.held("1001", &name) == more);
+    }
+
+    #[test]
+    fn what_was_looked_at_of_a_log_is_known_still_when_another_system_has_written_into_the_vault() {
+        let there = Way::new();
+        let source = postgres();
+        let own = carrier(source::Source::log(&source).unwrap(), &there);
+        let known = |carrier: &Carrier<'_>| {
+            let known = lock(&carrier.seen).remove(&VaultName::from("near"));
+            let seen = carrier.look(known, &there.vault, &carrier.waiting().unwrap()).unwrap();
+            seen.logs[&Some("1001".to_owned())].looked.own.len()
+        };
+        let spool = there.folder.path().join("other");
+        fs::create_dir(&spool).unwrap();
+        fs::rename(there.segment(1001, 9, 1), spool.join(name_of(9))).unwrap();
+        let other = Carrier { name: "mail".into(), spool, ..carrier(own.log, &there) };
+        there.segment(1001, 1, 1);
+        there.begun(2, &[1, 2]);
+        there.carry(&own);
+        there.carry(&other);
+        assert_eq!(known(&own), 2);
+        // What somebody else has written of it is another's file.
+        let again = carrier(own.log, &there);
+        there.begun(2, &[1, 2, 3]);
+        there.carry(&own);
+        there.carry(&again);
+        assert_eq!(known(&own), 0);
     }
 
     #[test]

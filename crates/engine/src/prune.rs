@@ -125,13 +125,10 @@ pub fn retention(
         }
     }
     for (name, points) in systems {
-        let policy = plan.systems.get(name).map(|system| plan.policy_of(system)).unwrap_or_default();
         // Judged by all its points in all vaults, as everywhere: one that is missing here is evidence all the same.
         let mut judged = witness.judged(plan, survey, name, now);
         judged.retain(|point| point.vaults.contains(vault));
-        let looks = witness.looks(survey, name);
-        let first = |point: &Facts| looks.get(&point.id).map_or(now, |first| now.min(*first));
-        for mut verdict in retain_seen(&judged, policy.keep.as_ref(), policy.every, &first) {
+        for mut verdict in verdicts(plan, survey, name, witness, &judged, now) {
             let mut called = points.iter().filter(|(_, id)| *id == verdict.id);
             let Some((snapshot, _)) = called.next() else { continue };
             // An id is given once: what uses it again is somebody's work by hand, and for a person to look at.
@@ -191,12 +188,24 @@ pub fn would_keep(
     witness: &Witness,
     now: Timestamp,
 ) -> HashSet<String> {
-    let policy = plan.systems.get(name).map(|system| plan.policy_of(system)).unwrap_or_default();
     let judged = witness.judged(plan, survey, name, now);
+    let verdicts = verdicts(plan, survey, name, witness, &judged, now);
+    verdicts.into_iter().filter(|verdict| !verdict.kept.is_empty()).map(|verdict| verdict.id).collect()
+}
+
+/// Returns what becomes of these points of a system, as the plan says. Of one of which nobody knows when it was made it counts when this machine saw it first.
+pub(crate) fn verdicts(
+    plan: &Plan,
+    survey: &Survey,
+    name: &SystemName,
+    witness: &Witness,
+    judged: &[Facts],
+    now: Timestamp,
+) -> Vec<Verdict> {
+    let policy = plan.systems.get(name).map(|system| plan.policy_of(system)).unwrap_or_default();
     let looks = witness.looks(survey, name);
     let first = |point: &Facts| looks.get(&point.id).map_or(now, |first| now.min(*first));
-    let verdicts = retain_seen(&judged, policy.keep.as_ref(), policy.every, &first);
-    verdicts.into_iter().filter(|verdict| !verdict.kept.is_empty()).map(|verdict| verdict.id).collect()
+    retain_seen(judged, policy.keep.as_ref(), policy.every, &first)
 }
 
 /// Returns how long what nothing needs stays: what the plan says, and never less than twice the longest backup that was measured.

@@ -279,8 +279,7 @@ impl Look<'_> {
         match source {
             Source::Files(files) => {
                 for (at, folder) in files.paths.iter().enumerate() {
-                    self.there(&format!("{path}.paths.{at}"), folder);
-                    self.direct(&format!("{path}.paths.{at}"), folder, &files.paths);
+                    self.there_and_direct(&format!("{path}.paths.{at}"), folder, &files.paths);
                 }
                 self.variables(path, &files.env);
                 for (key, command) in [("before", &files.before), ("after", &files.after)] {
@@ -291,7 +290,9 @@ impl Look<'_> {
             }
             Source::Sqlite(sqlite) => {
                 let path = format!("{path}.path");
-                self.there(&path, &sqlite.path);
+                if !self.there(&path, &sqlite.path) {
+                    return;
+                }
                 let asked = source::Sqlite::new(self.under(&sqlite.path));
                 let led = asked.and_then(|asked| asked.follow_links(sqlite.follow_links).leads_to());
                 if let Err(error) = led {
@@ -300,8 +301,7 @@ impl Look<'_> {
                 }
             }
             Source::Postgres(postgres) => {
-                self.there(&format!("{path}.data_directory"), &postgres.data_directory);
-                self.direct(&format!("{path}.data_directory"), &postgres.data_directory, &[]);
+                self.there_and_direct(&format!("{path}.data_directory"), &postgres.data_directory, &[]);
                 self.secret(&format!("{path}.url"), postgres.url.as_ref());
                 self.postgres(path, postgres.programs.as_deref(), &["pg_ctl", "pg_receivewal"]);
             }
@@ -312,8 +312,7 @@ impl Look<'_> {
             Source::Mariadb(mariadb) => {
                 self.secret(&format!("{path}.url"), mariadb.url.as_ref());
                 if let Some(folder) = &mariadb.data_directory {
-                    self.there(&format!("{path}.data_directory"), folder);
-                    self.direct(&format!("{path}.data_directory"), folder, &[]);
+                    self.there_and_direct(&format!("{path}.data_directory"), folder, &[]);
                 }
                 let programs: &[&str] = match mariadb.copy {
                     Copied::Physical => &["mariadb-backup", "mbstream", "mariadb"],
@@ -378,11 +377,25 @@ impl Look<'_> {
         }
     }
 
-    fn there(&mut self, path: &str, file: &str) {
-        if let Err(error) = std::fs::symlink_metadata(self.under(file)) {
+    fn there_and_direct(&mut self, path: &str, file: &str, besides: &[String]) {
+        if self.there(path, file) {
+            self.direct(path, file, besides);
+        }
+    }
+
+    /// Returns whether the path can be looked at: whoever looked at what doesn't answer would wait for ever.
+    fn there(&mut self, path: &str, file: &str) -> bool {
+        let place = self.under(file);
+        if let Some(silent) = source::silent_on_the_way(&place) {
+            let help = format!("mend it or take it away (umount -l {})", silent.display());
+            self.lack("silent-mount", path, format!("{file}: {}", source::silence(&silent)), help);
+            return false;
+        }
+        if let Err(error) = std::fs::symlink_metadata(place) {
             let help = "correct the path, or mount what belongs there; `releve check --offline` is for other machines";
             self.lack("missing-path", path, format!("{file} isn't here: {error}"), help);
         }
+        true
     }
 
     /// Names a link on the way to what is captured, which no capture follows: it leads to none of what is captured besides.

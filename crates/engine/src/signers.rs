@@ -196,9 +196,16 @@ impl Known {
 
 /// Notes, for the machines of which no key is known yet, what of these vaults' points is unsigned and from before, and the key of each that a single one signs for. Of
 /// `machine`, this one, none is learned once it has made points without a key: nobody signs for it. A machine of which it isn't plain is named, each time.
-pub fn learn(state: &State, machine: &str, survey: &Survey, now: Timestamp) -> Result<Learned> {
+/// `records` are those of the state.
+pub fn learn(
+    state: &State,
+    machine: &str,
+    survey: &Survey,
+    records: &[Record],
+    now: Timestamp,
+) -> Result<Learned> {
     let (signers, mut early) = (state.signers()?, state.early()?);
-    let has_made = has_made_points(&state.records()?);
+    let has_made = has_made_points(records);
     note_inventory(state, has_made, &signers, &mut early, now)?;
     let is_anyone_known =
         !signers.is_empty() || survey.points.iter().any(|point| point.point.signer.is_some());
@@ -302,7 +309,7 @@ fn hands<'a>(points: &[&'a Surveyed], early: &BTreeSet<String>) -> Vec<Hand<'a>>
 }
 
 /// Returns whether this machine has made points by its own records, and not by those that were read from vaults.
-fn has_made_points(records: &[Record]) -> bool {
+pub(crate) fn has_made_points(records: &[Record]) -> bool {
     let is_made = |record: &Record| matches!(&record.body, Body::Backup(made) if made.failure.is_none());
     records.iter().any(is_made) && !records.iter().any(|record| matches!(record.body, Body::Rebuilt { .. }))
 }

@@ -4,23 +4,16 @@
 //! Read in this order: [`reach`] (opens a file, and notes whose everything on the way is), [`objection`] (pure: who else could have changed it), [`is_open`] (pure: who
 //! else can read it).
 
-use rustix::fs::{
-    FileType, Mode, OFlags, PROC_SUPER_MAGIC, Stat, fstat, fstatfs, getxattr, open, openat, readlinkat,
-};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat};
 use rustix::io::Errno;
-use std::ffi::{OsStr, OsString};
+use source::{Ends, Met, walk};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, Path, PathBuf};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::{Path, PathBuf};
 
-/// How many links may be on a way, as the kernel counts.
-const LINKS_MAX: usize = 40;
 /// The sign that the agent goes by an older plan than what stands in the file.
 pub const SIGN: &str = "plan/edited";
-/// Where more may be said of who writes than the mode does.
-const ACL: &str = "system.posix_acl_access";
 
 const ROOT: u32 = 0;
 const STICKY: u32 = 0o1000;
@@ -64,61 +57,21 @@ pub struct Objection {
 
 /// Opens a file to read it, folder by folder, so that what is judged is what is read, whatever takes a name meanwhile.
 pub fn reach(path: &Path) -> io::Result<Reached> {
-    const LOOKS: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-    const READS: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC);
-    let mut left = parts_of(&std::path::absolute(path)?);
-    let mut at = PathBuf::from("/");
-    let mut here = open(&at, LOOKS, Mode::empty())?;
-    let (mut way, mut links) = (vec![place(&at, &here)?], 0);
-    while let Some(name) = left.pop() {
-        let is_last = left.is_empty();
-        // Asked as a folder, what is mounted on demand is mounted.
-        let looked = match is_last {
-            false => openat(&here, &name, LOOKS | OFlags::DIRECTORY, Mode::empty()),
-            true => Err(Errno::NOTDIR),
-        };
-        let looked = match looked {
-            Err(Errno::NOTDIR | Errno::LOOP) => openat(&here, &name, LOOKS, Mode::empty())?,
-            looked => looked?,
-        };
-        let path = if name == ".." { parent(&at) } else { at.join(&name) };
-        match FileType::from_raw_mode(fstat(&looked)?.st_mode) {
-            FileType::Symlink => {
-                links += 1;
-                if links > LINKS_MAX {
-                    return Err(Errno::LOOP.into());
-                }
-                // What whoever started us has opened already (/dev/stdin, a pipe of a shell) has no place of its own.
-                if is_last && fstatfs(&here).is_ok_and(|disk| disk.f_type == PROC_SUPER_MAGIC) {
-                    let file = openat(&here, &name, READS, Mode::empty())?;
-                    let stat = fstat(&file)?;
-                    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-                        way.push(place(&path, &file)?);
-                    }
-                    return Ok(Reached { file: File::from(file), way });
-                }
-                way.push(place(&path, &looked)?);
-                let target = readlinkat(&looked, "", Vec::<u8>::new())?;
-                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-                if target.is_absolute() {
-                    at = PathBuf::from("/");
-                    here = open(&at, LOOKS, Mode::empty())?;
-                }
-                left.extend(parts_of(&target));
-            }
-            FileType::Directory if !is_last => {
-                way.push(place(&path, &looked)?);
-                (here, at) = (looked, path);
-            }
-            _ if !is_last => return Err(Errno::NOTDIR.into()),
-            _ => {
-                let file = openat(&here, &name, READS | OFlags::NOFOLLOW, Mode::empty())?;
-                way.push(place(&path, &file)?);
-                return Ok(Reached { file: File::from(file), way });
-            }
-        }
+    let mut way = Vec::new();
+    let there = walk(path, Ends::Opened, &mut |met: Met<'_>| {
+        way.push(place(met.path, met.opened, met.stat));
+        Ok(())
+    })?;
+    let [name] = there.rest.as_slice() else { return Err(Errno::NOENT.into()) };
+    // What whoever started us has opened already (/dev/stdin, a pipe of a shell) has no place of its own.
+    let is_in_proc = there.is_in_proc();
+    let links = if is_in_proc { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let file = openat(&there.folder, name, OFlags::RDONLY | OFlags::CLOEXEC | links, Mode::empty())?;
+    let stat = fstat(&file)?;
+    if !is_in_proc || FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+        way.push(place(&there.real(), file.as_fd(), &stat));
     }
-    Err(Errno::ISDIR.into())
+    Ok(Reached { file: File::from(file), way })
 }
 
 /// Returns who else could have changed a file that `uid` reads, `None` where nobody could but himself and root. Root believes a file only if nobody could have put
@@ -182,31 +135,13 @@ fn other_hands(uid: u32, place: &Place) -> Option<Objection> {
     }
 }
 
-fn place(path: &Path, opened: &OwnedFd) -> io::Result<Place> {
-    let Stat { st_uid: uid, st_gid: gid, st_mode: mode, .. } = fstat(opened)?;
+fn place(path: &Path, opened: BorrowedFd<'_>, stat: &Stat) -> Place {
+    let Stat { st_uid: uid, st_gid: gid, st_mode: mode, .. } = *stat;
     // Only where it could say more than the mode.
-    let has_acl = mode & GROUP_WRITES != 0 && FileType::from_raw_mode(mode) != FileType::Symlink && {
-        let way = format!("/proc/self/fd/{}", opened.as_raw_fd());
-        match getxattr(way, ACL, &mut [0_u8; 1024]) {
-            Ok(bytes) => bytes > 0,
-            Err(error) => error == Errno::RANGE,
-        }
-    };
-    Ok(Place { path: path.to_owned(), uid, gid, mode, has_acl })
-}
-
-fn parent(path: &Path) -> PathBuf {
-    path.parent().unwrap_or(path).to_owned()
-}
-
-/// Returns the parts of a path, the last one first.
-fn parts_of(path: &Path) -> Vec<OsString> {
-    let name = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some(OsStr::from_bytes(b"..").to_owned()),
-        _ => None,
-    };
-    path.components().rev().filter_map(name).collect()
+    let has_acl = mode & GROUP_WRITES != 0
+        && FileType::from_raw_mode(mode) != FileType::Symlink
+        && process::has_acl(Path::new(&format!("/proc/self/fd/{}", opened.as_raw_fd())));
+    Place { path: path.to_owned(), uid, gid, mode, has_acl }
 }
 
 #[cfg(test)]

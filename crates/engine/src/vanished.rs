@@ -4,6 +4,8 @@
 //! that has seen nothing yet. A person who knows better says so once, to `releve prune --accept-missing`.
 
 use crate::judge::Witness;
+use crate::prune::verdicts;
+use crate::signers::{Learned, has_made_points, learn};
 use crate::strange::{Strange, find};
 use crate::survey::Survey;
 use crate::vaults::Opened;
@@ -11,8 +13,7 @@ use crate::{Error, Result};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use plan::judge::{Judgement, Rating};
-use plan::keep::retain;
-use plan::{Facts, Plan, SystemName, VaultName};
+use plan::{Facts, Plan, SystemName, Unvouched, VaultName};
 use serde::Serialize;
 use state::{Body, OddKey, Record, Seen, State};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -90,6 +91,7 @@ impl Known {
     #[must_use]
     pub fn is_any_missing(&self, state: &State, vaults: &[Opened], now: Timestamp) -> bool {
         let mut is_any = false;
+        let signs = state.signs(SIGN).unwrap_or_default();
         for opened in vaults {
             let (Some(seen), Ok(repository)) = (self.0.get(&opened.name), &opened.repository) else {
                 continue;
@@ -97,12 +99,9 @@ impl Known {
             let Ok(listed) = repository.store().list(FileKind::Snapshot) else { continue };
             let listed: HashSet<&str> = listed.iter().map(|listed| listed.name.as_str()).collect();
             // That one is there says nothing of whether it can be read.
-            let is_unread = || -> bool {
-                let signs = state.signs(SIGN).unwrap_or_default();
-                signs.get(&opened.name.0).is_some_and(|sign| sign.why.contains(UNREAD))
-            };
+            let is_unread = signs.get(&opened.name.0).is_some_and(|sign| sign.why.contains(UNREAD));
             match seen.keys().all(|snapshot| listed.contains(snapshot.as_str())) {
-                true if is_unread() => {}
+                true if is_unread => {}
                 true => _ = note_missed(state, &opened.name, &Vanished::default(), now),
                 false => is_any = true,
             }
@@ -122,11 +121,22 @@ pub fn look(
 ) -> Result<Vanished> {
     let asked: Vec<&VaultName> =
         vaults.iter().filter(|opened| opened.repository.is_ok()).map(|opened| &opened.name).collect();
-    // Before anything is judged: where no key of a machine is known, a single one that is seen counts.
-    let learned = crate::signers::learn(state, machine, survey, now)?;
-    let mut vanished = judge((plan, state, machine), known, &asked, survey, now)?;
+    let records = state.records()?;
+    // Before anything is judged: where no key of a machine is known, a single one that is seen counts. Not one of some vaults: the others may tell of another.
+    let is_all = plan.vaults.keys().all(|name| vaults.iter().any(|opened| opened.name == *name));
+    let learned = if is_all { learn(state, machine, survey, &records, now)? } else { Learned::default() };
+    let witness = Witness::of(plan, state, &records)?;
+    let mut vanished = judge((plan, state, machine), known, (&records, &witness), &asked, survey, now)?;
     (vanished.learned, vanished.open) = (learned.said, learned.open);
-    vanished.strange = find(plan, &Witness::new(plan, state)?, survey, now);
+    vanished.strange = find(plan, &witness, survey, now);
+    if !is_all && !vanished.strange.is_empty() {
+        let (signers, has_made) = (state.signers()?, has_made_points(&records));
+        // Nothing is said of a key yet that counts, or doesn't, once all are looked at.
+        let is_open = |host: &str| !(signers.contains_key(host) || has_made && host == machine);
+        let by_key = |strange: &Strange| matches!(strange.unvouched, Some(Unvouched::By(_)));
+        let waits = |strange: &Strange| strange.signer.as_ref().is_some_and(|(host, _)| is_open(host));
+        vanished.strange.retain(|strange| !(by_key(strange) && waits(strange)));
+    }
     for opened in vaults {
         let Ok(repository) = &opened.repository else { continue };
         // Of one that doesn't list them nothing is concluded.
@@ -164,6 +174,7 @@ pub fn note_missed(state: &State, vault: &VaultName, vanished: &Vanished, now: T
 fn judge(
     (plan, state, machine): (&Plan, &State, &str),
     known: &Known,
+    (records, witness): (&[Record], &Witness),
     vaults: &[&VaultName],
     survey: &Survey,
     now: Timestamp,
@@ -202,15 +213,14 @@ fn judge(
     if gone.is_empty() && unread.is_empty() {
         return Ok(Vanished::default());
     }
-    let records = state.records()?;
     let mut vanished = Vanished::default();
     for (mut lost, identity) in unread {
-        lost.system = lost.system.or_else(|| system_of(&records, &lost.id));
+        lost.system = lost.system.or_else(|| system_of(records, &lost.id));
         lost.nowhere = !survey.points.iter().any(|point| crate::prune::identity(point) == identity);
         vanished.unread.push(lost);
     }
     for (mut lost, identity) in gone {
-        lost.system = lost.system.or_else(|| system_of(&records, &lost.id));
+        lost.system = lost.system.or_else(|| system_of(records, &lost.id));
         let same = survey.points.iter().filter(|point| crate::prune::identity(point) == identity);
         let here: Vec<&VaultName> = same.flat_map(|point| &point.vaults).collect();
         lost.nowhere = here.is_empty();
@@ -221,8 +231,7 @@ fn judge(
     }
     vanished.missed.sort_by(|a, b| (&a.vault, a.time, &a.id).cmp(&(&b.vault, b.time, &b.id)));
     if !vanished.missed.is_empty() && others_prune(plan, machine) {
-        let witness = Witness::new(plan, state)?;
-        let goes = let_go(plan, &witness, &records, &vanished.missed, survey, now);
+        let goes = let_go(plan, witness, records, &vanished.missed, survey, now);
         let missed = std::mem::take(&mut vanished.missed);
         let (settled, missed): (Vec<_>, Vec<_>) =
             missed.into_iter().partition(|lost| goes.contains(&lost.snapshot));
@@ -284,12 +293,13 @@ fn let_go(
     }
     let mut goes = HashSet::new();
     for ((vault, name), all) in groups {
-        let Some(system) = plan.systems.get(name) else { continue };
-        let policy = plan.policy_of(system);
+        if !plan.systems.contains_key(name) {
+            continue;
+        }
         let mut points = witness.judged(plan, survey, name, now);
         points.retain(|point| point.vaults.contains(vault));
         points.extend(all.iter().map(|lost| facts(records, lost)));
-        let kept = retain(&points, policy.keep.as_ref(), policy.every);
+        let kept = verdicts(plan, survey, name, witness, &points, now);
         let let_go: HashMap<&str, bool> =
             kept.iter().map(|verdict| (verdict.id.as_str(), verdict.kept.is_empty())).collect();
         let is_let_go = |lost: &&&Lost| let_go.get(lost.id.as_str()).copied().unwrap_or(false);
@@ -337,6 +347,10 @@ impl Lost {
 
     fn is_of(&self, name: &SystemName) -> bool {
         self.system.as_ref() == Some(name)
+    }
+
+    fn is_between(&self, than: Timestamp, until: Option<Timestamp>) -> bool {
+        self.time > than && until.is_none_or(|until| self.time < until)
     }
 }
 
@@ -444,7 +458,7 @@ impl Vanished {
     #[must_use]
     pub fn newer(&self, name: &SystemName, than: Timestamp, until: Option<Timestamp>) -> Option<String> {
         let mut newer = self.nowhere(name);
-        newer.retain(|lost| lost.time > than && until.is_none_or(|until| lost.time < until));
+        newer.retain(|lost| lost.is_between(than, until));
         let (gone, help) = self.gone_of(&newer, "newer point", &name.0)?;
         Some(format!("{gone}: what follows takes an older state; {help}"))
     }
@@ -457,9 +471,8 @@ impl Vanished {
         than: Timestamp,
         until: Option<Timestamp>,
     ) -> Option<String> {
-        let is_newer = |lost: &&Lost| lost.time > than && until.is_none_or(|until| lost.time < until);
-        let newer: Vec<&Lost> = self.unread.iter().filter(|lost| lost.nowhere && lost.is_of(name)).collect();
-        let newer: Vec<&Lost> = newer.into_iter().filter(is_newer).collect();
+        let is_newer = |lost: &&Lost| lost.nowhere && lost.is_of(name) && lost.is_between(than, until);
+        let newer: Vec<&Lost> = self.unread.iter().filter(is_newer).collect();
         let newest = newer.iter().max_by_key(|lost| lost.time)?;
         let ids: HashSet<_> = newer.iter().map(|lost| (&lost.id, lost.time)).collect();
         let (count, _) = count(ids.len(), "newer point");
@@ -612,9 +625,14 @@ mod tests {
 
     fn missed(plan: &Plan, state: &State, survey: &Survey) -> Vec<String> {
         let known = Known::read(plan, state).unwrap();
-        let near = VaultName::from("near");
-        let vanished = judge((plan, state, "here"), &known, &[&near], survey, at(10_000)).unwrap();
+        let vanished = judged(plan, state, &known, survey, at(10_000));
         vanished.missed.into_iter().map(|lost| lost.snapshot).collect()
+    }
+
+    fn judged(plan: &Plan, state: &State, known: &Known, survey: &Survey, now: Timestamp) -> Vanished {
+        let (near, records) = (VaultName::from("near"), state.records().unwrap());
+        let by = (records.as_slice(), &Witness::of(plan, state, &records).unwrap());
+        judge((plan, state, "here"), known, by, &[&near], survey, now).unwrap()
     }
 
     #[test]
@@ -655,9 +673,7 @@ mod tests {
         let plan = plan(Some("here"));
         let known = Known::read(&plan, &state).unwrap();
         wrote(&state, "a", Some("shop"), 1);
-        let near = VaultName::from("near");
-        let survey = Survey::default();
-        let vanished = judge((&plan, &state, "here"), &known, &[&near], &survey, at(2)).unwrap();
+        let vanished = judged(&plan, &state, &known, &Survey::default(), at(2));
         assert_eq!(vanished, Vanished::default());
     }
 
@@ -682,8 +698,7 @@ mod tests {
         let plan = plan(Some("here"));
         let known = Known::read(&plan, &state).unwrap();
         let (near, shop) = (VaultName::from("near"), SystemName::from("shop"));
-        let survey = Survey::default();
-        let vanished = judge((&plan, &state, "here"), &known, &[&near], &survey, at(3)).unwrap();
+        let vanished = judged(&plan, &state, &known, &Survey::default(), at(3));
         let said = vanished.said_of(&near).unwrap();
         assert!(said.starts_with("2 points that were here are not listed any more (the newest: bb of shop"));
         let newer = vanished.newer(&shop, at(1), None).unwrap();
@@ -704,8 +719,7 @@ mod tests {
         let plan = plan(Some("here"));
         let known = Known::read(&plan, &state).unwrap();
         let near = VaultName::from("near");
-        let survey = Survey::default();
-        let vanished = judge((&plan, &state, "here"), &known, &[&near], &survey, at(3)).unwrap();
+        let vanished = judged(&plan, &state, &known, &Survey::default(), at(3));
         note(&state, &near, &vanished, at(3)).unwrap();
         assert!(state.signs(SIGN).unwrap()["near"].why.starts_with("1 points that were here"));
         note(&state, &near, &Vanished::default(), at(4)).unwrap();

@@ -65,6 +65,10 @@ impl StepState {
     pub const fn is_settled(&self) -> bool {
         matches!(self, Self::Done { .. } | Self::Skipped { .. } | Self::Unneeded)
     }
+
+    const fn is_failed(&self) -> bool {
+        matches!(self, Self::Failed { .. })
+    }
 }
 
 impl StepKind {
@@ -102,12 +106,14 @@ pub struct Course<'a> {
     states: Vec<StepState>,
     /// For each step, how many of those before it are not settled.
     open: Vec<usize>,
+    /// For each step, those that it waits for: those before it, and what these had to wait for where they are done.
+    waits: Vec<Vec<usize>>,
     /// For each step, those that wait for it.
     dependents: Vec<Vec<usize>>,
     ready: BTreeSet<usize>,
     /// Those that failed only because one before them did.
     drawn: BTreeSet<usize>,
-    /// Those that had failed before, and are tried again.
+    /// Those that had failed before and were gone on from, and are tried again.
     retried: BTreeSet<usize>,
 }
 
@@ -117,17 +123,15 @@ impl<'a> Course<'a> {
     pub fn new(book: &'a Runbook, mut states: Vec<StepState>) -> Self {
         let steps = book.steps.as_slice();
         states.resize(steps.len(), StepState::Waiting);
-        let mut retried = BTreeSet::new();
-        for (at, state) in states.iter_mut().enumerate() {
-            if matches!(state, StepState::Failed { .. }) {
-                *state = StepState::Waiting;
-                retried.insert(at);
-            }
+        let retried = gone_on_from(steps, &states);
+        for state in states.iter_mut().filter(|state| state.is_failed()) {
+            *state = StepState::Waiting;
         }
         let mut course = Self {
             steps,
             states,
             open: Vec::new(),
+            waits: Vec::new(),
             dependents: Vec::new(),
             ready: BTreeSet::new(),
             drawn: BTreeSet::new(),
@@ -168,8 +172,7 @@ impl<'a> Course<'a> {
         };
         let mut ended = vec![at];
         while let Some(at) = ended.pop() {
-            let is_failed = matches!(self.states.get(at), Some(StepState::Failed { .. }));
-            let failure = reason.as_ref().filter(|_| is_failed);
+            let failure = reason.as_ref().filter(|_| self.is_failed(at));
             for dependent in self.dependents.get(at).cloned().unwrap_or_default() {
                 if self.states.get(dependent) != Some(&StepState::Waiting) {
                     continue;
@@ -195,19 +198,17 @@ impl<'a> Course<'a> {
 
     /// Takes a person's word on a step, while others are under way. What failed because of it waits again.
     pub fn hear(&mut self, at: usize, verdict: &Verdict, seconds: f64) -> Result<(), String> {
-        let has_failed = matches!(self.states.get(at), Some(StepState::Failed { .. }));
+        let has_failed = self.is_failed(at);
         judge(&mut self.states, at, verdict, seconds)?;
-        if has_failed {
+        if has_failed && !self.held_up_beyond(at) {
             self.retried.insert(at);
         }
         self.drawn.remove(&at);
         self.ready.remove(&at);
         // In the order of the list: what a step waits for stands before it.
         for at in 0..self.steps.len() {
-            let before = || self.steps.get(at).into_iter().flat_map(|step| step.after.iter().copied());
-            let is_failed = |at: usize| matches!(self.states.get(at), Some(StepState::Failed { .. }));
-            if self.drawn.contains(&at) && !before().any(is_failed) {
-                self.drawn.remove(&at);
+            let mut before = self.waits.get(at).into_iter().flatten();
+            if !before.any(|before| self.is_failed(*before)) && self.drawn.remove(&at) {
                 self.set(at, StepState::Waiting);
             }
         }
@@ -231,16 +232,13 @@ impl<'a> Course<'a> {
             let mut own: Vec<usize> = Vec::new();
             for &before in &step.after {
                 match waits.get(before).filter(|_| self.is_settled(before)) {
-                    Some(further) => own.extend(further.iter().filter(|far| self.is_to_come(**far))),
+                    Some(further) => own.extend(further.iter().filter(|far| self.is_to_come(**far, at))),
                     None => own.push(before),
                 }
             }
             own.sort_unstable();
             own.dedup();
-            let is_over = |at: &usize| {
-                self.is_settled(*at)
-                    || step.anyway && matches!(self.states.get(*at), Some(StepState::Failed { .. }))
-            };
+            let is_over = |at: &usize| self.is_settled(*at) || step.anyway && self.is_failed(*at);
             open.push(own.iter().filter(|at| !is_over(at)).count());
             for &before in &own {
                 if let Some(dependents) = dependents.get_mut(before) {
@@ -249,13 +247,22 @@ impl<'a> Course<'a> {
             }
             waits.push(own);
         }
-        (self.dependents, self.open) = (dependents, open);
+        (self.waits, self.dependents, self.open) = (waits, dependents, open);
     }
 
-    /// Returns whether what was done behind a step has to wait for it all the same. What failed, and was gone on from, is tried again beside.
-    fn is_to_come(&self, at: usize) -> bool {
-        let is_failed = matches!(self.states.get(at), Some(StepState::Failed { .. }));
-        !self.is_settled(at) && !is_failed && !self.retried.contains(&at)
+    /// Returns whether a step has to wait for one that is `far` before it, although what stands between is done. What failed, and was gone on from, is tried again
+    /// beside; what it holds up waits for it on.
+    fn is_to_come(&self, far: usize, at: usize) -> bool {
+        let is_held_up = || self.waits.get(at).is_some_and(|waits| waits.contains(&far));
+        let is_beside = self.is_failed(far) || self.retried.contains(&far);
+        !self.is_settled(far) && (!is_beside || is_held_up())
+    }
+
+    /// Returns whether the failure of a step drew along one between which and it others are done.
+    fn held_up_beyond(&self, far: usize) -> bool {
+        let is_next = |at: usize| self.steps.get(at).is_some_and(|step| step.after.contains(&far));
+        let mut behind = self.dependents.get(far).into_iter().flatten();
+        behind.any(|at| self.drawn.contains(at) && !is_next(*at))
     }
 
     /// One of those before a step is settled. Returns the step if that settles it.
@@ -296,11 +303,41 @@ impl<'a> Course<'a> {
         self.states.get(at).is_some_and(StepState::is_settled)
     }
 
+    fn is_failed(&self, at: usize) -> bool {
+        self.states.get(at).is_some_and(StepState::is_failed)
+    }
+
     fn set(&mut self, at: usize, state: StepState) {
         if let Some(place) = self.states.get_mut(at) {
             *place = state;
         }
     }
+}
+
+/// Returns what failed, but for what another waited for beyond what is done, and failed with it.
+fn gone_on_from(steps: &[Step], states: &[StepState]) -> BTreeSet<usize> {
+    let is = |at: usize, fits: fn(&StepState) -> bool| states.get(at).is_some_and(fits);
+    let mut gone_on: BTreeSet<usize> = (0..steps.len()).filter(|at| is(*at, StepState::is_failed)).collect();
+    // For each step, what failed that it stands behind.
+    let mut behind: Vec<Vec<usize>> = Vec::with_capacity(steps.len());
+    for (at, step) in steps.iter().enumerate() {
+        let mut own: Vec<usize> = Vec::new();
+        for &before in &step.after {
+            let is_anyway = steps.get(before).is_some_and(|before| before.anyway);
+            if is(before, StepState::is_failed) {
+                own.push(before);
+            } else if is(before, StepState::is_settled) && !is_anyway {
+                own.extend(behind.get(before).into_iter().flatten());
+            }
+        }
+        own.sort_unstable();
+        own.dedup();
+        if is(at, StepState::is_failed) {
+            own.iter().filter(|far| !step.after.contains(far)).for_each(|far| _ = gone_on.remove(far));
+        }
+        behind.push(own);
+    }
+    gone_on
 }
 
 /// Returns what a crash of the program has made of the states, and of the machine if that has started since.
@@ -424,6 +461,17 @@ mod tests {
         course.end(0, StepState::Failed { why: "no".into() });
         assert_eq!(begin(&mut course), None);
         assert!(matches!(course.states()[2], StepState::Failed { .. }));
+        // It goes on taking it along when something else is judged …
+        course.hear(3, &Verdict::Skip("without".into()), 1.0).unwrap();
+        assert_eq!(begin(&mut course), None);
+        assert!(matches!(course.states()[2], StepState::Failed { .. }));
+        // … and nothing begins beside it when it is tried once more, by whoever goes on too.
+        let mut later = Course::new(&book, course.states().to_vec());
+        assert_eq!((begin(&mut later), begin(&mut later)), (Some(0), None));
+        course.hear(0, &Verdict::Again, 1.0).unwrap();
+        assert_eq!((begin(&mut course), begin(&mut course)), (Some(0), None));
+        course.end(0, DONE);
+        assert_eq!(begin(&mut course), Some(2));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What a system captured once and captures no more since its plan was edited: a path that was taken out, mistyped or renamed, or what a new `exclude` takes. Nothing was
 //! deleted by that, so no loss is seen, and no newer point has it. A person says that it is meant by taking a later point for good.
 
-use crate::paths::is_within;
-use crate::{Facts, Plan, Source, SystemName};
+use crate::judge::{files, short};
+use crate::paths::{is_named, is_within};
+use crate::{Facts, HostName, Plan, Source, SystemName};
 use jiff::{SignedDuration, Timestamp};
 
 /// A new `exclude` is told where so many files are gone with it: caches and logs of a few files are left out all the time.
@@ -31,12 +32,17 @@ pub struct Dropped {
     pub newest: String,
 }
 
+/// Returns whether the plan says what of a source is captured. What belongs to a server is known to that, and lies here today and there tomorrow.
+#[must_use]
+pub fn is_of_plan(source: &Source) -> bool {
+    !source.recovers() && !matches!(source, Source::PgDump(_) | Source::Mariadb(_))
+}
+
 /// Returns what the newest of these points doesn't capture any more, and an earlier one did, since a person has last trusted one. They are of one system, oldest first.
 /// What another system of the plan captures is kept.
 #[must_use]
 pub fn dropped(plan: &Plan, source: &Source, points: &[&Facts]) -> Vec<Dropped> {
-    // What belongs to a server is known to that, and lies here today and there tomorrow.
-    if source.recovers() || matches!(source, Source::PgDump(_) | Source::Mariadb(_)) {
+    if !is_of_plan(source) {
         return Vec::new();
     }
     let counts = |point: &&&Facts| {
@@ -67,21 +73,12 @@ fn paths(plan: &Plan, last: &Facts, before: &[&Facts]) -> Vec<Dropped> {
             looked.push(path);
             // Where the last point with it is the newest of all, it is the newest one that lacks it.
             let next = before.get(at + 1).copied().unwrap_or(last);
-            let files = (next.since.as_ref() == Some(&holder.id)).then(|| gone(next)).flatten();
+            let one = Dropped::between(path.clone(), true, (holder, next), last);
             // Empty, or it has only another name by now.
-            if files == Some(0) || is_mistake(path, last, before) || is_captured(plan, path) {
+            if one.files == Some(0) || is_mistake(path, last, before) || is_captured(plan, path, &last.host) {
                 continue;
             }
-            found.push(Dropped {
-                what: path.clone(),
-                is_path: true,
-                files,
-                point: holder.id.clone(),
-                time: holder.counts(),
-                first: next.id.clone(),
-                since: next.counts(),
-                newest: last.id.clone(),
-            });
+            found.push(one);
         }
     }
     found.reverse();
@@ -99,33 +96,24 @@ fn is_mistake(path: &str, last: &Facts, before: &[&Facts]) -> bool {
     was_so && held.is_some_and(|held| held < MISTAKE)
 }
 
-/// Returns whether a system of the plan captures a path.
+/// Returns whether a system of the plan captures a path of the machine that calls itself so; of any, where that isn't known (empty).
 #[must_use]
-pub fn is_captured(plan: &Plan, path: &str) -> bool {
-    let mut sources = plan.systems.values().filter_map(|system| system.source.as_ref());
-    sources.any(|source| source.paths().iter().any(|kept| is_within(path, kept)))
+pub fn is_captured(plan: &Plan, path: &str, machine: &str) -> bool {
+    let is_there = |host: &HostName| machine.is_empty() || plan.machine_name(host) == machine;
+    is_named(plan, path, |system, source| source.is_on_disk() && is_there(&system.host))
 }
 
 /// Returns the last edit of `exclude` that files went with, of which all is left out still.
 fn excluded(last: &Facts, before: &[&Facts]) -> Option<Dropped> {
-    let after = before.iter().skip(1).copied().chain([last]);
-    let edits: Vec<(&Facts, &Facts)> = before.iter().copied().zip(after).collect();
-    edits.into_iter().rev().find_map(|(holder, next)| {
+    let mut after = last;
+    before.iter().copied().rev().find_map(|holder| {
+        let next = std::mem::replace(&mut after, holder);
         let is_new = |pattern: &&String| !holder.excludes.contains(pattern);
         let new: Vec<&str> = next.excludes.iter().filter(is_new).map(String::as_str).collect();
         let is_still = new.iter().all(|pattern| last.excludes.iter().any(|one| one == pattern));
-        let files = (next.since.as_ref() == Some(&holder.id)).then(|| gone(next)).flatten();
-        let files = files.filter(|files| *files >= FILES)?;
-        (!new.is_empty() && is_still && next.paths == holder.paths).then(|| Dropped {
-            what: new.join(", "),
-            is_path: false,
-            files: Some(files),
-            point: holder.id.clone(),
-            time: holder.counts(),
-            first: next.id.clone(),
-            since: next.counts(),
-            newest: last.id.clone(),
-        })
+        let one = Dropped::between(new.join(", "), false, (holder, next), last);
+        let is_much = one.files.is_some_and(|files| files >= FILES);
+        (is_much && !new.is_empty() && is_still && next.paths == holder.paths).then_some(one)
     })
 }
 
@@ -136,19 +124,33 @@ fn gone(point: &Facts) -> Option<u64> {
 }
 
 impl Dropped {
+    /// What the first of two points is the last to have, and the one behind it the first that hasn't.
+    fn between(what: String, is_path: bool, (holder, next): (&Facts, &Facts), last: &Facts) -> Self {
+        let is_counted = next.since.as_ref() == Some(&holder.id);
+        Self {
+            what,
+            is_path,
+            files: is_counted.then(|| gone(next)).flatten(),
+            point: holder.id.clone(),
+            time: holder.counts(),
+            first: next.id.clone(),
+            since: next.counts(),
+            newest: last.id.clone(),
+        }
+    }
+
     /// Says it, as a whole sentence.
     #[must_use]
     pub fn said(&self) -> String {
         let files = match self.files {
-            Some(1) => "1 file went with it; ".to_owned(),
-            Some(files) => format!("{files} files went with it; "),
+            Some(count) => format!("{} went with it; ", files(count)),
             None => String::new(),
         };
         let what = match self.is_path {
             true => format!("{} is no longer captured", self.what),
             false => format!("since `exclude` has {}, files are no longer captured, or gone", self.what),
         };
-        let point = self.point.get(..8).unwrap_or(&self.point);
+        let point = short(&self.point);
         format!("{what}: {files}the last point that has it is {point} of {:.0}", self.time)
     }
 
@@ -156,7 +158,7 @@ impl Dropped {
     #[must_use]
     pub fn way_out(&self, system: &SystemName) -> String {
         let key = if self.is_path { "paths" } else { "exclude" };
-        let newest = self.newest.get(..8).unwrap_or(&self.newest);
+        let newest = short(&self.newest);
         format!(
             "if that is not meant: correct `{key}` in the plan, then releve backup {system}; if it is: releve points --trust {newest}"
         )
@@ -165,7 +167,7 @@ impl Dropped {
     /// Says of a recovery from a later point what it doesn't bring, and what does.
     #[must_use]
     pub fn missed(&self, system: &SystemName) -> String {
-        let point = self.point.get(..8).unwrap_or(&self.point);
+        let point = short(&self.point);
         let path = if self.is_path { format!(" --path {}", self.what) } else { String::new() };
         format!(
             "`{system}`: this point does not hold all that was captured before: {}; `releve restore {system} --point {point} --to DIR{path}` brings it",
@@ -237,6 +239,21 @@ mod tests {
         assert_eq!(told("", &out(7).concat()), ["/b Some(7) p200"]);
         assert!(told("", &out(0).concat()).is_empty(), "nothing was in it");
         assert!(told("/b", &out(7).concat()).is_empty(), "another system has it");
+    }
+
+    #[test]
+    fn what_is_captured_is_a_place_of_the_machine_that_it_was_on() {
+        let mut plan = plan("/b");
+        let mut is = |machine: &str, source: Option<Source>| {
+            let other = plan.systems.get_mut(&SystemName::from("other")).unwrap();
+            (other.host, other.source) = ("shop-1".into(), source.or_else(|| other.source.take()));
+            is_captured(&plan, "/b/c", machine)
+        };
+        assert!(is("shop-1", None) && is("", None));
+        assert!(!is("shop-2", None), "another machine has a folder of that name");
+        // What a point calls what a command prints is no folder of anybody's.
+        let command = crate::CommandSource { name: Some("b".into()), ..crate::CommandSource::default() };
+        assert!(!is("shop-1", Some(Source::Command(command))));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whether a point holds what the plan names now. After a typo, or once a folder has moved, it doesn't: that is to be found before anything is touched.
 
-use crate::{Copied, MariadbSource, Plan, Source, SystemName};
+use crate::{Copied, MariadbSource, Plan, Source, System, SystemName};
 
 impl Source {
     /// Returns what its points hold, as they say it: absolute paths. Of a database's files more may lie beside them.
@@ -47,9 +47,15 @@ impl Source {
 /// Returns whether a system of files in the plan keeps what lies at an absolute path.
 #[must_use]
 pub fn is_kept(plan: &Plan, path: &str) -> bool {
-    let sources = plan.systems.values().filter_map(|system| system.source.as_ref());
-    let mut files = sources.filter(|source| matches!(source, Source::Files(_)));
-    files.any(|source| source.paths().iter().any(|kept| is_within(path, kept)))
+    is_named(plan, path, |_, source| matches!(source, Source::Files(_)))
+}
+
+/// Returns whether a system that fits names what lies at a path.
+pub(crate) fn is_named(plan: &Plan, path: &str, fits: impl Fn(&System, &Source) -> bool) -> bool {
+    let mut all = plan.systems.values().filter_map(|system| Some((system, system.source.as_ref()?)));
+    all.any(|(system, source)| {
+        fits(system, source) && source.paths().iter().any(|kept| is_within(path, kept))
+    })
 }
 
 /// Where a point and the plan name other things.

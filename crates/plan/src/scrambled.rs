@@ -124,7 +124,7 @@ fn is_share(bytes: u64, point: &Scrambled, share: f64) -> bool {
 
 /// Says how many they are, and which share of the files, or of the bytes where it is these that tell.
 fn said(count: u64, point: &Scrambled, bytes: Option<u64>) -> (String, String) {
-    let files = if count == 1 { "1 file".to_owned() } else { format!("{count} files") };
+    let files = crate::judge::files(count);
     let percent = |part: u64, of: u64| (part as f64 * 100.0 / of as f64).min(100.0);
     let share = match bytes {
         Some(bytes) => {

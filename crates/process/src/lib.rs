@@ -11,10 +11,12 @@
 //! assert_eq!(read.life(us), Life::Lives);
 //! ```
 
+mod acl;
 pub mod child;
 mod ending;
 mod secret;
 
+pub use acl::has_acl;
 pub use child::{Kept, Start, Words};
 pub use ending::{Wait, ending};
 pub use secret::{masked, remember_secret};

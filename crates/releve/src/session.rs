@@ -72,13 +72,7 @@ impl Session {
     pub(crate) fn in_force(global: &Global) -> Result<Self, Failure> {
         let (found, edited) = origin::in_force(&plan_path(global)?, &state_dir(global))?;
         let session = Self { edited, ..Self::of(global, found)? };
-        if let Some(why) = &session.edited {
-            eprintln!("warning: {why}");
-            // Where no agent runs nobody else notes it for the alerts.
-            if let Some(state) = origin::state_that_is_there(&session.state_dir) {
-                let _ = state.note_sign(engine::trust::SIGN, Some((why, false)), Timestamp::now());
-            }
-        }
+        session.edited.iter().for_each(|why| eprintln!("warning: {why}"));
         Ok(session)
     }
 
@@ -131,7 +125,8 @@ impl Session {
         })
     }
 
-    /// Returns what vanished from these vaults since this machine has seen it, and notes it for the alerts. `known` was read before they were asked for `survey`.
+    /// Returns what vanished from these vaults since this machine has seen it, and notes it for the alerts. `known` was read before they were asked for `survey`. Which
+    /// keys count from now on is said.
     pub(crate) fn vanished(
         &self,
         state: Option<&State>,
@@ -141,10 +136,20 @@ impl Session {
     ) -> Vanished {
         let Some(state) = state else { return Vanished::default() };
         let of = (&self.plan, state, self.holder.hostname.as_str());
-        engine::vanished::look(of, known, vaults, survey, Timestamp::now()).unwrap_or_else(|error| {
+        let vanished = engine::vanished::look(of, known, vaults, survey, Timestamp::now());
+        let vanished = vanished.unwrap_or_else(|error| {
             eprintln!("warning: points that vanished are not missed, since the state can't be read: {error}");
             Vanished::default()
-        })
+        });
+        self.say_learned(&vanished.learned);
+        vanished
+    }
+
+    /// Says which keys count from now on: whoever learns them first is the only one who does.
+    pub(crate) fn say_learned(&self, learned: &[String]) {
+        if !self.json {
+            learned.iter().for_each(|learned| eprintln!("note: {learned}"));
+        }
     }
 
     #[expect(clippy::unused_self, reason = "what a verb works with comes from its session")]

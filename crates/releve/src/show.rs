@@ -67,7 +67,7 @@ fn plural(count: usize) -> &'static str {
 /// Prints a JSON document.
 pub(crate) fn print_json(value: &impl serde::Serialize) {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => page!("{}", plain::json(&text)),
+        Ok(text) => crate::print::raw(format!("{}\n", plain::json(&text)).as_bytes()),
         Err(error) => eprintln!("error: {error}"),
     }
 }
@@ -77,7 +77,6 @@ pub(crate) fn print_json(value: &impl serde::Serialize) {
 pub(crate) fn each<N: serde::Serialize + std::fmt::Display>(
     json: bool,
     names: &[N],
-    called: &str,
     mut one: impl FnMut(&N) -> (Exit, serde_json::Value),
 ) -> Exit {
     let or_ended = |name: &N| {
@@ -90,7 +89,7 @@ pub(crate) fn each<N: serde::Serialize + std::fmt::Display>(
         }
         (Exit::Failed, serde_json::json!({ "vault": name, "failure": why }))
     };
-    all(json, called, names.iter().map(or_ended))
+    all(json, "vaults", names.iter().map(or_ended))
 }
 
 /// Prints the documents of several together with `--json`, and returns the worst of what became of them.
@@ -225,7 +224,7 @@ impl Screen {
                 std::thread::spawn(move || {
                     while let Some(progress) = progress.upgrade() {
                         for said in progress.said() {
-                            eprintln!("{}", plain::statement(&format!("{label}: {said}")));
+                            eprintln!("{label}: {said}");
                         }
                         drop(progress);
                         std::thread::park_timeout(Duration::from_millis(500));
@@ -272,7 +271,10 @@ impl Observer for Screen {
     }
 
     fn ask(&self, question: &Question<'_>, settled: &dyn Fn() -> bool) -> Option<Reply> {
-        self.event(None, &format!("to do: {}", question.text));
+        // Its lines are ours: what others have named in it was made harmless by whoever asks.
+        let mut lines = question.text.lines();
+        self.event(None, &format!("to do: {}", lines.next().unwrap_or_default()));
+        lines.for_each(|line| self.line(&format!("           {line}")));
         if self.yes || !std::io::stdin().is_terminal() {
             return None;
         }
@@ -288,7 +290,7 @@ impl Observer for Screen {
             waited = true;
         };
         if waited {
-            self.line(&format!("           {}", question.text));
+            question.text.lines().for_each(|line| self.line(&format!("           {line}")));
         }
         let mut by = None;
         if !question.names.is_empty() {
@@ -316,11 +318,16 @@ impl Observer for Screen {
 
 /// Asks before something is done, unless it was said beforehand. Returns what to exit with if it isn't to be done.
 pub(crate) fn refused(yes: bool, question: &str) -> Option<Exit> {
+    refused_but(yes, question, "--yes for scripts; --dry-run only shows")
+}
+
+/// As [`refused`], with another way out where nobody is there.
+pub(crate) fn refused_but(yes: bool, question: &str, way_out: &str) -> Option<Exit> {
     if yes {
         return None;
     }
     if !std::io::stdin().is_terminal() {
-        error(&Error::new("nobody is there to say yes").help("--yes for scripts; --dry-run only shows"));
+        error(&Error::new("nobody is there to say yes").help(way_out));
         return Some(Exit::Usage);
     }
     (!confirm(question)).then_some(Exit::Failed)

@@ -53,14 +53,14 @@ pub use excerpt::{Cut, Cutting, Excerpt, Excerpts};
 pub use extent::{Against, against};
 pub use files::{Files, Journal, Mount, MountTables, Mounts, Patterns, in_the_way};
 pub use files::{HEAD_BYTES, Newer, OfSqlite, is_of_sqlite, newer_beside};
-pub use files::{mistaken, silence, silent_below, silent_in, silent_on_the_way};
+pub use files::{around, mistaken, silence, silent_in, silent_on_the_way};
 pub use mariadb::{Mariadb, MariadbCopy};
 pub use ours::OurFolder;
 pub use postgres::{PgDump, Postgres, is_advice, left_behind};
 pub use program::Program;
 pub use sqlite::Sqlite;
 pub use standing::{Standing, Stands, look as stands_at};
-pub use way::leads_to;
+pub use way::{Ends, Link, Met, Way, leads_to, walk};
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -205,14 +205,9 @@ pub trait Log: Sync {
     /// Returns what a file of this name is; `None` if it is none of the log's.
     fn file(&self, name: &str) -> Option<LogFile>;
 
-    /// Returns whether [`ends_at`](Self::ends_at) tells more than lengths do. Then a file that is kept gives way only to one that is the same until there.
-    fn tells_ends(&self) -> bool {
-        false
-    }
-
-    /// Returns up to where a file of this name holds anything of the log, in bytes: what lies behind is nothing that a system has written as a part of it.
-    fn ends_at(&self, _name: &str, file: &mut dyn Read) -> std::io::Result<u64> {
-        std::io::copy(file, &mut std::io::sink())
+    /// Returns what tells where a file ends, if that tells more than lengths do. Then a file that is kept gives way only to one that is the same until there.
+    fn ends(&self) -> Option<EndOf> {
+        None
     }
 
     /// Returns what is missing between the file at the position `before` and the one at `next`, the next one that is there, by a name for a
@@ -282,14 +277,10 @@ pub trait Log: Sync {
     }
 
     /// Returns what is there of it where the system is, and may be in no vault, if it goes on from one of `known`: from the first that it does. Those are positions of
-    /// points, and names of files. With a `spool` it is brought there; without, nothing is touched. `None` where somebody receives it already.
-    fn still(&self, _known: &[String], _spool: Option<&Path>) -> Result<Option<Still>> {
+    /// points, and names of files. A kind may have noted in the `spool` where its log lies: it is brought there where `is_brought`, and else nothing is touched.
+    /// `None` where somebody receives it already.
+    fn still(&self, _known: &[String], _spool: &Path, _is_brought: bool) -> Result<Option<Still>> {
         Ok(None)
-    }
-
-    /// The same for whoever has the spool, in which a kind may have noted where its log lies: it is brought there only where `is_brought`.
-    fn still_beside(&self, known: &[String], spool: &Path, is_brought: bool) -> Result<Option<Still>> {
-        self.still(known, is_brought.then_some(spool))
     }
 
     /// Returns whether the system that stands there has written anything to a log of which it is known that it goes on from nothing that is kept; `None` where nobody
@@ -432,6 +423,9 @@ pub struct Inspection {
     /// What is wrong, each with the name of the table or index.
     pub findings: Vec<String>,
 }
+
+/// Tells of a file of this name up to where it holds anything of the log, in bytes: what lies behind is nothing that a system has written as a part of it.
+pub type EndOf = fn(name: &str, file: &mut dyn Read) -> std::io::Result<u64>;
 
 /// Tells of a name whether the file is needed.
 pub type Wants = Box<dyn Fn(&str) -> bool + Send + Sync>;

@@ -4,21 +4,19 @@
 //! What we make belongs to us as long as anything is done in it, and is opened once: from then on it is reached by what was opened, whatever takes its name.
 
 use crate::error::at;
+use crate::way::{Ends, walk};
 use crate::{Error, Kind, Result};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, mkdirat, open, openat,
-    readlinkat, statat, unlinkat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid, fchmod, fchown, fstat, mkdirat, openat, statat,
+    unlinkat,
 };
 use rustix::io::Errno;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, Path, PathBuf};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
-/// How many links may be on a way.
-const LINKS_MAX: usize = 40;
 /// How deep folders lie in one of ours.
 const DEPTH_MAX: usize = 8;
 /// How what may be somebody else's is opened: a pipe of his is no reason to wait.
@@ -80,36 +78,42 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 /// Reads a file that may belong to somebody else; through no link, and nothing but a file.
 pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = openat(parent_of(path)?, name_of(path)?, READS, Mode::empty())?;
-    a_file(File::from(file))?.read_to_end(&mut bytes)?;
+    open_file_at(parent_of(path)?, name_of(path)?)?.read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
 /// Opens a file of a folder that somebody has a good reason to reach through a link; itself it must be none, and a file.
 pub(crate) fn open_file(path: &Path) -> io::Result<File> {
-    a_file(File::from(open(path, READS, Mode::empty())?))
+    open_file_at(CWD, path.as_os_str())
 }
 
-fn a_file(file: File) -> io::Result<File> {
+/// The same below a folder that is held open.
+pub(crate) fn open_file_at(folder: impl AsFd, name: &OsStr) -> io::Result<File> {
+    let file = File::from(openat(folder, name, READS, Mode::empty())?);
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::other("it is no file")),
     }
 }
 
-/// Gives an open file to its owner. Only root gives files away, and whoever isn't root runs the system himself.
-pub(crate) fn give(file: &File, (uid, gid): (u32, u32)) -> io::Result<()> {
+/// Gives an open file or folder to its owner. Only root gives files away, and whoever isn't root runs the system himself.
+pub(crate) fn give(file: impl AsFd, (uid, gid): (u32, u32)) -> io::Result<()> {
     match std::os::unix::fs::fchown(file, Some(uid), Some(gid)) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
     }
 }
 
-pub(crate) fn create_at(parent: &OwnedFd, name: &OsStr) -> io::Result<File> {
+/// Removes what has this name, if anything has.
+pub(crate) fn remove_at(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
     match unlinkat(parent, name, AtFlags::empty()) {
-        Err(error) if error != Errno::NOENT => return Err(error.into()),
-        _ => {}
+        Err(error) if error != Errno::NOENT => Err(error.into()),
+        _ => Ok(()),
     }
+}
+
+pub(crate) fn create_at(parent: &OwnedFd, name: &OsStr) -> io::Result<File> {
+    remove_at(parent, name)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(File::from(openat(parent, name, flags, Mode::RUSR | Mode::WUSR)?))
 }
@@ -193,8 +197,9 @@ pub(crate) fn open_below(parent: &OwnedFd, name: &OsStr) -> rustix::io::Result<O
     openat(parent, name, flags, Mode::empty())
 }
 
-pub(crate) fn way_to(folder: &OwnedFd) -> PathBuf {
-    PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()))
+/// Returns the way for this process alone to what is held open.
+pub(crate) fn way_to(held: &impl AsRawFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()))
 }
 
 fn name_of(path: &Path) -> io::Result<&OsStr> {
@@ -203,50 +208,18 @@ fn name_of(path: &Path) -> io::Result<&OsStr> {
 
 /// Opens the folder that a path lies in, through links of root's and of our own only: another's may lead anywhere by the time that it is followed.
 fn parent_of(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let begin = |path: &Path| if path.is_absolute() { "/" } else { "." };
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    let mut here = open(begin(parent), flags, Mode::empty())?;
-    let mut left: Vec<OsString> = parts_of(parent);
-    let (me, mut links) = (rustix::process::geteuid().as_raw(), 0);
-    while let Some(name) = left.pop() {
-        match openat(&here, &name, flags | OFlags::NOFOLLOW, Mode::empty()) {
-            Ok(next) => here = next,
-            Err(Errno::LOOP | Errno::NOTDIR) => {
-                let stat = statat(&here, &name, AtFlags::SYMLINK_NOFOLLOW)?;
-                if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
-                    return Err(Errno::NOTDIR.into());
-                }
-                links += 1;
-                if stat.st_uid != 0 && stat.st_uid != me || links > LINKS_MAX {
-                    let why = format!(
-                        "{} on the way there is a link that belongs to the user {}, who can let it lead anywhere: name the place itself",
-                        Path::new(&name).display(),
-                        stat.st_uid
-                    );
-                    return Err(io::Error::other(why));
-                }
-                let target = readlinkat(&here, &name, Vec::<u8>::new())?;
-                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-                if target.is_absolute() {
-                    here = open("/", flags, Mode::empty())?;
-                }
-                left.extend(parts_of(&target));
-            }
-            Err(error) => return Err(error.into()),
-        }
+    let way = walk(path, Ends::Kept, &mut |met| match met.link.filter(|link| link.is_strange()) {
+        Some(link) => Err(io::Error::other(format!(
+            "{} on the way there is a link that belongs to the user {}, who can let it lead anywhere: name the place itself",
+            Path::new(link.path.file_name().unwrap_or_default()).display(),
+            link.uid
+        ))),
+        None => Ok(()),
+    })?;
+    match way.rest.len() {
+        1 => Ok(way.folder),
+        _ => Err(Errno::NOENT.into()),
     }
-    Ok(here)
-}
-
-/// Returns the parts of a path, the last one first.
-pub(crate) fn parts_of(path: &Path) -> Vec<OsString> {
-    let name = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some(OsStr::from_bytes(b"..").to_owned()),
-        _ => None,
-    };
-    path.components().rev().filter_map(name).collect()
 }
 
 #[cfg(test)]

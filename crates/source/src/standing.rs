@@ -1,6 +1,6 @@
 //! What stands at a place before something is put there: the blast radius, in numbers.
 
-use crate::files::{silent_below, silent_on_the_way};
+use crate::files::around;
 use crate::{Error, Result, error::at};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::io;
@@ -65,10 +65,8 @@ impl Budget {
 }
 
 fn count(place: &Path, budget: &mut Budget) -> Result<Stands> {
-    if place.is_absolute() && silent_on_the_way(place).is_some() {
-        return Ok(Stands::Unknown);
-    }
-    let silent = if place.is_absolute() { silent_below(place) } else { Vec::new() };
+    let around = if place.is_absolute() { around(place) } else { Ok(Vec::new()) };
+    let Ok(silent) = around else { return Ok(Stands::Unknown) };
     let (mut files, mut bytes, mut newest, mut all_counted) = (0, 0, None, true);
     let mut pending = vec![place.to_owned()];
     while let Some(path) = pending.pop() {

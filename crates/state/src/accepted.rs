@@ -4,6 +4,7 @@ use crate::ledger::{json, parse};
 use crate::{Body, Expect, Record, Result, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 const TEXT: &str = "plan/text/";
 /// What is being done, for errors.
@@ -54,14 +55,13 @@ impl State {
         let record = self.append(Body::Plan(accepted), now)?;
         if let Some(before) = before {
             let records = self.records()?;
-            let is_needed = records.iter().any(|record| match &record.body {
-                Body::Plan(one) => {
-                    one.hash == before
-                        && self::accepted(&records, &one.path).is_some_and(|(_, last)| last.hash == before)
+            let mut last = BTreeMap::new();
+            for record in &records {
+                if let Body::Plan(one) = &record.body {
+                    last.insert(&one.path, &one.hash);
                 }
-                _ => false,
-            });
-            if !is_needed {
+            }
+            if !last.values().any(|hash| **hash == before) {
                 self.forget_text(&before)?;
             }
         }

@@ -181,24 +181,12 @@ impl State {
         Ok(())
     }
 
-    fn one<T: serde::de::DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        self.kv().get(key)?.map(|found| parse(key, &found.value)).transpose()
-    }
-
     fn first(&self, key: &str, now: Timestamp) -> Result<Timestamp> {
         if let Some(found) = self.one::<Timestamp>(key)?.filter(|found| *found <= now) {
             return Ok(found);
         }
         let _ = self.kv().put(key, &json(NOTE, &now)?, Expect::Any)?;
         Ok(now)
-    }
-
-    fn named<T: serde::de::DeserializeOwned>(&self, before: &str) -> Result<BTreeMap<String, T>> {
-        let found = self.kv().list(before)?.into_iter().map(|(key, found)| {
-            let name = key.strip_prefix(before).unwrap_or_default().to_owned();
-            Ok((name, parse(&key, &found.value)?))
-        });
-        found.collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! What this machine itself has seen in each vault, and when by its own clock: what a vault, or a point, says of itself can be forged.
 
-use crate::{Error, Expect, Kind, Outcome, Result, State};
+use crate::ledger::{json, parse};
+use crate::{Expect, Outcome, Result, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,8 +44,10 @@ impl Hold {
 }
 
 const HOLD: &str = "hold/";
+/// What is being done, for errors.
+const NOTE: &str = "hold removals";
 /// Up to which record the clock was wrong, as a person has said.
-const FORGIVEN: &str = "clock-forgiven";
+pub(crate) const FORGIVEN: &str = "clock-forgiven";
 
 impl State {
     /// Returns the repository that stood behind a vault when it was last seen.
@@ -69,13 +72,7 @@ impl State {
 
     /// Returns what was seen in a vault, by the names of its snapshots.
     pub fn seen(&self, vault: &str) -> Result<BTreeMap<String, Seen>> {
-        let prefix = format!("seen/{vault}/");
-        let read = |(key, versioned): (String, crate::Versioned)| {
-            let seen = serde_json::from_slice(&versioned.value)
-                .map_err(|error| Error::corrupt(&key, error.to_string()))?;
-            Ok((key.get(prefix.len()..).unwrap_or_default().to_owned(), seen))
-        };
-        self.kv().list(&prefix)?.into_iter().map(read).collect()
+        self.named(&format!("seen/{vault}/"))
     }
 
     /// Notes a look at a whole vault: these snapshots, with their points and the systems of these, are there.
@@ -108,8 +105,7 @@ impl State {
     }
 
     fn note(&self, vault: &str, snapshot: &str, seen: &Seen) -> Result<()> {
-        let value = serde_json::to_vec(seen)
-            .map_err(|error| Error::new("note a point", Kind::Unstorable(error.to_string())))?;
+        let value = json("note a point", seen)?;
         // Who was first is right.
         match self.kv().put(&format!("seen/{vault}/{snapshot}"), &value, Expect::Absent)? {
             Outcome::Done(_) | Outcome::Conflict(_) => Ok(()),
@@ -238,7 +234,7 @@ impl State {
 
     /// As [`hold`](Self::hold), with all that is known of it.
     pub fn hold_as(&self, who: &str, hold: &Hold) -> Result<()> {
-        let _ = self.kv().put(&format!("{HOLD}{who}"), &written(hold)?, Expect::Absent)?;
+        let _ = self.kv().put(&format!("{HOLD}{who}"), &json(NOTE, hold)?, Expect::Absent)?;
         Ok(())
     }
 
@@ -249,8 +245,7 @@ impl State {
 
     /// Returns everything for which nothing may be removed, oldest first.
     pub fn holds(&self) -> Result<Vec<Hold>> {
-        let read = |(key, versioned): (String, crate::Versioned)| read_hold(&key, &versioned.value);
-        let mut holds: Vec<Hold> = self.kv().list(HOLD)?.into_iter().map(read).collect::<Result<_>>()?;
+        let mut holds: Vec<Hold> = self.named(HOLD)?.into_values().collect();
         holds.sort_by_key(|hold| hold.since);
         Ok(holds)
     }
@@ -259,7 +254,7 @@ impl State {
     /// holds, or was held after an attack, stays.
     pub fn came_back(&self, systems: &[String]) -> Result<()> {
         for (key, versioned) in self.kv().list(HOLD)? {
-            let mut hold = read_hold(&key, &versioned.value)?;
+            let mut hold: Hold = parse(&key, &versioned.value)?;
             let before = hold.systems.len();
             if !hold.ends_by_itself() {
                 continue;
@@ -270,7 +265,7 @@ impl State {
             if hold.systems.is_empty() {
                 let _ = self.kv().delete(&key, unchanged)?;
             } else if hold.systems.len() < before {
-                let _ = self.kv().put(&key, &written(&hold)?, unchanged)?;
+                let _ = self.kv().put(&key, &json(NOTE, &hold)?, unchanged)?;
             }
         }
         Ok(())
@@ -289,14 +284,6 @@ impl State {
         }
         Ok(())
     }
-}
-
-fn read_hold(key: &str, value: &[u8]) -> Result<Hold> {
-    serde_json::from_slice(value).map_err(|error| Error::corrupt(key, error.to_string()))
-}
-
-fn written(hold: &Hold) -> Result<Vec<u8>> {
-    serde_json::to_vec(hold).map_err(|error| Error::new("hold removals", Kind::Unstorable(error.to_string())))
 }
 
 #[cfg(test)]

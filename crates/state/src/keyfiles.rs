@@ -1,7 +1,7 @@
 //! Which key files each vault had, as this machine saw it: one that nobody here has made, or that was removed and comes back, opens the vault for somebody.
 
 use crate::ledger::json;
-use crate::{Error, Expect, Result, State};
+use crate::{Expect, Result, State};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,13 +102,7 @@ impl State {
     }
 
     fn keys_seen(&self, vault: &str) -> Result<BTreeMap<String, KeyFile>> {
-        let prefix = format!("{KEYFILES}{vault}/");
-        let read = |(name, versioned): (String, crate::Versioned)| {
-            let seen = serde_json::from_slice(&versioned.value)
-                .map_err(|error| Error::corrupt(&name, error.to_string()))?;
-            Ok((name.strip_prefix(&prefix).unwrap_or_default().to_owned(), seen))
-        };
-        self.kv().list(&prefix)?.into_iter().map(read).collect()
+        self.named(&format!("{KEYFILES}{vault}/"))
     }
 
     fn note_key(&self, vault: &str, key: &str, seen: &KeyFile) -> Result<()> {

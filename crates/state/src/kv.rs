@@ -1,7 +1,10 @@
 //! The small key-value interface that everything durable goes through. SQLite stands behind it today, etcd later.
 
-use crate::Result;
+use crate::ledger::parse;
+use crate::{Result, State};
 use jiff::{SignedDuration, Timestamp};
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -139,4 +142,20 @@ pub trait Watch {
     /// Waits until something changes, `timeout` at most, and returns what did: at most a thousand events, the rest with
     /// the next call. Empty when the time is over.
     fn next(&mut self, timeout: Duration) -> Result<Vec<Event>>;
+}
+
+impl State {
+    /// Returns what stands under a key.
+    pub(crate) fn one<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        self.kv().get(key)?.map(|found| parse(key, &found.value)).transpose()
+    }
+
+    /// Returns what stands under all keys that begin so, by what follows in their names.
+    pub(crate) fn named<T: DeserializeOwned>(&self, before: &str) -> Result<BTreeMap<String, T>> {
+        let found = self.kv().list(before)?.into_iter().map(|(key, found)| {
+            let name = key.strip_prefix(before).unwrap_or_default().to_owned();
+            Ok((name, parse(&key, &found.value)?))
+        });
+        found.collect()
+    }
 }

@@ -6,6 +6,7 @@
 //! state.db.damaged-<time>     where the old one is kept
 //! ```
 
+use crate::inventory::FORGIVEN;
 use crate::ledger::{chain, json, no_head, read_head};
 use crate::sqlite::{COMPANIONS, LAYOUT, after_prefix, alone, make_dir, sqlite_error};
 use crate::{Body, Error, Kind, Record, Result, Sqlite, State};
@@ -121,7 +122,6 @@ const PARTS: [Part; 17] = [
 
 const RECORDS: &str = "record/";
 const HEAD: &str = "head";
-const FORGIVEN: &str = "clock-forgiven";
 const RECORDS_LOST: &str = "records of what happened may be lost: incidents, recoveries, verifications";
 
 /// What stands in an old state.
@@ -262,7 +262,11 @@ fn carry_records(old: &Connection, state: &State, rebuilt: &mut Rebuilt) -> Resu
     if let Some(newest) = newest {
         let head = json("take records over", &(newest.get("number"), newest.get("hash")))?;
         rows.push((HEAD.to_owned(), head));
-        rows.extend(one(old, FORGIVEN).ok().flatten());
+        // Where the chain is cut others get the numbers that follow: of those nothing is forgiven.
+        let forgiven = one(old, FORGIVEN).ok().flatten();
+        let forgiven = forgiven.and_then(|(_, value)| String::from_utf8_lossy(&value).parse::<u64>().ok());
+        let forgiven = forgiven.map(|forgiven| forgiven.min(whole).to_string().into_bytes());
+        rows.extend(forgiven.map(|forgiven| (FORGIVEN.to_owned(), forgiven)));
     }
     state.kv().put_all(&rows)?;
     let Some(why) = wrong else { return Ok(()) };

@@ -128,9 +128,7 @@ impl State {
     }
 
     fn recoveries(&self) -> Result<Vec<Run>> {
-        let heads = self.kv().list(HEAD)?;
-        let mut runs: Vec<Run> =
-            heads.iter().map(|(key, head)| parse(key, &head.value)).collect::<Result<_>>()?;
+        let mut runs: Vec<Run> = self.named(HEAD)?.into_values().collect();
         runs.sort_by_key(|run| run.started);
         Ok(runs)
     }
@@ -197,18 +195,12 @@ impl State {
 
     /// Returns what those who watch a run are shown, if anything was noted.
     pub fn shown_of_recovery<T: serde::de::DeserializeOwned>(&self, id: &str) -> Result<Option<T>> {
-        let key = shown_key(id);
-        self.kv().get(&key)?.map(|shown| parse(&key, &shown.value)).transpose()
+        self.one(&shown_key(id))
     }
 
     /// Returns the notes of a run, by their names.
     pub fn recovery_notes<T: serde::de::DeserializeOwned>(&self, id: &str) -> Result<BTreeMap<String, T>> {
-        let before = note_key(id, "");
-        let notes = self.kv().list(&before)?.into_iter().map(|(key, note)| {
-            let name = key.strip_prefix(&before).unwrap_or_default().to_owned();
-            Ok((name, parse(&key, &note.value)?))
-        });
-        notes.collect()
+        self.named(&note_key(id, ""))
     }
 
     /// Ends a run: nothing of it stays.

@@ -1,8 +1,8 @@
 //! Which keys sign points for which machine, as this one knows it; what a person has accepted although nobody signed it; and which unsigned points were there before a key
 //! of their machine was known. A vault can be forged, and this can't by one who has no more than the vault.
 
-use crate::ledger::{hash, json, parse};
-use crate::{Error, Expect, Outcome, Result, Seen, State};
+use crate::ledger::{hash, json};
+use crate::{Expect, Outcome, Result, Seen, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -46,12 +46,9 @@ impl State {
     /// Returns the keys that are known.
     pub fn signers(&self) -> Result<Signers> {
         let mut signers = Signers::new();
-        for (name, versioned) in self.kv().list(SIGNERS)? {
-            let signer = serde_json::from_slice(&versioned.value)
-                .map_err(|error| Error::corrupt(&name, error.to_string()))?;
+        for (name, signer) in self.named(SIGNERS)? {
             // A machine's name may hold anything, a key is hexadecimal.
-            let of = name.strip_prefix(SIGNERS).and_then(|rest| rest.rsplit_once('/'));
-            if let Some((host, key)) = of {
+            if let Some((host, key)) = name.rsplit_once('/') {
                 signers.entry(host.to_owned()).or_default().insert(key.to_owned(), signer);
             }
         }
@@ -107,14 +104,9 @@ impl State {
 
     /// Returns what this machine has seen in any vault, before an instant if one is given.
     pub fn seen_before(&self, before: Option<Timestamp>) -> Result<BTreeSet<String>> {
-        let mut points = BTreeSet::new();
-        for (key, versioned) in self.kv().list("seen/")? {
-            let seen: Seen = parse(&key, &versioned.value)?;
-            if before.is_none_or(|before| seen.first < before) {
-                points.insert(seen.point);
-            }
-        }
-        Ok(points)
+        let all = self.named::<Seen>("seen/")?.into_values();
+        let known = all.filter(|seen| before.is_none_or(|before| seen.first < before));
+        Ok(known.map(|seen| seen.point).collect())
     }
 }
 

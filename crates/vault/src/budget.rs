@@ -5,7 +5,7 @@
 //! writes: docs/security.md has the table.
 
 use crate::crypto::OVERHEAD;
-use crate::{BlobId, BlobKind, FileKind, Kind};
+use crate::{BlobId, BlobKind, FileKind, Kind, Repository};
 use std::collections::HashMap;
 
 const KIB: u64 = 1 << 10;
@@ -22,7 +22,7 @@ const TREE_TIMES: u64 = 256;
 const SNAPSHOT_PARTS: usize = 500_000;
 
 /// Folders below one another: twice as many as the longest path of one letter each has.
-pub(crate) const DEPTH_MAX: usize = 4096;
+const DEPTH_MAX: usize = 4096;
 /// How often one and the same folder, to the last inode, may stand in a point: in backups that are made of hard links it does so once for each generation.
 const SAME_MAX: u32 = 8192;
 /// Entries of such folders, in all and as multiples of the others.
@@ -106,8 +106,12 @@ pub(crate) struct Folders {
 }
 
 impl Folders {
-    /// Returns the bounds for a walk in a vault that names so many trees.
-    pub(crate) fn new(trees: usize) -> Self {
+    /// Returns the bounds for a walk in these vaults: what the one that names most trees names is free.
+    pub(crate) fn of<'v>(vaults: impl IntoIterator<Item = &'v Repository>) -> Self {
+        Self::new(vaults.into_iter().map(|vault| vault.catalogue().trees()).max().unwrap_or(0))
+    }
+
+    fn new(trees: usize) -> Self {
         Self { free: trees as u64, walked: 0, entries: 0, again: 0, met: HashMap::new(), is_over: false }
     }
 

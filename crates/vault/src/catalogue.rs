@@ -32,6 +32,11 @@ impl Location {
         budget::is_blob(kind, self.length, self.uncompressed)
     }
 
+    /// Says why it is not worth reading, if it is not.
+    pub(crate) fn check(&self, kind: BlobKind) -> Result<(), &'static str> {
+        self.is_within_budget(kind).then_some(()).ok_or("it is longer than any blob may be")
+    }
+
     /// Returns the length of the plain text.
     pub(crate) fn plain_length(&self) -> u32 {
         match self.uncompressed {
@@ -236,7 +241,8 @@ impl Catalogue {
 
     /// Returns whether the blob is there.
     pub(crate) fn has(&self, kind: BlobKind, id: &BlobId) -> bool {
-        self.places(kind, id).next().is_some()
+        let first = self.blobs(kind).get(id);
+        first.is_some_and(|place| place.is_within_budget(kind)) || self.places(kind, id).next().is_some()
     }
 
     /// Returns how many trees it names.

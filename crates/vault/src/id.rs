@@ -86,6 +86,11 @@ impl<T> fmt::Debug for Id<T> {
     }
 }
 
+/// Returns bytes as lower-case hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Says that a text is not the name of anything here.
 #[derive(Debug, thiserror::Error)]
 #[error("not 64 hexadecimal digits")]

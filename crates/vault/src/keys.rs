@@ -10,6 +10,7 @@ pub use master::{BadPaper, MasterKey};
 
 pub(crate) use letters::{ALPHABET, value};
 
+use crate::budget::too_long;
 use crate::crypto::Key;
 use crate::format::key::KeyFile;
 use crate::lanes::in_lanes;
@@ -177,21 +178,27 @@ pub(crate) fn search(
     known: Option<FileId>,
     fits: impl Fn(&Key) -> bool,
 ) -> Result<(Key, FileId)> {
-    let listed = listing(store, FileKind::Key)?;
-    let mut others = None;
+    let mut listed = listing(store, FileKind::Key)?;
+    let keys = listed.len();
     let known = known.map(|id| id.to_string());
-    if let Some(listed) = listed.iter().find(|listed| Some(&listed.name) == known.as_ref())
-        && let Ok(((id, file), _)) = read_one(store, listed)
-        && let Some(key) = file.unwrap(password)
+    let is_known = |listed: &Listed| Some(&listed.name) == known.as_ref();
+    let (mut tries, mut others, mut changed) = (0, None, None);
+    let first = listed.iter().find(|listed| is_known(listed)).map(|listed| read_one(store, listed));
+    if let Some(Ok(((id, file), turned))) = first
+        && file.cost.is_payable()
     {
-        match fits(&key) {
-            true => return Ok((key, id)),
-            false => others = Some((key, id)),
-        }
+        others = match file.unwrap(password) {
+            Some(key) if fits(&key) => return Ok((key, id)),
+            found => found.map(|key| (key, id)),
+        };
+        // It has had its try.
+        (tries, changed) = (1, turned);
+        listed.retain(|listed| !is_known(listed));
     }
-    let (files, unread, unseen) = read_all(store, &listed);
+    let (files, mut unread, unseen) = read_all(store, &listed);
+    unread.extend(changed);
     let (files, left) = tried(files);
-    let tries = files.len();
+    tries += files.len();
     for (id, file) in files {
         match file.unwrap(password) {
             Some(key) if fits(&key) => return Ok((key, id)),
@@ -199,24 +206,19 @@ pub(crate) fn search(
             None => {}
         }
     }
-    match others {
-        Some(found) => Ok(found),
-        None => Err(match left + unseen {
-            0 => not_opened(store, listed.len(), unread),
-            left => Error::new(format!("open {}", store.address()), Kind::KeysLeft { tried: tries, left }),
-        }),
-    }
+    others.ok_or_else(|| not_opened(store, keys, unread, (tries, left + unseen)))
 }
 
 /// Returns why no key opens. One that could not be read may be the one; only where all that can't be read is damaged does the master key alone help.
-fn not_opened(store: &dyn Store, keys: usize, unread: Vec<Error>) -> Error {
+fn not_opened(store: &dyn Store, keys: usize, unread: Vec<Error>, (tried, left): (usize, usize)) -> Error {
     let damaged = unread.len();
     if let Some(other) = unread.into_iter().find(|error| !error.says_damage()) {
         return other;
     }
-    let kind = match damaged {
-        0 => Kind::WrongPassword { keys },
-        damaged => Kind::KeysDamaged { damaged, keys },
+    let kind = match (left, damaged) {
+        (0, 0) => Kind::WrongPassword { keys },
+        (0, damaged) => Kind::KeysDamaged { damaged, keys },
+        (left, _) => Kind::KeysLeft { tried, left },
     };
     Error::new(format!("open {}", store.address()), kind)
 }
@@ -323,7 +325,8 @@ fn read_all(store: &dyn Store, listed: &[Listed]) -> (Vec<(FileId, KeyFile)>, Ve
 fn read_one(store: &dyn Store, listed: &Listed) -> Result<((FileId, KeyFile), Option<Error>)> {
     let damaged = |what: String| Error::damaged(place(store, "read", FileKind::Key, &listed.name), what);
     if listed.size > FileKind::Key.length_max() {
-        return Err(damaged(format!("{} bytes are no key", listed.size)));
+        let place = place(store, "read", FileKind::Key, &listed.name);
+        return Err(Error::new(place, too_long(FileKind::Key, listed.size)));
     }
     let mut json = store.read(FileKind::Key, &listed.name)?;
     let id: FileId = listed.name.parse().map_err(|_| damaged("not a name of a key".into()))?;

@@ -275,9 +275,10 @@ impl Shared {
         Ok(IndexedPack { id, entries: pack.entries })
     }
 
-    fn write_index(&self, packs: Vec<IndexedPack>) {
+    /// Names packs, and returns whether they are named.
+    fn write_index(&self, packs: Vec<IndexedPack>) -> bool {
         if packs.is_empty() {
-            return;
+            return true;
         }
         let index = Index { packs, ..Index::default() };
         // Without the lock these packs, or others that they make do with, may have been taken for leftovers and be gone.
@@ -288,10 +289,12 @@ impl Shared {
                 for entry in index.packs.iter().flat_map(|pack| &pack.entries) {
                     self.shard(&entry.id).map(|shard| lock(shard).remove(&(entry.kind, entry.id)));
                 }
+                true
             }
             Err(error) => {
                 self.keep_for_later(index.packs);
                 self.fail(error);
+                false
             }
         }
     }
@@ -310,8 +313,10 @@ impl Shared {
             sizes.get(pack.id.to_string().as_str()) == Some(&pack::length(blobs))
                 && pack.entries.iter().any(is_new)
         };
-        cache.keep_unindexed(None);
-        self.write_index(packs.into_iter().filter(is_there).collect());
+        // Who is killed in between names them once more, which is found out.
+        if self.write_index(packs.into_iter().filter(is_there).collect()) {
+            cache.keep_unindexed(None);
+        }
     }
 
     /// Returns what was uploaded and is in no index, as far as this machine knows.
@@ -328,7 +333,9 @@ impl Shared {
     /// Keeps what no index could name. What can't be kept is uploaded again.
     fn keep_for_later(&self, packs: Vec<IndexedPack>) {
         let Some(cache) = self.repository.cache() else { return };
-        let packs = self.unindexed().into_iter().chain(packs).collect();
+        let own: HashSet<FileId> = packs.iter().map(|pack| pack.id).collect();
+        let before = self.unindexed().into_iter().filter(|pack| !own.contains(&pack.id));
+        let packs = before.chain(packs).collect();
         let index = Index { packs, ..Index::default() };
         let sealed = format::pack_json(&index).and_then(|json| self.repository.key().seal(&json));
         if let Ok(sealed) = sealed {

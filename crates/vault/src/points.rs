@@ -43,9 +43,14 @@ pub struct Found {
 
 /// Looks at all vaults side by side. A vault that can't be listed is reported, never taken for an empty one.
 pub fn points<R: AsRef<Repository> + Sync>(vaults: &[R]) -> Found {
+    let look = |at: usize, vault: &R| {
+        let (snapshots, damaged) = vault.as_ref().snapshots()?;
+        let points = snapshots.into_iter().map(|(file, snapshot)| Point::of(at, file, snapshot));
+        Ok::<_, Error>((points.collect::<Vec<_>>(), damaged))
+    };
     let listings: Vec<Result<_>> = std::thread::scope(|scope| {
         let threads: Vec<_> =
-            vaults.iter().map(|vault| scope.spawn(move || vault.as_ref().snapshots())).collect();
+            vaults.iter().enumerate().map(|(at, vault)| scope.spawn(move || look(at, vault))).collect();
         threads
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
@@ -56,10 +61,9 @@ pub fn points<R: AsRef<Repository> + Sync>(vaults: &[R]) -> Found {
     for (vault, listing) in listings.into_iter().enumerate() {
         match listing {
             Err(error) => found.unreachable.push((vault, error)),
-            Ok((snapshots, damaged)) => {
+            Ok((points, damaged)) => {
                 found.damaged.extend(damaged.into_iter().map(|error| (vault, error)));
-                for (file, snapshot) in snapshots {
-                    let new = Point::of(vault, file, snapshot);
+                for new in points {
                     // A point is its id *and* all that is said of it: someone who forges one in a vault makes a second point, not a copy.
                     let signer = new.signer.as_deref().unwrap_or_default();
                     let key = format!("{} {} {} {} {signer}", new.id, new.tree, new.time, new.complete);
@@ -148,5 +152,5 @@ impl Point {
 pub fn new_point_id() -> Result<String> {
     let mut bytes = [0u8; 6];
     crate::crypto::random(&mut bytes).map_err(|error| Error::io("choose a point's id", error))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(crate::id::hex(&bytes))
 }

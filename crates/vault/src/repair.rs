@@ -4,7 +4,6 @@
 //! pack leaves the index and stays, marked, for as long as a prune lets it; its sound blobs are written anew. What can't be healed leaves
 //! the index as well, so that the next backup that meets it stores it again.
 
-use crate::budget::Folders;
 use crate::catalogue::{Catalogue, PackContents};
 use crate::format::index::IndexedPack;
 use crate::format::pack::Entry;
@@ -436,7 +435,7 @@ fn touched(
     let mut seen: HashSet<(PathBuf, BlobId)> = HashSet::new();
     let mut folders: BTreeSet<(Option<&str>, PathBuf)> = BTreeSet::new();
     for (_, snapshot) in snapshots.iter().rev() {
-        let mut folders_met = Folders::new(set.trees());
+        let mut folders_met = set.folders();
         let mut stack = vec![(PathBuf::from("/"), snapshot.tree, 0)];
         while let Some((path, tree, depth)) = stack.pop() {
             if !seen.insert((path.clone(), tree)) {
@@ -496,7 +495,7 @@ fn tree_at(set: &VaultSet, root: BlobId, path: &Path) -> Option<BlobId> {
 
 /// Names what a folder held by another point than the one that lost it.
 fn below(set: &VaultSet, time: Timestamp, path: PathBuf, tree: BlobId, report: &mut RepairReport) {
-    let mut folders = Folders::new(set.trees());
+    let mut folders = set.folders();
     let mut stack = vec![(path, tree, 0)];
     while let Some((path, tree, depth)) = stack.pop() {
         let Ok(nodes) = set.tree(&tree) else { continue };

@@ -6,6 +6,7 @@
 //!
 //! Memory: an answer is held by whoever asked for it, so at most one for each thread that reads.
 
+use crate::budget::Folders;
 use crate::catalogue::Location;
 use crate::mutex::lock;
 use crate::repository::Opener;
@@ -223,9 +224,9 @@ impl VaultSet {
         format::tree::read_each(&json).map_err(|what| Error::damaged(format!("tree {}", id.short()), what))
     }
 
-    /// Returns how many trees the vault that names most of them names.
-    pub(crate) fn trees(&self) -> usize {
-        self.members.iter().map(|member| member.repository.catalogue().trees()).max().unwrap_or(0)
+    /// Returns the bounds for a walk of a point in them.
+    pub(crate) fn folders(&self) -> Folders {
+        Folders::of(self.members.iter().map(|member| &*member.repository))
     }
 
     /// Returns the length of a blob's plain text, as the index of some vault has it.

@@ -7,6 +7,7 @@
 //! Whose key is to be believed nobody can tell from a vault: that is for those who keep records.
 
 use crate::crypto::random;
+use crate::id::hex;
 use crate::{BlobId, Error, FileId, Kind, PointInfo, Result, Snapshot};
 use jiff::Timestamp;
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
@@ -63,7 +64,7 @@ pub struct SigningKey {
 }
 
 /// What is signed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Text {
     time: Timestamp,
     tree: BlobId,
@@ -133,14 +134,13 @@ impl Snapshot {
         let Signature { by, seal, text } = self.signature.as_ref()?;
         let (key, seal) = (unhex(by)?, unhex(seal)?);
         UnparsedPublicKey::new(&ED25519, key).verify(&message(text), &seal).ok()?;
-        let said: Text = serde_json::from_str(text).ok()?;
-        let is_same = Text { head: None, releve: None, ..said.clone() } == Text::of(self);
+        let mut said: Text = serde_json::from_str(text).ok()?;
+        let (head, info) = (said.head.take(), said.releve.take());
+        let is_same = said == Text::of(self);
+        // One key has one name.
+        let by = by.to_ascii_lowercase();
         // A snapshot that restic has rewritten names the one that it was.
-        (is_same && self.original.is_none()).then(|| Signed {
-            by: hex_of(by),
-            head: said.head,
-            info: said.releve,
-        })
+        (is_same && self.original.is_none()).then_some(Signed { by, head, info })
     }
 }
 
@@ -172,15 +172,6 @@ pub fn fingerprint(key: &str) -> String {
 
 fn message(text: &str) -> Vec<u8> {
     [PURPOSE, text.as_bytes()].concat()
-}
-
-/// Returns a key in small letters: one has one name.
-fn hex_of(key: &str) -> String {
-    key.to_ascii_lowercase()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -241,13 +241,10 @@ pub(crate) fn look_through(vault: &Repository, pack: &PackContents) -> Result<Ve
     for (kind, blob, place) in &pack.blobs {
         let start = place.offset as usize;
         let sealed = start.checked_add(place.length as usize).and_then(|end| bytes.get(start..end));
-        let checked = match sealed {
-            Some(_) if !place.is_within_budget(*kind) => Err("it is longer than any blob may be"),
-            Some(sealed) => {
-                vault.open_blob(&mut sealed.to_vec(), place.uncompressed, blob, &mut opener).map(drop)
-            }
-            None => Err("the pack ends before it"),
-        };
+        let checked = sealed.ok_or("the pack ends before it").and_then(|sealed| {
+            place.check(*kind)?;
+            vault.open_blob(&mut sealed.to_vec(), place.uncompressed, blob, &mut opener).map(drop)
+        });
         if let Err(what) = checked {
             faults.push((Some(*blob), format!("blob {}: {what}", blob.short())));
         }
@@ -259,8 +256,8 @@ pub(crate) fn look_through(vault: &Repository, pack: &PackContents) -> Result<Ve
 fn look_at_each(vault: &Repository, pack: &PackContents) -> Result<Vec<(Option<BlobId>, String)>> {
     let mut faults = Vec::new();
     for (kind, blob, place) in &pack.blobs {
-        if !place.is_within_budget(*kind) {
-            faults.push((Some(*blob), format!("blob {}: it is longer than any blob may be", blob.short())));
+        if let Err(what) = place.check(*kind) {
+            faults.push((Some(*blob), format!("blob {}: {what}", blob.short())));
             continue;
         }
         match vault.blob_at(pack.id, place, blob) {

@@ -114,3 +114,12 @@ pub fn is_refused(path: &str) -> String {
         "{path} is another than the one of its name that is kept already, of the same cluster: it stays here and goes into no vault. Make a backup, then move it away"
     )
 }
+
+/// Says what is wrong with a file that waits and has less than a vault holds under its name.
+#[must_use]
+pub fn is_behind(path: &str, vault: &VaultName) -> String {
+    let file = path.rsplit('/').next().unwrap_or_default();
+    format!(
+        "{file} as it lies here ends before what vault {vault} has of it, as a disk leaves it that has lost something: the vault's is kept, and comes back"
+    )
+}

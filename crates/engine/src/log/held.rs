@@ -61,7 +61,7 @@ impl Carrier<'_> {
             Some((_, snapshot)) => whole_files(vault, snapshot)?,
             None => (BTreeMap::new(), false),
         };
-        let looked = Default::default();
+        let looked = stands::Looked::default();
         Ok(Held { newest, files, oldest, newest_point, is_broken, is_another, is_later, looked })
     }
 
@@ -145,6 +145,15 @@ impl Carrier<'_> {
             }
         }
         Ok(differing)
+    }
+}
+
+impl Held {
+    /// Takes over what was looked at before, if the same log was the newest then: whatever others have written since, it is what it was.
+    pub(super) fn with_looked_of(self, before: Option<Self>) -> Self {
+        let file = |held: &Self| held.newest.as_ref().map(|(file, _)| *file);
+        let before = before.filter(|before| file(before).is_some() && file(before) == file(&self));
+        Self { looked: before.map(|before| before.looked).unwrap_or_default(), ..self }
     }
 }
 

@@ -3,9 +3,9 @@
 //! What lies on a disk that has crashed is worth no more than what was carried from it while it was sound. This is the one place that decides it, for every kind of log.
 
 use super::*;
-use source::{Against, against};
+use source::{Against, EndOf, against};
 use std::ffi::OsString;
-use std::io::Cursor;
+use std::io::{Cursor, Seek};
 use std::os::unix::fs::MetadataExt;
 
 /// How the name of what there is so far of a file ends.
@@ -31,7 +31,7 @@ impl Stands {
 #[derive(Default)]
 pub(super) struct Looked {
     /// The file on this machine that came last under a name, by its device and number: it is written to where it is, and grows.
-    own: BTreeMap<PathBuf, (u64, u64)>,
+    pub(super) own: BTreeMap<PathBuf, (u64, u64)>,
     /// What the vault holds of the last file that was compared, and under which path.
     kept: Option<(PathBuf, Arc<Vec<u8>>)>,
 }
@@ -62,10 +62,9 @@ impl Carrier<'_> {
     ) -> Result<Stands> {
         let mut stands = Stands { differ: differing, ..Stands::default() };
         let newest = group.files.iter().filter_map(Waiting::position).max();
-        let compared = if self.log.tells_ends() { group.files.as_slice() } else { &[] };
-        for waiting in compared {
+        let Some(ends) = self.log.ends() else { return Ok(stands) };
+        for waiting in &group.files {
             let path = &waiting.file.path;
-            let is_carried = || lock(&self.same).get(&waiting.in_spool(name, group)) == Some(&true);
             // Whole ones have been compared with whole ones; here with the beginning that they take the place of.
             let place = match &waiting.file.kind {
                 LogKind::Partial(_) => path.clone(),
@@ -73,10 +72,8 @@ impl Carrier<'_> {
                 LogKind::Whole(_) | LogKind::Always => continue,
             };
             let Some(there) = held.files.get(&place).copied() else { continue };
-            let may_replace = place != *path
-                || there != waiting.bytes
-                || waiting.position() == newest
-                || waiting.is_away && !is_carried();
+            let may_replace =
+                place != *path || there != waiting.bytes || self.may_differ(name, group, waiting, newest);
             let own = held.looked.own.get(&whole_of(path));
             if !may_replace || own.is_some_and(|own| number(waiting) == Some(*own)) {
                 continue;
@@ -90,8 +87,8 @@ impl Carrier<'_> {
                     None => continue,
                 },
             };
-            match self.compare(&kept, waiting)? {
-                Against::GoesOn => continue,
+            match compare(ends, &kept, waiting)? {
+                Against::GoesOn => {}
                 // A whole one that ends before its beginning did is none.
                 Against::Behind if place == *path => _ = stands.behind.insert(waiting.path.clone()),
                 Against::Behind | Against::Differs => _ = stands.differ.insert(waiting.path.clone()),
@@ -101,20 +98,42 @@ impl Carrier<'_> {
         Ok(stands)
     }
 
-    fn compare(&self, kept: &[u8], waiting: &Waiting) -> Result<Against> {
-        let name = waiting.path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let compared = || {
-            let mut found = match &waiting.open {
-                Some(open) => open.try_clone()?,
-                None => File::open(&waiting.path)?,
-            };
-            against(&mut Cursor::new(kept), &mut found, &|file| self.log.ends_at(name, file))
-        };
-        compared().map_err(|error| {
-            let place = waiting.path.display();
-            Error::new(format!("compare {place} with what a vault has of it: {error}"))
-        })
+    /// Returns whether a file that isn't whole yet may have another content without being longer. `newest` is the last position that waits.
+    pub(super) fn may_differ(
+        &self,
+        name: &VaultName,
+        group: &Group,
+        waiting: &Waiting,
+        newest: Option<&str>,
+    ) -> bool {
+        let is_carried = || lock(&self.same).get(&waiting.in_spool(name, group)) == Some(&true);
+        waiting.position() == newest || waiting.is_away && !is_carried()
     }
+}
+
+fn compare(ends: EndOf, kept: &[u8], waiting: &Waiting) -> Result<Against> {
+    let compared = || {
+        let mut found = match &waiting.open {
+            Some(open) => open.try_clone()?,
+            None => File::open(&waiting.path)?,
+        };
+        against_kept(ends, &waiting.path, &mut Cursor::new(kept), &mut found)
+    };
+    compared().map_err(|error| {
+        let place = waiting.path.display();
+        Error::new(format!("compare {place} with what a vault has of it: {error}"))
+    })
+}
+
+/// Returns how a file of a log that was found, by its path, stands to what is kept of it. `ends` is what tells where it ends.
+pub(crate) fn against_kept(
+    ends: EndOf,
+    path: &Path,
+    kept: &mut (impl Read + Seek),
+    found: &mut (impl Read + Seek),
+) -> std::io::Result<Against> {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    against(kept, found, &|file| ends(name, file))
 }
 
 /// Reads what a vault holds under a path; `None` where that is damaged.

@@ -3,7 +3,7 @@
 use super::Hands;
 use super::back::{check_place, has_room, repositories, until};
 use super::beside::look_beside;
-use super::bounds::inside;
+use super::bounds::options;
 use super::overlap;
 use super::unmounted::{silent, unmounted};
 use crate::ready::{Machine, lacks_to_recover};
@@ -18,7 +18,6 @@ use source::Landing;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vault::Progress;
-use vault::restore::RestoreOptions;
 
 /// What is looked at ahead of a recovery.
 pub struct Ahead<'a> {
@@ -206,15 +205,10 @@ impl Said {
             return Ok(());
         }
         let target = PathBuf::from(book.to.as_deref().unwrap_or("/"));
-        let left = overlap::left_to_others(entry, book, hands.plan)?;
-        let options = RestoreOptions {
-            only: inside(entry, system, point, book.to.as_deref()),
-            roots: point.point.snapshot.paths.iter().map(PathBuf::from).collect(),
-            silent: source::silent_in(&target, &point.point.snapshot.paths),
-            without: overlap::without(&left, hands.plan),
-            ..RestoreOptions::new(target)
-        };
-        let lines = match look_beside(&repositories(entry, hands), point.point.tree, &options) {
+        let landing = Landing::Final(target.clone());
+        let options = options(entry, system, point, book, hands.plan, &landing, target)?;
+        let vaults = repositories(entry, hands);
+        let lines = match look_beside(&vaults, point.point.tree, &options, &Progress::default()) {
             Ok(beside) => beside.foreseen(&|_| false),
             Err(why) => vec![why],
         };

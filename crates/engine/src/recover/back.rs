@@ -1,12 +1,12 @@
 //! Puts the data of one system back where they belong: its point, and the log that goes on from it.
 
 use super::beside::{Settled, look_beside};
-use super::bounds::{only, withheld, withholds};
+use super::bounds::{self, withheld, withholds};
 use super::histories::bring_histories;
 use super::overlap::{left_to_others, nothing_left, without};
 use super::unmounted::{silent, unmounted};
 use super::{Hands, findings};
-use crate::log::{spooled, stranger};
+use crate::log::{against_kept, spooled, stranger};
 use crate::place::Place;
 use crate::survey::Surveyed;
 use crate::vaults::Opened;
@@ -72,21 +72,20 @@ fn bring_back(
         let seconds = begun.elapsed().as_secs_f64();
         return Ok(Back { report: RestoreReport::default(), lacking: vec![line], seconds });
     }
-    let options = |target: PathBuf| RestoreOptions {
-        without: shared.clone(),
-        only: only(entry, system, surveyed, book.to.as_deref(), &landing),
-        withholds: withholds(entry),
-        roots: point.snapshot.paths.iter().map(PathBuf::from).collect(),
-        silent: source::silent_in(&target, &point.snapshot.paths),
-        verify: hands.verify || attacked,
-        memory: hands.memory,
-        part: part.clone(),
-        ..RestoreOptions::new(target)
+    let options = |target: &Path| -> Result<RestoreOptions> {
+        let target = target.to_owned();
+        Ok(RestoreOptions {
+            withholds: withholds(entry),
+            verify: hands.verify || attacked,
+            memory: hands.memory,
+            part: part.clone(),
+            ..bounds::options(entry, system, surveyed, book, hands.plan, &landing, target)?
+        })
     };
     let spool = hands.spools.join(&entry.system.0);
     let told = |text: &str| hands.observer.event(Some(&entry.system), text);
-    if let Landing::Final(target) = source.landing(to.as_deref()) {
-        let silent = silent(entry, surveyed, &target);
+    if let Landing::Final(target) = &landing {
+        let silent = silent(entry, surveyed, target);
         if let Some(line) = silent.lines.first().filter(|_| silent.is_all) {
             return Err(Error::new(line.clone()));
         }
@@ -99,12 +98,12 @@ fn bring_back(
         check_place(entry, replay, log, &vaults, hands)?;
     }
     let mut settled = Settled::default();
-    let (report, put, whole_until) = match source.landing(to.as_deref()) {
+    let (report, put, whole_until) = match &landing {
         Landing::Final(target) => {
             touched.set(true);
             let rolled = match bringing {
                 Some((replay, log)) => {
-                    let kept = set_aside(entry, log, &target, to.as_deref(), &spool, &told)?;
+                    let kept = set_aside(entry, log, target, to.as_deref(), &spool, &told)?;
                     Some((replay, log, whole_until(kept, entry, replay, log, &vaults, hands)))
                 }
                 None => None,
@@ -112,11 +111,11 @@ fn bring_back(
             // What stands there may know of histories that nobody else does.
             let bare = source.log().filter(|log| bringing.is_none() && log.numbers_histories());
             if let Some(log) = bare.filter(|_| !matches!(kind, StepKind::Rest)) {
-                set_aside(entry, log, &target, to.as_deref(), &spool, &told)?;
+                set_aside(entry, log, target, to.as_deref(), &spool, &told)?;
             }
-            let options = options(target.clone());
+            let options = options(target)?;
             let is_files = matches!(system.source, Some(plan::Source::Files(_)));
-            let beside = is_files.then(|| look_beside(&vaults, point.tree, &options));
+            let beside = is_files.then(|| look_beside(&vaults, point.tree, &options, progress));
             let report = restore(&vaults, point.tree, &options, progress)?;
             settled = match beside {
                 Some(Ok(beside)) => beside.settle(&report, Timestamp::now()),
@@ -125,7 +124,7 @@ fn bring_back(
             };
             settled.told.iter().for_each(|line| told(line));
             arrived(progress);
-            let exact = source.exact(&target, to.as_deref())?;
+            let exact = source.exact(target, to.as_deref())?;
             if !exact.is_empty() {
                 if report.damaged_count > 0 || report.skipped_count > 0 {
                     return Err(Error::new(format!(
@@ -136,12 +135,12 @@ fn bring_back(
                 clean(&vaults, point.tree, &options, &exact, hands.plan)?;
             }
             if let Some(log) = bare {
-                bring_histories(entry, log, &target, to.as_deref(), &spool, &vaults, hands)?;
+                bring_histories(entry, log, target, to.as_deref(), &spool, &vaults, hands)?;
             }
             let replay = match rolled {
                 Some((replay, log, whole_until)) => {
-                    let wants = log.wants(&target, to.as_deref())?;
-                    let folder = log.landing(&target, to.as_deref());
+                    let wants = log.wants(target, to.as_deref())?;
+                    let folder = log.landing(target, to.as_deref());
                     // Whose data it is may put a link in its place at any time.
                     let ours = source::OurFolder::make(&folder)?;
                     bring_log(entry, replay, wants, &ours.way(), &vaults, hands)?;
@@ -156,17 +155,17 @@ fn bring_back(
             // What is put back in parts is not all there before the last of them.
             let put = match kind {
                 StepKind::First => PutBack::default(),
-                _ => source.put_back(&target, to.as_deref(), replay.as_ref(), &told)?,
+                _ => source.put_back(target, to.as_deref(), replay.as_ref(), &told)?,
             };
             (report, put, replay.and_then(|replay| replay.whole_until))
         }
         Landing::Staging { near } => {
-            let below = near.unwrap_or_else(std::env::temp_dir);
+            let below = near.clone().unwrap_or_else(std::env::temp_dir);
             if entry.only.is_empty() {
                 has_room(&below, entry.choice.point.bytes)?;
             }
             let staging = Place::make(hands.folder, &below, &told)?;
-            let report = restore(&vaults, point.tree, &options(staging.path().to_owned()), progress)?;
+            let report = restore(&vaults, point.tree, &options(staging.path())?, progress)?;
             arrived(progress);
             if report.damaged_count > 0 || report.skipped_count > 0 {
                 // A database with a hole is not put over the one that stands there.
@@ -521,14 +520,12 @@ pub(super) fn add_spool(spool: &Path, log: &dyn source::Log, folder: &Path, own:
 
 /// Returns whether what waits here may take the place of what a vault had: it has all of that. What can't be read doesn't.
 fn may_replace(log: &dyn source::Log, from: &Path, to: &Path) -> bool {
-    let name = from.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let is_compared = log.tells_ends() && to.exists();
+    let Some(ends) = log.ends().filter(|_| to.exists()) else { return true };
     let goes_on = || -> std::io::Result<bool> {
         let (mut kept, mut found) = (std::fs::File::open(to)?, std::fs::File::open(from)?);
-        let against = source::against(&mut kept, &mut found, &|file| log.ends_at(name, file))?;
-        Ok(against == source::Against::GoesOn)
+        Ok(against_kept(ends, from, &mut kept, &mut found)? == source::Against::GoesOn)
     };
-    !is_compared || goes_on().unwrap_or(false)
+    goes_on().unwrap_or(false)
 }
 
 pub(super) fn until(until: &plan::Until) -> source::Until {

@@ -37,9 +37,14 @@ pub struct Settled {
 
 impl Beside {
     /// Looks for it, before a restore with these options.
-    pub fn look(vaults: &[Arc<Repository>], tree: BlobId, options: &RestoreOptions) -> Result<Self> {
+    pub fn look(
+        vaults: &[Arc<Repository>],
+        tree: BlobId,
+        options: &RestoreOptions,
+        progress: &Progress,
+    ) -> Result<Self> {
         let (mut of_sqlite, mut of_others) = (Vec::new(), BTreeMap::<_, Vec<PathBuf>>::new());
-        beside(vaults, tree, options, &Progress::default(), &mut |there| {
+        beside(vaults, tree, options, progress, &mut |there| {
             let name = there.folder.file_name().unwrap_or_default();
             let newer = newer_beside(name, there.held, there.extra);
             for of in newer.of_sqlite {
@@ -209,8 +214,9 @@ pub fn look_beside(
     vaults: &[Arc<Repository>],
     tree: BlobId,
     options: &RestoreOptions,
+    progress: &Progress,
 ) -> Result<Beside, String> {
     let unknown =
         |error: Error| format!("what stands beside it of a newer state could not be looked for: {error}");
-    Beside::look(vaults, tree, options).map_err(unknown)
+    Beside::look(vaults, tree, options, progress).map_err(unknown)
 }

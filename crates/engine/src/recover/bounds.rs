@@ -3,6 +3,7 @@
 //! What a point says that it holds is only said. What its tree holds outside of the plan's paths is named and left. After an attack, and of a point that something
 //! speaks against, setuid and setgid, capabilities and devices come back only where an earlier point vouches for them (`plan::Vouchers`), or the package database does.
 
+use super::overlap::{left_to_others, without};
 use super::packages::Packages;
 use crate::survey::{Survey, Surveyed, shown};
 use crate::vaults::{Opened, Secrets};
@@ -11,8 +12,8 @@ use plan::{Plan, Restore, Runbook, Source, StepKind, System, SystemName, Voucher
 use source::Landing;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vault::restore::{Gives, Held, Right, Rights, Withholds, held, md5};
-use vault::{Progress, Repository};
+use vault::Repository;
+use vault::restore::{Gives, Held, RestoreOptions, Right, Rights, Withholds, held, md5};
 
 /// How many are named of each system; nobody reads more.
 const NAMED_MAX: usize = 20;
@@ -61,29 +62,16 @@ pub fn keep_within(book: &mut Runbook, bounds: &Bounds<'_>) -> Result<()> {
             None if why.is_some() => Rights::All,
             None => Rights::Unasked,
         };
-        let found = held(&repositories, point.point.tree, &inside, rights, &Progress::default());
-        match found {
-            Ok(found) => {
-                warnings.extend(leave(entry, &found, &inside));
-                warnings.extend(lack(entry, system, &found));
-                match why {
-                    Some(why) => {
-                        entry.withheld = Some(withhold(&found, why, voucher, &repositories))
-                            .filter(|withheld| !withheld.is_empty());
-                        warnings.extend(warned(entry, to.as_deref()));
-                    }
-                    None => warnings.extend(voucher.and_then(|voucher| new_roots(entry, &found, voucher))),
-                }
-            }
-            Err(error) => {
-                warnings.push(format!(
-                    "`{}`: what its point holds could not be looked through: {error}",
-                    entry.system
-                ));
-                entry.withheld =
-                    why.map(|why| Withheld { why: why.to_owned(), all: true, ..Withheld::default() });
+        let found = held(&repositories, point.point.tree, &inside, rights);
+        warnings.extend(leave(entry, &found, &inside));
+        warnings.extend(lack(entry, system, &found));
+        match why {
+            Some(why) => {
+                entry.withheld = Some(withhold(&found, why, voucher, &repositories))
+                    .filter(|withheld| !withheld.is_empty());
                 warnings.extend(warned(entry, to.as_deref()));
             }
+            None => warnings.extend(voucher.and_then(|voucher| new_roots(entry, &found, voucher))),
         }
     }
     book.warnings.append(&mut warnings);
@@ -91,7 +79,7 @@ pub fn keep_within(book: &mut Runbook, bounds: &Bounds<'_>) -> Result<()> {
 }
 
 /// Returns what of a point is meant to come back in place; all of it where nothing is returned. Of files that is what the plan names, whatever the tree holds.
-pub(super) fn inside(entry: &Restore, system: &System, point: &Surveyed, to: Option<&str>) -> Vec<PathBuf> {
+fn inside(entry: &Restore, system: &System, point: &Surveyed, to: Option<&str>) -> Vec<PathBuf> {
     let paths = |paths: &[String]| paths.iter().map(PathBuf::from).collect();
     match &system.source {
         _ if !entry.only.is_empty() => paths(&entry.only),
@@ -104,7 +92,7 @@ pub(super) fn inside(entry: &Restore, system: &System, point: &Surveyed, to: Opt
 
 /// Returns what alone is written of a point: that which is meant, also where the tree holds more than anybody has looked at. What is unpacked beside first is no
 /// part of the machine.
-pub(super) fn only(
+fn only(
     entry: &Restore,
     system: &System,
     point: &Surveyed,
@@ -115,6 +103,26 @@ pub(super) fn only(
         Landing::Final(_) => inside(entry, system, point, to),
         Landing::Staging { .. } => entry.only.iter().map(PathBuf::from).collect(),
     }
+}
+
+/// Returns how a point is written, as far as that is known ahead: what of it alone, and without what the others of its recovery put back.
+pub(super) fn options(
+    entry: &Restore,
+    system: &System,
+    point: &Surveyed,
+    book: &Runbook,
+    plan: &Plan,
+    landing: &Landing,
+    target: PathBuf,
+) -> Result<RestoreOptions> {
+    let roots = &point.point.snapshot.paths;
+    Ok(RestoreOptions {
+        only: only(entry, system, point, book.to.as_deref(), landing),
+        roots: roots.iter().map(PathBuf::from).collect(),
+        silent: source::silent_in(&target, roots),
+        without: without(&left_to_others(entry, book, plan)?, plan),
+        ..RestoreOptions::new(target)
+    })
 }
 
 /// Says of what gives rights whether it comes back without them.
@@ -179,7 +187,8 @@ fn lack(entry: &mut Restore, system: &System, found: &Held) -> Vec<String> {
 /// Returns what doesn't come back as it is.
 fn withhold(found: &Held, why: &str, voucher: Option<&Surveyed>, vaults: &[Arc<Repository>]) -> Withheld {
     let packages = Packages::read(Path::new(DPKG));
-    let is_unknown = |right: &&Right| !packages.know(right, || md5(vaults, &right.node));
+    let sum = md5(vaults);
+    let is_unknown = |right: &&Right| !packages.know(right, || sum(&right.node));
     let path = |path: &Path| path.to_string_lossy().into_owned();
     let entries = found.rights.iter().filter(is_unknown);
     Withheld {

@@ -22,14 +22,9 @@ pub(super) struct Shared {
 /// Returns what of the paths of a system the others of its recovery put back.
 pub(super) fn left_to_others(entry: &Restore, book: &Runbook, plan: &Plan) -> Result<Vec<Shared>> {
     let others = book.systems.iter().filter(|other| other.system != entry.system);
-    let mut left = Vec::new();
-    for other in others {
-        // Of two that name the same, one with the newer point.
-        let order = |entry: &Restore| (entry.choice.point.time, std::cmp::Reverse(entry.system.clone()));
-        let yields = order(other) > order(entry);
-        left.extend(shared(plan, &entry.system, &other.system, yields)?);
-    }
-    Ok(left)
+    // Of two that name the same, one with the newer point.
+    let order = |entry: &Restore| (entry.choice.point.time, std::cmp::Reverse(entry.system.clone()));
+    shared(plan, &entry.system, others.map(|other| (&other.system, order(other) > order(entry))))
 }
 
 /// Returns the places that are put back by others in the way in which a restore is told of them.
@@ -74,49 +69,53 @@ pub(super) fn said(entry: &Restore, book: &Runbook, plan: &Plan) -> Result<Vec<S
     });
     let mut lines: Vec<String> = left.collect();
     let is_away = |other: &&SystemName| !book.systems.iter().any(|entry| &entry.system == *other);
-    for other in plan.systems.keys().filter(is_away) {
-        lines.extend(shared(plan, name, other, false)?.into_iter().map(|shared| {
-            let path = crate::survey::shown(&shared.path);
-            format!(
-                "`{name}`: {path} is of `{other}` too, which isn't recovered with it: it comes back as the point of `{name}` has it; `releve recover {name} {other}` brings each its own"
-            )
-        }));
-    }
+    let away = plan.systems.keys().filter(is_away).map(|other| (other, false));
+    lines.extend(shared(plan, name, away)?.into_iter().map(|shared| {
+        let (path, other) = (crate::survey::shown(&shared.path), shared.owner);
+        format!(
+            "`{name}`: {path} is of `{other}` too, which isn't recovered with it: it comes back as the point of `{name}` has it; `releve recover {name} {other}` brings each its own"
+        )
+    }));
     Ok(lines)
 }
 
-/// Returns the places that `name` leaves to `other`, both on one machine; of what both name in the same words all, if it `yields`.
-fn shared(plan: &Plan, name: &SystemName, other: &SystemName, yields: bool) -> Result<Vec<Shared>> {
-    let (Some(own), Some(its)) = (plan.systems.get(name), plan.systems.get(other)) else {
-        return Ok(Vec::new());
-    };
-    let (Some(Source::Files(files)), Some(source)) = (&own.source, &its.source) else {
-        return Ok(Vec::new());
-    };
-    if own.host != its.host || name == other || !source.is_on_disk() {
-        return Ok(Vec::new());
-    }
-    let excluded = Patterns::new(&files.exclude)?;
-    let is_database = !matches!(source, Source::Files(_));
-    let mut found = Vec::new();
-    let paths = source.paths();
-    for path in paths.iter().map(Path::new) {
-        for wide in files.paths.iter().map(Path::new) {
-            let is_out = || {
-                let mut above = path.ancestors().take_while(|above| *above != wide);
-                above.any(|above| excluded.matches(above))
-            };
-            let place = if path == wide {
-                (is_database || yields).then_some(path)
-            } else if path.starts_with(wide) {
-                (!is_out()).then_some(path)
-            } else {
-                // Files that are named within a database are the database's.
-                (is_database && wide.starts_with(path)).then_some(wide)
-            };
-            let place = place.map(|path| Shared { owner: other.clone(), path: path.to_owned() });
-            if let Some(place) = place.filter(|place| !found.contains(place)) {
-                found.push(place);
+/// Returns the places that `name` leaves to others on its machine; of what both name in the same words all, if it yields to that one.
+fn shared<'o>(
+    plan: &Plan,
+    name: &SystemName,
+    others: impl IntoIterator<Item = (&'o SystemName, bool)>,
+) -> Result<Vec<Shared>> {
+    let Some(own) = plan.systems.get(name) else { return Ok(Vec::new()) };
+    let Some(Source::Files(files)) = &own.source else { return Ok(Vec::new()) };
+    let (mut found, mut excluded): (Vec<Shared>, Option<Patterns>) = (Vec::new(), None);
+    for (other, yields) in others {
+        let its = plan.systems.get(other).filter(|its| own.host == its.host && name != other);
+        let source = its.and_then(|its| its.source.as_ref()).filter(|source| source.is_on_disk());
+        let Some(source) = source else { continue };
+        let excluded = match &excluded {
+            Some(excluded) => excluded,
+            None => excluded.insert(Patterns::new(&files.exclude)?),
+        };
+        let is_database = !matches!(source, Source::Files(_));
+        let paths = source.paths();
+        for path in paths.iter().map(Path::new) {
+            for wide in files.paths.iter().map(Path::new) {
+                let is_out = || {
+                    let mut above = path.ancestors().take_while(|above| *above != wide);
+                    above.any(|above| excluded.matches(above))
+                };
+                let place = if path == wide {
+                    (is_database || yields).then_some(path)
+                } else if path.starts_with(wide) {
+                    (!is_out()).then_some(path)
+                } else {
+                    // Files that are named within a database are the database's.
+                    (is_database && wide.starts_with(path)).then_some(wide)
+                };
+                let place = place.map(|path| Shared { owner: other.clone(), path: path.to_owned() });
+                if let Some(place) = place.filter(|place| !found.contains(place)) {
+                    found.push(place);
+                }
             }
         }
     }
@@ -141,7 +140,7 @@ mod tests {
     }
 
     fn left(plan: &Plan, name: &str, other: &str, yields: bool) -> Vec<String> {
-        let left = shared(plan, &name.into(), &other.into(), yields).unwrap();
+        let left = shared(plan, &name.into(), [(&other.into(), yields)]).unwrap();
         without(&left, plan).into_iter().map(|path| path.display().to_string()).collect()
     }
 

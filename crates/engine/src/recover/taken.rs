@@ -1,6 +1,7 @@
 //! What a recovery takes away that stands in the place of something else, or leaves there: said before anybody agrees to it.
 
 use super::ahead::is_prepared;
+use super::bounds::options;
 use crate::Result;
 use crate::sources::source_of;
 use crate::survey::Survey;
@@ -9,7 +10,7 @@ use plan::{Plan, Runbook};
 use source::Landing;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vault::restore::{NOTHING_BELOW, RestoreOptions, replaced};
+use vault::restore::{NOTHING_BELOW, replaced};
 use vault::{Progress, Repository};
 
 /// How many are named of each system; nobody reads more.
@@ -40,17 +41,13 @@ pub fn warn_of_what_goes(
                 others.join(", ")
             ));
         }
-        let Landing::Final(target) = source.landing(to.as_deref().map(Path::new)) else { continue };
+        let landing = source.landing(to.as_deref().map(Path::new));
+        let Landing::Final(target) = &landing else { continue };
         // That it doesn't answer is said with what else is known ahead.
-        if source::silent_on_the_way(&target).is_some() {
+        if source::silent_on_the_way(target).is_some() {
             continue;
         }
-        let options = RestoreOptions {
-            only: entry.only.iter().map(PathBuf::from).collect(),
-            roots: point.point.snapshot.paths.iter().map(PathBuf::from).collect(),
-            silent: source::silent_in(&target, &point.point.snapshot.paths),
-            ..RestoreOptions::new(target.clone())
-        };
+        let options = options(entry, system, point, book, plan, &landing, target.clone())?;
         match replaced(&repositories, point.point.tree, &options, &Progress::default()) {
             Ok(found) => {
                 let barred = |root: &PathBuf| {
@@ -59,8 +56,14 @@ pub fn warn_of_what_goes(
                         trouble.why.contains(NOTHING_BELOW) && inside.starts_with(&trouble.path)
                     })
                 };
-                let aims = if options.only.is_empty() { &options.roots } else { &options.only };
-                let all: Option<Vec<_>> = aims.iter().map(barred).collect();
+                let is_meant = |root: &&PathBuf| {
+                    let mut only = options.only.iter();
+                    let is_others = options.without.iter().any(|other| root.starts_with(other));
+                    let is_in = |only: &PathBuf| root.starts_with(only) || only.starts_with(root);
+                    !is_others && (options.only.is_empty() || only.any(is_in))
+                };
+                let aims = if entry.only.is_empty() { &options.roots } else { &options.only };
+                let all: Option<Vec<_>> = aims.iter().filter(is_meant).map(barred).collect();
                 if let Some(trouble) = all.as_deref().and_then(<[_]>::first).filter(|_| !is_prepared) {
                     let path = target.join(&trouble.path);
                     blockers.push(format!(

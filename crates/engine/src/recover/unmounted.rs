@@ -30,12 +30,12 @@ pub(super) fn silent(entry: &Restore, surveyed: &Surveyed, target: &Path) -> Sil
     let (mut places, mut barred) = (BTreeSet::new(), 0);
     for aim in aims {
         let path = target.join(aim.strip_prefix('/').unwrap_or(aim));
-        match source::silent_on_the_way(&path) {
-            Some(place) => {
+        match source::around(&path) {
+            Ok(below) => places.extend(below),
+            Err(place) => {
                 barred += 1;
                 places.insert(place);
             }
-            None => places.extend(source::silent_below(&path)),
         }
     }
     let line = |place: &PathBuf| {

@@ -2,6 +2,8 @@
 
 use super::Checker;
 use crate::model::*;
+use globset::GlobMatcher;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// A path that a system names.
@@ -32,6 +34,7 @@ impl Checker<'_, '_> {
         // What lies below a path follows it.
         all.sort_by_key(|named| (named.host, named.path));
         let mut around: Vec<&Named<'_>> = Vec::new();
+        let mut excluded = BTreeMap::new();
         for named in &all {
             while around
                 .last()
@@ -39,8 +42,8 @@ impl Checker<'_, '_> {
             {
                 around.pop();
             }
-            let wide = around.iter().rev().find(|wide| wide.system != named.system);
-            if let Some(wide) = wide.filter(|wide| !leaves_out(wide, named.path)) {
+            let mut wider = around.iter().rev().filter(|wide| wide.system != named.system);
+            if let Some(wide) = wider.find(|wide| !leaves_out(wide, named.path, &mut excluded)) {
                 self.overlap(wide, named);
             }
             around.push(named);
@@ -50,13 +53,14 @@ impl Checker<'_, '_> {
     fn overlap(&mut self, wide: &Named<'_>, named: &Named<'_>) {
         let (outer, inner, path) = (wide.system, named.system, named.path.display());
         let is_files = |named: &Named<'_>| matches!(named.source, Source::Files(_));
-        let (owner, other) = match (is_files(wide), is_files(named)) {
-            (false, true) => (outer, inner),
-            _ => (inner, outer),
+        let owns = |owner: &SystemName, other: &SystemName| {
+            format!("`{owner}` puts it back, and `{other}` leaves it out where both are recovered")
         };
-        let who = match wide.path == named.path && is_files(wide) == is_files(named) {
-            true => "the one with the newer point puts it back".to_owned(),
-            false => format!("`{owner}` puts it back, and `{other}` leaves it out where both are recovered"),
+        let who = match (is_files(wide), is_files(named)) {
+            (true, true) if wide.path == named.path => "the one with the newer point puts it back".to_owned(),
+            (true, _) => owns(inner, outer),
+            (false, true) => owns(outer, inner),
+            (false, false) => "each puts it back over the other".to_owned(),
         };
         let key = format!("systems.{inner}.source.{}.{}", named.source.kind(), named.source.paths_key());
         self.warn(
@@ -71,22 +75,28 @@ impl Checker<'_, '_> {
     }
 }
 
-/// Returns whether a system leaves out what lies at a path below its own.
-fn leaves_out(wide: &Named<'_>, path: &Path) -> bool {
+/// Returns whether a system leaves out what lies at a path below its own. `excluded` is what each leaves out, as far as somebody has asked.
+fn leaves_out<'p>(
+    wide: &Named<'p>,
+    path: &Path,
+    excluded: &mut BTreeMap<&'p SystemName, Vec<GlobMatcher>>,
+) -> bool {
     let Source::Files(files) = wide.source else { return false };
+    let compiled = || files.exclude.iter().filter_map(|pattern| folders(pattern)).collect();
+    let excluded = excluded.entry(wide.system).or_insert_with(compiled);
     let mut below = path.ancestors().take_while(|above| *above != wide.path);
-    below.any(|above| files.exclude.iter().any(|pattern| is_meant(pattern, above)))
+    below.any(|above| excluded.iter().any(|glob| glob.is_match(above)))
 }
 
-/// Returns whether a pattern of `exclude` means a folder.
-fn is_meant(pattern: &str, folder: &Path) -> bool {
+/// Returns the folders that a pattern of `exclude` means.
+fn folders(pattern: &str) -> Option<GlobMatcher> {
     let body = pattern.strip_suffix('/').unwrap_or(pattern);
     let body = match body.starts_with('/') {
         true => body.to_owned(),
         false => format!("**/{body}"),
     };
     let glob = globset::GlobBuilder::new(&body).literal_separator(true).build();
-    glob.is_ok_and(|glob| glob.compile_matcher().is_match(folder))
+    glob.ok().map(|glob| glob.compile_matcher())
 }
 
 #[cfg(test)]
@@ -126,5 +136,21 @@ mod tests {
         ] {
             assert_eq!(said(exclude, &files(host, path)), "", "{exclude} {host} {path}");
         }
+        // What the nearest leaves out another one may have all the same.
+        let third = "[systems.h]\nhost = \"a\"\nrto = \"1 hour\"\nrpo = \"1 hour\"\nsource.sqlite = { path = \"/d/sub/x.db\" }";
+        let nearest = "host = \"a\"\nsource.files = { paths = [\"/d/sub\"], exclude = [\"*.db\"] }";
+        let both = said("\"/d/sub/y\"", &format!("{nearest}\n{third}"));
+        assert!(
+            both.contains("/d/sub/x.db is of `h` and of `f`") && !both.contains("of `h` and of `g`"),
+            "{both}"
+        );
+        // Of two databases neither knows of the other when it comes back.
+        let outer = "host = \"a\"\nsource.postgres = { url = { file = \"/url\" }, data_directory = \"/pg\" }";
+        let inner = third.replace("/d/sub", "/pg");
+        let two = said("", &format!("{outer}\n{inner}"));
+        assert!(
+            two.contains("of `h` and of `g`, and both capture it: each puts it back over the other"),
+            "{two}"
+        );
     }
 }

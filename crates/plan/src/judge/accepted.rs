@@ -39,7 +39,7 @@ pub fn goes_on(points: &[Facts], id: &str) -> Vec<String> {
         let parts = open.filter(|point| point.is_base() && point.change.counted > 0 && count(point) > 0);
         let (sum, first) = parts
             .fold((0u64, None), |(sum, _), point| (sum.saturating_add(count(point)), Some(point.counts())));
-        let files = if sum == 1 { "1 file".to_owned() } else { format!("{sum} files") };
+        let files = super::files(sum);
         first
             .map(|first| format!("{files} {what} since {first:.0}: that isn't accepted by it, and counts on"))
     };

@@ -528,6 +528,12 @@ pub(crate) fn points(count: u64) -> String {
     if count == 1 { "1 point".to_owned() } else { format!("{count} points") }
 }
 
-fn short(id: &str) -> &str {
+/// Says how many files.
+pub(crate) fn files(count: u64) -> String {
+    if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
+}
+
+/// Returns the beginning of an id by which people name a point.
+pub(crate) fn short(id: &str) -> &str {
     id.get(..8).unwrap_or(id)
 }

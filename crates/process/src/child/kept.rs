@@ -27,7 +27,7 @@ const HOLDERS: [&str; 12] = [
     "CREDENTIALS_DIRECTORY",
 ];
 
-/// Which variables of ours a program sees; `PATH` is always the machine's own.
+/// Which variables of ours a program sees; a `PATH` is always the machine's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Kept {
     /// Who and where we are, and the language.
@@ -35,6 +35,8 @@ pub enum Kept {
     Little,
     /// Less: it runs as somebody else, whose home is elsewhere.
     Foreign,
+    /// Nothing, and no `PATH` either: nothing is looked at to start it but the program itself, which is called by its whole path.
+    Nothing,
     /// What `ssh` needs besides.
     Ssh,
     /// What a program that holds a secret needs besides.
@@ -44,7 +46,7 @@ pub enum Kept {
 impl Kept {
     fn names(self) -> impl Iterator<Item = &'static str> {
         let more: &'static [&'static str] = match self {
-            Self::Little | Self::Foreign => &[],
+            Self::Little | Self::Foreign | Self::Nothing => &[],
             Self::Ssh => &SSH,
             Self::Holder => &HOLDERS,
         };
@@ -54,6 +56,9 @@ impl Kept {
 
     /// Returns the variables with their values.
     pub(super) fn variables(self) -> Vec<(OsString, OsString)> {
+        if self == Self::Nothing {
+            return Vec::new();
+        }
         let set = self.names().filter_map(|name| Some((OsString::from(name), ours(name)?)));
         set.chain([(OsString::from("PATH"), search::path())]).collect()
     }

@@ -1,5 +1,6 @@
 //! Where programs are: in the machine's own folders. A `PATH` is inherited, and whoever has written it would choose what root runs.
 
+use crate::has_acl;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
@@ -68,8 +69,24 @@ fn is_roots(folder: &Path) -> bool {
     real.ancestors().all(|folder| {
         fs::metadata(folder).is_ok_and(|found| {
             let others = found.mode() & 0o002 != 0 && found.mode() & 0o1000 == 0;
-            let group = found.mode() & 0o020 != 0 && found.gid() != 0;
+            let group = found.mode() & 0o020 != 0 && (found.gid() != 0 || has_acl(folder));
             found.uid() == 0 && !others && !group
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::acl::tests::{folder, list};
+
+    #[test]
+    fn a_folder_that_a_list_lets_others_write_to_is_not_roots_alone() {
+        let folder = folder("programs");
+        let is_root = rustix::process::geteuid().is_root();
+        assert_eq!(is_roots(&folder), is_root);
+        list(&folder, 1);
+        assert!(!is_roots(&folder));
+        std::fs::remove_dir(&folder).unwrap();
+    }
 }

@@ -58,4 +58,5 @@ fn it_sees_nothing_of_our_environment_but_what_is_kept_for_it() {
     assert!(path.split(':').all(|folder| folder.starts_with('/')) && path.contains("/usr/bin"), "{path}");
     let foreign = printed(Words::of("env"), Kept::Foreign);
     assert!(!foreign.lines().any(|line| line.starts_with("HOME=") || line.starts_with("USER=")), "{foreign}");
+    assert_eq!(printed(Words::of("/usr/bin/env"), Kept::Nothing), "");
 }

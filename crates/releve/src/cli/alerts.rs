@@ -67,9 +67,8 @@ fn dismiss(session: &Session, state: &State, what: &str) -> Result<String, Failu
     }
     let records = state.records()?;
     let removed = Known::of(&session.plan, state, &records)?.removed();
-    let mut names = removed.iter().map(|one| one.system.0.as_str()).chain(["agent"]);
-    if !names.any(|name| name == what) {
-        let names = removed.iter().map(|one| one.system.0.as_str()).chain(["agent"]);
+    let names = removed.iter().map(|one| one.system.0.as_str()).chain(["agent"]);
+    if !names.clone().any(|name| name == what) {
         return Err(show::unknown("system that the plan has no more", what, names));
     }
     state.dismiss(what, Timestamp::now())?;

@@ -257,7 +257,8 @@ impl Making<'_> {
                 own.know(state, machine, now)?;
                 return Ok(signer);
             }
-            learn(state, machine, &survey(vaults), now)?;
+            let learned = learn(state, machine, &survey(vaults), &state.records()?, now)?;
+            learned.said.iter().for_each(|learned| screen.line(&format!("  note: {learned}")));
             Signer::make(dir, state, machine, now)
         });
         signer.unwrap_or_else(|error| {

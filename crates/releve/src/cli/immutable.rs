@@ -51,9 +51,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if names.is_empty() {
         screen.line("no vault of the plan has immutable_for: whoever can write there can delete everything");
     }
-    Ok(show::each(session.json, &names, "vaults", |name| {
-        one(session, &state, &screen, name, options.dry_run)
-    }))
+    Ok(show::each(session.json, &names, |name| one(session, &state, &screen, name, options.dry_run)))
 }
 
 /// Looks after one vault and records what was seen, good or bad.

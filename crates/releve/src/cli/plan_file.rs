@@ -1,14 +1,13 @@
 //! `releve plan`: the plan that the agent goes by, and a person's word for a new one.
 
 use crate::cli::Global;
-use crate::session::origin::{Found, look, name_of};
+use crate::session::origin::{Found, look, name_of, note_edited};
 use crate::session::{holder, open_state, plan_path, state_dir};
 use crate::{Exit, Failure, Outcome, show};
-use engine::Error;
 use jiff::Timestamp;
 use plan::difference::{Line, difference};
 use serde_json::json;
-use state::{Accepted, State, accepted};
+use state::{Accepted, Record, State, accepted};
 
 /// What `plan` takes.
 #[derive(Debug, clap::Args)]
@@ -51,13 +50,14 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
         say(&found, is_known, before.is_some() && old.is_empty(), &lines);
     }
     if !is_known {
-        if let Some(exit) = refused(yes) {
+        let way_out = "--yes for scripts; nothing was accepted";
+        if let Some(exit) = show::refused_but(yes, "Accept this plan?", way_out) {
             return Ok(exit);
         }
         note(&state, &found, "said")?;
     }
     // Whatever was told of it: it is as somebody wants it.
-    state.note_sign(engine::trust::SIGN, None, Timestamp::now())?;
+    note_edited(&state, &found.path, None)?;
     if global.json {
         let lines: Vec<_> = lines.iter().map(ToString::to_string).collect();
         show::print_json(&json!({ "plan": found.path, "hash": hash, "before": before, "difference": lines,
@@ -66,18 +66,6 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
         println!("accepted: {} (SHA-256 {hash})", found.path.display());
     }
     Ok(Exit::Done)
-}
-
-/// Asks, unless it was said beforehand.
-fn refused(yes: bool) -> Option<Exit> {
-    use std::io::IsTerminal;
-    if !yes && !std::io::stdin().is_terminal() {
-        show::error(
-            &Error::new("nobody is there to say yes").help("--yes for scripts; nothing was accepted"),
-        );
-        return Some(Exit::Usage);
-    }
-    show::refused(yes, "Accept this plan?")
 }
 
 /// Returns what is new in each file, what is gone, and the name of the file before it.
@@ -117,8 +105,8 @@ fn say(found: &Found, is_known: bool, is_lost: bool, lines: &[Line]) {
     }
 }
 
-/// Notes that this plan is accepted.
-pub(super) fn note(state: &State, found: &Found, how: &str) -> engine::Result<()> {
+/// Notes that this plan is accepted, and returns the record of that.
+pub(super) fn note(state: &State, found: &Found, how: &str) -> engine::Result<Record> {
     let path = name_of(&found.path);
     let before = accepted(&state.records()?, &path).map(|(_, accepted)| accepted.hash.clone());
     let user = holder().username;
@@ -129,6 +117,5 @@ pub(super) fn note(state: &State, found: &Found, how: &str) -> engine::Result<()
     };
     let files: Vec<_> = found.files.iter().map(|file| (file.name.clone(), file.text.clone())).collect();
     let accepted = Accepted { path, hash: found.fingerprint(), before, by, how: how.to_owned() };
-    state.accept_plan(accepted, &files, Timestamp::now())?;
-    Ok(())
+    Ok(state.accept_plan(accepted, &files, Timestamp::now())?)
 }

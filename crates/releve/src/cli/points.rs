@@ -43,13 +43,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let known = session.known(state.as_ref());
     let vaults = session.ask_all(state.as_ref(), state.as_ref());
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
-    let mut vanished = session.vanished(state.as_ref(), &known, &vaults, &survey);
-    if !session.json {
-        vanished.learned.iter().for_each(|learned| eprintln!("note: {learned}"));
-    }
-    if options.system.is_some() {
-        vanished = vanished.among(&only);
-    }
+    let look = || {
+        let vanished = session.vanished(state.as_ref(), &known, &vaults, &survey);
+        if options.system.is_some() { vanished.among(&only) } else { vanished }
+    };
+    let mut vanished = look();
     // What can't be read of the state was said when it was opened.
     let of_state = state.as_ref().and_then(|state| unfinished(state, &session.run_holder()).ok());
     let mut unfinished = of_state.unwrap_or_default();
@@ -70,9 +68,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             eprintln!("the key {} signs for {host} from now on", vault::fingerprint(&key));
         }
     }
-    let mut said = !options.trust.is_empty() || !options.signer.is_empty();
-    if said {
-        vanished = session.vanished(state.as_ref(), &known, &vaults, &survey);
+    if !options.trust.is_empty() || !options.signer.is_empty() {
+        vanished = look();
     }
     if let Some(open) = vanished.open.first().filter(|_| options.accept) {
         // All of it would be the intruder's as well.
@@ -82,20 +79,15 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     // With a key that is accepted it shows what else is strange about a point.
     for _ in 0..2 {
-        if options.accept && !vanished.is_empty() {
-            let state = session.state()?;
-            accept(&state, &vanished.strange)?;
-            for (vault, odd) in &vanished.keys {
-                state.know_key(&vault.0, &odd.key)?;
-            }
-            said = true;
+        if !options.accept || vanished.strange.is_empty() && vanished.keys.is_empty() {
+            break;
         }
-        if std::mem::take(&mut said) {
-            vanished = session.vanished(state.as_ref(), &known, &vaults, &survey);
+        let state = session.state()?;
+        accept(&state, &vanished.strange)?;
+        for (vault, odd) in &vanished.keys {
+            state.know_key(&vault.0, &odd.key)?;
         }
-        if options.system.is_some() {
-            vanished = vanished.among(&only);
-        }
+        vanished = look();
     }
     let mut points: Vec<_> = survey.points.iter().filter(wanted).collect();
     // The newest log of a vault holds all that the ones before it do; they only wait to be removed.

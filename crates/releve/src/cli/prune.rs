@@ -127,9 +127,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             return Err(Error::new(why.join("; ")).help("once that is over: releve prune --release").into());
         }
     }
-    let exit = show::each(session.json, &names, "vaults", |name| {
-        Run::new(session, &state, &screen, options, now).one(name)
-    });
+    let exit =
+        show::each(session.json, &names, |name| Run::new(session, &state, &screen, options, now).one(name));
     if !options.dry_run {
         // What was full may have room now.
         super::alerts::round(session, &state);
@@ -379,6 +378,7 @@ impl<'a> Run<'a> {
         self.state.settle_going(&name.0, |snapshot| there.contains(snapshot))?;
         let of = (&self.session.plan, self.state, self.session.holder.hostname.as_str());
         let vanished = look(of, known, vaults, survey, self.now)?;
+        self.session.say_learned(&vanished.learned);
         if let Some(said) = vanished.strange_in(name) {
             self.screen.line(&format!("{name}: {said}; they push nothing out; {}", engine::strange::HELP));
         }

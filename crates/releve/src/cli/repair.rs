@@ -55,7 +55,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let window = Window { from: 0.0, share: options.read_data.0 };
     let (dry_run, yes) = (options.dry_run, options.yes);
     let run = Run { session, state: &state, screen: &screen, window, dry_run, yes };
-    Ok(show::each(session.json, &names, "vaults", |name| run.one(name)))
+    Ok(show::each(session.json, &names, |name| run.one(name)))
 }
 
 /// Heals what a verification of the same window has found, for the agent.

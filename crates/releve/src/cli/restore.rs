@@ -160,11 +160,16 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         screen.line("warning: nothing is removed: what the point lacks may be here alone");
     }
     let extras = match options.delete && lacks.is_empty() {
-        true => Some(extras(session, &system, &repositories, point.point.tree, &restoring, &screen)?),
+        true => {
+            Some(extras(session, &system, (&repositories, point.point.tree), &restoring, &screen, &progress)?)
+        }
         false => None,
     };
-    let look = |restoring: &RestoreOptions| recover::look_beside(&repositories, point.point.tree, restoring);
-    let newer = beside::foreseen(&look(&restoring), extras.as_ref());
+    let look = |restoring: &RestoreOptions| {
+        recover::look_beside(&repositories, point.point.tree, restoring, &progress)
+    };
+    let seen_before = look(&restoring);
+    let newer = beside::foreseen(&seen_before, extras.as_ref());
     newer.iter().for_each(|line| screen.line(&format!("warning: {line}")));
     if let Some(days) = options.thaw.filter(|_| !options.dry_run)
         && thaw(&repositories, point.point.tree, days, &screen)?
@@ -175,9 +180,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         let goes = replaced(&repositories, point.point.tree, &restoring, &progress)?;
         return Ok(dry_run(session, (&id, point, &reasons), (&lacks, &newer), extras.as_ref(), &goes));
     }
-    if let Some(extras) = extras.as_ref().filter(|extras| !extras.paths.is_empty())
-        && !options.yes
-    {
+    let asked = extras.as_ref().filter(|extras| !extras.paths.is_empty() && !options.yes);
+    if let Some(extras) = asked {
         if !std::io::stdin().is_terminal() {
             show::error(
                 &Error::new("nobody is there to say yes to what would be removed")
@@ -203,7 +207,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         screen.line(&first_part(&report, begun.elapsed().as_secs_f64()));
         restoring.part = Part::Rest(is_first);
     }
-    let beside = look(&restoring);
+    // Who was asked may have taken his time, and what came first stands there now.
+    let beside = match asked.is_some() || !options.first.is_empty() {
+        true => look(&restoring),
+        false => seen_before,
+    };
     report.merge(restore(&repositories, point.point.tree, &restoring, &progress)?);
     if !options.path.is_empty() && !report.found && report.is_whole() {
         return Err(nothing_has_it(&lacks).into());
@@ -340,12 +348,12 @@ pub(super) fn first_part(report: &RestoreReport, seconds: f64) -> String {
 fn extras(
     session: &Session,
     system: &SystemName,
-    repositories: &[Arc<Repository>],
-    tree: vault::BlobId,
+    (repositories, tree): (&[Arc<Repository>], vault::BlobId),
     restoring: &RestoreOptions,
     screen: &Screen,
+    progress: &Progress,
 ) -> Result<Extras, Failure> {
-    let mut extras = vault::restore::extras(repositories, tree, restoring, &Progress::default())?;
+    let mut extras = vault::restore::extras(repositories, tree, restoring, progress)?;
     let excluded = match session.plan.systems.get(system).and_then(|system| system.source.as_ref()) {
         Some(plan::Source::Files(files)) => Patterns::new(&files.exclude)?,
         _ => Patterns::default(),
@@ -515,7 +523,6 @@ pub(super) fn none_left(error: Error, vanished: &Vanished, system: &SystemName) 
 
 /// Says that newer points than the one that is taken were seen and are gone.
 pub(super) fn warn_of_newer(vanished: &Vanished, system: &SystemName, wanted: &Wanted, taken: Timestamp) {
-    vanished.learned.iter().for_each(|learned| eprintln!("note: {learned}"));
     for said in vanished.clone().among(std::slice::from_ref(system)).strange_said() {
         eprintln!("warning: vault {said}");
     }

@@ -4,12 +4,12 @@ use crate::session::Session;
 use crate::show;
 use crate::{Exit, Outcome};
 use engine::Error;
-use engine::heads::{self, compare};
+use engine::heads::{self, Heads, compare};
 use engine::signers::{Known, Signer, learn};
 use engine::survey::{Survey, Surveyed, survey};
 use engine::vaults::{Absent, Opened};
 use jiff::Timestamp;
-use state::{Body, How, Made, State};
+use state::{Body, How, Made, Record, State};
 use std::collections::HashSet;
 use vault::fingerprint;
 
@@ -53,13 +53,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
 /// Checks the chain of the records, and holds it against what the points in the vaults say of it.
 fn verify(session: &Session) -> Outcome {
     let state = session.state()?;
-    let count = state.verify()?;
+    let count = chain(&state)?;
     let vaults = session.ask_all(Some(&state), Some(&state));
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
-    let machine = &session.holder.hostname;
-    learn(&state, machine, &survey, Timestamp::now())?;
-    let heads = compare(&state.records()?, &survey, &Known::read(&state)?, machine);
-    heads::note(&state, &heads.findings, &survey, Timestamp::now())?;
+    let records = state.records()?;
+    let learned = learn(&state, &session.holder.hostname, &survey, &records, Timestamp::now())?;
+    session.say_learned(&learned.said);
+    let heads = compared(session, &state, &records, &survey)?;
     let is_whole = heads.findings.is_empty();
     if session.json {
         let unreachable: Vec<_> = survey.unreachable.iter().map(|(vault, _)| vault).collect();
@@ -69,14 +69,14 @@ fn verify(session: &Session) -> Outcome {
     } else {
         match is_whole {
             true => println!("{count} records, none changed"),
-            false if heads.findings.iter().all(|finding| heads::is_new(finding)) => {
+            false if heads.is_new => {
                 println!("{count} records, and none of what points of this machine tell of");
             }
             false => println!("{count} records, and they are NOT what this machine wrote"),
         }
         for finding in &heads.findings {
             println!("!! {finding}");
-            println!("   {}", heads::help(finding));
+            println!("   {}", heads.help());
         }
         match heads.agreed {
             0 => println!("no point in the vaults vouches for them"),
@@ -118,17 +118,32 @@ fn signers(session: &Session) -> Outcome {
 }
 
 /// Says what was done to the records, if something was: their chain doesn't hold, or isn't what the points in the vaults say. It is noted for the alerts.
-pub(super) fn tampered(session: &Session, state: &State, survey: &Survey) -> Vec<String> {
-    let compared = || -> Result<Vec<String>, Error> {
-        state.verify()?;
-        let known = Known::read(state)?;
-        Ok(compare(&state.records()?, survey, &known, &session.holder.hostname).findings)
-    };
-    let found = compared().unwrap_or_else(|error| vec![error.to_string()]);
-    if let Err(error) = heads::note(state, &found, survey, Timestamp::now()) {
+pub(super) fn tampered(session: &Session, state: &State, records: &[Record], survey: &Survey) -> Heads {
+    let compared = chain(state).and_then(|_| compared(session, state, records, survey));
+    compared.unwrap_or_else(|error| broken(&error))
+}
+
+/// Checks the chain of the records, and returns how many there are. That it doesn't hold is noted for the alerts.
+fn chain(state: &State) -> Result<u64, Error> {
+    let count = state.verify().map_err(Error::from);
+    count.inspect_err(|error| note(state, &broken(error), &Survey::default()))
+}
+
+/// Holds the records against what the points in the vaults say of them. What is found is noted for the alerts.
+fn compared(session: &Session, state: &State, records: &[Record], survey: &Survey) -> Result<Heads, Error> {
+    let heads = compare(records, survey, &Known::read(state)?, &session.holder.hostname);
+    note(state, &heads, survey);
+    Ok(heads)
+}
+
+fn broken(error: &Error) -> Heads {
+    Heads { findings: vec![error.to_string()], ..Heads::default() }
+}
+
+fn note(state: &State, heads: &Heads, survey: &Survey) {
+    if let Err(error) = heads::note(state, heads, survey, Timestamp::now()) {
         eprintln!("warning: what was found of the records could not be noted: {error}");
     }
-    found
 }
 
 /// Makes the state anew, from what can be read of the old one and from the vaults.

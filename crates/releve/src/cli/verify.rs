@@ -42,7 +42,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let screen = Screen::new(session.json, false);
     let records = state.records()?;
     let share = options.read_data.map_or(0.0, |share| share.0);
-    let exit = show::each(session.json, &names, "vaults", |name| {
+    let exit = show::each(session.json, &names, |name| {
         one(session, &state, &screen, name, window(&records, name, share))
     });
     super::alerts::round(session, &state);

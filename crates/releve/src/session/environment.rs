@@ -28,11 +28,15 @@ impl Secrets for Environment {
                     .into_vec()
             }
             Secret::File(path) => {
-                let read = |mut file: std::fs::File| -> Result<Vec<u8>> {
+                let read = |file: std::fs::File| -> Result<Vec<u8>> {
                     let mut bytes = Vec::new();
-                    file.read_to_end(&mut bytes)
+                    file.take(SECRET_BYTES_MAX + 1)
+                        .read_to_end(&mut bytes)
                         .map_err(|error| Error::new(format!("read {path}: {error}")))?;
-                    Ok(bytes)
+                    match is_too_long(&bytes) {
+                        true => Err(Error::new(format!("{path} holds {}", too_long()))),
+                        false => Ok(bytes),
+                    }
                 };
                 let escrow = "the key belongs in the escrow as well: without it the vault is lost";
                 let helped = |error: Error| match error.help {
@@ -69,6 +73,14 @@ impl Secrets for Environment {
         let vault = vault.clone();
         Some(Arc::new(move || vaults::keys_of(&vault, &Environment).map_err(|error| error.to_string())))
     }
+}
+
+fn is_too_long(bytes: &[u8]) -> bool {
+    bytes.len() as u64 > SECRET_BYTES_MAX
+}
+
+fn too_long() -> String {
+    format!("more than a secret may be long, {} KB", SECRET_BYTES_MAX >> 10)
 }
 
 /// Returns what a program prints, without waiting for it without end. It keeps our terminal, where it may ask.
@@ -118,8 +130,8 @@ fn within_bounds(
         } else {
             std::thread::park_timeout(LOOK_EVERY);
         }
-        if bytes.as_ref().is_some_and(|bytes| bytes.len() as u64 > SECRET_BYTES_MAX) {
-            return Err(format!("prints more than a secret may be long, {} KB", SECRET_BYTES_MAX >> 10));
+        if bytes.as_deref().is_some_and(is_too_long) {
+            return Err(format!("prints {}", too_long()));
         }
         let status = bytes.as_ref().map(|_| child.try_wait()).transpose();
         if let Some(status) = status.map_err(|error| error.to_string())?.flatten() {
@@ -139,21 +151,60 @@ fn within_bounds(
 fn complaints(mut from: ChildStderr) -> Receiver<()> {
     let (tell, told) = channel();
     std::thread::spawn(move || {
-        let (mut piece, mut left) = ([0; 4096], SECRET_BYTES_MAX);
+        let (mut piece, mut left, mut heard) = ([0; 4096], SECRET_BYTES_MAX, Vec::new());
         // What comes after that is read all the same, or it would be stuck in it.
         while let Ok(read @ 1..) = from.read(&mut piece) {
             let shown = u64::try_from(read).unwrap_or(u64::MAX).min(left);
             left -= shown;
-            let said = piece.get(..usize::try_from(shown).unwrap_or(read)).unwrap_or_default();
-            let said = String::from_utf8_lossy(said);
-            for line in process::masked(&said).split_inclusive('\n') {
-                match line.strip_suffix('\n') {
-                    Some(line) => eprintln!("{line}"),
-                    None => eprint!("{line}"),
-                }
-            }
+            let new = piece.get(..usize::try_from(shown).unwrap_or(read)).unwrap_or_default();
+            heard.extend_from_slice(new);
+            // A letter may come in two pieces.
+            let begun = heard.split_off(whole(&heard));
+            complain(&heard);
+            heard = begun;
         }
+        complain(&heard);
         let _ = tell.send(());
     });
     told
+}
+
+fn complain(said: &[u8]) {
+    let said = String::from_utf8_lossy(said);
+    for line in process::masked(&said).split_inclusive('\n') {
+        match line.strip_suffix('\n') {
+            Some(line) => eprintln!("{line}"),
+            None => eprint!("{line}"),
+        }
+    }
+}
+
+/// Returns how many bytes stand before a last letter that isn't whole yet.
+fn whole(bytes: &[u8]) -> usize {
+    let last = bytes.iter().rposition(|byte| byte & 0xc0 != 0x80).unwrap_or(0);
+    match std::str::from_utf8(bytes.get(last..).unwrap_or_default()) {
+        Err(error) if error.error_len().is_none() => last,
+        _ => bytes.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_letter_that_comes_in_two_pieces_is_kept_until_it_is_whole() {
+        let cases: [(&[u8], usize); 7] = [
+            (b"", 0),
+            (b"key?", 4),
+            ("clé".as_bytes(), 4),
+            (b"cl\xc3", 2),
+            (b"\xf0\x9f\x94", 0),
+            (b"a\xff", 2),
+            (b"\x80\x80\x80\x80\x80", 5),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(whole(bytes), expected, "{bytes:?}");
+        }
+    }
 }

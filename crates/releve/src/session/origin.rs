@@ -74,6 +74,14 @@ pub(crate) fn verdict(hash: &str, is_believed: bool, accepted: Option<&str>, is_
     }
 }
 
+/// Has people told that somebody else has changed the plan at a path, or that it is over.
+pub(crate) fn note_edited(state: &State, path: &Path, why: Option<&str>) -> Result<()> {
+    let now = Timestamp::now();
+    state.note_sign(&format!("{SIGN}/{}", name_of(path)), why.map(|why| (why, false)), now)?;
+    // An older program had one sign for all plans.
+    Ok(state.note_sign(SIGN, None, now)?)
+}
+
 /// As [`verdict`], by what this state knows. What was told as somebody else's edit stays that, whoever's the file is made afterwards: it takes a word that names it.
 pub(crate) fn judge(found: &Found, state: Option<&State>, records: &[state::Record]) -> Verdict {
     let hash = found.fingerprint();
@@ -124,7 +132,7 @@ pub(crate) fn believed(path: &Path, state_dir: &Path) -> Result<Found> {
         return Ok(found);
     }
     if TRUSTED.load(Relaxed) {
-        say(taken_as_it_is(&found));
+        warn(&taken_as_it_is(&found));
         return Ok(found);
     }
     let state = state_that_is_there(state_dir);
@@ -142,8 +150,13 @@ pub(crate) fn in_force(path: &Path, state_dir: &Path) -> Result<(Found, Option<S
     let records = state.as_ref().and_then(|state| state.records().ok()).unwrap_or_default();
     match judge(&found, state.as_ref(), &records) {
         Verdict::Taken => {
-            if TRUSTED.load(Relaxed) && !found.objections.is_empty() {
-                say(taken_as_it_is(&found));
+            let is_trusted = TRUSTED.load(Relaxed);
+            if is_trusted && !found.objections.is_empty() {
+                warn(&taken_as_it_is(&found));
+            }
+            // A word for this run alone ends nothing.
+            if let Some(state) = state.as_ref().filter(|_| !is_trusted) {
+                let _ = note_edited(state, path, None);
             }
             Ok((found, None))
         }
@@ -158,6 +171,8 @@ pub(crate) fn in_force(path: &Path, state_dir: &Path) -> Result<(Found, Option<S
                 return Err(found.refusal());
             }
             let why = edited(&found);
+            // Where no agent runs nobody else notes it for the alerts.
+            let _ = state.as_ref().map(|state| note_edited(state, path, Some(&why)));
             Ok((Found { files, ..found }, Some(why)))
         }
     }
@@ -186,10 +201,10 @@ pub(crate) fn secret(path: &Path) -> Result<File> {
             let why = format!("the secret in {} is not believed: {}", path.display(), found.why);
             return Err(Error::new(why).help(format!("{}; for this run alone: --trust-plan", found.way_out)));
         }
-        say(format!("the secret in {} is taken as it is (--trust-plan): {}", path.display(), found.why));
+        warn(&format!("the secret in {} is taken as it is (--trust-plan): {}", path.display(), found.why));
     }
     if is_open(&reached.way) {
-        say(open_to_all(&reached.way));
+        warn(&open_to_all(&reached.way));
     }
     Ok(reached.file)
 }
@@ -201,16 +216,21 @@ fn open_to_all(way: &[Place]) -> String {
 }
 
 /// Warns, of the same once.
+fn warn(text: &str) {
+    say(format!("warning: {text}"));
+}
+
+/// Says something, the same once.
 fn say(text: String) {
     let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
     if !said.contains(&text) {
-        eprintln!("warning: {text}");
+        eprintln!("{text}");
         said.insert(text);
     }
 }
 
 /// Returns the files of the plan at a path: a file, or a folder of them.
-fn paths_of(path: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn paths_of(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -241,9 +261,9 @@ pub(crate) fn plan_path(global: &Global) -> Result<PathBuf> {
         _ => false,
     };
     if is_root && chosen == HERE {
-        say_which(format!("the plan is {}", name_of(here)));
+        say(format!("the plan is {}", name_of(here)));
     } else if is_root && here.exists() && !is_same() {
-        say_which(format!("the plan is {OF_THE_MACHINE}; --plan plan.toml takes the one of this folder"));
+        say(format!("the plan is {OF_THE_MACHINE}; --plan plan.toml takes the one of this folder"));
     }
     Ok(PathBuf::from(chosen))
 }
@@ -255,14 +275,6 @@ fn chosen(is_root: bool, is_here: bool, is_of_the_machine: bool) -> Option<&'sta
         (true, _) => Some(HERE),
         (false, true) => Some(OF_THE_MACHINE),
         (false, false) => None,
-    }
-}
-
-fn say_which(text: String) {
-    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
-    if !said.contains(&text) {
-        eprintln!("{text}");
-        said.insert(text);
     }
 }
 

@@ -130,6 +130,25 @@ fn of_two_systems_one_below_the_other_each_place_comes_back_from_one_point() {
 }
 
 #[test]
+fn of_a_place_that_another_system_puts_back_nothing_is_foretold() {
+    let world = World::new();
+    let inner = with_inner(&world);
+    fs::write(inner.join("x"), "a file").unwrap();
+    world.run(&["backup"]).exits(0);
+    fs::remove_file(inner.join("x")).unwrap();
+    fs::create_dir(inner.join("x")).unwrap();
+    fs::write(inner.join("x/y"), "in a folder").unwrap();
+    world.run(&["backup", "inner"]).exits(0);
+    let foretold = |args: &[&str]| {
+        let book = world.run(&[&["recover", "--dry-run", "--json"], args].concat()).exits(0).json();
+        let warnings = book["warnings"].as_array().unwrap().iter().map(|warning| warning.as_str().unwrap());
+        warnings.filter(|warning| warning.contains("/sub/x: a folder")).count()
+    };
+    assert_eq!(foretold(&["shop"]), 1, "alone it puts its own file there");
+    assert_eq!(foretold(&[]), 0);
+}
+
+#[test]
 fn the_newest_point_that_cant_be_read_is_missed_and_the_older_one_no_quiet_answer() {
     let world = World::new();
     fs::write(world.data().join("a"), "first").unwrap();

@@ -220,6 +220,50 @@ fn where_two_keys_sign_for_a_machine_that_has_lost_its_state_all_is_taken_as_bef
 }
 
 #[test]
+fn what_is_accepted_of_one_system_is_accepted_of_no_other() {
+    let world = one_point();
+    let data = world.data().display().to_string();
+    let mail = format!(
+        "[systems.mail]\nhost = \"server\"\nrto = \"1 hour\"\nrpo = \"1 hour\"\nowner = \"hugo\"\nsource.files = {{ paths = [{data:?}] }}"
+    );
+    world.write_plan(&world.vault("near"), &world.vault("far"), &mail);
+    world.run(&["backup"]);
+    let key = world.points()[0]["signed_by"].as_str().unwrap()[..16].to_owned();
+    forge(&world, "near", "0123456789ab", None);
+    let said = world.run(&["points", "mail", "--signer", &key, "--accept"]);
+    assert!(!said.err.contains("is taken for the company's own"), "{}", said.err);
+    world.run(&["points", "shop"]).exits(1).says(UNSIGNED).says(STRANGE);
+}
+
+#[test]
+fn a_key_is_learned_from_all_vaults_together_and_said_by_whichever_verb_learns_it() {
+    let world = one_point();
+    let genuine = files(&world.path("near").join("snapshots"));
+    // Somebody with a vault's password and a key of his own leaves his point alone in it.
+    fs::remove_dir_all(world.path("state")).unwrap();
+    let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
+    let his = plan.replace("vaults = [\"near\", \"far\"]", "vaults = [\"near\"]");
+    fs::write(world.path("plan.toml"), his).unwrap();
+    world.run(&["backup"]);
+    genuine.iter().for_each(|snapshot| fs::remove_file(snapshot).unwrap());
+    fs::remove_dir_all(world.path("state")).unwrap();
+    fs::write(world.path("plan.toml"), plan).unwrap();
+    let machines = |world: &World| {
+        let signers = world.run(&["state", "signers", "--json"]).exits(0).json();
+        signers["machines"].as_object().unwrap().len()
+    };
+    let verified = world.run(&["verify"]);
+    assert!(!verified.err.contains(STRANGE), "{}", verified.err);
+    assert_eq!(machines(&world), 0);
+    world.run(&["points"]).says("releve points --signer KEY");
+    // What doesn't answer was asked all the same.
+    fs::remove_dir_all(world.path("state")).unwrap();
+    fs::rename(world.path("far"), world.path("away")).unwrap();
+    world.run(&["status"]).says("it counts from now on");
+    assert_eq!(machines(&world), 1);
+}
+
+#[test]
 fn points_from_before_there_were_signatures_stay_as_good_as_they_are() {
     let world = World::new();
     fs::write(world.data().join("order.txt"), "the first order\n".repeat(60)).unwrap();

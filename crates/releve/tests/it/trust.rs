@@ -137,6 +137,28 @@ fn an_edit_by_somebody_else_is_told_and_the_agent_goes_by_the_plan_from_before_u
 }
 
 #[test]
+fn what_is_told_of_a_plan_is_over_once_it_is_its_owners_again_also_without_an_agent_and_that_of_another_stays()
+ {
+    let world = World::new();
+    fs::write(world.data().join("a"), "a").unwrap();
+    world.run(&["agent", "--once"]);
+    edit_as_somebody_else(&world, "every = \"1 hour\"", "every = \"2 hours\"");
+    world.run(&["alerts"]).exits(1).says("Somebody has changed the plan");
+    let state = || state::State::open(&world.path("state")).unwrap();
+    let seen = Some(("changed", false));
+    for sign in ["plan/edited//elsewhere/plan.toml", "plan/edited"] {
+        state().note_sign(sign, seen, jiff::Timestamp::now()).unwrap();
+    }
+    mode(&world.path("plan.toml"), 0o644);
+    let text = fs::read_to_string(world.path("plan.toml")).unwrap();
+    fs::write(world.path("plan.toml"), text.replace("every = \"2 hours\"", "every = \"3 hours\"")).unwrap();
+    world.run(&["status"]);
+    // What an older program told of all plans at once goes with it.
+    let left: Vec<String> = state().signs("plan/edited").unwrap().into_keys().collect();
+    assert_eq!(left, ["//elsewhere/plan.toml"]);
+}
+
+#[test]
 fn the_first_start_with_a_plan_of_somebody_elses_takes_a_persons_word() {
     let world = World::new();
     fs::write(world.data().join("a"), "a").unwrap();

@@ -6,6 +6,7 @@
 use super::guard::{FRESH, LOOK, asking, leave_behind};
 use super::mountinfo::{Mount, Mounts};
 use crate::machine::lock;
+use crate::way::LINKS_MAX;
 use process::Wait;
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
@@ -17,25 +18,25 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it is believed that something doesn't answer, without another try.
 const REMEMBERED: Duration = Duration::from_secs(30);
-/// As many links as the kernel follows on one path.
-const LINKS_MAX: usize = 40;
 
 /// Returns the place of the mount that a look at the absolute `path` would wait for, links followed, if it doesn't answer.
 #[must_use]
 pub fn silent_on_the_way(path: &Path) -> Option<PathBuf> {
-    let mounts = Mounts::read().ok()?;
-    if !mounts.all().any(Mount::is_distant) {
-        return None;
-    }
-    way(path, &mounts, &|place| !silent(std::slice::from_ref(&place.to_owned())).is_empty())
+    on_the_way(path, &Mounts::read().ok()?)
 }
 
-/// Returns the places at and below the absolute `path` on which something is mounted that doesn't answer; no links are followed.
-#[must_use]
-pub fn silent_below(path: &Path) -> Vec<PathBuf> {
+/// Returns the places below the absolute `path` on which something is mounted that doesn't answer, each by the way that the path goes, so that whoever goes it knows
+/// them: no link below the path is followed. The error is what a look at the path itself would wait for, as [`silent_on_the_way`] has it.
+pub fn around(path: &Path) -> Result<Vec<PathBuf>, PathBuf> {
     let mounts = Mounts::read().unwrap_or_default();
-    let distant = mounts.all().filter(|mount| mount.is_distant() && mount.place.starts_with(path));
-    silent(&distant.map(|mount| mount.place.clone()).collect::<Vec<_>>())
+    if let Some(place) = on_the_way(path, &mounts) {
+        return Err(place);
+    }
+    // The kernel's list says where things really lie.
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let below = silent_among(&mounts, &|place| place.starts_with(&real));
+    let inside = below.iter().filter_map(|place| place.strip_prefix(&real).ok());
+    Ok(inside.map(|inside| path.components().chain(inside.components()).collect()).collect())
 }
 
 /// Returns the places below `target`, relative to it, on which something is mounted that doesn't answer, as far as one of these paths below it
@@ -45,9 +46,7 @@ pub fn silent_in(target: &Path, paths: &[String]) -> Vec<PathBuf> {
     let real = std::fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
     let paths: Vec<PathBuf> = paths.iter().map(|path| real.join(path.trim_start_matches('/'))).collect();
     let concerns = |place: &Path| paths.iter().any(|path| path.starts_with(place) || place.starts_with(path));
-    let mounts = Mounts::read().unwrap_or_default();
-    let distant = mounts.all().filter(|mount| mount.is_distant() && concerns(&mount.place));
-    let silent = silent(&distant.map(|mount| mount.place.clone()).collect::<Vec<_>>());
+    let silent = silent_among(&Mounts::read().unwrap_or_default(), &concerns);
     silent.iter().filter_map(|place| place.strip_prefix(&real).ok()).map(Path::to_owned).collect()
 }
 
@@ -55,6 +54,19 @@ pub fn silent_in(target: &Path, paths: &[String]) -> Vec<PathBuf> {
 #[must_use]
 pub fn silence(place: &Path) -> String {
     format!("what is mounted at {} doesn't answer", place.display())
+}
+
+fn on_the_way(path: &Path, mounts: &Mounts) -> Option<PathBuf> {
+    if !mounts.all().any(Mount::is_distant) {
+        return None;
+    }
+    way(path, mounts, &|place| !silent(std::slice::from_ref(&place.to_owned())).is_empty())
+}
+
+/// Returns which of the mounts that one is concerned with don't answer.
+fn silent_among(mounts: &Mounts, concerns: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let distant = mounts.all().filter(|mount| mount.is_distant() && concerns(&mount.place));
+    silent(&distant.map(|mount| mount.place.clone()).collect::<Vec<_>>())
 }
 
 /// Goes along a path as the kernel would, and returns the first mount on it that may not answer and is `silent`.

@@ -4,11 +4,11 @@
 //! the question and doesn't answer it (FUSE), and then the program doesn't end either, killed or not. So a process of its own asks first.
 
 use crate::machine::lock;
-use process::Wait;
+use process::{Kept, Start, Wait, Words};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -124,10 +124,9 @@ impl Guard {
 
 /// Starts a process that asks how a file system stands, which its server answers anew each time. `None` where there is no such program.
 pub(super) fn asking(place: &Path) -> Option<Child> {
-    let mut ask = Command::new("/usr/bin/stat");
-    ask.args(["--file-system", "--"]).arg(place);
-    ask.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    ask.spawn().ok()
+    let words = Words::of("/usr/bin/stat").word("--file-system").data([place]);
+    let mut ask = Start::new(words, Kept::Nothing).ok()?;
+    ask.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()
 }
 
 /// Nobody waits any longer for a process that asks. Where it ends after all, somebody has to take note of it.

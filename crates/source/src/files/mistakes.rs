@@ -1,6 +1,6 @@
 //! Patterns that stand for something else than the name which they look like: `[old]` is one letter of three, and no folder of that name.
 
-use super::answering::{silent_below, silent_on_the_way};
+use super::answering::around;
 use super::exclude::Excludes;
 use crate::Result;
 use std::os::unix::ffi::OsStrExt;
@@ -45,8 +45,10 @@ pub fn mistaken(
     let mut silent = Vec::new();
     for path in paths {
         let path = path.as_ref();
-        if path.is_absolute() && silent_on_the_way(path).is_none() {
-            silent.extend(silent_below(path));
+        if path.is_absolute()
+            && let Ok(below) = around(path)
+        {
+            silent.extend(below);
             pending.push_back(path.to_owned());
         }
     }

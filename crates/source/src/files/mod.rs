@@ -6,7 +6,6 @@ mod content;
 mod doubt;
 mod exclude;
 mod grew;
-#[allow(clippy::disallowed_types, reason = "`stat`, by its whole path and behind `--`")]
 mod guard;
 mod journal;
 mod listing;
@@ -16,7 +15,7 @@ mod reach;
 mod roots;
 mod tree;
 
-pub use answering::{silence, silent_below, silent_in, silent_on_the_way};
+pub use answering::{around, silence, silent_in, silent_on_the_way};
 pub use beside::{HEAD_BYTES, Newer, OfSqlite, is_of_sqlite, newer_beside};
 pub use doubt::MountTables;
 pub use journal::Journal;

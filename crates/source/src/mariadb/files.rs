@@ -2,8 +2,7 @@
 //! it for whoever may read the table. So no client of ours reads any, but for a log in which such statements stand as they were said (`binlog_format = STATEMENT`): what
 //! they had read `mariadb-binlog` puts into a folder of ours.
 
-use super::binlog::printed::line;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 /// What a client is told that reads none.
 pub(super) const NONE: &str = "--skip-local-infile";
@@ -22,6 +21,8 @@ pub(super) struct Files {
     pub(super) has_own: bool,
     /// Something in it may read others.
     pub(super) has_others: bool,
+    /// What the statements so far may have begun.
+    words: Words,
 }
 
 impl Files {
@@ -29,7 +30,9 @@ impl Files {
     pub(super) fn notice(&mut self, statement: &str) {
         let rest = self.behind_own(statement);
         self.has_own |= rest.is_some();
-        self.has_others |= may_read(rest.unwrap_or(statement));
+        rest.unwrap_or(statement).bytes().for_each(|byte| self.words.take(byte));
+        self.has_others |= self.words.are_said();
+        self.words.end();
     }
 
     /// Returns what follows in a statement that reads what lies in our folder.
@@ -40,22 +43,79 @@ impl Files {
     }
 }
 
-/// Returns whether a dump may read files: wherever in a line it says so.
+/// Returns whether a dump may read files: wherever in a statement it says so, in as many lines as that has.
 pub(super) fn may_be_read_by(dump: impl Read) -> io::Result<bool> {
     let mut from = BufReader::with_capacity(256 << 10, dump);
-    let (mut kept, mut tail) = (Vec::new(), Vec::new());
-    while line(&mut from, &mut kept, &mut tail)? {
-        if may_read(&String::from_utf8_lossy(&kept)) {
-            return Ok(true);
+    let (mut words, mut has_ended) = (Words::default(), false);
+    loop {
+        let there = from.fill_buf()?;
+        if there.is_empty() {
+            return Ok(false);
         }
-        kept.clear();
+        for &byte in there {
+            words.take(byte);
+            if words.are_said() {
+                return Ok(true);
+            }
+            match byte {
+                b'\n' if has_ended => words.end(),
+                byte if byte.is_ascii_whitespace() => {}
+                byte => has_ended = byte == b';',
+            }
+        }
+        let read = there.len();
+        from.consume(read);
     }
-    Ok(false)
 }
 
-fn may_read(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
-    text.contains("infile") && text.contains("local")
+/// The two words of a statement that reads a file, in a text that comes byte by byte.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Words {
+    /// The last letters, in small ones.
+    last: [u8; 6],
+    has_local: bool,
+    has_infile: bool,
+    behind: Behind,
+}
+
+/// What stands behind the first of them.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Behind {
+    #[default]
+    Else,
+    /// Nothing yet but what parts words.
+    Gap,
+    /// A comment: no sign in it ends the statement.
+    Comment,
+}
+
+impl Words {
+    fn take(&mut self, byte: u8) {
+        let [_, a, b, c, d, e] = self.last;
+        self.last = [a, b, c, d, e, byte.to_ascii_lowercase()];
+        let is_gap = byte <= b' ' || byte >= 0x80 || matches!(byte, b'/' | b'-');
+        self.behind = match (self.behind, self.last) {
+            (Behind::Comment, _) | (Behind::Gap, [.., b'#'] | [.., b'-', b'-'] | [.., b'/', b'*']) => {
+                Behind::Comment
+            }
+            (_, [_, b'l', b'o', b'c', b'a', b'l']) => Behind::Gap,
+            (Behind::Gap, _) if is_gap => Behind::Gap,
+            _ => Behind::Else,
+        };
+        self.has_local |= self.last.ends_with(b"local");
+        self.has_infile |= self.last == *b"infile";
+    }
+
+    const fn are_said(&self) -> bool {
+        self.has_local && self.has_infile
+    }
+
+    /// Takes it that a statement ends here, unless this may be in a comment between the two.
+    fn end(&mut self) {
+        if self.behind != Behind::Comment {
+            *self = Self::default();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -73,12 +133,35 @@ mod tests {
             ("LOAD DATA LOCAL INFILE '/tmp/y/SQL_LOAD_MB-1-0' INTO TABLE t", false, true),
             ("select 1 /*!*/; Load /* */ Data Local Infile '/etc/shadow' into table t", false, true),
             (format!("{own}/*!*/; load data local infile '/etc/shadow' into table t").as_str(), true, true),
+            ("BINLOG 'x'/*!*/; load data local infile '/etc/shadow' into table t", false, true),
         ] {
             let mut files = Files { folder: Some("/tmp/x".to_owned()), ..Files::default() };
             files.notice(statement);
             assert_eq!((files.has_own, files.has_others), (has_own, has_others), "{statement}");
         }
-        assert!(may_be_read_by("SELECT 1;\nSELECT 2; load data\tLOCAL infile 'x'\n".as_bytes()).unwrap());
-        assert!(!may_be_read_by("SELECT 'local';\nSELECT 'infile';\n".as_bytes()).unwrap());
+    }
+
+    #[test]
+    fn a_dump_that_may_read_files_is_told_however_long_its_lines_are_and_however_many() {
+        let long = "x".repeat(300 << 10);
+        for (dump, may_read) in [
+            ("SELECT 1;\nSELECT 2; load data\tLOCAL infile 'x'\n", true),
+            ("SELECT 'local';\nSELECT 'infile';\n", false),
+            ("LOAD DATA LOCAL\nINFILE '/etc/shadow' INTO TABLE t;\n", true),
+            (
+                format!("INSERT INTO t VALUES ('{long}'); LOAD DATA LOCAL INFILE 'x' INTO TABLE t;\n")
+                    .as_str(),
+                true,
+            ),
+            (format!("LOAD DATA LOCAL{}INFILE 'x' INTO TABLE t;\n", " ".repeat(300 << 10)).as_str(), true),
+            // What a comment holds ends no statement.
+            ("LOAD DATA LOCAL /* ;\n;\n*/ INFILE '/etc/shadow' INTO TABLE t;\n", true),
+            ("LOAD DATA LOCAL # ;\nINFILE '/etc/shadow' INTO TABLE t;\n", true),
+            ("LOAD DATA LOCAL\n-- ;\nINFILE '/etc/shadow' INTO TABLE t;\n", true),
+            ("-- Table `local`;\nSELECT 'local/-', 'local'; \n\nSELECT 'infile';\n", false),
+        ] {
+            let start = dump.get(..80).unwrap_or(dump);
+            assert_eq!(may_be_read_by(dump.as_bytes()).unwrap(), may_read, "{start}");
+        }
     }
 }

@@ -243,14 +243,14 @@ impl Log for Mariadb {
     }
 
     /// Receives what the server has still, where it is the one whose log is kept.
-    fn still(&self, known: &[String], spool: Option<&Path>) -> Result<Option<Still>> {
+    fn still(&self, known: &[String], spool: &Path, is_brought: bool) -> Result<Option<Still>> {
         let client = self.client()?;
         if !binlog::is_kept(&client)? {
             return Ok(None);
         }
         let Some(from) = Stream::goes_on(&client, known)?.cloned() else { return Ok(None) };
         let asked = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        if let Some(spool) = spool {
+        if is_brought {
             let mut stream = Stream::begin(client, spool, from.split('@').next())?;
             if !stream.catch_up(CATCH_UP_WITHIN)? {
                 let why = "the newest of its log did not come in time: try again".to_owned();

@@ -81,8 +81,10 @@ impl Needs {
         let mut mode = NO_SUBSTITUTION;
         while let Some(said) = printed.read()? {
             let Said::Statement(text) = said else { continue };
-            if !text.starts_with("BINLOG") {
+            if !printed.is_rows {
                 self.files.notice(&text);
+                // What of it nobody has looked at may say anything.
+                self.files.has_others |= printed.is_cut;
             }
             if let Some(rest) = text.strip_prefix(ZONE_IN_LOG) {
                 self.zone(rest);
@@ -369,6 +371,29 @@ mod tests {
         }
         let text = "SET @@session.sql_mode=0/*!*/;\ncreate table a (x int) engine=tokudb\n/*!*/;\nSET @@session.sql_mode=1411383296/*!*/;\ncreate table a (x int) engine=archive\n/*!*/;\n";
         assert_eq!(of_log(text).engines, set(&["archive"]));
+    }
+
+    #[test]
+    fn a_log_may_read_files_wherever_in_it_that_could_be_said() {
+        let (bad, rows) = ("load data local infile '/etc/shadow' into table t", "Qk9P/+4=\n".repeat(8 << 10));
+        for (log, has_others) in [
+            (format!("\nBINLOG '\n{rows}'/*!*/;\n"), false),
+            ("\nBINLOG '\nlocal/infile=\n'/*!*/;\n".to_owned(), false),
+            (format!("BINLOG 'x'/*!*/; {bad}\n/*!*/;\n"), true),
+            (format!("BINLOG '\n{rows}'/*!*/; {bad}\n/*!*/;\n"), true),
+            (format!("BINLOG '\n{rows}'; {bad}; select '/*!*/;\n"), true),
+            // A text that was not closed is, by what looks like the beginning of rows.
+            (
+                "BINLOG '; load data local infile \"/etc/shadow\" into table t; select '/*!*/;\n".to_owned(),
+                true,
+            ),
+            (format!("insert into t values ('{rows}'); {bad}\n/*!*/;\n"), true),
+            ("LOAD DATA LOCAL # /*!*/;\nINFILE '/etc/shadow' INTO TABLE t\n/*!*/;\n".to_owned(), true),
+            ("select 'local'/*!*/;\nselect 'infile'/*!*/;\n".to_owned(), false),
+        ] {
+            let start = log.get(..60).unwrap_or(&log);
+            assert_eq!(of_log(&log).files.has_others, has_others, "{start}");
+        }
     }
 
     #[test]

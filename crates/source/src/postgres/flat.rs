@@ -110,8 +110,8 @@ pub(super) fn flatten(
     Ok(lost)
 }
 
-/// Returns whether a file lacks something that one of these holds; and whether it says something else.
-fn not_all_of(file: &Path, kept: [Option<&PathBuf>; 2]) -> io::Result<Option<bool>> {
+/// Returns whether a segment lacks something that one of these holds; and whether it says something else.
+pub(super) fn not_all_of(file: &Path, kept: [Option<&PathBuf>; 2]) -> io::Result<Option<bool>> {
     for kept in kept.into_iter().flatten() {
         let mut kept = match open_file(kept) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -10,6 +10,7 @@
 
 use super::readable::{self, Named};
 use nix::unistd::{Group, User};
+use process::has_acl;
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -288,11 +289,6 @@ fn is_own_group(gid: u32, users: &[u32]) -> bool {
     let user = |uid: &u32| User::from_uid((*uid).into()).ok().flatten();
     let named = users.iter().filter_map(user).any(|user| user.gid == gid.into() && user.name == group.name);
     named && group.mem.iter().all(|member| users.iter().filter_map(user).any(|user| user.name == *member))
-}
-
-/// Returns whether more may be said of who writes to a folder than its mode does.
-pub(super) fn has_acl(folder: &Path) -> bool {
-    rustix::fs::getxattr(folder, "system.posix_acl_access", &mut [0_u8; 1024]).is_ok_and(|bytes| bytes > 0)
 }
 
 fn name_of(uid: u32) -> String {

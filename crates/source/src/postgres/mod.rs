@@ -43,8 +43,8 @@ pub use receive::is_advice;
 use crate::files::{open_tree, under};
 use crate::standing::{Standing, look};
 use crate::{
-    Capture, Cut, Cutting, Error, Excerpts, Foreseen, Inspection, Kept, Kind, Landing, Log, LogFile, LogKind,
-    PutBack, Receiver, Replay, Result, Sentinel, Source, Still, Until, Wants, is_true,
+    Capture, Cut, Cutting, EndOf, Error, Excerpts, Foreseen, Inspection, Kept, Kind, Landing, Log, LogFile,
+    LogKind, PutBack, Receiver, Replay, Result, Sentinel, Source, Still, Until, Wants, is_true,
 };
 use copy::Copy;
 use included::Beside;
@@ -252,15 +252,11 @@ impl Log for Postgres {
         wal::log_file(name)
     }
 
-    fn tells_ends(&self) -> bool {
-        true
-    }
-
-    fn ends_at(&self, name: &str, file: &mut dyn Read) -> std::io::Result<u64> {
-        match wal::log_file(name) {
+    fn ends(&self) -> Option<EndOf> {
+        Some(|name, file| match wal::log_file(name) {
             Some(found) if found.kind != LogKind::Always => extent::end_of(file),
             _ => std::io::copy(file, &mut std::io::sink()),
-        }
+        })
     }
 
     fn gap(&self, before: &str, whole: Option<u64>, next: &str) -> Option<String> {
@@ -292,7 +288,7 @@ impl Log for Postgres {
         wal::identity_in_control(&head)
     }
 
-    fn still(&self, known: &[String], spool: Option<&Path>) -> Result<Option<Still>> {
+    fn still(&self, known: &[String], spool: &Path, is_brought: bool) -> Result<Option<Still>> {
         // What a recovery has put there and not led to its end was written by somebody else.
         let is_unfinished = ["backup_label", "recovery.signal", "standby.signal"]
             .iter()
@@ -313,7 +309,7 @@ impl Log for Postgres {
         let Some(lying) = still::Lying::look(&self.data)? else { return Ok(None) };
         let goes_on = known.iter().find_map(|known| Some((known, lying.goes_on(known)?)));
         let Some((from, number)) = goes_on else { return Ok(None) };
-        if let Some(spool) = spool {
+        if is_brought {
             lying.copy(number, spool)?;
         }
         let place = lying.folder().display().to_string();

@@ -1,14 +1,12 @@
 //! The segments that a point has of its own: it needs them to become whole, and a server asks the log for each before it looks there.
 
+use super::extent::end_of;
 use crate::error::at;
 use crate::ours::{OurFolder, give, open_file};
-use crate::{Error, Result};
-use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use crate::{Against, Error, Result, against};
+use std::fs;
+use std::io::{self, Seek};
 use std::path::Path;
-
-/// How much is read at a time, from the end.
-const AT_ONCE: u64 = 1 << 20;
 
 /// Lets the log hand out a point's own segment where it has only the beginning of it: whoever received it died while the point was made.
 pub(super) fn keep_longer(log: &OurFolder, data: &Path, owner: (u32, u32)) -> Result<()> {
@@ -19,7 +17,7 @@ pub(super) fn keep_longer(log: &OurFolder, data: &Path, owner: (u32, u32)) -> Re
         else {
             continue;
         };
-        if written(&mut there).map_err(wrong)? >= written(&mut own).map_err(wrong)? {
+        if against(&mut own, &mut there, &end_of).map_err(wrong)? != Against::Behind {
             continue;
         }
         own.rewind().map_err(wrong)?;
@@ -33,24 +31,9 @@ pub(super) fn keep_longer(log: &OurFolder, data: &Path, owner: (u32, u32)) -> Re
     Ok(())
 }
 
-/// Returns up to where a segment has been written: behind that are zeros.
-fn written(file: &mut File) -> io::Result<u64> {
-    let mut end = file.metadata()?.len();
-    while end > 0 {
-        let begin = end.saturating_sub(AT_ONCE);
-        let mut bytes = Vec::new();
-        file.seek(SeekFrom::Start(begin))?;
-        Read::by_ref(file).take(end - begin).read_to_end(&mut bytes)?;
-        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
-            return Ok(begin + last as u64 + 1);
-        }
-        end = begin;
-    }
-    Ok(0)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::extent::tests::segment as records;
     use super::*;
     use std::os::unix::fs::MetadataExt;
 
@@ -73,5 +56,29 @@ mod tests {
             assert!(fs::read(log.join(name)).unwrap() == segment(2_000_000), "{name}");
         }
         assert!(!log.join("alone").exists());
+    }
+
+    #[test]
+    fn what_a_segment_held_before_its_use_counts_for_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (data, log) = (dir.path().join("main"), dir.path().join("main.releve-wal"));
+        fs::create_dir_all(data.join("pg_wal")).unwrap();
+        let ours = OurFolder::make(&log).unwrap();
+        let (one, two) = (records(&[(100, 1)]), records(&[(100, 1), (9_000, 2)]));
+        let junk = |mut segment: Vec<u8>| {
+            segment[20_000..].fill(0xA5);
+            segment
+        };
+        for (name, own, there, handed) in [
+            ("longer", junk(two.clone()), &one, junk(two.clone())),
+            ("shorter", junk(one.clone()), &two, two.clone()),
+            ("other", junk(two.clone()), &records(&[(100, 1), (9_000, 3)]), records(&[(100, 1), (9_000, 3)])),
+        ] {
+            fs::write(data.join("pg_wal").join(name), own).unwrap();
+            fs::write(log.join(name), there).unwrap();
+            let meta = fs::metadata(dir.path()).unwrap();
+            keep_longer(&ours, &data, (meta.uid(), meta.gid())).unwrap();
+            assert!(fs::read(log.join(name)).unwrap() == handed, "{name}");
+        }
     }
 }

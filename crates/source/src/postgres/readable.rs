@@ -3,9 +3,10 @@
 //! They let nothing secret out. But who writes the configuration could name any file that everybody reads, and have an old one put back one day: so what is taken is what
 //! a server of PostgreSQL reads and nobody else, by its content.
 
-use super::included::{doubt, has_acl, words};
+use super::included::{doubt, words};
 use crate::ours::open_file;
 use nix::unistd::{User, getgrouplist};
+use process::has_acl;
 use std::collections::HashSet;
 use std::ffi::CString;
 use std::fs::{self, Metadata};

@@ -4,15 +4,15 @@
 //! is, and it is whole once there is one that follows; of the last the valid records count, which a recovery finds out. What is in the spool already gives way only to
 //! itself and more: a disk that has crashed may have lost what was received long before.
 
-use super::extent::end_of;
+use super::flat::not_all_of;
 use super::places::read_paths;
 use super::wal::{Lsn, Segment, WalFile, identity_in_control, identity_in_segment};
 use crate::error::at;
 use crate::ours::open_file;
-use crate::{Against, Error, Result, against};
+use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -175,7 +175,8 @@ impl Lying {
             if is_another { Err(wrong(std::io::ErrorKind::NotFound.into())) } else { Ok(()) }
         });
         let kept = kept.and_then(|()| {
-            if name.len() == 24 && !gives_way(spool, name, &new).map_err(wrong)? {
+            let received = [spool.join(name), spool.join(format!("{name}.partial"))];
+            if name.len() == 24 && not_all_of(&new, received.each_ref().map(Some)).map_err(wrong)?.is_some() {
                 return Ok(false);
             }
             let moved = fs::rename(&new, spool.join(to)).and_then(|()| File::open(spool)?.sync_all());
@@ -197,20 +198,6 @@ impl Lying {
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
-}
-
-/// Returns whether what a spool has of the segment of this name may give way to `new`: all of it is in that.
-fn gives_way(spool: &Path, name: &str, new: &Path) -> io::Result<bool> {
-    for there in [spool.join(name), spool.join(format!("{name}.partial"))] {
-        let mut there = match File::open(&there) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other?,
-        };
-        if against(&mut there, &mut File::open(new)?, &end_of)? != Against::GoesOn {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }
 
 /// Returns which segment a file was before it got the name of a coming one: its pages say on which timeline each of them was written, the newest being its own.

@@ -57,6 +57,11 @@ pub(super) fn stopped() -> Error {
     Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERRUPT), None)
 }
 
+/// Returns what is said where the question could not be asked to its end.
+pub(super) fn broken(error: &io::Error) -> Error {
+    Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_INTERNAL), Some(error.to_string()))
+}
+
 /// Returns whether SQLite was told to stop.
 pub(super) fn is_stopped(error: &Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
@@ -80,5 +85,10 @@ mod tests {
         let left = apart(Duration::ZERO, || testkit::pause(Duration::from_secs(600)));
         assert!(left.unwrap().is_none() && begun.elapsed() < Duration::from_secs(60));
         assert_eq!(apart(Duration::from_secs(60), || 1).unwrap(), Some(1));
+        // A thread that dies was told nothing.
+        let died = broken(
+            &apart(Duration::from_secs(60), || panic!("on purpose")).map(|_: Option<()>| ()).unwrap_err(),
+        );
+        assert!(!is_stopped(&died) && died.to_string().contains("has died"), "{died}");
     }
 }

@@ -3,7 +3,7 @@
 //! An application may bring functions and collations of its own, in indexes, generated columns and constraints. Who lacks them can copy such a database and put it
 //! back, and can't check all of it: that is said, and is no fault of the database.
 
-use super::bounded::{apart, bound, is_stopped, stopped};
+use super::bounded::{apart, bound, broken, is_stopped, stopped};
 use super::copy::open_immutable;
 use rusqlite::{Connection, Error, ErrorCode, ffi};
 use std::path::Path;
@@ -79,7 +79,8 @@ fn check_within(path: &Path, how: Check, within: Duration) -> rusqlite::Result<C
         Ok(Some(Err(error))) if is_stopped(&error) && !wait.is_over() => Ok(late()),
         Ok(Some(checked)) => checked,
         Ok(None) if !wait.is_over() => Ok(late()),
-        Ok(None) | Err(_) => Err(stopped()),
+        Ok(None) => Err(stopped()),
+        Err(error) => Err(broken(&error)),
     }
 }
 

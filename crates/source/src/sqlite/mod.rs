@@ -7,18 +7,16 @@ mod place;
 mod replace;
 
 use crate::error::at;
-use crate::files::under;
+use crate::files::{silence, silent_on_the_way, under};
 use crate::lone::{Lone, Stream, Whole};
 use crate::machine::{self, Names};
 use crate::standing::{Standing, look};
-use crate::way::{self, Ends};
 use crate::{Capture, Error, Kind, Landing, PutBack, Replay, Result, Source, is_true};
 use bounded::{apart, bound, is_stopped};
 pub(crate) use place::BESIDE;
 use place::Place;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -83,12 +81,11 @@ impl Sqlite {
 
     /// Returns where the database really lies, if its path leads there through links. The error says which of them is not followed, and what to write then.
     pub fn leads_to(&self) -> Result<Option<PathBuf>> {
-        let way = way::to(&self.path, Ends::Followed)
-            .map_err(|error| Error::io(at("look at", &self.path), error))?;
-        match way.strange().filter(|_| !self.follow_links) {
-            Some(link) => Err(Error::new(at("look at", &self.path), place::refusal(link, &way.real()))),
-            None => Ok((!way.links.is_empty()).then(|| way.real())),
+        if let Some(place) = silent_on_the_way(&self.path) {
+            return Err(Error::io(at("look at", &self.path), io::Error::other(silence(&place))));
         }
+        let way = place::followed(&self.path, self.follow_links)?;
+        Ok((!way.links.is_empty()).then(|| way.real()))
     }
 }
 
@@ -111,7 +108,7 @@ impl Source for Sqlite {
 
     fn landing(&self, to: Option<&Path>) -> Landing {
         let target = under(to, &self.path);
-        let is_there = |dir: &&Path| crate::silent_on_the_way(dir).is_none() && dir.is_dir();
+        let is_there = |dir: &&Path| silent_on_the_way(dir).is_none() && dir.is_dir();
         let near = target.ancestors().skip(1).find(is_there).map(Path::to_owned);
         Landing::Staging { near }
     }
@@ -128,9 +125,14 @@ impl Source for Sqlite {
     }
 
     fn occupied(&self, to: Option<&Path>) -> Result<Vec<Standing>> {
-        let target = replace::target(&under(to, &self.path), self.follow_links)?.real();
+        let named = under(to, &self.path);
+        if silent_on_the_way(&named).is_some() {
+            return Ok(vec![Standing { path: named, stands: crate::Stands::Unknown }]);
+        }
+        let target = replace::target(&named, self.follow_links)?.real();
         // The log beside it goes too, and may hold what was written last.
-        look([target.as_path(), &beside(&target, "-wal"), &beside(&target, "-journal")])
+        let beside = |suffix: &str| PathBuf::from(place::with(target.as_os_str(), suffix));
+        look([target.as_path(), &beside("-wal"), &beside("-journal")])
             .map(|places| {
                 places
                     .into_iter()
@@ -191,13 +193,6 @@ impl Sqlite {
         };
         is_true(query, Some(&text))
     }
-}
-
-/// Returns the path of the file that SQLite keeps beside a database.
-fn beside(database: &Path, suffix: &str) -> PathBuf {
-    let mut path = OsString::from(database);
-    path.push(suffix);
-    path.into()
 }
 
 /// Returns the entries from the root to the database. Links on the way count as the directories they lead to.

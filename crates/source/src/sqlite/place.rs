@@ -5,20 +5,18 @@
 //! In that thread nothing may be looked up that the machine keeps in files (users, time zones, libraries): it would be looked for in that folder.
 
 use crate::error::at;
+use crate::ours::{open_file, open_file_at, way_to};
 use crate::way::{self, Ends, Link, Way};
 use crate::{Error, Kind, Result};
 use nix::sched::CloneFlags;
 use nix::unistd::{User, getgrouplist};
-use rustix::fs::{
-    AtFlags, CWD, FileType, Gid, Mode, OFlags, StatVfsMountFlags, Statx, StatxFlags, Uid, openat, statx,
-};
+use rustix::fs::{AtFlags, FileType, Gid, StatVfsMountFlags, Statx, StatxFlags, Uid, statx};
 use rustix::io::Errno;
 use rustix::process::{chdir, chroot, fchdir};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -66,15 +64,21 @@ pub(super) fn refusal(link: &Link, real: &Path) -> Kind {
     ))
 }
 
+/// Goes the way to a database: through links of root's and of our own, and through others' if they are to be followed.
+pub(super) fn followed(path: &Path, follow_links: bool) -> Result<Way> {
+    let way = way::to(path, Ends::Followed).map_err(|error| Error::io(at("look at", path), error))?;
+    match way.strange().filter(|_| !follow_links) {
+        Some(link) => Err(Error::new(at("look at", path), refusal(link, &way.real()))),
+        None => Ok(way),
+    }
+}
+
 impl Place {
     /// Finds the database of this path.
     pub(super) fn find(path: &Path, follow_links: bool) -> Result<Self> {
         let wrong = |error: io::Error| Error::io(at("look at", path), error);
         let invalid = |why: String| Error::new(at("look at", path), Kind::Invalid(why));
-        let way = way::to(path, Ends::Followed).map_err(wrong)?;
-        if let Some(link) = way.strange().filter(|_| !follow_links) {
-            return Err(Error::new(at("look at", path), refusal(link, &way.real())));
-        }
+        let way = followed(path, follow_links)?;
         let [name] = way.rest.as_slice() else { return Err(wrong(Errno::NOENT.into())) };
         let name = name.clone();
         let look =
@@ -123,12 +127,12 @@ impl Place {
 
     /// Returns a way to it for this process alone, on which there is no folder that could be turned aside.
     pub(super) fn short(&self) -> PathBuf {
-        crate::ours::way_to(&self.way.folder).join(&self.name)
+        way_to(&self.way.folder).join(&self.name)
     }
 
     /// Opens it, or what lies beside it under this suffix, to read it: nothing but a file.
     pub(super) fn read(&self, suffix: &str) -> io::Result<File> {
-        open_at(&self.way.folder, &with(&self.name, suffix))
+        open_file_at(&self.way.folder, &with(&self.name, suffix))
     }
 
     /// Looks at what lies beside it under this suffix.
@@ -202,7 +206,7 @@ impl Door<'_> {
             }
             _ => Error::io(at("open", &self.place.real()), error),
         };
-        open_at(CWD, self.path.as_os_str()).map(drop).map_err(wrong)
+        open_file(&self.path).map(drop).map_err(wrong)
     }
 
     /// Makes sure that SQLite has opened the database which was looked at, where somebody could have put another in its place.
@@ -222,15 +226,6 @@ pub(super) fn with(name: &OsStr, suffix: &str) -> OsString {
     let mut with = OsString::from(name);
     with.push(suffix);
     with
-}
-
-fn open_at(folder: impl AsFd, name: &OsStr) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = File::from(openat(folder, name, flags, Mode::empty())?);
-    match file.metadata()?.is_file() {
-        true => Ok(file),
-        false => Err(io::Error::other("it is no file")),
-    }
 }
 
 fn is_root() -> bool {

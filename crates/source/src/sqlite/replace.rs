@@ -17,18 +17,19 @@ use super::check::{Check, check};
 use super::copy::sort;
 use super::place::{BESIDE, refusal, with};
 use crate::error::at;
-use crate::ours::{create_at, open_below, open_file};
+use crate::files::{silence, silent_on_the_way};
+use crate::ours::{create_at, give, open_below, open_file, remove_at, way_to};
 use crate::way::{self, Ends, Way};
 use crate::{Error, Kind, PutBack, Result};
 use rustix::fs::{
-    AtFlags, CWD, Gid, Mode, OFlags, StatxFlags, Uid, fchmod, fchown, fstat, linkat, mkdirat, openat,
-    readlinkat, renameat, statx, unlinkat,
+    AtFlags, CWD, Mode, OFlags, StatxFlags, fchmod, fstat, linkat, mkdirat, openat, readlinkat, renameat,
+    statx,
 };
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
@@ -45,6 +46,9 @@ pub(super) fn target(named: &Path, follow_links: bool) -> Result<Way> {
         io::ErrorKind::Other => Error::new(at("put back", named), Kind::InTheWay(error.to_string())),
         _ => Error::io(at("put back", named), error),
     };
+    if let Some(place) = silent_on_the_way(named) {
+        return Err(wrong(io::Error::other(silence(&place))));
+    }
     let way = way::to(named, Ends::Followed).map_err(wrong)?;
     if follow_links || way.strange().is_none() {
         return Ok(way);
@@ -112,31 +116,23 @@ pub(super) fn replace(
     let ready = with(name, ".releve-new");
     bring(&new, &folder, &ready, told).map_err(|error| Error::io(at("write beside", &target), error))?;
     for leftover in &leftovers {
-        remove(&folder, leftover).map_err(|error| Error::io(at("remove what is beside", &target), error))?;
+        remove_at(&folder, leftover)
+            .map_err(|error| Error::io(at("remove what is beside", &target), error))?;
     }
     renameat(&folder, &ready, &folder, name)
         .map_err(|error| Error::io(at("replace", &target), error.into()))?;
     // A rename does nothing, and leaves both names, where they are the same file already: when this runs a second time.
-    remove(&folder, &ready).map_err(|error| Error::io(at("remove what is beside", &target), error))?;
+    remove_at(&folder, &ready).map_err(|error| Error::io(at("remove what is beside", &target), error))?;
     File::from(folder).sync_all().map_err(|error| Error::io(at("make durable", &target), error))?;
     Ok(PutBack { into: vec![target], bytes, findings, ..PutBack::default() })
-}
-
-/// Removes what has this name, if anything has.
-fn remove(folder: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    match unlinkat(folder, name, AtFlags::empty()) {
-        Err(error) if error != Errno::NOENT => Err(error.into()),
-        _ => Ok(()),
-    }
 }
 
 /// Makes `new` lie in the folder under this name, whole and durable.
 fn bring(new: &Path, folder: &OwnedFd, name: &OsStr, told: &dyn Fn(&str)) -> io::Result<()> {
     // What an earlier try left.
-    remove(folder, name)?;
+    remove_at(folder, name)?;
     let opened = open_file(new)?;
-    let held = format!("/proc/self/fd/{}", opened.as_raw_fd());
-    match linkat(CWD, held, folder, name, AtFlags::SYMLINK_FOLLOW) {
+    match linkat(CWD, way_to(&opened), folder, name, AtFlags::SYMLINK_FOLLOW) {
         Ok(()) => opened.sync_all(),
         // On another file system, or one without links.
         Err(_) => copy_whole(&opened, new, &create_at(folder, name)?, told),
@@ -154,11 +150,8 @@ fn copy_whole(mut opened: &File, from: &Path, mut file: &File, told: &dyn Fn(&st
             told(&format!("{what} of the database could not be set: {error}"));
         }
     };
-    match std::os::unix::fs::fchown(file, Some(found.uid()), Some(found.gid())) {
-        // Only root gives files away, and the vault could not either.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
-        other => noted("the owner", other),
-    }
+    // Where only root could, the vault could not either.
+    noted("the owner", give(file, (found.uid(), found.gid())));
     let (xattrs, unread) = crate::machine::xattrs(from.as_os_str().as_bytes());
     unread.iter().for_each(|why| told(&format!("{}: {why}", from.display())));
     for xattr in xattrs {
@@ -202,16 +195,10 @@ fn make_one(above: &OwnedFd, name: &OsStr, model: Option<&fs::Metadata>) -> io::
     if fstat(&folder)?.st_uid != rustix::process::geteuid().as_raw() {
         return Err(io::Error::other("somebody else has just made one of that name: type the same again"));
     }
-    let (mode, owners) = model.map_or((0o755, None), |model| {
-        (model.mode() & 0o7777, Some((Uid::from_raw(model.uid()), Gid::from_raw(model.gid()))))
-    });
-    if let Some((uid, gid)) = owners {
-        match fchown(&folder, Some(uid), Some(gid)) {
-            // Only root gives folders away.
-            Err(error) if error != Errno::PERM => return Err(error.into()),
-            _ => {}
-        }
+    if let Some(model) = model {
+        give(&folder, (model.uid(), model.gid()))?;
     }
+    let mode = model.map_or(0o755, |model| model.mode() & 0o7777);
     fchmod(&folder, Mode::from_raw_mode(mode))?;
     Ok(folder)
 }

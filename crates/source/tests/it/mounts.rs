@@ -92,12 +92,26 @@ fn whoever_looks_at_a_target_is_told_what_does_not_answer_and_counts_the_rest() 
     for path in [&dead, &dead.join("x/y"), &link.join("z")] {
         assert_eq!(source::silent_on_the_way(path).as_ref(), Some(&dead), "{path:?}");
     }
-    assert_eq!(source::silent_below(&folder.path), std::slice::from_ref(&dead));
+    assert_eq!(source::around(&folder.path).as_deref(), Ok(std::slice::from_ref(&dead)));
+    assert_eq!(source::around(&dead.join("x")), Err(dead.clone()));
     let within = |path: &str| source::silent_in(&folder.path, &[path.to_owned()]);
     assert_eq!((within("/dead/x"), within("/a")), (vec![PathBuf::from("dead")], vec![]));
     let stands = |path: &Path| Files::new([path]).occupied(None).unwrap().remove(0).stands;
     let around = stands(&folder.path);
     assert!(matches!(around, Stands::Something { files: 2, all_counted: false, .. }), "{around:?}");
+    // By a path that goes through a link too: the kernel lists where things really lie.
+    let above = Folder::new();
+    let named = above.join("srv").join(folder.path.file_name().unwrap());
+    std::os::unix::fs::symlink(folder.path.parent().unwrap(), above.join("srv")).unwrap();
+    assert_eq!(source::around(&named), Ok(vec![named.join("dead")]));
+    let through = stands(&named);
+    assert!(matches!(through, Stands::Something { files: 2, all_counted: false, .. }), "{through:?}");
+    assert_eq!(source::mistaken([&named], ["[old]"]).unwrap(), []);
+    // Of a database nothing is touched either.
+    let database = source::Sqlite::new(dead.join("main.db")).unwrap();
+    assert_eq!(database.occupied(None).unwrap().remove(0).stands, Stands::Unknown);
+    let led = database.leads_to().unwrap_err().to_string();
+    assert!(led.contains("doesn't answer") && source::leads_to(&dead.join("main.db")).is_err(), "{led}");
     assert_eq!(stands(&dead), Stands::Unknown);
     // What was put back there nobody knows.
     let put = Files::new([&dead, &folder.join("a")]).put_back(Path::new("/"), None, None, &|_| ()).unwrap();

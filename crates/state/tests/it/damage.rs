@@ -313,6 +313,7 @@ fn records_before_one_that_was_edited_are_kept_as_they_are_and_what_is_behind_is
         state.append(Body::Rebuilt { points }, at(points.try_into().unwrap())).unwrap();
     }
     let before = state.records().unwrap();
+    state.trust_clock(at(9)).unwrap();
     drop(state);
     let edit = rusqlite::Connection::open(dir.path().join("state.db")).unwrap();
     let edited = edit.execute(
@@ -329,4 +330,6 @@ fn records_before_one_that_was_edited_are_kept_as_they_are_and_what_is_behind_is
     let state = State::open(dir.path()).unwrap();
     assert_eq!(state.verify().unwrap(), 3);
     assert_eq!(state.records().unwrap()[..2], before[..2]);
+    // What a person said of the clock was of the records of then, and not of those that have their numbers now.
+    assert_eq!(state.latest_sign().unwrap(), Some(at(9)));
 }

@@ -48,8 +48,8 @@ pub fn append(
     let writers: Vec<&PackWriter> = targets.iter().flatten().map(|(_, writer)| writer).collect();
     let sink = Sink::new(&writers);
     let (info, stored) = Default::default();
-    let trees = vaults.iter().map(|vault| vault.catalogue().trees()).max().unwrap_or(0);
-    let (vaults, press, met) = (vaults.to_vec(), Press::new(), Folders::new(trees));
+    let met = Folders::of(vaults.iter().map(|vault| &**vault));
+    let (vaults, press) = (vaults.to_vec(), Press::new());
     let mut tree = Tree { vaults, sink: &sink, press, keeps, info, stored, met };
     let mut wanted = BTreeMap::new();
     for addition in additions {
@@ -70,7 +70,7 @@ pub fn append(
 /// Returns the files of a point with their paths, relative to its root.
 pub fn files_of(vault: &Repository, tree: &BlobId) -> Result<BTreeMap<PathBuf, Node>> {
     let mut files = BTreeMap::new();
-    let mut met = Folders::new(vault.catalogue().trees());
+    let mut met = Folders::of([vault]);
     let mut folders = vec![(PathBuf::new(), *tree, 0)];
     while let Some((folder, tree, depth)) = folders.pop() {
         let nodes = vault.tree(&tree)?;

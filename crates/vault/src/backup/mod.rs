@@ -118,19 +118,7 @@ pub fn backup_since(
     parents: &[FileId],
     progress: &Progress,
 ) -> Result<BackupReport> {
-    backup_judged(input, vaults, options, parents, &|_| (), progress)
-}
-
-/// As [`backup_since`], and lets `judge` say what the point is worth, by what it holds, before it is written.
-pub fn backup_judged(
-    input: &dyn Input,
-    vaults: &[Arc<Repository>],
-    options: &BackupOptions,
-    parents: &[FileId],
-    judge: &dyn Fn(&mut PointInfo),
-    progress: &Progress,
-) -> Result<BackupReport> {
-    backup_signed(input, vaults, options, parents, (judge, &|_| ()), progress)
+    backup_signed(input, vaults, options, parents, (&|_| (), &|_| ()), progress)
 }
 
 /// Says what a point is worth.
@@ -138,7 +126,7 @@ pub type Judge<'a> = dyn Fn(&mut PointInfo) + 'a;
 /// Signs one.
 pub type Sign<'a> = dyn Fn(&mut Snapshot) + 'a;
 
-/// As [`backup_judged`], and lets `sign` sign the point once all of it is known.
+/// As [`backup_since`], and lets `judge` say what the point is worth, by what it holds, and `sign` sign it once all of it is known.
 pub fn backup_signed(
     input: &dyn Input,
     vaults: &[Arc<Repository>],

@@ -247,7 +247,6 @@ impl<'a> Walker<'a> {
         poured: Poured<'a>,
     ) -> Self {
         let vaults = nearest(writers);
-        let trees = vaults.iter().map(|vault| vault.catalogue().trees()).max().unwrap_or(0);
         let before = options.parent.as_ref().map(|(_, snapshot)| {
             let nanos = snapshot.time.as_nanosecond() - SETTLED_AFTER.as_nanos() as i128;
             Timestamp {
@@ -261,6 +260,7 @@ impl<'a> Walker<'a> {
             shared,
             options,
             jobs,
+            folders: Folders::of(vaults.iter().map(|vault| &**vault)),
             vaults,
             before,
             believed: how.believed,
@@ -269,7 +269,6 @@ impl<'a> Walker<'a> {
             doubtful,
             late: Vec::new(),
             poured,
-            folders: Folders::new(trees),
         }
     }
 

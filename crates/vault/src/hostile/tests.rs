@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::backup::{BackupOptions, backup, files_of};
+use crate::restore::{beside, extras, replaced};
 use crate::{Content, Input, Unread, repair};
 use std::io::{self, Write};
 #[expect(clippy::disallowed_types, reason = "the test itself, in a process of its own")]
@@ -112,6 +113,44 @@ fn endless(vault: &Arc<Repository>, levels: u32) -> BlobId {
         }
         tree
     })
+}
+
+/// Four folders in each other, of which each names the next eight times: four thousand ways lead to the last.
+fn doubled(vault: &Arc<Repository>) -> BlobId {
+    put(vault, |add| {
+        let mut nodes = [file(add, 1)];
+        let mut tree = add(BlobKind::Tree, &tree::write(&mut nodes));
+        for _ in 0..4 {
+            let mut nodes = [(); 8].map(|()| node("srv", NodeKind::Dir { subtree: Some(tree) }));
+            tree = add(BlobKind::Tree, &tree::write(&mut nodes));
+        }
+        tree
+    })
+}
+
+#[test]
+fn a_folder_of_the_target_is_looked_at_once_however_often_its_name_stands_in_the_point() {
+    let held = Held::default();
+    let vault = vault(&held);
+    let tree = doubled(&vault);
+    let vaults = [Arc::clone(&vault)];
+    let out = tempfile::tempdir().unwrap();
+    let below = Path::new("srv/srv/srv/srv");
+    std::fs::create_dir_all(out.path().join(below)).unwrap();
+    std::fs::write(out.path().join(below).join("newer"), "").unwrap();
+    // What goes for the file of the point.
+    std::os::unix::fs::symlink("newer", out.path().join(below).join("file-1")).unwrap();
+    let options = RestoreOptions::new(out.path());
+    let mut looked = Vec::new();
+    let unknown = beside(&vaults, tree, &options, &Progress::default(), &mut |there| {
+        looked.push((there.folder.to_owned(), there.extra.to_vec()));
+    });
+    assert!(unknown.unwrap().is_empty());
+    assert_eq!(looked, [(below.to_owned(), vec![std::ffi::OsString::from("newer")])]);
+    let goes = replaced(&vaults, tree, &options, &Progress::default()).unwrap();
+    assert_eq!(goes.len(), 1, "{goes:?}");
+    let found = extras(&vaults, tree, &options, &Progress::default()).unwrap();
+    assert!(found.unknown.is_empty() && found.paths.len() == 1, "{found:?}");
 }
 
 /// Nothing at all.

@@ -233,10 +233,7 @@ fn move_blobs(vault: &Repository, pack: &PackContents, writer: &PackWriter) -> R
             let own = place.range();
             let at = |byte: u64| usize::try_from(byte.saturating_sub(range.start)).unwrap_or(usize::MAX);
             let sealed = bytes.get_mut(at(own.start)..at(own.end)).ok_or("it overlaps another");
-            let sealed = sealed.and_then(|sealed| match place.is_within_budget(*kind) {
-                true => Ok(sealed),
-                false => Err("it is longer than any blob may be"),
-            });
+            let sealed = sealed.and_then(|sealed| place.check(*kind).map(|()| sealed));
             let opened =
                 sealed.and_then(|sealed| vault.open_stored(sealed, place.uncompressed, id, &mut opener));
             let opened = opened.map_err(|what| damaged(vault, pack.id, id, what))?;

@@ -98,9 +98,10 @@ pub(super) fn compare(
         Err(error) => return Err(Error::io(format!("look at {}", options.target.display()), error.into())),
     };
     let wished = |path: &Path| (wish(&roots, path), wish(&only, path));
-    // With the file system of the folder above, where that is inside of what was captured.
-    let mut stack = vec![(PathBuf::new(), tree, None)];
-    while let Some((path, tree, above)) = stack.pop() {
+    let mut folders = set.folders();
+    // With the file system of the folder above, where that is inside of what was captured, and how many lie above it.
+    let mut stack = vec![(PathBuf::new(), tree, None, 0)];
+    while let Some((path, tree, above, depth)) = stack.pop() {
         if progress.is_stopped() {
             return Err(Error::new(format!("look at {}", options.target.display()), Kind::Interrupted));
         }
@@ -116,6 +117,10 @@ pub(super) fn compare(
                 continue;
             }
         };
+        if let Err(why) = folders.enter(&tree, nodes.len(), depth) {
+            unknown(why.into());
+            continue;
+        }
         // Without the name of an entry, nothing here can be called too much.
         if let Some(why) = nodes.iter().find_map(|node| node.as_ref().err()) {
             unknown(format!("an entry makes no sense: {why}"));
@@ -176,14 +181,17 @@ pub(super) fn compare(
                 }
             }
         }
+        let mut met = HashSet::new();
         for node in &nodes {
             let child = path.join(OsStr::from_bytes(&node.name));
-            if let NodeKind::Dir { subtree: Some(subtree) } = node.kind
+            // A second entry of this name is not restored.
+            if met.insert(node.name.as_slice())
+                && let NodeKind::Dir { subtree: Some(subtree) } = node.kind
                 && check_name(&node.name).is_ok()
                 && !without.contains(&child)
                 && !matches!(wished(&child), (Wish::No, _) | (_, Wish::No))
             {
-                stack.push((child, subtree, device));
+                stack.push((child, subtree, device, depth + 1));
             }
         }
     }

@@ -6,14 +6,14 @@
 use super::RestoreOptions;
 use super::attributes::CAPABILITY;
 use super::walk::{Wish, check_name, relative, wish};
-use crate::budget::Folders;
+use crate::id::hex;
 use crate::set::{PATIENCE, VaultSet};
 use crate::trees::Trees;
-use crate::{BlobId, BlobKind, Error, Kind, Node, NodeKind, Progress, Repository, Result};
+use crate::{BlobId, BlobKind, Node, NodeKind, Repository};
 use md5::{Digest, Md5};
 use std::collections::HashMap;
 use std::ffi::OsStr;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -102,16 +102,11 @@ struct Next {
 }
 
 /// Looks through the point with this root, of which the paths `inside` are meant; all of it where there are none.
-pub fn held(
-    vaults: &[Arc<Repository>],
-    tree: BlobId,
-    inside: &[PathBuf],
-    rights: Rights,
-    progress: &Progress,
-) -> Result<Held> {
+#[must_use]
+pub fn held(vaults: &[Arc<Repository>], tree: BlobId, inside: &[PathBuf], rights: Rights) -> Held {
     let set = VaultSet::new(vaults, PATIENCE);
     let mut trees = Trees::new(&set);
-    let mut folders = Folders::new(set.trees());
+    let mut folders = set.folders();
     let inside = relative(inside);
     let absent = inside.iter().map(|path| Path::new("/").join(path)).collect();
     let mut held = Held { absent, ..Held::default() };
@@ -121,9 +116,6 @@ pub fn held(
     };
     let mut stack = vec![Next { path: PathBuf::new(), tree, before, depth: 0 }];
     while let Some(next) = stack.pop() {
-        if progress.is_stopped() {
-            return Err(Error::new("look at what a point holds", Kind::Interrupted));
-        }
         let nodes = trees.read(&next.tree).ok();
         let nodes = nodes.filter(|nodes| folders.enter(&next.tree, nodes.len(), next.depth).is_ok());
         let Some(nodes) = nodes else {
@@ -158,7 +150,7 @@ pub fn held(
             }
         }
     }
-    Ok(held)
+    held
 }
 
 impl Held {
@@ -258,14 +250,17 @@ pub(super) fn withhold(node: &mut Node, folder: &Path, options: &RestoreOptions)
     None
 }
 
-/// Returns the MD5 sum of a file's content, as package databases have it; `None` for what is no program, or not whole in any vault.
-#[must_use]
-pub fn md5(vaults: &[Arc<Repository>], node: &Node) -> Option<String> {
+/// Returns what gives the MD5 sum of a file's content, as package databases have it; `None` for what is no program, or not whole in any vault.
+pub fn md5(vaults: &[Arc<Repository>]) -> impl Fn(&Node) -> Option<String> {
+    let set = VaultSet::new(vaults, PATIENCE);
+    move |node| sum(&set, node)
+}
+
+fn sum(set: &VaultSet, node: &Node) -> Option<String> {
     let NodeKind::File { size, content, .. } = &node.kind else { return None };
     if *size > PROGRAM_MAX {
         return None;
     }
-    let set = VaultSet::new(vaults, PATIENCE);
     let (mut sum, mut read) = (Md5::new(), 0);
     for id in content {
         let plain = set.blob(BlobKind::Data, id).ok()?;
@@ -275,10 +270,5 @@ pub fn md5(vaults: &[Arc<Repository>], node: &Node) -> Option<String> {
         }
         sum.update(&plain);
     }
-    (read == *size).then(|| {
-        sum.finalize().iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
-    })
+    (read == *size).then(|| hex(&sum.finalize()))
 }

@@ -9,6 +9,7 @@ use crate::trees::Trees;
 use crate::{BlobId, Error, Kind, Node, NodeKind, Progress, Repository, Result};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -41,8 +42,9 @@ pub fn replaced(
     let (only, roots) = (relative(&options.only), relative(&options.roots));
     let without = relative(&options.without);
     let mut found = Vec::new();
-    let mut stack = vec![(PathBuf::new(), tree)];
-    while let Some((path, tree)) = stack.pop() {
+    let mut folders = set.folders();
+    let mut stack = vec![(PathBuf::new(), tree, 0)];
+    while let Some((path, tree, depth)) = stack.pop() {
         if progress.is_stopped() {
             return Err(Error::new(place(), Kind::Interrupted));
         }
@@ -50,11 +52,18 @@ pub fn replaced(
         let Ok(dir) = open_through(&root, &path, &roots) else { continue };
         // So is what is in no vault.
         let Ok(nodes) = trees.read(&tree) else { continue };
+        // And what comes without end.
+        if folders.enter(&tree, nodes.len(), depth).is_err() {
+            continue;
+        }
+        let mut met = HashSet::new();
         for node in nodes.into_iter().flatten().filter(|node| check_name(&node.name).is_ok()) {
             let child = path.join(OsStr::from_bytes(&node.name));
             let wished = wish(&only, &child);
             let is_silent = options.silent.contains(&child) || without.contains(&child);
-            if is_silent || wished == Wish::No || (wished == Wish::OnTheWay && !node.is_dir()) {
+            // A second entry of this name is not restored.
+            let is_second = !met.insert(node.name.clone());
+            if is_second || is_silent || wished == Wish::No || (wished == Wish::OnTheWay && !node.is_dir()) {
                 continue;
             }
             if let Some(why) = judge(&root, &dir, &node, &child, &roots, &only) {
@@ -63,7 +72,7 @@ pub fn replaced(
                     return Ok(found);
                 }
             } else if let NodeKind::Dir { subtree: Some(subtree) } = node.kind {
-                stack.push((child, subtree));
+                stack.push((child, subtree, depth + 1));
             }
         }
     }

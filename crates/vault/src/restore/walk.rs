@@ -64,8 +64,8 @@ impl<'s, 'a> Walk<'s, 'a> {
         limits: Limits,
         work: Sender<Work<'a>>,
     ) -> Self {
-        let trees_named = trees.set().trees();
         Self {
+            folders: trees.set().folders(),
             set: trees.set(),
             root,
             trees,
@@ -78,7 +78,6 @@ impl<'s, 'a> Walk<'s, 'a> {
             roots: relative(&target.options.roots),
             without: relative(&target.options.without),
             held: HashMap::new(),
-            folders: Folders::new(trees_named),
             target,
         }
     }
@@ -208,7 +207,9 @@ impl<'s, 'a> Walk<'s, 'a> {
                         .report()
                         .skip(&path.join(OsStr::from_bytes(&node.name)), "a folder without content"),
                 }
-            } else if self.target.options.silent.contains(&path.join(OsStr::from_bytes(&node.name))) {
+            } else if !self.target.options.silent.is_empty()
+                && self.target.options.silent.contains(&path.join(OsStr::from_bytes(&node.name)))
+            {
                 self.target.report().skip(&path.join(OsStr::from_bytes(&node.name)), SILENT);
             } else {
                 self.entry(folder, node);

@@ -14,8 +14,10 @@ const SAID_EVERY: Duration = Duration::from_secs(30);
 const GIVEN_UP_FOR: Duration = Duration::from_secs(60);
 /// How often somebody who waits looks whether anybody still wants him to.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// Once nobody wants anything any more, how long a store that answers nothing is waited for, all in all: what was taken from it is given back if it does.
+/// Once nobody wants anything any more, how long a store that answers nothing is waited for, by all calls under way together: what was taken from it is given back
+/// if it does. A call that begins later has `LAST_WORD` for itself: an index, or a lock that goes, may be what it answers.
 const PARTING: Duration = Duration::from_secs(2);
+const LAST_WORD: Duration = Duration::from_millis(500);
 /// Of a store's own words so many letters are said while it is waited for.
 const WORDS_MAX: usize = 100;
 
@@ -123,13 +125,14 @@ impl Calls {
             return Some(done);
         }
         let Some(inner) = &self.0 else { return Some(call.await) };
+        let begun = Instant::now();
         loop {
             if let Ok(done) = tokio::time::timeout(LOOK_EVERY, &mut call).await {
                 return Some(done);
             }
             if self.is_over() {
                 let since = *lock(&inner.course).over.get_or_insert_with(Instant::now);
-                if since.elapsed() >= PARTING {
+                if since.elapsed() >= PARTING && begun.elapsed() >= LAST_WORD {
                     return None;
                 }
             }
@@ -180,13 +183,15 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let calls = Calls::new(|_| (), || true);
         let begun = Instant::now();
+        let slow = || async { tokio::time::sleep(LOOK_EVERY + Duration::from_millis(50)).await };
         for _ in 0..3 {
             assert_eq!(runtime.block_on(calls.while_wanted(std::future::pending::<()>())), None);
         }
         assert!(begun.elapsed() < PARTING * 2, "it is one moment for all calls: {:?}", begun.elapsed());
-        let slow = async { tokio::time::sleep(LOOK_EVERY + Duration::from_millis(50)).await };
+        let late = runtime.block_on(calls.while_wanted(slow()));
+        assert_eq!(late, Some(()), "a later call has a moment of its own");
         let other = Calls::new(|_| (), || true);
-        assert_eq!(runtime.block_on(other.while_wanted(slow)), Some(()), "what answers is waited for");
+        assert_eq!(runtime.block_on(other.while_wanted(slow())), Some(()), "what answers is waited for");
     }
 
     fn heard() -> (Calls, Arc<Mutex<Vec<String>>>) {

@@ -310,6 +310,12 @@ fn a_hundred_planted_keys_are_not_tried_and_the_key_that_worked_last_needs_no_ot
     let read = place.faults.count(Call::Read, FileKind::Key);
     Repository::open_known(place.store(), &password(FIRST), Some(own)).unwrap();
     assert_eq!(place.faults.count(Call::Read, FileKind::Key), read + 1, "only that one is read");
+    let error = Repository::open_known(place.store(), &password(SECOND), Some(own)).unwrap_err();
+    assert!(matches!(error.kind, Kind::KeysLeft { tried: 21, left: 80 }), "{error}");
+    assert_eq!(place.faults.count(Call::Read, FileKind::Key), read + 102, "and none is read twice");
+    place.faults.fail(Call::Read, FileKind::Key, 0, 1, || Kind::Unreachable("cut".into()));
+    let error = place.open(SECOND).unwrap_err();
+    assert!(error.is_retryable(), "the one that could not be read may be the one: {error}");
     // One that is gone, or opens nothing, costs one try.
     place.open(FIRST).unwrap();
     Repository::open_known(place.store(), &password(FIRST), Some(FileId::of(b"gone"))).unwrap();

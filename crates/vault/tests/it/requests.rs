@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tempfile::TempDir;
 use testkit::{FaultyProxy, Restic, S3Server};
@@ -261,7 +262,18 @@ fn what_was_uploaded_before_a_vault_went_away_is_taken_up_by_the_next_backup() {
     let uploaded = packs();
     assert!(uploaded > 0);
     faults.heal();
+    // What is kept of them goes only once an index names them: whoever writes that one may be killed.
+    let place = folder.path().to_owned();
+    let files = |place: &Path| fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path());
+    let lost = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&lost);
+    faults.meanwhile(move || {
+        let is_named = files(&place.join("vault/index")).next().is_some();
+        let is_kept = files(&place.join("cache")).any(|own| own.join("unindexed").exists());
+        seen.fetch_or(!is_named && !is_kept, Relaxed);
+    });
     let report = backup(&One(1), &[opened()], &options(2), &Progress::default()).unwrap();
+    assert!(!lost.load(Relaxed), "what was uploaded was known to nobody");
     assert!(report.vaults.iter().all(std::result::Result::is_ok));
     assert_eq!(packs(), uploaded, "nothing is uploaded twice");
     let listed = fs::read_dir(folder.path().join("vault/snapshots")).unwrap();

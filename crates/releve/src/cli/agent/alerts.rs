@@ -124,7 +124,7 @@ impl Keeper {
         let look = || -> Result<_> {
             let round = watchman.round()?;
             // What is open, and what people aren't told of yet: it isn't well before they are.
-            Ok((round, watchman.trouble()?))
+            Ok((round, self.is_due().then(|| watchman.trouble()).transpose()?))
         };
         let (round, trouble) = match noted.map_err(engine::Error::from).and_then(|()| look()) {
             Ok(seen) => seen,
@@ -136,7 +136,9 @@ impl Keeper {
         for line in &round.said {
             self.screen.line(line);
         }
-        self.beat(trouble.as_deref(), &state);
+        if let Some(trouble) = trouble {
+            self.beat(trouble.as_deref(), &state);
+        }
         if let Some(told) = watchman.summarise()? {
             let names: Vec<_> = told.iter().map(|person| person.0.as_str()).collect();
             self.screen.line(&format!("the week's summary was sent to: {}", names.join(", ")));
@@ -144,11 +146,16 @@ impl Keeper {
         Ok(())
     }
 
+    /// Returns whether it is time for the heartbeat, if the plan has one.
+    fn is_due(&self) -> bool {
+        let heartbeat = self.session.plan.notify.as_ref().and_then(|notify| notify.heartbeat.as_ref());
+        let every = heartbeat.map(plan::notify::Heartbeat::every);
+        every.is_some_and(|every| self.beaten.is_none_or(|beaten| beaten.elapsed() >= every))
+    }
+
     /// Tells the plan's address that the agent is alive, if it is time.
     fn beat(&mut self, trouble: Option<&str>, state: &State) {
-        let heartbeat = self.session.plan.notify.as_ref().and_then(|notify| notify.heartbeat.as_ref());
-        let Some(every) = heartbeat.map(plan::notify::Heartbeat::every) else { return };
-        if self.beaten.is_some_and(|beaten| beaten.elapsed() < every) {
+        if !self.is_due() {
             return;
         }
         self.beaten = Some(Instant::now());

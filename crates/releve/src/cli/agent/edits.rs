@@ -2,11 +2,9 @@
 
 use crate::cli::plan_file::note;
 use crate::session::Session;
-use crate::session::origin::{Found, Verdict, edited, judge, look, name_of};
+use crate::session::origin::{Found, Verdict, edited, judge, look, name_of, note_edited, paths_of};
 use crate::show::{self, Screen};
 use engine::Result;
-use engine::trust::SIGN;
-use jiff::Timestamp;
 use state::{Record, State, accepted};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -17,6 +15,8 @@ type Stamp = (Option<(i64, i64)>, usize);
 /// Looks after the plan that the agent goes by.
 pub(super) struct Edits {
     path: PathBuf,
+    /// What it is called in the state, as of the last change.
+    name: String,
     stamp: Stamp,
     /// The number of the record by which a plan was accepted last.
     accepted: Option<u64>,
@@ -26,20 +26,15 @@ impl Edits {
     /// Begins with the plan of this session: notes that it is in force, or says why what stands in the file is not.
     pub(super) fn begin(session: &Session, state: &State, screen: &Screen) -> Result<Self> {
         let path = session.plan_path.clone();
-        let stamp = stamp_of(&path);
-        match &session.edited {
-            Some(why) => {
-                screen.line("the plan that was accepted stays in force: `releve plan accept` shows the difference and takes the new one");
-                tell(state, screen, Some(why));
-            }
-            None => {
-                let found =
-                    Found { path: path.clone(), files: session.files.clone(), objections: Vec::new() };
-                keep(state, screen, &found);
-            }
+        let (name, stamp) = (name_of(&path), stamp_of(&path));
+        if session.edited.is_some() {
+            screen.line("the plan that was accepted stays in force: `releve plan accept` shows the difference and takes the new one");
+        } else {
+            let found = Found { path: path.clone(), files: session.files.clone(), objections: Vec::new() };
+            keep(state, screen, &found);
         }
-        let accepted = newest(&state.records()?, &path);
-        Ok(Self { path, stamp, accepted })
+        let accepted = newest(&state.records()?, &name);
+        Ok(Self { path, name, stamp, accepted })
     }
 
     /// Returns the session with the plan of now, where that has changed and is believed. What isn't is said.
@@ -50,7 +45,11 @@ impl Edits {
         screen: &Screen,
         is_asked: bool,
     ) -> Option<Session> {
-        let (stamp, accepted) = (stamp_of(&self.path), newest(records, &self.path));
+        let stamp = stamp_of(&self.path);
+        if stamp != self.stamp || is_asked {
+            self.name = name_of(&self.path);
+        }
+        let accepted = newest(records, &self.name);
         if stamp == self.stamp && accepted == self.accepted && !is_asked {
             return None;
         }
@@ -68,7 +67,7 @@ impl Edits {
             screen.line(&format!(
                 "WARNING: {why}. It is not taken over: `releve plan accept` shows the difference and takes it"
             ));
-            tell(state, screen, Some(&why));
+            tell(state, screen, &self.path, Some(&why));
             return None;
         }
         let parsed = plan::parse(&found.files);
@@ -87,39 +86,34 @@ impl Edits {
 /// Notes that a plan is in force that nobody else could have written, or that was accepted, and returns the number of the newest record of that. That it can't be noted
 /// is no reason not to go by it.
 fn keep(state: &State, screen: &Screen, found: &Found) -> Option<u64> {
-    tell(state, screen, None);
-    let noted = || -> Result<Option<u64>> {
+    tell(state, screen, &found.path, None);
+    let noted = || -> Result<u64> {
         let records = state.records()?;
-        let known = accepted(&records, &name_of(&found.path)).map(|(_, accepted)| accepted.hash.as_str());
-        if known == Some(found.fingerprint().as_str()) {
-            return Ok(newest(&records, &found.path));
+        let known = accepted(&records, &name_of(&found.path));
+        match known {
+            Some((record, known)) if known.hash == found.fingerprint() => Ok(record.number),
+            _ => Ok(note(state, found, if known.is_none() { "first" } else { "own" })?.number),
         }
-        note(state, found, if known.is_none() { "first" } else { "own" })?;
-        Ok(newest(&state.records()?, &found.path))
     };
-    noted().unwrap_or_else(|error| {
-        screen.line(&format!("which plan is in force could not be noted: {error}"));
-        None
-    })
+    noted()
+        .inspect_err(|error| screen.line(&format!("which plan is in force could not be noted: {error}")))
+        .ok()
 }
 
 /// Has people told that somebody else has changed the plan, or that it is over.
-fn tell(state: &State, screen: &Screen, why: Option<&str>) {
-    if let Err(error) = state.note_sign(SIGN, why.map(|why| (why, false)), Timestamp::now()) {
+fn tell(state: &State, screen: &Screen, path: &Path, why: Option<&str>) {
+    if let Err(error) = note_edited(state, path, why) {
         screen.line(&format!("that the plan was changed could not be noted: {error}"));
     }
 }
 
-fn newest(records: &[Record], path: &Path) -> Option<u64> {
-    accepted(records, &name_of(path)).map(|(record, _)| record.number)
+fn newest(records: &[Record], name: &str) -> Option<u64> {
+    accepted(records, name).map(|(record, _)| record.number)
 }
 
 /// Whose a file is counts as well as what is in it.
 fn stamp_of(path: &Path) -> Stamp {
-    let files: Vec<PathBuf> = match std::fs::read_dir(path) {
-        Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
-        Err(_) => vec![path.to_owned()],
-    };
+    let files = paths_of(path).unwrap_or_default();
     let times = files.iter().filter_map(|file| std::fs::metadata(file).ok());
     let newest = times.map(|meta| (meta.ctime(), meta.ctime_nsec())).max();
     (newest, files.len())

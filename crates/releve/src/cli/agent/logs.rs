@@ -5,12 +5,12 @@ use super::lanes::{Ends, Lane, Load, Loads, Report};
 use crate::cli::wal::{policy_vaults, spool_of};
 use crate::session::Session;
 use crate::show::Screen;
-use engine::log::{Carrier, is_another, is_refused};
+use engine::log::{Carrier, is_another, is_behind, is_refused};
 use engine::{Error, Result, mishap, source_of};
 use jiff::Timestamp;
 use plan::{SystemName, VaultName, Wal};
 use source::Log;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -60,6 +60,7 @@ impl Logs {
                     missing: BTreeMap::new(),
                     another: BTreeMap::new(),
                     refused: BTreeMap::new(),
+                    behind: BTreeSet::new(),
                     reached: BTreeMap::new(),
                     lanes: 0,
                     said_sentinel: None,
@@ -100,6 +101,8 @@ struct Keeper<'a> {
     another: BTreeMap<VaultName, Timestamp>,
     /// What waits and is not what a vault holds under its name.
     refused: BTreeMap<VaultName, Vec<String>>,
+    /// What was said of files that have less than a vault holds under their names.
+    behind: BTreeSet<String>,
     /// How far the log is known to be in each vault.
     reached: BTreeMap<VaultName, Timestamp>,
     /// How many vaults it goes to.
@@ -299,6 +302,13 @@ impl Keeper<'_> {
                 match carried.refused.is_empty() {
                     false => _ = self.refused.insert(vault.clone(), carried.refused),
                     true => _ = self.refused.remove(&vault),
+                }
+                // No trouble: what is known to be right is in the vault.
+                for said in carried.behind.iter().map(|path| is_behind(path, &vault)) {
+                    if !self.behind.contains(&said) {
+                        self.screen.line(&format!("{}: {said}", self.name));
+                        self.behind.insert(said);
+                    }
                 }
                 carried.failures.into_iter().next().map(|(_, error)| error)
             }

@@ -4,7 +4,7 @@
 
 use crate::cli::wal::{policy_vaults, spool_of};
 use crate::session::Session;
-use engine::log::{Carried, Carrier, ended, settle};
+use engine::log::{Carried, Carrier, ended, is_behind, settle};
 use engine::survey::{Survey, Surveyed};
 use engine::vaults::Opened;
 use engine::{Error, Result, source_of};
@@ -155,7 +155,7 @@ impl Look<'_> {
         if let Some(identity) = there.as_ref().filter(|_| !self.dry_run) {
             settle(&spool, log, identity)?;
         }
-        let looked = log.still_beside(&known.all, &spool, false);
+        let looked = log.still(&known.all, &spool, false);
         match &looked {
             Ok(Some(_)) => {}
             Ok(None) => self.begun_anew(name, &known, log.has_begun_anew(&spool), found),
@@ -169,7 +169,7 @@ impl Look<'_> {
             found.logs.insert(name.clone(), will_be);
             return Ok(());
         }
-        let still = match log.still_beside(&known.all, &spool, true) {
+        let still = match log.still(&known.all, &spool, true) {
             Ok(Some(still)) => still,
             Ok(None) => return Ok(()),
             Err(error) if there.is_replaced && self.in_place => {
@@ -301,10 +301,8 @@ fn said_less(name: &SystemName, vault: &VaultName, carried: &Carried, found: &mu
             "`{name}`: {file} as it lies here says something else than vault {vault} has under its name: the vault's is kept, and comes back"
         ));
     }
-    for file in carried.behind.iter().map(named) {
-        found.said.push(format!(
-            "`{name}`: {file} as it lies here ends before what vault {vault} has of it, as a disk leaves it that has lost something: the vault's is kept, and comes back"
-        ));
+    for path in &carried.behind {
+        found.said.push(format!("`{name}`: {}", is_behind(path, vault)));
     }
 }
 

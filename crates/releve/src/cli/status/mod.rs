@@ -110,7 +110,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let records = state.records()?;
     // After the vaults were asked: what they hold was made before.
     let now = Timestamp::now();
-    let witness = Witness::new(&session.plan, &state)?;
+    let witness = Witness::of(&session.plan, &state, &records)?;
     let groups = groups(session, &survey, &witness, now);
     let lines: Vec<_> = session
         .plan
@@ -127,7 +127,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     let isolated = look(&session.state_dir);
     let held = quarantine::look(&session.state_dir)?;
     let on_hold = state.holds()?;
-    let tampered = super::state::tampered(session, &state, &survey);
+    let tampered = super::state::tampered(session, &state, &records, &survey);
     // After the vaults were asked: whether they answer is noted by that.
     let alerts = alerts(session, &state)?;
     let holds = |isolated: &Isolated| matches!(isolated.standing, Standing::Holds { .. });
@@ -138,7 +138,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
         && survey.unreachable.is_empty()
         && survey.damaged.is_empty()
         && vanished.is_empty()
-        && tampered.is_empty()
+        && tampered.findings.is_empty()
         && lines.iter().all(Line::is_fine)
         && places.iter().all(Place::is_fine);
     if session.json {
@@ -150,7 +150,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
             &json!({ "time": now, "fine": fine, "systems": systems, "vaults": places, "unreachable": unreachable,
                 "alerts": alerts.iter().map(|(trouble, open)| document(trouble, open.as_ref())).collect::<Vec<_>>(),
                 "damaged_packs": dying, "prune_failures": unpruned, "isolated": isolated, "held": held,
-                "removals_held": on_hold, "vanished": vanished, "records": tampered }),
+                "removals_held": on_hold, "vanished": vanished, "records": tampered.findings }),
         );
     } else {
         for (trouble, open) in &alerts {
@@ -183,9 +183,9 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
         for vault in vanished.vaults() {
             println!("    {}", engine::vanished::help(vault));
         }
-        for wrong in &tampered {
+        for wrong in &tampered.findings {
             println!("!! the records of this machine: {wrong}");
-            println!("    {}", engine::heads::help(wrong));
+            println!("    {}", tampered.help());
         }
         for (vault, packs) in &dying {
             println!(

@@ -6,6 +6,10 @@ use std::io::{self, BufRead, BufReader, Read};
 const KEPT_BYTES: usize = 64 << 10;
 /// What ends each statement.
 const END: &[u8] = b"/*!*/;";
+/// How one begins and ends that holds rows, and how many of its bytes are none of what rows are written with.
+const ROWS: &[u8] = b"BINLOG '";
+const ROWS_END: &[u8] = b"'/*!*/;";
+const NO_ROWS: usize = 7;
 
 /// One thing that is printed.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,20 +24,31 @@ pub(in crate::mariadb) struct Printed<R> {
     from: BufReader<R>,
     /// How many lines were read.
     pub(in crate::mariadb) lines: u64,
+    /// Of the last statement only its beginning was kept.
+    pub(in crate::mariadb) is_cut: bool,
+    /// It is rows from its beginning to its end, and says nothing.
+    pub(in crate::mariadb) is_rows: bool,
 }
 
 impl<R: Read> Printed<R> {
     pub(in crate::mariadb) fn new(from: R) -> Self {
-        Self { from: BufReader::with_capacity(256 << 10, from), lines: 0 }
+        let from = BufReader::with_capacity(256 << 10, from);
+        Self { from, lines: 0, is_cut: false, is_rows: false }
     }
 
     /// Returns the next; `None` at the end.
     pub(in crate::mariadb) fn read(&mut self) -> io::Result<Option<Said>> {
         let mut kept = Vec::new();
         let mut tail = Vec::new();
+        let mut foreign = 0;
+        self.is_rows = false;
         loop {
             let is_first = kept.is_empty();
-            if !line(&mut self.from, &mut kept, &mut tail)? {
+            let is_any = watched(&mut self.from, &mut kept, &mut tail, &mut |bytes| {
+                foreign += bytes.iter().filter(|byte| !is_of_rows(**byte)).count();
+            })?;
+            self.is_cut = kept.len() >= KEPT_BYTES;
+            if !is_any {
                 let rest = String::from_utf8_lossy(&kept).trim().to_owned();
                 return Ok((!rest.is_empty()).then_some(Said::Statement(rest)));
             }
@@ -42,6 +57,8 @@ impl<R: Read> Printed<R> {
                 return Ok(Some(Said::Remark(String::from_utf8_lossy(&kept).trim_end().to_owned())));
             }
             if tail.trim_ascii_end().ends_with(END) {
+                let is_closed = tail.trim_ascii_end().ends_with(ROWS_END);
+                self.is_rows = is_closed && foreign == NO_ROWS && kept.trim_ascii_start().starts_with(ROWS);
                 let text = String::from_utf8_lossy(&kept);
                 let text = text.trim_end().trim_end_matches("/*!*/;").trim();
                 return Ok(Some(Said::Statement(text.to_owned())));
@@ -50,11 +67,26 @@ impl<R: Read> Printed<R> {
     }
 }
 
+/// Returns whether this is one of the bytes that rows are written with.
+const fn is_of_rows(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'\n')
+}
+
 /// Reads one line: adds it to `kept` as far as that has room, and leaves the end of it in `tail`. `false` at the end of all.
 pub(in crate::mariadb) fn line(
     from: &mut impl BufRead,
     kept: &mut Vec<u8>,
     tail: &mut Vec<u8>,
+) -> io::Result<bool> {
+    watched(from, kept, tail, &mut |_| {})
+}
+
+/// The same, with `all` told of each byte.
+fn watched(
+    from: &mut impl BufRead,
+    kept: &mut Vec<u8>,
+    tail: &mut Vec<u8>,
+    all: &mut dyn FnMut(&[u8]),
 ) -> io::Result<bool> {
     tail.clear();
     let mut is_any = false;
@@ -67,6 +99,7 @@ pub(in crate::mariadb) fn line(
         let end = there.iter().position(|byte| *byte == b'\n');
         let taken = end.map_or(there.len(), |end| end + 1);
         let bytes = there.get(..taken).unwrap_or_default();
+        all(bytes);
         let room = KEPT_BYTES.saturating_sub(kept.len()).min(taken);
         kept.extend_from_slice(bytes.get(..room).unwrap_or_default());
         // A line may come in two parts, and its end too.

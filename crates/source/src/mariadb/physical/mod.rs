@@ -21,6 +21,7 @@ use crate::{
     Capture, Error, Inspection, Kept, Kind, Landing, Log, LogFile, LogKind, PutBack, Receiver, Replay,
     Result, Source, Still, Until, Wants,
 };
+use set_aside::Raw;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -328,14 +329,10 @@ impl Log for MariadbCopy {
         self.server.history(name, text, file_bytes)
     }
 
-    fn still(&self, known: &[String], spool: Option<&Path>) -> Result<Option<Still>> {
-        self.still_beside(known, spool.unwrap_or(Path::new("")), spool.is_some())
-    }
-
     /// Asks the server, or looks what one has left that has ended.
-    fn still_beside(&self, known: &[String], spool: &Path, is_brought: bool) -> Result<Option<Still>> {
+    fn still(&self, known: &[String], spool: &Path, is_brought: bool) -> Result<Option<Still>> {
         if tools::at_work(&self.data).is_some() {
-            let still = self.server.still(known, is_brought.then_some(spool))?;
+            let still = self.server.still(known, spool, is_brought)?;
             if is_brought && still.is_some() {
                 self.note_base(spool)?;
                 // It goes on until it is stopped.
@@ -344,16 +341,13 @@ impl Log for MariadbCopy {
             }
             return Ok(still);
         }
-        let folders = self.folders_of_log(spool);
-        for from in known {
-            let Some(lying) = still::Lying::look(&folders, from)? else { continue };
-            if is_brought {
-                lying.copy(spool)?;
-            }
-            let (from, place) = (from.clone(), lying.folder().display().to_string());
-            return Ok(Some(Still { from, place, is_replaced: true, until: None }));
+        let looked = still::Lying::look(&self.folders_of_log(spool), known)?;
+        let Some((from, lying)) = looked else { return Ok(None) };
+        if is_brought {
+            lying.copy(spool)?;
         }
-        Ok(None)
+        let (from, place) = (from.clone(), lying.folder().display().to_string());
+        Ok(Some(Still { from, place, is_replaced: true, until: None }))
     }
 
     fn has_begun_anew(&self, spool: &Path) -> Option<bool> {
@@ -361,10 +355,10 @@ impl Log for MariadbCopy {
             return self.server.has_begun_anew(spool);
         }
         let folders = self.folders_of_log(spool);
-        let paths: Vec<PathBuf> =
-            folders.iter().filter_map(|folder| set_aside::paths(folder).ok()).flatten().collect();
-        let is_its = !paths.is_empty() && set_aside::has_own(&self.data);
-        is_its.then(|| paths.iter().any(|path| binlog::holds_any(path)))
+        let raws: Vec<Raw> =
+            folders.iter().filter_map(|folder| set_aside::read(folder).ok()).flatten().collect();
+        let is_its = !raws.is_empty() && set_aside::has_own(&self.data);
+        is_its.then(|| raws.iter().any(|raw| binlog::holds_any(&raw.path)))
     }
 
     /// Notes where the server keeps it, too.
@@ -390,7 +384,7 @@ impl Log for MariadbCopy {
         // What its server has written since it was asked is in no vault yet, and is carried from there.
         let brought = spool.join(BROUGHT);
         if let Ok(known) = fs::read_to_string(&brought) {
-            if let Ok(Some(lying)) = still::Lying::look(&folders, &known) {
+            if let Ok(Some((_, lying))) = still::Lying::look(&folders, &[known]) {
                 // The recovery itself has it where it comes back; without room in the spool that must do.
                 let _ = lying.copy(spool);
             }

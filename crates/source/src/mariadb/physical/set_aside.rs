@@ -32,7 +32,7 @@ pub(super) struct Added {
 }
 
 /// A file of the server's log.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Raw {
     pub(super) name: String,
     pub(super) number: u64,
@@ -127,9 +127,8 @@ pub(super) fn add(log: &Path, span: &Span) -> Result<Added> {
         let walk = Walk::of(&mut from, raw.bytes).map_err(wrong)?;
         let is_whole = walk.end == raw.bytes;
         let is_finished = is_whole && raws.get(nth + 1).is_some_and(|next| next.number == raw.number + 1);
-        let of_it = found.iter().filter(|(place, _)| (place.order, place.number) == (order, raw.number));
-        let ends = of_it.map(|(place, (_, _, bytes))| u64::from(place.piece) * PIECE_BYTES + bytes);
-        let kept = ends.max().unwrap_or_default();
+        let is_of_it = |piece: &Piece| (piece.place.order, piece.place.number) == (order, raw.number);
+        let kept = end(found.values().filter(|(piece, ..)| is_of_it(piece)));
         if walk.is_wrong && kept < raw.bytes {
             added.spoilt.push(format!(
                 "what stood in {} can't be read from byte {} on (of {} bytes; damaged by a crash or the disk, or encrypted), and what stands behind that isn't taken: what was committed there and had not come into the vaults is not back",
@@ -184,11 +183,7 @@ fn unread(log: &Path, span: &Span, strange: &[Raw]) -> Result<Vec<String>> {
     // What lies before the copy is missed by nobody.
     let from = number(&span.from.file).unwrap_or_default();
     let is_its = |raw: &&Raw| base(&raw.name) == base(&span.from.file) && raw.number >= from;
-    let is_more = |raw: &&Raw| {
-        let of_it = found.iter().filter(|(_, (piece, ..))| piece.file == raw.name);
-        let ends = of_it.map(|(place, (_, _, bytes))| u64::from(place.piece) * PIECE_BYTES + bytes);
-        ends.max().unwrap_or_default() < raw.bytes
-    };
+    let is_more = |raw: &&Raw| end(found.values().filter(|(piece, ..)| piece.file == raw.name)) < raw.bytes;
     let say = |raw: &Raw| {
         format!(
             "what stood in {} (of {} bytes) can't be read: its beginning is damaged, by a crash or the disk. What was committed there and had not come into the vaults is not back",
@@ -198,8 +193,14 @@ fn unread(log: &Path, span: &Span, strange: &[Raw]) -> Result<Vec<String>> {
     Ok(strange.iter().filter(is_its).filter(is_more).map(say).collect())
 }
 
+/// Returns up to where these pieces have a file, in bytes.
+fn end<'p>(pieces: impl Iterator<Item = &'p (Piece, PathBuf, u64)>) -> u64 {
+    let ends = pieces.map(|(piece, _, bytes)| u64::from(piece.place.piece) * PIECE_BYTES + bytes);
+    ends.max().unwrap_or_default()
+}
+
 /// Returns the name of a log, by that of one of its files.
-fn base(file: &str) -> Option<&str> {
+pub(super) fn base(file: &str) -> Option<&str> {
     file.rsplit_once('.').map(|(base, _)| base)
 }
 
@@ -235,11 +236,6 @@ pub(super) fn remove(base: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Returns where the files of a log lie in a folder.
-pub(super) fn paths(folder: &Path) -> Result<Vec<PathBuf>> {
-    Ok(read(folder)?.into_iter().map(|raw| raw.path).collect())
 }
 
 /// Returns the files of a log in a folder, in order; none where there is no folder.

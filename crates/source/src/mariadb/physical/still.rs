@@ -1,6 +1,6 @@
 //! The binary log that lies where its server has ended: what no vault has may be there, and goes with the files that are replaced.
 
-use super::set_aside::{Raw, read};
+use super::set_aside::{Raw, base, read};
 use crate::error::at;
 use crate::mariadb::binlog::piece::{PIECE_BYTES, Piece, Place};
 use crate::mariadb::binlog::receive::{Known, write_piece};
@@ -21,31 +21,38 @@ pub(super) struct Lying {
 }
 
 impl Lying {
-    /// Looks in these folders for what goes on from something that is known, the name of a piece or a position.
-    pub(super) fn look(folders: &[PathBuf], known: &str) -> Result<Option<Self>> {
+    /// Looks in these folders for what goes on from one of those that are known, names of pieces and positions: from the first that it does.
+    pub(super) fn look<'k, K: AsRef<str>>(
+        folders: &[PathBuf],
+        known: &'k [K],
+    ) -> Result<Option<(&'k K, Self)>> {
+        let there = folders.iter().map(|folder| read(folder)).collect::<Result<Vec<_>>>()?;
+        Ok(known.iter().find_map(|known| Some((known, Self::of(&there, known.as_ref())?))))
+    }
+
+    /// Returns what goes on from something that is known, of the files in each of some folders.
+    fn of(there: &[Vec<Raw>], known: &str) -> Option<Self> {
         // A position may have a history behind it.
         let text = known.split('@').next().unwrap_or(known);
-        let Some(known) = Known::read(text) else { return Ok(None) };
+        let known = Known::read(text)?;
         let named = Piece::parse(text).map(|piece| piece.file);
-        for folder in folders {
-            let mut raws = read(folder)?;
+        for raws in there {
             let is_it = |raw: &Raw| {
                 let is_named = named.as_ref().is_none_or(|file| *file == raw.name);
                 is_named && raw.number == known.place.number && raw.created == known.created
             };
             let Some(first) = raws.iter().position(is_it) else { continue };
-            raws.drain(..first);
-            let base = |raw: &Raw| raw.name.rsplit_once('.').map(|(base, _)| base.to_owned());
-            let (own, mut next) = (raws.first().and_then(base), known.place.number);
+            let raws = raws.get(first..).unwrap_or_default();
+            let (own, mut next) = (raws.first().and_then(|raw| base(&raw.name)), known.place.number);
             // Others lie there too: of a replica, or from before the log had its name.
-            raws.retain(|raw| {
-                let follows = raw.number == next && base(raw) == own;
+            let follows = |raw: &&Raw| {
+                let follows = raw.number == next && base(&raw.name) == own;
                 next += u64::from(follows);
                 follows
-            });
-            return Ok(Some(Self { raws, from: known.place }));
+            };
+            return Some(Self { raws: raws.iter().filter(follows).cloned().collect(), from: known.place });
         }
-        Ok(None)
+        None
     }
 
     /// Returns where it lies.
@@ -144,7 +151,7 @@ mod tests {
             let known = "b.000001.00000064.00000064.0000.partial";
             fs::write(spool.path().join(known), &received).unwrap();
             fs::write(data.path().join("b.000001"), disk).unwrap();
-            let lying = Lying::look(&[data.path().to_owned()], known).unwrap().unwrap();
+            let (_, lying) = Lying::look(&[data.path().to_owned()], &[known]).unwrap().unwrap();
             lying.copy(spool.path()).unwrap();
             assert_eq!(names(spool.path()), [format!("{known} {wanted}")]);
             let there = fs::read(spool.path().join(known)).unwrap();
@@ -154,8 +161,8 @@ mod tests {
         let (data, spool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(data.path().join("b.000001"), &all[..all.len() - 1]).unwrap();
         fs::write(data.path().join("b.000002"), head(101, true)).unwrap();
-        let lying = Lying::look(&[data.path().to_owned()], "b.000001.00000064.00000064.0000.partial");
-        lying.unwrap().unwrap().copy(spool.path()).unwrap();
+        let lying = Lying::look(&[data.path().to_owned()], &["b.000001.00000064.00000064.0000.partial"]);
+        lying.unwrap().unwrap().1.copy(spool.path()).unwrap();
         let next = format!("b.000002.00000065.00000065.0000.partial {}", head(101, true).len());
         let first = format!("b.000001.00000064.00000064.0000.partial {}", some.len());
         assert_eq!(names(spool.path()), [first, next]);
@@ -192,7 +199,7 @@ mod tests {
         log_of(data.path(), "relay.000004", 101, 9, 0);
         log_of(data.path(), "b.000009", 102, 9, 0);
         let folders = [data.path().to_owned()];
-        let look = |known: &str| Lying::look(&folders, known).unwrap();
+        let look = |known: &str| Some(Lying::look(&folders, &[known]).unwrap()?.1);
         look("b.000003.00000064.00000070.0000.partial").unwrap().copy(spool.path()).unwrap();
         let wanted = ["b.000003.00000064.00000070.0000 42", "b.000004.00000065.00000070.0000.partial 61"];
         assert_eq!(names(spool.path()), wanted);

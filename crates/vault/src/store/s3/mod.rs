@@ -13,6 +13,7 @@ use super::limits::Failure;
 use super::listing::Course;
 use super::paced::Paced;
 use super::{Credentials, FileKind, Limits, Listed, Renew, Store, Thaw, Versions, is_name, place, wire};
+use crate::budget::too_long;
 use crate::mutex::lock;
 use crate::{Error, Kind, Result};
 use futures_util::StreamExt;
@@ -194,19 +195,26 @@ impl S3Store {
         }
     }
 
-    /// Returns the object, or a range of it, unless more than `most` bytes come.
-    async fn get(&self, path: &str, range: BytesRange, most: u64) -> Result<Vec<u8>, Failure> {
+    /// Returns the object of this kind, or a range of it, unless more than `most` bytes come.
+    async fn get(
+        &self,
+        (kind, path): (FileKind, &str),
+        range: BytesRange,
+        most: u64,
+    ) -> Result<Vec<u8>, Failure> {
         let stall = self.limits.stall();
         let reader = self.within(stall, self.line().operator.reader(path)).await?;
         let mut stream = self.within(stall, reader.into_stream(range)).await?;
         let mut bytes = Vec::new();
         loop {
             match self.within(stall, async { stream.next().await.transpose() }).await? {
-                Some(buffer) if bytes.len() as u64 + buffer.len() as u64 > most => {
-                    let what = format!("more than {most} bytes come: it can't have so many, and is not read");
-                    return Err(Failure::Final(Kind::Damaged(what)));
+                Some(buffer) => {
+                    let length = bytes.len() as u64 + buffer.len() as u64;
+                    if length > most {
+                        return Err(Failure::Final(too_long(kind, length)));
+                    }
+                    Iterator::for_each(buffer, |piece| bytes.extend_from_slice(&piece));
                 }
-                Some(buffer) => Iterator::for_each(buffer, |piece| bytes.extend_from_slice(&piece)),
                 None => return Ok(bytes),
             }
         }
@@ -320,7 +328,7 @@ impl Store for S3Store {
         let most = kind.length_max();
         self.call(
             || place(self, "read", kind, name),
-            async |_| self.get(&path, BytesRange::from(..), most).await,
+            async |_| self.get((kind, &path), BytesRange::from(..), most).await,
         )
     }
 
@@ -334,7 +342,7 @@ impl Store for S3Store {
             return Ok(Vec::new());
         }
         let path = kind.path(name);
-        self.call(place, async |_| match self.get(&path, BytesRange::from(range.clone()), length).await {
+        self.call(place, async |_| match self.get((kind, &path), range.clone().into(), length).await {
             Ok(bytes) if bytes.len() as u64 == length => Ok(bytes),
             // An answer that doesn't fit the question: is it the file that is too short?
             Ok(_) | Err(Failure::Final(Kind::Io(_) | Kind::Damaged(_))) => {

@@ -174,9 +174,7 @@ impl Store for SftpStore {
         let path = self.path(kind, name);
         self.call(
             || place(self, "read", kind, name),
-            async |session| {
-                self.or_missing(session, session.read(&path, None, kind.length_max()).await).await
-            },
+            async |session| self.or_missing(session, session.read(&path, None, kind).await).await,
         )
     }
 
@@ -185,7 +183,7 @@ impl Store for SftpStore {
         self.call(
             || place(self, "read", kind, name),
             async |session| {
-                self.or_missing(session, session.read(&path, Some(range.clone()), u64::MAX).await).await
+                self.or_missing(session, session.read(&path, Some(range.clone()), kind).await).await
             },
         )
     }

@@ -8,7 +8,8 @@ use super::super::listing::Course;
 use super::super::pace::SMALL;
 use super::super::{Listed, is_name, temporary};
 use super::connect::Ssh;
-use crate::Kind;
+use crate::budget::too_long;
+use crate::{FileKind, Kind};
 use futures_util::{Stream, StreamExt, stream};
 use russh_sftp::client::RawSftpSession;
 use russh_sftp::client::error::Error as SftpError;
@@ -79,15 +80,15 @@ impl Session {
         Ok(self.within(self.raw.stat(path)).await?.attrs.mtime)
     }
 
-    /// Returns the range of the file, or all of it if that is no more than `most` bytes.
+    /// Returns the range of the file, or all of it unless that is longer than any of its kind.
     pub(super) async fn read(
         &self,
         path: &str,
         range: Option<Range<u64>>,
-        most: u64,
+        kind: FileKind,
     ) -> Result<Vec<u8>, Failure> {
         let handle = self.within(self.raw.open(path, OpenFlags::READ, FileAttributes::empty())).await?.handle;
-        let read = self.read_open(&handle, range, most).await;
+        let read = self.read_open(&handle, range, kind).await;
         // A session that is lost, or about to be dropped, needs no closing of its files.
         if !matches!(read, Err(Failure::Passing(_))) {
             self.within(self.raw.close(handle)).await?;
@@ -237,13 +238,12 @@ impl Session {
         &self,
         handle: &str,
         range: Option<Range<u64>>,
-        most: u64,
+        kind: FileKind,
     ) -> Result<Vec<u8>, Failure> {
         let size = self.within(self.raw.fstat(handle)).await?.attrs.size;
         let size = size.ok_or_else(|| odd("the server doesn't tell sizes"))?;
-        if range.is_none() && size > most {
-            let what = format!("{size} bytes are more than such a file has: it is not read");
-            return Err(Failure::Final(Kind::Damaged(what)));
+        if range.is_none() && size > kind.length_max() {
+            return Err(Failure::Final(too_long(kind, size)));
         }
         let range = range.unwrap_or(0..size);
         let short = || Failure::Final(Kind::Damaged(format!("it ends before byte {}", range.end)));
