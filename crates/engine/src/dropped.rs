@@ -1,12 +1,12 @@
 //! What systems captured once and capture no more, as this machine's records tell: something of one, since its plan was edited, or all of one that the plan has no more.
 
 use crate::Result;
-use crate::judge::{Behind, is_trusted, suspicious};
+use crate::judge::Behind;
 use jiff::Timestamp;
 use plan::dropped::{Dropped, dropped, is_captured, is_of_plan};
 use plan::{Facts, Plan, SystemName};
 use state::{Body, Made, Record, State};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// What this machine knows of it.
 pub struct Known<'a> {
@@ -14,7 +14,8 @@ pub struct Known<'a> {
     /// Of each system the points that were made whole, with where their records stand. They are in some vault, as far as this machine has seen: what a person has
     /// let go is missed by nobody.
     made: BTreeMap<&'a str, Vec<(usize, &'a Made)>>,
-    trusted: Vec<String>,
+    /// The ids of the points that a person has taken for good.
+    trusted: HashSet<String>,
     behind: Behind,
     dismissed: BTreeMap<String, Timestamp>,
 }
@@ -50,6 +51,7 @@ impl<'a> Known<'a> {
             }
         }
         let (trusted, dismissed) = (state.trusted()?, state.dismissed()?);
+        let trusted = trusted.iter().filter_map(|point| point.split(' ').next()).map(str::to_owned).collect();
         Ok(Self { plan, made: all, trusted, behind: Behind::of(records), dismissed })
     }
 
@@ -60,11 +62,9 @@ impl<'a> Known<'a> {
         let Some(source) = source.filter(|source| is_of_plan(source)) else { return Vec::new() };
         let made = self.made.get(name.0.as_str()).into_iter().flatten();
         let mut points: Vec<Facts> = made
-            .filter(|(_, made)| suspicious(made, &self.trusted).is_none())
-            .filter_map(|(at, made)| {
-                let trusted = is_trusted(made, &self.trusted);
-                self.behind.recorded(&name.0, &made.facts, Some(*at), trusted)
-            })
+            .map(|(at, made)| (at, made, self.trusted.contains(&made.point)))
+            .filter(|(_, made, trusted)| made.suspicious.is_none() || *trusted)
+            .filter_map(|(at, made, trusted)| self.behind.recorded(&name.0, &made.facts, Some(*at), trusted))
             .collect();
         points.extend(new.cloned());
         dropped(self.plan, source, &points.iter().collect::<Vec<_>>())

@@ -4,14 +4,18 @@
 //! Found is what was taken off the end, what was written anew from some place on, that all were deleted, and that an older copy of the file was put back. Behind the
 //! newest point nothing is promised; and where a state was made anew (`releve state rebuild`), what points from before name can't be compared: that is said, and no
 //! finding.
+//!
+//! Which points are this machine's is told by the key file that it holds and by what its records say that it made, and not only by the note of its key: that lies in the
+//! same file as the records, and goes with them.
 
 use crate::Result;
-use crate::signers::Known;
-use crate::survey::Survey;
+use crate::signers::{Known, has_made_points};
+use crate::survey::{Survey, Surveyed};
 use jiff::Timestamp;
 use serde::Serialize;
 use state::{Body, Record, State};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use vault::fingerprint;
 
 /// Where it is noted for the alerts that records aren't what points say.
 pub const SIGN: &str = "records/here";
@@ -58,17 +62,25 @@ impl Heads {
     }
 }
 
-/// Compares the records, all of them and in order, with what the points in the vaults say that this machine has signed.
+/// Compares the records, all of them and in order, with what the points in the vaults say that this machine has signed. `key` is the public half of the key that it
+/// holds, if it holds one.
 #[must_use]
-pub fn compare(records: &[Record], survey: &Survey, known: &Known, machine: &str) -> Heads {
+pub fn compare(
+    records: &[Record],
+    survey: &Survey,
+    known: &Known,
+    machine: &str,
+    key: Option<&str>,
+) -> Heads {
+    let own = Own::of(records, survey, known, machine, key);
     let hashes: HashMap<u64, &str> =
         records.iter().map(|record| (record.number, record.hash.as_str())).collect();
     let anew = records.iter().rev().find(|record| matches!(record.body, Body::Rebuilt { .. }));
     let newest = records.last().map_or(0, |record| record.number);
-    let mut heads = Heads::default();
+    let mut heads = Heads { findings: own.finding.iter().cloned().collect(), ..Heads::default() };
     let (mut gone, mut other): (Vec<Named<'_>>, Vec<Named<'_>>) = Default::default();
     for point in &survey.points {
-        let is_ours = known.is_from_here(point, machine);
+        let is_ours = known.is_from_here(point, machine) || own.has_signed(point, machine);
         let Some(head) = point.point.head.as_ref().filter(|_| is_ours) else { continue };
         let named = Named { number: head.number, point: &point.point.id, time: point.point.time };
         match hashes.get(&head.number) {
@@ -90,7 +102,7 @@ pub fn compare(records: &[Record], survey: &Survey, known: &Known, machine: &str
                 || "there are no records here".to_owned(),
                 |begun| format!("the records here begin at {begun:.0}"),
             );
-            heads.is_new = true;
+            heads.is_new = heads.findings.is_empty();
             heads.findings.push(format!(
                 "{here}, and {} points of this machine are from before (the newest, {point} of {time}, names record {number}): {NEW}",
                 unknown().count()
@@ -112,6 +124,60 @@ pub fn compare(records: &[Record], survey: &Survey, known: &Known, machine: &str
         ));
     }
     heads
+}
+
+/// The keys of this machine beside those that its state notes as its own.
+struct Own<'a> {
+    keys: BTreeSet<&'a str>,
+    /// The note of one is gone.
+    finding: Option<String>,
+}
+
+impl<'a> Own<'a> {
+    fn of(
+        records: &[Record],
+        survey: &'a Survey,
+        known: &Known,
+        machine: &str,
+        key: Option<&'a str>,
+    ) -> Self {
+        let has_made = has_made_points(records);
+        if let Some(key) = key {
+            // A new state has no note yet: its first backup makes it.
+            let is_gone = has_made && !known.has(key);
+            let finding = is_gone.then(|| {
+                let key = fingerprint(key);
+                format!("that this machine signs its points with the key {key}, which lies beside its state, was noted there with its first backup, and is not any more")
+            });
+            return Self { keys: [key].into(), finding };
+        }
+        if !has_made {
+            return Self { keys: BTreeSet::new(), finding: None };
+        }
+        // What its records say that it made was signed by it.
+        let made: HashSet<&str> = records
+            .iter()
+            .filter_map(|record| match &record.body {
+                Body::Backup(made) if !made.point.is_empty() => Some(made.point.as_str()),
+                _ => None,
+            })
+            .collect();
+        let is_made = |point: &&Surveyed| {
+            point.point.snapshot.hostname == machine && made.contains(point.point.id.as_str())
+        };
+        let signed = survey.points.iter().filter(is_made).filter_map(|point| point.point.signer.as_deref());
+        let keys: BTreeSet<&str> = signed.collect();
+        let finding = keys.iter().find(|key| !known.has(key)).map(|key| {
+            let key = fingerprint(key);
+            format!("the records tell of points that were made here, and these are signed with the key {key}: neither that key nor the note of it is here any more")
+        });
+        Self { keys, finding }
+    }
+
+    fn has_signed(&self, point: &Surveyed, machine: &str) -> bool {
+        let key = point.point.signer.as_deref().filter(|_| point.point.snapshot.hostname == machine);
+        key.is_some_and(|key| self.keys.contains(key))
+    }
 }
 
 /// What a point says.

@@ -7,7 +7,7 @@ use crate::proof::{Verified, damaged};
 use crate::prune::identity;
 use crate::signers::Known;
 use crate::survey::{Survey, Surveyed};
-use clock::Clock;
+use clock::{Clock, InOrder};
 use jiff::{SignedDuration, Timestamp};
 use plan::judge::{Rating, judge};
 use plan::{CameBack, Facts, Plan, SystemName, Until, VaultName};
@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use state::{Body, Made, Record, Seen, State};
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
 
 /// So far back it counts what this machine's records say of points that are in no vault any more: a month is summed up, and two more tell what is usual.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(93 * 24);
@@ -28,6 +29,8 @@ pub struct Witness {
     /// The keys that sign points.
     signers: Known,
     trusted: HashSet<String>,
+    /// The ids of the points among them.
+    trusted_ids: HashSet<String>,
     verified: Verified,
     /// Vaults in which damage was found last.
     damaged: BTreeSet<String>,
@@ -37,6 +40,8 @@ pub struct Witness {
     /// When records were read anew from what the vaults hold: those of that instant say nothing of when a point was made.
     anew: Vec<Timestamp>,
     behind: Behind,
+    /// Which of the records are in order, as it was found last: it is the same for all systems.
+    in_order: Mutex<Option<InOrder>>,
     /// What points said of themselves that this machine made, by their system: what they counted tells on, whatever a prune has taken since.
     past: HashMap<String, Vec<(Timestamp, String, Value)>>,
 }
@@ -161,9 +166,9 @@ impl Witness {
                 }
             }
         }
-        let trusted = state.trusted()?.into_iter().collect();
         let signers = Known::read(state)?.with_written(written);
-        Ok(Self { seen, signers, trusted, ..of_records })
+        let found = Self { seen, signers, ..of_records };
+        Ok(found.trusting(&state.trusted()?))
     }
 
     /// Returns whether this machine's own record names what was noted of a snapshot, and that was noted before the record was: a snapshot that somebody else has given
@@ -203,6 +208,8 @@ impl Witness {
     /// Takes these points for good too, by what [`identity`] says of them.
     #[must_use]
     pub fn trusting(mut self, points: &[String]) -> Self {
+        let id = |point: &String| point.split(' ').next().map(str::to_owned);
+        self.trusted_ids.extend(points.iter().filter_map(id));
         self.trusted.extend(points.iter().cloned());
         self
     }
@@ -283,16 +290,24 @@ impl Witness {
     pub(crate) fn gone(&self, system: &SystemName, there: &[Facts], now: Timestamp) -> Vec<Facts> {
         let since = now.checked_sub(REMEMBERED).unwrap_or(Timestamp::MIN);
         let there: HashSet<&str> = there.iter().map(|point| point.id.as_str()).collect();
-        let trusted: HashSet<&str> =
-            self.trusted.iter().filter_map(|point| point.split(' ').next()).collect();
         let past = self.past.get(&system.0).into_iter().flatten();
         past.filter(|(started, id, _)| *started >= since && !there.contains(id.as_str()))
             .filter_map(|(_, id, said)| {
-                let (at, trusted) = (self.made.get(id).copied(), trusted.contains(id.as_str()));
+                let (at, trusted) = (self.made.get(id).copied(), self.trusted_ids.contains(id));
                 let facts = self.behind.recorded(&system.0, said, at, trusted)?;
                 Some(Facts { gone: true, vaults: Vec::new(), ..facts })
             })
             .collect()
+    }
+
+    /// Returns the keys that sign points.
+    pub(crate) const fn signers(&self) -> &Known {
+        &self.signers
+    }
+
+    /// Returns whether a person has taken a point for good, by what [`identity`] says of it.
+    pub(crate) fn trusts(&self, identity: &str) -> bool {
+        self.trusted.contains(identity)
     }
 
     /// Returns whether a point is signed with a key that this machine knows for its machine.
@@ -309,12 +324,20 @@ impl Witness {
         now: Timestamp,
     ) -> Vec<Facts> {
         let signing = self.signers.signing(there);
-        let clock = Clock::of(&self.times, now);
+        let clock = self.clock(now);
         let known = |point: &&Surveyed| {
             let unvouched = self.signers.unvouched(point, home(plan, system), &signing);
             Facts { unvouched, ..self.facts(point, &clock, now) }
         };
         there.iter().map(known).collect()
+    }
+
+    /// Returns which of the records a clock wrote that was right, looked for once.
+    fn clock(&self, now: Timestamp) -> Clock<'_> {
+        let mut known = self.in_order.lock().unwrap_or_else(PoisonError::into_inner);
+        let clock = Clock::of(&self.times, now, known.as_ref());
+        *known = Some(clock.in_order());
+        clock
     }
 
     /// Returns what is known of a point, not judged yet.
@@ -449,8 +472,7 @@ mod tests {
             state.append(Body::Backup(made), at(110)).unwrap();
         }
         let records = state.records().unwrap();
-        let witness =
-            Witness { trusted: ["bb tree time".to_owned()].into(), ..Witness::of_records(&records) };
+        let witness = Witness::of_records(&records).trusting(&["bb tree time".to_owned()]);
         let there = [Facts { id: "aa".into(), ..Facts::default() }];
         let gone = witness.gone(&"shop".into(), &there, at(200));
         let told: Vec<_> =

@@ -8,13 +8,16 @@
 //! has a log of its own, and in it a file of a name that is there stays what it is.
 
 mod alone;
+mod carrying;
 mod cluster;
 mod ended;
+mod hands;
 mod held;
 mod kept;
 mod needs;
 mod stands;
 
+use carrying::Carrying;
 pub(crate) use cluster::stranger;
 use cluster::{BEFORE, HEAD_BYTES, LIVING};
 pub use cluster::{identity_of, is_another, is_behind, is_refused, living, settle, spooled};
@@ -64,6 +67,8 @@ pub struct Carrier<'a> {
     /// Where files wait.
     spool: PathBuf,
     holder: Holder,
+    /// The folder of the key that signs what is carried, if that is to be signed.
+    keys: Option<PathBuf>,
     /// This process.
     run: Process,
     /// What is known of vaults into which nothing is being carried right now.
@@ -159,6 +164,7 @@ impl<'a> Carrier<'a> {
             log,
             spool,
             holder,
+            keys: None,
             run,
             seen: Mutex::default(),
             sentinel: Mutex::default(),
@@ -228,7 +234,7 @@ impl<'a> Carrier<'a> {
         let known = lock(&self.seen).remove(&vault.name);
         let carrying = Carrying { until, from, now, state };
         let done = vault.repository.clone().and_then(|repository| {
-            let mut seen = self.look(known, &repository, &waiting)?;
+            let mut seen = self.look((names, state), known, &repository, &waiting)?;
             for group in &waiting {
                 self.append_to(&vault.name, &repository, &mut seen, group, &carrying, &mut carried)?;
             }
@@ -355,7 +361,13 @@ impl<'a> Carrier<'a> {
     }
 
     /// Makes sure that it is known what a vault holds.
-    fn look(&self, known: Option<Seen>, vault: &Repository, groups: &[Group]) -> Result<Seen> {
+    fn look(
+        &self,
+        of: (&[VaultName], &State),
+        known: Option<Seen>,
+        vault: &Repository,
+        groups: &[Group],
+    ) -> Result<Seen> {
         let listed = vault.store().list(FileKind::Snapshot)?;
         let listed: BTreeSet<String> = listed.into_iter().map(|listed| listed.name).collect();
         let gone = vault.look_for_packs_seldom();
@@ -370,7 +382,8 @@ impl<'a> Carrier<'a> {
         };
         // Whoever wrote them may have come after this vault was opened.
         vault.refresh_index()?;
-        let (snapshots, _) = vault.snapshots()?;
+        let (mut snapshots, _) = vault.snapshots()?;
+        self.sort_out(of, &mut snapshots)?;
         let mut logs = BTreeMap::new();
         for group in groups {
             let held = self.held_of(group.identity.as_deref(), vault, &snapshots)?;
@@ -496,7 +509,9 @@ impl<'a> Carrier<'a> {
         let options = self.options(carrying.now)?;
         let progress = Progress::default();
         let vaults = std::slice::from_ref(vault);
-        let said: (LogInfo, &dyn Fn(&mut Snapshot)) = (info, &|_| ());
+        let signer = self.signer(carrying.state);
+        let sign = |snapshot: &mut Snapshot| signer.iter().for_each(|signer| signer.sign(snapshot));
+        let said: (LogInfo, &dyn Fn(&mut Snapshot)) = (info, &sign);
         let (snapshot, written) = append(vaults, parent.as_ref(), &keeps, &added, &options, said, &progress)?;
         // Since it was listed another cluster may have taken the place of this one, and its file that of ours: then nobody knows which of them was read.
         if let Some(strange) = additions.iter().find(|waiting| self.is_anothers(waiting, group)) {
@@ -563,42 +578,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns whether a log that was made at `time`, and is held whole by a newer one, may go although something is held. A recovery that broke off may need
-/// what was there when it began, and nothing that came later; what a person holds, or was held after an attack, is for him to release.
-fn may_go(holds: &[Hold], time: Timestamp) -> bool {
-    holds.iter().all(|hold| hold.ends_by_itself() && time > hold.since)
-}
-
-/// What one run carries besides the files.
-struct Carrying<'a> {
-    until: Option<Timestamp>,
-    from: Option<&'a str>,
-    now: Timestamp,
-    state: &'a State,
-}
-
-impl Carrying<'_> {
-    /// Notes what was written: whoever misses it later knows that it was there.
-    fn note(&self, vault: &VaultName, file: FileId, snapshot: &Snapshot) {
-        let point = snapshot.tag("point").unwrap_or_default();
-        let identity = format!("{point} {} {}", snapshot.tree, snapshot.time);
-        let system = snapshot.tag("system");
-        let _ = self.state.saw_written(&vault.0, &file.to_string(), &identity, system, self.now);
-    }
-
-    /// Removes the log that another holds whole by now, made at `time`. One that stays, since it can't or mustn't go, goes when the vault is pruned.
-    fn remove(&self, name: &VaultName, vault: &Repository, file: FileId, time: Timestamp) -> bool {
-        let file = file.to_string();
-        // In this order: what is there and was forgotten is just seen anew.
-        self.state.holds().is_ok_and(|holds| may_go(&holds, time))
-            && self.state.unsee(&name.0, &file).is_ok()
-            && vault.store().remove(FileKind::Snapshot, &file).is_ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::carrying::may_go;
     use super::*;
+    use crate::signers::Signer;
     use plan::{BinaryLog, MariadbSource, PostgresSource, Source, System};
     use state::Made;
 
@@ -773,7 +757,8 @@ mod tests {
             let name = VaultName::from("near");
             let mut carried = Carried::default();
             let known = lock(&carrier.seen).remove(&name);
-            let mut seen = carrier.look(known, &self.vault, groups).unwrap();
+            let of = (std::slice::from_ref(&name), &self.state);
+            let mut seen = carrier.look(of, known, &self.vault, groups).unwrap();
             let carrying = Carrying { until: None, from: None, now: at(1_000), state: &self.state };
             for group in groups {
                 carrier.append_to(&name, &self.vault, &mut seen, group, &carrying, &mut carried).unwrap();
@@ -949,7 +934,8 @@ mod tests {
         let own = carrier(source::Source::log(&source).unwrap(), &there);
         let known = |carrier: &Carrier<'_>| {
             let known = lock(&carrier.seen).remove(&VaultName::from("near"));
-            let seen = carrier.look(known, &there.vault, &carrier.waiting().unwrap()).unwrap();
+            let seen =
+                carrier.look((&[], &there.state), known, &there.vault, &carrier.waiting().unwrap()).unwrap();
             seen.logs[&Some("1001".to_owned())].looked.own.len()
         };
         let spool = there.folder.path().join("other");
@@ -967,6 +953,115 @@ mod tests {
         there.carry(&own);
         there.carry(&again);
         assert_eq!(known(&own), 0);
+    }
+
+    impl Way {
+        /// Makes the key of this machine.
+        fn key(&self) -> PathBuf {
+            let dir = self.folder.path().join("state");
+            Signer::make(&dir, &self.state, "here", at(0)).unwrap().unwrap();
+            dir
+        }
+
+        /// Puts a log into the vault as somebody can who has its password: the newest there is, with this segment more, made at so many seconds.
+        fn forge(&self, second: i64, number: u32, sign: &dyn Fn(&mut Snapshot)) {
+            let log = source::Source::log(&postgres()).unwrap().file(&name_of(number)).unwrap();
+            let file = self.segment(1001, number, 66);
+            let (snapshots, _) = self.vault.snapshots().unwrap();
+            let newest = &snapshots.last().unwrap().1;
+            let info = newest.releve.clone().unwrap().log.unwrap();
+            let options = BackupOptions {
+                point: vault::new_point_id().unwrap(),
+                system: "shop/log".into(),
+                source: "log".into(),
+                time: at(second),
+                paths: vec!["/shop/log".into()],
+                excludes: Vec::new(),
+                holder: Holder { hostname: "here".into(), username: "me".into() },
+                parent: None,
+                threads: 0,
+                doubts: Vec::new(),
+            };
+            let added = [Addition { path: log.path, file: file.clone(), open: None }];
+            let vaults = std::slice::from_ref(&self.vault);
+            let progress = Progress::default();
+            append(vaults, Some(newest), &|_| true, &added, &options, (info, sign), &progress).unwrap();
+            fs::remove_file(file).unwrap();
+        }
+
+        /// Returns what the newest log that this machine has signed holds of a segment.
+        fn genuine(&self, name: &str) -> Vec<u8> {
+            let own = self.state.signers().unwrap()["here"].keys().next().unwrap().clone();
+            let (snapshots, _) = self.vault.snapshots().unwrap();
+            let is_own = |snapshot: &Snapshot| snapshot.signed().is_some_and(|signed| signed.by == own);
+            let newest = snapshots.iter().rev().find(|(_, snapshot)| is_own(snapshot)).unwrap();
+            let files = files_of(&self.vault, &newest.1.tree).unwrap();
+            let node = files.iter().find(|(path, _)| path.file_name().unwrap() == name).unwrap().1;
+            let NodeKind::File { content, .. } = &node.kind else { panic!("{name} is no file") };
+            content.iter().flat_map(|id| self.vault.blob(BlobKind::Data, id).unwrap()).collect()
+        }
+
+        /// Returns the names of the segments in each log in the vault, oldest first, and whether it is signed.
+        fn logs(&self) -> Vec<(Vec<String>, bool)> {
+            let (snapshots, _) = self.vault.snapshots().unwrap();
+            let all = snapshots.iter().map(|(_, snapshot)| {
+                let files = files_of(&self.vault, &snapshot.tree).unwrap();
+                let names = files.keys().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+                (names.collect(), snapshot.signed().is_some())
+            });
+            all.collect()
+        }
+    }
+
+    #[test]
+    fn a_log_that_nobody_vouches_for_is_never_gone_on_from_and_one_from_before_there_were_signatures_is() {
+        let there = Way::new();
+        let source = postgres();
+        let log = source::Source::log(&source).unwrap();
+        there.segment(1001, 1, 1);
+        there.carry(&carrier(log, &there));
+        assert_eq!(there.logs(), [(names_of(1..=1), false)], "an older program wrote it");
+        let keys = there.key();
+        let signing = || carrier(log, &there).signed_with(&keys);
+        there.segment(1001, 2, 1);
+        there.carry(&signing());
+        assert_eq!(there.logs(), [(names_of(1..=2), true)], "it was gone on from");
+        // With one more segment, unsigned and by a key of somebody's own; and an own one, of which what isn't signed says otherwise.
+        let other = vault::SigningKey::from_seed(&"7".repeat(64)).unwrap();
+        there.forge(2_000, 3, &|_| ());
+        there.forge(2_001, 3, &|snapshot| other.sign(snapshot, None));
+        for again in [signing(), signing()] {
+            there.segment(1001, 3, 1);
+            there.carry(&again);
+        }
+        let newest: Vec<u8> = there.genuine(&name_of(3));
+        assert_eq!(newest[BYTES - 1], 1, "the genuine one is in the vault, and not what was forged");
+        let forged = there.logs().into_iter().filter(|(_, is_signed)| !is_signed).count();
+        assert_eq!((there.logs().len(), forged), (3, 1), "{:?}", there.logs());
+        // What a person accepts is gone on from.
+        let (snapshots, _) = there.vault.snapshots().unwrap();
+        let unsigned = snapshots.iter().find(|(_, snapshot)| snapshot.signature.is_none()).unwrap();
+        let id = unsigned.1.tag("point").unwrap();
+        let identity = format!("{id} {} {}", unsigned.1.tree, unsigned.1.time);
+        there.state.accept(&identity, at(3_000)).unwrap();
+        let other = there.segment(1001, 3, 1).display().to_string();
+        assert_eq!(there.carry(&signing()).refused, [other]);
+    }
+
+    #[test]
+    fn what_this_machine_could_not_sign_is_its_own_all_the_same() {
+        let there = Way::new();
+        let source = postgres();
+        let log = source::Source::log(&source).unwrap();
+        let keys = there.key();
+        there.segment(1001, 1, 1);
+        there.carry(&carrier(log, &there).signed_with(&keys));
+        fs::write(keys.join("signing.key"), "no key").unwrap();
+        for number in 2..=3 {
+            there.segment(1001, number, 1);
+            assert!(there.carry(&carrier(log, &there).signed_with(&keys)).missing.is_none());
+        }
+        assert_eq!(there.logs(), [(names_of(1..=3), false)]);
     }
 
     #[test]

@@ -38,6 +38,11 @@ struct Note {
     _locked: File,
 }
 
+/// Returns where there is room for what is small and temporary: never the folder that somebody stands in, which an empty `TMPDIR` would lead to.
+pub(crate) fn scratch() -> PathBuf {
+    Some(std::env::temp_dir()).filter(|folder| folder.is_absolute()).unwrap_or_else(|| "/tmp".into())
+}
+
 impl Place {
     /// Makes one in the folder `below`, after removing what killed runs have left that had the state in the folder `state`. Only its owner gets in.
     pub fn make(state: &Path, below: &Path, told: &dyn Fn(&str)) -> Result<Self> {

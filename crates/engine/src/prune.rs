@@ -146,10 +146,12 @@ pub fn retention(
         // What an older program wrote without an identity, the first log with one has taken over.
         let is_taken_over = logs
             .iter()
+            .filter(|(point, _)| survey.strange_log(point).is_none())
             .any(|(point, _)| point.log().is_some_and(|log| log.identity.is_some() && log.since.is_none()));
         let mut named: Vec<Option<&str>> = Vec::new();
         for (point, snapshot) in logs.iter().rev() {
             let identity = point.identity_of_log();
+            let strange = survey.strange_log(point);
             // Each system that was in this place has a log of its own, for as long as one of its points may need it.
             let is_newest = !named.contains(&identity);
             let goes_on = || {
@@ -157,17 +159,20 @@ pub fn retention(
                 log.is_some_and(|log| survey.of(&system).any(|of| log.is_of(&of.facts())))
             };
             let is_needed = identity == living.as_deref() || goes_on();
-            named.push(identity);
+            // What nobody vouches for takes the place of nothing.
+            named.extend(strange.is_none().then_some(identity));
             let first = seen.get(&snapshot.to_string()).map_or(now, |seen| seen.first);
             // A newer one holds all that is needed; that it is no forgery shows with time.
-            let kept = match is_newest && is_needed {
-                true => Some(format!("the log of `{system}`")),
+            let kept = match (strange, is_newest && is_needed) {
+                (Some(_), _) => Some("it is strange, and for a person to look at".to_owned()),
+                (None, true) => Some(format!("the log of `{system}`")),
                 _ if now.duration_since(first) < LOG_KEPT => Some("replaced not long ago".into()),
                 _ => None,
             };
             let (id, time) = (point.point.id.clone(), point.point.time);
             let kept = kept.into_iter().collect();
-            let verdict = Verdict { id, time, kept, rating: Rating::Good, suspicious: None };
+            let rating = if strange.is_some() { Rating::Unsigned } else { Rating::Good };
+            let verdict = Verdict { id, time, kept, rating, suspicious: strange.map(str::to_owned) };
             retention.points.push(Decided {
                 system: system.log().as_str().into(),
                 snapshot: *snapshot,

@@ -8,6 +8,9 @@
 //! there before a key of its machine was known. What it says of its time is no reason (`signers/hand.rs`).
 
 mod hand;
+mod logs;
+
+pub(crate) use logs::{LogHand, begin_log, note_logs};
 
 use crate::prune::identity;
 use crate::survey::{Survey, Surveyed};
@@ -79,6 +82,14 @@ impl Signer {
         })?;
         let newest = state.newest()?;
         Ok(Some(Self { key, head: newest.map(|(number, hash)| Head { number, hash }) }))
+    }
+
+    /// Returns the public half of the key that lies beside the state in a folder, whatever that says of it; `None` where there is none.
+    pub fn public_in(dir: &Path) -> Result<Option<String>> {
+        let Some(seed) = read(&dir.join(FILE))? else { return Ok(None) };
+        let key = SigningKey::from_seed(&seed)
+            .map_err(|error| Error::new(format!("{}: {error}", dir.join(FILE).display())))?;
+        Ok(Some(key.public()))
     }
 
     /// Puts a key aside that can't be read, so that the next backup makes another, and returns where it is kept; `None` where nothing is wrong with it.
@@ -183,7 +194,12 @@ impl Known {
     pub(crate) fn is_from_here(&self, point: &Surveyed, machine: &str) -> bool {
         let key = point.point.signer.as_ref().filter(|_| point.point.snapshot.hostname == machine);
         let signer = key.and_then(|key| self.signers.get(machine)?.get(key));
-        signer.is_some_and(|signer| signer.how != How::Accepted)
+        signer.is_some_and(|signer| matches!(signer.how, How::Own | How::First))
+    }
+
+    /// Returns whether a key is noted for any machine, as it is for this one since its first backup.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.signers.values().any(|keys| keys.contains_key(key))
     }
 
     /// Returns whether a point is signed with a key that this machine knows for its machine.
@@ -283,7 +299,7 @@ fn note_inventory(
     Ok(state.early_is_noted(now)?)
 }
 
-/// Returns the points, by machine, of those of which no key is known. Logs are not signed, and what restic has put there for itself is nobody's point.
+/// Returns the points, by machine, of those of which no key is known. Logs tell of no key (`signers/logs.rs`), and what restic has put there for itself is nobody's point.
 fn unknown<'a>(
     points: impl IntoIterator<Item = &'a Surveyed>,
     known: &state::Signers,

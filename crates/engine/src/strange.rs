@@ -3,12 +3,14 @@
 //!
 //! None of them is taken by itself, and none pushes another out; a person who knows better says so once, to `releve points --accept`.
 
-use crate::judge::Witness;
+use crate::judge::{Witness, home};
+use crate::prune::identity;
+use crate::signers::LogHand;
 use crate::survey::{Survey, Surveyed};
 use jiff::Timestamp;
 use plan::judge::Rating;
 use plan::{Facts, Plan, SystemName, Unvouched, VaultName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Where it is noted for the alerts that a vault holds such points.
 pub const SIGN: &str = "strange/";
@@ -25,7 +27,7 @@ pub struct Strange {
     pub id: String,
     /// What tells it from any other.
     pub identity: String,
-    /// The system that it says it is of.
+    /// The system that it says it is of; `NAME/log` for the log of one.
     pub system: SystemName,
     /// When it says that it was made.
     pub time: Timestamp,
@@ -35,6 +37,19 @@ pub struct Strange {
     pub unvouched: Option<Unvouched>,
     /// Why it isn't taken for what it says.
     pub why: String,
+}
+
+impl Strange {
+    /// Returns whether it is this one.
+    pub(crate) fn is(&self, point: &Surveyed) -> bool {
+        self.identity == identity(point)
+    }
+
+    /// Returns whether it says that it is of one of these systems, or the log of one.
+    pub(crate) fn is_among(&self, systems: &[SystemName]) -> bool {
+        let of_log = SystemName::of_log(&self.system.0);
+        systems.contains(of_log.as_ref().unwrap_or(&self.system))
+    }
 }
 
 /// Returns whether a judged point isn't what it says. One that a known machine has signed is from that machine, and its time says no more than that a clock was wrong.
@@ -52,7 +67,7 @@ pub(crate) fn point_of<'a>(facts: &Facts, points: &[&'a Surveyed]) -> Option<&'a
 pub(crate) fn find(plan: &Plan, witness: &Witness, survey: &Survey, now: Timestamp) -> Vec<Strange> {
     let mut systems: BTreeMap<SystemName, Vec<&Surveyed>> = BTreeMap::new();
     for point in &survey.points {
-        // A log is no state to come back to, and judged with the points that it goes on from.
+        // A log is no state to come back to, and judged by itself.
         let name = point.point.system.as_deref().filter(|name| SystemName::of_log(name).is_none());
         if let Some(name) = name {
             systems.entry(name.into()).or_default().push(point);
@@ -69,7 +84,7 @@ pub(crate) fn find(plan: &Plan, witness: &Witness, survey: &Survey, now: Timesta
             found.push(Strange {
                 vaults: point.vaults.clone(),
                 id: facts.id.clone(),
-                identity: crate::prune::identity(point),
+                identity: identity(point),
                 system: system.clone(),
                 time: facts.time,
                 signer: point.point.signer.clone().map(|key| (host, key)),
@@ -78,6 +93,60 @@ pub(crate) fn find(plan: &Plan, witness: &Witness, survey: &Survey, now: Timesta
             });
         }
     }
+    found.extend(logs(plan, witness, survey, now));
     found.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
+    found
+}
+
+/// Returns the logs of a survey that nobody vouches for who should: none of them is replayed, nor gone on from.
+pub(crate) fn logs(plan: &Plan, witness: &Witness, survey: &Survey, now: Timestamp) -> Vec<Strange> {
+    let mut systems: BTreeMap<SystemName, Vec<&Surveyed>> = BTreeMap::new();
+    for point in &survey.points {
+        if let Some(system) = point.point.system.as_deref().and_then(SystemName::of_log) {
+            systems.entry(system).or_default().push(point);
+        }
+    }
+    let keys = witness.signers().keys(&survey.points);
+    let mut found = Vec::new();
+    for (system, there) in &systems {
+        let (log, home) = (system.log(), home(plan, system));
+        let is_home = |host: &str| home.is_none_or(|home| home == host);
+        // The plan may have moved it since: then its points tell where it was.
+        let kin: BTreeSet<String> = match there.iter().all(|log| is_home(&log.point.snapshot.hostname)) {
+            true => BTreeSet::new(),
+            false => {
+                let judged = witness.judged(plan, survey, system, now).into_iter();
+                judged.filter(|facts| !facts.is_strange()).map(|facts| facts.host).collect()
+            }
+        };
+        let hands = there.iter().map(|log| {
+            let host = log.point.snapshot.hostname.as_str();
+            let is_kin = is_home(host) || kin.contains(host);
+            LogHand { identity: identity(log), host, key: log.point.signer.as_deref(), is_kin }
+        });
+        let hands: Vec<LogHand<'_>> = hands.collect();
+        let judged = witness.signers().unvouched_logs(&log, home, &hands, &keys);
+        for ((point, hand), unvouched) in there.iter().zip(hands).zip(judged) {
+            let Some(unvouched) = unvouched.filter(|_| !witness.trusts(&hand.identity)) else { continue };
+            let is_elsewhere = witness.is_signed(point) && !hand.is_kin;
+            let why = match &unvouched {
+                _ if is_elsewhere => format!("comes from another machine, `{}`", plain::Name::of(hand.host)),
+                Unvouched::Unsigned => "is not signed, and its machine signs its logs".to_owned(),
+                Unvouched::By(key) => {
+                    format!("is signed with the key {key}, which this machine doesn't know")
+                }
+            };
+            found.push(Strange {
+                vaults: point.vaults.clone(),
+                id: point.point.id.clone(),
+                identity: hand.identity,
+                system: SystemName::from(log.as_str()),
+                time: point.point.time,
+                signer: point.point.signer.clone().map(|key| (hand.host.to_owned(), key)),
+                unvouched: Some(unvouched).filter(|_| !is_elsewhere),
+                why,
+            });
+        }
+    }
     found
 }

@@ -1,17 +1,26 @@
 //! Which restore points there are, as the vaults themselves say.
 
+mod few;
+mod places;
+
+use crate::judge::Witness;
 use crate::log::is_to_come;
+use crate::prune::identity;
 use crate::vaults::Opened;
 use jiff::Timestamp;
+use places::Places;
 use plain::Name;
 use plan::judge::Changed;
 use plan::paths::is_kept;
 use plan::{Facts, LogFacts, Plan, SystemName, VaultName};
 use source::{is_advice, left_behind};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use vault::{FileId, Point, PointInfo, Repository};
+
+pub(crate) use few::first;
+pub use few::{Few, few};
 
 /// A look at the vaults.
 #[derive(Debug, Default)]
@@ -26,8 +35,12 @@ pub struct Survey {
     pub absent: Vec<VaultName>,
     /// Snapshot files that could not be read.
     pub damaged: Vec<(VaultName, String)>,
+    /// Logs that nobody vouches for who should, by what [`identity`] says of them, and why: none of them is taken ([`vouched`](Self::vouched)).
+    pub strange_logs: BTreeMap<String, String>,
     /// When it was looked, by this machine's clock, if that counts: what is said of a log and is yet to come then is believed by nobody.
     pub now: Option<Timestamp>,
+    /// Where the points stand: each of thousands of systems asks for its own.
+    pub(crate) places: Places,
 }
 
 /// How far a vault's log may be behind another's before it is brought from there: its own next run comes sooner.
@@ -89,10 +102,19 @@ pub(crate) fn among(open: &[(&VaultName, Arc<Repository>)]) -> Survey {
             Surveyed { point, vaults, files }
         })
         .collect();
+    survey.places = Places::of(&survey.points);
     survey
 }
 
 impl Survey {
+    /// Returns what is said of the look itself: the vaults that could not be asked, and files that can't be read.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<(VaultName, String)> {
+        let mut troubles = self.unreachable.clone();
+        troubles.extend(few(&self.damaged).lines());
+        troubles
+    }
+
     /// Says which vaults could not be asked, and why; `None` if all could. What is not found elsewhere may lie there, so nothing is said to be nowhere without it.
     #[must_use]
     pub fn unasked(&self) -> Option<String> {
@@ -121,15 +143,24 @@ impl Survey {
     /// Returns the point of this id.
     #[must_use]
     pub fn point(&self, id: &str) -> Option<&Surveyed> {
-        self.points.iter().find(|surveyed| surveyed.point.id == id)
+        self.all_of_id(id).next()
+    }
+
+    fn all_of_id(&self, id: &str) -> impl Iterator<Item = &Surveyed> {
+        self.places.of_id(id).iter().filter_map(move |at| self.points.get(*at))
+    }
+
+    /// Returns what is called so, the points of a system or its logs, oldest first.
+    fn called(&self, name: &str) -> impl DoubleEndedIterator<Item = &Surveyed> {
+        self.places.called(name).iter().filter_map(move |at| self.points.get(*at))
     }
 
     /// Returns the point that these facts are of.
     #[must_use]
     pub fn of_facts(&self, facts: &Facts) -> Option<&Surveyed> {
         // An id can be used again by hand: the time tells them apart.
-        let own = |surveyed: &&Surveyed| surveyed.point.id == facts.id && surveyed.point.time == facts.time;
-        self.points.iter().find(own).or_else(|| self.point(&facts.id))
+        let own = |surveyed: &&Surveyed| surveyed.point.time == facts.time;
+        self.all_of_id(&facts.id).find(own).or_else(|| self.point(&facts.id))
     }
 
     /// Sets the vaults aside that another machine than this one pulls and that don't answer here: that is no fault.
@@ -139,6 +170,24 @@ impl Survey {
             self.unreachable.into_iter().partition(|(vault, _)| plan.writes(vault, machine));
         (self.unreachable, self.unseen) = (unreachable, unseen);
         self
+    }
+
+    /// Passes over the logs that nobody vouches for who should, from now on.
+    #[must_use]
+    pub fn vouched(mut self, plan: &Plan, witness: &Witness) -> Self {
+        let now = self.now.unwrap_or_else(Timestamp::now);
+        let strange = crate::strange::logs(plan, witness, &self, now).into_iter();
+        self.strange_logs = strange.map(|strange| (strange.identity, strange.why)).collect();
+        self
+    }
+
+    /// Returns why a log is passed over, if it is.
+    #[must_use]
+    pub fn strange_log(&self, log: &Surveyed) -> Option<&str> {
+        match self.strange_logs.is_empty() {
+            true => None,
+            false => self.strange_logs.get(&identity(log)).map(String::as_str),
+        }
     }
 
     /// Returns whether a vault can't be seen from here by design.
@@ -158,7 +207,7 @@ impl Survey {
 
     /// Returns the points of one system, oldest first.
     pub fn of<'a>(&'a self, system: &'a SystemName) -> impl DoubleEndedIterator<Item = &'a Surveyed> {
-        self.points.iter().filter(move |surveyed| surveyed.point.system.as_deref() == Some(&system.0))
+        self.called(&system.0)
     }
 
     /// Returns what is known of the newest log of a system: of the one that is there now, if another was in its place before.
@@ -187,7 +236,7 @@ impl Survey {
 
     /// Returns the ids of the logs of this name that a newer one goes on from although they claim a later time.
     pub(crate) fn passed(&self, name: &str) -> BTreeSet<&str> {
-        let said = self.points.iter().filter(|point| point.point.system.as_deref() == Some(name));
+        let said = self.called(name).filter(|point| self.strange_log(point).is_none());
         let said = said.filter_map(|point| point.point.info.as_ref()?.log.as_ref());
         said.flat_map(|log| log.passed.keys().map(String::as_str)).collect()
     }
@@ -198,11 +247,9 @@ impl Survey {
         let mut found: Vec<LogFacts> = self.log(system).into_iter().collect();
         let name = system.log();
         let passed = self.passed(&name);
-        for surveyed in self.points.iter().rev() {
-            if !surveyed.point.complete || surveyed.point.system.as_deref() != Some(&name) {
-                continue;
-            }
-            let Some(log) = surveyed.log().filter(|log| !passed.contains(log.id.as_str())) else { continue };
+        for surveyed in self.called(&name).rev().filter(|surveyed| surveyed.point.complete) {
+            let is_taken = |id: &str| !passed.contains(id) && self.strange_log(surveyed).is_none();
+            let Some(log) = surveyed.log().filter(|log| is_taken(&log.id)) else { continue };
             let log = self.believed(log);
             if found.iter().all(|known| known.identity != log.identity) {
                 found.push(log);
@@ -226,25 +273,26 @@ impl Survey {
 
     fn newest_log(&self, system: &SystemName, there: impl Fn(&Surveyed) -> bool) -> Option<&Surveyed> {
         let name = system.log();
-        let is_log = |point: &Point| point.complete && point.system.as_deref() == Some(&name);
         let passed = self.passed(&name);
         let is_log =
-            |surveyed: &&Surveyed| is_log(&surveyed.point) && !passed.contains(surveyed.point.id.as_str());
-        let all = || self.points.iter().rev().filter(is_log).filter(|surveyed| there(surveyed));
+            |surveyed: &&Surveyed| surveyed.point.complete && !passed.contains(surveyed.point.id.as_str());
+        let is_taken = |surveyed: &&Surveyed| there(surveyed) && self.strange_log(surveyed).is_none();
+        let all = || self.called(&name).rev().filter(is_log).filter(is_taken);
         // What another system has left waiting may have come later than its own log.
         all().find(|surveyed| !surveyed.is_former_log()).or_else(|| all().next())
     }
 
     /// Returns the newest log of the system that wrote this one, where `there` says so.
     fn newest_like(&self, point: &Surveyed, there: impl Fn(&Surveyed) -> bool) -> Option<&Surveyed> {
-        let passed = self.passed(point.point.system.as_deref().unwrap_or_default());
+        let name = point.point.system.as_deref()?;
+        let passed = self.passed(name);
         let is_like = |other: &Surveyed| {
             other.point.complete
-                && other.point.system == point.point.system
                 && other.identity_of_log() == point.identity_of_log()
                 && !passed.contains(other.point.id.as_str())
+                && self.strange_log(other).is_none()
         };
-        self.points.iter().rev().find(|surveyed| is_like(surveyed) && there(surveyed))
+        self.called(name).rev().find(|surveyed| is_like(surveyed) && there(surveyed))
     }
 
     /// Returns whether a point is the newest log of its system in some vault: what was there before it is held whole by that one.

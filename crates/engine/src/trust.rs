@@ -35,6 +35,8 @@ pub struct Place {
     pub mode: u32,
     /// Its group's permissions are those of a list of users and groups.
     pub has_acl: bool,
+    /// Nobody but who runs this program, and root, is in its group.
+    pub is_own_group: bool,
 }
 
 /// A file that was opened.
@@ -120,8 +122,8 @@ fn other_hands(uid: u32, place: &Place) -> Option<Objection> {
         let why = format!("everybody can write to {path} (mode {:04o})", place.mode & 0o7777);
         return Some(Objection { why, way_out: format!("chmod o-w {path}") });
     }
-    // Each user's own group has mostly his number.
-    let is_own = place.gid == ROOT || place.gid == uid;
+    // For root there is no other group than root's.
+    let is_own = place.gid == ROOT || uid != ROOT && place.is_own_group;
     match place.mode & GROUP_WRITES != 0 {
         true if place.has_acl => Some(Objection {
             why: format!("a list of permissions lets others write to {path} (getfacl shows it)"),
@@ -137,11 +139,12 @@ fn other_hands(uid: u32, place: &Place) -> Option<Objection> {
 
 fn place(path: &Path, opened: BorrowedFd<'_>, stat: &Stat) -> Place {
     let Stat { st_uid: uid, st_gid: gid, st_mode: mode, .. } = *stat;
-    // Only where it could say more than the mode.
-    let has_acl = mode & GROUP_WRITES != 0
-        && FileType::from_raw_mode(mode) != FileType::Symlink
-        && process::has_acl(Path::new(&format!("/proc/self/fd/{}", opened.as_raw_fd())));
-    Place { path: path.to_owned(), uid, gid, mode, has_acl }
+    // Only where they could say more than the mode.
+    let group_writes = mode & GROUP_WRITES != 0 && FileType::from_raw_mode(mode) != FileType::Symlink;
+    let has_acl =
+        group_writes && process::has_acl(Path::new(&format!("/proc/self/fd/{}", opened.as_raw_fd())));
+    let is_own_group = group_writes && process::is_own_group(gid, &[us(), ROOT]);
+    Place { path: path.to_owned(), uid, gid, mode, has_acl, is_own_group }
 }
 
 #[cfg(test)]
@@ -155,9 +158,11 @@ mod tests {
     const FILE: u32 = 0o100_000;
     const LINK: u32 = 0o120_777;
     const HUGO: u32 = 1000;
+    /// Nobody else is in it, and it has another number than he has.
+    const HUGOS_OWN: u32 = 1007;
 
     fn at(path: &str, uid: u32, gid: u32, mode: u32) -> Place {
-        Place { path: path.into(), uid, gid, mode, has_acl: false }
+        Place { path: path.into(), uid, gid, mode, has_acl: false, is_own_group: gid == HUGOS_OWN }
     }
 
     /// Returns the way to `/etc/plan`, with this folder and this file at its end.
@@ -180,6 +185,7 @@ mod tests {
             ("everybody writes", way(own, (0, 0, 0o666)), false),
             ("another group writes", way(own, (0, 50, 0o664)), false),
             ("another group reads", way(own, (0, 50, 0o640)), true),
+            ("a group writes that somebody has for himself", way(own, (0, HUGOS_OWN, 0o664)), false),
             ("in a folder of another", way((HUGO, HUGO, 0o755), shut), false),
             ("in a folder of everybody", way((0, 0, 0o777), shut), false),
             ("in a folder of another group", way((0, 50, 0o775), shut), false),
@@ -198,7 +204,9 @@ mod tests {
         let open = (0, 0, 0o777);
         let cases = [
             ("his own", (HUGO, HUGO, 0o644), true),
-            ("his own group writes", (HUGO, HUGO, 0o664), true),
+            ("his own group writes", (HUGO, HUGOS_OWN, 0o664), true),
+            ("root's, and his own group writes", (0, HUGOS_OWN, 0o664), true),
+            ("a group of his number writes that others are in", (HUGO, HUGO, 0o664), false),
             ("root's", (0, 0, 0o644), true),
             ("everybody writes", (HUGO, HUGO, 0o646), false),
             ("a common group writes", (HUGO, 100, 0o664), false),

@@ -3,9 +3,10 @@
 //! What is missed may be hidden or deleted; a listing that came back too short looks the same. Nothing is concluded of a vault that could not be asked, nor by a machine
 //! that has seen nothing yet. A person who knows better says so once, to `releve prune --accept-missing`.
 
+use crate::alerts::note_stands;
 use crate::judge::Witness;
 use crate::prune::verdicts;
-use crate::signers::{Learned, has_made_points, learn};
+use crate::signers::{Learned, has_made_points, learn, note_logs};
 use crate::strange::{Strange, find};
 use crate::survey::Survey;
 use crate::vaults::Opened;
@@ -125,6 +126,8 @@ pub fn look(
     // Before anything is judged: where no key of a machine is known, a single one that is seen counts. Not one of some vaults: the others may tell of another.
     let is_all = plan.vaults.keys().all(|name| vaults.iter().any(|opened| opened.name == *name));
     let learned = if is_all { learn(state, machine, survey, &records, now)? } else { Learned::default() };
+    let seen = known.0.values().flat_map(BTreeMap::values);
+    note_logs(state, survey, seen)?;
     let witness = Witness::of(plan, state, &records)?;
     let mut vanished = judge((plan, state, machine), known, (&records, &witness), &asked, survey, now)?;
     (vanished.learned, vanished.open) = (learned.said, learned.open);
@@ -149,6 +152,8 @@ pub fn look(
         // What was found is told by whoever looks: only the alert is at stake.
         let _ = note(state, vault, &vanished, now);
     }
+    let is_whole = is_all && survey.unreachable.is_empty();
+    let _ = note_stands((plan, state, machine), &witness, survey, is_whole, now);
     Ok(vanished)
 }
 
@@ -213,6 +218,7 @@ fn judge(
     if gone.is_empty() && unread.is_empty() {
         return Ok(Vanished::default());
     }
+    let strange = crate::strange::logs(plan, witness, survey, now);
     let mut vanished = Vanished::default();
     for (mut lost, identity) in unread {
         lost.system = lost.system.or_else(|| system_of(records, &lost.id));
@@ -224,7 +230,7 @@ fn judge(
         let same = survey.points.iter().filter(|point| crate::prune::identity(point) == identity);
         let here: Vec<&VaultName> = same.flat_map(|point| &point.vaults).collect();
         lost.nowhere = here.is_empty();
-        match here.contains(&&lost.vault) || is_replaced(&lost, survey) {
+        match here.contains(&&lost.vault) || is_replaced(&lost, survey, &strange) {
             true => vanished.settled.push(lost),
             false => vanished.missed.push(lost),
         }
@@ -257,13 +263,14 @@ fn made<'a>(records: &'a [Record], id: &str) -> Option<&'a state::Made> {
     })
 }
 
-/// Returns whether it is a log that a newer one in the same vault holds whole: whoever wrote that has taken it away.
-fn is_replaced(lost: &Lost, survey: &Survey) -> bool {
+/// Returns whether it is a log that a newer one in the same vault holds whole: whoever wrote that has taken it away. A strange one has taken no place.
+fn is_replaced(lost: &Lost, survey: &Survey, strange: &[Strange]) -> bool {
     let Some(log) = lost.system.as_ref().filter(|system| SystemName::of_log(&system.0).is_some()) else {
         return false;
     };
     let newer = |point: &crate::survey::Surveyed| {
-        point.point.time > lost.time && point.point.complete && point.vaults.contains(&lost.vault)
+        let is_newer = point.point.time > lost.time && point.point.complete;
+        is_newer && point.vaults.contains(&lost.vault) && !strange.iter().any(|strange| strange.is(point))
     };
     survey.of(log).any(newer)
 }
@@ -375,7 +382,7 @@ impl Vanished {
             systems.iter().any(|name| lost.may_be_of(name) || log.as_ref() == Some(name))
         };
         self.missed.retain(is_wanted);
-        self.strange.retain(|strange| systems.contains(&strange.system));
+        self.strange.retain(|strange| strange.is_among(systems));
         self
     }
 
@@ -430,7 +437,8 @@ impl Vanished {
     pub fn strange_in(&self, vault: &VaultName) -> Option<String> {
         let there: Vec<&Strange> =
             self.strange.iter().filter(|strange| strange.vaults.contains(vault)).collect();
-        let mut said: Vec<String> = self.keys.iter().filter(|(of, _)| of == vault).map(odd_key).collect();
+        let keys = self.keys.iter().filter(|(of, _)| of == vault).map(odd_key);
+        let mut said = crate::survey::first(keys, vault);
         said.extend(strange_points(&there));
         (!said.is_empty()).then(|| said.join("; "))
     }

@@ -9,6 +9,10 @@ use std::time::Duration;
 use vault::store::{self, Asking, Calls, Credentials, Renew};
 use vault::{Cache, Kind, Password, Repository, Store, Wait};
 
+/// How long each call on a vault in a folder may be silent while it is opened to be worked with: a mount whose server is gone hangs for ever, a disk that
+/// has to start turning doesn't. Other vaults have bounds of their own.
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
+
 /// Where secrets come from: the binary's business.
 pub trait Secrets: Sync {
     /// Returns the bytes of a secret.
@@ -118,7 +122,7 @@ impl Opening<'_> {
             damaged: Vec::new(),
             silent: false,
             absent: false,
-            asking: (self.asks)(name).map_or_else(Asking::default, Asking::within),
+            asking: self.asking(name),
         };
         let repository = self.repository(name, &opened.asking, &mut opened.created, &mut opened.absent);
         opened.repository = repository.and_then(|repository| {
@@ -134,7 +138,9 @@ impl Opening<'_> {
                     "its config can't be read ({why}): all else can; `releve repair {name}` writes it anew"
                 )
             });
-            opened.damaged = report.damaged.iter().map(ToString::to_string).chain(lost).collect();
+            // First what is one of its kind: of many the first few are shown.
+            let damaged = report.damaged.iter().map(ToString::to_string);
+            opened.damaged = lost.into_iter().chain(damaged).collect();
             // What is silent is silent for every file; the first of them tells enough.
             match report.damaged.into_iter().find(vault::Error::is_retryable) {
                 Some(silent) => Err(silent.into()),
@@ -142,7 +148,18 @@ impl Opening<'_> {
             }
         });
         opened.silent = opened.repository.as_ref().is_err_and(|error| error.retryable);
+        if (self.asks)(name).is_none() {
+            opened.asking.end();
+        }
         opened
+    }
+
+    /// Returns how long a vault may be silent until it is worked with: opening it is only asking, whatever comes after.
+    fn asking(&self, name: &VaultName) -> Asking {
+        let is_folder =
+            self.plan.vaults.get(name).is_some_and(|vault| store::local_folder(&vault.url).is_some());
+        let within = (self.asks)(name).or_else(|| is_folder.then_some(OPEN_WITHIN));
+        within.map_or_else(Asking::default, Asking::within)
     }
 
     /// Opens the place where a vault lies, and not what is in it. There is no other way to one: what is written there keeps to the

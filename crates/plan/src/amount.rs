@@ -27,6 +27,19 @@ impl Period {
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
+
+    /// Says it beside what was promised, in two units as people do; where it is more than that, as finely as it takes to see it: `1 day 3 minutes` beside `1 day`.
+    #[must_use]
+    pub fn against(self, promise: Self) -> String {
+        let short = format!("{self:.2}");
+        if self <= promise {
+            return short;
+        }
+        let is_more = |said: &String| said.parse().is_ok_and(|said: Self| said > promise);
+        let finer = (2..=UNITS.len()).map(|units| format!("{self:.units$}")).find(is_more);
+        // Less than a second more.
+        finer.unwrap_or_else(|| format!("{self} and {} milliseconds", self.0.subsec_millis().max(1)))
+    }
 }
 
 /// Says that a text is no length of time, no share, no rate.
@@ -198,6 +211,24 @@ mod tests {
             ["", "5", "minutes", "five minutes", "5 parsecs", "-1 hour", "1.5 hours", "99999999999999 years"]
         {
             assert!(text.parse::<Period>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_more_than_was_promised_reads_as_more() {
+        let (day, minute) = (Period::seconds(86_400), Period::seconds(60));
+        let more = |period: Period, millis| Period(period.0 + Duration::from_millis(millis));
+        for (length, promise, said) in [
+            (Period::seconds(3_725), day, "1 hour 2 minutes"),
+            (day, day, "1 day"),
+            (more(day, 180_000), day, "1 day 3 minutes"),
+            (more(day, 61_000), more(day, 60_000), "1 day 1 minute 1 second"),
+            (more(day, 7_000), day, "1 day 7 seconds"),
+            (more(minute, 300), minute, "1 minute and 300 milliseconds"),
+            (Period(Duration::from_nanos(1)), Period::seconds(0), "0 seconds and 1 milliseconds"),
+            (Period::seconds(2 * 86_400 + 7), day, "2 days"),
+        ] {
+            assert_eq!(length.against(promise), said);
         }
     }
 

@@ -19,12 +19,12 @@ pub fn log_every(rpo: Period) -> Duration {
 pub(crate) const CLOCK_BEHIND: &str =
     "nobody knows how much would be lost: the clock of this machine is behind the point's";
 
-/// Says what is lost, for a person. Where the clock of this machine is behind the one that the point was made by, no time between the two means anything.
+/// Says what is lost, for a person who compares it with what was promised. Where the clock of this machine is behind the one that the point was made by, no time between the two means anything.
 #[must_use]
-pub fn lost(loss: Period, clock_behind: bool) -> String {
+pub fn lost(loss: Period, rpo: Period, clock_behind: bool) -> String {
     match clock_behind {
         true => CLOCK_BEHIND.to_owned(),
-        false => format!("{loss:.2}"),
+        false => loss.against(rpo),
     }
 }
 

@@ -12,10 +12,10 @@ const SHARE: f64 = 0.4;
 /// … where so large a share of the others went with it, and so many files: dumps and disks are few and large, caches and parts of programs are many and small.
 const OTHER: f64 = 0.15;
 const FILES: u64 = 20;
-/// A sum over so long a time: a slow deletion.
-const WINDOW: SignedDuration = SignedDuration::from_hours(14 * 24);
-/// What came within so long before is not old.
-const YOUNG: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// A sum over a fortnight: a slow deletion.
+const WINDOW: SignedDuration = crate::span::to_the_day(14);
+/// What came less than a week before is not old.
+const YOUNG: SignedDuration = crate::span::short_of(7);
 /// So many times as many as the system itself is used to.
 const USUAL: u64 = 2;
 /// A slow deletion began before the points that make it much, where those right before lost at least this share of what each of these did on average: one in so many.
@@ -132,7 +132,7 @@ fn found(points: &[Lost], explained: usize) -> Option<Sign> {
     }
     // Back from the last good one: what was found stays found, however long nobody does anything about it.
     let since = before.last()?.time.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
-    let recent = points.iter().position(|one| one.time >= since).unwrap_or(before.len());
+    let recent = points.iter().position(|one| one.time > since).unwrap_or(before.len());
     let from = explained.max(recent);
     let packed = packed(points);
     let points = &without_returns(points);
@@ -168,7 +168,7 @@ fn without_returns(points: &[Lost]) -> Vec<Lost> {
         let until = one.time.checked_add(WINDOW).unwrap_or(Timestamp::MAX);
         let mut back = Sum::default();
         let mut returns = Vec::new();
-        for other in later.iter_mut().take_while(|other| other.time <= until) {
+        for other in later.iter_mut().take_while(|other| other.time < until) {
             if other.there == 0 || share(other.bytes_back, other.bytes_came) < MOST {
                 continue;
             }
@@ -198,7 +198,7 @@ fn young(points: &[Lost], at: usize, came: Sum) -> Sum {
     let mut young = came;
     let earliest = points.get(at).and_then(|first| first.time.checked_sub(YOUNG).ok());
     let earliest = earliest.unwrap_or(Timestamp::MIN);
-    let earlier = points.iter().take(at).rev().take_while(|one| one.time >= earliest);
+    let earlier = points.iter().take(at).rev().take_while(|one| one.time > earliest);
     earlier.for_each(|one| one.add_came(&mut young));
     young
 }
@@ -486,6 +486,50 @@ mod tests {
         let mut replaced = days((0..30).map(|_| (300, 300)));
         replaced.iter_mut().for_each(|point| point.bytes_back = point.bytes_came);
         assert_eq!(first(&replaced), None);
+    }
+
+    /// Returns whether a deletion is told that lies so long after files came, a little sooner or later: of what came with them and of what was there before.
+    fn told_after(days: i64, seconds: i64) -> bool {
+        let mut points = days_of_work(days);
+        let last = points.last_mut().unwrap();
+        last.time += SignedDuration::from_secs(seconds);
+        sign(&points, None).is_some()
+    }
+
+    /// So many days between the coming of 500 files and the going of 700.
+    fn days_of_work(days: i64) -> Vec<Lost> {
+        let work = (1..days).map(|_| (0, 0));
+        super::tests::days([(0, 0), (0, 500)].into_iter().chain(work).chain([(700, 0)]))
+    }
+
+    #[test]
+    fn what_came_a_week_before_to_the_second_a_second_less_or_more_is_old_each_time() {
+        for seconds in [-3600, -1, 0, 1, 3600] {
+            assert!(told_after(7, seconds), "{seconds} s and a week");
+            assert!(!told_after(6, seconds), "{seconds} s and six days");
+        }
+        // Half a day away from where points lie one second decides, in the same way in every sum.
+        let limit = (YOUNG - SignedDuration::from_hours(6 * 24)).as_secs();
+        assert_eq!([-1, 0, 1].map(|more| told_after(6, limit + more)), [false, true, true]);
+    }
+
+    #[test]
+    fn a_slow_deletion_is_summed_up_over_a_fortnight_to_the_second_a_second_less_or_more() {
+        let told_after = |days: i64, seconds: i64| {
+            let work = (1..days).map(|_| (0, 0));
+            let mut points =
+                super::tests::days([(0, 0), (250, 0)].into_iter().chain(work).chain([(0, 0), (250, 0)]));
+            // Back from the last good one.
+            let last = points.len() - 2;
+            points[last].time += SignedDuration::from_secs(seconds);
+            sign(&points, None).is_some()
+        };
+        for seconds in [-1, 0, 1] {
+            assert!(told_after(14, seconds), "{seconds} s and a fortnight");
+            assert!(!told_after(15, seconds), "{seconds} s and fifteen days");
+        }
+        let limit = (WINDOW - SignedDuration::from_hours(14 * 24)).as_secs();
+        assert_eq!([-1, 0, 1].map(|more| told_after(14, limit + more)), [true, false, false]);
     }
 
     #[test]

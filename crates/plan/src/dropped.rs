@@ -8,8 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 /// A new `exclude` is told where so many files are gone with it: caches and logs of a few files are left out all the time.
 const FILES: u64 = 20;
-/// What was named for less than this, between two points of the paths of now, was a mistake that somebody has corrected.
-const MISTAKE: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// What was named for less than a week, between two points of the paths of now, was a mistake that somebody has corrected.
+const MISTAKE: SignedDuration = crate::span::short_of(7);
 
 /// Something that is captured no more.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -46,6 +46,7 @@ pub mod scenarios;
 pub mod schedule;
 mod schema;
 pub mod scrambled;
+mod span;
 mod together;
 mod vouch;
 
@@ -55,14 +56,14 @@ pub use choose::{BROKEN, Choice, Facts, LeftOut, NoChoice, Until, Unvouched, Wan
 pub use correct::{Corrected, Remembered, correct, remember};
 pub use course::{Course, StepState, Verdict, after_crash, judge};
 pub use crash::Crash;
-pub use diagnostic::{Diagnostic, Severity, SourceFile};
+pub use diagnostic::{Diagnostic, Severity, SourceFile, Text};
 pub use group::{Group, common_instant, companions, grouped};
 pub use log::{LogFacts, Passage, Reaches, Stretch, Timeline};
 pub use model::*;
 pub use notes::nearest;
 pub use order::{Ordered, recovery_order};
 pub use peer::{Network, NoPeer, Peer, Place};
-pub use read::{Parsed, parse};
+pub use read::{Parsed, Remark, parse};
 pub use room::Room;
 pub use runbook::{
     Available, CameBack, OnlyIf, Replay, Restore, Runbook, RunbookInput, Standing, Step, StepKind, Unreached,

@@ -1,7 +1,6 @@
 //! What was found while a plan is read, where everything stands, and which parts are broken already.
 
-use crate::diagnostic::{Diagnostic, Severity, SourceFile};
-use miette::NamedSource;
+use crate::diagnostic::{Diagnostic, Severity, SourceFile, Text};
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +11,7 @@ pub(crate) type Place = (usize, Range<usize>);
 /// What was found, and where everything stands.
 #[derive(Debug, Default)]
 pub(crate) struct Notes {
-    files: Vec<Arc<NamedSource<String>>>,
+    files: Vec<Arc<Text>>,
     diagnostics: Vec<(Place, Diagnostic)>,
     /// Place of each value by its path, `systems.shop.needs.0`; of each table's key by its path with `#` behind.
     places: HashMap<String, Place>,
@@ -25,7 +24,7 @@ pub(crate) struct Notes {
 impl Notes {
     /// Adds a file; returns its number.
     pub(crate) fn file(&mut self, file: &SourceFile) -> usize {
-        self.files.push(Arc::new(NamedSource::new(&file.name, file.text.clone()).with_language("TOML")));
+        self.files.push(Arc::new(Text::new(file)));
         self.files.len() - 1
     }
 

@@ -20,32 +20,49 @@ pub struct Parsed {
     notes: Notes,
 }
 
-impl Parsed {
-    /// Adds what somebody else has found to be wrong with what stands at a path of the plan (`systems.shop.source`), or around it.
-    pub fn warn(
-        &mut self,
-        code: &'static str,
-        path: &str,
-        message: impl Into<String>,
-        help: impl Into<String>,
-    ) {
-        let place = self.notes.place(path);
-        self.notes.add(Severity::Warning, code, place, message.into(), Some(help.into()));
-        self.diagnostics = self.notes.diagnostics();
-    }
+/// What somebody else than the reader has found to be wrong with what stands at a path of the plan (`systems.shop.source`), or around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// Whether the plan can be used in spite of it: whoever has to use a value would refuse it, where it can't.
+    pub severity: Severity,
+    /// A stable name for scripts.
+    pub code: &'static str,
+    /// Where it stands.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
 
-    /// Adds what whoever has to use a value would refuse: the plan can't be used.
-    pub fn refuse(
-        &mut self,
+impl Remark {
+    /// Returns something that a person should look at.
+    pub fn warning(
         code: &'static str,
-        path: &str,
+        path: impl Into<String>,
         message: impl Into<String>,
         help: impl Into<String>,
-    ) {
-        let place = self.notes.place(path);
-        self.notes.add(Severity::Error, code, place, message.into(), Some(help.into()));
-        self.diagnostics = self.notes.diagnostics();
-        self.plan = None;
+    ) -> Self {
+        let (path, message, help) = (path.into(), message.into(), help.into());
+        Self { severity: Severity::Warning, code, path, message, help }
+    }
+}
+
+impl Parsed {
+    /// Adds what others have found, all of it at once: each time all is put in order anew. What is an error makes the plan one that can't be used.
+    pub fn add(&mut self, remarks: impl IntoIterator<Item = Remark>) {
+        let mut is_new = false;
+        for Remark { severity, code, path, message, help } in remarks {
+            let place = self.notes.place(&path);
+            self.notes.add(severity, code, place, message, Some(help));
+            is_new = true;
+            if severity == Severity::Error {
+                self.plan = None;
+            }
+        }
+        if is_new {
+            self.diagnostics = self.notes.diagnostics();
+        }
     }
 
     /// Returns whether the plan can't be used.

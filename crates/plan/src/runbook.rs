@@ -305,9 +305,9 @@ pub fn runbook(input: &RunbookInput<'_>) -> Runbook {
                 .push(format!("the chosen point of `{name}` is incomplete: what it lacks can't come back"));
         }
         if clock_behind {
-            book.warnings.push(format!("`{name}`: {}", lost(choice.loss, clock_behind)));
+            book.warnings.push(format!("`{name}`: {}", lost(choice.loss, system.rpo, clock_behind)));
         } else if choice.loss > system.rpo {
-            let lost = lost(choice.loss, clock_behind);
+            let lost = lost(choice.loss, system.rpo, clock_behind);
             book.warnings.push(format!("`{name}` loses {lost}, and {} was promised", system.rpo));
         }
         let vaults: Vec<_> = input
@@ -460,8 +460,8 @@ fn unplaced(available: &Available, wanted: &Wanted) -> Option<String> {
         let is_late = |point: &Facts| point.ended.unwrap_or_else(|| point.counts()) >= *time;
         let is_it = |point: &Facts| point.id.starts_with(id.as_str());
         let named = available.points.iter().find(|point| is_it(point))?;
-        return is_late(named)
-            .then(|| format!("point {id} was not whole before {time}: name an earlier one"));
+        let late = || format!("point {id} was not whole before {time}: name an earlier one");
+        return is_late(named).then(late).or_else(|| available.leads_elsewhere(named, *time));
     }
     let fitting = available.fitting.as_ref()?;
     if let Wanted::From { id, .. } = wanted {

@@ -14,7 +14,7 @@ const OF_FEW: u64 = 4;
 const BYTES_SHARE: f64 = 0.05;
 const BYTES: u64 = 1 << 20;
 /// A sum over so long a time, of so large a share and so many files: slow encryption.
-const WINDOW: SignedDuration = SignedDuration::from_hours(30 * 24);
+const WINDOW: SignedDuration = crate::span::to_the_day(30);
 const SUM_SHARE: f64 = 0.01;
 const SUM_FILES: u64 = 5;
 const SUM_BYTES_SHARE: f64 = 0.1;
@@ -73,7 +73,7 @@ impl<'a> Parts<'a> {
         // Back from the last good one: what was found stays found, however long nobody does anything about it.
         let month = before.last()?.time.checked_sub(WINDOW).unwrap_or(Timestamp::MIN);
         let explained = before.iter().rposition(|point| point.trusted).map_or(0, |at| at + 1);
-        let is_recent = |at: usize, one: &Scrambled| at >= explained && one.time >= month;
+        let is_recent = |at: usize, one: &Scrambled| at >= explained && one.time > month;
         let pick = |recent: bool| {
             let all = before.iter().enumerate().filter(move |(at, one)| is_recent(*at, one) == recent);
             all.map(|(_, one)| one).collect::<Vec<_>>()

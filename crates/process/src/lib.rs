@@ -14,11 +14,13 @@
 mod acl;
 pub mod child;
 mod ending;
+mod group;
 mod secret;
 
 pub use acl::has_acl;
 pub use child::{Kept, Start, Words};
 pub use ending::{Wait, ending};
+pub use group::is_own_group;
 pub use secret::{masked, remember_secret};
 
 use std::fmt;

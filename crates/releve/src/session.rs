@@ -1,6 +1,7 @@
 //! What every verb begins with: the plan, the state, the secrets, this machine.
 
 mod environment;
+mod looked;
 pub(crate) mod origin;
 
 use crate::cli::Global;
@@ -21,6 +22,7 @@ use plan::{Plan, Secret, SourceFile, SystemName, TimeOfDay, VaultName};
 use process::Process;
 use state::{Kind, State};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -64,13 +66,13 @@ pub(crate) struct Session {
 impl Session {
     /// Reads the plan; what is wrong with it is printed and ends the run with 65.
     pub(crate) fn new(global: &Global) -> Result<Self, Failure> {
-        let found = origin::believed(&plan_path(global)?, &state_dir(global))?;
+        let found = origin::believed(&plan_path(global)?, &state_dir(global)?)?;
         Self::of(global, found)
     }
 
     /// As [`new`](Self::new), for what goes by the plan that was accepted where somebody else has changed the file since.
     pub(crate) fn in_force(global: &Global) -> Result<Self, Failure> {
-        let (found, edited) = origin::in_force(&plan_path(global)?, &state_dir(global))?;
+        let (found, edited) = origin::in_force(&plan_path(global)?, &state_dir(global)?)?;
         let session = Self { edited, ..Self::of(global, found)? };
         session.edited.iter().for_each(|why| eprintln!("warning: {why}"));
         Ok(session)
@@ -83,7 +85,7 @@ impl Session {
             show::diagnostics(&parsed.diagnostics, global.json);
             return Err(Failure::Said(Exit::Plan));
         };
-        let (json, state_dir) = (global.json, state_dir(global));
+        let (json, state_dir) = (global.json, state_dir(global)?);
         let cache_dir = state_dir.join("cache");
         Ok(Self {
             plan,
@@ -238,8 +240,10 @@ impl Session {
             if let Some(state) = state {
                 self.note_reach(vault, &seen, state);
             }
-            for damaged in &vault.damaged {
-                eprintln!("warning: vault {}: {damaged}", vault.name);
+            let unread: Vec<_> =
+                vault.damaged.iter().map(|damaged| (vault.name.clone(), damaged.clone())).collect();
+            for (name, what) in engine::survey::few(&unread).lines() {
+                eprintln!("warning: vault {name}: {what}");
             }
         }
         opened
@@ -542,19 +546,35 @@ fn time_of_day() -> TimeOfDay {
     TimeOfDay::minute(u16::try_from(now.hour()).unwrap_or(0) * 60 + u16::try_from(now.minute()).unwrap_or(0))
 }
 
-/// Returns the folder in which what happened is remembered.
-pub(crate) fn state_dir(global: &Global) -> PathBuf {
+/// Returns the folder in which what happened is remembered: never one below wherever somebody happens to stand, unless he says so.
+pub(crate) fn state_dir(global: &Global) -> Result<PathBuf> {
     if let Some(dir) = &global.state {
-        return dir.clone();
+        return Ok(dir.clone());
     }
-    if rustix::process::geteuid().is_root() {
-        return "/var/lib/releve".into();
+    let uid = rustix::process::geteuid();
+    let home = nix::unistd::User::from_uid(uid.as_raw().into()).ok().flatten().map(|user| user.dir);
+    let [state, of_user] = ["XDG_STATE_HOME", "HOME"].map(std::env::var_os);
+    default_state(uid.is_root(), state, of_user, home).ok_or_else(|| {
+        Error::new("nobody knows where the state of this user lies: XDG_STATE_HOME and HOME name no folder, and the users of this machine have none for him")
+            .help("--state DIR names one: always the same, and not in a place that is emptied")
+    })
+}
+
+/// Returns where the state lies that nobody has named. What is no whole path would be another folder for each place that somebody stands in: it counts as unset.
+fn default_state(
+    is_root: bool,
+    state: Option<OsString>,
+    home: Option<OsString>,
+    of_user: Option<PathBuf>,
+) -> Option<PathBuf> {
+    if is_root {
+        return Some("/var/lib/releve".into());
     }
-    let home = || {
-        std::env::var_os("HOME")
-            .map_or_else(|| PathBuf::from("."), |home| PathBuf::from(home).join(".local/state"))
-    };
-    std::env::var_os("XDG_STATE_HOME").map_or_else(home, PathBuf::from).join("releve")
+    let whole = |path: PathBuf| Some(path).filter(|path| path.is_absolute());
+    let state = state.map(PathBuf::from).and_then(whole);
+    let home = || home.map(PathBuf::from).and_then(whole).or_else(|| of_user.and_then(whole));
+    let state = state.or_else(|| Some(home()?.join(".local/state")));
+    state.map(|state| state.join("releve"))
 }
 
 /// Returns this machine and user.
@@ -564,4 +584,29 @@ pub(crate) fn holder() -> Holder {
     let username =
         nix::unistd::User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
     Holder { hostname, username }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_lies_in_the_users_home_and_never_where_somebody_stands() {
+        let table = [
+            (Some("/s"), Some("/h"), Some("/u"), Some("/s/releve")),
+            (None, Some("/h"), Some("/u"), Some("/h/.local/state/releve")),
+            (None, None, Some("/u"), Some("/u/.local/state/releve")),
+            // What is empty, or begins nowhere, counts as unset.
+            (Some(""), Some(""), Some("/u"), Some("/u/.local/state/releve")),
+            (Some("s"), Some("."), Some("/u"), Some("/u/.local/state/releve")),
+            (None, None, None, None),
+            (Some("s"), Some("h"), Some(""), None),
+        ];
+        for (state, home, user, expected) in table {
+            let found =
+                default_state(false, state.map(Into::into), home.map(Into::into), user.map(Into::into));
+            assert_eq!(found, expected.map(PathBuf::from), "{state:?} {home:?} {user:?}");
+        }
+        assert_eq!(default_state(true, None, None, None), Some("/var/lib/releve".into()));
+    }
 }

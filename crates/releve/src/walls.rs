@@ -52,6 +52,8 @@ pub(crate) fn around(session: &Session, also: &[&Path]) {
 fn scratch() -> impl Iterator<Item = PathBuf> {
     let of_sqlite = std::env::var_os("SQLITE_TMPDIR").map(PathBuf::from);
     let all = [std::env::temp_dir(), SCRATCH.into()].into_iter().chain(of_sqlite);
+    // An empty `TMPDIR` is no folder to write to.
+    let all = all.filter(|folder| folder.is_absolute());
     all.filter(|folder| source::silent_on_the_way(folder).is_none() && folder.is_dir())
 }
 

@@ -289,6 +289,12 @@ pub trait Log: Sync {
         None
     }
 
+    /// Says what of the log that stands where the system is put back can't be read, and is missed by a recovery from the point at this position: the vaults hold these files
+    /// of it, with their lengths, and what waits in the `spool` comes there. Nothing is touched.
+    fn spoilt(&self, _position: &str, _held: &[(String, u64)], _spool: &Path) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Begins to receive it from the running system into `spool`, a folder that exists and holds what was received before: of whole files the
     /// newest at least. Where it is empty, `held` is the name of the newest
     /// file that all vaults hold, or the position from where on they need it. What the system has left for another history goes

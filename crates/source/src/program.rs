@@ -1,12 +1,17 @@
 //! Running other people's programs: no shell, a time limit, nothing left running, and their last words kept.
 
+mod confined;
 mod feed;
 mod left;
 
+pub(crate) use confined::Named;
+
 use crate::walls::Walls;
 use crate::{Error, Kind, Result};
+use confined::Confined;
 use feed::Feed;
 use left::{HELD, Left};
+use process::child::Room;
 use process::{Kept, Start, Wait, Words};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -53,6 +58,7 @@ pub struct Program {
     ends_with_us: bool,
     is_unhurried: bool,
     walls: Option<Walls>,
+    confined: Option<Confined>,
     works_with: Option<Other>,
     is_left: Arc<AtomicBool>,
 }
@@ -97,6 +103,7 @@ impl Program {
                 ends_with_us: false,
                 is_unhurried: false,
                 walls: None,
+                confined: None,
                 works_with: None,
                 is_left: Arc::default(),
             }),
@@ -226,7 +233,7 @@ impl Program {
         let wrong = |error: io::Error| format!("{name} could not be started: {error}");
         // One that isn't there is missed by us, in our words.
         let found = process::child::find(self.command.program()).map_err(wrong)?;
-        let mut words = self.command.clone().found_at(found);
+        let (mut words, told, room) = self.placed(found).map_err(wrong)?;
         let sets_user = (self.user.is_some() || self.ends_with_us) && Path::new(SETPRIV).exists();
         if sets_user {
             let mut setpriv = Words::of(SETPRIV);
@@ -258,6 +265,9 @@ impl Program {
         for (name, value) in &self.environment {
             command.env(name, &value.0);
         }
+        if let Some((name, place)) = told {
+            command.env(name, place);
+        }
         if self.user.is_some() {
             // A folder that this user may not enter would be the first thing that it complains of.
             command.current_dir("/");
@@ -266,13 +276,14 @@ impl Program {
             command.leading_a_group();
         }
         command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(wrong)?;
+        let mut child = confined::begin(room.as_ref(), command).map_err(wrong)?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let pid = Pid::from_child(&child);
         let mut running = Running {
             ended: None,
             is_waited_for: false,
             child,
+            _room: room,
             out,
             err,
             last_words: Vec::new(),
@@ -293,6 +304,8 @@ impl Program {
 pub(crate) struct Running {
     name: String,
     child: Child,
+    /// Stays for as long as the program.
+    _room: Option<Room>,
     /// Becomes readable when the child has ended.
     ended: Option<OwnedFd>,
     is_waited_for: bool,

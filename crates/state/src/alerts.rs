@@ -15,6 +15,7 @@ const WATCHED: &str = "alert/watched";
 const AWAKE: &str = "alert/awake";
 const SUMMARY: &str = "alert/summary";
 const REACHED: &str = "alert/reached/";
+const STANDS: &str = "alert/stands/";
 const DISMISSED: &str = "alert/dismissed/";
 /// What is being done, for errors.
 const NOTE: &str = "note an alert";
@@ -99,6 +100,21 @@ impl State {
     /// Returns up to which instant each system's log is in the vaults, as far as was noted here.
     pub fn reached(&self) -> Result<BTreeMap<String, Timestamp>> {
         self.named(REACHED)
+    }
+
+    /// Notes when the newest whole point of a system was made that the vaults hold; `None`: they hold none.
+    pub fn note_stands(&self, system: &str, made: Option<Timestamp>) -> Result<()> {
+        let key = format!("{STANDS}{system}");
+        let _ = match made {
+            Some(made) => self.kv().put(&key, &json(NOTE, &made)?, Expect::Any)?,
+            None => self.kv().delete(&key, Expect::Any)?,
+        };
+        Ok(())
+    }
+
+    /// Returns when the newest whole point of each system was made, as the vaults showed it when they were asked last.
+    pub fn stands(&self) -> Result<BTreeMap<String, Timestamp>> {
+        self.named(STANDS)
     }
 
     /// Notes that the agent is alive, or was stopped.

@@ -1,6 +1,8 @@
 //! Append-only records, each sealed to the one before it by its hash; and the few facts that must be remembered.
 
-use crate::{Accepted, Acknowledged, Alerted, Error, Expect, Kv, Moment, Notified, Outcome, Result, Sqlite};
+use crate::{
+    Accepted, Acknowledged, Alerted, Error, Expect, Kv, Moment, Notified, Outcome, Result, Sqlite, newer,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -420,7 +422,7 @@ impl State {
 
     /// Returns all records, oldest first.
     pub fn records(&self) -> Result<Vec<Record>> {
-        self.kv.list("record/")?.into_iter().map(|(key, versioned)| parse(&key, &versioned.value)).collect()
+        self.kv.list("record/")?.into_iter().map(|(key, found)| newer::read(&key, &found.value)).collect()
     }
 
     /// Returns the records that came after this number, oldest first: for one who looks again and again.
@@ -429,7 +431,7 @@ impl State {
         loop {
             let key = record_key(number + records.len() as u64 + 1);
             let Some(next) = self.kv.get(&key)? else { return Ok(records) };
-            records.push(parse(&key, &next.value)?);
+            records.push(newer::read(&key, &next.value)?);
         }
     }
 
@@ -561,7 +563,7 @@ const SEAL: &[u8] = b",\"hash\":\"";
 const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Returns the part of a stored record that its hash is of.
-fn sealed(json: &[u8]) -> Option<&[u8]> {
+pub(crate) fn sealed(json: &[u8]) -> Option<&[u8]> {
     // The last one: a text in the body may hold the same, quoted.
     let at = json.windows(SEAL.len()).rposition(|part| part == SEAL)?;
     // Behind it stands the hash and nothing else, so that nothing can be slipped in there.

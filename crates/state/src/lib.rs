@@ -17,6 +17,7 @@ mod lease;
 mod ledger;
 mod making;
 mod messages;
+mod newer;
 mod rebuild;
 mod reserve;
 mod runs;

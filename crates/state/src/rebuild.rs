@@ -121,6 +121,8 @@ const PARTS: [Part; 17] = [
 ];
 
 const RECORDS: &str = "record/";
+/// What is known besides and not taken over: records are, in their own way; the rest is made anew.
+const OTHERS: [&str; 6] = [RECORDS, HEAD, FORGIVEN, "early-noted", "keymaking/", "silent/"];
 const HEAD: &str = "head";
 const RECORDS_LOST: &str = "records of what happened may be lost: incidents, recoveries, verifications";
 
@@ -236,7 +238,24 @@ fn carry(old: &Connection, state: &State, rebuilt: &mut Rebuilt) -> Result<()> {
             rebuilt.lost.push(format!("{} ({why})", part.lost));
         }
     }
+    carry_newer(old, state, rebuilt)?;
     carry_records(old, state, rebuilt)
+}
+
+/// Takes over, as it stands there, what only a newer program knows: it will want it again.
+fn carry_newer(old: &Connection, state: &State, rebuilt: &mut Rebuilt) -> Result<()> {
+    let is_known = |key: &str| {
+        PARTS.iter().any(|part| key.starts_with(part.prefix))
+            || OTHERS.iter().any(|other| key.starts_with(other))
+    };
+    // What can't be read is told of each part that it may be of.
+    let (mut rows, _) = read(old, "");
+    rows.retain(|(key, _)| !is_known(key));
+    state.kv().put_all(&rows)?;
+    if !rows.is_empty() {
+        rebuilt.carried.push(format!("{} notes of a newer program", rows.len()));
+    }
+    Ok(())
 }
 
 /// Takes over all records as far as their chain holds; of the others what incidents are made of, which nothing vouches for any more.

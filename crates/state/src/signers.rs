@@ -28,6 +28,9 @@ pub enum How {
     First,
     /// A person has said that it is right.
     Accepted,
+    /// In a way that only a newer program knows.
+    #[serde(other)]
+    Newer,
 }
 
 /// A key that signs points.

@@ -36,8 +36,9 @@ const SEALED_SPARE: usize = 2;
 /// A crash costs the upload of what no index names yet: at most this many blobs, or this many packs, or what went over a thin line
 /// in so long. No pack has more blobs either, so that one index may name it.
 pub(crate) const INDEX_BLOBS_MAX: usize = 40_000;
-const INDEX_PACKS_MAX: usize = 64;
-const INDEX_EVERY: Duration = Duration::from_secs(120);
+/// The first index comes soon, for a first backup may be broken off at once; each further one takes twice as long, up to the second of these.
+const INDEX_PACKS: (usize, usize) = (4, 64);
+const INDEX_EVERY: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
 /// Writes blobs to one vault. All methods may be called from several threads.
 pub(crate) struct PackWriter {
@@ -69,6 +70,8 @@ struct ToIndex {
     packs: Vec<IndexedPack>,
     /// When an index was written last, or the first pack was begun.
     since: Instant,
+    /// How many packs make the next one due, and how long after the last.
+    due: (usize, Duration),
 }
 
 /// A pack on its way: open, or waiting for an uploader.
@@ -90,7 +93,7 @@ impl PackWriter {
             repository,
             guard,
             claimed: Default::default(),
-            to_index: Mutex::new(ToIndex { packs: Vec::new(), since: Instant::now() }),
+            to_index: Mutex::new(ToIndex::new()),
             written: Pool::new(1),
             failure: Mutex::default(),
             failed: AtomicBool::new(false),
@@ -231,13 +234,20 @@ impl Drop for PackWriter {
 }
 
 impl ToIndex {
+    fn new() -> Self {
+        Self { packs: Vec::new(), since: Instant::now(), due: (INDEX_PACKS.0, INDEX_EVERY.0) }
+    }
+
     fn is_due(&self) -> bool {
         let blobs: usize = self.packs.iter().map(|pack| pack.entries.len()).sum();
-        blobs >= INDEX_BLOBS_MAX || self.packs.len() >= INDEX_PACKS_MAX || self.since.elapsed() >= INDEX_EVERY
+        let (packs, every) = self.due;
+        blobs >= INDEX_BLOBS_MAX || self.packs.len() >= packs || self.since.elapsed() >= every
     }
 
     fn take(&mut self) -> Vec<IndexedPack> {
         self.since = Instant::now();
+        let (packs, every) = self.due;
+        self.due = ((packs * 2).min(INDEX_PACKS.1), (every * 2).min(INDEX_EVERY.1));
         std::mem::take(&mut self.packs)
     }
 }

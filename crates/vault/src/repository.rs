@@ -335,6 +335,8 @@ impl Repository {
                 Ok(snapshot) => snapshots.push(snapshot),
                 // Removed between the listing and the reading, by a prune: not there, not damaged.
                 Err(error) if error.is_not_found() => {}
+                // What could not be asked is not damaged, and what is not seen may be the newest point.
+                Err(error) if error.is_retryable() => return Err(error),
                 Err(error) => damaged.push(error),
             }
         }

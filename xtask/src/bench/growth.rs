@@ -1,7 +1,8 @@
-//! `cargo xtask bench growth`: how time and memory grow with the number of files, and with the number of points.
+//! `cargo xtask bench growth`: how time and memory grow with the number of files, of points, and of systems in a plan.
 
 use super::data::{Data, TINY_BYTES};
 use super::measure::{Taken, measure};
+use super::systems::systems;
 use super::tools::{Installed, Repository, Tool};
 use super::{Setting, flush, machine, remove, today};
 use crate::root;
@@ -22,6 +23,9 @@ pub(crate) struct Options {
     /// How many points, in rising order
     #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000", value_name = "N")]
     points: Vec<usize>,
+    /// How many systems a plan has
+    #[arg(long, value_delimiter = ',', default_value = "1000,20000", value_name = "N")]
+    systems: Vec<usize>,
     #[command(flatten)]
     setting: Setting,
 }
@@ -33,14 +37,16 @@ pub(crate) fn run(options: &Options) -> Result {
     let folder = options.setting.folder()?;
     let files = files(tool, folder.path(), &options.files)?;
     let points = points(tool, folder.path(), &options.points)?;
-    println!("\n{files}\n{points}");
+    let systems = systems(tool, folder.path(), &options.systems)?;
+    println!("\n{files}\n{points}\n{systems}");
     if options.setting.write {
         let page = format!(
             "# Growth\n\nWritten by `cargo xtask bench growth --write`; don't edit it by hand.\n\n\
              - Date: {}\n- Machine: {}\n- Version: releve {}\n- Each number is of one run: look at how they grow, not at their last digit.\n\n\
              {files}\nFiles of {TINY_BYTES} bytes, a hundred in a folder. In memory a backup has some 60 bytes for each piece of content in each vault, and of a folder\n\
              all its entries at once; a prune has some 320.\n\n\
-             {points}\nA folder of {FILES_FOR_POINTS} such files, of which one changes before each point.\n",
+             {points}\nA folder of {FILES_FOR_POINTS} such files, of which one changes before each point.\n\n\
+             {systems}\nNo vault and no point is there: what is decided and shown of the plan alone.\n",
             today()?,
             machine()?,
             tool.version

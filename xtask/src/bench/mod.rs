@@ -12,6 +12,7 @@ pub(crate) mod recovery;
 pub(crate) mod restore;
 mod server;
 pub(crate) mod sync;
+mod systems;
 mod table;
 mod tools;
 

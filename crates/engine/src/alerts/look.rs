@@ -44,11 +44,14 @@ impl Watchman<'_> {
         let mut systems: BTreeMap<SystemName, SystemSeen> =
             plan.systems.keys().map(|name| (name.clone(), system(&records, &trusted, name, now))).collect();
         let reached = state.reached()?;
+        let stands = state.stands()?;
         let logs = state.signs("log/")?;
         for (name, system) in &mut systems {
             // What a clock noted that was ahead promises nothing.
-            let reached = reached.get(&name.0).filter(|reached| !is_to_come(**reached, now));
-            system.reached = system.reached.max(reached.copied());
+            for noted in [reached.get(&name.0), stands.get(&name.0)] {
+                let noted = noted.filter(|noted| !is_to_come(**noted, now));
+                system.reached = system.reached.max(noted.copied());
+            }
             system.down = outage(state, &records, name)?.is_some();
             system.log = logs.get(&name.0).map(|sign| (sign.since, sign.why.clone()));
         }

@@ -4,12 +4,14 @@
 //! all the time; a backup or a verification without an agent goes one. What is open stands in the state, so that a restart tells nothing twice.
 
 mod look;
+mod stands;
 mod summary;
 #[cfg(test)]
 mod tests;
 mod words;
 
 pub use look::{absent_agent, free_room};
+pub(crate) use stands::note_stands;
 pub use words::{title, todo};
 
 use crate::notify::{News, Notifier, Standing};
@@ -56,12 +58,18 @@ pub struct Round {
 
 impl Watchman<'_> {
     /// Looks, and tells people what is new, what nobody has in hand, and what is over. Where another process goes a round just now, it does so alone.
-    pub fn round(&self) -> Result<Round> {
+    ///
+    /// Before a promise counts as broken that nobody was told of yet, the vaults are asked (`ask`, which notes what it sees): the records of a new state name no point.
+    pub fn round(&self, ask: &dyn Fn()) -> Result<Round> {
         let (state, now) = (self.notifier.state, (self.notifier.now)());
         let mut round = Round::default();
         let Ok(_alone) = state.lease_run("alerts", self.notifier.holder, now)? else { return Ok(round) };
-        let seen = self.look()?;
+        let mut seen = self.look()?;
         let mut known: BTreeMap<String, Kept> = state.alerts()?;
+        if is_in_doubt(&troubles(self.notifier.plan, &seen), |key| known.contains_key(key)) {
+            ask();
+            seen = self.look()?;
+        }
         for (key, one) in &mut known {
             self.hear(key, one)?;
         }
@@ -264,6 +272,11 @@ impl Watchman<'_> {
             }
         }
     }
+}
+
+/// Returns whether one of these is a broken promise that isn't known yet: the vaults may know of a newer point than the records.
+pub fn is_in_doubt(troubles: &[Trouble], is_known: impl Fn(&str) -> bool) -> bool {
+    troubles.iter().any(|trouble| trouble.kind == Kind::Rpo && !is_known(&trouble.key()))
 }
 
 /// Returns the alerts that are open.

@@ -92,7 +92,7 @@ impl World {
     }
 
     fn round(&self) -> Vec<String> {
-        self.with(true, |watchman| watchman.round().unwrap().said)
+        self.with(true, |watchman| watchman.round(&|| ()).unwrap().said)
     }
 
     fn backup(&self, failure: Option<&str>) {
@@ -252,14 +252,14 @@ fn damage_a_lost_vault_and_an_absent_agent_are_told_to_whoever_leads() {
     state.note_beat(&Beat { at: now(), stopped: false }).unwrap();
     drop(state);
     later(600);
-    world.with(false, |watchman| watchman.round().unwrap());
+    world.with(false, |watchman| watchman.round(&|| ()).unwrap());
     assert_eq!(world.numbers(), ["222", "222", "222"]);
     let texts: String = world.sent().into_iter().map(|(_, text)| text).collect();
     for part in ["near is damaged", "near can't be reached", "The agent on server"] {
         assert!(texts.contains(part), "{part}: {texts}");
     }
     // The agent sees itself.
-    world.with(true, |watchman| watchman.round().unwrap());
+    world.with(true, |watchman| watchman.round(&|| ()).unwrap());
     assert_eq!(world.numbers().len(), 3);
 }
 
@@ -337,4 +337,25 @@ fn a_heartbeat_says_that_all_is_well_or_what_is_not() {
     let refusing = World { plan, ..refusing };
     let why = refusing.with(true, |watchman| watchman.notifier.beat(None).unwrap_err().message);
     assert!(why.contains("500") && !why.contains("secret"), "{why}");
+}
+
+#[test]
+fn a_state_that_knows_no_point_is_no_alarm_where_the_vaults_hold_a_whole_one() {
+    let world = World::new();
+    let years_ago = now() - jiff::SignedDuration::from_hours(3 * 365 * 24);
+    world.state().watched_since(years_ago).unwrap();
+    let asked = std::cell::Cell::new(0);
+    let ask = || {
+        asked.set(asked.get() + 1);
+        world.state().note_stands("shop", Some(now())).unwrap();
+    };
+    let round = |ask: &dyn Fn()| world.with(true, |watchman| watchman.round(ask).unwrap().said);
+    assert_eq!(round(&ask), Vec::<String>::new());
+    assert_eq!(round(&ask), Vec::<String>::new());
+    assert_eq!(asked.get(), 1);
+    // Where they hold none it is one, and nobody asks again what people know.
+    world.state().note_stands("shop", None).unwrap();
+    let told = round(&|| ());
+    assert!(told[0].starts_with("alert rpo/shop (begun)"), "{told:?}");
+    round(&|| panic!("it is told already"));
 }

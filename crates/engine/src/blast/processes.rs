@@ -2,7 +2,7 @@
 
 use plain::Name;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -43,10 +43,11 @@ impl fmt::Display for Process {
 
 /// Returns who has something open below these paths, this program left out, and how many could not be looked into.
 pub(super) fn look(paths: &[&Path]) -> io::Result<(Vec<Process>, usize)> {
-    let mut below: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
+    let mut below: HashSet<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
     let answering = paths.iter().filter(|path| source::silent_on_the_way(path).is_none());
     below.extend(answering.filter_map(|path| fs::canonicalize(path).ok()));
-    let is_below = |file: &Path| below.iter().any(|path| file.starts_with(path));
+    // By the folders above it: there may be more paths than any file has of those.
+    let is_below = |file: &Path| file.ancestors().any(|above| below.contains(above));
     let users = users();
     let mut found = Vec::new();
     let mut hidden = 0;

@@ -100,14 +100,14 @@ impl Writer<'_> {
     fn kept(&self, title: &str, of: impl Fn(&str) -> (Option<f64>, Option<u64>)) -> String {
         let one = |name: &String| {
             let (achieved, promised) = of(name);
-            let length = |seconds: Option<f64>| seconds.map_or_else(|| "?".to_owned(), |s| self.length(s));
             let verdict = match (achieved, promised) {
                 (Some(achieved), Some(promised)) if achieved <= promised as f64 => self.say("kept", "tenu"),
                 (Some(_), Some(_)) => self.say("NOT KEPT", "NON TENU"),
                 _ => self.say("not known", "inconnu"),
             };
-            let promised = length(promised.map(|promised| promised as f64));
-            format!("{} {} / {promised}, {verdict}", escaped(name), length(achieved))
+            let achieved = achieved.map_or_else(|| "?".to_owned(), |s| self.against(s, promised));
+            let promised = promised.map_or_else(|| "?".to_owned(), |promised| self.length(promised as f64));
+            format!("{} {achieved} / {promised}, {verdict}", escaped(name))
         };
         let all: Vec<_> = self.incident.systems.iter().map(one).collect();
         format!("**{title}{}** {}", self.say(":", " :"), all.join("; "))

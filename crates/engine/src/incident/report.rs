@@ -3,7 +3,7 @@
 use super::grounds::Grounds;
 use super::language;
 use super::view::{Action, ActionState, Back, Incident, Told, What};
-use super::words::{length, plain, role_text, say};
+use super::words::{length, length_against, plain, role_text, say};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use plan::notify::Language;
@@ -48,6 +48,11 @@ impl Writer<'_> {
 
     pub(super) fn length(&self, seconds: f64) -> String {
         length(seconds, self.language)
+    }
+
+    /// As [`length`](Self::length), of what stands beside what was promised.
+    pub(super) fn against(&self, seconds: f64, promise: Option<u64>) -> String {
+        length_against(seconds, promise, self.language)
     }
 
     /// Names a person as people do.
@@ -186,15 +191,19 @@ impl Writer<'_> {
             let none = self.say("no recovery of it is recorded", "aucune reprise n'en est enregistrée");
             return format!("| `{name}` | ? | {} | ? | {} | ? | {none} |", of(rto(None)), of(rpo(None)));
         };
-        let rta = check
-            .rta_seconds
-            .map_or_else(|| self.say("NOT BACK", "NON RÉTABLI").to_owned(), |seconds| self.length(seconds));
+        let rta = check.rta_seconds.map_or_else(
+            || self.say("NOT BACK", "NON RÉTABLI").to_owned(),
+            |seconds| self.against(seconds, rto(check.rto_seconds)),
+        );
         let lost = check.measured_loss_seconds.or(check.rpa_seconds).map(|seconds| seconds as f64);
         let measured = match check.measured_loss_seconds {
             Some(_) => self.say(" (measured)", " (mesuré)"),
             None => "",
         };
-        let rpa = lost.map_or_else(|| "?".to_owned(), |s| format!("{}{measured}", self.length(s)));
+        let rpa = lost.map_or_else(
+            || "?".to_owned(),
+            |s| format!("{}{measured}", self.against(s, rpo(check.rpo_seconds))),
+        );
         let kept = |seconds: Option<f64>, promise: Option<u64>| Some(seconds? <= promise? as f64);
         let mut said = Vec::new();
         match kept(check.rta_seconds, rto(check.rto_seconds)) {

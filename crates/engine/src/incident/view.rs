@@ -182,7 +182,8 @@ impl Incident {
     /// Returns whether it is about one of these systems.
     #[must_use]
     pub fn is_about<S: AsRef<str>>(&self, systems: &[S]) -> bool {
-        self.systems.iter().any(|own| systems.iter().any(|system| system.as_ref() == own))
+        let systems: BTreeSet<&str> = systems.iter().map(AsRef::as_ref).collect();
+        self.systems.iter().any(|own| systems.contains(own.as_str()))
     }
 
     /// Returns who leads it.
@@ -431,10 +432,17 @@ pub fn incidents(records: &[Record]) -> Vec<Incident> {
 
 impl Incident {
     fn come_back(&mut self, recovery: &state::Recovery) {
-        for check in &recovery.systems {
-            if !self.systems.contains(&check.system) {
-                continue;
-            }
+        let own: BTreeSet<&str> = self.systems.iter().map(String::as_str).collect();
+        let back: BTreeMap<&str, &Check> =
+            recovery.systems.iter().map(|check| (check.system.as_str(), check)).collect();
+        self.recovered.retain(|other| {
+            !own.contains(other.check.system.as_str()) || !back.contains_key(other.check.system.as_str())
+        });
+        // Where it names a system twice, the last says what became of it.
+        let is_last =
+            |check: &&Check| back.get(check.system.as_str()).is_some_and(|last| std::ptr::eq(*last, *check));
+        let ours = recovery.systems.iter().filter(|check| own.contains(check.system.as_str()));
+        for check in ours.filter(is_last) {
             let since = |started: Timestamp| {
                 let before = started.duration_since(self.opened).as_secs_f64();
                 check.rta_seconds.map(|rta| before + rta).filter(|seconds| *seconds >= 0.0)
@@ -444,7 +452,6 @@ impl Incident {
                 started: recovery.started,
                 since_opened_seconds: recovery.started.and_then(since),
             };
-            self.recovered.retain(|other| other.check.system != check.system);
             self.recovered.push(back);
         }
     }

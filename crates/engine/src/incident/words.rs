@@ -39,6 +39,17 @@ pub(super) fn length(seconds: f64, language: Language) -> String {
     }
 }
 
+/// As [`length`], beside what was promised: where it is more than that and would read the same, with how much more.
+pub(super) fn length_against(seconds: f64, promise: Option<u64>, language: Language) -> String {
+    let said = length(seconds, language);
+    match promise.map(|promise| promise as f64) {
+        Some(promise) if seconds > promise && said == length(promise, language) => {
+            format!("{said} (+ {})", length((seconds - promise).max(0.1), language))
+        }
+        _ => said,
+    }
+}
+
 impl Line {
     /// Returns what happened, in one line, without time and person.
     #[must_use]
@@ -214,5 +225,18 @@ mod tests {
         let all = [0.0, 59.9, 61.0, 7_500.0, 200_000.0].map(|seconds| length(seconds, Language::French));
         assert_eq!(all, ["0,0 s", "59,9 s", "1 min 01 s", "2 h 05 min", "2 j 7 h"]);
         assert_eq!(length(200_000.0, Language::English), "2 d 7 h");
+    }
+
+    #[test]
+    fn what_is_more_than_was_promised_reads_as_more() {
+        for (seconds, promise, said) in [
+            (86_580.0, Some(86_400), "1 d 0 h (+ 3 min 00 s)"),
+            (60.02, Some(60), "1 min 00 s (+ 0.1 s)"),
+            (86_400.0, Some(86_400), "1 d 0 h"),
+            (90_000.0, Some(86_400), "1 d 1 h"),
+            (86_580.0, None, "1 d 0 h"),
+        ] {
+            assert_eq!(length_against(seconds, promise, Language::English), said);
+        }
     }
 }

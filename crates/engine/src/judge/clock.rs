@@ -2,21 +2,38 @@
 
 use super::AHEAD_MAX;
 use jiff::Timestamp;
+use std::sync::Arc;
+
+/// Where those records stand that are in order, oldest first, and what nothing is recorded later than.
+#[derive(Debug, Clone)]
+pub(super) struct InOrder {
+    right: Arc<[usize]>,
+    soon: Timestamp,
+}
 
 /// The records, held against each other.
 pub(super) struct Clock<'a> {
     times: &'a [Timestamp],
     /// Where those stand that are in order, oldest first.
-    right: Vec<usize>,
+    right: Arc<[usize]>,
     /// Nothing is recorded later than this, as far as the clock is right now.
     soon: Timestamp,
 }
 
 impl<'a> Clock<'a> {
-    /// `times` are those of all records, in the order in which they were written.
-    pub(super) fn of(times: &'a [Timestamp], now: Timestamp) -> Self {
+    /// `times` are those of all records, in the order in which they were written; `known` is what was found of the same before, if it was.
+    pub(super) fn of(times: &'a [Timestamp], now: Timestamp, known: Option<&InOrder>) -> Self {
         let soon = now.saturating_add(AHEAD_MAX).unwrap_or(now);
-        Self { times, right: in_order(times, soon), soon }
+        let right = match known.filter(|known| known.soon == soon) {
+            Some(known) => Arc::clone(&known.right),
+            None => in_order(times, soon).into(),
+        };
+        Self { times, right, soon }
+    }
+
+    /// Returns what was found, for the next who asks.
+    pub(super) fn in_order(&self) -> InOrder {
+        InOrder { right: Arc::clone(&self.right), soon: self.soon }
     }
 
     /// Returns whether the clock was ahead when the record was written that stands there.
@@ -67,7 +84,7 @@ mod tests {
     /// Says of each record whether the clock was ahead when it was written, and otherwise nothing.
     fn ahead(hours: &[i64], now: i64) -> Vec<(i64, Option<i64>)> {
         let times: Vec<Timestamp> = hours.iter().copied().map(at).collect();
-        let clock = Clock::of(&times, at(now));
+        let clock = Clock::of(&times, at(now), None);
         let wrong = hours.iter().enumerate().filter(|(place, _)| clock.is_ahead(*place));
         wrong.map(|(place, hour)| (*hour, clock.after(place).map(|time| time.as_second() / 3600))).collect()
     }

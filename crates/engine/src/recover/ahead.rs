@@ -4,7 +4,7 @@ use super::Hands;
 use super::back::{check_place, has_room, repositories, until};
 use super::beside::look_beside;
 use super::bounds::options;
-use super::overlap;
+use super::overlap::{self, Nearby};
 use super::unmounted::{silent, unmounted};
 use crate::ready::{Machine, lacks_to_recover};
 use crate::survey::Survey;
@@ -15,6 +15,7 @@ use plan::{Plan, Restore, Runbook, Step, StepKind, SystemName, Until};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use source::Landing;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vault::Progress;
@@ -60,6 +61,7 @@ pub fn look_ahead(book: &mut Runbook, ahead: &Ahead<'_>) -> Result<()> {
         notifier: None,
         patient: false,
     };
+    let (steps, nearby) = (Steps::of(book), Nearby::new(book, ahead.plan));
     let mut said = Said { is_prepared: is_prepared(book), warnings: Vec::new(), blockers: Vec::new() };
     for entry in &book.systems {
         said.lacks(entry, &hands);
@@ -68,12 +70,12 @@ pub fn look_ahead(book: &mut Runbook, ahead: &Ahead<'_>) -> Result<()> {
         said.place(entry, &hands)?;
         if !is_silent {
             said.folders(entry, book, &hands)?;
-            said.beside(entry, book, &hands)?;
+            said.beside(entry, book, &nearby, &hands)?;
         }
         said.unmounted(entry, book, &hands);
-        said.warnings.extend(overlap::said(entry, book, ahead.plan)?);
+        said.warnings.extend(overlap::said(entry, &nearby)?);
         if ahead.is_new && !is_silent {
-            said.ready(entry, book, &hands)?;
+            said.ready(entry, book, &steps, &hands)?;
         }
     }
     if book.to.is_none() {
@@ -165,13 +167,13 @@ impl Said {
     }
 
     /// Makes sure that it can be overwritten: one must not run, another must. Where something is done before, that may see to it.
-    fn ready(&mut self, entry: &Restore, book: &Runbook, hands: &Hands<'_>) -> Result<()> {
-        let comes_back = book.steps.iter().any(|step| is_its_data(step, &entry.system));
+    fn ready(&mut self, entry: &Restore, book: &Runbook, steps: &Steps<'_>, hands: &Hands<'_>) -> Result<()> {
+        let comes_back = steps.data.contains_key(&entry.system);
         let system = hands.plan.systems.get(&entry.system);
         let Some(system) = system.filter(|_| book.to.is_none() && comes_back) else { return Ok(()) };
         let source = source_of(hands.plan, system, hands.secrets)?;
         let must_run = matches!(source.landing(None), Landing::Staging { .. });
-        let is_changed = self.is_prepared || is_changed_before(&book.steps, &entry.system);
+        let is_changed = self.is_prepared || steps.is_changed_before(&entry.system);
         // That it runs before it is stopped is as it should be.
         if is_changed && !must_run {
             return Ok(());
@@ -198,7 +200,13 @@ impl Said {
     }
 
     /// Names what stands beside files that come back and belongs to a newer state of them.
-    fn beside(&mut self, entry: &Restore, book: &Runbook, hands: &Hands<'_>) -> Result<()> {
+    fn beside(
+        &mut self,
+        entry: &Restore,
+        book: &Runbook,
+        nearby: &Nearby<'_>,
+        hands: &Hands<'_>,
+    ) -> Result<()> {
         let Some(system) = hands.plan.systems.get(&entry.system) else { return Ok(()) };
         let Some(point) = hands.survey.point(&entry.choice.point.id) else { return Ok(()) };
         if !matches!(system.source, Some(plan::Source::Files(_))) {
@@ -206,7 +214,8 @@ impl Said {
         }
         let target = PathBuf::from(book.to.as_deref().unwrap_or("/"));
         let landing = Landing::Final(target.clone());
-        let options = options(entry, system, point, book, hands.plan, &landing, target)?;
+        let without = overlap::without(&nearby.left_to_others(entry)?, hands.plan);
+        let options = options(entry, system, point, book, without, &landing, target);
         let vaults = repositories(entry, hands);
         let lines = match look_beside(&vaults, point.point.tree, &options, &Progress::default()) {
             Ok(beside) => beside.foreseen(&|_| false),
@@ -287,25 +296,40 @@ impl Said {
     }
 }
 
-/// Returns whether anything is stopped or started, or done by somebody, before the data of a system come back: that may stop or start it too, whatever it is called.
-fn is_changed_before(steps: &[Step], system: &SystemName) -> bool {
-    let is_before = |step: &&Step| !is_its_data(step, system);
-    let changes = |kind: &StepKind| {
-        matches!(
-            kind,
-            StepKind::Stop(_)
-                | StepKind::Start(_)
-                | StepKind::Ask { .. }
-                | StepKind::Run(_)
-                | StepKind::Service(..)
-        )
-    };
-    steps.iter().take_while(is_before).any(|step| changes(&step.kind))
+/// The places of steps that matter ahead, looked for once for all systems.
+struct Steps<'b> {
+    /// The first that puts data of a system back.
+    data: HashMap<&'b SystemName, usize>,
+    /// The first that stops or starts anything, or that somebody does: that may stop or start another system too, whatever it is called.
+    change: Option<usize>,
 }
 
-/// Returns whether a step puts data of a system back.
-fn is_its_data(step: &Step, system: &SystemName) -> bool {
-    step.kind.puts_back() && step.system.as_ref() == Some(system)
+impl<'b> Steps<'b> {
+    fn of(book: &'b Runbook) -> Self {
+        let changes = |step: &Step| {
+            matches!(
+                step.kind,
+                StepKind::Stop(_)
+                    | StepKind::Start(_)
+                    | StepKind::Ask { .. }
+                    | StepKind::Run(_)
+                    | StepKind::Service(..)
+            )
+        };
+        let mut data = HashMap::new();
+        for (at, step) in book.steps.iter().enumerate().filter(|(_, step)| step.kind.puts_back()) {
+            if let Some(system) = &step.system {
+                data.entry(system).or_insert(at);
+            }
+        }
+        Self { data, change: book.steps.iter().position(changes) }
+    }
+
+    /// Returns whether anything is stopped or started, or done by somebody, before the data of a system come back.
+    fn is_changed_before(&self, system: &SystemName) -> bool {
+        let data = self.data.get(system);
+        self.change.is_some_and(|change| data.is_none_or(|data| change < *data))
+    }
 }
 
 /// Returns the folder in which something would be put here, if that refuses it.

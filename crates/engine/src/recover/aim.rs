@@ -4,7 +4,7 @@
 //! until it is found.
 
 use super::back::{add_spool, until};
-use crate::place::Place;
+use crate::place::{Place, scratch};
 use crate::survey::Survey;
 use crate::vaults::{Opened, Secrets};
 use crate::{Error, Result, source_of};
@@ -162,7 +162,7 @@ impl Aim<'_> {
         // Where the vaults have nothing, something may wait here all the same.
         let first = placed.is_empty().then_some(none);
         for (nth, some) in first.into_iter().chain(placed.chunks(AT_ONCE)).enumerate() {
-            let folder = Place::make(self.folder, &std::env::temp_dir(), &|_| ())?;
+            let folder = Place::make(self.folder, &scratch(), &|_| ())?;
             let wanted: BTreeSet<String> = some
                 .iter()
                 .map(|(_, name)| (*name).clone())

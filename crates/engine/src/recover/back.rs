@@ -7,7 +7,7 @@ use super::overlap::{left_to_others, nothing_left, without};
 use super::unmounted::{silent, unmounted};
 use super::{Hands, findings};
 use crate::log::{against_kept, spooled, stranger};
-use crate::place::Place;
+use crate::place::{Place, scratch};
 use crate::survey::Surveyed;
 use crate::vaults::Opened;
 use crate::{Error, Result, source_of};
@@ -79,7 +79,7 @@ fn bring_back(
             verify: hands.verify || attacked,
             memory: hands.memory,
             part: part.clone(),
-            ..bounds::options(entry, system, surveyed, book, hands.plan, &landing, target)?
+            ..bounds::options(entry, system, surveyed, book, shared.clone(), &landing, target)
         })
     };
     let spool = hands.spools.join(&entry.system.0);
@@ -286,7 +286,7 @@ pub(super) fn check_place(
         return Ok(());
     }
     let told = |text: &str| hands.observer.event(Some(&entry.system), text);
-    let folder = Place::make(hands.folder, &std::env::temp_dir(), &told)?;
+    let folder = Place::make(hands.folder, &scratch(), &told)?;
     let is_history = |name: &str| log.file(name).is_some_and(|file| file.kind == source::LogKind::Always);
     let mut files = names_of_log(entry, replay, vaults, hands);
     let names: Vec<String> =

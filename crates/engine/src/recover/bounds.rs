@@ -3,7 +3,6 @@
 //! What a point says that it holds is only said. What its tree holds outside of the plan's paths is named and left. After an attack, and of a point that something
 //! speaks against, setuid and setgid, capabilities and devices come back only where an earlier point vouches for them (`plan::Vouchers`), or the package database does.
 
-use super::overlap::{left_to_others, without};
 use super::packages::Packages;
 use crate::survey::{Survey, Surveyed, shown};
 use crate::vaults::{Opened, Secrets};
@@ -105,24 +104,24 @@ fn only(
     }
 }
 
-/// Returns how a point is written, as far as that is known ahead: what of it alone, and without what the others of its recovery put back.
+/// Returns how a point is written, as far as that is known ahead: what of it alone, and `without` what the others of its recovery put back.
 pub(super) fn options(
     entry: &Restore,
     system: &System,
     point: &Surveyed,
     book: &Runbook,
-    plan: &Plan,
+    without: Vec<PathBuf>,
     landing: &Landing,
     target: PathBuf,
-) -> Result<RestoreOptions> {
+) -> RestoreOptions {
     let roots = &point.point.snapshot.paths;
-    Ok(RestoreOptions {
+    RestoreOptions {
         only: only(entry, system, point, book.to.as_deref(), landing),
         roots: roots.iter().map(PathBuf::from).collect(),
         silent: source::silent_in(&target, roots),
-        without: without(&left_to_others(entry, book, plan)?, plan),
+        without,
         ..RestoreOptions::new(target)
-    })
+    }
 }
 
 /// Says of what gives rights whether it comes back without them.

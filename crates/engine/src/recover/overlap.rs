@@ -3,8 +3,9 @@
 //! Points aren't changed by that: each holds all of its own paths, and where only the wider one is recovered all of it comes back.
 
 use crate::Result;
-use plan::{Plan, Restore, Runbook, Source, System, SystemName};
+use plan::{HostName, Plan, Restore, Runbook, Source, System, SystemName};
 use source::Patterns;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// What SQLite keeps beside a database goes with it; the first is the database itself.
@@ -19,12 +20,69 @@ pub(super) struct Shared {
     pub(super) path: PathBuf,
 }
 
-/// Returns what of the paths of a system the others of its recovery put back.
+/// The systems of a plan by where their data lie, and what of them is recovered: of thousands each has a few around it, and is held against these alone.
+pub(super) struct Nearby<'a> {
+    plan: &'a Plan,
+    /// Whose each path on a machine is.
+    owners: BTreeMap<(&'a HostName, PathBuf), Vec<&'a SystemName>>,
+    /// What is recovered, with its place in the list.
+    entries: BTreeMap<&'a SystemName, (usize, &'a Restore)>,
+}
+
+impl<'a> Nearby<'a> {
+    pub(super) fn new(book: &'a Runbook, plan: &'a Plan) -> Self {
+        let mut owners: BTreeMap<(&HostName, PathBuf), Vec<&SystemName>> = BTreeMap::new();
+        for (name, system) in &plan.systems {
+            for path in system.source.iter().filter(|source| source.is_on_disk()).flat_map(Source::paths) {
+                owners.entry((&system.host, path.into())).or_default().push(name);
+            }
+        }
+        let entries = book.systems.iter().enumerate().map(|(at, entry)| (&entry.system, (at, entry)));
+        Self { plan, owners, entries: entries.collect() }
+    }
+
+    /// Returns the other systems that name something at a path of a system, above it or below it, in the order of their names.
+    fn around(&self, name: &SystemName) -> BTreeSet<&'a SystemName> {
+        let system = self.plan.systems.get(name);
+        let Some((host, Source::Files(files))) =
+            system.and_then(|system| Some((&system.host, system.source.as_ref()?)))
+        else {
+            return BTreeSet::new();
+        };
+        let mut found = BTreeSet::new();
+        for wide in files.paths.iter().map(Path::new) {
+            // What lies below a path follows it.
+            let behind = self.owners.range((host, wide.to_owned())..);
+            let below = behind.take_while(|((of, path), _)| *of == host && path.starts_with(wide));
+            found.extend(below.flat_map(|(_, names)| names).copied());
+            let above =
+                wide.ancestors().skip(1).filter_map(|above| self.owners.get(&(host, above.to_owned())));
+            found.extend(above.flatten().copied());
+        }
+        found.remove(name);
+        found
+    }
+
+    /// Returns what of the paths of a system the others of its recovery put back.
+    pub(super) fn left_to_others(&self, entry: &Restore) -> Result<Vec<Shared>> {
+        let around = self.around(&entry.system);
+        let mut others: Vec<_> = around.iter().filter_map(|other| self.entries.get(other)).collect();
+        others.sort_by_key(|(at, _)| *at);
+        let others = others.into_iter().map(|(_, other)| (&other.system, yields_to(entry, other)));
+        shared(self.plan, &entry.system, others)
+    }
+}
+
+/// Of two that name the same, one with the newer point puts it back.
+fn yields_to(entry: &Restore, other: &Restore) -> bool {
+    let order = |entry: &Restore| (entry.choice.point.time, std::cmp::Reverse(entry.system.clone()));
+    order(other) > order(entry)
+}
+
+/// Returns what of the paths of a system the others of its recovery put back, for one system alone.
 pub(super) fn left_to_others(entry: &Restore, book: &Runbook, plan: &Plan) -> Result<Vec<Shared>> {
     let others = book.systems.iter().filter(|other| other.system != entry.system);
-    // Of two that name the same, one with the newer point.
-    let order = |entry: &Restore| (entry.choice.point.time, std::cmp::Reverse(entry.system.clone()));
-    shared(plan, &entry.system, others.map(|other| (&other.system, order(other) > order(entry))))
+    shared(plan, &entry.system, others.map(|other| (&other.system, yields_to(entry, other))))
 }
 
 /// Returns the places that are put back by others in the way in which a restore is told of them.
@@ -58,9 +116,9 @@ pub(super) fn nothing_left(entry: &Restore, system: &System, without: &[PathBuf]
 }
 
 /// Says whose what is that lies below the paths of a system.
-pub(super) fn said(entry: &Restore, book: &Runbook, plan: &Plan) -> Result<Vec<String>> {
+pub(super) fn said(entry: &Restore, nearby: &Nearby<'_>) -> Result<Vec<String>> {
     let name = &entry.system;
-    let left = left_to_others(entry, book, plan)?.into_iter().map(|shared| {
+    let left = nearby.left_to_others(entry)?.into_iter().map(|shared| {
         let path = crate::survey::shown(&shared.path);
         format!(
             "`{name}`: {path} is of `{owner}` too, and comes back from its point: `{name}` leaves it out",
@@ -68,9 +126,9 @@ pub(super) fn said(entry: &Restore, book: &Runbook, plan: &Plan) -> Result<Vec<S
         )
     });
     let mut lines: Vec<String> = left.collect();
-    let is_away = |other: &&SystemName| !book.systems.iter().any(|entry| &entry.system == *other);
-    let away = plan.systems.keys().filter(is_away).map(|other| (other, false));
-    lines.extend(shared(plan, name, away)?.into_iter().map(|shared| {
+    let around = nearby.around(name).into_iter();
+    let away = around.filter(|other| !nearby.entries.contains_key(other)).map(|other| (other, false));
+    lines.extend(shared(nearby.plan, name, away)?.into_iter().map(|shared| {
         let (path, other) = (crate::survey::shown(&shared.path), shared.owner);
         format!(
             "`{name}`: {path} is of `{other}` too, which isn't recovered with it: it comes back as the point of `{name}` has it; `releve recover {name} {other}` brings each its own"
@@ -161,5 +219,14 @@ mod tests {
         assert_eq!(left(&plan, "f", "pg", false), ["/d/pg"]);
         assert_eq!(left(&plan, "conf", "pg", false), ["/d/pg/pg_hba.conf"]);
         assert_eq!(left(&plan, "pg", "conf", true), [] as [&str; 0]);
+        // Whoever has nothing at, above or below its paths is held against none of the others.
+        let book = Runbook::default();
+        let nearby = Nearby::new(&book, &plan);
+        let around = |name: &str| -> Vec<String> {
+            nearby.around(&name.into()).into_iter().map(|other| other.0.clone()).collect()
+        };
+        assert_eq!(around("f"), ["conf", "db", "g", "pg"]);
+        assert_eq!((around("g"), around("conf")), (vec!["f".to_owned()], vec!["f".into(), "pg".into()]));
+        assert_eq!(around("pg"), [] as [&str; 0]);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::ahead::is_prepared;
 use super::bounds::options;
+use super::overlap::{Nearby, without};
 use crate::Result;
 use crate::sources::source_of;
 use crate::survey::Survey;
@@ -29,6 +30,7 @@ pub fn warn_of_what_goes(
     let to = book.to.clone();
     let (mut warnings, mut blockers) = (Vec::new(), Vec::new());
     let is_prepared = is_prepared(book);
+    let nearby = Nearby::new(book, plan);
     for entry in &book.systems {
         let Some(system) = plan.systems.get(&entry.system) else { continue };
         let Some(point) = survey.point(&entry.choice.point.id) else { continue };
@@ -47,7 +49,8 @@ pub fn warn_of_what_goes(
         if source::silent_on_the_way(target).is_some() {
             continue;
         }
-        let options = options(entry, system, point, book, plan, &landing, target.clone())?;
+        let without = without(&nearby.left_to_others(entry)?, plan);
+        let options = options(entry, system, point, book, without, &landing, target.clone());
         match replaced(&repositories, point.point.tree, &options, &Progress::default()) {
             Ok(found) => {
                 let barred = |root: &PathBuf| {

@@ -10,9 +10,13 @@ use std::path::{Path, PathBuf};
 /// Returns a line for each place of a system that had a file system of its own when its point was made and has none now.
 pub(super) fn unmounted(entry: &Restore, surveyed: &Surveyed) -> Vec<String> {
     let Some(info) = &surveyed.point.info else { return Vec::new() };
-    let mounts = Mounts::read().unwrap_or_default();
     let wanted = info.mounted.iter().filter(|place| is_wanted(place, &entry.only)).map(String::as_str);
     let wanted: Vec<&str> = wanted.collect();
+    // Most have none, and the kernel's list is long.
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let mounts = Mounts::read().unwrap_or_default();
     missing(&wanted, &surveyed.point.snapshot.paths, &mounts)
 }
 

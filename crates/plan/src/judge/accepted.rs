@@ -5,7 +5,7 @@ use crate::Facts;
 use jiff::{SignedDuration, Timestamp};
 
 /// So far back it is told what is counted: as the sums do.
-const WINDOW: SignedDuration = SignedDuration::from_hours(30 * 24);
+const WINDOW: SignedDuration = crate::span::to_the_day(30);
 
 /// What of it is explained, and everything of its kind before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub fn goes_on(points: &[Facts], id: &str) -> Vec<String> {
     let since = points.get(at).and_then(|point| point.counts().checked_sub(WINDOW).ok());
     let since = since.unwrap_or(Timestamp::MIN);
     let until =
-        || points.iter().take(at.saturating_add(1)).rev().take_while(move |point| point.counts() >= since);
+        || points.iter().take(at.saturating_add(1)).rev().take_while(move |point| point.counts() > since);
     let counted = |is_over: fn(&Facts) -> bool, count: fn(&Facts) -> u64, what: &str| {
         let open = until().take_while(|point| !is_over(point));
         let parts = open.filter(|point| point.is_base() && point.change.counted > 0 && count(point) > 0);

@@ -16,7 +16,7 @@ const USUAL: usize = 10;
 /// What is gone is much if it is at least this share of what there was: one in so many.
 const MUCH: u64 = 3;
 /// So far back it is looked what is usual for deletions.
-const HISTORY: SignedDuration = SignedDuration::from_hours(90 * 24);
+const HISTORY: SignedDuration = crate::span::to_the_day(90);
 
 /// Says what a point lost against the last good one that shares a path with it, however the plan was edited: a part of a sentence of which the point is the subject.
 pub(super) fn sign(point: &Facts, before: &[&Facts]) -> Option<String> {
@@ -67,7 +67,7 @@ pub(super) fn deleted(point: &Facts, before: &[&Facts], told: Option<&Told>) -> 
     }
     let before = known(point, before);
     let since = point.counts().checked_sub(HISTORY).unwrap_or(Timestamp::MIN);
-    let alike = before.iter().rev().take_while(|one| shares(one, point) && one.counts() >= since).count();
+    let alike = before.iter().rev().take_while(|one| shares(one, point) && one.counts() > since).count();
     let from = before.len() - alike;
     let mut points: Vec<Lost> =
         (from..before.len()).filter_map(|at| Some(lost(before.get(at)?, before.get(..at)?))).collect();

@@ -3,6 +3,7 @@
 use super::{Basis, Expected, Outlook, Verdict, Why};
 use crate::{Period, PersonName, Runbook, SystemName};
 use serde::Serialize;
+use std::time::Duration;
 
 /// Something that is to be done by an instant.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -113,12 +114,14 @@ impl Deadline {
         };
         let expected = match self.expected {
             None => "is not expected back as things stand".to_owned(),
-            Some(Expected { seconds, unclear: None }) => format!("is expected back after {}", span(seconds)),
+            Some(Expected { seconds, unclear: None }) => {
+                format!("is expected back after {}", span_beside(seconds, self.due))
+            }
             Some(Expected { seconds, unclear: Some(step) }) => {
                 let kind = book.steps.get(step).map_or_else(String::new, |step| step.kind.to_string());
                 format!(
                     "is expected back after {} at least (nobody knows how long step {step} takes: {kind})",
-                    span(seconds)
+                    span_beside(seconds, self.due)
                 )
             }
         };
@@ -149,6 +152,13 @@ impl std::fmt::Display for Why {
 /// Returns a length of time as people read it, to the second, two units at most.
 fn span(seconds: f64) -> String {
     format!("{:.2}", Period::seconds(seconds.max(0.0).round() as u64))
+}
+
+/// As [`span`], beside what it is compared with: where it is more than that, it reads as more.
+fn span_beside(seconds: f64, due: f64) -> String {
+    let said = span(seconds);
+    let period = |seconds: f64| Period(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default());
+    if seconds > due && said == span(due) { period(seconds).against(period(due)) } else { said }
 }
 
 fn bytes(bytes: f64) -> String {

@@ -34,6 +34,32 @@ impl Available {
             log.timelines.retain(|timeline| timeline.begun.is_none_or(|begun| begun <= *time));
         }
     }
+
+    /// Says why an instant that somebody names beside a point doesn't lie behind that, where it doesn't: a recovery that had begun by then went back behind what the log
+    /// tells of there, and nothing is there of the history that it has begun.
+    pub(super) fn leads_elsewhere(&self, point: &Facts, time: Timestamp) -> Option<String> {
+        let log = self.log_of(point)?;
+        let mut left: Option<Timestamp> = None;
+        for recovery in self.recoveries.iter().filter(|recovery| recovery.began < time) {
+            let took = recovery.from.as_ref().map(|(_, took)| *took);
+            match recovery.went_back {
+                true if recovery.began > point.counts() => left = Some(recovery.began),
+                // Somebody has gone forward again to what was left.
+                false if left.is_some_and(|left| took.is_some_and(|took| took < left)) => left = None,
+                _ => {}
+            }
+        }
+        let left = left?;
+        let has_begun = |begun: Timestamp| left < begun && begun <= time;
+        if log.timelines.iter().any(|timeline| timeline.begun.is_some_and(has_begun)) {
+            return None;
+        }
+        Some(format!(
+            "the recovery of {left:.0} went back: behind point {} its log tells of what was left then, and not of {time}. Without --point the one that leads there is taken: --before {time}; \
+            what was left comes from this point with a time from before that recovery, or all of it with --until newest",
+            point.id
+        ))
+    }
 }
 
 /// Takes points that had been left already at the instant which is wanted for no state of that instant; what a recovery has left since was one.

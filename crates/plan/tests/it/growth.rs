@@ -8,8 +8,8 @@ use crate::runbook::point;
 use jiff::Timestamp;
 use plan::notify::out_of_service;
 use plan::{
-    Action, Available, Course, Plan, Recover, Runbook, RunbookInput, SourceFile, Step, StepKind, StepState,
-    System, SystemName, Together, Wanted, parse, recovery_order, runbook,
+    Action, Available, Course, Plan, Recover, Remark, Runbook, RunbookInput, SourceFile, Step, StepKind,
+    StepState, System, SystemName, Together, Wanted, parse, recovery_order, runbook,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -97,6 +97,31 @@ fn a_plan_of_one_large_group_is_checked_as_soon_as_one_of_none() {
     let parsed = soon("a group", || parse(&[SourceFile { name: "plan.toml".into(), text }]));
     let odd = parsed.diagnostics.iter().find(|found| found.code == "rpo-out-of-reach");
     assert!(odd.is_none(), "{odd:?}");
+}
+
+/// Each place is found by the lines around it, and not from the beginning of the file on.
+#[test]
+fn what_is_wrong_with_many_systems_is_shown_as_soon_as_with_few() {
+    let mut text = SOUND.to_owned();
+    for at in 0..5_000 {
+        text += &format!(
+            "[systems.{}]\nhost = \"shop-1\"\nrto = \"1 hour\"\nrpo = \"1 hour\"\nsource.files = {{ paths = [\"/srv/{at}\"] }}\n",
+            name(at)
+        );
+    }
+    let mut parsed = parse(&[SourceFile { name: "plan.toml".into(), text }]);
+    let remark = |at: usize| {
+        Remark::warning("not-here", format!("systems.{}.source", name(at)), "not here", "mount it")
+    };
+    soon("what others have found", || parsed.add((0..5_000).map(remark)));
+    assert!(parsed.diagnostics.len() >= 10_000);
+    let shown = soon("all that is shown", || {
+        let show = |found: &plan::Diagnostic| {
+            format!("{} {} {:?}", found.line(), found.column(), miette::Report::new(found.clone())).len()
+        };
+        parsed.diagnostics.iter().map(show).sum::<usize>()
+    });
+    assert!(shown > 0);
 }
 
 #[test]

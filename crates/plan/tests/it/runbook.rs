@@ -890,6 +890,42 @@ fn a_log_that_breaks_off_before_an_instant_is_refused_beforehand_unless_earlier_
 }
 
 #[test]
+fn an_instant_beside_a_point_is_refused_where_a_recovery_has_left_what_its_log_tells_of_it() {
+    // Back to 1,400 at 1,600, from the point of 1,000.
+    let blockers = |time, tells: bool, recoveries: &[(i64, bool)]| {
+        let book = decide_on_log(|input| {
+            input.now = second(20_000);
+            input.plan = Box::leak(Box::new(streamed()));
+            input.wanted = Some(Wanted::From { id: "ab12".into(), until: Until::Time(second(time)) });
+            let found = orders(input);
+            found.points.truncate(1);
+            let log = found.log.as_mut().unwrap();
+            log.until = Some(second(9_000));
+            if tells {
+                let path = vec![(1, "05".to_owned())];
+                log.timelines = vec![Timeline { number: 2, begun: Some(second(1_650)), path }];
+            }
+            let came_back = |(began, went_back): &(i64, bool)| CameBack {
+                began: second(*began),
+                went_back: *went_back,
+                to: Some(if *went_back { Until::Time(second(1_400)) } else { Until::Newest }),
+                from: Some(("ab12".to_owned(), second(1_000))),
+            };
+            found.recoveries = recoveries.iter().map(came_back).collect();
+        });
+        book.blockers.join("; ")
+    };
+    let (back, forward) = ((1_600, true), (1_800, false));
+    let said = blockers(1_700, false, &[back]);
+    assert!(said.contains("went back: behind point ab12") && said.contains("Without --point"), "{said}");
+    // From before it, on a history that it has begun, and where somebody has gone forward since, there is nothing to refuse.
+    assert_eq!(blockers(1_500, false, &[back]), "");
+    assert_eq!(blockers(1_700, true, &[back]), "");
+    assert_eq!(blockers(1_900, false, &[back, forward]), "");
+    assert_ne!(blockers(1_700, false, &[back, forward]), "");
+}
+
+#[test]
 fn no_loss_is_counted_by_a_clock_that_is_behind_the_point() {
     let book = decide(|input| {
         input.systems = vec!["orders".into()];

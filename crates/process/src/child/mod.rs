@@ -4,6 +4,7 @@
 //!   and never an option. An option is a text of this program's code, the compiler sees to that.
 //! - A program is called by its whole path, found where the machine keeps programs ([`folders`]), whatever the `PATH` of whoever calls us says.
 //! - It sees of our environment only what is [`Kept`] for its kind: no secret that was handed to us by it.
+//! - A client of a database is started in a [`Room`], in which it may do little more than to talk to its server.
 //!
 //! ```
 //! use process::{Kept, Start, Words};
@@ -14,11 +15,13 @@
 
 mod begun;
 mod kept;
+mod room;
 mod search;
 mod words;
 
 pub use begun::{as_whoever_started_us, begin, make_folders, umask_before};
 pub use kept::Kept;
+pub use room::{May, Room};
 pub use search::{find, folders};
 pub use words::{Refused, Words};
 

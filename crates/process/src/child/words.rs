@@ -72,6 +72,16 @@ impl Words {
         self
     }
 
+    /// Adds an option with its value before all others: where a program looks for it only there.
+    #[must_use]
+    pub fn first(mut self, name: &'static str, value: impl AsRef<OsStr>) -> Self {
+        let mut word = OsString::from(name);
+        word.push("=");
+        word.push(value);
+        self.line.insert(self.line.len().min(1), word);
+        self
+    }
+
     /// Adds an option that always takes the next word for its value, whatever that begins with: `-D FOLDER`.
     #[must_use]
     pub fn pair(mut self, name: &'static str, value: impl Into<OsString>) -> Self {

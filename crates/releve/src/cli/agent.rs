@@ -1,6 +1,7 @@
 //! `releve agent`: the schedule of the plan.
 
 mod alerts;
+mod beats;
 mod edits;
 mod lanes;
 mod logs;

@@ -4,13 +4,15 @@ use crate::session::Session;
 use crate::show::{self, dates, size, time};
 use crate::{Exit, Failure, Outcome};
 use engine::Error;
-use engine::alerts::{absent_agent, free_room, title, todo};
+use engine::alerts::{absent_agent, free_room, is_in_doubt, title, todo};
 use engine::dropped::Known;
+use engine::survey::survey;
 use engine::unfinished::{Unfinished, unfinished};
 use jiff::Timestamp;
 use plan::alerts::{Kind, Open, Trouble};
 use serde_json::{Value, json};
 use state::State;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// What `alerts` takes.
@@ -34,6 +36,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         if !session.json {
             println!("{said}");
         }
+    }
+    if let Ok((troubles, open)) = standing(session, &state)
+        && is_in_doubt(&troubles, |key| open.contains_key(key))
+    {
+        ask(session, &state);
     }
     let all = alerts(session, &state)?;
     let holds = state.holds()?;
@@ -75,11 +82,23 @@ fn dismiss(session: &Session, state: &State, what: &str) -> Result<String, Failu
     Ok(format!("that nothing captures {what} any more is meant, and its points stay where they are"))
 }
 
-/// Returns what is wrong now, and what people were told of it.
-pub(super) fn alerts(session: &Session, state: &State) -> Result<Vec<(Trouble, Option<Open>)>, Error> {
+/// Returns what is wrong now, and what people were told of that isn't over, by its key.
+fn standing(session: &Session, state: &State) -> Result<(Vec<Trouble>, BTreeMap<String, Open>), Error> {
     let holder = session.run_holder();
     let notifier = session.notifier(state, &holder);
-    let (troubles, mut open) = session.watchman(&notifier, false).standing()?;
+    session.watchman(&notifier, false).standing()
+}
+
+/// Asks the vaults, and notes for the alerts what they show: the records of a new state know of no point.
+pub(super) fn ask(session: &Session, state: &State) {
+    let seen = session.known(Some(state));
+    let vaults = session.peek(state);
+    let _ = session.vanished(Some(state), &seen, &vaults, &survey(&vaults));
+}
+
+/// Returns what is wrong now, and what people were told of it.
+pub(super) fn alerts(session: &Session, state: &State) -> Result<Vec<(Trouble, Option<Open>)>, Error> {
+    let (troubles, mut open) = standing(session, state)?;
     let mut all: Vec<_> = troubles
         .into_iter()
         .map(|trouble| {
@@ -135,7 +154,7 @@ pub(super) fn round(session: &Session, state: &State) {
     }
     let holder = session.run_holder();
     let notifier = session.notifier(state, &holder);
-    match session.watchman(&notifier, false).round() {
+    match session.watchman(&notifier, false).round(&|| ask(session, state)) {
         Ok(round) if !session.json => round.said.iter().for_each(|line| eprintln!("{line}")),
         Ok(_) => {}
         Err(error) if !session.json => {

@@ -449,13 +449,14 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
         screen.line(&format!("  {vault} is DAMAGED: {}", engine::proof::gone(&vault.0, *packs)));
     }
     const SHOWN: usize = 20;
-    for (vault, why) in made.damaged.iter().take(SHOWN) {
+    let unread = engine::survey::few(&made.damaged);
+    for (vault, why) in &unread.named {
         screen.line(&format!(
             "  warning: vault {vault}: a snapshot can't be read, and whatever point it was is not counted: {why}"
         ));
     }
-    if made.damaged.len() > SHOWN {
-        screen.line(&format!("  warning: and {} more that can't be read", made.damaged.len() - SHOWN));
+    for (vault, what) in &unread.more {
+        screen.line(&format!("  warning: vault {vault}: {what}"));
     }
     for unread in made.unread.iter().take(SHOWN) {
         screen.line(&format!("  not read: {}: {}", shown(&unread.path), unread.why));

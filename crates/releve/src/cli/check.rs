@@ -7,9 +7,9 @@ use crate::{Exit, Outcome, show};
 use engine::dropped::Known;
 use engine::ready::{Machine, lacks};
 use plan::paths::{differs, is_kept};
-use plan::{Plan, SystemName, Vault, VaultName};
-use state::{Made, Record, State, runs_of};
-use std::collections::BTreeSet;
+use plan::{Plan, Remark, Severity, SystemName, Vault, VaultName};
+use state::{Body, Made, Record, State};
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -28,16 +28,44 @@ pub(super) struct Options {
     offline: bool,
 }
 
-/// Returns the backups of a system that these records know, the newest first, but for those that failed.
-fn backups_of<'r>(records: &'r [Record], name: &SystemName) -> impl Iterator<Item = &'r Made> {
-    runs_of(records, &name.0).rev().filter(|made| made.failure.is_none())
+/// The backups of each system that records know, the newest first, but for those that failed.
+struct Backups<'r>(HashMap<&'r str, Vec<&'r Made>>);
+
+impl<'r> Backups<'r> {
+    fn of(records: &'r [Record]) -> Self {
+        let mut all: HashMap<&str, Vec<&Made>> = HashMap::new();
+        for record in records.iter().rev() {
+            if let Body::Backup(made) = &record.body
+                && made.failure.is_none()
+                && !made.refused
+            {
+                all.entry(&made.system).or_default().push(made);
+            }
+        }
+        Self(all)
+    }
+
+    fn of_system(&self, name: &SystemName) -> impl Iterator<Item = &'r Made> {
+        self.0.get(name.0.as_str()).into_iter().flatten().copied()
+    }
+}
+
+/// What is wrong or doubtful here, to be added to what the plan itself says.
+#[derive(Default)]
+struct Said(Vec<Remark>);
+
+impl Said {
+    fn warn(&mut self, code: &'static str, path: &str, message: impl Into<String>, help: impl Into<String>) {
+        self.0.push(Remark::warning(code, path, message, help));
+    }
 }
 
 /// Returns the systems whose newest point holds something else than what the plan names now, as far as this machine's records tell, and what.
-fn other_paths(plan: &Plan, records: &[Record]) -> Vec<(SystemName, String)> {
+fn other_paths(plan: &Plan, backups: &Backups<'_>) -> Vec<(SystemName, String)> {
     let systems = plan.systems.iter().filter_map(|(name, system)| {
         let source = system.source.as_ref()?;
-        let newest = backups_of(records, name).find(|made| made.unread == 0 && !made.paths.is_empty())?;
+        let mut made = backups.of_system(name);
+        let newest = made.find(|made| made.unread == 0 && !made.paths.is_empty())?;
         let differs = differs(source, &newest.paths)?;
         Some((name.clone(), differs.said(name, source, None, false)))
     });
@@ -62,10 +90,10 @@ fn dropped(plan: &Plan, known: &Known<'_>) -> Vec<(String, String, String)> {
 /// Returns what the newest point of each system says, as far as this machine's records tell: what its configuration names and lacks, what a person should change.
 fn said_with<'r>(
     plan: &Plan,
-    records: &'r [Record],
+    backups: &Backups<'r>,
     what: impl Fn(&'r Made) -> &'r [String],
 ) -> Vec<(SystemName, &'r String)> {
-    let newest = |name| backups_of(records, name).next();
+    let newest = |name| backups.of_system(name).next();
     let all = plan.systems.keys().filter_map(|name| Some((name, what(newest(name)?))));
     all.flat_map(|(name, all)| all.iter().map(|what| (name.clone(), what))).collect()
 }
@@ -108,25 +136,32 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
     let found = look(&plan_path(global)?)?;
     let mut parsed = plan::parse(&found.files);
     let mut exit = Exit::Done;
+    let mut said = Said::default();
     for objection in found.objections.iter().filter(|_| !options.offline) {
         exit = Exit::Finding;
         let message = format!("the plan decides what is run, and {}", objection.why);
-        parsed.warn("others-write", "", message, &objection.way_out);
+        said.warn("others-write", "", message, &objection.way_out);
     }
     if let Some(plan) = parsed.plan.clone() {
-        for refused in engine::refused::refused(&plan) {
-            parsed.refuse(refused.code, &refused.path, refused.message, refused.help);
-        }
+        let refused = engine::refused::refused(&plan).into_iter();
+        said.0.extend(refused.map(|refused| Remark {
+            severity: Severity::Error,
+            code: refused.code,
+            path: refused.path,
+            message: refused.message,
+            help: refused.help,
+        }));
     }
+    parsed.add(std::mem::take(&mut said.0));
     if let Some(plan) = parsed.plan.clone().filter(|_| !options.offline) {
         let name = holder().hostname;
-        let state_dir = state_dir(global);
+        let state_dir = state_dir(global)?;
         // Looking makes nothing.
         let state = match state_dir.join("state.db").exists().then(|| State::open(&state_dir)) {
             Some(Err(error)) if error.is_corrupt() => {
                 exit = Exit::Finding;
                 let help = "releve state rebuild";
-                parsed.warn("damaged-state", "hosts", format!("on {name}: {error}"), help);
+                said.warn("damaged-state", "hosts", format!("on {name}: {error}"), help);
                 None
             }
             opened => opened.and_then(Result::ok),
@@ -142,7 +177,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
         };
         for lack in lacks(&plan, &machine) {
             exit = Exit::Finding;
-            parsed.warn(lack.code, &lack.path, format!("on {name}: {}", lack.message), lack.help);
+            said.warn(lack.code, &lack.path, format!("on {name}: {}", lack.message), lack.help);
         }
         // Nothing is wrong with a link of root's, but it is seen where it leads.
         for (system_name, system) in plan.systems.iter().filter(|(_, system)| plan.runs_on(system, &name)) {
@@ -155,44 +190,45 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
                     real.display()
                 );
                 let help = format!("to leave no doubt, write path = \"{}\"", real.display());
-                parsed.warn("link", &format!("systems.{system_name}.source.sqlite.path"), message, help);
+                said.warn("link", &format!("systems.{system_name}.source.sqlite.path"), message, help);
             }
         }
         let records = state.as_ref().and_then(|state| state.records().ok()).unwrap_or_default();
-        for (name, said) in other_paths(&plan, &records) {
+        let backups = Backups::of(&records);
+        for (name, differs) in other_paths(&plan, &backups) {
             exit = Exit::Finding;
             let help = "correct the plan; if it is as it should be: releve backup";
-            let message = format!("of the newest point that this machine made: {said}");
-            parsed.warn("other-paths", &format!("systems.{name}.source"), message, help);
+            let message = format!("of the newest point that this machine made: {differs}");
+            said.warn("other-paths", &format!("systems.{name}.source"), message, help);
         }
         let known = state.as_ref().and_then(|state| Known::of(&plan, state, &records).ok());
-        for (path, said, help) in known.iter().flat_map(|known| dropped(&plan, known)) {
+        for (path, what, help) in known.iter().flat_map(|known| dropped(&plan, known)) {
             exit = Exit::Finding;
-            parsed.warn("dropped", &path, said, help);
+            said.warn("dropped", &path, what, help);
         }
         let is_missed = |what: &str| !is_kept(&plan, what.split_once(": ").map_or(what, |(path, _)| path));
-        let missed = said_with(&plan, &records, |made| &made.left_behind);
+        let missed = said_with(&plan, &backups, |made| &made.left_behind);
         for (name, what) in missed.into_iter().filter(|(_, what)| is_missed(what)) {
             exit = Exit::Finding;
             let help = "mend whose the file and its folders are, or name it in a system of files; then: releve backup";
             let message = format!(
                 "its own configuration names what is in no point, and it will not start on another machine without: {what}"
             );
-            parsed.warn("left-behind", &format!("systems.{name}.source"), message, help);
+            said.warn("left-behind", &format!("systems.{name}.source"), message, help);
         }
-        for (system, said) in mistaken(&plan, &name) {
+        for (system, what) in mistaken(&plan, &name) {
             exit = Exit::Finding;
             let help = "docs/plan.md, `exclude`, says what [ ], { }, ? and * stand for";
-            parsed.warn("exclude-pattern", &format!("systems.{system}.source"), said, help);
+            said.warn("exclude-pattern", &format!("systems.{system}.source"), what, help);
         }
-        for (name, what) in said_with(&plan, &records, |made| &made.advised) {
+        for (name, what) in said_with(&plan, &backups, |made| &made.advised) {
             exit = Exit::Finding;
             let help = "type that; then: releve backup";
-            parsed.warn("server-setting", &format!("systems.{name}.source"), what, help);
+            said.warn("server-setting", &format!("systems.{name}.source"), what, help);
         }
         if plan.notify.is_none() {
             let help = "write a [notify] table: docs/notify.md";
-            parsed.warn(
+            said.warn(
                 "nobody-told",
                 "notify",
                 "nobody is told when something is wrong: the plan has no [notify]",
@@ -204,9 +240,10 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
             let message = format!(
                 "no system of the plan runs on this machine, {name}: nothing else was looked for here"
             );
-            parsed.warn("not-here", "hosts", message, "hosts.NAME.name says what a machine calls itself");
+            said.warn("not-here", "hosts", message, "hosts.NAME.name says what a machine calls itself");
         }
     }
+    parsed.add(said.0);
     show::diagnostics(&parsed.diagnostics, global.json);
     Ok(if parsed.has_errors() { Exit::Plan } else { exit })
 }

@@ -70,7 +70,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
     let not_cut = prepared.passing_by.iter();
     warnings.extend(not_cut.map(|what| format!("not cut off, since it passes by this machine: {what}")));
     let cut = who_is_cut(&prepared);
-    let state = state_dir(global);
+    let state = state_dir(global)?;
     let before = look(&state);
     if !global.json {
         say(&screen, &prepared, before.as_ref(), &warnings, &cut);
@@ -101,7 +101,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
 
 fn usable_plan(global: &Global) -> engine::Result<Plan> {
     let path = plan_path(global)?;
-    let found = origin::believed(&path, &state_dir(global))?;
+    let found = origin::believed(&path, &state_dir(global)?)?;
     plan::parse(&found.files)
         .plan
         .ok_or_else(|| Error::new(format!("the plan {} is wrong (`releve check` says how)", path.display())))

@@ -142,10 +142,11 @@ fn list(session: &Session, options: &List) -> Outcome {
             remarks.push(format!("{name}: it does not open with what the plan has: {error}"));
             remarks.extend(error.help.iter().map(|help| format!("  hint: {help}")));
         }
-        for error in &damaged {
+        if !damaged.is_empty() {
             exit = exit.worse(Exit::Finding);
-            remarks.push(error.to_string());
         }
+        let unread: Vec<_> = damaged.iter().map(|error| (name.clone(), error.to_string())).collect();
+        remarks.extend(engine::survey::few(&unread).lines().into_iter().map(|(_, what)| what));
         documents.push(json!({ "vault": name, "keys": keys.iter().map(|key| document(key, in_use == Some(key.id))).collect::<Vec<_>>(),
             "checked": checked, "damaged": damaged.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "failure": opened.as_ref().err().map(ToString::to_string) }));

@@ -61,7 +61,7 @@ pub(crate) struct Global {
     /// The plan: a file, or a folder of .toml files [default: ./plan.toml, then /etc/releve/plan.toml; for root the other way round]
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) plan: Option<PathBuf>,
-    /// Where Relève remembers what happened [default: /var/lib/releve for root, else $XDG_STATE_HOME/releve]
+    /// Where Relève remembers what happened [default: /var/lib/releve for root, else $XDG_STATE_HOME/releve, or ~/.local/state/releve]
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
     /// Print one JSON document instead of text

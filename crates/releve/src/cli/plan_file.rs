@@ -39,7 +39,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
         show::diagnostics(&parsed.diagnostics, global.json);
         return Err(Failure::Said(Exit::Plan));
     }
-    let state = open_state(&state_dir(global))?;
+    let state = open_state(&state_dir(global)?)?;
     let records = state.records()?;
     let before = accepted(&records, &name_of(&found.path)).map(|(_, accepted)| accepted.hash.clone());
     let hash = found.fingerprint();

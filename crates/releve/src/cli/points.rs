@@ -1,24 +1,26 @@
 //! `releve points`.
 
+mod accept;
+
 use super::prune::called;
 use crate::session::Session;
 use crate::show::{self, size, time};
-use crate::{Exit, Failure, Outcome};
+use crate::{Exit, Outcome};
 use engine::prune::identity;
-use engine::strange::Strange;
 use engine::survey::{Survey, Surveyed, survey};
 use engine::unfinished::unfinished;
 use jiff::Timestamp;
 use plan::judge::{Judgement, Rating};
-use plan::{Facts, SystemName, Unvouched, VaultName};
+use plan::{Facts, SystemName, VaultName};
 use serde_json::json;
-use state::{How, State};
-use std::collections::BTreeSet;
+use state::How;
+use std::collections::{BTreeSet, HashMap};
 
 /// What `points` takes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  releve points\n  releve points shop --json\n  releve points --trust 3f9c0a12   a point that looks suspicious is as it should be\n\n\
+    after_help = "Examples:\n  releve points\n  releve points shop --json\n  releve points --trust 3f9c0a12   a point that looks suspicious is as it should be\n  \
+    releve points --accept           what is strange is the company's own: shows all of it, and asks\n\n\
     Asks the vaults themselves; no state is needed. Exit status 1: a vault could not be asked, a point lacks something or is suspicious, or points that this machine has seen are gone."
 )]
 pub(super) struct Options {
@@ -27,9 +29,15 @@ pub(super) struct Options {
     /// This point is as it should be, whatever was told of it: every verb takes it for good from now on, and what else is counted goes on. May be repeated
     #[arg(long, value_name = "ID")]
     trust: Vec<String>,
-    /// What this machine takes for strange now (unsigned, signed with an unknown key, of a machine or a time that can't be) is the company's own: all of it, from now on, with the keys that signed it
+    /// What this machine takes for strange now (unsigned, signed with an unknown key, of a machine or a time that can't be) is the company's own: all of it, from now on, with the keys that signed it. Shows it, and asks
     #[arg(long)]
     accept: bool,
+    /// With --accept: don't ask
+    #[arg(long, requires = "accept")]
+    yes: bool,
+    /// With --accept: show what would be accepted, and accept nothing
+    #[arg(long, requires = "accept", conflicts_with = "yes")]
+    dry_run: bool,
     /// This key signs for its machine: its letters, as they stand on paper. For a machine that has lost its state, where more than one key signs. May be repeated
     #[arg(long, value_name = "KEY")]
     signer: Vec<String>,
@@ -71,38 +79,37 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     if !options.trust.is_empty() || !options.signer.is_empty() {
         vanished = look();
     }
-    if let Some(open) = vanished.open.first().filter(|_| options.accept) {
-        // All of it would be the intruder's as well.
-        return Err(engine::Error::new(open.clone())
-            .help("name the key: --accept takes all there is")
-            .into());
-    }
-    // With a key that is accepted it shows what else is strange about a point.
-    for _ in 0..2 {
-        if !options.accept || vanished.strange.is_empty() && vanished.keys.is_empty() {
-            break;
+    let (mut accepted, mut would_accept) = (None, None);
+    if options.accept {
+        let (taken, exit) = accept::accept(session, options, &mut vanished, &look)?;
+        if let Some(exit) = exit {
+            return Ok(exit);
         }
-        let state = session.state()?;
-        accept(&state, &vanished.strange)?;
-        for (vault, odd) in &vanished.keys {
-            state.know_key(&vault.0, &odd.key)?;
-        }
-        vanished = look();
+        *(if options.dry_run { &mut would_accept } else { &mut accepted }) = Some(taken);
     }
+    let survey = session.vouched(state.as_ref(), survey);
     let mut points: Vec<_> = survey.points.iter().filter(wanted).collect();
     // The newest log of a vault holds all that the ones before it do; they only wait to be removed.
     let before = points.len();
-    points.retain(|surveyed| !is_log(surveyed) || survey.is_newest_log(surveyed));
+    points.retain(|surveyed| {
+        !is_log(surveyed) || survey.strange_log(surveyed).is_some() || survey.is_newest_log(surveyed)
+    });
     let logs_replaced = before - points.len();
     let judged = judged(session, &survey);
+    // Each point is looked up, not searched for: there may be tens of thousands.
+    let mut of_id: HashMap<&str, Vec<&Facts>> = HashMap::new();
+    for facts in &judged {
+        of_id.entry(&facts.id).or_default().push(facts);
+    }
     let worth = |surveyed: &Surveyed| {
         if is_log(surveyed) {
-            return Judgement::default();
+            let why = survey.strange_log(surveyed).map(str::to_owned);
+            let rating = if why.is_some() { Rating::Unsigned } else { Rating::Good };
+            return Judgement { rating, why, ..Judgement::default() };
         }
-        let fits = |facts: &&Facts| facts.id == surveyed.point.id && facts.time == surveyed.point.time;
-        judged
-            .iter()
-            .find(fits)
+        let own = of_id.get(surveyed.point.id.as_str()).into_iter().flatten();
+        own.copied()
+            .find(|facts| facts.time == surveyed.point.time)
             .map_or(Judgement { rating: Rating::Foreign, ..Judgement::default() }, |facts| {
                 facts.judgement.clone()
             })
@@ -145,7 +152,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         let unseen: Vec<_> = survey.unseen.iter().map(|(vault, _)| vault).collect();
         show::print_json(
             &json!({ "points": list, "logs_replaced": logs_replaced, "unreachable": unreachable, "unseen": unseen,
-                "damaged": damaged, "vanished": vanished,
+                "damaged": damaged, "vanished": vanished, "accepted": accepted, "would_accept": would_accept,
                 "recoveries": unfinished.iter().map(super::unfinished::document).collect::<Vec<_>>() }),
         );
     } else {
@@ -195,7 +202,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         for (vault, _) in &survey.unseen {
             eprintln!("note: vault {vault} is pulled by another machine and can't be seen from here");
         }
-        for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
+        for (vault, why) in survey.troubles() {
             eprintln!("warning: vault {vault}: {why}");
         }
         show::vanished(&vanished);
@@ -219,23 +226,6 @@ pub(super) fn goes_on(session: &Session, survey: &Survey, point: &Surveyed) -> V
     let Some(system) = point.point.system.as_deref().map(SystemName::from) else { return Vec::new() };
     let judged = session.witness().judged(&session.plan, survey, &system, Timestamp::now());
     plan::judge::goes_on(&judged, &point.point.id).iter().map(|what| format!("  {system}: {what}")).collect()
-}
-
-/// Takes strange points for the company's own, with the keys that signed them, and says which.
-fn accept(state: &State, strange: &[Strange]) -> Result<(), Failure> {
-    let now = Timestamp::now();
-    for point in strange {
-        if let (Some(Unvouched::By(shown)), Some((host, key))) = (&point.unvouched, &point.signer) {
-            state.know_signer(host, key, How::Accepted, now)?;
-            eprintln!("the key {shown} signs for {host} from now on");
-        } else if point.unvouched.is_some() {
-            state.accept(&point.identity, now)?;
-        } else {
-            state.trust(&point.identity, now)?;
-        }
-        eprintln!("point {} of {} is taken for the company's own from now on", point.id, point.system);
-    }
-    Ok(())
 }
 
 /// Returns whether a point is the log of a system: it is no state to come back to, and judged with the points that it goes on from.

@@ -106,8 +106,11 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         state.trust_clock(now)?;
     }
     if options.release {
+        // It ends all of them: whoever meant one hears of the others.
+        let ended = state.holds()?;
         state.release_all()?;
         if !session.json {
+            ended.iter().for_each(|hold| eprintln!("ended: {}, since {}", hold.reason, time(hold.since)));
             eprintln!("removals are free again");
         }
         // What was meant to end a hold must not end with a question that nobody answers.
@@ -223,7 +226,7 @@ impl<'a> Run<'a> {
         if let Some((_, why)) = survey.unreachable.iter().find(|(vault, _)| vault == name) {
             return Err(Error::new(why.clone()));
         }
-        let missing = self.missing(name, &known, &vaults, &survey)?;
+        let (missing, accepted) = self.missing(name, &known, &vaults, &survey)?;
         let trusted = self.trusted(&survey);
         self.is_mistyped = trusted.is_err();
         let trusted = trusted?;
@@ -231,6 +234,7 @@ impl<'a> Run<'a> {
         witness(self.state, &survey, std::slice::from_ref(name), self.now)?;
         let records = self.state.records()?;
         let witness = Witness::new(&self.session.plan, self.state)?.trusting(&trusted);
+        let survey = survey.vouched(&self.session.plan, &witness);
         let mut retention = retention(&self.session.plan, self.state, &survey, name, &witness, self.now)?;
         retention.known.retain(|id| !missing.contains(&id.to_string()));
         let forgotten = self.forget(&mut retention);
@@ -264,7 +268,8 @@ impl<'a> Run<'a> {
         if self.options.dry_run {
             return Ok(None);
         }
-        if !planned.is_empty() && !self.options.yes {
+        accepted.iter().for_each(|what| self.screen.line(&format!("{name}: {what}")));
+        if (!planned.is_empty() || accepted.is_some()) && !self.options.yes {
             if !std::io::stdin().is_terminal() {
                 self.is_mistyped = true;
                 return Err(
@@ -272,6 +277,7 @@ impl<'a> Run<'a> {
                 );
             }
             let question = match self.options.now {
+                _ if planned.is_empty() => format!("Miss them in {name} no more?"),
                 true => format!(
                     "Remove this from {name} at once, for good? Nobody may be restoring from it or backing up to it"
                 ),
@@ -362,14 +368,14 @@ impl<'a> Run<'a> {
     }
 
     /// Returns the snapshots that were seen here before, are not listed any more, and were not removed by us: they may be hidden, and then all
-    /// that they need looks unneeded. An error where one of them is missed, unless a person accepts it.
+    /// that they need looks unneeded. An error where one of them is missed, unless a person accepts it; then with what is said of those.
     fn missing(
         &self,
         name: &VaultName,
         known: &Known,
         vaults: &[Opened],
         survey: &Survey,
-    ) -> Result<Vec<String>> {
+    ) -> Result<(Vec<String>, Option<String>)> {
         let there: HashSet<String> = survey
             .points
             .iter()
@@ -384,9 +390,11 @@ impl<'a> Run<'a> {
         }
         match vanished.refusal(name, "nothing is pruned") {
             Some(refusal) if !self.options.accept_missing => Err(refusal),
-            _ => {
+            missed => {
+                let said = vanished.refusal(name, "they are missed no more").filter(|_| missed.is_some());
                 let all = vanished.missed.into_iter().chain(vanished.settled);
-                Ok(all.filter(|lost| lost.vault == *name).map(|lost| lost.snapshot).collect())
+                let all = all.filter(|lost| lost.vault == *name).map(|lost| lost.snapshot);
+                Ok((all.collect(), said.map(|said| said.message)))
             }
         }
     }

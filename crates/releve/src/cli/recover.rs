@@ -34,7 +34,7 @@ use plan::{Available, Runbook, RunbookInput, ScenarioName, Standing, SystemName,
 use said::{also_replaced, left_beside, log_ended, newer_elsewhere, say_held, say_vanished, went_back};
 use source::{Landing, Stands};
 use state::{Body, Record, Run, State};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -159,8 +159,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let asked = Instant::now();
     let seen = session.known(state.as_ref());
     let vaults = session.ask_all(state.as_ref(), None);
-    let survey = survey(&vaults);
-    let vanished = session.vanished(state.as_ref(), &seen, &vaults, &survey);
+    let (survey, vanished) = session.looked(state.as_ref(), &seen, &vaults, survey(&vaults));
     vaults.iter().for_each(Opened::work);
     let (goes_on, dry_run, in_place) = (matches!(left, Found::Left(..)), options.dry_run, to.is_none());
     let (systems, wanted, of) = (wish.systems.as_slice(), wish.wanted.as_ref(), state.as_ref());
@@ -320,7 +319,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     for name in &log_ended {
         screen.line(&format!(
-            "{name}: its log ends with this recovery, and nothing that is written from now on comes back before a new point is made: releve backup {name} (a running agent does it at once)"
+            "{name}: its log ends with this recovery: until a new point is made, what is written from now on is in no vault, and the next crash loses it. \
+            way out: releve backup {name} now (a running agent does it at once)"
         ));
     }
     let is_ended = is_left || recovered.aborted.is_some();
@@ -358,8 +358,10 @@ fn decide(
     let (now, mut available) = (Timestamp::now(), BTreeMap::new());
     let spools = session.state_dir.join("log");
     let aim = aim(session, vaults, survey, options.how.memory, &spools);
+    let wished: BTreeSet<&SystemName> = wish.systems.iter().collect();
+    let past = crash::Past::of(records);
     for name in session.plan.systems.keys() {
-        let mut found = match wish.systems.contains(name) {
+        let mut found = match wished.contains(name) {
             true => place(session, name, survey, vaults, wish.to.as_deref().map(Path::new))?,
             false => Available::default(),
         };
@@ -367,10 +369,10 @@ fn decide(
         found.former = survey.former_logs(name);
         still.add_to(name, &mut found);
         let known = (survey, found.points.as_slice());
-        found.crash = Some(crash::crash(session, name, crashed, records, known, now));
+        found.crash = Some(crash::crash(session, name, crashed, &past, known, now));
         (found.went_back, found.went_to) = (witness.went_back(name), witness.went_to(name));
         (found.went_from, found.recoveries) = (witness.went_from(name), witness.recoveries(name));
-        if wish.systems.contains(name) {
+        if wished.contains(name) {
             let aimed = aim.look(name, wish.wanted.as_ref(), &found.points, still.is_all_of(name));
             (found.fitting, found.unplaced) = (aimed.fitting, aimed.unplaced);
         }

@@ -71,7 +71,7 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
         return held(&Session::new(global)?, options);
     }
     let screen = Screen::new(global.json, false);
-    let state = state_dir(global);
+    let state = state_dir(global)?;
     let before = look(&state);
     screen.line(&before.as_ref().map_or_else(|| "this machine isn't isolated".to_owned(), standing));
     if options.dry_run {

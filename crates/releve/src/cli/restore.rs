@@ -115,7 +115,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let vaults = open(session, options, state.as_ref())?;
     let survey = survey(&vaults);
     let vanished = session.vanished(state.as_ref(), &seen, &vaults, &survey);
-    for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
+    for (vault, why) in survey.troubles() {
         eprintln!("warning: vault {vault}: {why}");
     }
     let (id, point, reasons) =

@@ -25,8 +25,12 @@ pub(super) struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// Set the state aside, damaged or not, and make it anew from what can be read of it and from what the vaults hold
-    Rebuild,
+    /// Set the state aside, damaged or not, and make it anew from what can be read of it and from what the vaults hold. Asks where nothing is wrong with it
+    Rebuild {
+        /// Don't ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Check that no record was changed or removed, also by what the points in the vaults say of them
     Verify,
     /// List the keys that sign points, by machine: for the paper in the safe
@@ -40,7 +44,7 @@ enum Verb {
 
 pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     match &options.verb {
-        Verb::Rebuild => rebuild(session),
+        Verb::Rebuild { yes } => rebuild(session, *yes),
         Verb::Verify => verify(session),
         Verb::Signers => signers(session),
         Verb::ForgetVault { name } => {
@@ -61,10 +65,12 @@ fn verify(session: &Session) -> Outcome {
     session.say_learned(&learned.said);
     let heads = compared(session, &state, &records, &survey)?;
     let is_whole = heads.findings.is_empty();
+    let newer = records.iter().filter(|record| record.is_of_newer()).count();
     if session.json {
         let unreachable: Vec<_> = survey.unreachable.iter().map(|(vault, _)| vault).collect();
         show::print_json(
-            &serde_json::json!({ "records": count, "whole": is_whole, "heads": heads, "unreachable": unreachable }),
+            &serde_json::json!({ "records": count, "newer": newer, "whole": is_whole, "heads": heads,
+                "unreachable": unreachable }),
         );
     } else {
         match is_whole {
@@ -73,6 +79,9 @@ fn verify(session: &Session) -> Outcome {
                 println!("{count} records, and none of what points of this machine tell of");
             }
             false => println!("{count} records, and they are NOT what this machine wrote"),
+        }
+        if newer > 0 {
+            println!("{newer} records of a newer program: they are part of the chain, and passed over");
         }
         for finding in &heads.findings {
             println!("!! {finding}");
@@ -109,6 +118,7 @@ fn signers(session: &Session) -> Outcome {
                 How::Own => "this machine's own",
                 How::First => "the first that was seen",
                 How::Accepted => "accepted by a person",
+                How::Newer => "as a newer program knows",
             };
             table.add_row([host.as_str(), fingerprint(key).as_str(), show::time(signer.since).as_str(), how]);
         }
@@ -131,7 +141,12 @@ fn chain(state: &State) -> Result<u64, Error> {
 
 /// Holds the records against what the points in the vaults say of them. What is found is noted for the alerts.
 fn compared(session: &Session, state: &State, records: &[Record], survey: &Survey) -> Result<Heads, Error> {
-    let heads = compare(records, survey, &Known::read(state)?, &session.holder.hostname);
+    let key = Signer::public_in(&session.state_dir).unwrap_or_else(|error| {
+        eprintln!("warning: which key signs here can't be read: {error}");
+        None
+    });
+    let known = Known::read(state)?;
+    let heads = compare(records, survey, &known, &session.holder.hostname, key.as_deref());
     note(state, &heads, survey);
     Ok(heads)
 }
@@ -147,8 +162,18 @@ fn note(state: &State, heads: &Heads, survey: &Survey) {
 }
 
 /// Makes the state anew, from what can be read of the old one and from the vaults.
-fn rebuild(session: &Session) -> Outcome {
+fn rebuild(session: &Session, yes: bool) -> Outcome {
     let now = Timestamp::now();
+    if let Some(count) = sound(session) {
+        eprintln!(
+            "nothing is wrong with the chain of the {count} records of {}",
+            session.state_dir.display()
+        );
+        let question = "Set this state aside, and make it anew?";
+        if let Some(exit) = show::refused_but(yes, question, "--yes for scripts; nothing was changed") {
+            return Ok(exit);
+        }
+    }
     let vaults = session.open_all(Absent::Refuse, None);
     let survey = survey(&vaults);
     if survey.unreachable.len() == vaults.len() {
@@ -180,6 +205,16 @@ fn rebuild(session: &Session) -> Outcome {
     }
     let is_whole = rebuilt.lost.is_empty() && survey.unreachable.is_empty();
     Ok(if is_whole { Exit::Done } else { Exit::Finding })
+}
+
+/// Returns how many records the state holds, where it can be read and their chain holds: whoever makes that anew may mean another one.
+fn sound(session: &Session) -> Option<u64> {
+    // To look for one must not make one.
+    if !session.state_dir.join("state.db").exists() {
+        return None;
+    }
+    let count = State::open(&session.state_dir).ok()?.verify().ok()?;
+    (count > 0).then_some(count)
 }
 
 /// Adds to a new state what the vaults tell.

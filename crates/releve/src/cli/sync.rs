@@ -7,8 +7,9 @@ use super::verify::vault_names;
 use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Outcome};
+use engine::judge::Witness;
 use engine::prune::would_keep;
-use engine::survey::{Surveyed, survey};
+use engine::survey::{Survey, Surveyed, survey};
 use engine::vaults::{Absent, others, repository};
 use jiff::Timestamp;
 use job::{Copy, Job, Place, Report};
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
     releve sync --seed /media/disk/cloud --vault cloud   fill it, where the points are\n  \
     releve sync --from /media/disk/cloud --vault cloud   bring it in, near the vault; then sync as usual\n\n\
     A vault that does not exist yet is created. Newest points are copied first. Interrupted, it goes on where it was.\n\
+    What the plan's `keep` would let go there is not copied, nor what a folder has no room for; both are said.\n\
     Exit status 1: some copies are still missing; it says which and why."
 )]
 pub(super) struct Options {
@@ -92,6 +94,14 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             job.let_go
         ));
     }
+    if report.no_room > 0 {
+        let full: Vec<&str> = report.full.iter().map(String::as_str).collect();
+        screen.line(&format!(
+            "{} copies are left out: there is no room for them in {}; `releve prune NAME --now` makes some, or let the disk grow",
+            report.no_room,
+            full.join(", ")
+        ));
+    }
     if job.lost > 0 {
         screen.line(&format!(
             "{} points that this machine has seen are in no vault that could be asked: releve points",
@@ -145,9 +155,10 @@ fn between(
     let seen = session.known(Some(state));
     let vaults = session.open_for(targets, absent, Some(state));
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
-    let vanished = session.vanished(Some(state), &seen, &vaults, &survey).among(systems);
+    let (survey, vanished) = session.looked(Some(state), &seen, &vaults, survey);
+    let vanished = vanished.among(systems);
     let mut job = Job { none_open: vaults.iter().all(|vault| vault.repository.is_err()), ..Job::default() };
-    for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
+    for (vault, why) in survey.troubles() {
         job.failures.push(format!("vault {vault}: {why}"));
     }
     // What another vault has is copied again below; the rest is in none any more.
@@ -170,15 +181,7 @@ fn between(
             ));
         }
     }
-    // Where nothing is removed for now, all may be wanted everywhere.
-    let is_held = !matches!(state.held(), Ok(None));
-    let (witness, now) = (session.witness_in(state), Timestamp::now());
-    let mut kept: BTreeMap<SystemName, HashSet<String>> = BTreeMap::new();
-    let mut is_kept = |name: &SystemName, id: &str| {
-        let of = kept.entry(name.clone());
-        of.or_insert_with(|| would_keep(&session.plan, &survey, name, &witness, now)).contains(id)
-    };
-    let of_log = |point: &Surveyed| point.point.system.as_deref().and_then(SystemName::of_log);
+    let mut wanted = Wanted::new(session, state, &survey);
     for point in survey.points.iter().rev() {
         let log = of_log(point).filter(|system| systems.contains(system));
         if log.is_none() && !is_of(point, systems) {
@@ -188,9 +191,7 @@ fn between(
             if !targets.contains(&to) || only.is_some_and(|only| *only != to) {
                 continue;
             }
-            let name = point.point.system.as_deref().filter(|_| log.is_none() && !is_held);
-            let name = name.map(SystemName::from);
-            if name.is_some_and(|name| !is_kept(&name, &point.point.id)) {
+            if !wanted.has(point) {
                 job.let_go += 1;
                 continue;
             }
@@ -201,12 +202,50 @@ fn between(
                     Some((_, why)) => Err(why.clone()),
                     None => repository(&vaults, &to).map_err(|error| error.to_string()),
                 };
-                Place { target, sources: others(&vaults, &to) }
+                Place { target, sources: others(&vaults, &to), folder: folder_of(session, &to) }
             });
             job.copies.push(Copy { point: point.point.clone(), to: to.0 });
         }
     }
     job
+}
+
+/// Which points a vault should get: what its next prune would only let go it needn't.
+struct Wanted<'a> {
+    session: &'a Session,
+    survey: &'a Survey,
+    witness: Witness,
+    now: Timestamp,
+    /// Where nothing is removed for now, all may be wanted everywhere.
+    is_held: bool,
+    kept: BTreeMap<SystemName, HashSet<String>>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(session: &'a Session, state: &State, survey: &'a Survey) -> Self {
+        let is_held = !matches!(state.held(), Ok(None));
+        let (witness, now) = (session.witness_in(state), Timestamp::now());
+        Self { session, survey, witness, now, is_held, kept: BTreeMap::new() }
+    }
+
+    fn has(&mut self, point: &Surveyed) -> bool {
+        let Some(name) = point.point.system.as_deref().filter(|_| !self.is_held) else { return true };
+        if of_log(point).is_some() {
+            return true;
+        }
+        let name = SystemName::from(name);
+        let kept = || would_keep(&self.session.plan, self.survey, &name, &self.witness, self.now);
+        self.kept.entry(name.clone()).or_insert_with(kept).contains(&point.point.id)
+    }
+}
+
+fn of_log(point: &Surveyed) -> Option<SystemName> {
+    point.point.system.as_deref().and_then(SystemName::of_log)
+}
+
+/// Returns the folder that a vault is, if it is one of this machine.
+fn folder_of(session: &Session, name: &VaultName) -> Option<PathBuf> {
+    vault::store::local_folder(&session.plan.vaults.get(name)?.url)
 }
 
 fn list(names: &[VaultName]) -> String {

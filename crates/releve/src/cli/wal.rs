@@ -106,7 +106,8 @@ fn push(session: &Session, name: &SystemName, path: &Path) -> Outcome {
     let state = session.state()?;
     // Another push, or the agent, may be carrying; what is in the spool comes along with theirs or with the next.
     let vaults = session.open(&policy_vaults(session, name), Absent::Create, Some(&state));
-    let carrier = Carrier::new(name.clone(), log, spool, session.holder.clone(), session.run_holder());
+    let carrier = Carrier::new(name.clone(), log, spool, session.holder.clone(), session.run_holder())
+        .signed_with(&session.state_dir);
     let until = Timestamp::try_from(written).ok();
     let carried = carrier.carry(&vaults, &state, until, None, Timestamp::now())?;
     for (vault, error) in &carried.failures {
@@ -205,8 +206,9 @@ fn fetch(session: &Session, name: &SystemName, file: &str, path: &Path) -> Outco
         show::error(&Error::new(format!("{file}: that is no name of a segment of WAL")));
         return Ok(Exit::Finding);
     };
-    let vaults = session.ask_all(session.state_if_any().as_ref(), None);
-    let survey = survey(&vaults);
+    let state = session.state_if_any();
+    let vaults = session.ask_all(state.as_ref(), None);
+    let survey = session.vouched(state.as_ref(), survey(&vaults));
     vaults.iter().for_each(Opened::work);
     // The log of a cluster that was here before has files of the same names.
     let here = living(&session.state_dir.join("log").join(&name.0));

@@ -297,9 +297,21 @@ fn a_state_that_is_lost_or_corrupt_is_made_anew_from_the_vaults() {
     rebuilt.says("a hold on removals may be lost: releve prune --hold sets it again");
     world.run(&["backup"]).exits(0);
     world.run(&["state", "verify"]).exits(0);
+    // What is whole is set aside by nobody's slip.
+    let kept = || {
+        let state = files(&world.path("state"));
+        state.iter().filter(|path| path.display().to_string().contains("damaged")).count()
+    };
+    let before = kept();
+    world
+        .run(&["state", "rebuild"])
+        .exits(64)
+        .says("nothing is wrong with")
+        .says("nobody is there to say yes");
+    assert_eq!(kept(), before);
     fs::remove_dir_all(world.path("state")).unwrap();
     world.run(&["recover", "--to", "beside", "--yes"]).exits(0);
-    world.run(&["state", "rebuild"]).exits(0).says("2 points");
+    world.run(&["state", "rebuild", "--yes"]).exits(0).says("2 points");
 }
 
 #[test]
@@ -316,14 +328,14 @@ fn a_full_disk_under_the_state_is_called_that_and_a_rebuild_there_changes_nothin
     while std::io::Write::write_all(&mut file, &[1; 4096]).is_ok() {}
     let said = world.run(&["backup"]).exits(2).says("is full: make room");
     assert!(!said.err.contains("state rebuild"), "{}", said.err);
-    world.run(&["state", "rebuild"]).exits(2).says("nothing was changed");
+    world.run(&["state", "rebuild", "--yes"]).exits(2).says("nothing was changed");
     drop(file);
     fs::remove_file(&fill).unwrap();
     let left = files(&disk.path().join("state"));
     assert!(!left.iter().any(|path| path.display().to_string().contains("damaged")), "{left:?}");
     world.run(&["backup"]).exits(0);
     world.run(&["prune", "--yes"]).exits(2).says("police");
-    world.run(&["state", "rebuild"]).exits(0).says("1 holds on removals");
+    world.run(&["state", "rebuild", "--yes"]).exits(0).says("1 holds on removals");
     world.run(&["prune", "--yes"]).exits(2).says("police");
 }
 

@@ -145,7 +145,7 @@ fn nothing_that_others_have_named_does_more_than_stand_there_whatever_is_typed()
         (false, &["release"]),
         (false, &["answer", "7", EVIL]),
         (false, &["ack", EVIL]),
-        (false, &["state", "rebuild"]),
+        (false, &["state", "rebuild", "--yes"]),
         (true, &["points"]),
     ];
     for (is_met, arguments) in verbs {

@@ -78,7 +78,10 @@ fn a_point_that_vanished_stops_the_prune_until_a_person_has_looked() {
     stopped.says("1 points that were here are not listed any more").says("--accept-missing");
     assert_eq!(files(&world.path("near/snapshots")).len(), 3);
     assert_eq!(files(&world.path("near/data")).len(), before);
-    world.run(&["prune", "near", "--yes", "--accept-missing"]).exits(0);
+    // Also where nothing is to be removed: it is one word for all that is missed.
+    world.run(&["prune", "near", "--accept-missing"]).exits(2).says("nobody is there to say yes");
+    world.run(&["prune", "near", "--yes"]).exits(2).says("are not listed any more");
+    world.run(&["prune", "near", "--yes", "--accept-missing"]).exits(0).says("they are missed no more");
     world.restores_whole("out");
 }
 

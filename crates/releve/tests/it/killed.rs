@@ -1,10 +1,11 @@
 //! Killed at any instant: every earlier point stays whole, the next run succeeds, restic finds nothing wrong.
 
-use crate::world::World;
+use crate::world::{World, files};
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use testkit::tree::grow;
-use testkit::{Random, pause};
+use testkit::{Random, pause, wait_until};
 
 const KILLS: usize = 25;
 
@@ -50,6 +51,35 @@ fn a_backup_killed_at_any_instant_costs_nothing_that_was_there() {
 }
 
 #[test]
+fn a_first_backup_killed_within_seconds_is_not_uploaded_again_from_its_beginning() {
+    let world = World::new();
+    fs::write(world.data().join("noise"), Random::new(45).bytes(128 << 20)).unwrap();
+    let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
+    let near_only = plan.replace(r#"vaults = ["near", "far"]"#, r#"vaults = ["near"]"#);
+    let slow = near_only.replace("[vaults.near]\n", "[vaults.near]\nbandwidth = \"40 MB/s\"\n");
+    fs::write(world.path("plan.toml"), slow).unwrap();
+    let of = |folder: &str| match world.path(folder).exists() {
+        true => files(&world.path(folder)),
+        false => Vec::new(),
+    };
+    let uploaded = || -> u64 {
+        of("near/data").iter().filter_map(|path| path.metadata().ok()).map(|meta| meta.len()).sum()
+    };
+    // What is being written still has another name.
+    let is_index = |path: &PathBuf| path.file_name().is_some_and(|name| name.len() == 64);
+    let is_named = || of("near/index").iter().any(is_index);
+    let mut child = world.start(&["backup"]);
+    let named = wait_until(Duration::from_secs(60), is_named);
+    let _ = child.kill();
+    child.wait().unwrap();
+    assert!(named && uploaded() < 112 << 20, "the first index came with the last pack: {} bytes", uploaded());
+    fs::write(world.path("plan.toml"), near_only).unwrap();
+    world.run(&["backup"]).exits(0);
+    // What was under way, and no more, comes twice.
+    assert!(uploaded() < 176 << 20, "{} bytes", uploaded());
+}
+
+#[test]
 fn a_restore_killed_at_any_instant_leaves_whole_files_and_goes_on_where_it_was() {
     let world = World::new();
     let mut random = Random::new(43);
@@ -70,7 +100,7 @@ fn a_restore_killed_at_any_instant_leaves_whole_files_and_goes_on_where_it_was()
         );
         // It may not have come so far as to make it.
         fs::create_dir_all(world.path("out")).unwrap();
-        for path in crate::world::files(&world.path("out")) {
+        for path in files(&world.path("out")) {
             let Ok(below) = path.strip_prefix(world.restored("out")) else { continue };
             if path.file_name().unwrap().to_string_lossy().starts_with(".releve-") {
                 continue;
@@ -87,7 +117,7 @@ fn a_restore_killed_at_any_instant_leaves_whole_files_and_goes_on_where_it_was()
     }
     assert!(kept > 0, "every run was killed before it had restored anything");
     world.restores_whole("out");
-    let left = crate::world::files(&world.path("out"));
+    let left = files(&world.path("out"));
     assert!(
         !left.iter().any(|path| path.file_name().unwrap().to_string_lossy().starts_with(".releve-")),
         "{left:?}"

@@ -21,6 +21,7 @@ mod demo;
 mod elsewhere;
 mod excerpt;
 mod faults;
+mod growth;
 mod guarded;
 mod held;
 mod hostile_print;

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Child;
+use std::process::{Child, Command};
 use std::time::Duration;
 use testkit::{MariadbServer, wait_until};
 
@@ -294,7 +294,20 @@ fn what_only_the_disk_of_the_server_has_still_is_back_too() {
     assert_eq!(server.ask(all), "1,2,3");
     // A log that goes on from nothing, of a server that runs: known before anything is overwritten.
     server.run("insert into shop.t values (5)");
-    world.run(&["recover", "--dry-run"]).says("goes on from nothing in the vaults");
+    world.run(&["recover", "--dry-run"]).exits(1).says("goes on from nothing in the vaults");
+    // Its disk dies once more: all that was written since the last recovery lies beside then, and comes back with what the finding names.
+    server.kill();
+    let run = world.run(&["recover", "--yes"]).exits(1).says("had been begun anew");
+    assert_eq!(server.ask(all), "1,2,3");
+    let way =
+        run.err.split_once("this brings it back: ").or_else(|| run.out.split_once("this brings it back: "));
+    let (command, _) = way.unwrap().1.split_once(" | mariadb ").unwrap();
+    let printed = Command::new("sh").args(["-c", command]).output().unwrap();
+    assert!(printed.status.success(), "{command}: {}", String::from_utf8_lossy(&printed.stderr));
+    let mut session = server.session();
+    session.stdin.take().unwrap().write_all(&printed.stdout).unwrap();
+    assert!(session.wait().unwrap().success());
+    assert_eq!(server.ask(all), "1,2,3,5");
     drop((server, world));
     let (server, world) = comes_back_from_its_own_log(&[&elsewhere, WITH_LOG[1]]);
     assert_eq!(fs::read_dir(logs.path()).unwrap().count(), 2, "one file and its index");
@@ -307,6 +320,28 @@ fn what_only_the_disk_of_the_server_has_still_is_back_too() {
     left.push(".releve-binlog-left-1");
     let left: Vec<_> = fs::read_dir(left).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(left.contains(&"shop-bin.000001".into()), "{left:?}");
+}
+
+#[test]
+fn a_dry_run_ends_as_the_recovery_does_where_the_log_of_a_dead_disk_is_damaged() {
+    let (mut server, world) = server(&WITH_LOG, ", log = \"stream\"");
+    world.run(&["backup"]).exits(0);
+    server.run("insert into shop.t values (1); insert into shop.t values (2)");
+    let newest = server.ask("show master status").split('\t').next().unwrap().to_owned();
+    server.kill();
+    let log = server.data().join(newest);
+    let sound = fs::read(&log).unwrap();
+    // It ends in the middle of an event: that was never committed.
+    fs::write(&log, &sound[..sound.len() - 3]).unwrap();
+    world.run(&["recover", "--dry-run"]).exits(0);
+    let mut damaged = sound;
+    let last = damaged.len() - 3;
+    damaged[last] ^= 1;
+    fs::write(&log, damaged).unwrap();
+    for how in ["--dry-run", "--yes"] {
+        world.run(&["recover", how]).exits(1).says("can't be read from byte");
+    }
+    assert_eq!(server.ask("select group_concat(n) from shop.t"), "1");
 }
 
 fn comes_back_from_its_own_log(options: &[&str]) -> (MariadbServer, World) {

@@ -220,7 +220,8 @@ fn what_a_living_server_has_still_is_not_lost_and_after_going_back_a_new_point_i
     assert_eq!(server.ask("select count(*) from shop.journal"), "0");
     assert_eq!(server.ask("select @@global.gtid_strict_mode"), "1");
     // What was loaded is no part of the log: that begins anew, and the newest point doesn't lead into it. It is said at once, although nobody carries it.
-    recovered.says("its log ends with this recovery").says("releve backup shop");
+    let recovered = recovered.says("its log ends with this recovery");
+    recovered.says("in no vault, and the next crash loses it").says("way out: releve backup shop now");
     let broken = log_of(&world)["broken"].to_string();
     assert!(broken.contains("has ended it"), "{broken}");
     server.run("insert into shop.t values (9)");
@@ -396,6 +397,7 @@ fn a_log_that_only_the_server_has_is_brought_into_the_vaults_first_and_one_that_
     server.run("reset master; insert into shop.t values (5)");
     let dry = world.run(&["recover", "--dry-run", "--before", &time]);
     assert!(!dry.out.contains("lies still") && !dry.err.contains("lies still"), "{}{}", dry.out, dry.err);
+    assert_ne!(dry.code, 0, "the recovery itself is refused");
     dry.says("goes on from nothing in the vaults");
     world.run(&["recover", "--yes", "--before", &time]).exits(2);
     assert_eq!(numbers(&server), "1,2,4,5");

@@ -1,8 +1,14 @@
 //! Points are signed by the machine that made them: what anybody else puts into a vault is told by every verb, taken by none and pushes nothing out, until a person says so.
 
-use crate::world::{World, files, hostname};
+use crate::postgres::{numbers, protected};
+use crate::world::{PASSWORD, World, files, hostname};
 use serde_json::Value;
+use state::Kv;
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use vault::backup::{Addition, BackupOptions, append, files_of};
+use vault::{Holder, Password, Progress, Repository, SigningKey, Snapshot};
 
 const STRANGE: &str = "not taken for what";
 const UNSIGNED: &str = "is not signed, and its machine signs its points";
@@ -59,7 +65,23 @@ fn a_forged_point_is_told_by_every_verb_and_taken_by_none_until_a_person_accepts
     let points = world.points();
     let forged = points.iter().find(|point| point["id"] == "0123456789ab").unwrap();
     assert_eq!((&forged["rating"], &forged["signed_by"]), (&"unsigned".into(), &Value::Null));
-    world.run(&["points", "--accept"]).says("is taken for the company's own from now on");
+    // One word takes all of it, so it is shown, and asked for: not in a document, and not where nobody is.
+    let silent = "is taken for the company's own from now on";
+    let refusals: [(&[&str], i32, &str); 3] = [
+        (&["points", "--accept"], 64, "nobody is there to say yes"),
+        (&["points", "--accept", "--json"], 64, "nobody is asked with --json"),
+        (&["points", "--accept", "--dry-run"], 1, "01234567"),
+    ];
+    for (verb, code, told) in refusals {
+        let run = world.run(verb).exits(code).says(told);
+        assert!(!run.err.contains(silent), "{verb:?}: {}", run.err);
+        let still = world.points().into_iter().find(|point| point["id"] == "0123456789ab").unwrap();
+        assert_eq!(still["rating"], "unsigned", "{verb:?}");
+    }
+    let would = world.run(&["points", "--accept", "--dry-run", "--json"]).json()["would_accept"].clone();
+    assert_eq!((&would[0]["what"], &would[0]["name"]), (&"point".into(), &"01234567".into()), "{would}");
+    world.run(&["points", "--yes"]).exits(64);
+    world.run(&["points", "--accept", "--yes"]).says("01234567").says(silent);
     let points = world.run(&["points"]);
     assert!(!points.err.contains(STRANGE), "{}", points.err);
     world.run(&["alerts"]).exits(0);
@@ -125,7 +147,7 @@ fn a_key_that_this_machine_does_not_know_is_told_and_accepted_by_one_word() {
     fs::rename(world.path("mine"), world.path("state")).unwrap();
     world.run(&["points"]).exits(1).says("which this machine doesn't know").says(STRANGE);
     assert_eq!(choice(&world), genuine);
-    world.run(&["points", "--accept"]).exits(0).says("signs for");
+    world.run(&["points", "--accept", "--yes"]).exits(0).says("signing key").says("signs for");
     world.run(&["status"]);
     assert_ne!(choice(&world), genuine);
 }
@@ -230,7 +252,7 @@ fn what_is_accepted_of_one_system_is_accepted_of_no_other() {
     world.run(&["backup"]);
     let key = world.points()[0]["signed_by"].as_str().unwrap()[..16].to_owned();
     forge(&world, "near", "0123456789ab", None);
-    let said = world.run(&["points", "mail", "--signer", &key, "--accept"]);
+    let said = world.run(&["points", "mail", "--signer", &key, "--accept", "--yes"]);
     assert!(!said.err.contains("is taken for the company's own"), "{}", said.err);
     world.run(&["points", "shop"]).exits(1).says(UNSIGNED).says(STRANGE);
 }
@@ -302,7 +324,7 @@ fn a_key_file_that_was_removed_and_is_put_back_is_told() {
     fs::write(&file, copy).unwrap();
     world.run(&["points"]).exits(1).says("was removed and is there again").says("releve key remove");
     world.run(&["status"]).exits(1).says("was removed and is there again");
-    world.run(&["points", "--accept"]).exits(0);
+    world.run(&["points", "--accept", "--yes"]).exits(0).says("key file");
     world.run(&["status"]);
 }
 
@@ -323,7 +345,7 @@ fn whatever_is_done_to_the_records_is_found_by_what_the_points_say() {
     world.run(&["status"]);
     let state = world.path("state").join("state.db");
     let whole = fs::read(&state).unwrap();
-    let edits: [Edit; 4] = [
+    let edits: [Edit; 5] = [
         (
             "one was edited",
             |_, db| {
@@ -334,25 +356,14 @@ fn whatever_is_done_to_the_records_is_found_by_what_the_points_say() {
             },
             "record 1",
         ),
+        ("the tail was cut and the head set back", |_, db| cut_the_tail(db), "the newest were taken away"),
         (
-            "the tail was cut and the head set back",
+            "so it was, and the note of this machine's key went with it",
             |_, db| {
-                run(
-                    db,
-                    "delete from kv where cast(key as text) like 'record/%' and cast(key as text) > 'record/000000000001'",
-                );
-                let first: Vec<u8> = db
-                    .query_row(
-                        "select value from kv where cast(key as text) = 'record/000000000001'",
-                        [],
-                        |row| row.get(0),
-                    )
-                    .unwrap();
-                let first: Value = serde_json::from_slice(&first).unwrap();
-                let head = serde_json::to_vec(&(1, &first["hash"])).unwrap();
-                db.execute("update kv set value = ?1 where cast(key as text) = 'head'", [head]).unwrap();
+                cut_the_tail(db);
+                run(db, "delete from kv where cast(key as text) like 'signer/%'");
             },
-            "the newest were taken away",
+            "was noted there with its first backup, and is not any more",
         ),
         (
             "all were deleted",
@@ -400,14 +411,66 @@ fn whatever_is_done_to_the_records_is_found_by_what_the_points_say() {
         }
     }
     world.run(&["state", "verify"]).exits(0);
+    // Nor does it help to take the key away too: the records that are left tell what it has signed.
+    fs::rename(world.path("state").join("signing.key"), world.path("taken")).unwrap();
+    let db = rusqlite::Connection::open(&state).unwrap();
+    cut_the_tail(&db);
+    run(&db, "delete from kv where cast(key as text) like 'signer/%'");
+    drop(db);
+    let verify = world.run(&["state", "verify"]).exits(1).says("the newest were taken away");
+    verify.says("neither that key nor the note of it is here any more");
+    fs::rename(world.path("taken"), world.path("state").join("signing.key")).unwrap();
+    fs::write(&state, &whole).unwrap();
+    for companion in ["state.db-wal", "state.db-shm"] {
+        let _ = fs::remove_file(world.path("state").join(companion));
+    }
     // An older copy of the file is put back.
     world.run(&["backup"]).exits(0);
     world.run(&["backup"]).exits(0);
     fs::write(&state, &whole).unwrap();
     world.run(&["state", "verify"]).exits(1).says("an older state was put back");
     // A person knows of it: what is there is kept, and what was lost is said.
-    world.run(&["state", "rebuild"]).says("records");
+    world.run(&["state", "rebuild", "--yes"]).says("records");
     world.run(&["state", "verify"]).exits(0).says("name records that were lost then");
+}
+
+/// Leaves the first record alone, as if there had never been another.
+fn cut_the_tail(db: &rusqlite::Connection) {
+    run(
+        db,
+        "delete from kv where cast(key as text) like 'record/%' and cast(key as text) > 'record/000000000001'",
+    );
+    let first: Vec<u8> = db
+        .query_row("select value from kv where cast(key as text) = 'record/000000000001'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let first: Value = serde_json::from_slice(&first).unwrap();
+    let head = serde_json::to_vec(&(1, &first["hash"])).unwrap();
+    db.execute("update kv set value = ?1 where cast(key as text) = 'head'", [head]).unwrap();
+}
+
+#[test]
+fn records_of_a_newer_program_are_counted_and_keep_no_verb_from_its_work() {
+    let world = one_point();
+    let store = state::Sqlite::open(&world.path("state")).unwrap();
+    let head = store.get("head").unwrap().unwrap().value;
+    let (number, previous): (u64, String) = serde_json::from_slice(&head).unwrap();
+    let number = number + 1;
+    let body = r#"{"kind":"incident","incident":"1","by":"hugo","at":null,"entry":{"entry":"drill"}}"#;
+    let content =
+        format!(r#"{{"number":{number},"time":"2026-11-23T12:00:00Z","body":{body},"previous":"{previous}""#);
+    let hash = vault::FileId::of(content.as_bytes()).to_string();
+    let head = serde_json::to_vec(&(number, &hash)).unwrap();
+    let record = format!(r#"{content},"hash":"{hash}"}}"#).into_bytes();
+    store.put_all(&[(format!("record/{number:012}"), record), ("head".to_owned(), head)]).unwrap();
+    drop(store);
+    for verb in ["points", "backup", "alerts"] {
+        world.run(&[verb]).exits(0);
+    }
+    world.run(&["incident", "list"]).exits(0);
+    world.run(&["state", "verify"]).exits(0).says("1 records of a newer program");
+    assert_eq!(world.run(&["state", "verify", "--json"]).json()["newer"], 1);
 }
 
 #[test]
@@ -424,7 +487,7 @@ fn a_machine_that_has_lost_its_state_is_told_to_make_it_anew_and_accuses_nobody(
         // A point of its new life vouches for no record of the old one.
         world.run(&["backup"]);
     }
-    world.run(&["state", "rebuild"]).says("rebuilt from");
+    world.run(&["state", "rebuild", "--yes"]).says("rebuilt from");
     world.run(&["state", "verify"]).exits(0);
     let alerts = world.run(&["alerts"]);
     assert!(!alerts.out.contains(new), "{}", alerts.out);
@@ -432,4 +495,83 @@ fn a_machine_that_has_lost_its_state_is_told_to_make_it_anew_and_accuses_nobody(
 
 fn run(db: &rusqlite::Connection, sql: &str) {
     assert!(db.execute(sql, []).unwrap() > 0, "{sql}");
+}
+
+/// Puts a log of `shop` into a vault as somebody can who has its password: the newest there is, with this segment more, signed with `key` if that is his.
+fn forge_log(world: &World, vault: &str, segment: &Path, key: Option<&SigningKey>) {
+    let store = vault::store::in_folder(&world.path(vault));
+    let vault = Repository::open(store, &Password::new(PASSWORD.as_bytes().to_vec())).unwrap();
+    vault.load_index().unwrap();
+    let vault = Arc::new(vault);
+    let (snapshots, _) = vault.snapshots().unwrap();
+    let is_log = |snapshot: &Snapshot| snapshot.tag("system") == Some("shop/log");
+    let newest = &snapshots.iter().rev().find(|(_, snapshot)| is_log(snapshot)).unwrap().1;
+    let (now, mut log) = (jiff::Timestamp::now(), newest.releve.clone().unwrap().log.unwrap());
+    log.until = Some(now);
+    let beside = files_of(&vault, &newest.tree).unwrap().into_keys().next().unwrap();
+    let path = beside.with_file_name(segment.file_name().unwrap());
+    let options = BackupOptions {
+        point: vault::new_point_id().unwrap(),
+        system: "shop/log".into(),
+        source: "log".into(),
+        time: now,
+        paths: vec!["/shop/log".into()],
+        excludes: Vec::new(),
+        holder: Holder { hostname: hostname(), username: "root".into() },
+        parent: None,
+        threads: 0,
+        doubts: Vec::new(),
+    };
+    let sign = |snapshot: &mut Snapshot| key.iter().for_each(|key| key.sign(snapshot, None));
+    let added = [Addition { path, file: segment.to_owned(), open: None }];
+    let (vaults, said) = (std::slice::from_ref(&vault), (log, &sign as &dyn Fn(&mut Snapshot)));
+    append(vaults, Some(newest), &|_| true, &added, &options, said, &Progress::default()).unwrap();
+}
+
+#[test]
+fn a_forged_log_beside_a_genuine_point_is_told_by_every_verb_and_replayed_by_none() {
+    let (cluster, world) = protected("archive_mode = on", ", wal = \"archive\"", "1 hour");
+    let hand_over = |number: u32| {
+        cluster.tell(&format!("insert into t values ({number})"));
+        cluster.data().join("pg_wal").join(cluster.ask("select pg_walfile_name(pg_switch_wal())"))
+    };
+    let push = |segment: &Path| world.run(&["wal", "push", "shop", &segment.display().to_string()]);
+    push(&hand_over(1)).exits(0);
+    world.run(&["points"]).exits(0);
+    world.run(&["state", "verify"]).exits(0);
+    // What is in it the server really wrote, so that a recovery would take it.
+    let wrote = hand_over(666);
+    let segment = world.path("his").join(wrote.file_name().unwrap());
+    fs::create_dir(world.path("his")).unwrap();
+    fs::copy(&wrote, &segment).unwrap();
+    forge_log(&world, "near", &segment, None);
+    forge_log(&world, "near", &segment, Some(&SigningKey::from_seed(&"7".repeat(64)).unwrap()));
+    let unsigned = "is not signed, and its machine signs its logs";
+    let table: [(&[&str], &[&str]); 6] = [
+        (&["points"], &[unsigned, "which this machine doesn't know", STRANGE, "shop/log"]),
+        (&["status"], &[STRANGE, "The vault near holds something that nobody known has put there"]),
+        (&["alerts"], &["The vault near holds something that nobody known has put there"]),
+        (&["verify"], &[STRANGE]),
+        (&["prune", "near", "--dry-run"], &[STRANGE]),
+        (&["recover", "--dry-run"], &[STRANGE]),
+    ];
+    for (verb, told) in table {
+        let mut run = world.run(verb);
+        assert!(verb.len() > 1 || run.code == 1, "{verb:?}: {}\n{}", run.out, run.err);
+        for text in told {
+            run = run.says(text);
+        }
+    }
+    let name = segment.file_name().unwrap().to_str().unwrap();
+    let fetched = world.path("fetched").display().to_string();
+    let fetch = || world.run(&["wal", "fetch", "shop", name, &fetched]);
+    fetch().exits(1);
+    cluster.destroy();
+    world.run(&["recover", "--yes"]).exits(0).says(STRANGE);
+    assert_eq!(numbers(&cluster), "1");
+    // Who knows better says so.
+    world.run(&["points", "--accept", "--yes"]).says("of shop/log is taken for the company's own");
+    fetch().exits(0);
+    let points = world.run(&["points"]);
+    assert!(!points.err.contains(STRANGE), "{}", points.err);
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use testkit::tree::grow;
-use testkit::{Random, pause, wait_until};
+use testkit::{Random, SmallDisk, pause, wait_until};
 
 const BOTH: &str = r#"vaults = ["near", "far"]"#;
 const NEAR: &str = r#"vaults = ["near"]"#;
@@ -62,6 +62,32 @@ fn several_points_are_copied_newest_first_and_what_they_share_once() {
     let sent = done["bytes_written"].as_u64().unwrap();
     assert!(sent < bytes(0) + bytes(1) + 50_000, "{done}");
     world.restic("far").must(&["check", "--read-data"]);
+}
+
+#[test]
+fn what_keep_would_let_go_comes_back_by_no_sync_and_by_no_disk_that_is_carried() {
+    let world = with_point_in_near(65, 200_000);
+    edit(&world, BOTH, NEAR);
+    fs::write(world.data().join("more"), Random::new(2).bytes(10_000)).unwrap();
+    world.run(&["backup"]).exits(0);
+    edit(&world, NEAR, &format!("{BOTH}\nkeep = {{ last = 1 }}"));
+    let let_go = "1 copies are not made of older points";
+    world.run(&["sync", "--seed", "disk", "--vault", "far"]).exits(0).says(let_go);
+    world.run(&["sync"]).exits(0).says("copied to far").says(let_go);
+    world.run(&["prune", "far", "--dry-run"]).exits(0).says("1 points stay, 0 would go");
+    world.run(&["sync"]).exits(0).says("nothing is missing").says(let_go);
+}
+
+#[test]
+fn what_a_disk_has_no_room_for_is_not_begun_and_said() {
+    let world = with_point_in_near(66, 24 << 20);
+    let disk = SmallDisk::mount(8 << 20);
+    let far = disk.path().join("far");
+    edit(&world, &world.vault("far"), &format!("file://{}", far.display()));
+    let no_room = "1 copies are left out: there is no room for them in far";
+    world.run(&["sync"]).exits(2).says("it takes 2").says("no space left").says(no_room);
+    assert_eq!(files(&far.join("data")), Vec::<PathBuf>::new());
+    world.run(&["sync", "--dry-run"]).exits(1).says("it takes 2").says(no_room);
 }
 
 #[test]

@@ -90,6 +90,38 @@ fn keys_that_are_junk_are_no_matter_for_a_repair_and_the_hint_says_what_is() {
 }
 
 #[test]
+fn junk_in_a_vault_is_counted_by_every_verb_and_three_of_it_are_named() {
+    let world = World::new();
+    fs::write(world.data().join("file"), "content").unwrap();
+    world.run(&["backup"]).exits(0);
+    for folder in ["snapshots", "index", "locks", "keys"] {
+        for number in 0..40_u32 {
+            let name = format!("{number:08x}{}", "ab".repeat(28));
+            fs::write(world.path("near").join(folder).join(name), [7; 200]).unwrap();
+        }
+    }
+    for verb in [
+        &["points"][..],
+        &["status"],
+        &["backup"],
+        &["recover", "--dry-run"],
+        &["restore", "shop", "--to", "out"],
+        &["sync"],
+        &["verify", "near"],
+        &["key", "list"],
+    ] {
+        let run = world.run(verb);
+        let lines = run.out.lines().chain(run.err.lines());
+        let named = lines.filter(|line| line.contains("damaged: ")).count();
+        assert!((1..=45).contains(&named), "{verb:?}: {named}\n{}", run.err);
+        if verb != ["verify", "near"] {
+            assert!(named <= 8, "{verb:?}: {named}\n{}\n{}", run.out, run.err);
+            run.says("37 more").says("40 in all");
+        }
+    }
+}
+
+#[test]
 fn a_vault_without_its_config_serves_says_so_and_is_repaired() {
     let world = World::new();
     fs::write(world.data().join("file"), "content").unwrap();

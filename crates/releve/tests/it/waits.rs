@@ -4,7 +4,8 @@ use crate::oracle::s3_world;
 use crate::world::{World, finish};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,6 +52,52 @@ fn a_vault_that_hangs_costs_the_others_seconds_and_the_next_command_knows_of_it(
     proxy.heal();
     world.run(&["points"]).exits(0);
     world.run(&["backup"]).exits(0);
+}
+
+/// Answers every request with a head that is right and a byte each second, until the test's process ends; returns the port.
+fn dripping() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            std::thread::spawn(move || {
+                let mut client = client.unwrap();
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).unwrap_or(0) > 0 {
+                    head.push(byte[0]);
+                }
+                let _ =
+                    client.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\nConnection: close\r\n\r\n");
+                while client.write_all(b" ").is_ok() {
+                    testkit::pause(Duration::from_secs(1));
+                }
+            });
+        }
+    });
+    port
+}
+
+#[test]
+fn a_vault_that_answers_a_byte_at_a_time_is_named_passed_over_and_known_to_the_next_command() {
+    let world = World::new();
+    grow(&world.data(), 3, 20);
+    world.run(&["backup"]).exits(0);
+    let keys = ["access", "secret"].map(|key| {
+        fs::write(world.path(key), "abc").unwrap();
+        format!("{key}_key = {{ file = {:?} }}\n", world.path(key))
+    });
+    let plan = fs::read_to_string(world.path("plan.toml")).unwrap();
+    let url = format!("\"s3://b/p?endpoint=http://127.0.0.1:{}\"\n{}", dripping(), keys.concat());
+    let plan = plan.replace(&format!("{:?}", world.vault("far")), &url);
+    fs::write(world.path("plan.toml"), plan).unwrap();
+    let begun = Instant::now();
+    world.run(&["points"]).exits(1).says("vault far").says("too slow");
+    assert!(begun.elapsed() < Duration::from_secs(14), "{:?}", begun.elapsed());
+    fs::remove_dir_all(world.data()).unwrap();
+    let begun = Instant::now();
+    world.run(&["recover", "--yes"]);
+    assert!(begun.elapsed() < Duration::from_secs(9), "{:?}", begun.elapsed());
+    assert!(world.data().exists(), "what is in the other vault is back");
 }
 
 #[test]

@@ -22,13 +22,13 @@ const REMEMBERED: Duration = Duration::from_secs(30);
 /// Returns the place of the mount that a look at the absolute `path` would wait for, links followed, if it doesn't answer.
 #[must_use]
 pub fn silent_on_the_way(path: &Path) -> Option<PathBuf> {
-    on_the_way(path, &Mounts::read().ok()?)
+    on_the_way(path, Mounts::now().ok()?.as_ref())
 }
 
 /// Returns the places below the absolute `path` on which something is mounted that doesn't answer, each by the way that the path goes, so that whoever goes it knows
 /// them: no link below the path is followed. The error is what a look at the path itself would wait for, as [`silent_on_the_way`] has it.
 pub fn around(path: &Path) -> Result<Vec<PathBuf>, PathBuf> {
-    let mounts = Mounts::read().unwrap_or_default();
+    let mounts = Mounts::now().unwrap_or_default();
     if let Some(place) = on_the_way(path, &mounts) {
         return Err(place);
     }
@@ -46,7 +46,7 @@ pub fn silent_in(target: &Path, paths: &[String]) -> Vec<PathBuf> {
     let real = std::fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
     let paths: Vec<PathBuf> = paths.iter().map(|path| real.join(path.trim_start_matches('/'))).collect();
     let concerns = |place: &Path| paths.iter().any(|path| path.starts_with(place) || place.starts_with(path));
-    let silent = silent_among(&Mounts::read().unwrap_or_default(), &concerns);
+    let silent = silent_among(&Mounts::now().unwrap_or_default(), &concerns);
     silent.iter().filter_map(|place| place.strip_prefix(&real).ok()).map(Path::to_owned).collect()
 }
 

@@ -1,11 +1,15 @@
 //! What is mounted where, as the kernel lists it: known without a look at any of it, which a dead server would hold up.
 
+use crate::machine::lock;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::makedev;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// File systems with a server or a program behind them, which may not answer.
 const DISTANT: [&str; 13] = [
@@ -83,6 +87,23 @@ impl Mounts {
     /// Reads them from the kernel's list.
     pub fn read() -> io::Result<Self> {
         Self::parse(&std::fs::read("/proc/self/mountinfo")?)
+    }
+
+    /// Returns them as they are now, read anew only after something was mounted or unmounted: whoever asks for each of ten thousand paths reads the list once.
+    pub(super) fn now() -> io::Result<Arc<Self>> {
+        static LAST: Mutex<Option<(File, Arc<Mounts>)>> = Mutex::new(None);
+        let mut last = lock(&LAST);
+        if let Some((list, mounts)) = last.as_ref()
+            && !have_moved(list)
+        {
+            return Ok(Arc::clone(mounts));
+        }
+        let mut list = File::open("/proc/self/mountinfo")?;
+        let mut text = Vec::new();
+        list.read_to_end(&mut text)?;
+        let mounts = Arc::new(Self::parse(&text)?);
+        *last = Some((list, Arc::clone(&mounts)));
+        Ok(mounts)
     }
 
     /// Reads them from a list as `mountinfo` is one.
@@ -187,6 +208,14 @@ impl Mount {
     fn is_fuse(&self) -> bool {
         self.kind == "fuse" || self.kind == "fuseblk" || self.kind.starts_with("fuse.")
     }
+}
+
+/// Returns whether anything was mounted or unmounted anywhere since the kernel's list was opened, or since this was asked of it last: the kernel tells it through what is
+/// held open.
+pub(super) fn have_moved(list: &File) -> bool {
+    let mut fds = [PollFd::new(list, PollFlags::PRI)];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    !matches!(poll(&mut fds, Some(&now)), Ok(0))
 }
 
 /// Space, tab, newline and backslash stand as three octal digits.

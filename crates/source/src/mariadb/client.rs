@@ -5,13 +5,12 @@
 
 use super::address::Address;
 use super::files;
-use crate::program::Program;
+use crate::program::{Named, Program};
 use crate::{Error, Kind, Result};
 use process::Words;
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,19 +75,22 @@ impl Client {
         path: &Path,
         arguments: impl IntoIterator<Item = String>,
     ) -> Result<Program> {
-        let options = format!("/proc/{}/fd/{}", std::process::id(), self.options.as_raw_fd());
-        let command = Words::of(path).option("--defaults-file", options).told(arguments);
+        let program = self.reading(Program::new(Words::of(path).told(arguments))?);
         // Where nothing comes for long the server may be stopped, and nobody would ever say so.
         let client = self.clone();
-        Ok(Program::new(command)?.while_there(move || client.is_there()))
+        Ok(program.while_there(move || client.is_there()))
+    }
+
+    /// Confines one of the programs, and lets it read our options and no others.
+    fn reading(&self, program: Program) -> Program {
+        program.confined().reading(Named::Option("--defaults-file"), &self.options)
     }
 
     /// Returns an error if the server takes connections and doesn't answer. One that refuses us is there, and one that isn't there at all has ended its connections.
     fn is_there(&self) -> Result<(), String> {
-        let options = format!("/proc/{}/fd/{}", std::process::id(), self.options.as_raw_fd());
-        let words = Words::of(self.path("mariadb")).option("--defaults-file", options);
+        let words = Words::of(self.path("mariadb"));
         let words = words.words([CONNECT_TIMEOUT, SANDBOX, files::NONE, "--execute=DO 1"]);
-        let asked = Program::new(words).map(|program| program.within(CONNECT_WITHIN * 2).run());
+        let asked = Program::new(words).map(|program| self.reading(program).within(CONNECT_WITHIN * 2).run());
         match asked {
             Ok(Err(why)) if is_mute(&why) || why.contains("did not end within") => Err(MUTE.to_owned()),
             _ => Ok(()),

@@ -1,8 +1,8 @@
 //! A look at all tables once they are loaded, by somebody who can see them: the users are those of the point by then, and the url's own may have few
 //! rights, another password, or be gone.
 
+use super::checked::faults;
 use super::client::Client;
-use super::load::faults;
 use super::meanwhile::BEFORE;
 use super::session::Session;
 use super::{BESIDE, limits};
@@ -124,7 +124,7 @@ fn tables(client: &Client) -> Result<Vec<String>> {
         return Ok(Vec::new());
     }
     // Quick, since the tables were written just now and all of them were read for that.
-    let mut arguments = vec!["--check", "--quick", "--silent", "--databases", "--"];
+    let mut arguments = vec!["--check", "--quick", "--databases", "--"];
     arguments.extend(names.iter().map(String::as_str));
     let said = client.run("mariadb-check", &arguments, WITHIN)?;
     let mut findings = Vec::new();

@@ -42,8 +42,6 @@ const NEEDED: [&str; 14] = [
 ];
 /// The first series that takes blocks of statements as they are needed here.
 const TAKES_BLOCKS: &str = "10.6-MariaDB";
-/// How many findings of `mariadb-check` an error holds.
-const FINDINGS_MAX: usize = 20;
 
 /// A dump that lies in a file.
 pub(super) struct Dump {
@@ -480,15 +478,6 @@ fn carry_out(client: &Client, dump: &Dump, replay: Option<&Replay>, how: &How<'_
 
 fn mebibytes(bytes: u64) -> u64 {
     bytes >> 20
-}
-
-/// Returns what `mariadb-check` has found, from what it said: names of tables, each with its fault; nothing if no fault is among it.
-pub(super) fn faults(said: &str) -> Vec<String> {
-    let is_bad = said.lines().any(|line| line.trim_start().to_lowercase().starts_with("error"));
-    match is_bad {
-        true => said.lines().take(FINDINGS_MAX).map(|line| line.trim().to_owned()).collect(),
-        false => Vec::new(),
-    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod address;
 mod binlog;
 mod broken_off;
+mod checked;
 mod client;
 mod definers;
 mod dump;

@@ -63,7 +63,7 @@ pub(super) fn inspect(address: &Address, programs: Option<&Path>) -> Result<Insp
     for name in &inspection.looked_through {
         command = command.option("--database", literal(name));
     }
-    let program = Program::new(command)?.environment(address.environment()).within(WITHIN);
+    let program = Program::new(command)?.environment(address.environment()).confined().within(WITHIN);
     let ended = program.printed(OUTPUT_BYTES_MAX).and_then(|(printed, mut running)| {
         inspection.findings = findings(&String::from_utf8_lossy(&printed));
         running.end(WITHIN)

@@ -10,7 +10,7 @@
 
 use super::readable::{self, Named};
 use nix::unistd::{Group, User};
-use process::has_acl;
+use process::{has_acl, is_own_group};
 use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -281,14 +281,6 @@ pub(super) fn doubt(folder: &Path, trusted: &[u32]) -> Option<String> {
         ));
     }
     None
-}
-
-/// Returns whether nobody but one of these users is in a group: it bears his name, as each user's own does.
-fn is_own_group(gid: u32, users: &[u32]) -> bool {
-    let Some(group) = Group::from_gid(gid.into()).ok().flatten() else { return false };
-    let user = |uid: &u32| User::from_uid((*uid).into()).ok().flatten();
-    let named = users.iter().filter_map(user).any(|user| user.gid == gid.into() && user.name == group.name);
-    named && group.mem.iter().all(|member| users.iter().filter_map(user).any(|user| user.name == *member))
 }
 
 fn name_of(uid: u32) -> String {

@@ -84,7 +84,8 @@ impl Stream {
             environment.push(("PGOPTIONS", FROM_THE_START_NEWER.to_owned()));
         }
         // If we die it must not stay: whoever comes after us wants the slot.
-        let program = Program::new(command)?.environment(environment).within(Duration::MAX).ending_with_us();
+        let program = Program::new(command)?.environment(environment).within(Duration::MAX);
+        let program = program.writing(spool).ending_with_us();
         let running =
             program.start(Stdio::null()).map_err(|why| Error::new("receive WAL", Kind::Program(why)))?;
         let (address, server, spool) = (address.clone(), Some(server), spool.to_owned());

@@ -4,7 +4,7 @@ use crate::at;
 use proptest::prelude::*;
 use rusqlite::Connection;
 use sha2::Digest;
-use state::{Body, Made, State};
+use state::{Body, Error, Expect, Kv, Made, Sqlite, State};
 use std::path::Path;
 
 const RECORDS: u64 = 12;
@@ -248,4 +248,72 @@ fn one_who_looks_again_reads_only_what_is_new() {
     assert_eq!(new, [RECORDS - 1, RECORDS]);
     assert!(state.records_after(RECORDS).unwrap().is_empty());
     assert_eq!(state.records_after(0).unwrap(), state.records().unwrap());
+}
+
+/// Appends a record as a newer program may: of a kind, or with an entry, that isn't known here, and with fields of its own.
+fn append_newer(dir: &Path, body: &str) -> Vec<u8> {
+    let store = Sqlite::open(dir).unwrap();
+    let head = store.get("head").unwrap().unwrap().value;
+    let (number, previous): (u64, String) = serde_json::from_slice(&head).unwrap();
+    let number = number + 1;
+    // Spaces as ours never writes them: the hash is over the bytes.
+    let content = format!(
+        r#"{{"number":{number}, "time":"2027-11-23T12:00:00Z","body":{body},"previous":"{previous}","weather":[1]"#
+    );
+    let hash: String =
+        sha2::Sha256::digest(content.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let record = format!(r#"{content},"hash":"{hash}"}}"#).into_bytes();
+    let head = serde_json::to_vec(&(number, &hash)).unwrap();
+    let all = [(format!("record/{number:012}"), record.clone()), ("head".to_owned(), head)];
+    store.put_all(&all).unwrap();
+    record
+}
+
+#[test]
+fn what_a_newer_program_has_written_is_kept_counts_in_the_chain_and_keeps_nobody_from_reading() {
+    let dir = ledger();
+    let bodies = [
+        r#"{"kind":"tide","high":[1,{"a":2}]}"#,
+        // A kind that is known, with what isn't in it.
+        r#"{"kind":"incident","incident":"1","by":"hugo","at":null,"entry":{"entry":"drill","what":"all"}}"#,
+        r#"{"kind":"backup","system":"shop","moon":{"full":true}}"#,
+    ];
+    let written: Vec<Vec<u8>> = bodies.iter().map(|body| append_newer(dir.path(), body)).collect();
+    let store = Sqlite::open(dir.path()).unwrap();
+    let _ = store.put("tide/near", b"\x00\xff", Expect::Absent).unwrap();
+    drop(store);
+    let look = |dir: &Path| {
+        let state = State::open(dir).unwrap();
+        let records = state.records().unwrap();
+        assert_eq!(state.verify().unwrap(), records.len() as u64);
+        let newer: Vec<u64> = records.iter().filter(|one| one.is_of_newer()).map(|one| one.number).collect();
+        assert_eq!(newer, [RECORDS + 1, RECORDS + 2]);
+        assert_eq!(state.records_after(RECORDS).unwrap(), records[RECORDS as usize..]);
+        let Body::Backup(made) = &records[RECORDS as usize + 2].body else { panic!("{records:?}") };
+        assert_eq!(made.system, "shop");
+    };
+    look(dir.path());
+    // The chain goes on behind it, and a state that is made anew has it byte by byte.
+    let state = State::open(dir.path()).unwrap();
+    state.append(Body::Rebuilt { points: 3 }, at(99)).unwrap();
+    drop(state);
+    let rebuilt = State::rebuild::<Error>(dir.path(), at(100), |_| Ok(())).unwrap();
+    assert_eq!(rebuilt.lost, Vec::<String>::new());
+    assert!(rebuilt.carried.contains(&"1 notes of a newer program".to_owned()), "{rebuilt:?}");
+    look(dir.path());
+    let store = Sqlite::open(dir.path()).unwrap();
+    for (number, record) in (RECORDS + 1..).zip(&written) {
+        assert_eq!(&store.get(&format!("record/{number:012}")).unwrap().unwrap().value, record);
+    }
+    assert_eq!(store.get("tide/near").unwrap().unwrap().value, b"\x00\xff");
+    drop(store);
+    // Whoever edits one is found as ever.
+    edit(
+        dir.path(),
+        &format!(
+            "UPDATE kv SET value = CAST(REPLACE(CAST(value AS TEXT), 'tide', 'ebb!') AS BLOB) WHERE key = {}",
+            key(RECORDS + 1)
+        ),
+    );
+    assert!(verdict(dir.path()).unwrap_err().contains(&format!("record {}", RECORDS + 1)));
 }

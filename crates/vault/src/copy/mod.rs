@@ -42,6 +42,12 @@ pub struct Lacks {
     pub bytes: u64,
 }
 
+impl Lacks {
+    fn of(missing: &walk::Missing) -> Self {
+        Self { blobs: (missing.data.len() + missing.trees.len()) as u64, bytes: missing.bytes }
+    }
+}
+
 /// The copies of one run into one vault.
 pub struct Copying {
     set: VaultSet,
@@ -94,6 +100,16 @@ impl Copying {
     /// Copies the point of this snapshot. Each blob is taken from the first of the sources that has it sound; one that none has is an
     /// error, and the target gets no snapshot: a copy with a hole is not a copy. What was copied until then stays, for the next try.
     pub fn copy(&mut self, snapshot: &Snapshot, progress: &Progress) -> Result<Copied> {
+        self.copy_if(snapshot, |_| Ok(()), progress)
+    }
+
+    /// As [`copy`](Self::copy), where somebody may refuse it before anything is written, by what is missing: there may be no room.
+    pub fn copy_if(
+        &mut self,
+        snapshot: &Snapshot,
+        allowed: impl FnOnce(Lacks) -> Result<()>,
+        progress: &Progress,
+    ) -> Result<Copied> {
         progress.set_phase("looking for what is missing");
         let missing = walk::missing(
             &self.set,
@@ -102,6 +118,7 @@ impl Copying {
             &self.complete,
             progress,
         )?;
+        allowed(Lacks::of(&missing))?;
         progress.expect(0, missing.bytes);
         progress.set_phase("copying");
         let writer = PackWriter::new(&self.lock);
@@ -130,7 +147,7 @@ impl Estimate {
             self.counted.contains(id) || self.target.as_ref().is_some_and(|target| target.has(kind, id))
         };
         let missing = walk::missing(&self.set, has, snapshot.tree, &self.complete, progress)?;
-        let lacks = Lacks { blobs: (missing.data.len() + missing.trees.len()) as u64, bytes: missing.bytes };
+        let lacks = Lacks::of(&missing);
         self.counted.extend(missing.data.iter().chain(&missing.trees).map(|(id, _)| *id));
         self.complete.extend(missing.walked);
         Ok(lacks)

@@ -1,6 +1,7 @@
 //! Bounds for what is only asked: how a vault stands, which points it holds. A vault that hangs must cost its own answer, not everybody's.
 
-use super::{FileKind, Listed, Store, Thaw, Versions};
+use super::tempo::Tempo;
+use super::{FileKind, Limits, Listed, Store, Thaw, Versions};
 use crate::mutex::lock;
 use crate::{Error, Kind, Result};
 use std::fmt;
@@ -60,16 +61,22 @@ impl fmt::Debug for Asking {
     }
 }
 
+/// How much longer making all folders of a vault may take than one call.
+const CREATES: u32 = 4;
+/// What a name in a listing counts for, in bytes.
+const ENTRY: usize = 100;
+
 /// A folder of which a call may hang for ever: a network disk whose server is gone. While it is only asked, each call has a thread that may
 /// be left behind.
 pub(super) struct Asked {
     inner: Arc<dyn Store>,
     asking: Asking,
+    tempo: Tempo,
 }
 
 impl Asked {
-    pub(super) fn new(inner: Arc<dyn Store>, asking: Asking) -> Self {
-        Self { inner, asking }
+    pub(super) fn new(inner: Arc<dyn Store>, limits: &Limits) -> Self {
+        Self { inner, asking: limits.asking.clone(), tempo: Tempo::new(limits) }
     }
 
     fn ask<T: Send + 'static>(
@@ -77,7 +84,19 @@ impl Asked {
         verb: &str,
         call: impl FnOnce(&dyn Store) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.ask_within(1, verb, |_| 0, call)
+    }
+
+    /// Asks, for so many times as long as one call may take; `weigh` says how many bytes have come.
+    fn ask_within<T: Send + 'static>(
+        &self,
+        times: u32,
+        verb: &str,
+        weigh: impl FnOnce(&T) -> usize,
+        call: impl FnOnce(&dyn Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let Some(within) = self.asking.bound() else { return call(&*self.inner) };
+        let within = within.saturating_mul(times);
         let unreachable =
             |what| Error::new(format!("{verb} {}", self.inner.address()), Kind::Unreachable(what));
         if let Some(what) = self.asking.silent() {
@@ -86,8 +105,19 @@ impl Asked {
         let (answer, answered) = channel();
         let inner = Arc::clone(&self.inner);
         std::thread::spawn(move || answer.send(call(&*inner)));
-        match answered.recv_timeout(within) {
-            Ok(result) => result,
+        let busy = self.tempo.busy();
+        // A call says nothing of how far it is, so each may be silent for so long; only all together have to get on.
+        let answer = answered.recv_timeout(within);
+        drop(busy);
+        match answer {
+            Ok(result) => {
+                self.tempo.came(result.as_ref().map_or(0, weigh) as u64);
+                self.tempo.answered();
+                if self.tempo.left().is_zero() {
+                    self.asking.give_up(&self.tempo.give_up());
+                }
+                result
+            }
             Err(RecvTimeoutError::Timeout) => {
                 let what = format!("no answer for {} s", within.as_secs_f32());
                 self.asking.give_up(&what);
@@ -104,21 +134,26 @@ impl Store for Asked {
     }
 
     fn create(&self) -> Result<()> {
-        self.ask("create", |inner| inner.create())
+        self.ask_within(CREATES, "create", |_| 0, |inner| inner.create())
     }
 
     fn entries(&self, kind: FileKind) -> Result<Vec<Listed>> {
-        self.ask("list", move |inner| inner.entries(kind))
+        self.ask_within(
+            1,
+            "list",
+            |listed: &Vec<Listed>| listed.len() * ENTRY,
+            move |inner| inner.entries(kind),
+        )
     }
 
     fn read(&self, kind: FileKind, name: &str) -> Result<Vec<u8>> {
         let name = name.to_owned();
-        self.ask("read from", move |inner| inner.read(kind, &name))
+        self.ask_within(1, "read from", Vec::len, move |inner| inner.read(kind, &name))
     }
 
     fn read_range(&self, kind: FileKind, name: &str, range: Range<u64>) -> Result<Vec<u8>> {
         let name = name.to_owned();
-        self.ask("read from", move |inner| inner.read_range(kind, &name, range))
+        self.ask_within(1, "read from", Vec::len, move |inner| inner.read_range(kind, &name, range))
     }
 
     fn size(&self, kind: FileKind, name: &str) -> Result<Option<u64>> {
@@ -232,7 +267,8 @@ mod tests {
 
     #[test]
     fn a_folder_that_hangs_is_waited_for_once_and_asked_no_more() {
-        let store = Asked::new(Arc::new(Hung), Asking::within(Duration::from_millis(200)));
+        let asking = Asking::within(Duration::from_millis(200));
+        let store = Asked::new(Arc::new(Hung), &Limits { asking, ..Limits::default() });
         let store: &dyn Store = &store;
         let begun = Instant::now();
         for _ in 0..50 {
@@ -241,5 +277,62 @@ mod tests {
             assert!(store.size(FileKind::Config, "config").unwrap_err().is_retryable());
         }
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+
+    /// A disk on a mount that answers every call, each a moment before it would be silent.
+    #[derive(Debug)]
+    struct Drips(Duration);
+
+    impl Drips {
+        fn answer<T>(&self, answer: T) -> Result<T> {
+            testkit::pause(self.0);
+            Ok(answer)
+        }
+    }
+
+    impl Store for Drips {
+        fn address(&self) -> String {
+            "file:///mnt/drips".into()
+        }
+        fn create(&self) -> Result<()> {
+            self.answer(())
+        }
+        fn entries(&self, _: FileKind) -> Result<Vec<Listed>> {
+            self.answer(Vec::new())
+        }
+        fn read(&self, _: FileKind, _: &str) -> Result<Vec<u8>> {
+            self.answer(vec![0])
+        }
+        fn read_range(&self, _: FileKind, _: &str, _: Range<u64>) -> Result<Vec<u8>> {
+            self.answer(vec![0])
+        }
+        fn size(&self, _: FileKind, _: &str) -> Result<Option<u64>> {
+            self.answer(None)
+        }
+        fn write(&self, _: FileKind, _: &str, _: &[u8]) -> Result<()> {
+            self.answer(())
+        }
+        fn remove(&self, _: FileKind, _: &str) -> Result<()> {
+            self.answer(())
+        }
+        fn lanes(&self) -> usize {
+            1
+        }
+        fn is_local(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_folder_that_answers_each_call_at_the_last_moment_is_given_up_in_all() {
+        let asking = Asking::within(Duration::from_secs(1));
+        let limits = Limits { asking, ..Limits::default() };
+        let store = Asked::new(Arc::new(Drips(Duration::from_millis(800))), &limits);
+        let begun = Instant::now();
+        let slow = (0..40).find_map(|_| store.read(FileKind::Snapshot, "a").err());
+        assert!(slow.is_some_and(|error| error.to_string().contains("too slow")));
+        assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+        // Asked no more.
+        assert!(store.read(FileKind::Snapshot, "a").is_err());
     }
 }

@@ -50,6 +50,8 @@ impl Default for Limits {
 pub(super) enum Failure {
     /// The store is out of reach or out of order: try again.
     Passing(String),
+    /// It answers, and too slowly to come to an end: another try would take as long.
+    Slow(String),
     /// The store is busy, and says how long it wants to be left alone.
     Busy(String, Duration),
     /// The store doesn't take the credentials any more; others may be had.
@@ -112,6 +114,13 @@ impl Limits {
                 Err(Failure::Final(kind) | Failure::Expired(kind)) => {
                     self.calls.answered();
                     return Err(kind);
+                }
+                Err(Failure::Slow(what)) => {
+                    self.asking.give_up(&what);
+                    if let Some(mark) = mark {
+                        self.calls.give_up(mark, &what);
+                    }
+                    return Err(Kind::Unreachable(what));
                 }
                 Err(Failure::Passing(what)) => (what, None),
                 Err(Failure::Busy(what, after)) => (what, Some(after)),
@@ -290,6 +299,23 @@ mod tests {
     fn patience_ends_before_a_second_try() {
         let limits = Limits { patience: Duration::ZERO, ..Limits::default() };
         assert_eq!(unreachable(run::<()>(&limits, &Cell::default(), |_| down())), "down (tried once)");
+    }
+
+    #[test]
+    fn who_is_too_slow_is_asked_no_more() {
+        let limits = Limits { calls: Calls::new(|_| (), || false), ..Limits::default() };
+        let asked = Limits { asking: Asking::within(seconds(5)), ..Limits::default() };
+        for limits in [limits, asked] {
+            let mut tries = 0;
+            for _ in 0..10 {
+                let answer = run::<()>(&limits, &Cell::default(), |_| {
+                    tries += 1;
+                    Err(Failure::Slow("too slow".into()))
+                });
+                assert_eq!(unreachable(answer), "too slow");
+            }
+            assert_eq!(tries, 1);
+        }
     }
 
     #[test]

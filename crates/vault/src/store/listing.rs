@@ -7,8 +7,10 @@ use super::{FileKind, Listed, Store, is_name};
 use crate::{Kind, Result};
 use std::collections::HashSet;
 
-/// No repository has so many files of a kind: of packs that is 300 TB.
+/// No repository has so many files of a kind: of packs that is 300 TB, and of points one each five minutes for nine years.
 const NAMES_MAX: usize = 20_000_000;
+const SMALL_MAX: usize = 1_000_000;
+const KEYS_MAX: usize = 100_000;
 /// After so many pages in a row without anything new a listing doesn't get on. One without a single entry is legal: hidden files may lie there.
 const IDLE_MAX: u32 = 100;
 
@@ -42,8 +44,9 @@ impl dyn Store + '_ {
 }
 
 /// Watches a listing that comes page by page: it has to get on, and to end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Course {
+    most: usize,
     seen: HashSet<String>,
     tokens: HashSet<String>,
     /// The page that is being read has brought something new, or something.
@@ -52,7 +55,30 @@ pub(super) struct Course {
     idle: u32,
 }
 
+impl Default for Course {
+    fn default() -> Self {
+        Self {
+            most: NAMES_MAX,
+            seen: HashSet::new(),
+            tokens: HashSet::new(),
+            has_new: false,
+            has_any: false,
+            idle: 0,
+        }
+    }
+}
+
 impl Course {
+    /// Watches a listing of files of this kind.
+    pub(super) fn of(kind: FileKind) -> Self {
+        let most = match kind {
+            FileKind::Pack => NAMES_MAX,
+            FileKind::Config | FileKind::Key | FileKind::Lock => KEYS_MAX,
+            FileKind::Snapshot | FileKind::Index => SMALL_MAX,
+        };
+        Self { most, ..Self::default() }
+    }
+
     /// Takes note of an entry, and returns whether it is new.
     pub(super) fn saw(&mut self, entry: &str) -> bool {
         self.has_any = true;
@@ -70,7 +96,7 @@ impl Course {
         self.idle = if self.has_new { 0 } else { self.idle + 1 };
         let repeats = self.has_any && !self.has_new;
         (self.has_new, self.has_any) = (false, false);
-        if self.seen.len() > NAMES_MAX {
+        if self.seen.len() > self.most {
             return Err(endless("it names more files than any vault has"));
         }
         if self.idle > IDLE_MAX || (repeats && self.idle > IDLE_MAX / 10) {

@@ -11,6 +11,7 @@ mod pace;
 mod paced;
 mod s3;
 mod sftp;
+mod tempo;
 mod temporary;
 mod trust;
 mod versions;
@@ -340,7 +341,7 @@ pub fn open_held(
         Some("file") => {
             let store = file::FileStore::new(address::file(address).map_err(bad)?, limits, period);
             match limits.asking.bound() {
-                Some(_) => Ok(Box::new(asking::Asked::new(Arc::new(store), limits.asking.clone()))),
+                Some(_) => Ok(Box::new(asking::Asked::new(Arc::new(store), limits))),
                 None => Ok(Box::new(store)),
             }
         }

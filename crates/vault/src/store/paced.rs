@@ -1,8 +1,8 @@
 //! The HTTP of an S3 store: uploads that are held to a rate are sent piece by piece, and what a server says beside its answers is heard.
 
-use super::Pace;
 use super::busy::{Busy, elsewhere};
 use super::pace::SMALL;
+use super::{FileKind, Pace};
 use futures_util::stream;
 use http::{Request, Response};
 use opendal::{Buffer, Error, ErrorKind, HttpBody, HttpTransport};
@@ -86,19 +86,60 @@ impl Paced {
     }
 }
 
+/// Returns how long the longest answer to a request for a file can be, by the file's path.
+fn longest(path: &str) -> u64 {
+    let mut parts = path.rsplit('/');
+    let (name, folder) = (parts.next(), parts.next());
+    let small = [FileKind::Key, FileKind::Lock, FileKind::Snapshot, FileKind::Index];
+    match small.into_iter().find(|kind| folder == Some(kind.folder())) {
+        _ if name == Some("config") => FileKind::Config.length_max(),
+        Some(kind) => kind.length_max(),
+        None => FileKind::Pack.length_max(),
+    }
+}
+
 impl HttpTransport for Paced {
     async fn fetch(&self, request: Request<Buffer>) -> opendal::Result<Response<HttpBody>> {
         let is_head = request.method() == http::Method::HEAD;
+        let most = (request.method() == http::Method::GET).then(|| longest(request.uri().path()));
         let answer = self.exchange(request).await?;
         let status = answer.status();
         self.busy.hear(status, answer.headers());
         if let Some(what) = elsewhere(status, answer.headers()) {
             return Err(Error::new(ErrorKind::ConfigInvalid, what));
         }
+        // What announces that it is longer than any file of its kind isn't waited for.
+        let length = answer.headers().get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+        if let Some((length, most)) = length.zip(most).filter(|(length, most)| length > most) {
+            let what = format!("{length} bytes are announced, it is not read, none has more than {most}");
+            return Err(Error::new(ErrorKind::RangeNotSatisfied, what));
+        }
         // Keys that have expired are refused so, and where there is no body it isn't said in words.
         if is_head && status == http::StatusCode::BAD_REQUEST {
             return Err(Error::new(ErrorKind::PermissionDenied, ""));
         }
         Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_an_answer_may_be_is_seen_by_what_is_asked_for() {
+        let hash = "ab".repeat(32);
+        for (path, kind) in [
+            ("/bucket/config".to_owned(), FileKind::Config),
+            ("/bucket/keys/config".to_owned(), FileKind::Config),
+            (format!("/bucket/prefix/keys/{hash}"), FileKind::Key),
+            (format!("/locks/{hash}"), FileKind::Lock),
+            (format!("/bucket/snapshots/{hash}"), FileKind::Snapshot),
+            (format!("/bucket/index/{hash}"), FileKind::Index),
+            (format!("/bucket/keys/data/ab/{hash}"), FileKind::Pack),
+        ] {
+            assert_eq!(longest(&path), kind.length_max(), "{path}");
+        }
     }
 }

@@ -172,7 +172,8 @@ impl Keeper<'_> {
         let names = policy_vaults(session, &self.name);
         self.lanes = names.len();
         let (holder, run) = (session.holder.clone(), session.run_holder());
-        let carrier = Carrier::new(self.name.clone(), log, spool.clone(), holder, run);
+        let carrier =
+            Carrier::new(self.name.clone(), log, spool.clone(), holder, run).signed_with(&session.state_dir);
         let (loads, (report, reports)) = (Loads::default(), channel());
         let every = plan::crash::log_every(system.rpo);
         std::thread::scope(|scope| {

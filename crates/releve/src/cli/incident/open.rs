@@ -2,7 +2,7 @@
 
 use super::{by, keeper};
 use crate::cli::agent::people::said;
-use crate::cli::status::measured;
+use crate::cli::status::{Own, measured};
 use crate::session::Session;
 use crate::show;
 use crate::{Exit, Outcome};
@@ -11,9 +11,9 @@ use engine::incident::{Incident, Opened, call_prefix, incidents, news, opening};
 use engine::judge::{Behind, is_trusted, suspicious};
 use engine::notify::Standing;
 use jiff::Timestamp;
-use plan::SystemName;
 use plan::forecast::{self, Predicted};
 use plan::notify::chain;
+use plan::{Period, SystemName};
 use serde::Serialize;
 use state::{Record, State, runs_of};
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,8 +103,12 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let now = Timestamp::now();
     let trusted = state.trusted()?;
     let behind = Behind::of(&records);
-    let forecasts: Vec<Forecast> =
-        incident.systems.iter().map(|system| forecast(&records, &behind, &trusted, system, now)).collect();
+    let own = Own::of(&records);
+    let of = |system: &String| {
+        let records = own.of_system(&SystemName::from(system.as_str()));
+        forecast(records, &behind, &trusted, system, now)
+    };
+    let forecasts: Vec<Forecast> = incident.systems.iter().map(of).collect();
     let next = next(session, &incident);
     // As it was seen last: no vault is asked here.
     let vanished: BTreeMap<String, String> = state
@@ -227,16 +231,16 @@ fn forecast(
 
 fn print(session: &Session, forecast: &Forecast) {
     let Some(system) = session.plan.systems.get(forecast.system.as_str()) else { return };
-    let text = |predicted: &Predicted| match predicted {
-        Predicted::Known { value, .. } => format!("{value:.2}"),
+    let text = |predicted: &Predicted, promise: Period| match predicted {
+        Predicted::Known { value, .. } => value.against(promise),
         Predicted::Unknown { why } => format!("UNKNOWN, {why}"),
     };
     println!(
         "  {}: would lose {} (promised at most {}), back in {} (promised {}); by the records of this machine",
         forecast.system,
-        text(&forecast.loss_now),
+        text(&forecast.loss_now, system.rpo),
         system.rpo,
-        text(&forecast.back_after),
+        text(&forecast.back_after, system.rto),
         system.rto
     );
     if let Some(why) = &forecast.left_out {

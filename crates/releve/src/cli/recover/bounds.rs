@@ -10,6 +10,7 @@ use engine::survey::Survey;
 use engine::vaults::Opened;
 use plan::{Runbook, ScenarioName, SystemName, Vouchers};
 use state::Record;
+use std::collections::BTreeSet;
 
 /// Keeps a runbook within the plan's paths and, after an attack, within what earlier points vouch for; says what goes, and what stays beside.
 pub(super) fn keep(
@@ -29,10 +30,9 @@ pub(super) fn keep(
         let scenario = incident.scenario.as_deref().map(ScenarioName::from);
         incident.closed.is_none() && is_attack(session, scenario.as_ref())
     };
-    let mut open = incidents(records);
-    open.retain(is_open_attack);
-    let attacked =
-        |name: &SystemName| is_named || open.iter().any(|incident| incident.is_about(&[name.0.as_str()]));
+    let open = incidents(records).into_iter().filter(is_open_attack);
+    let about: BTreeSet<String> = open.flat_map(|incident| incident.systems).collect();
+    let attacked = |name: &SystemName| is_named || about.contains(&name.0);
     let (plan, secrets) = (&session.plan, session.secrets());
     keep_within(book, &Bounds { plan, secrets, vaults, survey, vouchers, attacked: &attacked })?;
     warn_of_what_goes(book, plan, secrets, vaults, survey)

@@ -74,15 +74,17 @@ pub(super) fn say_vanished(book: &mut Runbook, wish: &Wish, vanished: &Vanished,
     warnings.extend(strange.into_iter().map(|said| format!("vault {said}")));
     warnings.extend(vanished.learned.iter().cloned());
     // Of one that this machine has never seen nobody knows whose it is, nor how new.
-    let damaged = survey.damaged.iter().filter(|_| until.is_some());
+    let damaged = engine::survey::few(&survey.damaged).lines().into_iter().filter(|_| until.is_some());
     warnings.extend(damaged.map(|(vault, why)| format!("vault {vault}: {why}: a newer point may be in it")));
     warnings.append(&mut book.warnings);
     book.warnings = warnings;
-    for name in &wish.systems {
-        let none = format!("`{name}`: there is no restore point");
-        let blockers = book.blockers.iter_mut().filter(|blocker| blocker.starts_with(&none));
-        if let Some(known) = vanished.all(name) {
-            blockers.for_each(|blocker| blocker.push_str(&format!("; {known}")));
+    // It is looked up for those that have none alone: of thousands all may.
+    let wished: BTreeSet<&str> = wish.systems.iter().map(|name| name.0.as_str()).collect();
+    for blocker in &mut book.blockers {
+        let name = blocker.strip_prefix('`').and_then(|said| said.split_once("`: there is no restore point"));
+        let Some(name) = name.map(|(name, _)| name).filter(|name| wished.contains(name)) else { continue };
+        if let Some(known) = vanished.all(&name.into()) {
+            blocker.push_str(&format!("; {known}"));
         }
     }
 }
@@ -98,8 +100,13 @@ pub(super) fn newer_elsewhere(
     if wish.scenario.is_some() || !matches!(wish.wanted, None | Some(Wanted::Latest)) {
         return Vec::new();
     }
+    // Nothing is unknown then, of thousands of systems.
+    if survey.not_known().is_none() {
+        return Vec::new();
+    }
+    let newest = crate::cli::status::known(records);
     let newer = book.systems.iter().filter_map(|entry| {
-        let (time, there) = crate::cli::status::known(records, &entry.system)?;
+        let (time, there) = newest.get(entry.system.0.as_str())?.clone();
         let closed: Vec<_> = there.iter().filter(|vault| survey.unknown(vault).is_some()).collect();
         let is_newer = time > entry.choice.point.counts() && closed.len() == there.len();
         let closed: Vec<_> = closed.into_iter().map(|vault| format!("`{vault}`")).collect();

@@ -6,6 +6,7 @@ use engine::blast;
 use engine::recover::{Measured, Recovered, SystemRecovered};
 use plan::crash::lost;
 use plan::{Crash, Period, Runbook, Source, Step, StepKind, SystemName};
+use std::collections::HashMap;
 use std::path::Path;
 
 /// How much of a failure stands in the table, in characters.
@@ -19,6 +20,12 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
         Some(scenario) => eprintln!("Recovery after `{scenario}` on {}", book.machine),
         None => eprintln!("Recovery on {}", book.machine),
     }
+    let mut steps: HashMap<&SystemName, Vec<&Step>> = HashMap::new();
+    for step in &book.steps {
+        if let Some(system) = &step.system {
+            steps.entry(system).or_default().push(step);
+        }
+    }
     for restore in &book.systems {
         let point = &restore.choice.point;
         eprintln!();
@@ -31,7 +38,7 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
         );
         let crash = restore.crash.as_ref().filter(|_| !restore.clock_behind);
         let counted = crash.map_or_else(String::new, |crash| format!(", {}", counted(crash)));
-        let lost = lost(restore.choice.loss, restore.clock_behind);
+        let lost = lost(restore.choice.loss, restore.rpo, restore.clock_behind);
         eprintln!("    loses     {lost} (promised at most {}){counted}", restore.rpo);
         let vaults: Vec<_> = restore.vaults.iter().map(|vault| vault.0.as_str()).collect();
         let most = if restore.only.is_empty() { "" } else { "at most " };
@@ -52,7 +59,7 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
             }
         }
         restore.left.iter().for_each(|path| eprintln!("    leaves    {path}: the plan does not name it"));
-        for step in book.steps.iter().filter(|step| step.system.as_ref() == Some(&restore.system)) {
+        for step in steps.get(&restore.system).into_iter().flatten() {
             print_step(book, step);
         }
     }
@@ -120,7 +127,7 @@ pub(super) fn print_recovered(recovered: &Recovered, beside: bool) {
             &if system.clock_behind {
                 "not known".to_owned()
             } else {
-                format!("{:.2}", Period::seconds(system.rpa_seconds))
+                Period::seconds(system.rpa_seconds).against(Period::seconds(system.rpo_seconds))
             },
             &promise(system.rpo_seconds),
             &format!("{} + {} kept", system.restored, system.unchanged),
@@ -131,7 +138,7 @@ pub(super) fn print_recovered(recovered: &Recovered, beside: bool) {
     page!("{table}");
     for system in &recovered.systems {
         if system.clock_behind && !beside {
-            println!("{}: {}", system.system, lost(Period::default(), true));
+            println!("{}: {}", system.system, lost(Period::default(), Period::default(), true));
         } else if let Some(crash) = system.crash.as_ref().filter(|_| !beside) {
             println!("{}: what is lost is {}", system.system, counted(crash));
         }

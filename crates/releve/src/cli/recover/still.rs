@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use plan::{Available, Facts, LogFacts, Runbook, SystemName, Timeline, Until, VaultName, Wal, Wanted};
 use source::{Log, LogKind, Still};
 use state::State;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 /// No history is longer: a line for each recovery.
 const HISTORY_MAX: u64 = 1 << 20;
@@ -42,8 +43,11 @@ pub(super) struct Found {
     said: Vec<String>,
     /// Why nothing may be replaced.
     blockers: Vec<String>,
-    /// What is missing in the newest state of a system, since its log goes no further than a recovery that is over.
-    lacks: BTreeMap<SystemName, String>,
+    /// What is missing in the newest state of a system, as far as that is known beforehand: its log goes no further than a recovery that is over, was begun anew, or is
+    /// damaged.
+    lacks: BTreeMap<SystemName, Vec<String>>,
+    /// Those of them that lack it for an instant, too, which somebody names and nothing that is kept reaches.
+    short: BTreeSet<SystemName>,
     is_brought: bool,
 }
 
@@ -67,13 +71,17 @@ impl Found {
         for entry in &mut book.systems {
             // Who takes a point for itself wants nothing of what came after it.
             let wants_all = match &entry.replay {
-                Some(replay) => replay.until == Until::Newest,
+                Some(replay) => replay.until == Until::Newest || self.short.contains(&entry.system),
                 None => book.scenario.is_none(),
             };
             let lacks = self.lacks.get(&entry.system).filter(|_| wants_all && entry.lacks.is_none());
             let Some(lacks) = lacks else { continue };
-            book.warnings.push(lacks.clone());
-            entry.lacks = Some(lacks.clone());
+            for one in lacks {
+                if !book.warnings.contains(one) {
+                    book.warnings.push(one.clone());
+                }
+            }
+            entry.lacks = Some(lacks.join("; "));
         }
     }
 }
@@ -127,7 +135,8 @@ impl Look<'_> {
                 ));
             }
         }
-        let survey = if found.is_brought { engine::survey::survey(self.vaults) } else { survey };
+        let again = || self.session.vouched(self.state, engine::survey::survey(self.vaults));
+        let survey = if found.is_brought { again() } else { survey };
         (survey, found)
     }
 
@@ -155,6 +164,7 @@ impl Look<'_> {
         if let Some(identity) = there.as_ref().filter(|_| !self.dry_run) {
             settle(&spool, log, identity)?;
         }
+        self.spoilt(name, &known, (survey, log), &spool, found);
         let looked = log.still(&known.all, &spool, false);
         match &looked {
             Ok(Some(_)) => {}
@@ -189,6 +199,7 @@ impl Look<'_> {
         let Some(state) = self.state else { return Err(wait("there is no state to note it in".into())) };
         let (holder, run) = (session.holder.clone(), session.run_holder());
         let carrier = Carrier::new(name.clone(), log, spool.clone(), holder, run);
+        let carrier = carrier.signed_with(&session.state_dir);
         let from = still.from.split('@').next().filter(|_| known.goes_on(&still).is_none());
         let (until, mut failure) = (still.until.and_then(time), None);
         for vault in self.vaults.iter().filter(|vault| names.contains(&vault.name)) {
@@ -211,24 +222,61 @@ impl Look<'_> {
         }
     }
 
+    /// Says what can't be read of the log that stands there. The recovery itself ends with that, so its dry run does, too.
+    fn spoilt(
+        &self,
+        name: &SystemName,
+        known: &Known,
+        (survey, log): (&Survey, &dyn Log),
+        spool: &Path,
+        found: &mut Found,
+    ) {
+        let is_replayed = !matches!(
+            self.wanted,
+            Some(Wanted::Id(_) | Wanted::LastVerified | Wanted::LastClean | Wanted::BeforeNamed)
+        );
+        let Some(position) = known.newest.position.as_ref().filter(|_| self.in_place && is_replayed) else {
+            return;
+        };
+        let held = known.log.as_ref().map(|there| self.held(there, survey)).unwrap_or_default();
+        let spoilt = log.spoilt(position, &held, spool);
+        let said: Vec<String> = spoilt.into_iter().map(|why| format!("`{name}`: {why}")).collect();
+        if self.dry_run {
+            found.lacks.entry(name.clone()).or_default().extend(said.iter().cloned());
+        }
+        found.said.extend(said);
+    }
+
     /// Says what can't come back where nothing that the system has written last goes on from what is kept. `has_anew` says whether that is anything, as far as it
     /// stands there.
     fn begun_anew(&self, name: &SystemName, known: &Known, has_anew: Option<bool>, found: &mut Found) {
         let wants_all = matches!(self.wanted, None | Some(Wanted::Latest | Wanted::Until(Until::Newest)));
         if has_anew == Some(true) && self.in_place {
             let since = known.log.as_ref().and_then(|log| log.until).unwrap_or_else(|| known.newest.counts());
-            found.said.push(format!(
+            let said = format!(
                 "`{name}`: what its server has goes on from nothing in the vaults: its binary log was begun anew (RESET MASTER, or a recovery), or thrown away. \
                 What was committed there after {since:.0} is in no vault, is overwritten, and does not come back. If it is needed, make a backup first: releve backup {name}"
-            ));
+            );
+            let asked = match self.wanted {
+                Some(Wanted::Before(time) | Wanted::From { until: Until::Time(time), .. }) => Some(*time),
+                _ => None,
+            };
+            let is_short = asked.is_some_and(|time| time > since);
+            // The recovery itself says so at its end.
+            if self.dry_run && (wants_all || is_short) {
+                found.lacks.entry(name.clone()).or_default().push(said.clone());
+            }
+            if is_short {
+                found.short.insert(name.clone());
+            }
+            found.said.push(said);
         }
         let records = self.state.and_then(|state| state.records().ok()).unwrap_or_default();
         let over = ended(&self.session.plan, &records, name).filter(|over| known.newest.counts() < *over);
         if let Some(over) = over.filter(|_| wants_all && has_anew != Some(false)) {
-            found.lacks.insert(
-                name.clone(),
-                format!("`{name}`: the recovery of {over:.0} ended its log, and no point was made since: what was committed after it, if anything was, is not back"),
-            );
+            found.lacks.entry(name.clone()).or_default().push(format!(
+                "`{name}`: the recovery of {over:.0} ended its log, and no point was made since: what was committed after it, if anything was, is not back"
+            ));
         }
     }
 
@@ -269,21 +317,26 @@ impl Look<'_> {
         Some(Known { all, files, points, newest, log: there })
     }
 
-    /// Returns the names of the files of a log in a vault, the last first.
-    fn files_of(&self, there: &LogFacts, survey: &Survey, log: &dyn Log) -> Vec<String> {
+    /// Returns the names of the files of a log in a vault, with their lengths.
+    fn held(&self, there: &LogFacts, survey: &Survey) -> Vec<(String, u64)> {
         let Some(point) = survey.point(&there.id).map(|surveyed| &surveyed.point) else { return Vec::new() };
         let mut repositories = self.vaults.iter().filter_map(|vault| vault.repository.as_ref().ok());
         let files = repositories.find_map(|vault| vault::backup::files_of(vault, &point.tree).ok());
+        let named = |(path, node): (PathBuf, vault::Node)| {
+            Some((path.file_name()?.to_str()?.to_owned(), node.size()))
+        };
+        files.into_iter().flatten().filter_map(named).collect()
+    }
+
+    /// Returns the names of the files of a log in a vault, the last first.
+    fn files_of(&self, there: &LogFacts, survey: &Survey, log: &dyn Log) -> Vec<String> {
+        let files = self.held(there, survey);
         let mut placed: Vec<(String, bool, String)> = files
-            .iter()
-            .flatten()
-            .filter_map(|(path, _)| {
-                let name = path.file_name()?.to_str()?.to_owned();
-                match log.file(&name)?.kind {
-                    LogKind::Whole(position) => Some((position, true, name)),
-                    LogKind::Partial(position) => Some((position, false, name)),
-                    LogKind::Always => None,
-                }
+            .into_iter()
+            .filter_map(|(name, _)| match log.file(&name)?.kind {
+                LogKind::Whole(position) => Some((position, true, name)),
+                LogKind::Partial(position) => Some((position, false, name)),
+                LogKind::Always => None,
             })
             .collect();
         placed.sort_unstable();

@@ -77,9 +77,8 @@ pub(super) fn run(session: &Session, system: &SystemName, restore: &Restore) -> 
     let state = session.state_if_any();
     let seen = session.known(state.as_ref());
     let vaults = super::open(session, restore, state.as_ref())?;
-    let survey = survey(&vaults);
-    let vanished = session.vanished(state.as_ref(), &seen, &vaults, &survey);
-    for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
+    let (survey, vanished) = session.looked(state.as_ref(), &seen, &vaults, survey(&vaults));
+    for (vault, why) in survey.troubles() {
         eprintln!("warning: vault {vault}: {why}");
     }
     let work = work(options);

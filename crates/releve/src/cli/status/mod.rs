@@ -1,5 +1,6 @@
 //! `releve status`: what is known, and what isn't. Never tested is never shown as fine.
 
+mod own;
 mod places;
 mod print;
 
@@ -17,12 +18,14 @@ use engine::survey::{Survey, Surveyed, shown, survey};
 use engine::unfinished::{Unfinished, unfinished};
 use engine::vanished::Vanished;
 use jiff::Timestamp;
+pub(super) use own::{Own, known};
 use places::{Place, places};
 use plan::forecast::{self, Measured, Predicted};
 use plan::judge::Rating;
 use plan::outlook::Evidence;
 use plan::{
-    Available, Choice, Group, LeftOut, SystemName, VaultName, Wal, Wanted, choose, common_instant, grouped,
+    Available, Choice, Group, LeftOut, Period, SystemName, VaultName, Wal, Wanted, choose, common_instant,
+    grouped,
 };
 use serde_json::json;
 use state::{Body, Record, runs_of};
@@ -111,12 +114,21 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     // After the vaults were asked: what they hold was made before.
     let now = Timestamp::now();
     let witness = Witness::of(&session.plan, &state, &records)?;
+    let survey = survey.vouched(&session.plan, &witness);
     let groups = groups(session, &survey, &witness, now);
+    let proof = |vault: &VaultName| (vault.clone(), Proof::of(&session.plan, &records, vault, now));
+    let proofs: BTreeMap<VaultName, Proof> = session.plan.vaults.keys().map(proof).collect();
+    let own = Own::of(&records);
+    let of = |name: &SystemName| (own.of_system(name), &proofs);
+    let members = groups.iter().flat_map(|group| group.systems.iter().map(move |name| (name, group)));
+    let of_group: BTreeMap<&SystemName, &Group> = members.collect();
     let lines: Vec<_> = session
         .plan
         .systems
         .keys()
-        .map(|name| line(session, name, &survey, &records, &witness, now).of_groups(session, &groups, now))
+        .map(|name| {
+            line(session, name, &survey, of(name), &witness, now).of_group(session, of_group.get(name), now)
+        })
         .map(|line| line.missing_of(&vanished))
         .collect();
     let places = places(session, &survey, &records, now);
@@ -174,7 +186,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
             line.print(session, &survey);
         }
         places.iter().for_each(Place::print);
-        for (vault, why) in survey.unreachable.iter().chain(&survey.damaged) {
+        for (vault, why) in survey.troubles() {
             println!("vault {vault}: {why}");
         }
         for said in vanished.said() {
@@ -205,11 +217,12 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
     })
 }
 
+/// Returns what is said of a system, of which these are the `records`, and these the proofs of all vaults.
 fn line(
     session: &Session,
     name: &SystemName,
     survey: &Survey,
-    records: &[Record],
+    (records, all_proofs): (&[Record], &BTreeMap<VaultName, Proof>),
     witness: &Witness,
     now: Timestamp,
 ) -> Line {
@@ -222,7 +235,7 @@ fn line(
     let newest = choice.as_ref().and_then(|choice| survey.of_facts(&choice.point));
     let policy = system.map(|system| session.plan.policy_of(system)).unwrap_or_default();
     let proofs = policy.vaults.iter().filter(|vault| !survey.is_unseen(vault));
-    let proofs = proofs.map(|vault| Proof::of(&session.plan, records, vault, now)).collect();
+    let proofs = proofs.filter_map(|vault| all_proofs.get(vault).cloned()).collect();
     let lacking: Vec<VaultName> = match newest {
         Some(newest) => survey.lacking(newest, &session.plan),
         None => policy.vaults.into_iter().filter(|vault| !survey.is_unseen(vault)).collect(),
@@ -232,7 +245,7 @@ fn line(
     // Copies of what is whole nowhere help nobody.
     let broken = judged.iter().rev().find_map(|point| point.broken.clone()).filter(|_| newest.is_none());
     let missing = if broken.is_some() { Vec::new() } else { missing };
-    let known = known(records, name);
+    let known = known(records).remove(name.0.as_str());
     let unknown = Unknown {
         why: survey.not_known().filter(|_| newest.is_none()),
         vaults: unknown_in,
@@ -301,17 +314,6 @@ fn line(
             .map(|(drill, _)| drill.0.clone())
             .collect(),
     }
-}
-
-/// Returns the newest point of a system that this machine has made itself, whole and not suspicious, and the vaults that have it.
-pub(super) fn known(records: &[Record], name: &SystemName) -> Option<(Timestamp, Vec<VaultName>)> {
-    let is_whole = |made: &&state::Made| made.failure.is_none() && made.unread == 0;
-    let newest = runs_of(records, &name.0)
-        .filter(is_whole)
-        .filter(|made| !made.point.is_empty() && made.suspicious.is_none())
-        .max_by_key(|made| made.started)?;
-    let there = newest.vaults.iter().filter(|(_, failure)| failure.is_none());
-    Some((newest.started, there.map(|(vault, _)| VaultName::from(vault.as_str())).collect()))
 }
 
 /// Returns what isn't good or not whole of the points that a recovery would leave out now, and of the one that it would take because there is no better one.
@@ -495,8 +497,8 @@ impl Line {
     }
 
     /// Takes into account that a system comes back with those that its data belongs to, to the newest instant that all of them can reach.
-    fn of_groups(mut self, session: &Session, groups: &[Group], now: Timestamp) -> Self {
-        let Some(group) = groups.iter().find(|group| group.systems.contains(&self.name)) else { return self };
+    fn of_group(mut self, session: &Session, group: Option<&&Group>, now: Timestamp) -> Self {
+        let Some(&group) = group else { return self };
         let loss = forecast::rpa(Some(group.instant), now);
         let rpo = session.plan.systems.get(&self.name).map(|system| system.rpo);
         self.rpo_kept &= rpo.is_some_and(|rpo| loss.keeps(rpo));
@@ -547,12 +549,15 @@ impl Line {
         }
     }
 
-    fn honest(&self) -> String {
+    fn honest(&self, rpo: Option<Period>) -> String {
         if let Some(one) = &self.unfinished {
             return show::dates(&one.said_of(&self.name));
         }
         match &self.loss {
-            Predicted::Known { value, .. } => format!("if this crashed now, you would lose {value:.2}"),
+            Predicted::Known { value, .. } => {
+                let lost = value.against(rpo.unwrap_or(*value));
+                format!("if this crashed now, you would lose {lost}")
+            }
             Predicted::Unknown { why } => format!("if this crashed now: {why}"),
         }
     }

@@ -12,7 +12,7 @@ impl Line {
         json!({ "system": self.name, "fine": self.is_fine(), "newest_complete": self.newest, "suspicious": self.left_out, "bytes": self.bytes,
             "rpo": system.map(|s| s.rpo), "rto": system.map(|s| s.rto), "rpo_kept": self.rpo_kept, "loss_now": self.loss, "back_after": self.back,
             "not_in": self.missing, "left_behind": self.left_behind, "advised": self.advised, "unknown_in": self.unknown.vaults, "not_known": self.unknown.why,
-            "last_known": self.unknown.known.as_ref().map(|(time, _)| time), "verified": self.verified, "verifications": self.proofs, "last_failure": self.last_failure, "gone": self.gone, "dropped": self.dropped.iter().map(|(what, _)| what).collect::<Vec<_>>(), "copies": copies, "summary": self.honest(),
+            "last_known": self.unknown.known.as_ref().map(|(time, _)| time), "verified": self.verified, "verifications": self.proofs, "last_failure": self.last_failure, "gone": self.gone, "dropped": self.dropped.iter().map(|(what, _)| what).collect::<Vec<_>>(), "copies": copies, "summary": self.honest(system.map(|s| s.rpo)),
             "group": self.group, "unfinished": self.unfinished.as_ref().map(crate::cli::unfinished::document),
             "log": self.log.as_ref().map(|log| json!({ "until": log.until, "broken": log.broken, "not_known": log.unknown, "measured": log.measured, "behind": log.behind, "ahead": log.ahead, "stops": log.stops })), "went_back": self.went_back })
     }
@@ -25,7 +25,7 @@ impl Line {
             system.title(&self.name),
             self.name
         );
-        println!("    {}", self.honest());
+        println!("    {}", self.honest(Some(system.rpo)));
         if let Some(one) = &self.unfinished {
             println!("      to do: {}", one.way_out());
         }

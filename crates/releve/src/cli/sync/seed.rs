@@ -1,7 +1,7 @@
 //! A seed: the first copies to a distant vault, carried there on a disk.
 
-use super::is_of;
 use super::job::{Copy, Job, Place};
+use super::{Wanted, folder_of, is_of};
 use crate::session::Session;
 use crate::show::Screen;
 use engine::Result;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 use vault::{BlobId, Point, Repository};
 
-/// Returns what the seed has to get: every point that the vault lacks, as a whole, so that the seed is a repository like any other.
+/// Returns what the seed has to get: every point that the vault lacks and `keep` wouldn't let go there, as a whole, so that the seed is a repository like any other.
 pub(super) fn fill(
     session: &Session,
     screen: &Screen,
@@ -29,7 +29,7 @@ pub(super) fn fill(
     let sources = others(&vaults, vault);
     let mut job = Job { none_open: sources.is_empty(), ..Job::default() };
     let unseen = survey.unseen.iter().filter(|(name, _)| name == vault);
-    for (name, why) in survey.unreachable.iter().chain(unseen).chain(&survey.damaged) {
+    for (name, why) in survey.troubles().iter().chain(unseen) {
         match name == vault {
             // Its absence is what a seed is for.
             true => screen.line(&format!("vault {name} is taken for empty: {why}")),
@@ -47,14 +47,19 @@ pub(super) fn fill(
         None => HashSet::new(),
     };
     let to = folder.display().to_string();
+    let mut wanted = Wanted::new(session, state, &survey);
     for point in survey.points.iter().rev().filter(|point| is_of(point, systems)) {
         let known = held.contains(&(point.point.id.clone(), point.point.tree));
-        if !known && point.lacks(&session.plan).contains(vault) {
-            job.copies.push(Copy { point: point.point.clone(), to: to.clone() });
+        if known || !point.lacks(&session.plan).contains(vault) {
+            continue;
+        }
+        match wanted.has(point) {
+            true => job.copies.push(Copy { point: point.point.clone(), to: to.clone() }),
+            false => job.let_go += 1,
         }
     }
     let target = seed.ok_or_else(|| "there is no seed yet".to_owned());
-    job.places.insert(to, Place { target, sources });
+    job.places.insert(to, Place { target, sources, folder: Some(folder.to_owned()) });
     Ok(job)
 }
 
@@ -87,7 +92,8 @@ pub(super) fn bring_in(
             job.copies.push(Copy { point, to: vault.0.clone() });
         }
     }
-    job.places.insert(vault.0.clone(), Place { target, sources: vec![seed] });
+    job.places
+        .insert(vault.0.clone(), Place { target, sources: vec![seed], folder: folder_of(session, vault) });
     Ok(job)
 }
 

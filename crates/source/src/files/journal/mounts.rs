@@ -4,7 +4,6 @@ use super::Key;
 use super::group::{Group, Layout};
 use crate::files::mountinfo;
 use crate::machine::{device_of, look};
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{FileType, Statx};
 use std::fs::File;
 use std::io::{self, Read};
@@ -75,9 +74,7 @@ impl Mounts {
 
     /// Returns whether anything was mounted or unmounted anywhere since these were read.
     pub(super) fn moved(&self) -> bool {
-        let mut fds = [PollFd::new(&self.list, PollFlags::PRI)];
-        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-        !matches!(poll(&mut fds, Some(&now)), Ok(0))
+        mountinfo::have_moved(&self.list)
     }
 
     /// Watches the file systems that can be watched. One that can't is walked at every run, whole.

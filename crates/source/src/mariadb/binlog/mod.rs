@@ -8,6 +8,7 @@ mod anew;
 mod events;
 mod find;
 mod halves;
+mod output;
 pub(super) mod piece;
 pub(super) mod places;
 pub(super) mod printed;

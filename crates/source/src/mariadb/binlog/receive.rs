@@ -349,7 +349,8 @@ fn run(client: &Client, incoming: &Incoming, file: String) -> Result<Running> {
         file,
     ];
     // If we die it must not stay: whoever comes after us wants its place.
-    let program = client.program("mariadb-binlog", options)?.within(Duration::MAX).ending_with_us();
+    let program = client.program("mariadb-binlog", options)?.within(Duration::MAX);
+    let program = program.writing(&incoming.0).ending_with_us();
     program.start(Stdio::null()).map_err(|why| broken(client, &why))
 }
 

@@ -3,6 +3,8 @@
 use super::events::transactions;
 use super::find::{Found, find};
 use super::halves::{Halves, halves};
+pub(in crate::mariadb) use super::output::Output;
+use super::output::print;
 use super::piece::{Piece, Place, gap};
 use super::{Position, Span, anew, check_until, sound, trouble};
 use crate::error::at;
@@ -11,19 +13,14 @@ use crate::mariadb::files;
 use crate::mariadb::needs::Needs;
 use crate::mariadb::session::{FREEDOM, Session};
 use crate::mariadb::{BESIDE, xa};
-use crate::program::Running;
 use crate::{Error, Kind, Reach, Result, Until};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 use tempfile::TempDir;
 use vault::Timestamp;
-
-const WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What may be said of a statement that only makes what a dump has already, or removes what it has no more: exists already, doesn't exist.
 const DONE_ALREADY: [u32; 20] = [
@@ -409,22 +406,8 @@ impl Replay {
         options.extend(folder.map(|folder| format!("--local-load={}", folder.display())));
         let files = self.files.get(range.from.0..=range.to.0).unwrap_or_default();
         options.extend(files.iter().map(|path| path.display().to_string()));
-        print(client, options, files.first().map_or(Path::new(""), PathBuf::as_path), take)
+        print(client, options, files.first().map_or(Path::new(""), PathBuf::as_path), folder, take)
     }
-}
-
-/// Lets `mariadb-binlog` make statements for `take`, of what lies at a place.
-fn print(
-    client: &Client,
-    options: Vec<String>,
-    place: &Path,
-    take: impl FnOnce(&mut Output) -> Result<()>,
-) -> Result<()> {
-    let wrong = |why| Error::new(format!("read the log in {}", place.display()), Kind::Program(why));
-    let program = client.program("mariadb-binlog", options)?.within(WITHIN);
-    let mut printed = Output(program.start(Stdio::null()).map_err(wrong)?);
-    take(&mut printed)?;
-    printed.0.end(WITHIN).map_err(wrong)
 }
 
 /// Returns whether a file of a log is known to make users and nothing else.
@@ -433,7 +416,7 @@ fn holds_only_users(client: &Client, path: &Path) -> bool {
     let Ok(folder) = TempDir::new() else { return false };
     let files = format!("--local-load={}", folder.path().display());
     let options = vec!["--verify-binlog-checksum".to_owned(), files, path.display().to_string()];
-    let read = print(client, options, path, |printed| {
+    let read = print(client, options, path, Some(folder.path()), |printed| {
         is_so = anew::holds_only_users(printed).map_err(|error| Error::io(at("read", path), error))?;
         Ok(())
     });
@@ -458,15 +441,6 @@ fn stand_ins(names: &[String]) -> String {
 fn named_place(files: &[PathBuf], (file, offset): At) -> String {
     let name = files.get(file).and_then(|path| path.file_name()).unwrap_or_default();
     format!("{} {offset}", name.to_string_lossy())
-}
-
-/// What a program prints.
-pub(in crate::mariadb) struct Output(pub(in crate::mariadb) Running);
-
-impl Read for Output {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
 }
 
 /// Returns the newest piece in a folder.

@@ -72,6 +72,7 @@ impl Copy {
             format!("--tmpdir={}", self.scratch.display()),
         ];
         let program = self.client.program_at(&self.tool.path, arguments)?.within(WITHIN);
+        let program = program.writing(&self.scratch);
         let started = program.ending_with_us().start(Stdio::null());
         started.map_err(|why| crate::Error::new(tool, crate::Kind::Program(why)))
     }

@@ -2,6 +2,7 @@
 
 mod aside;
 mod copy;
+mod foreseen;
 mod restore;
 mod set_aside;
 mod still;
@@ -296,10 +297,10 @@ impl Source for MariadbCopy {
                 WHERE SCHEMA_NAME NOT IN ('information_schema', 'performance_schema', 'sys') AND SCHEMA_NAME NOT LIKE '#mysql50#%'",
         )?;
         let looked_through: Vec<String> = names.into_iter().flatten().collect();
-        let mut arguments = vec!["--check", "--silent", "--databases", "--"];
+        let mut arguments = vec!["--check", "--databases", "--"];
         arguments.extend(looked_through.iter().map(String::as_str));
         let said = client.run("mariadb-check", &arguments, INSPECT_WITHIN)?;
-        let findings = super::load::faults(&String::from_utf8_lossy(&said));
+        let findings = super::checked::faults(&String::from_utf8_lossy(&said));
         Ok(Inspection { looked_through, left_out: Vec::new(), findings })
     }
 
@@ -359,6 +360,16 @@ impl Log for MariadbCopy {
             folders.iter().filter_map(|folder| set_aside::read(folder).ok()).flatten().collect();
         let is_its = !raws.is_empty() && set_aside::has_own(&self.data);
         is_its.then(|| raws.iter().any(|raw| binlog::holds_any(&raw.path)))
+    }
+
+    fn spoilt(&self, position: &str, held: &[(String, u64)], spool: &Path) -> Vec<String> {
+        if !set_aside::has_own(&self.data) {
+            return Vec::new();
+        }
+        let spoilt = foreseen::spoilt(&self.folders_of_log(spool), position, held, spool);
+        spoilt.unwrap_or_else(|error| {
+            vec![format!("what stands there of its binary log could not be looked at: {error}")]
+        })
     }
 
     /// Notes where the server keeps it, too.

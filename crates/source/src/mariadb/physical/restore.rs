@@ -77,11 +77,7 @@ impl Restoring<'_> {
         let mut reach = replay.as_ref().and_then(|replay| replay.reach);
         if let Some(log) = self.replay.filter(|_| self.is_in_place && !apart.is_empty()) {
             let left = set_aside::leave(&log.log)?;
-            let said = format!(
-                "the binary log that stood there ({}) had been begun anew, and does not go on from the point's: what was committed since then is not back; it lies in {}, for mariadb-binlog, and may be removed",
-                apart.join(", "),
-                left.display()
-            );
+            let said = begun_anew(&apart, &left);
             // It is no proof of how far the point's own log goes.
             reach = reach.map(|reach| Reach { left: Some(false), ..reach });
             let is_short = reach.map_or(replay.is_some_and(|replay| replay.is_all), |reach| !reach.is_passed);
@@ -141,6 +137,19 @@ impl Restoring<'_> {
         }
         fs::remove_file(self.data.join(told::FILE)).map_err(wrong)
     }
+}
+
+/// Says what became of a log that was begun anew, and how what is in it comes back where a recovery had begun it.
+fn begun_anew(apart: &[String], left: &Path) -> String {
+    let files: Vec<String> = apart.iter().map(|file| left.join(file).display().to_string()).collect();
+    format!(
+        "the binary log that stood there ({}) had been begun anew, and does not go on from the point's: what was committed since then is not back; it lies in {}. \
+        If a recovery had begun it, and this one has brought the same as that one, this brings it back: mariadb-binlog --verify-binlog-checksum '{}' | mariadb --binary-mode --max-allowed-packet=1G. \
+        Else it may be removed",
+        apart.join(", "),
+        left.display(),
+        files.join("' '")
+    )
 }
 
 /// Gives all files another time than those of the point, durably: what is killed from now on, by a crash of the machine too, leaves none that a

@@ -43,10 +43,10 @@ pub(super) struct Raw {
 }
 
 /// What stands in a folder under the names of a log.
-struct Found {
-    raws: Vec<Raw>,
+pub(super) struct Found {
+    pub(super) raws: Vec<Raw>,
     /// What has such a name, isn't empty, and doesn't begin as a log does: spoilt, or somebody else's.
-    strange: Vec<Raw>,
+    pub(super) strange: Vec<Raw>,
 }
 
 /// Returns whether a data directory has a database of people's with anything in it: a server that was just made has none, or an empty one.
@@ -130,12 +130,7 @@ pub(super) fn add(log: &Path, span: &Span) -> Result<Added> {
         let is_of_it = |piece: &Piece| (piece.place.order, piece.place.number) == (order, raw.number);
         let kept = end(found.values().filter(|(piece, ..)| is_of_it(piece)));
         if walk.is_wrong && kept < raw.bytes {
-            added.spoilt.push(format!(
-                "what stood in {} can't be read from byte {} on (of {} bytes; damaged by a crash or the disk, or encrypted), and what stands behind that isn't taken: what was committed there and had not come into the vaults is not back",
-                raw.name,
-                walk.end.max(kept),
-                raw.bytes
-            ));
+            added.spoilt.push(damaged(raw, walk.end.max(kept)));
         }
         for piece in 0.. {
             let begin = u64::from(piece) * PIECE_BYTES;
@@ -184,17 +179,27 @@ fn unread(log: &Path, span: &Span, strange: &[Raw]) -> Result<Vec<String>> {
     let from = number(&span.from.file).unwrap_or_default();
     let is_its = |raw: &&Raw| base(&raw.name) == base(&span.from.file) && raw.number >= from;
     let is_more = |raw: &&Raw| end(found.values().filter(|(piece, ..)| piece.file == raw.name)) < raw.bytes;
-    let say = |raw: &Raw| {
-        format!(
-            "what stood in {} (of {} bytes) can't be read: its beginning is damaged, by a crash or the disk. What was committed there and had not come into the vaults is not back",
-            raw.name, raw.bytes
-        )
-    };
-    Ok(strange.iter().filter(is_its).filter(is_more).map(say).collect())
+    Ok(strange.iter().filter(is_its).filter(is_more).map(headless).collect())
+}
+
+/// Says that a file can't be read from a byte on.
+pub(super) fn damaged(raw: &Raw, from: u64) -> String {
+    format!(
+        "what stood in {} can't be read from byte {from} on (of {} bytes; damaged by a crash or the disk, or encrypted), and what stands behind that isn't taken: what was committed there and had not come into the vaults is not back",
+        raw.name, raw.bytes
+    )
+}
+
+/// Says that a file can't be read at all.
+pub(super) fn headless(raw: &Raw) -> String {
+    format!(
+        "what stood in {} (of {} bytes) can't be read: its beginning is damaged, by a crash or the disk. What was committed there and had not come into the vaults is not back",
+        raw.name, raw.bytes
+    )
 }
 
 /// Returns up to where these pieces have a file, in bytes.
-fn end<'p>(pieces: impl Iterator<Item = &'p (Piece, PathBuf, u64)>) -> u64 {
+pub(super) fn end<'p>(pieces: impl Iterator<Item = &'p (Piece, PathBuf, u64)>) -> u64 {
     let ends = pieces.map(|(piece, _, bytes)| u64::from(piece.place.piece) * PIECE_BYTES + bytes);
     ends.max().unwrap_or_default()
 }
@@ -244,7 +249,7 @@ pub(super) fn read(folder: &Path) -> Result<Vec<Raw>> {
 }
 
 /// Returns what stands in a folder under the names of a log, each in order.
-fn find(folder: &Path) -> Result<Found> {
+pub(super) fn find(folder: &Path) -> Result<Found> {
     let mut found = Found { raws: Vec::new(), strange: Vec::new() };
     let wrong = |error| Error::io(at("read", folder), error);
     let entries = match fs::read_dir(folder) {

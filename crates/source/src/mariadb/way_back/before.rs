@@ -76,8 +76,10 @@ pub(super) type Fixed = Vec<(String, String)>;
 
 /// Takes out of these databases those that can't be set aside, and returns what is in the way in each. What hangs together with one by keys goes with it.
 pub(super) fn leave_fixed(client: &Client, standing: &mut Vec<(u32, String)>) -> Result<Fixed> {
-    mend(client, standing)?;
-    let mut fixed = Fixed::new();
+    let mut fixed = mend(client, standing)?;
+    standing.retain(|(_, name)| {
+        fixed.iter().all(|(database, _)| database != name && database.to_lowercase() != name.to_lowercase())
+    });
     while !standing.is_empty() {
         let found = obstacles(client, standing, &fixed)?;
         if found.is_empty() {
@@ -119,23 +121,41 @@ pub(in crate::mariadb) fn tied(
     }
 }
 
-/// Lets the server mend what a crash has left to be mended: it does so with a table that is opened, and only then says of which engine it is.
-fn mend(client: &Client, standing: &[(u32, String)]) -> Result<()> {
+/// Lets the server mend what a crash has left to be mended: it does so with a table that is opened, and only then says of which engine it is. Returns what can't be opened
+/// all the same: one statement moves all tables, and such a one would end it.
+fn mend(client: &Client, standing: &[(u32, String)]) -> Result<Fixed> {
     let names: Vec<String> = standing.iter().map(|(_, name)| literal(name)).collect();
     let rows = client.ask(&format!(
         "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA IN ({}) AND TABLE_TYPE <> 'VIEW' AND (ENGINE IS NULL OR CREATE_OPTIONS IS NULL)",
         names.join(", ")
     ))?;
+    let mut closed = Fixed::new();
     for row in rows {
         let Ok([database, table]) = <[String; 2]>::try_from(row) else { continue };
-        // What can't be opened is named with what can't be moved.
-        let _ = client.ask(&format!(
-            "SELECT 1 FROM {}.{} LIMIT 0",
-            super::quoted(&database),
-            super::quoted(&table)
-        ));
+        let open = format!("SELECT 1 FROM {}.{} LIMIT 0", super::quoted(&database), super::quoted(&table));
+        // Some are mended by the first that finds them so, and open for the second.
+        let Err(error) = client.ask(&open).or_else(|_| client.ask(&open)) else { continue };
+        let said = cannot_open(&database, &table, &error);
+        // DROP DATABASE ends over such a one, and takes its files with it all the same.
+        if error.kind.to_string().contains("storage engine Aria") {
+            let give_up = format!("DROP TABLE {}.{}", super::quoted(&database), super::quoted(&table));
+            let why = format!(
+                "nothing was replaced: {said}. The load would end over it. Mend it so, or give it up with {give_up} (typed twice: the first says the same), and type the same again"
+            );
+            return Err(Error::new("load into the server", Kind::Program(why)));
+        }
+        closed.push((database, said));
     }
-    Ok(())
+    Ok(closed)
+}
+
+/// Says what the server says of a table that it can't open, and what to type before the recovery.
+fn cannot_open(database: &str, table: &str, error: &Error) -> String {
+    let repair = format!("REPAIR TABLE {}.{}", super::quoted(database), super::quoted(table));
+    format!(
+        "{database}.{table} (which the server can not open: {}; before the recovery {repair}, or with USE_FRM behind it, may mend one of MyISAM or Aria)",
+        error.kind
+    )
 }
 
 /// Returns what is in the way in these databases, where some were left as they are before.

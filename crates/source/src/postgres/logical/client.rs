@@ -5,6 +5,7 @@ use super::NEUTRAL;
 use super::address::Address;
 use super::session;
 use crate::postgres::server::{GRACE, MILLIS_MAX, SAFE_PATH};
+use crate::program::Named;
 use crate::{Error, Kind, Program, Result};
 use process::Words;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -12,7 +13,6 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -97,10 +97,11 @@ impl Client {
             // What lies in it says whom to believe (`.postgresql/root.crt`), and with which password.
             environment.push(("HOME", NO_HOME.to_owned()));
         }
-        if let Some(file) = &self.password {
-            environment.push(("PGPASSFILE", format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd())));
-        }
-        Ok(Program::new(command.told(arguments))?.environment(environment))
+        let program = Program::new(command.told(arguments))?.environment(environment).confined();
+        Ok(match &self.password {
+            Some(file) => program.reading(Named::Variable("PGPASSFILE"), file),
+            None => program,
+        })
     }
 
     /// Returns `psql` for one of the databases, in UTF-8 whatever the server's encoding is: it stops at the first error, and repeats no statement in it.
@@ -351,5 +352,33 @@ mod tests {
         assert_eq!(unhex("72656ee9").unwrap(), b"ren\xe9");
         assert_eq!(unhex("").unwrap(), b"");
         assert!(unhex("7").is_none() && unhex("7x").is_none());
+    }
+
+    #[test]
+    fn what_psql_is_told_to_do_on_this_machine_it_does_not_whoever_runs_it() {
+        let server = testkit::Postgres::start("");
+        let client = Client::new(Address::parse(&server.url("postgres")).unwrap(), None).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let planted = folder.path().join("planted");
+        let place = planted.display();
+        let told = [
+            format!("\\! id > {place}\n"),
+            format!("\\copy (select 1) to program 'id > {place}'\n"),
+            format!("\\copy (select 1) to '{place}'\n"),
+            format!("\\o {place}\nselect 1;\n"),
+            format!("\\o |id > {place}\nselect 1;\n"),
+            format!("select 1 \\g |id > {place}\n"),
+            format!("\\set x `id > {place}`\nselect 1 \\w {place}\n"),
+        ];
+        // Not through the feed, which refuses all of it.
+        let psql = || client.loader("postgres", false).unwrap();
+        for told in &told {
+            // Some of it is an error, some only does nothing.
+            let _ = psql().tell(Some(told.as_bytes()));
+            assert!(!planted.exists(), "{told}");
+        }
+        psql().writing(folder.path()).tell(Some(told[3].as_bytes())).unwrap();
+        assert!(planted.exists(), "where it may write, it can");
+        assert_eq!(client.ask("postgres", "SELECT 1").unwrap(), [["1"]]);
     }
 }

@@ -283,6 +283,10 @@ impl Shared {
             arguments.push("--no-role-passwords");
         }
         let program = self.client.program(self.pg_dumpall.clone(), NEUTRAL, arguments)?;
+        // It asks its neighbour for its version, whatever it is to dump.
+        let neighbour = self.pg_dumpall.canonicalize().unwrap_or_else(|_| self.pg_dumpall.clone());
+        let neighbour = neighbour.with_file_name("pg_dump");
+        let program = program.starting(Path::new("/bin/sh")).starting(&neighbour);
         Ok(program.environment(self.encoding_of(NEUTRAL.as_bytes())?).within(WITHIN))
     }
 

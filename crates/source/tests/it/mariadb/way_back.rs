@@ -63,7 +63,7 @@ fn same(server: &MariadbServer, before: &str) {
 
 #[test]
 fn a_load_that_fails_or_is_ended_leaves_what_stood_there() {
-    let (server, folder) = (MariadbServer::start(), Folder::new());
+    let (mut server, folder) = (MariadbServer::start(), Folder::new());
     server.run(THREE);
     let source = source(&server);
     // Tables without transactions make it incomplete, which matters to nobody here.
@@ -147,6 +147,22 @@ fn a_load_that_fails_or_is_ended_leaves_what_stood_there() {
         })
         .collect();
     assert_eq!(shown, [true, false]);
+
+    // One that a crash has left so that its server can't open it, and no DROP DATABASE comes past, is named with what to type, before anything is replaced.
+    server.run("drop database far; drop table aa.both; create table aa.torn (id int, key (id)) engine=aria; insert into aa.torn values (1)");
+    server.kill();
+    let index = fs::File::options().write(true).open(server.data().join("aa/torn.MAI")).unwrap();
+    index.set_len(100).unwrap();
+    server.restart();
+    server.run("insert into cc.old values (8)");
+    let said = put_back().unwrap_err().to_string();
+    assert!(said.contains("nothing was replaced: aa.torn (which the server can not open: "), "{said}");
+    assert_eq!(server.ask("select count(*) from cc.old where id = 8"), "1");
+    // What it names is one, and then it comes to its end.
+    assert!(said.contains("REPAIR TABLE `aa`.`torn`, or with USE_FRM"), "{said}");
+    server.run("repair table aa.torn use_frm");
+    put_back().unwrap();
+    assert_eq!(server.ask("select count(*) from cc.old where id = 8"), "0");
 }
 
 #[test]

@@ -138,7 +138,8 @@ impl S3Store {
                 query.extend([("key-marker", key.as_str()), ("version-id-marker", version.as_str())]);
             }
             query.retain(|(name, value)| !value.is_empty() || *name == "versions");
-            let page: Page = self.line().signed.page(&query, self.limits.stall()).await?;
+            let page: Page = self.line().signed.page(&query, self.limits.stall(), &self.tempo).await?;
+            self.tempo.page(page.is_truncated, page.version.len() + page.delete_marker.len());
             let versions = page.version.into_iter().map(|listed| (listed, false));
             for (listed, is_mark) in versions.chain(page.delete_marker.into_iter().map(|mark| (mark, true))) {
                 let Some(path) = listed.key.strip_prefix(&vault) else { continue };

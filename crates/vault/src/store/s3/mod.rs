@@ -12,6 +12,7 @@ use super::busy::Busy;
 use super::limits::Failure;
 use super::listing::Course;
 use super::paced::Paced;
+use super::tempo::Tempo;
 use super::{Credentials, FileKind, Limits, Listed, Renew, Store, Thaw, Versions, is_name, place, wire};
 use crate::budget::too_long;
 use crate::mutex::lock;
@@ -37,6 +38,7 @@ pub(super) struct S3Store {
     shown: String,
     address: S3Address,
     limits: Limits,
+    tempo: Tempo,
     line: RwLock<Arc<Line>>,
     /// Where other keys come from when these have expired; one asks at a time.
     renew: Option<Mutex<Renew>>,
@@ -115,6 +117,7 @@ impl S3Store {
             prefix: address.prefix.clone(),
             address,
             limits: limits.clone(),
+            tempo: Tempo::new(limits),
             line: RwLock::new(Arc::new(line)),
             renew: credentials.renew.clone().map(Mutex::new),
             client,
@@ -141,10 +144,13 @@ impl S3Store {
                     has_expired = true;
                     Err(Failure::Final(kind))
                 }
-                Err(Failure::Passing(what)) => Err(match self.busy.left() {
-                    Some(left) => Failure::Busy(what, left),
-                    None => Failure::Passing(what),
-                }),
+                Err(Failure::Passing(what)) => {
+                    self.tempo.failed();
+                    Err(match self.busy.left() {
+                        Some(left) => Failure::Busy(what, left),
+                        None => Failure::Passing(what),
+                    })
+                }
                 other => other,
             }));
             match done {
@@ -187,8 +193,23 @@ impl S3Store {
         }
     }
 
+    /// Waits for an answer that the store gives at its tempo.
+    async fn asked<T>(&self, future: impl IntoFuture<Output = opendal::Result<T>>) -> Result<T, Failure> {
+        let done = self.came(future).await;
+        if matches!(done, Ok(_) | Err(Failure::Final(_))) {
+            self.tempo.answered();
+        }
+        done
+    }
+
+    /// Waits for a part of an answer.
+    async fn came<T>(&self, future: impl IntoFuture<Output = opendal::Result<T>>) -> Result<T, Failure> {
+        let done = self.tempo.wait(self.limits.stall(), future.into_future()).await?;
+        done.map_err(|error| failure(&error))
+    }
+
     async fn stat(&self, path: &str) -> Result<Option<u64>, Failure> {
-        match self.within(self.limits.stall(), self.line().operator.stat(path)).await {
+        match self.asked(self.line().operator.stat(path)).await {
             Ok(meta) => Ok(Some(meta.content_length())),
             Err(Failure::Final(Kind::NotFound)) => Ok(None),
             Err(failure) => Err(failure),
@@ -202,20 +223,23 @@ impl S3Store {
         range: BytesRange,
         most: u64,
     ) -> Result<Vec<u8>, Failure> {
-        let stall = self.limits.stall();
-        let reader = self.within(stall, self.line().operator.reader(path)).await?;
-        let mut stream = self.within(stall, reader.into_stream(range)).await?;
+        let reader = self.came(self.line().operator.reader(path)).await?;
+        let mut stream = self.came(reader.into_stream(range)).await?;
         let mut bytes = Vec::new();
         loop {
-            match self.within(stall, async { stream.next().await.transpose() }).await? {
+            match self.came(async { stream.next().await.transpose() }).await? {
                 Some(buffer) => {
+                    self.tempo.came(buffer.len() as u64);
                     let length = bytes.len() as u64 + buffer.len() as u64;
                     if length > most {
                         return Err(Failure::Final(too_long(kind, length)));
                     }
                     Iterator::for_each(buffer, |piece| bytes.extend_from_slice(&piece));
                 }
-                None => return Ok(bytes),
+                None => {
+                    self.tempo.answered();
+                    return Ok(bytes);
+                }
             }
         }
     }
@@ -256,13 +280,14 @@ impl S3Store {
     /// Lists page by page. After an error the next listing begins anew: a page is never skipped.
     async fn list_all(&self, kind: FileKind) -> Result<Vec<Listed>, Failure> {
         let (vault, folder) = (self.key(""), self.key(&format!("{}/", kind.folder())));
-        let (mut found, mut course, mut token) = (Vec::new(), Course::default(), String::new());
+        let (mut found, mut course, mut token) = (Vec::new(), Course::of(kind), String::new());
         loop {
             let mut query = vec![("list-type", "2"), ("prefix", folder.as_str())];
             if !token.is_empty() {
                 query.push(("continuation-token", &token));
             }
-            let page: Page = self.line().signed.page(&query, self.limits.stall()).await?;
+            let page: Page = self.line().signed.page(&query, self.limits.stall(), &self.tempo).await?;
+            self.tempo.page(page.is_truncated, page.contents.len());
             for Object { key, size } in page.contents {
                 let Some(path) = key.strip_prefix(&vault).filter(|path| course.saw(path)) else { continue };
                 let name = path.rsplit('/').next().unwrap_or(path);
@@ -427,7 +452,7 @@ impl Store for S3Store {
         let path = kind.path(name);
         let found = self.call(
             || place(self, "look at", kind, name),
-            async |_| self.within(self.limits.stall(), self.line().operator.stat(&path)).await,
+            async |_| self.asked(self.line().operator.stat(&path)).await,
         );
         found.ok()?.last_modified().map(SystemTime::from)
     }

@@ -3,6 +3,7 @@
 use super::super::address::S3Address;
 use super::super::busy::{Busy, elsewhere};
 use super::super::limits::Failure;
+use super::super::tempo::Tempo;
 use super::judge;
 use crate::{FileKind, Kind};
 use opendal::ErrorKind;
@@ -19,6 +20,9 @@ use tokio::time::timeout;
 /// What a signature leaves as it is.
 const PLAIN: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
 const PLAIN_PATH: AsciiSet = PLAIN.remove(b'/');
+
+/// A page of a listing has a thousand names at most, of a thousand letters each, and what else is said of them.
+const PAGE_MAX: u64 = 16 << 20;
 
 /// Sends signed requests to one bucket.
 #[derive(Debug)]
@@ -107,17 +111,40 @@ impl Signed {
         }
     }
 
-    /// Asks for one page of a listing of the bucket.
+    /// Asks for one page of a listing of the bucket: it may come slowly, and is never silent for longer than `stall`.
     pub(super) async fn page<T: serde::de::DeserializeOwned>(
         &self,
         query: &[(&str, &str)],
-        within: Duration,
+        stall: Duration,
+        tempo: &Tempo,
     ) -> Result<T, Failure> {
-        let ask = Ask { method: Method::GET, key: "", query, headers: &[], within };
-        read(&self.send(&ask, Vec::new()).await?.body)
+        let ask = Ask { method: Method::GET, key: "", query, headers: &[], within: stall };
+        let mut answer = tempo.wait(stall, self.begin(&ask, Vec::<u8>::new().into())).await??;
+        let status = answer.status();
+        let mut body = Vec::new();
+        while let Some(piece) = tempo.wait(stall, answer.chunk()).await?.map_err(|error| lost(&error))? {
+            tempo.came(piece.len() as u64);
+            add(&mut body, &piece, PAGE_MAX)?;
+        }
+        if status.is_success() { read(&body) } else { Err(refused(status, &body)) }
     }
 
     async fn exchange(&self, ask: &Ask<'_>, body: reqwest::Body) -> Result<Answer, Failure> {
+        let mut answer = self.begin(ask, body).await?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        let mut body = Vec::new();
+        while let Some(piece) = answer.chunk().await.map_err(|error| lost(&error))? {
+            add(&mut body, &piece, FileKind::Pack.length_max())?;
+        }
+        if status.is_success() {
+            Ok(Answer { status: status.as_u16(), headers, body })
+        } else {
+            Err(refused(status, &body))
+        }
+    }
+
+    /// Sends a request and waits for the head of its answer.
+    async fn begin(&self, ask: &Ask<'_>, body: reqwest::Body) -> Result<reqwest::Response, Failure> {
         let odd = |error: String| Failure::Final(Kind::Io(io::Error::other(error)));
         let query: Vec<String> = ask
             .query
@@ -139,26 +166,23 @@ impl Signed {
         self.signer.sign(&mut parts, None).await.map_err(|error| odd(error.to_string()))?;
         let request = reqwest::Request::try_from(http::Request::from_parts(parts, body))
             .map_err(|error| odd(error.to_string()))?;
-        let mut answer = self.client.execute(request).await.map_err(|error| lost(&error))?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        self.busy.hear(status, &headers);
-        if let Some(what) = elsewhere(status, &headers) {
-            return Err(Failure::Final(Kind::BadAddress(what)));
-        }
-        let mut body = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(|error| lost(&error))? {
-            if body.len() as u64 + piece.len() as u64 > FileKind::Pack.length_max() {
-                let what = "the answer is longer than any file, and is not read";
-                return Err(Failure::Final(Kind::Damaged(what.into())));
-            }
-            body.extend_from_slice(&piece);
-        }
-        if status.is_success() {
-            Ok(Answer { status: status.as_u16(), headers, body })
-        } else {
-            Err(refused(status, &body))
+        let answer = self.client.execute(request).await.map_err(|error| lost(&error))?;
+        self.busy.hear(answer.status(), answer.headers());
+        match elsewhere(answer.status(), answer.headers()) {
+            Some(what) => Err(Failure::Final(Kind::BadAddress(what))),
+            None => Ok(answer),
         }
     }
+}
+
+/// Adds a piece of an answer, unless it grows longer than any.
+fn add(body: &mut Vec<u8>, piece: &[u8], most: u64) -> Result<(), Failure> {
+    if body.len() as u64 + piece.len() as u64 > most {
+        let what = "the answer is longer than any that makes sense, and is not read";
+        return Err(Failure::Final(Kind::Damaged(what.into())));
+    }
+    body.extend_from_slice(piece);
+    Ok(())
 }
 
 fn refused(status: StatusCode, body: &[u8]) -> Failure {

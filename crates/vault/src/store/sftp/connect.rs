@@ -2,6 +2,7 @@
 
 use super::super::address::SftpAddress;
 use super::super::limits::{Failure, Limits};
+use super::super::tempo::Tempo;
 use super::session::Session;
 use crate::Kind;
 use process::{Kept, Start, Words};
@@ -41,7 +42,11 @@ impl Ssh {
 }
 
 /// Connects and logs in.
-pub(super) async fn connect(address: &SftpAddress, limits: &Limits) -> Result<Session, Failure> {
+pub(super) async fn connect(
+    address: &SftpAddress,
+    limits: &Limits,
+    tempo: &Tempo,
+) -> Result<Session, Failure> {
     let started = command(address, limits).and_then(|mut ssh| ssh.spawn());
     let mut child = started.map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Failure::Final(Kind::Unsupported(
@@ -59,7 +64,7 @@ pub(super) async fn connect(address: &SftpAddress, limits: &Limits) -> Result<Se
     let config = Config { request_timeout_secs: REQUEST_SECONDS_MAX, ..Config::default() };
     let raw = RawSftpSession::new_with_config(tokio::io::join(stdout, stdin), config);
     match timeout(limits.stall(), raw.init()).await {
-        Ok(Ok(version)) => Ok(Session::new(raw, ssh, version.extensions, limits)),
+        Ok(Ok(version)) => Ok(Session::new(raw, ssh, version.extensions, limits, tempo)),
         Ok(Err(error)) => {
             let words = ssh.last_words().await.unwrap_or_else(|| error.to_string());
             Err(refusal(&words, address))

@@ -12,6 +12,7 @@ mod session;
 
 use super::address::SftpAddress;
 use super::limits::Failure;
+use super::tempo::Tempo;
 use super::{FileKind, Limits, Listed, Store, place, wire};
 use crate::{Error, Kind, Result};
 use session::Session;
@@ -29,6 +30,7 @@ const CONNECTIONS_MAX: usize = 4;
 pub(super) struct SftpStore {
     address: SftpAddress,
     limits: Limits,
+    tempo: Tempo,
     slots: Semaphore,
     idle: Mutex<Vec<Session>>,
     /// The folders that were searched for what killed writers left behind, since this store was opened.
@@ -40,6 +42,7 @@ impl SftpStore {
         Self {
             address,
             limits: limits.clone(),
+            tempo: Tempo::new(limits),
             slots: Semaphore::new(CONNECTIONS_MAX),
             idle: Mutex::default(),
             tidied: Mutex::default(),
@@ -58,14 +61,17 @@ impl SftpStore {
             let waiting = self.idle().pop();
             let mut session = match waiting {
                 Some(session) => session,
-                None => connect::connect(&self.address, &self.limits).await?,
+                None => connect::connect(&self.address, &self.limits, &self.tempo).await?,
             };
             match work(&session).await {
                 Err(Failure::Passing(what)) => {
                     // The others were probably lost with it.
                     self.idle().clear();
+                    self.tempo.failed();
                     Err(Failure::Passing(session.last_words(what).await))
                 }
+                // What it was asked is still under way.
+                Err(Failure::Slow(what)) => Err(Failure::Slow(what)),
                 done => {
                     self.idle().push(session);
                     done

@@ -6,6 +6,7 @@
 use super::super::limits::{Failure, Limits};
 use super::super::listing::Course;
 use super::super::pace::SMALL;
+use super::super::tempo::Tempo;
 use super::super::{Listed, is_name, temporary};
 use super::connect::Ssh;
 use crate::budget::too_long;
@@ -27,6 +28,9 @@ const PIECE: u32 = 32 << 10;
 /// How many pieces are under way: 2 MiB, enough for 20 MB/s over 100 ms.
 const PIECES_MAX: usize = 64;
 
+/// What a name in a listing counts for, in bytes.
+const ENTRY: u64 = 100;
+
 /// How many folders are worked on at once.
 const FOLDERS_MAX: usize = 16;
 
@@ -43,6 +47,7 @@ pub(super) struct Session {
     ssh: Ssh,
     extensions: HashMap<String, String>,
     limits: Limits,
+    tempo: Tempo,
 }
 
 impl Session {
@@ -51,8 +56,9 @@ impl Session {
         ssh: Ssh,
         extensions: HashMap<String, String>,
         limits: &Limits,
+        tempo: &Tempo,
     ) -> Self {
-        Self { raw, ssh, extensions, limits: limits.clone() }
+        Self { raw, ssh, extensions, limits: limits.clone(), tempo: tempo.clone() }
     }
 
     /// Returns why the connection was lost: what ssh says about it, or else `what`.
@@ -62,7 +68,7 @@ impl Session {
 
     /// Returns whether there is a file or folder at `path`.
     pub(super) async fn exists(&self, path: &str) -> Result<bool, Failure> {
-        match self.within(self.raw.stat(path)).await {
+        match self.asked(self.raw.stat(path)).await {
             Ok(_) => Ok(true),
             Err(Failure::Final(Kind::NotFound)) => Ok(false),
             Err(failure) => Err(failure),
@@ -71,13 +77,13 @@ impl Session {
 
     /// Returns the size of the file.
     pub(super) async fn size(&self, path: &str) -> Result<u64, Failure> {
-        let attributes = self.within(self.raw.stat(path)).await?.attrs;
+        let attributes = self.asked(self.raw.stat(path)).await?.attrs;
         attributes.size.ok_or_else(|| odd("the server doesn't tell sizes"))
     }
 
     /// Returns when the file was written, in seconds by the server's clock, if it tells.
     pub(super) async fn written(&self, path: &str) -> Result<Option<u32>, Failure> {
-        Ok(self.within(self.raw.stat(path)).await?.attrs.mtime)
+        Ok(self.asked(self.raw.stat(path)).await?.attrs.mtime)
     }
 
     /// Returns the range of the file, or all of it unless that is longer than any of its kind.
@@ -87,11 +93,11 @@ impl Session {
         range: Option<Range<u64>>,
         kind: FileKind,
     ) -> Result<Vec<u8>, Failure> {
-        let handle = self.within(self.raw.open(path, OpenFlags::READ, FileAttributes::empty())).await?.handle;
+        let handle = self.asked(self.raw.open(path, OpenFlags::READ, FileAttributes::empty())).await?.handle;
         let read = self.read_open(&handle, range, kind).await;
         // A session that is lost, or about to be dropped, needs no closing of its files.
-        if !matches!(read, Err(Failure::Passing(_))) {
-            self.within(self.raw.close(handle)).await?;
+        if !matches!(read, Err(Failure::Passing(_) | Failure::Slow(_))) {
+            self.asked(self.raw.close(handle)).await?;
         }
         read
     }
@@ -240,7 +246,7 @@ impl Session {
         range: Option<Range<u64>>,
         kind: FileKind,
     ) -> Result<Vec<u8>, Failure> {
-        let size = self.within(self.raw.fstat(handle)).await?.attrs.size;
+        let size = self.asked(self.raw.fstat(handle)).await?.attrs.size;
         let size = size.ok_or_else(|| odd("the server doesn't tell sizes"))?;
         if range.is_none() && size > kind.length_max() {
             return Err(Failure::Final(too_long(kind, size)));
@@ -256,10 +262,11 @@ impl Session {
             let pieces = bytes.chunks_mut(PIECE as usize).zip((range.start..).step_by(PIECE as usize));
             let reads = stream::iter(pieces).map(|(piece, at)| self.read_piece(handle, at, piece));
             let mut reads = pin!(reads.buffer_unordered(PIECES_MAX));
-            while let Some(whole) = self.progress(&mut reads).await? {
+            while let Some(whole) = self.tempo.wait(self.limits.stall(), reads.next()).await? {
                 if !whole? {
                     return Err(short());
                 }
+                self.tempo.came(PIECE.into());
             }
         }
         Ok(bytes)
@@ -370,21 +377,30 @@ impl Session {
     }
 
     async fn entries(&self, folder: &str) -> Result<Vec<File>, Failure> {
-        let handle = self.within(self.raw.opendir(folder)).await?.handle;
+        let handle = self.asked(self.raw.opendir(folder)).await?.handle;
         let (mut entries, mut course) = (Vec::new(), Course::default());
         loop {
-            match timeout(self.limits.stall(), self.raw.readdir(handle.as_str())).await {
-                Ok(Ok(page)) => {
+            match self.tempo.wait(self.limits.stall(), self.raw.readdir(handle.as_str())).await? {
+                Ok(page) => {
+                    // A page of a name or two pays for these alone.
+                    self.tempo.came(ENTRY * page.files.len() as u64);
                     entries.extend(page.files.into_iter().filter(|file| course.saw(&file.filename)));
                     course.page().map_err(Failure::Final)?;
                 }
-                Ok(Err(SftpError::Status(status))) if status.status_code == StatusCode::Eof => break,
-                Ok(Err(error)) => return Err(failure(error)),
-                Err(_) => return Err(self.silence()),
+                Err(SftpError::Status(status)) if status.status_code == StatusCode::Eof => break,
+                Err(error) => return Err(failure(error)),
             }
         }
-        self.within(self.raw.close(handle)).await?;
+        self.tempo.answered();
+        self.asked(self.raw.close(handle)).await?;
         Ok(entries)
+    }
+
+    /// Waits for an answer that the server gives at its tempo: what is read. Writing has bounds of its own.
+    async fn asked<T>(&self, request: impl Future<Output = SftpResult<T>>) -> Result<T, Failure> {
+        let answer = self.tempo.wait(self.limits.stall(), request).await?;
+        self.tempo.answered();
+        answer.map_err(failure)
     }
 
     async fn within<T>(&self, request: impl Future<Output = SftpResult<T>>) -> Result<T, Failure> {

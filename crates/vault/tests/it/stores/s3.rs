@@ -4,13 +4,13 @@ use super::{credentials, quick};
 use crate::contract::{Freedom, keeps_the_contract, listing, name};
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 use testkit::{Fault, FaultyProxy, Random, S3Server, When};
-use vault::store::{Asking, Credentials, Limits, open, open_with};
+use vault::store::{Asking, Calls, Credentials, Limits, open, open_with};
 use vault::{Error, FileKind, Kind, Store};
 
 struct Setting {
@@ -464,4 +464,109 @@ fn a_server_that_hangs_costs_what_is_asked_once() {
     proxy.heal();
     asking.end();
     assert_eq!(store.read(FileKind::Pack, &name(b"present")).unwrap(), b"present");
+}
+
+/// A server that answers each request, by its number, as it likes, each on a thread of its own; returns the vault's address there.
+fn hostile(answer: impl Fn(usize, &mut TcpStream) + Send + Sync + 'static) -> String {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (answer, asked) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
+    // Ends with the test's process.
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (answer, asked) = (Arc::clone(&answer), Arc::clone(&asked));
+            thread::spawn(move || {
+                let mut client = client.unwrap();
+                let (mut head, mut byte) = (Vec::new(), [0]);
+                while !head.ends_with(b"\r\n\r\n") && client.read(&mut byte).unwrap_or(0) > 0 {
+                    head.push(byte[0]);
+                }
+                answer(asked.fetch_add(1, Relaxed), &mut client);
+            });
+        }
+    });
+    format!("s3://vaults/vault?endpoint=http://127.0.0.1:{port}&region=us-east-1")
+}
+
+/// Sends the head of an answer, and then a byte now and then until nobody listens.
+fn drip(client: &mut TcpStream, length: usize) {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    let _ = client.write_all(head.as_bytes());
+    while client.write_all(b" ").is_ok() {
+        testkit::pause(Duration::from_millis(100));
+    }
+}
+
+fn send(client: &mut TcpStream, body: &str) {
+    let length = body.len();
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}");
+    let _ = client.write_all(head.as_bytes());
+}
+
+#[test]
+fn a_server_that_drips_or_lists_without_end_costs_what_is_asked_seconds_and_once() {
+    type Answer = Box<dyn Fn(usize, &mut TcpStream) + Send + Sync>;
+    let listed = |number: usize, id: String| {
+        page(&[id], &format!("<NextContinuationToken>{number}</NextContinuationToken>"))
+    };
+    let slow: [(&str, Answer); 3] = [
+        ("a byte now and then", Box::new(|_: usize, client: &mut TcpStream| drip(client, 1000))),
+        (
+            "a head that never ends",
+            Box::new(|_: usize, client: &mut TcpStream| {
+                let _ = client.write_all(b"HTTP/1.1 200 OK\r\n");
+                while client.write_all(b"X-A: b\r\n").is_ok() {
+                    testkit::pause(Duration::from_millis(100));
+                }
+            }),
+        ),
+        (
+            "pages of one name, in order",
+            Box::new(move |number: usize, client: &mut TcpStream| {
+                testkit::pause(Duration::from_millis(150));
+                send(client, &listed(number, format!("{number:064x}")));
+            }),
+        ),
+    ];
+    for (what, answer) in slow {
+        let limits = Limits { asking: Asking::within(Duration::from_millis(300)), ..Limits::default() };
+        let store = open_with(&hostile(answer), &credentials(), &limits).unwrap();
+        let begun = Instant::now();
+        for _ in 0..20 {
+            let error = store.list(FileKind::Snapshot).unwrap_err();
+            assert!(matches!(error.kind, Kind::Unreachable(_)), "{what}: {error}");
+            assert!(store.read(FileKind::Config, "config").unwrap_err().is_retryable(), "{what}");
+        }
+        assert!(begun.elapsed() < Duration::from_secs(4), "{what}: {:?}", begun.elapsed());
+    }
+    // What can't be right is refused at once, whoever waits.
+    let store = open_with(&hostile(|_, client| drip(client, 1_000_000)), &credentials(), &quick()).unwrap();
+    let begun = Instant::now();
+    let error = store.read(FileKind::Config, "config").unwrap_err();
+    assert!(matches!(error.kind, Kind::Damaged(_)) && error.to_string().contains("1000000"), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_server_that_drips_is_left_by_whoever_works_with_it_too_and_not_called_again_for_a_while() {
+    let limits = Limits { calls: Calls::new(|_| (), || false), ..quick() };
+    let store = open_with(&hostile(|_, client| drip(client, 1000)), &credentials(), &limits).unwrap();
+    let begun = Instant::now();
+    for _ in 0..20 {
+        let error = store.read(FileKind::Config, "config").unwrap_err();
+        assert!(error.is_retryable() && error.to_string().contains("too slow"), "{error}");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_long_listing_on_a_thin_line_is_not_given_up_by_who_only_asks() {
+    let server = S3Server::start();
+    let proxy = FaultyProxy::before(server.port());
+    let limits = Limits { asking: Asking::within(Duration::from_millis(1500)), ..Limits::default() };
+    let store = open_with(&server.address_at(proxy.port(), "vault"), &credentials(), &limits).unwrap();
+    let packs = many_packs(&server);
+    // Much longer than it may be silent.
+    proxy.plan(When::request("GET", "list-type"), Fault::Slow(60_000));
+    assert_eq!(listing(&*store, FileKind::Pack), packs);
 }
