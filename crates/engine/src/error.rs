@@ -61,7 +61,9 @@ impl From<vault::Error> for Error {
                  takes away what is no key",
             ),
             Kind::KeysLeft { .. } => Some(
-                "`releve key list` shows them: remove from its folder `keys` what nobody of yours has made; an exported master key opens it meanwhile, `releve key add --master FILE`",
+                "a key begins with `{` and has some 450 bytes: move away from its folder `keys` what doesn't (in a folder: grep -LZ '^{' keys/* | xargs -0 mv -t ASIDE, \
+                 which leaves the keys), and of the keys those that nobody of yours has made: `releve key list` shows when, where and by whom. A machine that has opened the \
+                 vault before goes by the key that worked last, whatever else lies there; an exported master key opens it too, `releve key add --master FILE`",
             ),
             Kind::WrongPassword { .. } => {
                 Some("check the vault's password in the plan: the key file may be another vault's")
@@ -94,7 +96,12 @@ impl From<vault::Error> for Error {
             _ => None,
         };
         let retryable = error.is_retryable();
-        Self { retryable, help: help.map(str::to_owned), ..Self::new(error.to_string()) }
+        // Of one vault among several that can't be opened only the message is shown: without the way on, who has lost his state stands before a vault that is whole.
+        let (message, help) = match (&error.kind, help) {
+            (Kind::KeysLeft { .. }, Some(help)) => (format!("{error}: {help}"), None),
+            (_, help) => (error.to_string(), help),
+        };
+        Self { retryable, help: help.map(str::to_owned), ..Self::new(message) }
     }
 }
 
@@ -128,5 +135,14 @@ mod tests {
     fn keys_that_are_damaged_are_no_matter_for_a_repair_alone() {
         let error = Error::from(vault::Error::new("open", Kind::KeysDamaged { damaged: 1, keys: 1 }));
         assert!(error.help.is_some_and(|help| help.contains("releve key add --master FILE")));
+    }
+
+    #[test]
+    fn of_junk_among_keys_the_message_itself_says_how_to_remove_it() {
+        let kind = Kind::KeysLeft { tried: 0, junk: 1000, left: 4001 };
+        let error = Error::from(vault::Error::new("open", kind));
+        for said in ["1000 other files", "4001 more there", "grep -LZ '^{'", "releve key list"] {
+            assert!(error.message.contains(said), "{said}: {}", error.message);
+        }
     }
 }

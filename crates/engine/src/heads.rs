@@ -104,8 +104,11 @@ pub fn compare(
             );
             heads.is_new = heads.findings.is_empty();
             heads.findings.push(format!(
-                "{here}, and {} points of this machine are from before (the newest, {point} of {time}, names record {number}): {NEW}",
-                unknown().count()
+                "{here}, and {} from before (the newest, {point} of {time}, names record {number}): {NEW}",
+                match unknown().count() {
+                    1 => "1 point of this machine is".to_owned(),
+                    many => format!("{many} points of this machine are"),
+                }
             ));
         }
         return heads;
@@ -113,8 +116,8 @@ pub fn compare(
     if let Some(first) = other.iter().min_by_key(|named| named.number) {
         let Named { number, point, time } = first;
         heads.findings.push(format!(
-            "record {number} is another than the one that point {point} of {time} names ({} points say so): the records were written anew",
-            other.len()
+            "record {number} is another than the one that point {point} of {time} names ({}): the records were written anew",
+            if other.len() == 1 { "1 point says so".to_owned() } else { format!("{} points say so", other.len()) }
         ));
     }
     if let Some(last) = gone.iter().max_by_key(|named| named.number) {

@@ -205,6 +205,12 @@ impl Witness {
         }
     }
 
+    /// Knows no more than which key signs on this machine: it lies beside the state, and is there where that can't be opened.
+    #[must_use]
+    pub fn of_key(machine: &str, key: &str) -> Self {
+        Self { signers: Known::own(machine, key), ..Self::default() }
+    }
+
     /// Takes these points for good too, by what [`identity`] says of them.
     #[must_use]
     pub fn trusting(mut self, points: &[String]) -> Self {
@@ -298,6 +304,11 @@ impl Witness {
                 Some(Facts { gone: true, vaults: Vec::new(), ..facts })
             })
             .collect()
+    }
+
+    /// Returns whether this machine has seen anything in a vault that says it is of a system, or the log of one.
+    pub(crate) fn has_seen(&self, system: &str) -> bool {
+        self.seen.values().any(|seen| seen.system.as_deref() == Some(system))
     }
 
     /// Returns the keys that sign points.

@@ -41,7 +41,7 @@ impl Opening<'_> {
     pub fn open_with(&self, name: &VaultName, with: With<'_>) -> Result<Tried> {
         let store = self.place_of(name)?;
         let opened = match with {
-            With::Password(password) => Repository::open(store, password),
+            With::Password(password) => Repository::open_known(store, password, self.last_keys(name)),
             With::Master(master) => Repository::open_with_master(store, master),
         };
         match opened {

@@ -5,12 +5,17 @@ use plan::{Period, Plan, VaultName};
 use serde::Serialize;
 use state::{Body, Record, Verification};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use vault::FileId;
+use vault::verify::Window;
 
 /// How long a verification counts where the plan doesn't say how often there is one.
 pub const COUNTS_FOR: Period = Period::seconds(31 * 86_400);
 /// How late the next one may be, at least and at most: it takes its time, and a vault may be out of reach for a night.
 const LATE: (SignedDuration, SignedDuration) =
     (SignedDuration::from_mins(10), SignedDuration::from_hours(24));
+
+/// How many damaged packs a record names: where there are as many, there may be more.
+pub const NAMED_MAX: usize = 1000;
 
 /// A hair's breadth: ten tenths are not quite one.
 const HAIR: f64 = 1e-9;
@@ -74,36 +79,119 @@ impl Proof {
 #[derive(Debug, Clone, Default)]
 pub struct Verified {
     /// Oldest first.
-    seen: Vec<(Timestamp, Verification)>,
+    seen: Vec<Look>,
     /// For each vault that was repaired, and nothing was lost, how many of these came before.
     healed: BTreeMap<String, usize>,
     /// The points that any of them found to lack something: all others need no second look.
     unsound: HashSet<String>,
 }
 
+/// One verification, and what of the damage that it found is still so.
+#[derive(Debug, Clone)]
+struct Look {
+    time: Timestamp,
+    seen: Verification,
+    /// Empty also where it names no point unsound.
+    open: Vec<Part>,
+    /// A repair of a part of the packs has mended all of it.
+    is_healed: bool,
+}
+
+impl Look {
+    /// Returns whether a point that it names unsound is not so any more, where these have found it sound since.
+    fn is_mended(&self, sound: &[&Verification]) -> bool {
+        let has_pack = self.open.iter().any(|part| matches!(part, Part::Pack(_)));
+        // Which packs these are is known: they were looked at, each by itself. Else as much has to be read as then.
+        let (from, share) =
+            if are_named(&self.seen) { (0.0, 0.0) } else { (self.seen.from, self.seen.share) };
+        let windows: Vec<(f64, f64)> = sound.iter().map(|later| (later.from, later.share)).collect();
+        let is_read = sound.iter().any(|later| has_read(later, from, share)) || cover_all(&windows);
+        self.is_healed || (!has_pack && is_read)
+    }
+}
+
+/// Something in a vault that was found damaged.
+#[derive(Debug, Clone, PartialEq)]
+enum Part {
+    /// A pack.
+    Pack(String),
+    /// What lies within this part of the packs, given by its beginning and its share; with what was read since and found sound. No share: every look sees it.
+    Within(f64, f64, Vec<(f64, f64)>),
+}
+
+impl Part {
+    /// What every look at the vault sees, whatever it reads.
+    const SEEN_BY_ALL: Self = Self::Within(0.0, 0.0, Vec::new());
+
+    fn found_by(seen: &Verification) -> Vec<Self> {
+        if !are_named(seen) {
+            return vec![Self::Within(seen.from, seen.share, Vec::new())];
+        }
+        let packs = seen.packs.iter().flatten().cloned().map(Self::Pack);
+        packs.chain([Self::SEEN_BY_ALL]).collect()
+    }
+
+    /// Takes a later record of the same vault into account. Returns whether it has mended this, or read it and found it whole, or found it in the vault no more.
+    fn is_ended_by(&mut self, body: &Body) -> bool {
+        match (self, body) {
+            (Self::Pack(pack), Body::Verification(seen)) => {
+                let found = seen.packs.iter().flatten().any(|bad| bad == pack);
+                let is_known = seen.findings.is_empty() || are_named(seen);
+                let is_read = seen.read_share >= 1.0 || holds(seen.from, seen.share, pack);
+                let looked = seen.failure.is_none() && seen.vanished.is_empty();
+                looked && is_known && !found && (is_read || seen.without.contains(pack))
+            }
+            (Self::Within(from, share, read), Body::Verification(seen)) => {
+                if seen.failure.is_some() || !seen.vanished.is_empty() || !seen.findings.is_empty() {
+                    return false;
+                }
+                read.push((seen.from, seen.share));
+                has_read(seen, *from, *share) || cover_all(read)
+            }
+            (part, Body::Repair(repaired)) if repaired.failure.is_none() => {
+                let (read_from, read) = repaired.window.unwrap_or((0.0, 1.0));
+                match part {
+                    Self::Pack(pack) => repaired.named.contains(pack) || holds(read_from, read, pack),
+                    Self::Within(from, share, _) => lies_within(*from, *share, read_from, read),
+                }
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Returns whether a verification names all packs in which it found something.
+fn are_named(seen: &Verification) -> bool {
+    seen.packs.as_ref().is_some_and(|packs| packs.len() < NAMED_MAX)
+}
+
+/// Returns whether a pack is in this part of them.
+fn holds(from: f64, share: f64, pack: &str) -> bool {
+    pack.parse::<FileId>().is_ok_and(|pack| Window { from, share }.holds(&pack))
+}
+
 /// What is known of the damage in one vault, from record to record.
 #[derive(Debug, Default)]
 pub(crate) struct Damage {
-    /// Which parts of the packs somebody read who found some: each with its beginning and its share.
-    found_in: Vec<(f64, f64)>,
+    open: Vec<Part>,
 }
 
 impl Damage {
     /// Takes the next record into account. Returns whether it says that the vault is damaged, and how; `None` where it says nothing of that.
     pub(crate) fn note(&mut self, body: &Body, vault: &str) -> Option<Option<String>> {
         let said = damage(body, vault)?;
-        match (body, &said) {
-            (Body::Verification(seen), None) => {
-                // Who has read less than the one that found it has not seen it mended.
-                self.found_in.retain(|(from, share)| !has_read(seen, *from, *share));
-                return self.found_in.is_empty().then_some(None);
+        // Who has read less than the one that found it has not seen it mended.
+        self.open.retain_mut(|part| !part.is_ended_by(body));
+        let found = match (body, &said) {
+            (_, None) => return self.open.is_empty().then_some(None),
+            (Body::Verification(seen), Some(_)) => Part::found_by(seen),
+            // What a repair could not mend is out of the index since: anybody sees that who looks.
+            (_, Some(_)) => vec![Part::SEEN_BY_ALL],
+        };
+        for part in found {
+            if !self.open.contains(&part) {
+                self.open.push(part);
             }
-            (Body::Verification(seen), Some(_)) => self.found_in.push((seen.from, seen.share)),
-            (Body::Repair(_), None) => self.found_in.clear(),
-            // What it could not mend is out of the index since: anybody sees that who looks.
-            (Body::Repair(_), Some(_)) => self.found_in = vec![(0.0, 0.0)],
-            (_, said) if said.is_some() => self.found_in.push((0.0, 0.0)),
-            _ => {}
         }
         Some(said)
     }
@@ -150,6 +238,44 @@ pub fn damaged(records: &[Record]) -> BTreeSet<String> {
     damaged
 }
 
+/// Damage in a vault that somebody has found, and that nobody has mended since, nor read the same and found it whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Open {
+    /// When it was found.
+    pub since: Timestamp,
+    /// What it is, as far as was said.
+    pub what: String,
+}
+
+/// Returns the damage of a vault that is still open after these records, oldest first, and one more that was made just now.
+#[must_use]
+pub fn open(records: &[Record], last: (Timestamp, &Body), vault: &str) -> Option<Open> {
+    let mut known = Damage::default();
+    let mut open = None;
+    for (time, body) in records.iter().map(|record| (record.time, &record.body)).chain([last]) {
+        match known.note(body, vault) {
+            Some(Some(what)) => _ = open.get_or_insert(Open { since: time, what }),
+            Some(None) => open = None,
+            None => {}
+        }
+    }
+    open
+}
+
+/// Returns the packs of a vault that are known to be damaged after these records, oldest first.
+#[must_use]
+pub fn known_packs(records: &[Record], vault: &str) -> Vec<String> {
+    let mut known = Damage::default();
+    for record in records {
+        let _ = known.note(&record.body, vault);
+    }
+    let name = |part: Part| match part {
+        Part::Pack(pack) => Some(pack),
+        Part::Within(..) => None,
+    };
+    known.open.into_iter().filter_map(name).collect()
+}
+
 /// Says that a vault lacks packs which its index names, and the way out.
 #[must_use]
 pub fn gone(vault: &str, packs: u64) -> String {
@@ -177,17 +303,36 @@ impl Verified {
         let mut verified = Self::default();
         for record in records {
             match &record.body {
-                Body::Verification(seen) => {
-                    verified.unsound.extend(seen.unsound.iter().cloned());
-                    verified.seen.push((record.time, seen.clone()));
-                }
+                Body::Verification(seen) => verified.then(record.time, seen),
                 Body::Repair(repaired) if repaired.failure.is_none() && repaired.lost == 0 => {
-                    verified.healed.insert(repaired.vault.clone(), verified.seen.len());
+                    if repaired.window.is_none_or(|(_, share)| share >= 1.0) {
+                        verified.healed.insert(repaired.vault.clone(), verified.seen.len());
+                    }
+                    verified.end(&record.body, &repaired.vault);
                 }
                 _ => {}
             }
         }
         verified
+    }
+
+    /// Takes what a later record of a vault has ended into account.
+    fn end(&mut self, body: &Body, vault: &str) {
+        let looks = self.seen.iter_mut().filter(|look| look.seen.vault == vault);
+        for look in looks.filter(|look| !look.open.is_empty()) {
+            look.open.retain_mut(|part| !part.is_ended_by(body));
+            look.is_healed |= look.open.is_empty() && matches!(body, Body::Repair(_));
+        }
+    }
+
+    /// Takes one more verification into account, made after all of these.
+    pub fn then(&mut self, time: Timestamp, seen: &Verification) {
+        if self.seen.iter().any(|look| !look.open.is_empty()) {
+            self.end(&Body::Verification(seen.clone()), &seen.vault);
+        }
+        self.unsound.extend(seen.unsound.iter().cloned());
+        let open = if seen.unsound.is_empty() { Vec::new() } else { Part::found_by(seen) };
+        self.seen.push(Look { time, seen: seen.clone(), open, is_healed: false });
     }
 
     /// Returns whether the last that is known of the point of this id in a vault is that it lacks something there.
@@ -197,15 +342,13 @@ impl Verified {
             return false;
         }
         let since = self.healed.get(vault).copied().unwrap_or_default();
-        let seen = self.seen.iter().skip(since).rev().filter(|(_, seen)| seen.vault == vault);
+        let looks = self.seen.iter().skip(since).rev().filter(|look| look.seen.vault == vault);
         let named = |points: &[String]| points.iter().any(|point| point == id);
         let mut sound: Vec<&Verification> = Vec::new();
-        for (_, seen) in seen {
-            // Found sound since, by one that has read as much.
-            let is_mended = || sound.iter().any(|later| has_read(later, seen.from, seen.share));
-            match (named(&seen.unsound), named(&seen.points)) {
-                (true, _) if !is_mended() => return true,
-                (false, true) => sound.push(seen),
+        for look in looks {
+            match (named(&look.seen.unsound), named(&look.seen.points)) {
+                (true, _) if !look.is_mended(&sound) => return true,
+                (false, true) => sound.push(&look.seen),
                 _ => {}
             }
         }
@@ -220,7 +363,7 @@ impl Verified {
         };
         !vaults.is_empty()
             && vaults.iter().all(|vault| self.is_unsound(id, &vault.0))
-            && !self.seen.iter().any(|(_, seen)| is_sound(seen))
+            && !self.seen.iter().any(|look| is_sound(&look.seen))
     }
 
     /// Returns since when it is known that the point of this id is sound in some vault: the beginning of the latest verifications that, taken
@@ -229,7 +372,7 @@ impl Verified {
     pub fn since(&self, id: &str) -> Option<Timestamp> {
         let mut read: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
         let mut unsound: BTreeSet<&str> = BTreeSet::new();
-        self.seen.iter().rev().find_map(|(time, seen)| {
+        self.seen.iter().rev().find_map(|Look { time, seen, .. }| {
             if unsound.contains(seen.vault.as_str()) {
                 return None;
             }
@@ -258,8 +401,13 @@ impl Verified {
 
 /// Returns whether a verification has read this part of the packs.
 fn has_read(seen: &Verification, from: f64, share: f64) -> bool {
-    let ahead = (from - seen.from).rem_euclid(1.0);
-    share <= 0.0 || seen.read_share >= 1.0 || ahead + share <= seen.share + HAIR
+    seen.read_share >= 1.0 || lies_within(from, share, seen.from, seen.share)
+}
+
+/// Returns whether this part of the packs lies within another one.
+fn lies_within(from: f64, share: f64, other_from: f64, other_share: f64) -> bool {
+    let ahead = (from - other_from).rem_euclid(1.0);
+    share <= 0.0 || other_share >= 1.0 || ahead + share <= other_share + HAIR
 }
 
 /// Returns whether windows, each with its beginning and its share, cover the whole range from 0 to 1, which closes to a circle.
@@ -373,6 +521,80 @@ mod tests {
         seen.findings = vec!["a pack is gone".into()];
         assert!(damaged(&[bad.clone(), hidden.clone()]).contains("near"));
         assert!(damaged(&[proven.clone(), hidden]).is_empty() && damaged(&[bad, proven]).is_empty());
+    }
+
+    #[test]
+    fn damage_is_open_until_it_is_mended_or_all_that_was_read_then_is_read_again() {
+        let mut bad = record(1, 0.0, 1.0, &["point"]);
+        let Body::Verification(seen) = &mut bad.body else { unreachable!() };
+        seen.findings = vec!["pack 12345678: its content doesn't match its name".into()];
+        let after = |records: &[Record], last: Record| open(records, (last.time, &last.body), "near");
+        let found = after(&[], bad.clone()).unwrap();
+        assert!(found.since == bad.time && found.what.starts_with("pack 12345678"), "{found:?}");
+        // Nothing read, or a tenth of it, says nothing of the rest; nor does what another vault's is.
+        let tenths: Vec<_> = (2..6).map(|n| record(n, 0.1, 0.1, &["point"])).collect();
+        let before: Vec<_> = [bad.clone()].into_iter().chain(tenths).collect();
+        assert_eq!(after(&before, record(9, 0.0, 0.0, &["point"])), Some(found));
+        let last = record(9, 0.0, 0.0, &["point"]);
+        assert_eq!(open(&before, (last.time, &last.body), "far"), None);
+        assert_eq!(after(&before, record(9, 0.0, 1.0, &["point"])), None);
+        let mended = Body::Repair(Repaired { vault: "near".into(), ..Repaired::default() });
+        assert_eq!(open(&before, (last.time, &mended), "near"), None);
+    }
+
+    #[test]
+    fn damage_of_named_packs_ends_with_these_packs() {
+        let (low, high) = (format!("1{}", "0".repeat(63)), format!("e{}", "0".repeat(63)));
+        let seen = |number, from, share, packs: &[&String]| {
+            let mut record = record(number, from, share, &["point"]);
+            let Body::Verification(seen) = &mut record.body else { unreachable!() };
+            seen.packs = Some(packs.iter().map(|&pack| pack.clone()).collect());
+            if !packs.is_empty() {
+                seen.findings = vec!["its content doesn't match its name".into()];
+                (seen.unsound, seen.points) = (std::mem::take(&mut seen.points), Vec::new());
+            }
+            record
+        };
+        let repair = |named: &[&String], share: Option<f64>, forgotten| Record {
+            body: Body::Repair(Repaired {
+                vault: "near".into(),
+                named: named.iter().map(|&pack| pack.clone()).collect(),
+                window: share.map(|share| (0.0, share)),
+                forgotten,
+                ..Repaired::default()
+            }),
+            ..record(3, 0.0, 0.0, &[])
+        };
+        let mut pruned = seen(3, 0.0, 0.0, &[]);
+        let Body::Verification(without) = &mut pruned.body else { unreachable!() };
+        without.without = vec![low.clone()];
+        let bad = seen(1, 0.0, 1.0, &[&low]);
+        let cases = [
+            ("nothing read", vec![seen(3, 0.0, 0.0, &[])], false),
+            ("another part read", vec![seen(3, 0.5, 0.5, &[])], false),
+            ("its part read", vec![seen(3, 0.0, 0.5, &[])], true),
+            ("its part read, and it is bad", vec![seen(3, 0.0, 0.5, &[&low])], false),
+            ("the pack is there no more", vec![pruned], true),
+            ("a repair that found nothing in another part", vec![repair(&[], Some(0.0), false)], false),
+            ("a repair of it", vec![repair(&[&low], Some(0.0), false)], true),
+            ("a repair of another", vec![repair(&[&high], Some(0.0), false)], false),
+            ("a repair that read all", vec![repair(&[], Some(1.0), false)], true),
+            ("forgotten", vec![repair(&[], None, true)], true),
+        ];
+        for (what, later, is_over) in cases {
+            let records: Vec<Record> = [bad.clone()].into_iter().chain(later).collect();
+            assert_eq!(damaged(&records).is_empty(), is_over, "{what}");
+            assert_eq!(known_packs(&records, "near").is_empty(), is_over, "{what}");
+            assert_eq!(!Verified::of(&records).is_unsound("point", "near"), is_over, "{what}");
+        }
+        // What nobody has named is over once windows that follow one another have read everything since.
+        let mut unnamed = bad;
+        let Body::Verification(old) = &mut unnamed.body else { unreachable!() };
+        old.packs = None;
+        let half = [unnamed.clone(), seen(2, 0.0, 0.5, &[])];
+        assert!(!damaged(&half).is_empty() && Verified::of(&half).is_unsound("point", "near"));
+        let both = [unnamed, seen(2, 0.0, 0.5, &[]), seen(3, 0.5, 0.5, &[])];
+        assert!(damaged(&both).is_empty() && !Verified::of(&both).is_unsound("point", "near"));
     }
 
     #[test]

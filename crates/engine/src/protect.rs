@@ -5,7 +5,7 @@ use crate::place::Place;
 use crate::signers::Signer;
 use crate::sources::watched_source_of;
 use crate::strange::{is_strange, point_of};
-use crate::survey::{Surveyed, among, said};
+use crate::survey::{Listings, Surveyed, among, said};
 use crate::vaults::{Opened, Secrets};
 use crate::{Result, Watch};
 use jiff::Timestamp;
@@ -74,6 +74,11 @@ pub struct Made {
     pub gone: BTreeMap<VaultName, u64>,
     /// Snapshots that can't be read in the vaults that have the point: nobody knows what they were.
     pub damaged: Vec<(VaultName, String)>,
+    /// What came of listing the vaults that have the point, and those that were asked for points before it: one that takes it and can't be listed has it, and
+    /// nobody finds it there.
+    pub listings: Listings,
+    /// The vaults that have the point and whose config can't be read: all else can, but that is nothing to leave as it is.
+    pub without_config: Vec<VaultName>,
     /// Points before it, in the vault that was asked for them, that aren't what they say.
     pub strange: Vec<LeftOut>,
     /// Whether this machine has signed it.
@@ -135,6 +140,7 @@ fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
         open.iter().map(|(_, repository)| Arc::clone(repository)).collect();
     let (paths, excludes) = what(system);
     let history = history(job, &open);
+    let is_log_signed = is_log_signed(job, system, &history);
     let mut options = BackupOptions {
         point: vault::new_point_id()?,
         system: job.name.0.clone(),
@@ -171,7 +177,7 @@ fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
     };
     let judge = |info: &mut PointInfo| {
         let judgement = judge_new(&history.facts, &facts(info), home(job.plan, job.name), job.now);
-        info.judged = RULES;
+        (info.judged, info.log_signed) = (RULES, is_log_signed);
         if matches!(judgement.rating, Rating::Suspicious | Rating::Foreign) {
             (info.suspicious, info.tampering) = (judgement.why, judgement.tampering);
         }
@@ -212,13 +218,17 @@ fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
             vaults.insert(opened.name.clone(), Err(error.clone()));
         }
     }
+    let lacks_config = |(name, repository): &&Named<'_>| {
+        repository.lost_config().is_some() && vaults.get(*name).is_some_and(Result::is_ok)
+    };
+    let without_config = open.iter().filter(lacks_config).map(|(name, _)| (*name).clone()).collect();
     let there: Vec<&Surveyed> = history.points.iter().collect();
     let is_strange = |facts: &&Facts| {
         facts.is_strange()
             && point_of(facts, &there).is_some_and(|point| is_strange(job.witness, facts, point))
     };
     let strange = history.facts.iter().filter(is_strange).map(LeftOut::of).collect();
-    let damaged = damaged(history, &open, &vaults);
+    let (damaged, listings) = looked(history, &open, &vaults);
     let facts = facts(&report.info);
     let made = Made {
         id: options.point,
@@ -233,6 +243,8 @@ fn attempt(job: &Job<'_>, progress: &Progress) -> Result<(Made, bool)> {
         vaults,
         gone,
         damaged,
+        listings,
+        without_config,
         strange,
         signed: job.signer.is_some(),
     };
@@ -291,6 +303,14 @@ fn unlocked<'a>(
     (free, locked)
 }
 
+/// Returns whether the log of the system is signed from this point on: a signed one was seen, or none was there before the key that signs the point.
+fn is_log_signed(job: &Job<'_>, system: &System, history: &History) -> bool {
+    let log = job.name.log();
+    let is_first = || !history.has_log && !job.witness.has_seen(&log);
+    let can_have_one = system.source.as_ref().and_then(Source::wal).is_some();
+    job.signer.is_some() && can_have_one && (job.witness.signers().has_begun(&log) || is_first())
+}
+
 /// Returns an instant as vaults write it.
 pub(crate) fn instant(time: Timestamp) -> vault::Timestamp {
     let nanos = time.as_nanosecond();
@@ -318,8 +338,12 @@ struct History {
     facts: Vec<Facts>,
     /// The vaults that were asked for them.
     asked: Vec<VaultName>,
+    /// One of them holds a log of it.
+    has_log: bool,
     /// The snapshots that could not be read there.
     damaged: Vec<(VaultName, String)>,
+    /// What came of listing them.
+    listings: Listings,
 }
 
 /// Returns the points of the system in the nearest vault that has any. A vault that can't be listed is no reason not to make a point: what is not known then is what
@@ -327,12 +351,15 @@ struct History {
 fn history(job: &Job<'_>, open: &[(&VaultName, Arc<Repository>)]) -> History {
     let mut nearest: Vec<_> = open.iter().collect();
     nearest.sort_by_key(|(_, repository)| !repository.store().is_local());
-    let (mut asked, mut damaged) = (Vec::new(), Vec::new());
+    let (mut asked, mut damaged, mut listings) = (Vec::new(), Vec::new(), Listings::default());
+    let (log, mut has_log) = (SystemName(job.name.log()), false);
     let there = |opened: &(&VaultName, Arc<Repository>)| {
         let survey = among(std::slice::from_ref(opened));
         asked.push(opened.0.clone());
+        has_log |= survey.of(&log).next().is_some();
         let points: Vec<Surveyed> = survey.of(job.name).cloned().collect();
         damaged.extend(survey.damaged);
+        listings.extend(survey.listings);
         (!points.is_empty()).then_some(points)
     };
     let points = nearest.into_iter().find_map(there).unwrap_or_default();
@@ -340,22 +367,24 @@ fn history(job: &Job<'_>, open: &[(&VaultName, Arc<Repository>)]) -> History {
     let mut facts = job.witness.facts_of(job.plan, &there, job.name, job.now);
     facts.extend(job.witness.gone(job.name, &facts, job.now));
     plan::judge::judge(&mut facts, home(job.plan, job.name), job.now);
-    History { points, facts, asked, damaged }
+    History { points, facts, asked, has_log, damaged, listings }
 }
 
-/// Returns the snapshots that can't be read in the vaults that were written to. Those that were not asked before are asked now that the point is made: one that
+/// Returns the snapshots that can't be read in the vaults that were written to, and which of them can't be listed. Those that were not asked before are asked now that the point is made: one that
 /// is slow or silent keeps nothing waiting.
-fn damaged(
+fn looked(
     history: History,
     open: &[Named<'_>],
     written: &BTreeMap<VaultName, Result<(FileId, u64)>>,
-) -> Vec<(VaultName, String)> {
+) -> (Vec<(VaultName, String)>, Listings) {
     let is_written = |name: &VaultName| written.get(name).is_some_and(Result::is_ok);
     let is_left = |(name, _): &&Named<'_>| is_written(name) && !history.asked.contains(name);
     let left: Vec<Named<'_>> = open.iter().filter(is_left).cloned().collect();
-    let mut damaged = history.damaged;
-    damaged.extend(among(&left).damaged);
-    damaged
+    let survey = among(&left);
+    let (mut damaged, mut listings) = (history.damaged, history.listings);
+    damaged.extend(survey.damaged);
+    listings.extend(survey.listings);
+    (damaged, listings)
 }
 
 impl History {

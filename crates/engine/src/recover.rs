@@ -10,6 +10,7 @@ mod back;
 mod beside;
 mod bounds;
 mod carry;
+mod furthest;
 mod guard;
 mod histories;
 mod lookout;

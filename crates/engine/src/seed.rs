@@ -15,7 +15,7 @@ impl Opening<'_> {
     pub fn open_seed(&self, name: &VaultName, folder: &Path) -> Result<Arc<Repository>> {
         let password = self.password(name)?;
         let place = || store::in_folder(folder);
-        let repository = match Repository::open(place(), &password) {
+        let repository = match Repository::open_known(place(), &password, self.last_keys(name)) {
             Ok(repository) => repository,
             Err(error) => match error.kind {
                 Kind::NoRepository if self.absent == Absent::Create => {

@@ -7,10 +7,14 @@
 //! A point that nobody has signed is as good as ever where nobody signs for its machine, where this machine's own records name it, and where it is noted here that it was
 //! there before a key of its machine was known. What it says of its time is no reason (`signers/hand.rs`).
 
+mod begun;
 mod hand;
 mod logs;
+mod own;
 
-pub(crate) use logs::{LogHand, begin_log, note_logs};
+pub use begun::{SIGN, before, note_new, note_seen};
+pub(crate) use logs::{LogHand, begin_log, note_logs, promises};
+pub use own::know_own;
 
 use crate::prune::identity;
 use crate::survey::{Survey, Surveyed};
@@ -61,6 +65,8 @@ pub(crate) struct Signing<'a> {
     signed: BTreeSet<&'a str>,
     /// Those that were looked at and of which no key counts.
     open: BTreeSet<&'a str>,
+    /// Where there is no state: what says itself that it is older than the first point that its machine has signed.
+    early: BTreeSet<String>,
 }
 
 /// What a look at the vaults has told of keys.
@@ -147,7 +153,7 @@ impl Known {
 
     /// Returns what these points, of one system, say of machines of which no key is known. Where there is a state, it was concluded from all that there is.
     pub(crate) fn signing<'a>(&self, there: &[&'a Surveyed]) -> Signing<'a> {
-        let mut signing = Signing::default();
+        let mut signing = Signing { early: self.early_without(there), ..Signing::default() };
         for (host, points) in unknown(there.iter().copied(), &self.signers) {
             let standing = Standing::of(&hands(&points, &self.early));
             match standing {
@@ -184,7 +190,8 @@ impl Known {
         } else if point.files().any(|file| self.written.contains(&file.to_string())) {
             Some(Reason::MadeHere)
         } else {
-            self.early.contains(&identity).then_some(Reason::Early)
+            let is_early = self.early.contains(&identity) || signing.early.contains(&identity);
+            is_early.then_some(Reason::Early)
         };
         let key = point.point.signer.as_deref();
         hand::unvouched(key.map(|key| (key, is_known(key))), reason)

@@ -111,24 +111,36 @@ pub(crate) fn logs(plan: &Plan, witness: &Witness, survey: &Survey, now: Timesta
     for (system, there) in &systems {
         let (log, home) = (system.log(), home(plan, system));
         let is_home = |host: &str| home.is_none_or(|home| home == host);
+        let promising: BTreeSet<&str> = match witness.signers().has_begun(&log) {
+            true => BTreeSet::new(),
+            false => {
+                let promising = survey.of(system).filter(|point| point.promises_log(&keys));
+                promising.map(Surveyed::host).collect()
+            }
+        };
         // The plan may have moved it since: then its points tell where it was.
-        let kin: BTreeSet<String> = match there.iter().all(|log| is_home(&log.point.snapshot.hostname)) {
+        let mut hosts = there.iter().map(|log| log.host()).chain(promising.iter().copied());
+        let kin: BTreeSet<String> = match hosts.all(is_home) {
             true => BTreeSet::new(),
             false => {
                 let judged = witness.judged(plan, survey, system, now).into_iter();
                 judged.filter(|facts| !facts.is_strange()).map(|facts| facts.host).collect()
             }
         };
+        let is_promised = promising.iter().any(|&host| is_home(host) || kin.contains(host));
+        // Until all vaults were looked at, the key of a machine that has made points of it may become one that counts.
+        let may_be_kin = |host: &str| survey.of(system).any(|point| point.host() == host);
         let hands = there.iter().map(|log| {
-            let host = log.point.snapshot.hostname.as_str();
+            let host = log.host();
             let is_kin = is_home(host) || kin.contains(host);
             LogHand { identity: identity(log), host, key: log.point.signer.as_deref(), is_kin }
         });
         let hands: Vec<LogHand<'_>> = hands.collect();
-        let judged = witness.signers().unvouched_logs(&log, home, &hands, &keys);
+        let judged = witness.signers().unvouched_logs(&log, home, &hands, &keys, is_promised);
         for ((point, hand), unvouched) in there.iter().zip(hands).zip(judged) {
             let Some(unvouched) = unvouched.filter(|_| !witness.trusts(&hand.identity)) else { continue };
-            let is_elsewhere = witness.is_signed(point) && !hand.is_kin;
+            let is_told = || witness.is_signed(point) || hand.key.is_some() && !may_be_kin(hand.host);
+            let is_elsewhere = !hand.is_kin && is_told();
             let why = match &unvouched {
                 _ if is_elsewhere => format!("comes from another machine, `{}`", plain::Name::of(hand.host)),
                 Unvouched::Unsigned => "is not signed, and its machine signs its logs".to_owned(),

@@ -1,6 +1,7 @@
 //! Which restore points there are, as the vaults themselves say.
 
 mod few;
+mod listings;
 mod places;
 
 use crate::judge::Witness;
@@ -21,6 +22,7 @@ use vault::{FileId, Point, PointInfo, Repository};
 
 pub(crate) use few::first;
 pub use few::{Few, few};
+pub use listings::{Listings, Unlisted, note_opened};
 
 /// A look at the vaults.
 #[derive(Debug, Default)]
@@ -31,6 +33,8 @@ pub struct Survey {
     pub unreachable: Vec<(VaultName, String)>,
     /// Vaults that another machine pulls and that can't be seen from here, by design: no copy in them is counted.
     pub unseen: Vec<(VaultName, String)>,
+    /// What came of listing the vaults that have opened: those of the unreachable among them that could not be listed.
+    pub listings: Listings,
     /// Those of the unreachable that nobody has made yet, as far as is known: there is nothing in them.
     pub absent: Vec<VaultName>,
     /// Snapshot files that could not be read.
@@ -86,7 +90,13 @@ pub(crate) fn among(open: &[(&VaultName, Arc<Repository>)]) -> Survey {
         open.iter().map(|(_, repository)| Arc::clone(repository)).collect();
     let found = vault::points(&repositories);
     let name = |at: usize| open.get(at).map_or_else(VaultName::default, |(name, _)| (*name).clone());
-    survey.unreachable.extend(found.unreachable.iter().map(|(at, error)| (name(*at), error.to_string())));
+    for (at, error) in &found.unreachable {
+        let (vault, why) = (name(*at), error.to_string());
+        survey.unreachable.push((vault.clone(), why.clone()));
+        survey.listings.unlisted.push(Unlisted { vault, why, may_pass: error.is_retryable() });
+    }
+    let is_listed = |at: &usize| found.unreachable.iter().all(|(unlisted, _)| unlisted != at);
+    survey.listings.listed = (0..open.len()).filter(is_listed).map(name).collect();
     survey.damaged.extend(found.damaged.iter().map(|(at, error)| (name(*at), error.to_string())));
     survey.points = found
         .points
@@ -136,7 +146,7 @@ impl Survey {
     pub fn not_known(&self) -> Option<String> {
         let unknown = self.unreachable.iter().filter(|(vault, _)| !self.absent.contains(vault));
         let all: Vec<String> =
-            unknown.map(|(vault, why)| format!("vault {vault} could not be opened ({why})")).collect();
+            unknown.map(|(vault, why)| format!("vault {vault} could not be asked ({why})")).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 
@@ -293,6 +303,19 @@ impl Survey {
                 && self.strange_log(other).is_none()
         };
         self.called(name).rev().find(|surveyed| is_like(surveyed) && there(surveyed))
+    }
+
+    /// Returns the newest log that each of these vaults has of the system that wrote this one, but this.
+    pub(crate) fn logs_beside<'s>(
+        &'s self,
+        point: &Surveyed,
+        vaults: impl Iterator<Item = &'s VaultName>,
+    ) -> Vec<&'s Surveyed> {
+        let newest = vaults.filter_map(|vault| self.newest_like(point, |other| other.vaults.contains(vault)));
+        let mut found: Vec<&Surveyed> = newest.filter(|other| other.point.id != point.point.id).collect();
+        found.sort_by(|a, b| a.point.id.cmp(&b.point.id));
+        found.dedup_by(|a, b| a.point.id == b.point.id);
+        found
     }
 
     /// Returns whether a point is the newest log of its system in some vault: what was there before it is held whole by that one.

@@ -86,6 +86,32 @@ pub fn objection(uid: u32, way: &[Place]) -> Option<Objection> {
     }
 }
 
+/// Returns who else could put something into a folder in which `uid` reads and writes files of its own, `None` where nobody could but himself and root. As with a file,
+/// root asks it of each folder on the way as well: a sticky one, like `/tmp`, will do only above a folder that is there and root's. One that isn't there yet holds
+/// nothing.
+pub fn objection_within(uid: u32, folder: &Path) -> io::Result<Option<Objection>> {
+    let mut way = Vec::new();
+    // What lies in it is not asked: only the folders are.
+    let there = walk(&folder.join("state.db"), Ends::Kept, &mut |met: Met<'_>| {
+        way.push(place(met.path, met.opened, met.stat));
+        Ok(())
+    })?;
+    Ok(match there.rest.len() {
+        1 => within(uid, &way),
+        _ if uid == ROOT => objection(uid, &way),
+        _ => None,
+    })
+}
+
+/// As [`objection_within`], of the way to a folder that is there.
+fn within(uid: u32, way: &[Place]) -> Option<Objection> {
+    let (folder, above) = way.split_last()?;
+    let mut above = above.iter().filter(|_| uid == ROOT);
+    // Sticky or not, whoever writes there can take a name that isn't taken yet.
+    let open = Place { mode: folder.mode & !STICKY, ..folder.clone() };
+    above.find_map(|place| other_hands(uid, place)).or_else(|| other_hands(uid, &open))
+}
+
 /// Returns whether everybody on the machine can read a file.
 #[must_use]
 pub fn is_open(way: &[Place]) -> bool {
@@ -150,7 +176,7 @@ fn place(path: &Path, opened: BorrowedFd<'_>, stat: &Stat) -> Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
+    use std::fs::{self, Permissions};
     use std::io::Read;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
@@ -218,6 +244,42 @@ mod tests {
     }
 
     #[test]
+    fn in_a_folder_for_files_of_ones_own_nobody_else_may_write_sticky_or_not() {
+        let cases = [
+            ("root's", (0, 0, 0o755), (0, 0, 0o700), true, true),
+            ("root's in /tmp", (0, 0, 0o1777), (0, 0, 0o755), true, true),
+            ("his", (0, 0, 0o755), (HUGO, HUGO, 0o700), false, true),
+            ("his in a folder of his", (HUGO, HUGO, 0o755), (HUGO, HUGO, 0o755), false, true),
+            ("root's in a folder of his", (HUGO, HUGO, 0o755), (0, 0, 0o755), false, true),
+            ("root's in a sticky folder of his", (HUGO, 0, 0o1777), (0, 0, 0o755), false, true),
+            ("another's", (0, 0, 0o755), (HUGO + 1, HUGO, 0o755), false, false),
+            ("for everybody", (0, 0, 0o755), (0, 0, 0o777), false, false),
+            ("for everybody, sticky", (0, 0, 0o755), (0, 0, 0o1777), false, false),
+            ("for a group", (0, 0, 0o755), (0, 50, 0o775), false, false),
+        ];
+        let way = |above: (u32, u32, u32), folder: (u32, u32, u32)| {
+            vec![
+                at("/", 0, 0, FOLDER | 0o755),
+                at("/x", above.0, above.1, FOLDER | above.2),
+                at("/x/state", folder.0, folder.1, FOLDER | folder.2),
+            ]
+        };
+        for (what, above, folder, for_root, for_him) in cases {
+            let way = way(above, folder);
+            assert_eq!(within(0, &way).is_none(), for_root, "root, {what}: {:?}", within(0, &way));
+            assert_eq!(within(HUGO, &way).is_none(), for_him, "he, {what}: {:?}", within(HUGO, &way));
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let state = fs::canonicalize(dir.path()).unwrap().join("state");
+        assert_eq!(objection_within(us(), &state.join("deeper")).unwrap(), None, "nothing is there yet");
+        fs::create_dir(&state).unwrap();
+        assert_eq!(objection_within(us(), &state).unwrap(), None);
+        fs::set_permissions(&state, Permissions::from_mode(0o1777)).unwrap();
+        let found = objection_within(us(), &state).unwrap().unwrap();
+        assert!(found.why.contains(&state.display().to_string()), "{found:?}");
+    }
+
+    #[test]
     fn a_link_counts_by_whose_it_is_and_a_list_of_permissions_by_what_it_may_say() {
         let mut linked = way((0, 0, 0o1777), (0, 0, 0o644));
         linked.insert(2, at("/etc/link", 0, 0, LINK));
@@ -263,7 +325,7 @@ mod tests {
             assert!(reached.way.iter().any(|place| place.path == on_the_way), "{on_the_way:?}");
         }
         assert_eq!(objection(us(), &reached.way), None);
-        fs::set_permissions(real.join("a/b/plan"), fs::Permissions::from_mode(0o666)).unwrap();
+        fs::set_permissions(real.join("a/b/plan"), Permissions::from_mode(0o666)).unwrap();
         let found = objection(us(), &reach(&real.join("link/plan")).unwrap().way).unwrap();
         assert!(found.why.contains("everybody can write to"), "{found:?}");
         // Neither a folder nor what isn't there is a file; a circle of links ends.

@@ -3,10 +3,14 @@
 //! What is missed may be hidden or deleted; a listing that came back too short looks the same. Nothing is concluded of a vault that could not be asked, nor by a machine
 //! that has seen nothing yet. A person who knows better says so once, to `releve prune --accept-missing`.
 
+mod newer;
+
+pub use newer::LogGone;
+
 use crate::alerts::note_stands;
 use crate::judge::Witness;
 use crate::prune::verdicts;
-use crate::signers::{Learned, has_made_points, learn, note_logs};
+use crate::signers::{Learned, has_made_points, know_own, learn, note_logs};
 use crate::strange::{Strange, find};
 use crate::survey::Survey;
 use crate::vaults::Opened;
@@ -23,7 +27,7 @@ use vault::FileKind;
 /// Where it is noted for the alerts that points of a vault have vanished.
 pub const SIGN: &str = "vanished/";
 /// What is said of points whose files are damaged.
-const UNREAD: &str = "that were here can't be read";
+const UNREAD: &str = "here can't be read";
 /// Letters of a snapshot's name that stand for it in an error.
 const SHORT: usize = 8;
 
@@ -63,6 +67,9 @@ pub struct Vanished {
     /// What was seen and is there still, but can't be read: it is no point that anything could be taken from.
     #[serde(skip)]
     pub unread: Vec<Lost>,
+    /// The logs that are gone, or were rolled back, by their systems.
+    #[serde(skip)]
+    pub logs: BTreeMap<SystemName, LogGone>,
     /// What is there and isn't what it says: nobody signed it who should, or it is of a machine or a time that can't be.
     #[serde(skip)]
     pub strange: Vec<Strange>,
@@ -112,9 +119,9 @@ impl Known {
 }
 
 /// Looks for what vanished from the vaults that were asked, and notes it for the alerts: also that nothing is missed any more. `survey` is of these vaults, and was
-/// made after `known` was read.
+/// made after `known` was read. `key` is the one that lies beside the state, if one does.
 pub fn look(
-    (plan, state, machine): (&Plan, &State, &str),
+    (plan, state, machine, key): (&Plan, &State, &str, Option<&str>),
     known: &Known,
     vaults: &[Opened],
     survey: &Survey,
@@ -125,6 +132,9 @@ pub fn look(
     let records = state.records()?;
     // Before anything is judged: where no key of a machine is known, a single one that is seen counts. Not one of some vaults: the others may tell of another.
     let is_all = plan.vaults.keys().all(|name| vaults.iter().any(|opened| opened.name == *name));
+    if let Some(key) = key.filter(|_| is_all) {
+        know_own(state, machine, key, survey, now)?;
+    }
     let learned = if is_all { learn(state, machine, survey, &records, now)? } else { Learned::default() };
     let seen = known.0.values().flat_map(BTreeMap::values);
     note_logs(state, survey, seen)?;
@@ -155,6 +165,12 @@ pub fn look(
     let is_whole = is_all && survey.unreachable.is_empty();
     let _ = note_stands((plan, state, machine), &witness, survey, is_whole, now);
     Ok(vanished)
+}
+
+/// Looks for what isn't what it says where there is no state: by what `witness` knows without.
+#[must_use]
+pub fn look_without(plan: &Plan, witness: &Witness, survey: &Survey, now: Timestamp) -> Vanished {
+    Vanished { strange: find(plan, witness, survey, now), ..Vanished::default() }
 }
 
 /// Notes for the alerts what is missed in a vault that was asked, and what is there that isn't what it says.
@@ -244,6 +260,7 @@ fn judge(
         vanished.settled.extend(settled);
         vanished.missed = missed;
     }
+    vanished.logs = newer::logs_gone(&vanished.missed, survey, &strange);
     Ok(vanished)
 }
 
@@ -355,10 +372,6 @@ impl Lost {
     fn is_of(&self, name: &SystemName) -> bool {
         self.system.as_ref() == Some(name)
     }
-
-    fn is_between(&self, than: Timestamp, until: Option<Timestamp>) -> bool {
-        self.time > than && until.is_none_or(|until| self.time < until)
-    }
 }
 
 impl Vanished {
@@ -400,24 +413,25 @@ impl Vanished {
         let newest = missed.last()?;
         let of = newest.system.as_ref().map_or_else(String::new, |system| format!(" of {system}"));
         Some(format!(
-            "{} points that were here are not listed any more (the newest: {}{of}, made {}, seen since {})",
-            missed.len(),
+            "{} here {} not listed any more (the newest: {}{of}, made {}, seen since {})",
+            were(missed.len()),
+            if missed.len() == 1 { "is" } else { "are" },
             newest.id.get(..SHORT).unwrap_or(&newest.id),
             time(newest.time),
             time(newest.first_seen)
         ))
     }
 
-    /// Says what is missed and what isn't what it says, a line for each vault that begins with its name.
+    /// Says what is missed and what isn't what it says, a line for each vault that names it first.
     #[must_use]
     pub fn said(&self) -> Vec<String> {
         let said = self.vaults().into_iter().filter_map(|vault| Some((vault, self.said_of(vault)?)));
-        let mut said: Vec<String> = said.map(|(vault, said)| format!("{vault}: {said}")).collect();
+        let mut said: Vec<String> = said.map(|(vault, said)| format!("vault {vault}: {said}")).collect();
         said.extend(self.strange_said());
         said
     }
 
-    /// Says what is there and isn't what it says, a line for each vault that begins with its name.
+    /// Says what is there and isn't what it says, a line for each vault that names it first, or for each machine whose keys are in question.
     #[must_use]
     pub fn strange_said(&self) -> Vec<String> {
         let mut vaults: BTreeSet<&VaultName> =
@@ -428,7 +442,7 @@ impl Vanished {
             [] => crate::strange::HELP.to_owned(),
             open => open.join("; "),
         };
-        let said: Vec<String> = said.map(|(vault, said)| format!("{vault}: {said}; {help}")).collect();
+        let said: Vec<String> = said.map(|(vault, said)| format!("vault {vault}: {said}; {help}")).collect();
         if said.is_empty() { self.open.clone() } else { said }
     }
 
@@ -462,44 +476,14 @@ impl Vanished {
         all
     }
 
-    /// Says which points of a system are gone that are newer than one that is there, and not from after `until`: whoever takes that goes back further than he may think.
-    #[must_use]
-    pub fn newer(&self, name: &SystemName, than: Timestamp, until: Option<Timestamp>) -> Option<String> {
-        let mut newer = self.nowhere(name);
-        newer.retain(|lost| lost.is_between(than, until));
-        let (gone, help) = self.gone_of(&newer, "newer point", &name.0)?;
-        Some(format!("{gone}: what follows takes an older state; {help}"))
-    }
-
-    /// Says which points of a system can't be read that are newer than one that is there, as [`Vanished::newer`] does of those that are gone.
-    #[must_use]
-    pub fn newer_unread(
-        &self,
-        name: &SystemName,
-        than: Timestamp,
-        until: Option<Timestamp>,
-    ) -> Option<String> {
-        let is_newer = |lost: &&Lost| lost.nowhere && lost.is_of(name) && lost.is_between(than, until);
-        let newer: Vec<&Lost> = self.unread.iter().filter(is_newer).collect();
-        let newest = newer.iter().max_by_key(|lost| lost.time)?;
-        let ids: HashSet<_> = newer.iter().map(|lost| (&lost.id, lost.time)).collect();
-        let (count, _) = count(ids.len(), "newer point");
-        Some(format!(
-            "{count} of {name} can't be read in {vaults}, the newest of {time}: the file is damaged there: what follows takes an older state; `releve repair {vault}` mends what can be, and --point names another point",
-            vaults = self.places(&newer),
-            time = time(newest.time),
-            vault = newest.vault,
-        ))
-    }
-
     /// Says what can't be read in a vault of what was seen there; `None` if nothing is.
     fn unread_in(&self, vault: &VaultName) -> Option<String> {
         let unread: Vec<&Lost> = self.unread.iter().filter(|lost| lost.vault == *vault).collect();
         let newest = unread.iter().max_by_key(|lost| lost.time)?;
         let of = newest.system.as_ref().map_or_else(String::new, |system| format!(" of {system}"));
         Some(format!(
-            "{} points {UNREAD}: their files are damaged (the newest: {}{of}, made {}): releve repair {vault}",
-            unread.len(),
+            "{} {UNREAD}: damaged (the newest: {}{of}, made {}): releve repair {vault}",
+            were(unread.len()),
             newest.id.get(..SHORT).unwrap_or(&newest.id),
             time(newest.time)
         ))
@@ -588,6 +572,14 @@ fn count(count: usize, what: &str) -> (String, &'static str) {
     match count {
         1 => (format!("1 {what}"), "is"),
         many => (format!("{many} {what}s"), "are"),
+    }
+}
+
+/// Returns `1 point that was`, or `2 points that were`.
+fn were(count: usize) -> String {
+    match count {
+        1 => "1 point that was".to_owned(),
+        many => format!("{many} points that were"),
     }
 }
 
@@ -729,7 +721,7 @@ mod tests {
         let near = VaultName::from("near");
         let vanished = judged(&plan, &state, &known, &Survey::default(), at(3));
         note(&state, &near, &vanished, at(3)).unwrap();
-        assert!(state.signs(SIGN).unwrap()["near"].why.starts_with("1 points that were here"));
+        assert!(state.signs(SIGN).unwrap()["near"].why.starts_with("1 point that was here"));
         note(&state, &near, &Vanished::default(), at(4)).unwrap();
         assert!(state.signs(SIGN).unwrap().is_empty());
     }

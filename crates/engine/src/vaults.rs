@@ -3,6 +3,8 @@
 use crate::pace::{Clock, limits};
 use crate::{Error, Result};
 use plan::{Plan, Secret, VaultName};
+use state::State;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -133,10 +135,13 @@ impl Opening<'_> {
                 return Ok(Arc::new(repository));
             }
             let report = repository.load_index()?;
-            let lost = repository.lost_config().map(|why| {
-                format!(
+            let lost = repository.lost_config().map(|why| match repository.may_have_config() {
+                true => format!(
+                    "its config is refused ({why}): so its store says, and whoever runs it has to look; all else can be read"
+                ),
+                false => format!(
                     "its config can't be read ({why}): all else can; `releve repair {name}` writes it anew"
-                )
+                ),
             });
             // First what is one of its kind: of many the first few are shown.
             let damaged = report.damaged.iter().map(ToString::to_string);
@@ -201,9 +206,7 @@ impl Opening<'_> {
         let vault = self.vault(name)?;
         let password = self.password(name)?;
         let store = || self.store_asked(name, &self.credentials(vault)?, asking);
-        // Whatever else lies among its keys, the one that opened it last time comes first.
-        let known = self.cache.zip((self.seen)(name)).and_then(|(cache, id)| Cache::new(cache).key_of(&id));
-        match Repository::open_known(store()?, &password, known) {
+        match Repository::open_known(store()?, &password, self.last_keys(name)) {
             Ok(repository) => self.as_seen(name, repository),
             Err(error) if matches!(error.kind, Kind::NoRepository) => match ((self.seen)(name), self.absent) {
                 (Some(_), _) => Err(Error::new(format!("vault `{name}` was there before and is gone or empty: {}", vault.url))
@@ -222,6 +225,12 @@ impl Opening<'_> {
             },
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns the keys that have opened vaults from here, that of this one first: whatever else lies among its keys, the one that opened it last time is tried before
+    /// any other. Also by who doesn't hold the vault against what it was before, as a recovery doesn't, and where the state that would know is lost.
+    pub(crate) fn last_keys(&self, name: &VaultName) -> Vec<vault::FileId> {
+        self.cache.map(|cache| Cache::new(cache).keys((self.seen)(name).as_deref())).unwrap_or_default()
     }
 
     /// Returns the password that the plan has for a vault.
@@ -290,6 +299,14 @@ pub fn keys_of(vault: &plan::Vault, secrets: &(impl Secrets + ?Sized)) -> Result
         session_token: text(&vault.session_token)?,
         renew: None,
     })
+}
+
+/// Tells these vaults whose signatures are known here: where one holds more points than there is memory for, those of others go first.
+pub fn introduce(vaults: &[Opened], state: Option<&State>) {
+    let Some(signers) = state.and_then(|state| state.signers().ok()) else { return };
+    let keys: HashSet<String> = signers.into_values().flat_map(BTreeMap::into_keys).collect();
+    let open = vaults.iter().filter_map(|opened| opened.repository.as_ref().ok());
+    open.for_each(|repository| repository.knows_signers(keys.clone()));
 }
 
 /// Returns one of the vaults, or why it could not be opened.

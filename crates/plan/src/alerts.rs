@@ -54,6 +54,8 @@ pub enum Kind {
     Plan,
     /// What a machine remembers isn't what its points say, or is gone.
     Records,
+    /// Another key signs a machine's points than has signed them so far, and no person has seen that.
+    Signing,
 }
 
 impl Kind {
@@ -102,6 +104,8 @@ pub struct SystemSeen {
     pub log: Option<(Timestamp, String)>,
     /// How long making its last whole point took.
     pub takes: SignedDuration,
+    /// The vaults that the plan names since its newest point was made and that haven't got it, and when that was.
+    pub unspread: Option<(Timestamp, BTreeSet<VaultName>)>,
     /// It is down or on its way back, and people know: no points are made of it.
     pub down: bool,
 }
@@ -214,6 +218,8 @@ pub struct Seen {
     pub plan: Option<(Timestamp, String)>,
     /// What was found when the records here were held against the points in the vaults, and since when.
     pub records: Option<(Timestamp, String)>,
+    /// That a new key signs here, and since when, until a person has seen it.
+    pub signing: Option<(Timestamp, String)>,
 }
 
 /// A trouble that people were told of, and that isn't over.

@@ -128,9 +128,56 @@ impl Notes {
 
 /// Returns the word that was probably meant, of those that are known.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    // What means the same in each of its parts is nearer than what only begins so.
+    let likeness = |known: &str| match is_by_parts(&word, known) {
+        true => 1.0 + strsim::jaro_winkler(&word, known),
+        false => strsim::jaro_winkler(&word, known),
+    };
     known
-        .map(|known| (strsim::jaro_winkler(&word.to_lowercase(), &known.to_lowercase()), known))
+        .map(|known| (likeness(&known.to_lowercase()), known))
         .filter(|(likeness, _)| *likeness > 0.78)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, known)| known)
+}
+
+/// Returns whether two words have as many parts, of which one is the same and each other stands for its counterpart: `postgres_dump` and `pg_dump`.
+fn is_by_parts(word: &str, known: &str) -> bool {
+    let parts = |text: &str| -> Vec<String> { text.split(['_', '-']).map(str::to_owned).collect() };
+    let (word, known) = (parts(word), parts(known));
+    let pairs = || word.iter().zip(&known);
+    word.len() == known.len()
+        && pairs().any(|(one, other)| one == other)
+        && pairs().all(|(one, other)| one == other || is_short_for(one, other) || is_short_for(other, one))
+}
+
+/// Returns whether a word is another one with letters left out: `pg` and `postgres`.
+fn is_short_for(short: &str, long: &str) -> bool {
+    let mut rest = long.chars();
+    short.chars().count() > 1
+        && short.chars().next() == long.chars().next()
+        && short.chars().all(|letter| rest.any(|other| other == letter))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_that_was_meant_is_the_nearest_by_its_parts_and_then_by_its_letters() {
+        let sources = ["files", "sqlite", "postgres", "pg_dump", "mariadb", "command"];
+        let table = [
+            ("postgres_dump", Some("pg_dump")),
+            ("Postgres-Dump", Some("pg_dump")),
+            ("pgdump", Some("pg_dump")),
+            ("postgresql", Some("postgres")),
+            ("postgre", Some("postgres")),
+            ("mariadb_dump", Some("mariadb")),
+            ("quantum", None),
+        ];
+        for (word, meant) in table {
+            assert_eq!(nearest(word, sources.into_iter()), meant, "{word}");
+        }
+        assert!(!is_by_parts("files", "file"), "a word of one part has no part that is the same");
+    }
 }

@@ -296,7 +296,9 @@ impl Seen<'_> {
                 return (by_estimate.unwrap_or(0.0).max(0.0), false);
             }
             if let Some(now) = restoring.rate.filter(|rate| *rate > 0.0) {
-                let usual = estimate.map(|estimate| restoring.expected as f64 / estimate.seconds.max(0.001));
+                // A guess was no rate that anybody has seen.
+                let usual = estimate.filter(|estimate| estimate.basis != Basis::Guess);
+                let usual = usual.map(|usual| restoring.expected as f64 / usual.seconds.max(0.001));
                 if let Some(usual) = usual.filter(|usual| now < usual * SLOW) {
                     slow.push(Slow { step: at, why: Why::Rate { now, usual } });
                 }

@@ -17,7 +17,7 @@ use engine::{Error, Result};
 use environment::Environment;
 use jiff::Timestamp;
 use origin::Found;
-pub(crate) use origin::plan_path;
+pub(crate) use origin::{plan_path, state_dir};
 use plan::{Plan, Secret, SourceFile, SystemName, TimeOfDay, VaultName};
 use process::Process;
 use state::{Kind, State};
@@ -136,8 +136,10 @@ impl Session {
         vaults: &[Opened],
         survey: &Survey,
     ) -> Vanished {
-        let Some(state) = state else { return Vanished::default() };
-        let of = (&self.plan, state, self.holder.hostname.as_str());
+        let key = self.signing_key();
+        let Some(state) = state else { return self.strange_without(key.as_deref(), survey) };
+        self.note_listings(state, &survey.listings);
+        let of = (&self.plan, state, self.holder.hostname.as_str(), key.as_deref());
         let vanished = engine::vanished::look(of, known, vaults, survey, Timestamp::now());
         let vanished = vanished.unwrap_or_else(|error| {
             eprintln!("warning: points that vanished are not missed, since the state can't be read: {error}");
@@ -154,13 +156,12 @@ impl Session {
         }
     }
 
-    #[expect(clippy::unused_self, reason = "what a verb works with comes from its session")]
     fn witness_of(&self, witness: Result<Witness>) -> Witness {
         witness.unwrap_or_else(|error| {
             eprintln!(
                 "warning: no point counts as verified or trusted by a person, since the state can't be read: {error}"
             );
-            Witness::default()
+            self.witness_if(None)
         })
     }
 
@@ -214,6 +215,7 @@ impl Session {
         let is_new = absent == Absent::Create && names.iter().any(|name| seen(name).is_none());
         let _alone = state.filter(|_| is_new).and_then(|state| self.alone(state));
         let mut opened = Opening { asks, ..self.opening(absent, &seen) }.open(names);
+        vaults::introduce(&opened, state.or(notes));
         for vault in &mut opened {
             if let Some(notes) = notes.filter(|_| vault.silent || vault.repository.is_ok()) {
                 // Only how long the next command waits is at stake.
@@ -255,6 +257,7 @@ impl Session {
         let asks = |_: &VaultName| Some(ASK_WITHIN);
         let opening = Opening { asks: &asks, ..self.opening(Absent::Refuse, &seen) };
         let opened = opening.peek(&self.vaults_nearest_first());
+        vaults::introduce(&opened, Some(state));
         for vault in &opened {
             // Only how long the next command waits is at stake.
             let _ = state.note_answer(&vault.name.0, !vault.silent, Timestamp::now());
@@ -271,7 +274,7 @@ impl Session {
         }
         let trouble = trouble.map(|error| (error.message.as_str(), error.retryable));
         // Whoever opens a vault has more to do than this.
-        let _ = state.note_sign(&format!("vault/{}", vault.name), trouble, Timestamp::now());
+        let _ = engine::survey::note_opened(state, &vault.name, trouble, Timestamp::now());
     }
 
     /// Returns what tells people by itself. `holder` is [`run_holder`](Self::run_holder).
@@ -495,7 +498,7 @@ impl Session {
 
 /// Opens the state in a folder. What is damaged is an error that says what to do: a recovery goes on without.
 pub(crate) fn open_state(dir: &Path) -> Result<State> {
-    State::open(dir).map_err(|error| {
+    let opened = State::open(dir).map_err(|error| {
         let help = match &error.kind {
             Kind::Full(_) => "nothing that was written before is lost, and the same command goes on once there is room",
             // It is whole, and what wrote it reads it.
@@ -506,7 +509,9 @@ pub(crate) fn open_state(dir: &Path) -> Result<State> {
             _ => "--state names another folder; `releve state rebuild` is for one that is damaged",
         };
         Error::new(error.to_string()).help(help)
-    })
+    });
+    // Where there was no folder before somebody else may have been faster to make one.
+    opened.and_then(|state| if state.is_new() { origin::own_folder(dir).map(|()| state) } else { Ok(state) })
 }
 
 /// Reads an instant that has been, as a person types it here; what is none is wrong usage.
@@ -547,7 +552,7 @@ fn time_of_day() -> TimeOfDay {
 }
 
 /// Returns the folder in which what happened is remembered: never one below wherever somebody happens to stand, unless he says so.
-pub(crate) fn state_dir(global: &Global) -> Result<PathBuf> {
+pub(crate) fn state_place(global: &Global) -> Result<PathBuf> {
     if let Some(dir) = &global.state {
         return Ok(dir.clone());
     }

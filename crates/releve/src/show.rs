@@ -9,12 +9,14 @@ use plain::Name;
 use plan::{Diagnostic, Severity, SystemName};
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 use vault::Progress;
 
 /// Between two looks whether it is one's turn to ask.
 const ASK_PAUSE: Duration = Duration::from_millis(200);
+/// Between two looks at what a bar shows.
+const BAR_PAUSE: Duration = Duration::from_millis(100);
 
 /// Prints an error with its way out.
 pub(crate) fn error(error: &Error) {
@@ -110,6 +112,11 @@ pub(crate) fn all(
     worst
 }
 
+/// Returns `1 copy`, or `2 copies`.
+pub(crate) fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// Returns a size as people read it: `3.1 GB`, powers of 1000.
 pub(crate) fn size(bytes: u64) -> String {
     plan::Size(bytes).to_string()
@@ -147,7 +154,7 @@ pub(crate) fn dates(text: &str) -> String {
 /// Says which points vanished from which vaults, and what to do about it.
 pub(crate) fn vanished(vanished: &Vanished) {
     for said in vanished.said() {
-        eprintln!("warning: vault {said}");
+        eprintln!("warning: {said}");
     }
     for vault in vanished.vaults() {
         eprintln!("  hint: {}", engine::vanished::help(vault));
@@ -180,6 +187,49 @@ impl std::fmt::Display for Table {
     }
 }
 
+/// What is drawn on the terminal, and how many questions a person is asked there: nothing is drawn over a question.
+struct Drawn {
+    bars: Vec<MultiProgress>,
+    asking: usize,
+}
+
+static DRAWN: Mutex<Drawn> = Mutex::new(Drawn { bars: Vec::new(), asking: 0 });
+
+fn drawn() -> MutexGuard<'static, Drawn> {
+    DRAWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A person is asked something, for as long as this lives: bars are away, and what is said meanwhile stands below the question.
+pub(crate) struct Asking;
+
+impl Asking {
+    pub(crate) fn begin() -> Self {
+        let mut drawn = drawn();
+        drawn.asking += 1;
+        for bars in &drawn.bars {
+            let _ = bars.clear();
+        }
+        Self
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        drawn().asking -= 1;
+    }
+}
+
+/// Prints a statement above the bars.
+fn above(bars: &MultiProgress, text: &str) {
+    let drawn = drawn();
+    if drawn.asking == 0 {
+        let _ = bars.println(plain::statement(text));
+    } else {
+        eprintln!();
+        eprintln!("{text}");
+    }
+}
+
 /// Shows what goes on: bars on a terminal, plain lines otherwise, nothing with `--json`.
 pub(crate) struct Screen {
     bars: Option<MultiProgress>,
@@ -194,15 +244,14 @@ impl Screen {
     pub(crate) fn new(json: bool, yes: bool) -> Self {
         let bars = (std::io::stderr().is_terminal() && !json)
             .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10)));
+        drawn().bars.extend(bars.clone());
         Self { bars, quiet: json, yes, begun: Instant::now(), terminal: Mutex::new(()) }
     }
 
     /// Prints a statement above the bars.
     pub(crate) fn line(&self, text: &str) {
         match &self.bars {
-            Some(bars) => {
-                let _ = bars.println(plain::statement(text));
-            }
+            Some(bars) => above(bars, text),
             None if self.quiet => {}
             None => eprintln!("{text}"),
         }
@@ -233,7 +282,7 @@ impl Screen {
             }
             return;
         };
-        let (above, label_above) = (bars.clone(), Name::of(label).to_string());
+        let (bars, label) = (bars.clone(), Name::of(label).to_string());
         let bar = bars.add(ProgressBar::new(0));
         let style = ProgressStyle::with_template(
             "{prefix:16} {bar:24} {bytes:>10}/{total_bytes:10} {bytes_per_sec:>12}  {msg}",
@@ -241,24 +290,36 @@ impl Screen {
         if let Ok(style) = style {
             bar.set_style(style);
         }
-        bar.set_prefix(Name::of(label).to_string());
+        bar.set_prefix(label.clone());
         let progress = Arc::downgrade(progress);
         std::thread::spawn(move || {
             while let Some(progress) = progress.upgrade() {
                 let (done, expected) = (progress.bytes.load(Relaxed), progress.bytes_expected.load(Relaxed));
                 for said in progress.said() {
-                    let _ = above.println(plain::statement(&format!("{label_above}: {said}")));
+                    above(&bars, &format!("{label}: {said}"));
                 }
-                bar.set_length(expected.max(done));
-                bar.set_position(done);
-                bar.set_message(match progress.files.load(Relaxed) {
-                    0 => progress.phase(),
-                    files => format!("{files} files  {}", progress.phase()),
-                });
+                let drawn = drawn();
+                if drawn.asking == 0 {
+                    bar.set_length(expected.max(done));
+                    bar.set_position(done);
+                    bar.set_message(match progress.files.load(Relaxed) {
+                        0 => progress.phase(),
+                        files => format!("{files} files  {}", progress.phase()),
+                    });
+                }
+                drop(drawn);
                 drop(progress);
-                std::thread::park_timeout(Duration::from_millis(100));
+                std::thread::park_timeout(BAR_PAUSE);
             }
-            bar.finish_and_clear();
+            loop {
+                let drawn = drawn();
+                if drawn.asking == 0 {
+                    bar.finish_and_clear();
+                    return;
+                }
+                drop(drawn);
+                std::thread::park_timeout(BAR_PAUSE);
+            }
         });
     }
 }
@@ -353,6 +414,7 @@ fn choose<T>(question: &str, settled: &dyn Fn() -> bool, find: impl Fn(&str) -> 
 
 /// Returns what a person types behind a question; `None` where nobody is there any more, or it is settled elsewhere.
 fn prompt(question: &str, settled: &dyn Fn() -> bool) -> Option<String> {
+    let _asking = Asking::begin();
     eprint!("{question} ");
     let _ = std::io::stderr().flush();
     let stdin = std::io::stdin();

@@ -52,7 +52,7 @@ pub use error::{Error, Kind, Result};
 pub use excerpt::{Cut, Cutting, Excerpt, Excerpts};
 pub use extent::{Against, against};
 pub use files::{Files, Journal, Mount, MountTables, Mounts, Patterns, in_the_way};
-pub use files::{HEAD_BYTES, Newer, OfSqlite, is_of_sqlite, newer_beside};
+pub use files::{HEAD_BYTES, Newer, OfSqlite, Together, comes_first, is_of_sqlite, newer_beside, together};
 pub use files::{around, mistaken, silence, silent_in, silent_on_the_way};
 pub use mariadb::{Mariadb, MariadbCopy};
 pub use ours::OurFolder;

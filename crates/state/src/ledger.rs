@@ -1,5 +1,6 @@
 //! Append-only records, each sealed to the one before it by its hash; and the few facts that must be remembered.
 
+use crate::chain::{HEAD, HEADLESS, Link, NEWEST, check_chain, no_head, read_head};
 use crate::{
     Accepted, Acknowledged, Alerted, Error, Expect, Kv, Moment, Notified, Outcome, Result, Sqlite, newer,
 };
@@ -135,6 +136,12 @@ pub struct Verification {
     pub vanished: Vec<String>,
     /// What is damaged; empty is good.
     pub findings: Vec<String>,
+    /// The packs in which something was found damaged, or that are gone, up to a thousand. Older records don't tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub packs: Option<Vec<String>>,
+    /// The packs that were known to be damaged and that neither lie in the vault nor are named by its index any more: they were pruned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
     /// Why it could not be done.
     pub failure: Option<String>,
     /// What to do about that, as far as whoever failed knew. Older records don't tell.
@@ -184,6 +191,12 @@ pub struct Repaired {
     /// Their names, up to a thousand: the same ones may be found again and again. None where an older program wrote this.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub named: Vec<String>,
+    /// Which part of the packs was read: where it begins, 0 to 1, and how much it is, 0 to 1. Older records don't tell: taken for all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<(f64, f64)>,
+    /// Nothing was repaired: a person has forgotten the vault, or another repository stands in its place, and what was known of its damage is over.
+    #[serde(skip_serializing_if = "is_false")]
+    pub forgotten: bool,
     /// Blobs that were missing or damaged, and are sound now.
     pub healed: u64,
     /// Blobs that no vault has sound.
@@ -411,12 +424,20 @@ impl State {
     fn append_behind(&self, (newest, hash): &(u64, String), record: &mut Record) -> Result<bool> {
         (record.number, record.previous) = (newest + 1, hash.clone());
         let json = record.seal()?;
+        if *newest == 0 {
+            // Before the first record, so that records without it are a sign of somebody's hand.
+            let none = serde_json::to_vec(&no_head()).unwrap_or_default();
+            let _ = self.kv.put(HEAD, &none, Expect::Absent)?;
+        }
         // The head names the newest record; the record itself is written first and under a name that only one can take.
         let Outcome::Done(_) = self.kv.put(&record_key(record.number), &json, Expect::Absent)? else {
             return Ok(false);
         };
         let head = serde_json::to_vec(&(record.number, &record.hash)).unwrap_or_default();
-        let _ = self.kv.put("head", &head, Expect::Any)?;
+        // One that somebody has removed is not made again: that stays to be seen.
+        if self.kv.get(HEAD)?.is_some() {
+            let _ = self.kv.put(HEAD, &head, Expect::Any)?;
+        }
         Ok(true)
     }
 
@@ -441,8 +462,13 @@ impl State {
     /// found only by one who has kept a hash elsewhere.
     pub fn verify(&self) -> Result<u64> {
         // The head is read first: what is appended meanwhile is then no contradiction.
-        let head = self.stored_head()?;
+        let head = self.kv.get(HEAD)?;
         let records = self.kv.list("record/")?;
+        // The first record may have come between the two looks.
+        if head.is_none() && !records.is_empty() && self.kv.get(HEAD)?.is_none() {
+            return Err(Error::corrupt(NEWEST, HEADLESS));
+        }
+        let head = head.map_or_else(|| Ok(no_head()), |head| read_head(&head.value))?;
         check_chain(records.iter().map(|(key, versioned)| (key.as_str(), versioned.value.as_slice())), &head)
     }
 
@@ -465,73 +491,11 @@ impl State {
     }
 
     fn stored_head(&self) -> Result<(u64, String)> {
-        match self.kv.get("head")? {
+        match self.kv.get(HEAD)? {
             Some(head) => read_head(&head.value),
             None => Ok(no_head()),
         }
     }
-}
-
-/// Checks that these records, in the order of their keys, are a chain that ends no sooner than at this head; returns how many there are.
-pub(crate) fn check_chain<'a>(
-    records: impl Iterator<Item = (&'a str, &'a [u8])>,
-    head: &(u64, String),
-) -> Result<u64> {
-    match chain(records, head) {
-        (count, None) => Ok(count),
-        (_, Some(error)) => Err(error),
-    }
-}
-
-/// Returns how many of these records are a chain from the first on, and what is wrong with the one behind them, if something is.
-pub(crate) fn chain<'a>(
-    records: impl Iterator<Item = (&'a str, &'a [u8])>,
-    head: &(u64, String),
-) -> (u64, Option<Error>) {
-    let mut previous = NO_HASH.to_owned();
-    let mut whole = 0;
-    for (key, value) in records {
-        let count = whole + 1;
-        let link: Link = match parse(key, value) {
-            Ok(link) => link,
-            Err(error) => return (whole, Some(error)),
-        };
-        let fits = key == record_key(count)
-            && link.number == count
-            && link.previous == previous
-            && sealed(value).is_some_and(|content| hash(content) == link.hash)
-            && (head.0 != count || head.1 == link.hash);
-        if !fits {
-            let error = Error::corrupt(
-                format!("record {}", link.number),
-                "it doesn't fit the chain: it was changed, or one before it is gone",
-            );
-            return (whole, Some(error));
-        }
-        previous = link.hash;
-        whole = count;
-    }
-    let gone =
-        || Error::corrupt(format!("record {}", whole + 1), "it is gone: the newest records were removed");
-    (whole, (head.0 > whole).then(gone))
-}
-
-/// Reads the number and the hash of the newest record.
-pub(crate) fn read_head(value: &[u8]) -> Result<(u64, String)> {
-    parse("head", value)
-}
-
-/// Returns the head of no records.
-pub(crate) fn no_head() -> (u64, String) {
-    (0, NO_HASH.to_owned())
-}
-
-/// What the chain needs of a record, whatever else a newer version has put into it.
-#[derive(Debug, Deserialize)]
-struct Link {
-    number: u64,
-    previous: String,
-    hash: String,
 }
 
 impl Record {
@@ -559,8 +523,6 @@ impl Record {
 
 /// Stands between what the hash is of and the hash.
 const SEAL: &[u8] = b",\"hash\":\"";
-/// What the first record has before it.
-const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// Returns the part of a stored record that its hash is of.
 pub(crate) fn sealed(json: &[u8]) -> Option<&[u8]> {
@@ -576,7 +538,7 @@ pub(crate) fn hash(content: &[u8]) -> String {
     Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn record_key(number: u64) -> String {
+pub(crate) fn record_key(number: u64) -> String {
     format!("record/{number:012}")
 }
 
@@ -641,6 +603,33 @@ mod tests {
         let edited = String::from_utf8(stored.value).unwrap().replace("\"points\":2", "\"points\":7");
         let _ = state.kv.put("record/000000000002", edited.as_bytes(), Expect::Any).unwrap();
         assert!(state.verify().unwrap_err().to_string().contains("record 2"));
+    }
+
+    #[test]
+    fn records_without_the_note_of_the_newest_are_found_also_after_the_next_one() {
+        let (_dir, state) = state();
+        assert_eq!(state.verify().unwrap(), 0);
+        for points in 1..=3 {
+            state.append(Body::Rebuilt { points }, now()).unwrap();
+        }
+        let _ = state.kv.delete("record/000000000003", Expect::Any).unwrap();
+        let _ = state.kv.delete(HEAD, Expect::Any).unwrap();
+        assert!(state.verify().unwrap_err().to_string().contains("isn't noted any more"));
+        // Whoever goes on covers nothing up.
+        assert_eq!(state.append(Body::Rebuilt { points: 4 }, now()).unwrap().number, 3);
+        assert!(state.verify().unwrap_err().is_corrupt());
+    }
+
+    #[test]
+    fn a_first_record_whose_writer_was_killed_before_it_moved_the_head_is_no_finding() {
+        let (_dir, state) = state();
+        let mut record = Record::new(Body::Rebuilt { points: 1 }, now());
+        let _ = state.append_behind(&no_head(), &mut record).unwrap();
+        let none = serde_json::to_vec(&no_head()).unwrap();
+        let _ = state.kv.put(HEAD, &none, Expect::Any).unwrap();
+        assert_eq!(state.verify().unwrap(), 1);
+        assert_eq!(state.append(Body::Rebuilt { points: 2 }, now()).unwrap().number, 2);
+        assert_eq!(state.verify().unwrap(), 2);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod accepted;
 mod alerts;
 mod backups;
+mod chain;
 mod error;
 mod incidents;
 mod inventory;
@@ -15,6 +16,7 @@ mod keyfiles;
 mod kv;
 mod lease;
 mod ledger;
+mod links;
 mod making;
 mod messages;
 mod newer;

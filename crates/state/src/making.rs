@@ -6,10 +6,9 @@
 //!
 //! Whoever is killed in between leaves both, and the next one goes on. An empty file without the mark was a state once: a crash or a full disk leaves such files.
 
-use crate::{Error, Result};
-use std::fs::{self, OpenOptions};
+use crate::{Error, Result, links};
+use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What is said of a file that was a state once.
@@ -65,5 +64,5 @@ impl Making {
 }
 
 fn make(path: &Path) -> std::io::Result<()> {
-    OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
+    links::own().open(path).map(drop)
 }

@@ -6,8 +6,9 @@
 //! state.db.damaged-<time>     where the old one is kept
 //! ```
 
+use crate::chain::{HEAD, HEADLESS, NEWEST, chain, no_head, read_head};
 use crate::inventory::FORGIVEN;
-use crate::ledger::{chain, json, no_head, read_head};
+use crate::ledger::json;
 use crate::sqlite::{COMPANIONS, LAYOUT, after_prefix, alone, make_dir, sqlite_error};
 use crate::{Body, Error, Kind, Record, Result, Sqlite, State};
 use jiff::Timestamp;
@@ -33,7 +34,7 @@ pub struct Rebuilt {
 struct Part {
     prefix: &'static str,
     /// What it is, after a number; empty where nobody needs to hear of it.
-    what: &'static str,
+    what: [&'static str; 2],
     /// What is said where it can't be read.
     lost: &'static str,
     /// Its values are documents: one that can't be read is damage.
@@ -43,78 +44,78 @@ struct Part {
 const PARTS: [Part; 17] = [
     Part {
         prefix: "hold/",
-        what: "holds on removals",
+        what: ["hold on removals", "holds on removals"],
         lost: "a hold on removals may be lost: releve prune --hold sets it again",
         is_json: true,
     },
     Part {
         prefix: "trusted/",
-        what: "points that a person trusts",
+        what: ["point that a person trusts", "points that a person trusts"],
         lost: "which points a person trusts may be lost: releve points --trust says it again",
         is_json: false,
     },
     Part {
         prefix: "signer/",
-        what: "keys that sign points",
+        what: ["key that signs points", "keys that sign points"],
         lost: "which key signs for which machine may be lost: releve points --signer says it again",
         is_json: true,
     },
     Part {
         prefix: "accepted/",
-        what: "points that a person accepted unsigned",
+        what: ["point that a person accepted unsigned", "points that a person accepted unsigned"],
         lost: "which unsigned points a person accepted may be lost: releve points --accept says it again",
         is_json: false,
     },
     Part {
         prefix: "early/",
-        what: "points from before their machine signed any",
+        what: ["point from before its machine signed any", "points from before their machine signed any"],
         lost: "which unsigned points are from before their machine signed any may be lost: releve points --accept says it again",
         is_json: false,
     },
     Part {
         prefix: "keyfile/",
-        what: "",
+        what: ["", ""],
         lost: "which key files a vault had may be lost: one that comes back is taken for known",
         is_json: true,
     },
     Part {
         prefix: "alert/",
-        what: "notes on alerts",
+        what: ["note on alerts", "notes on alerts"],
         lost: "which alerts are open may be lost: people may be told again",
         is_json: true,
     },
     Part {
         prefix: "recovery/head/",
-        what: "open recoveries",
+        what: ["open recovery", "open recoveries"],
         lost: "a recovery that had not ended may be lost: it can't go on, and begins anew",
         is_json: true,
     },
-    Part { prefix: "recovery/run/", what: "", lost: "", is_json: false },
+    Part { prefix: "recovery/run/", what: ["", ""], lost: "", is_json: false },
     Part {
         prefix: "call/",
-        what: "calls",
+        what: ["call", "calls"],
         lost: "calls that wait for an answer may be lost: releve notify send tells people again",
         is_json: true,
     },
-    Part { prefix: "message/", what: "", lost: "", is_json: true },
-    Part { prefix: "sign/", what: "", lost: "", is_json: true },
+    Part { prefix: "message/", what: ["", ""], lost: "", is_json: true },
+    Part { prefix: "sign/", what: ["", ""], lost: "", is_json: true },
     Part {
         prefix: "seen/",
-        what: "",
+        what: ["", ""],
         lost: "what this machine saw in the vaults may be lost: a point that vanished is not missed",
         is_json: true,
     },
     Part {
         prefix: "plan/",
-        what: "",
+        what: ["", ""],
         lost: "which plan was accepted may be lost: releve plan accept says it again",
         is_json: false,
     },
-    Part { prefix: "looked/", what: "", lost: "", is_json: false },
-    Part { prefix: "going/", what: "", lost: "", is_json: false },
+    Part { prefix: "looked/", what: ["", ""], lost: "", is_json: false },
+    Part { prefix: "going/", what: ["", ""], lost: "", is_json: false },
     Part {
         prefix: "vault/",
-        what: "",
+        what: ["", ""],
         lost: "which vaults were here before may be lost: one that is gone is taken for new",
         is_json: false,
     },
@@ -123,7 +124,6 @@ const PARTS: [Part; 17] = [
 const RECORDS: &str = "record/";
 /// What is known besides and not taken over: records are, in their own way; the rest is made anew.
 const OTHERS: [&str; 6] = [RECORDS, HEAD, FORGIVEN, "early-noted", "keymaking/", "silent/"];
-const HEAD: &str = "head";
 const RECORDS_LOST: &str = "records of what happened may be lost: incidents, recoveries, verifications";
 
 /// What stands in an old state.
@@ -231,8 +231,9 @@ fn carry(old: &Connection, state: &State, rebuilt: &mut Rebuilt) -> Result<()> {
             trouble = trouble.or((rows.len() < before).then(|| "a value is damaged".to_owned()));
         }
         state.kv().put_all(&rows)?;
-        if !rows.is_empty() && !part.what.is_empty() {
-            rebuilt.carried.push(format!("{} {}", rows.len(), part.what));
+        let [one, many] = part.what;
+        if !rows.is_empty() && !one.is_empty() {
+            rebuilt.carried.push(format!("{} {}", rows.len(), if rows.len() == 1 { one } else { many }));
         }
         if let Some(why) = trouble.filter(|_| !part.lost.is_empty()) {
             rebuilt.lost.push(format!("{} ({why})", part.lost));
@@ -263,7 +264,8 @@ fn carry_records(old: &Connection, state: &State, rebuilt: &mut Rebuilt) -> Resu
     let (mut rows, trouble) = read(old, RECORDS);
     let head = one(old, HEAD).and_then(|head| match head {
         Some((_, value)) => read_head(&value).map_err(why),
-        None => Ok(no_head()),
+        None if rows.is_empty() => Ok(no_head()),
+        None => Err(format!("{NEWEST}: {HEADLESS}")),
     });
     let (head, headless) = match head {
         Ok(head) => (head, None),

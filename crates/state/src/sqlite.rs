@@ -14,8 +14,7 @@ use crate::kv::{
     Event, Expect, Grant, KEY_BYTES_MAX, Kv, Lease, Outcome, Revision, VALUE_BYTES_MAX, Versioned, Watch,
 };
 use crate::making::{LOST, Making};
-use crate::reserve;
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, links, reserve};
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -356,21 +355,18 @@ impl Watch for SqliteWatch<'_> {
 }
 
 pub(crate) fn make_dir(dir: &Path) -> Result<()> {
-    // It alone is closed to others: what comes back beside it may belong to them.
-    let parents = dir.parent().map_or(Ok(()), process::child::make_folders);
+    // It alone is closed to others: what comes back beside it may belong to them. Nobody else may write to one above it, whatever the umask: it would be refused.
+    let parents = dir.parent().map_or(Ok(()), |above| process::child::make_folders_within(above, 0o755));
     parents
         .and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(dir))
         .map_err(|error| Error::io(format!("make the state directory {}", dir.display()), dir, &error))
 }
 
 fn lock_file(dir: &Path) -> Result<File> {
+    // Whoever opens anything here comes by first.
+    links::refuse(dir)?;
     let path = dir.join("state.lock");
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| Error::io(format!("open {}", path.display()), dir, &error))
+    links::own().open(&path).map_err(|error| Error::io(format!("open {}", path.display()), dir, &error))
 }
 
 /// Keeps everybody else out of the state, for as long as what is returned lives; `InUse` where somebody is in it.

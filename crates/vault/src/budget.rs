@@ -20,6 +20,16 @@ const TREE_FREE: u64 = 128 * MIB;
 const TREE_TIMES: u64 = 256;
 /// A snapshot has a text, or a list of it, at each of these signs, and each takes memory: of an honest one with a hundred thousand paths there are as many.
 const SNAPSHOT_PARTS: usize = 500_000;
+/// And a part has so many letters at least, beyond the first thousand: an empty entry of a list is two, and takes a hundred bytes of memory.
+const SNAPSHOT_PART: usize = 6;
+/// So much memory each snapshot of a vault has for itself, whatever lies beside it: ordinary ones take some 3 KB, signed and with what is known of the point.
+pub(crate) const SNAPSHOT_SHARE: u64 = 8 * KIB;
+/// So much all of them have besides, for those that name many paths or much that could not be read: each of 300 may have a thousand.
+const SNAPSHOTS_FREE: u64 = 64 * MIB;
+/// More memory they never take: 300,000 ordinary points.
+const SNAPSHOTS_MAX: u64 = 1 << 30;
+/// Longer ones, as they are stored, are read one at a time.
+pub(crate) const SNAPSHOT_ALONE: u64 = 8 * KIB;
 
 /// Folders below one another: twice as many as the longest path of one letter each has.
 const DEPTH_MAX: usize = 4096;
@@ -74,7 +84,14 @@ pub(crate) fn inflated(kind: FileKind, stored: usize) -> usize {
 
 /// Returns whether the text of a snapshot has no more parts than are worth the memory for them.
 pub(crate) fn is_snapshot(json: &[u8]) -> bool {
-    json.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() <= SNAPSHOT_PARTS
+    let most = SNAPSHOT_PARTS.min(1000 + json.len() / SNAPSHOT_PART);
+    json.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count() <= most
+}
+
+/// Returns how much memory so many snapshots of a vault may take together.
+pub(crate) const fn snapshots(count: usize) -> u64 {
+    let most = SNAPSHOTS_FREE.saturating_add((count as u64).saturating_mul(SNAPSHOT_SHARE));
+    if most < SNAPSHOTS_MAX { most } else { SNAPSHOTS_MAX }
 }
 
 /// Returns whether a blob can be as an index or a pack's header has it: its length sealed, and inflated where it is compressed (else 0).

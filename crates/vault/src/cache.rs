@@ -29,6 +29,8 @@ const UNINDEXED: &str = "unindexed";
 
 /// Holds the name of the key that opened the vault last.
 const KEY: &str = "key";
+/// So many vaults are looked through for theirs.
+const VAULTS_MAX: usize = 100;
 
 /// A folder with what was kept of one vault, or of none yet.
 #[derive(Debug, Clone)]
@@ -57,6 +59,21 @@ impl Cache {
     #[must_use]
     pub fn key_of(&self, id: &str) -> Option<FileId> {
         fs::read_to_string(self.of(id).folder.join(KEY)).ok()?.trim().parse().ok()
+    }
+
+    /// Returns which keys have opened vaults from here, that of the repository with this id first: which vault is whose need not be known, since a key is tried
+    /// where it lies.
+    #[must_use]
+    pub fn keys(&self, first: Option<&str>) -> Vec<FileId> {
+        let mut keys: Vec<FileId> = first.and_then(|id| self.key_of(id)).into_iter().collect();
+        let folders = fs::read_dir(&self.folder).into_iter().flatten().flatten().take(VAULTS_MAX);
+        let others = folders.filter_map(|folder| fs::read_to_string(folder.path().join(KEY)).ok());
+        for key in others.filter_map(|text| text.trim().parse().ok()) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys
     }
 
     /// Returns the cache of one repository.
@@ -194,6 +211,12 @@ mod tests {
         cache.remember_key("0123456789abcdef0123", key);
         assert_eq!(cache.key_of("0123456789abcdef0123"), Some(key));
         assert_eq!(cache.key_of("f123456789abcdef0123"), None);
+        // Who doesn't know which vault it is finds it all the same, after that of the one that it should be.
+        let other = FileId::of(b"another");
+        assert_eq!(cache.keys(None), [key]);
+        cache.remember_key("f123456789abcdef0123", other);
+        assert_eq!(cache.keys(Some("f123456789abcdef0123")), [other, key]);
+        assert_eq!(cache.keys(Some("0123456789abcdef0123")), [key, other]);
     }
 
     #[test]

@@ -44,13 +44,15 @@ pub enum Kind {
     },
     /// No key file that was tried opens with this password, and there are more than anybody tries.
     #[error(
-        "none of the {tried} keys that were tried opens with this password, and {left} more are not tried: no vault has so many, or such dear \
-         ones, so somebody has put them there"
+        "none of the {tried} keys that were tried opens with this password; {junk} other files in its folder `keys` are no keys, or damaged ones, and {left} more there \
+         are not tried: no vault has so many, or such dear ones, so somebody has put them there"
     )]
     KeysLeft {
         /// How many were tried.
         tried: usize,
-        /// How many were not.
+        /// How many files that were read are no keys.
+        junk: usize,
+        /// How many were not tried.
         left: usize,
     },
     /// The master key is not the one of this repository.

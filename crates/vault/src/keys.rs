@@ -25,8 +25,18 @@ use std::sync::Arc;
 /// restic looks at no more when it opens a repository: a further key would open it by chance. Nor do we try more of those that cost anything.
 pub const KEYS_MAX: usize = 20;
 
-/// So many key files are read, whatever lies there.
+/// So many key files are read, whatever lies there; of a folder on this machine, where each costs next to nothing, more; and of all no more bytes than these.
 const READ_MAX: usize = 1000;
+const READ_NEAR_MAX: usize = 20_000;
+const READ_BYTES_MAX: u64 = 64 << 20;
+
+/// What is longer is read after all others: a key has some 450 bytes.
+const USUAL_MAX: u64 = 4096;
+/// What is shorter has no room for a salt and a wrapped key.
+const USUAL_MIN: u64 = 150;
+
+/// Where more files than these lie there, none is looked through for a bit that has turned: that takes milliseconds for each.
+const MENDED_MAX: usize = 100;
 
 /// Less work than any program makes a try cost: it takes some milliseconds.
 const CHEAP: u64 = 1 << 16;
@@ -171,29 +181,33 @@ pub fn prove(vault: &Repository) -> Result<Proof> {
 }
 
 /// Returns the master key that the password opens, and the file that it was in. Of several that it opens the one that `fits` counts: a killed
-/// creation, or somebody by mistake, leaves others. The one that is `known` to have opened it comes first.
+/// creation, or somebody by mistake, leaves others. Those that are `known` to have opened a vault come first, by their names.
 pub(crate) fn search(
     store: &dyn Store,
     password: &Password,
-    known: Option<FileId>,
+    known: impl IntoIterator<Item = FileId>,
     fits: impl Fn(&Key) -> bool,
 ) -> Result<(Key, FileId)> {
     let mut listed = listing(store, FileKind::Key)?;
     let keys = listed.len();
-    let known = known.map(|id| id.to_string());
-    let is_known = |listed: &Listed| Some(&listed.name) == known.as_ref();
-    let (mut tries, mut others, mut changed) = (0, None, None);
-    let first = listed.iter().find(|listed| is_known(listed)).map(|listed| read_one(store, listed));
-    if let Some(Ok(((id, file), turned))) = first
-        && file.cost.is_payable()
-    {
-        others = match file.unwrap(password) {
+    let (mut tries, mut others, mut changed) = (0, None, Vec::new());
+    for id in known {
+        let name = id.to_string();
+        let Some(at) = listed.iter().position(|listed| listed.name == name) else { continue };
+        let read = listed.get(at).map(|listed| read_one(store, listed, true));
+        let Some(Ok(((id, file), turned))) = read else { continue };
+        if !file.cost.is_payable() {
+            continue;
+        }
+        match file.unwrap(password) {
             Some(key) if fits(&key) => return Ok((key, id)),
-            found => found.map(|key| (key, id)),
-        };
+            Some(key) => _ = others.get_or_insert((key, id)),
+            None => {}
+        }
         // It has had its try.
-        (tries, changed) = (1, turned);
-        listed.retain(|listed| !is_known(listed));
+        tries += 1;
+        changed.extend(turned);
+        listed.remove(at);
     }
     let (files, mut unread, unseen) = read_all(store, &listed);
     unread.extend(changed);
@@ -218,7 +232,7 @@ fn not_opened(store: &dyn Store, keys: usize, unread: Vec<Error>, (tried, left):
     let kind = match (left, damaged) {
         (0, 0) => Kind::WrongPassword { keys },
         (0, damaged) => Kind::KeysDamaged { damaged, keys },
-        (left, _) => Kind::KeysLeft { tried, left },
+        (left, junk) => Kind::KeysLeft { tried, junk, left },
     };
     Error::new(format!("open {}", store.address()), kind)
 }
@@ -230,8 +244,13 @@ fn add_locked(vault: &Arc<Repository>, password: &Password, maker: &Holder, now:
         return Ok(Added { id, created: false });
     }
     if listed.len() >= KEYS_MAX {
-        let why = format!("it has {} keys, and restic tries no more than {KEYS_MAX}", listed.len());
-        return Err(Error::new(at(), Kind::KeyRefused(why)));
+        // Junk among them keeps nobody from a way in: who has lost all but the master key needs one.
+        let (files, _, unseen) = read_all(vault.store(), &listed);
+        let keys = files.len() + unseen;
+        if keys >= KEYS_MAX {
+            let why = format!("it has {keys} keys, and restic tries no more than {KEYS_MAX}");
+            return Err(Error::new(at(), Kind::KeyRefused(why)));
+        }
     }
     let failed = |error| Error::io(at(), error);
     let file = KeyFile::wrap(vault.key(), password, maker, now).map_err(failed)?;
@@ -298,7 +317,7 @@ fn tried(mut files: Vec<(FileId, KeyFile)>) -> (Vec<(FileId, KeyFile)>, usize) {
     files.retain(|(_, file)| file.cost.is_payable());
     files.sort_by_key(|(_, file)| file.cost.work());
     let cheap = files.iter().filter(|(_, file)| file.cost.work() < CHEAP).count();
-    files.truncate(cheap + KEYS_MAX);
+    files.truncate(cheap.min(READ_MAX) + KEYS_MAX);
     let left = all - files.len();
     (files, left)
 }
@@ -306,8 +325,9 @@ fn tried(mut files: Vec<(FileId, KeyFile)>) -> (Vec<(FileId, KeyFile)>, usize) {
 /// Reads key files, several at a time, and returns the errors of those that could not be read, and how many were not looked at.
 fn read_all(store: &dyn Store, listed: &[Listed]) -> (Vec<(FileId, KeyFile)>, Vec<Error>, usize) {
     let (mut files, mut unread) = (Vec::new(), Vec::new());
-    let some = listed.get(..READ_MAX).unwrap_or(listed);
-    for result in in_lanes(store.lanes(), some, |listed| read_one(store, listed)) {
+    let some = picked(store, listed);
+    let mends = listed.len() <= MENDED_MAX;
+    for result in in_lanes(store.lanes(), &some, |listed| read_one(store, listed, mends)) {
         match result {
             Ok((file, changed)) => {
                 files.push(file);
@@ -321,8 +341,21 @@ fn read_all(store: &dyn Store, listed: &[Listed]) -> (Vec<(FileId, KeyFile)>, Ve
     (files, unread, listed.len() - some.len())
 }
 
+/// Returns the files that are read: first those that have a key's length, which tells of junk without a request.
+fn picked<'a>(store: &dyn Store, listed: &'a [Listed]) -> Vec<&'a Listed> {
+    let most = if store.is_local() { READ_NEAR_MAX } else { READ_MAX };
+    let mut all: Vec<&Listed> = listed.iter().collect();
+    all.sort_by_key(|listed| !(USUAL_MIN..=USUAL_MAX).contains(&listed.size));
+    let mut bytes = 0u64;
+    let fits = |listed: &&Listed| {
+        bytes = bytes.saturating_add(listed.size.min(FileKind::Key.length_max()));
+        bytes <= READ_BYTES_MAX
+    };
+    all.into_iter().take(most).take_while(fits).collect()
+}
+
 /// Returns a key, and what is wrong with its file if that can be made up for: one bit that has turned is found by the hash that it is called by.
-fn read_one(store: &dyn Store, listed: &Listed) -> Result<((FileId, KeyFile), Option<Error>)> {
+fn read_one(store: &dyn Store, listed: &Listed, mends: bool) -> Result<((FileId, KeyFile), Option<Error>)> {
     let damaged = |what: String| Error::damaged(place(store, "read", FileKind::Key, &listed.name), what);
     if listed.size > FileKind::Key.length_max() {
         let place = place(store, "read", FileKind::Key, &listed.name);
@@ -331,7 +364,11 @@ fn read_one(store: &dyn Store, listed: &Listed) -> Result<((FileId, KeyFile), Op
     let mut json = store.read(FileKind::Key, &listed.name)?;
     let id: FileId = listed.name.parse().map_err(|_| damaged("not a name of a key".into()))?;
     let changed = (FileId::of(&json) != id).then(|| damaged("its content doesn't match its name".into()));
+    // What doesn't begin as a key does, but for a bit, was none.
+    let may_be_key = json.first().is_some_and(|first| (first ^ b'{').count_ones() <= 1);
     if changed.is_some()
+        && mends
+        && may_be_key
         && let Some(right) = mend::one_bit(&json, |bytes| FileId::of(bytes) == id)
     {
         json = right;

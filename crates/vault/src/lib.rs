@@ -62,6 +62,7 @@ mod set;
 mod signature;
 mod sink;
 mod small;
+mod snapshots;
 pub mod store;
 mod stretch;
 pub mod thaw;

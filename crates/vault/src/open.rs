@@ -17,6 +17,22 @@ const TRIED: usize = 8;
 enum Sealed {
     Found(Vec<u8>),
     Gone,
+    /// Something that can't be it is in its place, or is said to be.
+    Unread(String),
+}
+
+/// Why `config` could not be read.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    pub(crate) why: String,
+    /// A distant store says so, and it may be there whole: what nobody has read isn't written over.
+    is_said: bool,
+}
+
+impl Lost {
+    fn seen(why: &str) -> Self {
+        Self { why: why.to_owned(), is_said: false }
+    }
 }
 
 /// What shows that a key belongs to a vault.
@@ -65,9 +81,13 @@ impl Repository {
         Self::open_known(store, password, None)
     }
 
-    /// Opens the repository as [`open`](Self::open) does, and tries the key that opened it last time before any other
-    /// ([`Cache::key_of`](crate::Cache::key_of)): whatever else lies among the keys then costs nothing.
-    pub fn open_known(store: Box<dyn Store>, password: &Password, known: Option<FileId>) -> Result<Self> {
+    /// Opens the repository as [`open`](Self::open) does, and tries those of these keys that lie in it before any other
+    /// ([`Cache::keys`](crate::Cache::keys)): whatever else lies among the keys then costs nothing.
+    pub fn open_known(
+        store: Box<dyn Store>,
+        password: &Password,
+        known: impl IntoIterator<Item = FileId>,
+    ) -> Result<Self> {
         let sealed = read_config(&*store)?;
         let fits = |key: &Key| match &sealed {
             Sealed::Found(bytes) if key.open(&mut bytes.clone()).is_ok() => true,
@@ -94,7 +114,7 @@ impl Repository {
         let place = format!("open {}", store.address());
         let bytes = match sealed {
             Sealed::Found(bytes) => bytes.as_slice(),
-            Sealed::Gone => &[],
+            Sealed::Gone | Sealed::Unread(_) => &[],
         };
         let checked = |config: Config| match config.version {
             1 | 2 => Ok(config),
@@ -112,23 +132,30 @@ impl Repository {
         let mended = mend::one_bit(bytes, opens)
             .and_then(|mut bytes| serde_json::from_slice(key.open(&mut bytes).ok()?).ok());
         if let Some(config) = mended {
-            let why = "one bit of it has turned";
-            return Ok(Self::assemble(store, key, key_id, checked(config)?, Some(why.into())));
+            let lost = Lost::seen("one bit of it has turned");
+            return Ok(Self::assemble(store, key, key_id, checked(config)?, Some(lost)));
         }
-        let why = match sealed {
-            Sealed::Gone => "it is gone",
-            Sealed::Found(bytes) if bytes.is_empty() => "it is empty, or no file",
-            Sealed::Found(_) => "it doesn't open with this repository's key",
+        let lost = match sealed {
+            Sealed::Gone => Lost::seen("it is gone"),
+            Sealed::Found(bytes) if bytes.is_empty() => Lost::seen("it is empty"),
+            Sealed::Found(_) => Lost::seen("it doesn't open with this repository's key"),
+            Sealed::Unread(what) => Lost { why: what.clone(), is_said: !store.is_local() },
         };
         let version = match (belongs(&*store, &key)?, sealed) {
             (Belongs::Opens(version), _) => version,
             (Belongs::Nothing, Sealed::Gone) => return Err(Error::new(place, Kind::NoRepository)),
             // A key file that the password opened is this vault's, as long as nothing speaks against it.
-            (Belongs::Nothing, Sealed::Found(_)) if key_id.is_some() => 2,
+            (Belongs::Nothing, Sealed::Found(_) | Sealed::Unread(_)) if key_id.is_some() => 2,
             _ => return Err(Error::new(place, wrong())),
         };
         let config = Config::instead(&key, version).map_err(|error| Error::io(&place, error))?;
-        Ok(Self::assemble(store, key, key_id, config, Some(why.into())))
+        Ok(Self::assemble(store, key, key_id, config, Some(lost)))
+    }
+
+    /// Returns whether `config` could not be read and may be there whole: a distant store says of it what can't be, and that is its word alone. It is not written over.
+    #[must_use]
+    pub fn may_have_config(&self) -> bool {
+        self.lost.as_ref().is_some_and(|lost| lost.is_said)
     }
 
     /// Writes `config` anew: for one that was lost.
@@ -154,8 +181,8 @@ fn read_config(store: &dyn Store) -> Result<Sealed> {
             false => Err(none()),
         },
         Err(error) if matches!(error.kind, Kind::NoRepository) => Err(none()),
-        // Something that is no file has taken its place.
-        Err(Error { kind: Kind::Damaged(_), .. }) => Ok(Sealed::Found(Vec::new())),
+        // Something that is no file has taken its place, or one that is longer than any.
+        Err(Error { kind: Kind::Damaged(what), .. }) => Ok(Sealed::Unread(what)),
         Err(error) => Err(error),
     }
 }

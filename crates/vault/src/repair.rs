@@ -63,6 +63,8 @@ pub struct RepairPlan {
     pub blobs_nowhere: u64,
     /// What is wrong with `config`, which is written anew.
     pub config: Option<String>,
+    /// What the store says of `config`, which nobody has read: it is not written over. Among the findings.
+    pub refused: Option<String>,
     /// Keys, locks and snapshots that are put right, or removed where they are junk; they are among the findings.
     pub small: u64,
     /// Snapshot files that can't be read: they are removed; `sync` brings their points back from other vaults.
@@ -156,12 +158,18 @@ fn look(
     vault.look_afresh();
     let mut plan = RepairPlan::default();
     progress.set_phase("looking at the points");
-    plan.config = vault.lost_config().map(str::to_owned);
-    plan.findings.extend(plan.config.iter().map(|why| format!("config: {why}; it is written anew")));
+    let lost = vault.lost_config().map(str::to_owned);
+    let (kept, lost) = if vault.may_have_config() { (lost, None) } else { (None, lost) };
+    plan.refused = kept.map(|why| {
+        format!("config: {why}: so the store says, and it is not written over: whoever runs the store has to look; once it is removed by hand, a repair writes it anew")
+    });
+    plan.findings.extend(plan.refused.clone());
+    plan.findings.extend(lost.iter().map(|why| format!("config: {why}; it is written anew")));
+    plan.config = lost;
     plan.work.odd = small::look(vault)?;
     for listed in listing(vault.store(), FileKind::Snapshot)? {
         match vault.read_snapshot(&listed.name) {
-            Ok(snapshot) => plan.work.snapshots.push(snapshot),
+            Ok((id, snapshot)) => plan.work.snapshots.push((id, bare(&snapshot))),
             Err(error) if error.is_not_found() => {}
             Err(error) => {
                 plan.findings.push(real(error)?.to_string());
@@ -382,6 +390,23 @@ pub fn carry_out(
         touched(&set, &work.snapshots, &lost, &mut report);
     }
     Ok(report)
+}
+
+/// Returns what a repair needs of a snapshot: of half a million no more is held.
+fn bare(snapshot: &Snapshot) -> Snapshot {
+    let system =
+        snapshot.tag("system").filter(|name| name.len() <= 1000).map(|name| format!("system:{name}"));
+    Snapshot {
+        paths: Vec::new(),
+        excludes: Vec::new(),
+        hostname: String::new(),
+        username: String::new(),
+        tags: system.into_iter().collect(),
+        program_version: None,
+        releve: None,
+        signature: None,
+        ..*snapshot
+    }
 }
 
 /// Writes what is not sound here anew, from wherever it is sound. Returns what is nowhere.

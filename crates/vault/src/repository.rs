@@ -11,6 +11,7 @@ use crate::format::index::{Index, IndexedPack};
 use crate::format::pack::{self, Entry};
 use crate::format::{self, BlobKind};
 use crate::lanes::in_lanes;
+use crate::open::Lost;
 use crate::store::Listed;
 use crate::{BlobId, Error, FileId, FileKind, Kind, Node, Result, Snapshot, Store};
 use serde::Serialize;
@@ -40,7 +41,7 @@ pub struct Repository {
     key_id: Option<FileId>,
     config: Config,
     /// Why the config is not the one that was written.
-    lost: Option<String>,
+    pub(crate) lost: Option<Lost>,
     cache: Option<Cache>,
     /// What is kept here is not looked at.
     afresh: AtomicBool,
@@ -49,6 +50,7 @@ pub struct Repository {
     pub(crate) doubted: AtomicBool,
     catalogue: RwLock<Catalogue>,
     pub(crate) locks: Mutex<crate::lock::Known>,
+    pub(crate) signers: crate::snapshots::Signers,
 }
 
 impl std::fmt::Debug for Repository {
@@ -87,7 +89,7 @@ impl std::fmt::Debug for Password {
     }
 }
 
-/// The snapshots that could be read, oldest first, and the errors of those that could not.
+/// The snapshots that could be read, oldest first, and the errors of those that could not, or for which there was no memory.
 pub type Listing = (Vec<(FileId, Snapshot)>, Vec<Error>);
 
 /// A thread's own inflater and its buffer, kept from blob to blob: setting them up costs more than a small blob.
@@ -125,7 +127,7 @@ impl Repository {
         key: Key,
         key_id: Option<FileId>,
         config: Config,
-        lost: Option<String>,
+        lost: Option<Lost>,
     ) -> Self {
         Self {
             store,
@@ -139,6 +141,7 @@ impl Repository {
             doubted: AtomicBool::new(false),
             catalogue: RwLock::default(),
             locks: Mutex::default(),
+            signers: crate::snapshots::Signers::new(),
         }
     }
 
@@ -163,7 +166,7 @@ impl Repository {
     /// Returns what is wrong with the vault's `config`, if that could not be read: all else can be, and a repair writes it anew.
     #[must_use]
     pub fn lost_config(&self) -> Option<&str> {
-        self.lost.as_deref()
+        self.lost.as_ref().map(|lost| lost.why.as_str())
     }
 
     /// Says under which id it was known before its config was lost. One that has its config keeps its own.
@@ -259,7 +262,7 @@ impl Repository {
     }
 
     /// What is kept here of files that the vault doesn't list goes.
-    fn cached_are(&self, kind: FileKind, listed: &[Listed]) {
+    pub(crate) fn cached_are(&self, kind: FileKind, listed: &[Listed]) {
         if let Some(cache) = &self.cache {
             cache.keep_only(kind, listed);
         }
@@ -322,49 +325,6 @@ impl Repository {
             self.learn_from(file, &index.map(|index| index.packs).unwrap_or_default());
         });
         Ok(())
-    }
-
-    /// Returns all snapshots, and the errors of those that could not be read. An index that was read before is brought up to date for them.
-    pub fn snapshots(&self) -> Result<Listing> {
-        let names = self.store.list(FileKind::Snapshot)?;
-        self.cached_are(FileKind::Snapshot, &names);
-        let mut snapshots = Vec::new();
-        let mut damaged = Vec::new();
-        for result in self.for_each(&names, |listed| self.read_snapshot(&listed.name)) {
-            match result {
-                Ok(snapshot) => snapshots.push(snapshot),
-                // Removed between the listing and the reading, by a prune: not there, not damaged.
-                Err(error) if error.is_not_found() => {}
-                // What could not be asked is not damaged, and what is not seen may be the newest point.
-                Err(error) if error.is_retryable() => return Err(error),
-                Err(error) => damaged.push(error),
-            }
-        }
-        snapshots.sort_by_key(|(_, snapshot)| snapshot.time);
-        // A snapshot is written last, and the root of its tree last before: what came since the index was read would look as if it were lost.
-        let lags = |catalogue: &Catalogue| {
-            let knows = |(_, snapshot): &(FileId, Snapshot)| catalogue.has(BlobKind::Tree, &snapshot.tree);
-            !catalogue.files().is_empty() && !snapshots.iter().all(knows)
-        };
-        if lags(&self.catalogue()) {
-            self.refresh_index()?;
-        }
-        Ok((snapshots, damaged))
-    }
-
-    pub(crate) fn read_snapshot(&self, name: &str) -> Result<(FileId, Snapshot)> {
-        let json = self.read_sealed(FileKind::Snapshot, name)?;
-        let damaged = |what: String| {
-            Error::damaged(crate::store::place(self.store(), "read", FileKind::Snapshot, name), what)
-        };
-        let id = name.parse().map_err(|_| damaged("not a name of a snapshot".into()))?;
-        let snapshot = serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
-        Ok((id, snapshot))
-    }
-
-    /// Writes a snapshot. Everything that it needs must be durable, and indexed, before.
-    pub(crate) fn write_snapshot(&self, snapshot: &Snapshot) -> Result<FileId> {
-        self.write_sealed(FileKind::Snapshot, snapshot)
     }
 
     /// Seals and writes a file that isn't a pack, under the hash of its sealed bytes.

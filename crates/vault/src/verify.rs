@@ -43,7 +43,9 @@ impl Window {
     /// All packs.
     pub const ALL: Self = Self { from: 0.0, share: 1.0 };
 
-    pub(crate) fn holds(self, pack: &FileId) -> bool {
+    /// Returns whether a pack of this name is in it.
+    #[must_use]
+    pub fn holds(self, pack: &FileId) -> bool {
         let [a, b, c, d, ..] = pack.0;
         let at = f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0);
         self.share >= 1.0 || (at - self.from).rem_euclid(1.0) < self.share
@@ -77,6 +79,10 @@ pub struct VerifyReport {
     pub findings: Vec<String>,
     /// How many findings there are, named or not.
     pub finding_count: u64,
+    /// The packs that they are in, and those that are gone.
+    pub damaged: Vec<FileId>,
+    /// The packs that lie in the vault, or that its index names.
+    pub present: HashSet<String>,
 }
 
 impl VerifyReport {
@@ -123,7 +129,11 @@ pub fn verify(vault: &Arc<Repository>, options: &VerifyOptions, progress: &Progr
     // Points, indexes, packs: a backup writes them the other way round, so that all that was listed first is in what is listed after it.
     let points = vault.snapshots()?;
     if let Some(why) = vault.lost_config() {
-        report.find(format!("config: {why}; what is in the vault can be read, and `repair` writes it anew"));
+        let way_out = match vault.may_have_config() {
+            true => "so the store says, and whoever runs it has to look",
+            false => "`repair` writes it anew",
+        };
+        report.find(format!("config: {why}; what is in the vault can be read, and {way_out}"));
     }
     for error in vault.load_index()?.damaged {
         // What it names is not known: without it everything would look as if it were missing.
@@ -137,6 +147,7 @@ pub fn verify(vault: &Arc<Repository>, options: &VerifyOptions, progress: &Progr
     let packs = vault.catalogue().by_pack();
     report.packs = packs.len() as u64;
     report.packs_unused = (listed.len() as u64).saturating_sub(report.packs);
+    report.present = packs.iter().map(|pack| pack.id.to_string()).chain(listed.keys().cloned()).collect();
     let (suspect, mut bad) = compare(&packs, &listed, &mut report);
     let mut unread: HashSet<FileId> = HashSet::new();
     let chosen: Vec<(&PackContents, u64)> = packs
@@ -162,6 +173,9 @@ pub fn verify(vault: &Arc<Repository>, options: &VerifyOptions, progress: &Progr
             Ok(faults) => {
                 report.packs_read += 1;
                 report.bytes_read += size;
+                if !faults.is_empty() {
+                    report.damaged.push(pack.id);
+                }
                 for (blob, what) in faults {
                     report.find(format!("pack {}: {what}", pack.id.short()));
                     bad.extend(blob.map(|blob| (pack.id, blob)));
@@ -172,6 +186,7 @@ pub fn verify(vault: &Arc<Repository>, options: &VerifyOptions, progress: &Progr
                     report.archived.push(pack.id);
                 }
                 if report.meet(error)? {
+                    report.damaged.push(pack.id);
                     bad.extend(pack.blobs.iter().map(|(_, blob, _)| (pack.id, *blob)));
                 } else {
                     unread.insert(pack.id);
@@ -183,6 +198,8 @@ pub fn verify(vault: &Arc<Repository>, options: &VerifyOptions, progress: &Progr
     follow(vault, points, &bad, &unread, progress, &mut report)?;
     report.archived.sort_unstable_by_key(|pack| pack.0);
     report.archived.dedup();
+    report.damaged.sort_unstable_by_key(|pack| pack.0);
+    report.damaged.dedup();
     Ok(report)
 }
 
@@ -203,10 +220,12 @@ fn compare<'a>(
             Some(size) if *size == expected => {}
             Some(size) => {
                 report.find(format!("pack {} has {size} bytes and not {expected}", pack.id.short()));
+                report.damaged.push(pack.id);
                 suspect.insert(&pack.id);
             }
             None => {
                 report.find(format!("pack {} is gone", pack.id.short()));
+                report.damaged.push(pack.id);
                 bad.extend(pack.blobs.iter().map(|(_, blob, _)| (pack.id, *blob)));
             }
         }

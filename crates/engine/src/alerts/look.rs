@@ -1,6 +1,8 @@
 //! What is seen now: by the records, by the signs that others have noted, and by this machine itself.
 
 use super::Watchman;
+use super::mended::Mended;
+use super::unspread::unspread;
 use crate::Result;
 use crate::dropped::Known;
 use crate::judge::suspicious;
@@ -41,17 +43,20 @@ impl Watchman<'_> {
         let (plan, state, now) = (self.notifier.plan, self.notifier.state, (self.notifier.now)());
         let records = state.records()?;
         let trusted = state.trusted()?;
-        let mut systems: BTreeMap<SystemName, SystemSeen> =
-            plan.systems.keys().map(|name| (name.clone(), system(&records, &trusted, name, now))).collect();
+        let mended = Mended::read(plan, state, &records)?;
+        let seen = |name: &SystemName| (name.clone(), system(&records, &trusted, &mended, name, now));
+        let mut systems: BTreeMap<SystemName, SystemSeen> = plan.systems.keys().map(seen).collect();
         let reached = state.reached()?;
         let stands = state.stands()?;
         let logs = state.signs("log/")?;
+        let mut without = unspread(plan, self.machine, state, &records)?;
         for (name, system) in &mut systems {
             // What a clock noted that was ahead promises nothing.
             for noted in [reached.get(&name.0), stands.get(&name.0)] {
                 let noted = noted.filter(|noted| !is_to_come(**noted, now));
                 system.reached = system.reached.max(noted.copied());
             }
+            system.unspread = without.remove(name);
             system.down = outage(state, &records, name)?.is_some();
             system.log = logs.get(&name.0).map(|sign| (sign.since, sign.why.clone()));
         }
@@ -79,6 +84,7 @@ impl Watchman<'_> {
         }
         let edited = state.signs(crate::trust::SIGN)?.into_values().next();
         let found = state.signs(crate::heads::SIGN)?.into_values().next();
+        let signing = state.signs(crate::signers::SIGN)?.into_values().next();
         let known = Known::of(plan, state, &records)?;
         let mut dropped: BTreeMap<SystemName, DroppedSeen> = BTreeMap::new();
         for name in plan.systems.keys() {
@@ -120,6 +126,7 @@ impl Watchman<'_> {
             isolation: crate::isolate::broken(self.folder, now),
             plan: edited.map(|sign| (sign.since, sign.why)),
             records: found.map(|sign| (sign.since, sign.why)),
+            signing: signing.map(|sign| (sign.since, sign.why)),
         })
     }
 
@@ -154,14 +161,20 @@ impl Watchman<'_> {
 }
 
 /// Returns what the records say of a system.
-fn system(records: &[Record], trusted: &[String], name: &SystemName, now: Timestamp) -> SystemSeen {
+fn system(
+    records: &[Record],
+    trusted: &[String],
+    mended: &Mended,
+    name: &SystemName,
+    now: Timestamp,
+) -> SystemSeen {
     let mut seen = SystemSeen::default();
     for record in records {
         let Body::Backup(made) = &record.body else { continue };
         if made.system != name.0 || made.refused {
             continue;
         }
-        let came = came(made);
+        let came = came(made, mended);
         let (suspicious, point) = match (&came, &seen.last) {
             // A run that made no point leaves the newest one as it is.
             (Came::Nothing(_), Some(last)) => (last.suspicious.clone(), last.point.clone()),
@@ -205,13 +218,18 @@ fn is_whole(made: &Made, came: &Came) -> bool {
     }
 }
 
-fn came(made: &Made) -> Came {
+/// Returns what came of a run, by where its point is now.
+fn came(made: &Made, mended: &Mended) -> Came {
     if let Some(why) = &made.failure {
         return Came::Nothing(why.clone());
     }
-    let missing: Vec<_> =
+    let without: Vec<_> =
         made.vaults.iter().filter_map(|(vault, why)| Some((vault, why.as_ref()?))).collect();
-    if made.complete && missing.is_empty() {
+    let missing: Vec<_> =
+        without.iter().filter(|(vault, _)| !mended.has(vault.as_str(), &made.point)).copied().collect();
+    // All was read, and those that lacked it have got it since.
+    let is_mended = !without.is_empty() && made.unread == 0;
+    if missing.is_empty() && (made.complete || is_mended) {
         return Came::Whole;
     }
     let mut lacks: Vec<String> =
@@ -279,6 +297,8 @@ fn since(known: &mut Option<(Timestamp, String)>, time: Timestamp, trouble: Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use plan::Plan;
+    use state::Copied;
 
     fn at(hour: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + hour * 3600).unwrap()
@@ -315,8 +335,54 @@ mod tests {
                 ..Made::default()
             };
             state.append(Body::Backup(made), at(hour)).unwrap();
-            let seen = system(&state.records().unwrap(), &[], &"shop".into(), at(6));
+            let seen = system(&state.records().unwrap(), &[], &Mended::default(), &"shop".into(), at(6));
             assert_eq!(seen.reached, Some(at(reached)), "{vaults:?}, {unread}, {hour}");
+        }
+    }
+
+    #[test]
+    fn a_point_lacks_no_vault_that_has_got_it_since_by_a_copy_or_as_it_was_seen_there() {
+        let plan = Plan {
+            vaults: ["a", "b"].map(|name| (name.into(), plan::Vault::default())).into(),
+            ..Plan::default()
+        };
+        let gone = || Some("vault was there before and is gone".to_owned());
+        let copied = |point: &str, vault: &str| {
+            Body::Sync(Copied { points: vec![(point.into(), vault.into())], ..Copied::default() })
+        };
+        let nothing = || Body::Sync(Copied::default());
+        // What was not read, what was copied, what was seen in `b`, and whether the newest point is whole now.
+        let table = [
+            (0, nothing(), None, false),
+            (0, copied("p1", "b"), None, true),
+            (0, copied("p1", "a"), None, false),
+            (0, copied("p0", "b"), None, false),
+            (0, nothing(), Some("p1 tree 2027-01-15T08:00:00Z"), true),
+            (0, nothing(), Some("p0 tree 2027-01-15T08:00:00Z"), false),
+            // What was not read comes by no copy.
+            (3, copied("p1", "b"), None, false),
+        ];
+        for (unread, copied, point, whole) in table {
+            let dir = tempfile::tempdir().unwrap();
+            let state = State::open(dir.path()).unwrap();
+            let made = Made {
+                system: "shop".into(),
+                point: "p1".into(),
+                started: at(1),
+                unread,
+                vaults: [("a".to_owned(), None), ("b".to_owned(), gone())].into(),
+                ..Made::default()
+            };
+            state.append(Body::Backup(made), at(1)).unwrap();
+            let told = format!("{unread} {copied:?} {point:?}");
+            state.append(copied, at(2)).unwrap();
+            if let Some(point) = point {
+                state.saw_written("b", "snapshot", point, Some("shop"), at(2)).unwrap();
+            }
+            let records = state.records().unwrap();
+            let mended = Mended::read(&plan, &state, &records).unwrap();
+            let came = system(&records, &[], &mended, &"shop".into(), at(3)).last.unwrap().came;
+            assert_eq!(came == Came::Whole, whole, "{told}: {came:?}");
         }
     }
 }

@@ -4,10 +4,12 @@
 //! all the time; a backup or a verification without an agent goes one. What is open stands in the state, so that a restart tells nothing twice.
 
 mod look;
+mod mended;
 mod stands;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod unspread;
 mod words;
 
 pub use look::{absent_agent, free_room};
@@ -17,7 +19,7 @@ pub use words::{title, todo};
 use crate::notify::{News, Notifier, Standing};
 use crate::{Error, Result};
 use jiff::{SignedDuration, Timestamp};
-use plan::alerts::{Kind, Move, Open, Trouble, is_left, moves, troubles};
+use plan::alerts::{Kind, Move, Open, Seen, Trouble, is_left, moves, troubles};
 use plan::notify::{chain, leads};
 use plan::{PersonName, SystemName};
 use serde::{Deserialize, Serialize};
@@ -115,9 +117,11 @@ impl Watchman<'_> {
         Ok(round)
     }
 
-    /// Returns what is wrong now, and what people were told of that a round would not end now, by its key. Nobody is told.
+    /// Returns what is wrong now, and what people were told of that a round would not end now, by its key. Nobody is told, so nothing is waited for that may pass within
+    /// minutes: whoever asks sees the same, the heartbeat as `releve alerts`.
     pub fn standing(&self) -> Result<(Vec<Trouble>, BTreeMap<String, Open>)> {
-        let (plan, seen) = (self.notifier.plan, self.look()?);
+        let plan = self.notifier.plan;
+        let seen = Seen { patient: false, ..self.look()? };
         let troubles = troubles(plan, &seen);
         let known: BTreeMap<String, Kept> = self.notifier.state.alerts()?;
         let mut open: BTreeMap<String, Open> = known.into_iter().map(|(key, one)| (key, one.open)).collect();

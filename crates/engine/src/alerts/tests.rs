@@ -340,6 +340,21 @@ fn a_heartbeat_says_that_all_is_well_or_what_is_not() {
 }
 
 #[test]
+fn the_heartbeat_says_what_the_alerts_show_before_anybody_was_told_of_it() {
+    let world = World::new();
+    let trouble = || world.with(true, |watchman| watchman.trouble().unwrap());
+    world.backup(None);
+    assert_eq!(trouble(), None);
+    world.backup(Some("the disk is gone"));
+    assert!(world.round().is_empty(), "the agent tries again before it wakes anybody");
+    assert_eq!(trouble().as_deref(), Some("backup/shop"));
+    let shown = world.with(false, |watchman| watchman.standing().unwrap().0);
+    assert_eq!(shown.iter().map(plan::alerts::Trouble::key).collect::<Vec<_>>(), ["backup/shop"]);
+    world.backup(None);
+    assert_eq!(trouble(), None);
+}
+
+#[test]
 fn a_state_that_knows_no_point_is_no_alarm_where_the_vaults_hold_a_whole_one() {
     let world = World::new();
     let years_ago = now() - jiff::SignedDuration::from_hours(3 * 365 * 24);

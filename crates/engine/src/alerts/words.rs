@@ -210,6 +210,17 @@ const fn said(kind: Kind) -> Said {
                 "releve state verify en dit plus. Elle est neuve, ou a perdu son état : releve state rebuild. Sinon : cherchez qui c'était",
             ),
         },
+        Kind::Signing => Said {
+            what: ("A new key signs the points of {}", "Une nouvelle clé signe les points de {}"),
+            means: (
+                "With the old one alone on paper, a machine that has lost everything takes none of the newer points.",
+                "Avec l'ancienne seule sur papier, une machine qui a tout perdu ne prend aucun des points plus récents.",
+            ),
+            todo: (
+                "Put it on paper beside the old one: releve state signers. Then: releve alerts --dismiss signing. Its state or its key was not lost: find out who it was",
+                "Notez-la sur papier avec l'ancienne : releve state signers. Puis : releve alerts --dismiss signing. Ni l'état ni la clé n'étaient perdus : cherchez qui c'était",
+            ),
+        },
         Kind::Recovery => Said {
             what: (
                 "A recovery of {} has failed or was left half-way",
@@ -322,7 +333,8 @@ fn is_of_no_plan(plan: &Plan, trouble: &Trouble) -> bool {
         | Kind::Recovery
         | Kind::Isolation
         | Kind::Plan
-        | Kind::Records => false,
+        | Kind::Records
+        | Kind::Signing => false,
     }
 }
 

@@ -24,7 +24,7 @@ impl Carrying<'_> {
         let system = snapshot.tag("system");
         let _ = self.state.saw_written(&vault.0, &file.to_string(), &identity, system, self.now);
         if let Some(log) = system.filter(|_| snapshot.signature.is_none()) {
-            let _ = hands::vouch_for(self.state, log, &identity);
+            let _ = hands::vouch_for(self.state, (log, &snapshot.hostname), &identity);
         }
     }
 

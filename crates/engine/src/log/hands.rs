@@ -1,7 +1,7 @@
 //! Which of the logs in a vault are gone on from: those whose hand is known, as it is of points. And the key that signs what comes behind them.
 
 use super::*;
-use crate::signers::{Known, LogHand, Signer, begin_log};
+use crate::signers::{Known, LogHand, Signer, begin_log, promises};
 use std::collections::HashSet;
 
 /// A log in a vault, and what it says of whose it is.
@@ -53,7 +53,11 @@ impl Carrier<'_> {
             return Ok(());
         }
         let known = Known::read(state)?.accepting(state.trusted()?);
-        let keys = known.keys(&[]);
+        let mut keys = known.keys(&[]);
+        // Its own key counts also where the state that noted it is lost.
+        if let Some(own) = self.keys.as_ref().and_then(|dir| Signer::public_in(dir).ok().flatten()) {
+            keys.entry(machine).or_default().insert(own);
+        }
         // The plan may have moved it here since: then its points tell where it was.
         let has_made = |host: &str| {
             let own = snapshots.iter().filter(|(_, snapshot)| {
@@ -68,10 +72,27 @@ impl Carrier<'_> {
             LogHand { identity, host: host.as_str(), key, is_kin }
         });
         let hands: Vec<LogHand<'_>> = hands.collect();
-        let judged = known.unvouched_logs(&log, Some(machine), &hands, &keys);
+        let mut is_promised = false;
+        if !known.has_begun(&log) {
+            let points = snapshots.iter().map(|(_, snapshot)| snapshot);
+            let points: Vec<_> =
+                points.filter(|snapshot| snapshot.tag("system") == Some(self.name.0.as_str())).collect();
+            // Another machine's count only where this one has made none: the plan has just moved it here.
+            let is_new = !points.iter().any(|snapshot| snapshot.hostname == machine);
+            let ours = points.iter().filter(|snapshot| is_new || snapshot.hostname == machine);
+            is_promised =
+                ours.filter_map(|snapshot| Some((snapshot, snapshot.signed()?))).any(|(snapshot, signed)| {
+                    let hand = (snapshot.hostname.as_str(), Some(signed.by.as_str()));
+                    promises(signed.info.as_ref(), hand, &keys)
+                });
+        }
+        let judged = known.unvouched_logs(&log, Some(machine), &hands, &keys, is_promised);
         let strange = found.iter().zip(judged).filter(|(_, unvouched)| unvouched.is_some());
         let strange: HashSet<FileId> = strange.map(|(found, _)| found.file).collect();
-        if !known.has_begun(&log) && self.signer(state).is_some() {
+        if is_promised {
+            // Also without a key: what this machine can't sign it has to note as its own from now on.
+            begin_log(state, &log, Vec::new())?;
+        } else if !known.has_begun(&log) && self.signer(state).is_some() {
             let is_early = |found: &&Found| found.key.is_none() && !strange.contains(&found.file);
             let mut early: Vec<String> =
                 found.iter().filter(is_early).map(|found| found.identity.clone()).collect();
@@ -90,9 +111,10 @@ impl Carrier<'_> {
     }
 }
 
-/// Notes that a log which this machine has written is its own, where it could not sign it although it signed others before.
-pub(super) fn vouch_for(state: &State, log: &str, identity: &str) -> Result<()> {
-    match Known::read(state)?.has_begun(log) {
+/// Notes that a log which this machine has written is its own, where it could not sign it although it signed others before, or its first key was made meanwhile.
+pub(super) fn vouch_for(state: &State, (log, machine): (&str, &str), identity: &str) -> Result<()> {
+    let known = Known::read(state)?;
+    match known.has_begun(log) || known.signs_for(machine) {
         true => Ok(state.note_early(&[identity.to_owned()])?),
         false => Ok(()),
     }

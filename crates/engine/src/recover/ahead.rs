@@ -5,7 +5,7 @@ use super::back::{check_place, has_room, repositories, until};
 use super::beside::look_beside;
 use super::bounds::options;
 use super::overlap::{self, Nearby};
-use super::unmounted::{silent, unmounted};
+use super::unmounted::{mounted_since, silent, unmounted};
 use crate::ready::{Machine, lacks_to_recover};
 use crate::survey::Survey;
 use crate::vaults::{Opened, Secrets};
@@ -192,10 +192,13 @@ impl Said {
         Ok(())
     }
 
-    /// Names disks that were mounted where it comes back, and aren't. A command of the plan may mount them before.
+    /// Names disks that were mounted where it comes back, and aren't, and the other way round. A command of the plan may mount them before.
     fn unmounted(&mut self, entry: &Restore, book: &Runbook, hands: &Hands<'_>) {
         let point = hands.survey.point(&entry.choice.point.id).filter(|_| book.to.is_none());
-        let lines = point.map(|point| unmounted(entry, point)).unwrap_or_default();
+        let mut lines = point.map(|point| unmounted(entry, point)).unwrap_or_default();
+        lines.extend(
+            point.into_iter().flat_map(|point| mounted_since(entry, point, || repositories(entry, hands))),
+        );
         self.warnings.extend(lines.into_iter().map(|line| format!("`{}`: {line}", entry.system)));
     }
 
@@ -265,7 +268,14 @@ impl Said {
         let Some(system) = hands.plan.systems.get(&entry.system) else { return Ok(()) };
         let source = source_of(hands.plan, system, hands.secrets)?;
         self.planted(entry, book, &*source);
-        let places: Vec<PathBuf> = match source.landing(book.to.as_deref().map(Path::new)) {
+        let landing = source.landing(book.to.as_deref().map(Path::new));
+        let or_else = match landing {
+            Landing::Staging { near: None } => {
+                "or type TMPDIR=FOLDER before the command, with one that has room"
+            }
+            _ => "or recover elsewhere with --to",
+        };
+        let places: Vec<PathBuf> = match landing {
             Landing::Staging { near } => {
                 let below = near.unwrap_or_else(std::env::temp_dir);
                 // What stands in a server takes no part of it.
@@ -285,8 +295,8 @@ impl Said {
                 |why: &str| format!("`{}`: {} can't be written to: {why}", entry.system, folder.display());
             match why {
                 Errno::ROFS if !self.is_prepared => {
-                    let why = "its file system is mounted read-only: mount it for writing, or recover elsewhere with --to";
-                    self.blockers.push(text(why));
+                    let why = format!("its file system is mounted read-only: mount it for writing, {or_else}");
+                    self.blockers.push(text(&why));
                 }
                 Errno::ROFS => self.warnings.push(text("its file system is mounted read-only")),
                 _ => self.warnings.push(text("run Relève as root, or as a user who may, and see whether it carries the immutable flag (lsattr -d)")),

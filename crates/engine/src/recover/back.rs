@@ -2,6 +2,7 @@
 
 use super::beside::{Settled, look_beside};
 use super::bounds::{self, withheld, withholds};
+use super::furthest::add_furthest;
 use super::histories::bring_histories;
 use super::overlap::{left_to_others, nothing_left, without};
 use super::unmounted::{silent, unmounted};
@@ -143,7 +144,7 @@ fn bring_back(
                     let folder = log.landing(target, to.as_deref());
                     // Whose data it is may put a link in its place at any time.
                     let ours = source::OurFolder::make(&folder)?;
-                    bring_log(entry, replay, wants, &ours.way(), &vaults, hands)?;
+                    bring_log(entry, replay, log, wants, &ours.way(), &vaults, hands)?;
                     let own = entry.choice.point.identity.clone().or_else(|| log.identity_at(to.as_deref()));
                     add_spool(&spool, log, &ours.way(), own.as_deref())?;
                     check_owner(log, &folder, own.as_deref())?;
@@ -165,8 +166,12 @@ fn bring_back(
                 has_room(&below, entry.choice.point.bytes)?;
             }
             let staging = Place::make(hands.folder, &below, &told)?;
-            let report = restore(&vaults, point.tree, &options(staging.path())?, progress)?;
+            let mut report = restore(&vaults, point.tree, &options(staging.path())?, progress)?;
             arrived(progress);
+            // Whose a dump is that is unpacked for its client is nobody's business; a database is put in place as it lies there.
+            if !matches!(system.source, Some(plan::Source::Sqlite(_))) {
+                report.forget_not_set();
+            }
             if report.damaged_count > 0 || report.skipped_count > 0 {
                 // A database with a hole is not put over the one that stands there.
                 let kept = staging.keep();
@@ -180,7 +185,7 @@ fn bring_back(
                 Some((replay, log)) => {
                     let wants = log.wants(staging.path(), None)?;
                     let folder = log.landing(staging.path(), None);
-                    bring_log(entry, replay, wants, &folder, &vaults, hands)?;
+                    bring_log(entry, replay, log, wants, &folder, &vaults, hands)?;
                     let made = std::fs::create_dir_all(&spool);
                     made.map_err(|error| {
                         Error::new(format!("make the folder {}: {error}", spool.display()))
@@ -293,7 +298,7 @@ pub(super) fn check_place(
         files.iter().filter(|(name, _)| is_history(name)).map(|(name, _)| name.clone()).collect();
     if !names.is_empty() {
         let wants: source::Wants = Box::new(move |name| names.iter().any(|known| known == name));
-        bring_log(entry, replay, wants, folder.path(), vaults, hands)?;
+        bring_log(entry, replay, log, wants, folder.path(), vaults, hands)?;
     }
     let spool = hands.spools.join(&entry.system.0);
     for path in spooled(&spool, log, entry.choice.point.identity.as_deref()) {
@@ -479,25 +484,26 @@ fn short(
 fn bring_log(
     entry: &Restore,
     replay: &plan::Replay,
+    log: &dyn source::Log,
     wants: source::Wants,
     folder: &Path,
     vaults: &[Arc<Repository>],
     hands: &Hands<'_>,
 ) -> Result<()> {
     let vanished = || Error::new(format!("log {} has vanished", replay.log));
-    let point = &log_point(entry, replay, hands).ok_or_else(vanished)?.point;
+    let surveyed = log_point(entry, replay, hands).ok_or_else(vanished)?;
     hands.observer.event(Some(&entry.system), &format!("restoring its log, to {}", replay.until));
     let is_wanted: IsFirst =
         Arc::new(move |path| path.file_name().and_then(|name| name.to_str()).is_some_and(&wants));
     let options =
         RestoreOptions { part: Part::First(is_wanted), memory: hands.memory, ..RestoreOptions::new(folder) };
-    let report = restore(vaults, point.tree, &options, &Progress::default())?;
+    let report = restore(vaults, surveyed.point.tree, &options, &Progress::default())?;
     if report.damaged_count > 0 || report.skipped_count > 0 {
         let why = findings(&report).join("; ");
         return Err(Error::new(format!("the log did not come back whole: {why}"))
             .help("restore the point by itself: --point ID"));
     }
-    Ok(())
+    add_furthest(entry, surveyed, log, folder, vaults, hands)
 }
 
 /// Adds what waits on this machine for the vaults, where it is newer than what came from them: the last seconds before a crash that the
@@ -519,7 +525,7 @@ pub(super) fn add_spool(spool: &Path, log: &dyn source::Log, folder: &Path, own:
 }
 
 /// Returns whether what waits here may take the place of what a vault had: it has all of that. What can't be read doesn't.
-fn may_replace(log: &dyn source::Log, from: &Path, to: &Path) -> bool {
+pub(super) fn may_replace(log: &dyn source::Log, from: &Path, to: &Path) -> bool {
     let Some(ends) = log.ends().filter(|_| to.exists()) else { return true };
     let goes_on = || -> std::io::Result<bool> {
         let (mut kept, mut found) = (std::fs::File::open(to)?, std::fs::File::open(from)?);
@@ -577,7 +583,7 @@ fn part(kind: &StepKind, system: &plan::System) -> Result<Part> {
         return Ok(Part::All);
     }
     let patterns = Patterns::new(&system.recover.first)?;
-    let is_first: IsFirst = Arc::new(move |path| patterns.matches(path));
+    let is_first: IsFirst = Arc::new(move |path| source::comes_first(path, &|path| patterns.matches(path)));
     Ok(if matches!(kind, StepKind::First) { Part::First(is_first) } else { Part::Rest(is_first) })
 }
 

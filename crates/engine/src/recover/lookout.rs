@@ -133,7 +133,13 @@ fn greet(seen: &Seen<'_>, outlook: &Outlook, hands: &Hands<'_>) {
     let is_measured = estimates.any(|estimate| estimate.basis == Basis::Measured);
     if is_measured && outlook.expected.unclear.is_none() {
         let span = Period::seconds(outlook.expected.seconds.ceil() as u64);
-        let text = format!("all is expected back {span:.2} after the beginning, by what was measured before");
+        let is_guess = seen.book.steps.iter().enumerate().any(|(at, step)| {
+            let basis = seen.estimates.of(at).map(|estimate| estimate.basis);
+            step.kind.puts_back() && basis == Some(Basis::Guess)
+        });
+        let guess = if is_guess { "; that was little, and the rest is a guess" } else { "" };
+        let text =
+            format!("all is expected back {span:.2} after the beginning, by what was measured before{guess}");
         hands.observer.event(None, &text);
     }
 }

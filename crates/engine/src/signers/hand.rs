@@ -52,13 +52,18 @@ impl Standing {
             return Self::One { key: (*key).to_owned(), first };
         }
         let named = keys.iter().map(|(key, signs)| {
-            format!("the key {} ({} points, the newest of {})", fingerprint(key), signs.points, signs.newest)
+            let key = fingerprint(key);
+            match signs.points {
+                1 => format!("the key {key} (1 point, of {})", signs.newest),
+                many => format!("the key {key} ({many} points, the newest of {})", signs.newest),
+            }
         });
-        let mut all: Vec<String> = named.collect();
-        if late > 0 {
-            all.push(format!("none ({late} points that are newer than the first signed one)"));
-        }
-        Self::Open(all.join(" and with "))
+        let named = named.collect::<Vec<_>>().join(" and ");
+        Self::Open(match late {
+            0 => named,
+            1 => format!("{named}, and 1 point that is newer than the first signed one with none"),
+            many => format!("{named}, and {many} points that are newer than the first signed one with none"),
+        })
     }
 }
 
@@ -127,14 +132,17 @@ mod tests {
             // However old one says that it is, and however many points it has.
             (
                 &[by(Some(A), 3), by(Some(B), 1)],
-                &["aaaa-aaaa-aaaa-aaaa (1 points", "bbbb-bbbb-bbbb-bbbb (1 points"],
+                &["aaaa-aaaa-aaaa-aaaa (1 point, of", "and the key bbbb-bbbb-bbbb-bbbb (1 point, of"],
             ),
             (
                 &[by(Some(A), 3), by(Some(A), 4), by(Some(B), 9)],
                 &["aaaa-aaaa-aaaa-aaaa (2 points, the newest of"],
             ),
-            (&[by(Some(A), 3), by(None, 3)], &["none (1 points that are newer"]),
-            (&[by(None, 1), by(Some(A), 3), by(None, 7), by(None, 8)], &["none (2 points"]),
+            (
+                &[by(Some(A), 3), by(None, 3)],
+                &[", and 1 point that is newer than the first signed one with none"],
+            ),
+            (&[by(None, 1), by(Some(A), 3), by(None, 7), by(None, 8)], &[", and 2 points that are newer"]),
         ];
         for (hands, said) in open {
             let Standing::Open(text) = Standing::of(hands) else { panic!("{hands:?}") };

@@ -2,6 +2,9 @@
 //!
 //! Until a signed log of a system was seen, what nobody signed is as good as ever. What this machine knew of it by then stays so, and is noted by name; what comes
 //! afterwards somebody else has put there, whatever time it claims.
+//!
+//! Where that was noted is lost with the state. So each point that its machine signs says, where it is so, that the log of its system is signed from there on
+//! ([`promises`]): leaving the signature off a forged log is then no way in, also where it is the only log that is left.
 
 use super::{Known, Reason, Standing, hand, hands, unknown};
 use crate::Result;
@@ -10,6 +13,7 @@ use crate::survey::{Survey, Surveyed};
 use plan::{SystemName, Unvouched};
 use state::{Seen, State};
 use std::collections::{BTreeMap, BTreeSet};
+use vault::PointInfo;
 
 /// The keys that sign for each machine.
 pub(crate) type Keys<'a> = BTreeMap<&'a str, BTreeSet<String>>;
@@ -50,24 +54,31 @@ impl Known {
         keys
     }
 
+    /// Returns whether a key of this machine is known.
+    pub(crate) fn signs_for(&self, machine: &str) -> bool {
+        self.signers.contains_key(machine)
+    }
+
     /// Returns whether a signed log of this name was seen: from then on what nobody signed is from before, or nobody's.
     pub(crate) fn has_begun(&self, log: &str) -> bool {
         self.early.contains(&begun(log))
     }
 
-    /// Returns of each of these logs, all there are of one name, why nobody vouches for it, where somebody should. `home` is the machine that the plan has the system on.
+    /// Returns of each of these logs, all there are of one name, why nobody vouches for it, where somebody should. `home` is the machine that the plan has the system on;
+    /// `is_promised` says that a point of the system, signed with a key that is known, tells that its log is signed.
     pub(crate) fn unvouched_logs(
         &self,
         log: &str,
         home: Option<&str>,
         logs: &[LogHand<'_>],
         keys: &Keys<'_>,
+        is_promised: bool,
     ) -> Vec<Option<Unvouched>> {
         let is_known = |log: &LogHand<'_>| {
             let of_host = log.key.zip(keys.get(log.host));
             log.is_kin && of_host.is_some_and(|(key, known)| known.contains(key))
         };
-        let is_begun = self.has_begun(log) || logs.iter().any(is_known);
+        let is_begun = is_promised || self.has_begun(log) || logs.iter().any(is_known);
         let signs = |host: &str| keys.contains_key(host);
         let judged = logs.iter().map(|log| {
             let is_anyones = !is_begun && !signs(log.host) && !home.is_some_and(signs);
@@ -84,6 +95,12 @@ impl Known {
     }
 }
 
+/// Returns whether a point, by what its machine has signed, tells that the log of its system is signed, and the key is one that is known for that machine.
+pub(crate) fn promises(info: Option<&PointInfo>, (host, key): (&str, Option<&str>), keys: &Keys<'_>) -> bool {
+    let is_known = || key.zip(keys.get(host)).is_some_and(|(key, known)| known.contains(key));
+    info.is_some_and(|info| info.log_signed) && is_known()
+}
+
 /// Notes that a log is signed from now on, and which unsigned ones of its name are from before.
 pub(crate) fn begin_log(state: &State, log: &str, mut early: Vec<String>) -> Result<()> {
     early.push(begun(log));
@@ -98,6 +115,7 @@ pub(crate) fn note_logs<'a>(
     seen: impl Iterator<Item = &'a Seen>,
 ) -> Result<()> {
     let known = Known::read(state)?;
+    let keys = known.keys(&[]);
     let is_log = |name: &&str| SystemName::of_log(name).is_some();
     let seen: Vec<&Seen> =
         seen.filter(|seen| seen.system.as_deref().is_some_and(|name| is_log(&name))).collect();
@@ -113,10 +131,31 @@ pub(crate) fn note_logs<'a>(
         }
         let signed = there.iter().filter(|log| log.point.signer.is_some());
         let signed: BTreeSet<String> = signed.map(|log| identity(log)).collect();
-        let is_early = |seen: &&&Seen| seen.system.as_deref() == Some(name) && !signed.contains(&seen.point);
+        // Its own points say that no unsigned one is from before: what was seen of such is somebody else's.
+        let hosts = there.iter().filter(|log| known.is_signed(log)).map(|log| log.host());
+        let hosts: BTreeSet<&str> = hosts.collect();
+        let is_promised = SystemName::of_log(name).is_some_and(|system| {
+            let mut points = survey.of(&system).filter(|point| hosts.contains(point.host()));
+            points.any(|point| point.promises_log(&keys))
+        });
+        let is_early = |seen: &&&Seen| {
+            !is_promised && seen.system.as_deref() == Some(name) && !signed.contains(&seen.point)
+        };
         begin_log(state, name, seen.iter().filter(is_early).map(|seen| seen.point.clone()).collect())?;
     }
     Ok(())
+}
+
+impl Surveyed {
+    /// Returns the machine that it says it is of.
+    pub(crate) fn host(&self) -> &str {
+        &self.point.snapshot.hostname
+    }
+
+    /// As [`promises`].
+    pub(crate) fn promises_log(&self, keys: &Keys<'_>) -> bool {
+        promises(self.point.info.as_ref(), (self.host(), self.point.signer.as_deref()), keys)
+    }
 }
 
 /// Returns what stands for it that a log is signed. It is kept among what is from before, with which it is taken over where a state is made anew.
@@ -143,7 +182,7 @@ mod tests {
         let state = State::open(dir.path()).unwrap();
         let bad = |logs: &[LogHand<'_>]| {
             let known = Known::read(&state).unwrap();
-            let judged = known.unvouched_logs("shop/log", Some("here"), logs, &known.keys(&[]));
+            let judged = known.unvouched_logs("shop/log", Some("here"), logs, &known.keys(&[]), false);
             judged.iter().map(Option::is_some).collect::<Vec<_>>()
         };
         let unsigned = log("one", "here", None);
@@ -163,5 +202,37 @@ mod tests {
         state.accept("five", Timestamp::UNIX_EPOCH).unwrap();
         assert_eq!(bad(&[log("five", "here", None)]), [false]);
         assert!(!Known::read(&state).unwrap().has_begun("mail/log"));
+    }
+
+    #[test]
+    fn an_unsigned_log_is_nobodys_also_alone_where_a_point_of_a_known_key_says_that_its_log_is_signed() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = State::open(dir.path()).unwrap();
+        state.know_signer("here", A, How::First, Timestamp::UNIX_EPOCH).unwrap();
+        let known = Known::read(&state).unwrap();
+        let keys = known.keys(&[]);
+        let says = PointInfo { log_signed: true, ..PointInfo::default() };
+        let silent = PointInfo::default();
+        // A point that an older program made, one of another's key or of no one, one of another machine: nobody's word.
+        let points = [
+            (Some(&says), "here", Some(A), true),
+            (Some(&silent), "here", Some(A), false),
+            (Some(&says), "here", Some(B), false),
+            (Some(&says), "here", None, false),
+            (Some(&says), "there", Some(A), false),
+            (None, "here", Some(A), false),
+        ];
+        for (info, host, key, promised) in points {
+            assert_eq!(promises(info, (host, key), &keys), promised, "{host} {key:?}");
+        }
+        let alone = [log("one", "here", None)];
+        let bad = |is_promised| {
+            known.unvouched_logs("shop/log", Some("here"), &alone, &keys, is_promised).remove(0).is_some()
+        };
+        assert!(bad(true) && !bad(false));
+        // What this machine has noted as its own, or a person has accepted, stays good.
+        state.note_early(&["one".into()]).unwrap();
+        let known = Known::read(&state).unwrap();
+        assert_eq!(known.unvouched_logs("shop/log", Some("here"), &alone, &keys, true), [None]);
     }
 }

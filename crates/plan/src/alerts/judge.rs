@@ -48,6 +48,9 @@ pub fn troubles(plan: &Plan, seen: &Seen) -> Vec<Trouble> {
     if let Some((since, why)) = &seen.records {
         found.push(trouble(Kind::Records, &seen.machine, *since, why));
     }
+    if let Some((since, why)) = &seen.signing {
+        found.push(trouble(Kind::Signing, &seen.machine, *since, why));
+    }
     if let Some(last) = seen.agent {
         found.push(trouble(Kind::Agent, &seen.machine, last, "nothing runs by schedule"));
     }
@@ -92,9 +95,13 @@ pub fn is_left(plan: &Plan, seen: &Seen, trouble: &Trouble) -> bool {
         Kind::Recovery => parts(about).filter(|name| plan.systems.contains_key(name)).any(|name| {
             seen.tried.contains(&name.0) || seen.left.iter().any(|left| parts(&left.of).any(|of| of == name))
         }),
-        Kind::Suspicious | Kind::Dropped | Kind::Agent | Kind::Isolation | Kind::Plan | Kind::Records => {
-            false
-        }
+        Kind::Suspicious
+        | Kind::Dropped
+        | Kind::Agent
+        | Kind::Isolation
+        | Kind::Plan
+        | Kind::Records
+        | Kind::Signing => false,
     }
 }
 
@@ -147,7 +154,23 @@ fn of_system(plan: &Plan, name: &SystemName, system: &System, seen: &Seen, found
         found.push(Trouble { point, ..trouble(Kind::Suspicious, &name.0, last.since, why) });
     }
     match &last.came {
-        Came::Whole => {}
+        // The next point goes there, so whoever waits for that says nothing before it is late.
+        Came::Whole => {
+            if let Some((made, vaults)) = &known.unspread
+                && (!seen.patient || seen.now.duration_since(*made) > limit)
+            {
+                let is_away = |name: &&VaultName| {
+                    seen.vaults.get(*name).is_some_and(|vault| vault.unreachable.is_some())
+                };
+                let there = vaults.iter().filter(|name| !is_away(name));
+                let names: Vec<&str> = there.map(|name| name.0.as_str()).collect();
+                if !names.is_empty() {
+                    let what = format!("not in {}, which the plan names since it was made", names.join(", "));
+                    let way_out = Some(format!("releve sync {name}, or releve backup {name}"));
+                    found.push(Trouble { way_out, ..trouble(Kind::Incomplete, &name.0, *made, &what) });
+                }
+            }
+        }
         Came::Nothing(why) if has_failed(last, seen) => {
             let way_out = last.way_out.clone();
             found.push(Trouble { way_out, ..trouble(Kind::Backup, &name.0, last.since, why) });
@@ -252,6 +275,7 @@ mod tests {
             isolation: None,
             plan: None,
             records: None,
+            signing: None,
         }
     }
 
@@ -279,6 +303,8 @@ mod tests {
         assert_eq!(kinds(&edited), ["plan/here"]);
         let removed = Seen { records: Some((at(1), "there are no records here".into())), ..seen(2) };
         assert_eq!(kinds(&removed), ["records/here"]);
+        let signing = Seen { signing: Some((at(1), "a new key signs".into())), ..seen(2) };
+        assert_eq!(kinds(&signing), ["signing/here"]);
         assert!(!is_left(&plan(), &seen(2), &troubles(&plan(), &edited)[0]));
     }
 
@@ -348,6 +374,20 @@ mod tests {
         let lacks = Came::Lacking("3 files were not read".into(), BTreeSet::new());
         assert_eq!(kinds(&with(6, "shop", run(0, 1, lacks))), ["incomplete/shop"]);
         assert!(kinds(&with(6, "shop", run(0, 1, Came::Whole))).is_empty());
+    }
+
+    #[test]
+    fn a_vault_that_the_plan_names_since_is_shown_at_once_and_told_once_the_next_point_is_late() {
+        let new = |minute| SystemSeen {
+            unspread: Some((at(0), ["near".into()].into())),
+            ..run(minute, 1, Came::Whole)
+        };
+        assert!(kinds(&with(9, "shop", new(9))).is_empty());
+        let shown = Seen { patient: false, ..with(9, "shop", new(9)) };
+        assert_eq!(kinds(&shown), ["incomplete/shop"]);
+        assert!(kinds(&with(80, "shop", new(79))).contains(&"incomplete/shop".to_owned()));
+        let away = VaultSeen { unreachable: Some((at(8), "no route".into(), true)), ..VaultSeen::default() };
+        assert!(kinds(&Seen { vaults: [("near".into(), away)].into(), ..shown }).is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! How long steps take, by what earlier recoveries have shown. What none has shown is a guess that is called one, or unknown.
 
 use super::bounded;
-use crate::forecast::Measured;
+use crate::forecast::{Measured, Told};
 use crate::{Restore, Runbook, StepKind, SystemName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,17 +61,31 @@ impl Evidence {
 
     /// Returns how long putting so many bytes of a system back takes.
     fn restore(&self, system: &SystemName, bytes: u64, most: Option<&Measured>) -> Option<Estimate> {
-        let of = |measured: &Measured, least: f64, basis| {
-            let scale = if measured.bytes == 0 { 1.0 } else { bytes as f64 / measured.bytes as f64 };
-            Estimate { seconds: bounded(measured.restore.as_secs_f64() * scale.max(least)), basis }
+        let of = |told: Told, basis| Estimate {
+            seconds: bounded(told.seconds),
+            basis: if told.is_guess { Basis::Guess } else { basis },
         };
+        let alike = most.filter(|most| most.bytes > 0 && most.bytes as f64 >= bytes as f64 * ALIKE);
         // As in the forecast: fewer bytes are no promise of less time.
         if let Some(own) = self.last.get(system) {
-            return Some(of(own, 1.0, Basis::Measured));
+            let told = own.tells(bytes);
+            if let Some(told) = told.filter(|told| !told.is_guess) {
+                return Some(of(told, Basis::Measured));
+            }
+            // What another system has shown is better than a guess: its rate, for what is beyond the few bytes of its own.
+            if let Some(rate) = alike.filter(|most| most.tells_a_rate()) {
+                let beyond = bytes.saturating_sub(own.bytes) as f64 / rate.bytes as f64;
+                let seconds = own.restore.as_secs_f64() + rate.restore.as_secs_f64() * beyond;
+                return Some(Estimate { seconds: bounded(seconds), basis: Basis::Another });
+            }
+            return told.map(|told| of(told, Basis::Guess));
         }
-        let most = most?;
-        let is_alike = most.bytes > 0 && most.bytes as f64 >= bytes as f64 * ALIKE;
-        is_alike.then(|| of(most, ALIKE, Basis::Another))
+        let alike = alike?;
+        if bytes >= alike.bytes {
+            return alike.tells(bytes).map(|told| of(told, Basis::Another));
+        }
+        let share = (bytes as f64 / alike.bytes as f64).max(ALIKE);
+        Some(Estimate { seconds: bounded(alike.restore.as_secs_f64() * share), basis: Basis::Another })
     }
 }
 

@@ -144,6 +144,32 @@ fn what_another_system_has_shown_counts_unless_it_was_tiny() {
 }
 
 #[test]
+fn what_was_measured_of_a_few_bytes_makes_nobody_wait_for_hours() {
+    let mut world = World::new("");
+    let measured =
+        |bytes, millis| Measured { bytes, restore: Duration::from_millis(millis), rest: Duration::ZERO };
+    // By bytes alone that would be three quarters of an hour for a megabyte, and an hour was promised.
+    world.evidence.learn("shop".into(), measured(6, 16));
+    let data = |world: &World| Estimates::new(&world.book, &world.evidence).of(0);
+    assert_eq!(data(&world).map(|data| (data.seconds.round(), data.basis)), Some((1.0, Basis::Guess)));
+    assert_eq!(world.rto(0.0).0, Verdict::InTime);
+    // That is no rate that anything could be slow beside.
+    world.states[0] = begun(0.0);
+    let half = Restoring { bytes: BYTES / 2, expected: BYTES, rate: Some(100_000.0), still_seconds: 0.0 };
+    world.restoring.insert(0, half);
+    assert!(world.at(5.0, |_, seen| seen.slow.is_empty()));
+    // Another system has shown a rate: ten seconds for a hundred megabytes.
+    world.evidence.learn("orders".into(), measured(100_000_000, 10_000));
+    let seconds = data(&world).map(|data| ((data.seconds * 10.0).round(), data.basis));
+    assert_eq!(seconds, Some((1.0, Basis::Another)));
+    // Of far more, a few bytes say nothing at all.
+    let mut world = World::new("");
+    world.evidence.learn("shop".into(), measured(6, 16));
+    world.book.systems[0].choice.point.bytes = 100_000_000_000;
+    assert_eq!((data(&world), world.rto(0.0).0), (None, Verdict::Unknown));
+}
+
+#[test]
 fn it_is_warned_before_the_promise_is_missed_although_nobody_knows_how_long_it_takes() {
     let world = World::new("").is(0, begun(0.0));
     assert!(world.warned(2_000.0).is_empty());

@@ -3,6 +3,7 @@
 use rustix::fs::{Mode, OFlags, fchmod, open};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use std::ffi::OsString;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::{fs, io};
@@ -38,10 +39,15 @@ pub fn as_whoever_started_us() {
 
 /// Makes the folders of a path that are missing, open to others as whoever started us would have them: what is put into them may belong to others, who must get there.
 pub fn make_folders(path: &Path) -> io::Result<()> {
+    make_folders_within(path, 0o777)
+}
+
+/// As [`make_folders`], but open to others at most as this mode says.
+pub fn make_folders_within(path: &Path, most: u32) -> io::Result<()> {
     let missing: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
-    fs::create_dir_all(path)?;
+    fs::DirBuilder::new().recursive(true).mode(most).create(path)?;
     let Some(before) = umask_before() else { return Ok(()) };
-    let mode = Mode::from_raw_mode(0o777) - Mode::from_raw_mode(before);
+    let mode = Mode::from_raw_mode(most) - Mode::from_raw_mode(before);
     for folder in missing.into_iter().filter(|folder| !folder.as_os_str().is_empty()) {
         // Somebody else's link that has taken its place meanwhile is not followed.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -19,7 +19,7 @@ mod room;
 mod search;
 mod words;
 
-pub use begun::{as_whoever_started_us, begin, make_folders, umask_before};
+pub use begun::{as_whoever_started_us, begin, make_folders, make_folders_within, umask_before};
 pub use kept::Kept;
 pub use room::{May, Room};
 pub use search::{find, folders};

@@ -285,7 +285,10 @@ impl AtWork<'_> {
         {
             let share = verify.read_data.map_or(0.0, |share| share.0);
             let window = super::verify::window(records, vault, share);
-            let exit = super::verify::one(session, state, screen, vault, window).0;
+            let (exit, found) = super::verify::one(session, state, screen, vault, window, records);
+            // What is known to be damaged may lie anywhere.
+            let is_known = found.get("known_damage").is_some_and(|known| !known.is_null());
+            let window = if is_known { vault::verify::Window::ALL } else { window };
             // What was found is healed at once, from whoever has it sound.
             return Some(match exit {
                 Exit::Finding => {

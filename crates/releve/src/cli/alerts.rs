@@ -6,6 +6,7 @@ use crate::{Exit, Failure, Outcome};
 use engine::Error;
 use engine::alerts::{absent_agent, free_room, is_in_doubt, title, todo};
 use engine::dropped::Known;
+use engine::signers::note_seen;
 use engine::survey::survey;
 use engine::unfinished::{Unfinished, unfinished};
 use jiff::Timestamp;
@@ -18,13 +19,13 @@ use std::path::Path;
 /// What `alerts` takes.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  releve alerts\n  releve alerts --json\n  releve alerts --dismiss agent    no agent is wanted on this machine any more\n  \
+    after_help = "Examples:\n  releve alerts\n  releve alerts --json\n  releve alerts --dismiss agent    no agent is wanted on this machine any more\n  releve alerts --dismiss signing  that a new key signs here is seen, and it is on paper\n  \
     releve alerts --dismiss shop     that the plan has no system shop any more is meant\n\n\
     The agent tells people of them by [notify], and again when they are over; without an agent every backup and verify does.\n\
     Exit status 1: something is wrong."
 )]
 pub(super) struct Options {
-    /// Forget that there was an agent on this machine (`agent`), or a system that the plan has no more (its name)
+    /// Forget that there was an agent on this machine (`agent`), that a new key signs here (`signing`), or a system that the plan has no more (its name)
     #[arg(long, value_name = "WHAT")]
     dismiss: Option<String>,
 }
@@ -66,17 +67,23 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     Ok(if is_fine { Exit::Done } else { Exit::Finding })
 }
 
-/// Forgets that there was an agent, or a system.
+/// Forgets that there was an agent, another key, or a system.
 fn dismiss(session: &Session, state: &State, what: &str) -> Result<String, Failure> {
     if what == "agent" {
         state.forget_beat()?;
         return Ok("no agent is waited for on this machine any more".to_owned());
     }
+    if what == "signing" && note_seen(state, Timestamp::now())? {
+        return Ok(
+            "that a new key signs here is seen: keep the old one on paper beside it, for the points before"
+                .to_owned(),
+        );
+    }
     let records = state.records()?;
     let removed = Known::of(&session.plan, state, &records)?.removed();
     let names = removed.iter().map(|one| one.system.0.as_str()).chain(["agent"]);
     if !names.clone().any(|name| name == what) {
-        return Err(show::unknown("system that the plan has no more", what, names));
+        return Err(show::unknown("alert to dismiss that is called", what, names));
     }
     state.dismiss(what, Timestamp::now())?;
     Ok(format!("that nothing captures {what} any more is meant, and its points stay where they are"))

@@ -9,7 +9,7 @@ use engine::dropped::Known;
 use engine::judge::Witness;
 use engine::outage::{Outage, outage};
 use engine::protect::{Job, Made, protect};
-use engine::signers::{Signer, learn};
+use engine::signers::{Signer, know_own, learn, note_new};
 use engine::survey::{shown, survey};
 use engine::vanished::Vanished;
 use engine::vaults::{Absent, Opened};
@@ -151,6 +151,8 @@ impl Making<'_> {
                     || record.suspicious.is_some()
                     || !record.gone.is_empty()
                     || !made.damaged.is_empty()
+                    || !made.listings.unlisted.is_empty()
+                    || !made.without_config.is_empty()
                     || !made.strange.is_empty()
                     || !made.signed
                     || !vanished.is_empty()
@@ -173,6 +175,7 @@ impl Making<'_> {
                         }
                     }
                 }
+                self.session.note_listings(state, &made.listings);
                 say(screen, name, made, record.seconds);
                 if let Some(newest) = made.strange.last() {
                     let (count, id, why) = (made.strange.len(), &newest.id, &newest.why);
@@ -208,6 +211,7 @@ impl Making<'_> {
         "notes": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.notes.clone()),
         "doubts": result.as_ref().map_or_else(|_| Vec::new(), |made| made.info.doubts.clone()),
         "damaged": result.as_ref().map_or_else(|_| Vec::new(), damaged),
+        "unlisted": result.as_ref().map_or_else(|_| Vec::new(), |made| made.listings.unlisted.clone()),
         "bytes_new": result.as_ref().map_or(0, |made| made.info.change.bytes_new) });
         let is_nowhere = |made: &Made| made.vaults.values().all(Result::is_err);
         let is_ended = was_ended(&result) || is_stopped() && result.as_ref().is_ok_and(is_nowhere);
@@ -254,12 +258,28 @@ impl Making<'_> {
         let signer = Signer::read(dir, state).and_then(|signer| {
             let machine = session.holder.hostname.as_str();
             if let Some(own) = &signer {
+                if !state.signers()?.contains_key(machine) {
+                    know_own(state, machine, &own.public(), &survey(vaults), now)?;
+                }
                 own.know(state, machine, now)?;
                 return Ok(signer);
             }
-            let learned = learn(state, machine, &survey(vaults), &state.records()?, now)?;
+            let survey = survey(vaults);
+            let learned = learn(state, machine, &survey, &state.records()?, now)?;
             learned.said.iter().for_each(|learned| screen.line(&format!("  note: {learned}")));
-            Signer::make(dir, state, machine, now)
+            let signer = Signer::make(dir, state, machine, now)?;
+            let key = signer.as_ref().map(Signer::public);
+            match key.map_or(Ok(None), |key| note_new(state, machine, &survey, &key, now)) {
+                Ok(None) => {}
+                Ok(Some(said)) => {
+                    screen.line(&format!("  NOTE: {said}"));
+                    screen.line("    put it on paper beside the old one: releve state signers");
+                }
+                Err(error) => {
+                    screen.line(&format!("  warning: that a new key signs could not be noted: {error}"));
+                }
+            }
+            Ok(signer)
         });
         signer.unwrap_or_else(|error| {
             screen.line(&format!("  the point is not signed, so no machine takes it by itself: {error}"));
@@ -447,6 +467,10 @@ fn say(screen: &Screen, name: &SystemName, made: &Made, seconds: f64) {
     }
     for (vault, packs) in &made.gone {
         screen.line(&format!("  {vault} is DAMAGED: {}", engine::proof::gone(&vault.0, *packs)));
+    }
+    for unlisted in &made.listings.unlisted {
+        let (vault, why) = (&unlisted.vault, &unlisted.why);
+        screen.line(&format!("  {vault}: its points can't be listed, so nobody finds this one there: {why}"));
     }
     const SHOWN: usize = 20;
     let unread = engine::survey::few(&made.damaged);

@@ -1,8 +1,8 @@
 //! `releve check`.
 
 use super::Global;
-use crate::session::origin::look;
-use crate::session::{holder, plan_path, state_dir};
+use crate::session::origin::{look, own_folder};
+use crate::session::{holder, plan_path, state_place};
 use crate::{Exit, Outcome, show};
 use engine::dropped::Known;
 use engine::ready::{Machine, lacks};
@@ -155,9 +155,16 @@ pub(super) fn run(global: &Global, options: &Options) -> Outcome {
     parsed.add(std::mem::take(&mut said.0));
     if let Some(plan) = parsed.plan.clone().filter(|_| !options.offline) {
         let name = holder().hostname;
-        let state_dir = state_dir(global)?;
+        let state_dir = state_place(global)?;
+        let own = own_folder(&state_dir);
+        if let Err(error) = &own {
+            exit = Exit::Finding;
+            let help = error.help.clone().unwrap_or_default();
+            said.warn("others-write", "hosts", format!("on {name}: {}", error.message), help);
+        }
         // Looking makes nothing.
-        let state = match state_dir.join("state.db").exists().then(|| State::open(&state_dir)) {
+        let is_there = own.is_ok() && state_dir.join("state.db").exists();
+        let state = match is_there.then(|| State::open(&state_dir)) {
             Some(Err(error)) if error.is_corrupt() => {
                 exit = Exit::Finding;
                 let help = "releve state rebuild";

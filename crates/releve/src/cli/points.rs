@@ -176,12 +176,17 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             }
             let id = point.id.get(..8).unwrap_or(&point.id);
             let system = point.system.as_deref().unwrap_or("(not Relève's)");
+            // What nobody counted is no count of nothing: restic's own snapshots tell nothing that is read here.
+            let (files, bytes) = match &point.info {
+                Some(info) => (info.regular().to_string(), size(info.bytes)),
+                None => ("-".to_owned(), "-".to_owned()),
+            };
             table.add_row([
                 id,
                 system,
                 &time(point.time),
-                &info.regular().to_string(),
-                &size(info.bytes),
+                &files,
+                &bytes,
                 &vaults.join(", "),
                 &lacks.join("; "),
             ]);

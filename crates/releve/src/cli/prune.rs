@@ -4,7 +4,7 @@ use super::backup::stop_on_signal;
 use super::restore::bytes;
 use super::verify::own_vault_names;
 use crate::session::Session;
-use crate::show::{self, Screen, confirm, size, time};
+use crate::show::{self, Screen, confirm, counted, size, time};
 use crate::{Exit, Outcome};
 use engine::judge::Witness;
 use engine::prune::{Decided, Retention, check_clock, delay, identity, retention, witness};
@@ -103,6 +103,15 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         return Ok(Exit::Done);
     }
     if options.trust_clock {
+        // What it forgets doesn't come back, whatever is answered to what is pruned.
+        let question = format!(
+            "It is {} by this machine's clock: is that right? What it noted as later counts no more then, and removals may go on",
+            time(now)
+        );
+        let way_out = "--yes for scripts; nothing was changed";
+        if let Some(exit) = show::refused_but(options.yes, &question, way_out) {
+            return Ok(exit);
+        }
         state.trust_clock(now)?;
     }
     if options.release {
@@ -168,6 +177,8 @@ struct Run<'a> {
     shown: Option<String>,
     /// What was typed names nothing that is here: that is no fault of the vault, and nobody else is told.
     is_mistyped: bool,
+    /// Somebody was asked, and did not say yes.
+    is_declined: bool,
 }
 
 impl<'a> Run<'a> {
@@ -179,7 +190,8 @@ impl<'a> Run<'a> {
         now: Timestamp,
     ) -> Self {
         let (plan, points, shown) = (None, Vec::new(), None);
-        Self { session, state, screen, options, now, plan, points, shown, is_mistyped: false }
+        let (is_mistyped, is_declined) = (false, false);
+        Self { session, state, screen, options, now, plan, points, shown, is_mistyped, is_declined }
     }
 
     fn one(&mut self, name: &VaultName) -> (Exit, Value) {
@@ -265,10 +277,10 @@ impl<'a> Run<'a> {
         self.show(name, &retention, &planned, options.delay);
         self.points = retention.points;
         let planned = self.plan.insert(planned);
+        accepted.iter().for_each(|what| self.screen.line(&format!("{name}: {what}")));
         if self.options.dry_run {
             return Ok(None);
         }
-        accepted.iter().for_each(|what| self.screen.line(&format!("{name}: {what}")));
         if (!planned.is_empty() || accepted.is_some()) && !self.options.yes {
             if !std::io::stdin().is_terminal() {
                 self.is_mistyped = true;
@@ -284,6 +296,7 @@ impl<'a> Run<'a> {
                 false => format!("Prune {name}?"),
             };
             if !confirm(&question) {
+                self.is_declined = true;
                 return Ok(None);
             }
         }
@@ -301,6 +314,9 @@ impl<'a> Run<'a> {
         }
         // What a person accepts here is missed by no verb any more.
         note_missed(self.state, name, &Vanished::default(), self.now)?;
+        if accepted.is_some() {
+            self.screen.line(&format!("{name}: they are missed no more"));
+        }
         if planned.is_empty() {
             return Ok(None);
         }
@@ -382,7 +398,8 @@ impl<'a> Run<'a> {
             .flat_map(|point| point.files_in(name).map(|file| file.to_string()))
             .collect();
         self.state.settle_going(&name.0, |snapshot| there.contains(snapshot))?;
-        let of = (&self.session.plan, self.state, self.session.holder.hostname.as_str());
+        let key = self.session.signing_key();
+        let of = (&self.session.plan, self.state, self.session.holder.hostname.as_str(), key.as_deref());
         let vanished = look(of, known, vaults, survey, self.now)?;
         self.session.say_learned(&vanished.learned);
         if let Some(said) = vanished.strange_in(name) {
@@ -391,7 +408,9 @@ impl<'a> Run<'a> {
         match vanished.refusal(name, "nothing is pruned") {
             Some(refusal) if !self.options.accept_missing => Err(refusal),
             missed => {
-                let said = vanished.refusal(name, "they are missed no more").filter(|_| missed.is_some());
+                // Nobody has said yes so far.
+                let said = vanished.refusal(name, "they would be missed no more");
+                let said = said.filter(|_| missed.is_some());
                 let all = vanished.missed.into_iter().chain(vanished.settled);
                 let all = all.filter(|lost| lost.vault == *name).map(|lost| lost.snapshot);
                 Ok((all.collect(), said.map(|said| said.message)))
@@ -408,16 +427,20 @@ impl<'a> Run<'a> {
             self.screen.line(&format!("{name} has changed meanwhile, and was looked at again:"));
         }
         let going: Vec<_> = retention.going().collect();
-        let would = if self.options.dry_run { "would go" } else { "go" };
+        let (would, goes) = if self.options.dry_run { ("would go", "would go") } else { ("go", "goes") };
         if self.options.keep_points {
-            self.screen.line(&format!("{name}: all {} points stay", plan.points_kept));
+            self.screen.line(&match plan.points_kept {
+                1 => format!("{name}: its 1 point stays"),
+                many => format!("{name}: all {many} points stay"),
+            });
         } else {
             self.screen.line(&format!(
-                "{name}: {} points stay, {} {would}{}",
-                plan.points_kept,
-                going.len(),
+                "{name}: {}, {}{}",
+                counted(plan.points_kept, "point stays", "points stay"),
+                counted(going.len() as u64, goes, would),
                 match retention.foreign {
                     0 => String::new(),
+                    1 => "; 1 that no system of the plan made stays".to_owned(),
                     foreign => format!("; {foreign} that no system of the plan made stay"),
                 }
             ));
@@ -457,7 +480,8 @@ impl<'a> Run<'a> {
             *(if goes { go } else { stay }) += 1;
         }
         for (log, (stay, go)) in logs {
-            self.screen.line(&format!("  {log}: {stay} stay, {go} {would}: the newest holds what is needed"));
+            let (stay, go) = (counted(stay, "stays", "stay"), counted(go, goes, would));
+            self.screen.line(&format!("  {log}: {stay}, {go}: the newest holds what is needed"));
         }
         let sums = [
             (
@@ -474,7 +498,8 @@ impl<'a> Run<'a> {
             (plan.adopt, "in no index, and needed: taken in"),
         ];
         for (sum, what) in sums.iter().filter(|(sum, _)| sum.packs > 0) {
-            self.screen.line(&format!("  {} packs, {}: {what}", sum.packs, size(sum.bytes)));
+            let packs = counted(sum.packs, "pack", "packs");
+            self.screen.line(&format!("  {packs}, {}: {what}", size(sum.bytes)));
         }
         if plan.mark.packs + plan.repack.packs > 0 {
             self.screen.line(&format!(
@@ -489,7 +514,9 @@ impl<'a> Run<'a> {
         let mut exit = Exit::Done;
         match result {
             Ok(None) => {
-                if self.plan.as_ref().is_some_and(PrunePlan::is_empty) {
+                if self.is_declined {
+                    self.screen.line(&format!("{name}: nobody said yes, and nothing was changed"));
+                } else if self.plan.as_ref().is_some_and(PrunePlan::is_empty) {
                     self.screen.line(&format!("{name}: nothing to do"));
                 }
             }
@@ -500,14 +527,14 @@ impl<'a> Run<'a> {
                 record.bytes_removed = report.removed.bytes;
                 record.findings.clone_from(&report.findings);
                 self.screen.line(&format!(
-                    "{name}: {} points taken out; {} given back, {} to follow",
-                    report.forgotten.len(),
+                    "{name}: {} taken out; {} given back, {} to follow",
+                    counted(report.forgotten.len() as u64, "point", "points"),
                     size(report.removed.bytes),
                     size(report.marked.bytes)
                 ));
                 if report.left > 0 {
-                    self.screen
-                        .line(&format!("  {} packs are left for the next time: time was up", report.left));
+                    let left = counted(report.left, "pack is", "packs are");
+                    self.screen.line(&format!("  {left} left for the next time: time was up"));
                 }
                 report.findings.iter().take(SHOWN).for_each(|what| self.screen.line(&format!("  {what}")));
                 if !report.findings.is_empty() {
@@ -523,8 +550,7 @@ impl<'a> Run<'a> {
         }
         let document = json!({ "vault": name, "plan": self.plan, "points": self.points,
             "done": result.as_ref().ok(), "failure": record.failure });
-        let declined = matches!(result, Ok(None)) && self.plan.as_ref().is_some_and(|plan| !plan.is_empty());
-        if !declined
+        if !self.is_declined
             && !self.is_mistyped
             && !self.options.dry_run
             && !super::was_ended(result)

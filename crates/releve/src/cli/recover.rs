@@ -169,7 +169,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let waited = asked.elapsed();
     // Without state nothing is known but what the points say.
     // What can't be read of it keeps nothing from coming back: it is said, and missed.
-    let witness = state.as_ref().map_or_else(Witness::default, |state| session.witness_in(state));
+    let witness = session.witness_if(state.as_ref());
     let decide = |wish: &Wish, is_new: bool| {
         let known = (records.as_slice(), &witness, &vanished, &still);
         decide(session, (options, crashed), known, (wish, is_new), &vaults, &survey)
@@ -368,7 +368,7 @@ fn decide(
         (found.points, found.log) = (witness.judged(&session.plan, survey, name, now), survey.log(name));
         found.former = survey.former_logs(name);
         still.add_to(name, &mut found);
-        let known = (survey, found.points.as_slice());
+        let known = (survey, found.points.as_slice(), vanished.log_known(name));
         found.crash = Some(crash::crash(session, name, crashed, &past, known, now));
         (found.went_back, found.went_to) = (witness.went_back(name), witness.went_to(name));
         (found.went_from, found.recoveries) = (witness.went_from(name), witness.recoveries(name));
@@ -390,12 +390,7 @@ fn decide(
         stands_in: options.stand_in,
         now,
         available,
-        vaults: vaults
-            .iter()
-            .map(|opened| {
-                (opened.name.clone(), opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string))
-            })
-            .collect(),
+        vaults: survey.asked(vaults),
     });
     also_replaced(&mut book, session)?;
     let newer = newer_elsewhere(&book, wish, records, survey);

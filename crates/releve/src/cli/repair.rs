@@ -140,6 +140,7 @@ impl Run<'_> {
         let read = format!("{} packs read, {}", plan.packs_read, size(plan.bytes_read));
         if plan.is_empty() {
             self.screen.line(&format!("{name}: nothing to repair; {read}"));
+            plan.refused.iter().for_each(|refused| self.screen.line(&format!("  {refused}")));
             return;
         }
         self.screen.line(&format!("{name}: DAMAGED; {read}"));
@@ -175,13 +176,15 @@ impl Run<'_> {
         planned: Option<&RepairPlan>,
         result: &Result<Option<RepairReport>>,
     ) -> (Exit, Value) {
-        let mut record = Repaired { vault: name.0.clone(), ..Repaired::default() };
+        let Window { from, share } = self.window;
+        let window = Some((from, share));
+        let mut record = Repaired { vault: name.0.clone(), window, ..Repaired::default() };
         let mut exit = Exit::Done;
         if let Some(plan) = planned {
             record.packs = plan.packs;
             record.named = plan.bad_packs().take(NAMED_MAX).map(|pack| pack.to_string()).collect();
             record.findings.clone_from(&plan.findings);
-            if !plan.is_empty() {
+            if !plan.is_empty() || plan.refused.is_some() {
                 exit = Exit::Finding;
             }
         }
@@ -191,8 +194,9 @@ impl Run<'_> {
                 record.healed = report.healed;
                 record.lost = report.lost;
                 self.say(name, report);
-                exit =
-                    if report.lost == 0 && report.findings.is_empty() { Exit::Done } else { Exit::Finding };
+                let is_refused = planned.is_some_and(|plan| plan.refused.is_some());
+                let is_well = report.lost == 0 && report.findings.is_empty() && !is_refused;
+                exit = if is_well { Exit::Done } else { Exit::Finding };
             }
             Err(error) => {
                 exit = Exit::Failed;
@@ -201,7 +205,10 @@ impl Run<'_> {
             }
         }
         let document = json!({ "vault": name, "plan": planned, "done": result.as_ref().ok(), "failure": record.failure });
-        let acted = record.failure.is_some() || matches!(result, Ok(Some(_)));
+        // Who has read all and found nothing has seen that what was known to be damaged is whole.
+        let found_none = |plan: &RepairPlan| plan.is_empty() && plan.findings.is_empty() && share >= 1.0;
+        let is_whole = result.is_ok() && planned.is_some_and(found_none);
+        let acted = record.failure.is_some() || is_whole || matches!(result, Ok(Some(_)));
         if acted
             && !self.dry_run
             && !super::was_ended(result)

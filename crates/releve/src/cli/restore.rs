@@ -1,7 +1,9 @@
 //! `releve restore`.
 
 mod beside;
+mod newer;
 mod sql;
+mod together;
 
 use super::backup::stop_on_signal;
 use super::claim::{RESTORE, claim, refusal};
@@ -51,7 +53,7 @@ pub(super) struct Options {
     /// The newest complete point from before this instant: 14:05, 2026-11-23 14:05, or with a zone 2026-11-23T14:05+01:00
     #[arg(long, value_name = "TIME")]
     before: Option<String>,
-    /// Only this, and what is below it; may be repeated
+    /// Only this, and what is below it; may be repeated. With an SQLite database come its -wal and -journal of the point
     #[arg(long, value_name = "SUB")]
     path: Vec<PathBuf>,
     /// This comes first, and is said to be complete before the rest begins: a pattern as in the plan's `exclude`; may be repeated
@@ -133,9 +135,6 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         to.display(),
         reasons.join("; ")
     ));
-    // What isn't whole in the point comes back from nowhere: said beforehand, and afterwards.
-    let only: Vec<String> = options.path.iter().map(|path| path.to_string_lossy().into_owned()).collect();
-    let lacks = point.not_captured(&only);
     let silent = silent_places(to, point)?;
     for place in &silent {
         let place = to.join(place);
@@ -152,6 +151,13 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         memory: options.how.memory,
         ..RestoreOptions::new(to)
     };
+    let whole = together::look(&repositories, point.point.tree, &restoring);
+    restoring.only.extend(whole.along.iter().cloned());
+    whole.told.iter().for_each(|line| screen.line(line));
+    whole.findings.iter().for_each(|line| screen.line(&format!("warning: {line}")));
+    // What isn't whole in the point comes back from nowhere: said beforehand, and afterwards.
+    let only: Vec<String> = restoring.only.iter().map(|path| path.to_string_lossy().into_owned()).collect();
+    let lacks = point.not_captured(&only);
     let progress = Arc::new(Progress::default());
     if let Some(info) = &point.point.info {
         progress.expect(info.files, info.bytes);
@@ -165,6 +171,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         }
         false => None,
     };
+    let made = (point.point.tree, point.point.time);
+    let over = newer::warn(&repositories, made, &restoring, (&screen, options.dry_run), &progress);
     let look = |restoring: &RestoreOptions| {
         recover::look_beside(&repositories, point.point.tree, restoring, &progress)
     };
@@ -178,7 +186,8 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     }
     if options.dry_run {
         let goes = replaced(&repositories, point.point.tree, &restoring, &progress)?;
-        return Ok(dry_run(session, (&id, point, &reasons), (&lacks, &newer), extras.as_ref(), &goes));
+        let said = (lacks.as_slice(), newer.as_slice(), &whole, over);
+        return Ok(dry_run(session, (&id, point, &reasons), said, extras.as_ref(), &goes));
     }
     let asked = extras.as_ref().filter(|extras| !extras.paths.is_empty() && !options.yes);
     if let Some(extras) = asked {
@@ -198,7 +207,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let mut report = RestoreReport::default();
     let (mut first_seconds, mut settled) = (None, recover::Settled::default());
     if !options.first.is_empty() {
-        let is_first: IsFirst = Arc::new(move |path| first.matches(path));
+        let is_first: IsFirst = Arc::new(move |path| source::comes_first(path, &|path| first.matches(path)));
         restoring.part = Part::First(Arc::clone(&is_first));
         let beside = look(&restoring);
         report = restore(&repositories, point.point.tree, &restoring, &progress)?;
@@ -222,6 +231,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         _ => (0, Vec::new()),
     };
     beside::settle(&mut settled, beside, &report);
+    settled.findings.extend(whole.findings);
     let is_whole = report.is_whole() && lacks.is_empty() && settled.findings.is_empty();
     let seconds = begun.elapsed().as_secs_f64();
     let mut findings = lacks;
@@ -247,7 +257,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
             "damaged_files": damaged, "skipped_entries": trouble(&report.skipped), "not_set_entries": trouble(&report.not_set),
             "findings": findings, "vault_faults": report.vault_faults, "whole": is_whole,
             "compared_after_crash": report.compared_after_crash, "seconds": seconds, "first_seconds": first_seconds,
-            "deleted": deleted, "set_aside": settled.told, "not_deleted": trouble(&kept),
+            "deleted": deleted, "along": whole.told, "overwrote_newer": over, "set_aside": settled.told, "not_deleted": trouble(&kept),
             "not_looked_at": extras.as_ref().map(|extras| trouble(&extras.unknown)).unwrap_or_default(),
         }));
     } else {
@@ -400,7 +410,7 @@ fn excluded_below(excluded: &Patterns, there: &Path, path: &Path) -> Option<Path
 fn dry_run(
     session: &Session,
     (id, point, reasons): (&str, &engine::survey::Surveyed, &[String]),
-    (lacks, newer): (&[String], &[String]),
+    (lacks, newer, whole, over): (&[String], &[String], &together::Whole, u64),
     extras: Option<&Extras>,
     goes: &[Trouble],
 ) -> Exit {
@@ -410,7 +420,8 @@ fn dry_run(
     if session.json {
         show::print_json(
             &json!({ "point": id, "reasons": reasons, "files": info.regular(), "bytes": info.bytes,
-            "complete": point.point.complete, "lacks": lacks, "beside": newer, "remove": remove,
+            "complete": point.point.complete, "lacks": lacks, "along": whole.told, "apart": whole.findings,
+            "beside": newer, "overwrites_newer": over, "remove": remove,
             "taken_away": goes.iter().map(|goes| json!({ "path": goes.path.to_string_lossy(), "why": goes.why })).collect::<Vec<_>>() }),
         );
     } else {
@@ -524,7 +535,7 @@ pub(super) fn none_left(error: Error, vanished: &Vanished, system: &SystemName) 
 /// Says that newer points than the one that is taken were seen and are gone.
 pub(super) fn warn_of_newer(vanished: &Vanished, system: &SystemName, wanted: &Wanted, taken: Timestamp) {
     for said in vanished.clone().among(std::slice::from_ref(system)).strange_said() {
-        eprintln!("warning: vault {said}");
+        eprintln!("warning: {said}");
     }
     let until = match wanted {
         // Who names a point knows that there are newer ones.

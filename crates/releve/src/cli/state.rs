@@ -1,15 +1,16 @@
 //! `releve state`.
 
+use super::verify::vault_names;
 use crate::session::Session;
 use crate::show;
 use crate::{Exit, Outcome};
 use engine::Error;
 use engine::heads::{self, Heads, compare};
-use engine::signers::{Known, Signer, learn};
+use engine::signers::{Known, Signer, before, know_own, learn};
 use engine::survey::{Survey, Surveyed, survey};
 use engine::vaults::{Absent, Opened};
 use jiff::Timestamp;
-use state::{Body, How, Made, Record, State};
+use state::{Body, How, Made, Record, Repaired, State};
 use std::collections::HashSet;
 use vault::fingerprint;
 
@@ -47,11 +48,34 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
         Verb::Rebuild { yes } => rebuild(session, *yes),
         Verb::Verify => verify(session),
         Verb::Signers => signers(session),
-        Verb::ForgetVault { name } => {
-            session.state()?.forget_vault(name)?;
-            Ok(Exit::Done)
-        }
+        Verb::ForgetVault { name } => forget_vault(session, name),
     }
+}
+
+/// Forgets a vault: one that the plan has, or that is remembered although the plan has it no more.
+fn forget_vault(session: &Session, name: &String) -> Outcome {
+    let state = session.state()?;
+    if state.vault_seen(name)?.is_none() && state.seen(name)?.is_empty() {
+        vault_names(session, std::slice::from_ref(name))?;
+    }
+    state.forget_vault(name)?;
+    damaged_no_more(&state, name, Timestamp::now())?;
+    Ok(Exit::Done)
+}
+
+/// Records that what was known of the damage of a vault is over: what takes its name is another one.
+fn damaged_no_more(state: &State, vault: &str, now: Timestamp) -> Result<(), Error> {
+    let is_known = |record: &Record| match &record.body {
+        Body::Verification(seen) => seen.vault == vault,
+        Body::Backup(made) => made.gone.contains_key(vault),
+        Body::Repair(repaired) => repaired.vault == vault,
+        _ => false,
+    };
+    if state.records()?.iter().any(is_known) {
+        let over = Repaired { vault: vault.to_owned(), forgotten: true, ..Repaired::default() };
+        state.append(Body::Repair(over), now)?;
+    }
+    Ok(())
 }
 
 /// Checks the chain of the records, and holds it against what the points in the vaults say of it.
@@ -61,6 +85,9 @@ fn verify(session: &Session) -> Outcome {
     let vaults = session.ask_all(Some(&state), Some(&state));
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
     let records = state.records()?;
+    if let Some(key) = session.signing_key() {
+        know_own(&state, &session.holder.hostname, &key, &survey, Timestamp::now())?;
+    }
     let learned = learn(&state, &session.holder.hostname, &survey, &records, Timestamp::now())?;
     session.say_learned(&learned.said);
     let heads = compared(session, &state, &records, &survey)?;
@@ -89,6 +116,7 @@ fn verify(session: &Session) -> Outcome {
         }
         match heads.agreed {
             0 => println!("no point in the vaults vouches for them"),
+            1 => println!("1 point in the vaults vouches for them, up to number {}", heads.up_to),
             agreed => println!("{agreed} points in the vaults vouch for them, up to number {}", heads.up_to),
         }
         if heads.from_before > 0 {
@@ -104,17 +132,22 @@ fn verify(session: &Session) -> Outcome {
     Ok(if is_whole { Exit::Done } else { Exit::Finding })
 }
 
-/// Lists the keys that sign points, as this machine knows them.
+/// Lists the keys that sign points, as this machine knows them, and which one signs here from now on.
 fn signers(session: &Session) -> Outcome {
     let signers = session.state()?.signers()?;
+    let machine = session.holder.hostname.as_str();
+    let own = own_key(session);
+    let signs = |key: &str| own.as_deref() == Some(key);
     if session.json {
-        show::print_json(&serde_json::json!({ "machines": signers }));
+        show::print_json(&serde_json::json!({ "machines": signers, "signs_here": own }));
         return Ok(Exit::Done);
     }
     let mut table = show::table(&["machine", "key", "known since", ""]);
     for (host, keys) in &signers {
         for (key, signer) in keys {
             let how = match signer.how {
+                _ if host == machine && signs(key) => "this machine's own, which signs here",
+                How::Own if host == machine => "this machine's own of before",
                 How::Own => "this machine's own",
                 How::First => "the first that was seen",
                 How::Accepted => "accepted by a person",
@@ -123,7 +156,18 @@ fn signers(session: &Session) -> Outcome {
             table.add_row([host.as_str(), fingerprint(key).as_str(), show::time(signer.since).as_str(), how]);
         }
     }
+    let is_noted = |key: &String| signers.get(machine).is_some_and(|keys| keys.contains_key(key));
+    if let Some(key) = own.as_ref().filter(|key| !is_noted(key)) {
+        // The state is new, or was lost: the next backup notes it.
+        table.add_row([machine, fingerprint(key).as_str(), "", "this machine's own, which signs here"]);
+    }
     page!("{table}");
+    if own.is_none() {
+        println!(
+            "no key signs here yet: the next backup makes one. Is one of this machine kept somewhere (signing.key, beside its old state)? Put it into {} before",
+            session.state_dir.display()
+        );
+    }
     Ok(Exit::Done)
 }
 
@@ -141,14 +185,19 @@ fn chain(state: &State) -> Result<u64, Error> {
 
 /// Holds the records against what the points in the vaults say of them. What is found is noted for the alerts.
 fn compared(session: &Session, state: &State, records: &[Record], survey: &Survey) -> Result<Heads, Error> {
-    let key = Signer::public_in(&session.state_dir).unwrap_or_else(|error| {
-        eprintln!("warning: which key signs here can't be read: {error}");
-        None
-    });
+    let key = own_key(session);
     let known = Known::read(state)?;
     let heads = compare(records, survey, &known, &session.holder.hostname, key.as_deref());
     note(state, &heads, survey);
     Ok(heads)
+}
+
+/// Returns the public half of the key that signs here, where there is one that can be read.
+fn own_key(session: &Session) -> Option<String> {
+    Signer::public_in(&session.state_dir).unwrap_or_else(|error| {
+        eprintln!("warning: which key signs here can't be read: {error}");
+        None
+    })
 }
 
 fn broken(error: &Error) -> Heads {
@@ -192,10 +241,18 @@ fn rebuild(session: &Session, yes: bool) -> Outcome {
     if let Some(kept) = &rebuilt.kept {
         eprintln!("the old state is kept as {}", kept.display());
     }
-    println!("rebuilt from {} points", survey.points.len());
-    match rebuilt.carried.as_slice() {
-        [] => println!("what happened before, other than these, is unknown"),
-        carried => println!("taken over from the old state: {}", carried.join(", ")),
+    if session.json {
+        let unreachable: Vec<_> = survey.unreachable.iter().map(|(vault, _)| vault).collect();
+        show::print_json(
+            &serde_json::json!({ "points": survey.points.len(), "carried": rebuilt.carried, "lost": rebuilt.lost,
+                "kept": rebuilt.kept.as_ref().map(|kept| kept.display().to_string()), "unreachable": unreachable }),
+        );
+    } else {
+        println!("rebuilt from {} points", survey.points.len());
+        match rebuilt.carried.as_slice() {
+            [] => println!("what happened before, other than these, is unknown"),
+            carried => println!("taken over from the old state: {}", carried.join(", ")),
+        }
     }
     for lost in &rebuilt.lost {
         eprintln!("warning: {lost}");
@@ -203,8 +260,27 @@ fn rebuild(session: &Session, yes: bool) -> Outcome {
     for (vault, why) in &survey.unreachable {
         eprintln!("warning: vault {vault}: {why}");
     }
+    say_key(session, &survey)?;
     let is_whole = rebuilt.lost.is_empty() && survey.unreachable.is_empty();
     Ok(if is_whole { Exit::Done } else { Exit::Finding })
+}
+
+/// Says that another key will sign than has signed this machine's points so far, while its own can still be put back.
+fn say_key(session: &Session, survey: &Survey) -> Result<(), Error> {
+    let (machine, dir) = (session.holder.hostname.as_str(), &session.state_dir);
+    if own_key(session).is_some() {
+        return Ok(());
+    }
+    if let Some(before) = before(&session.state()?, machine, survey, None)? {
+        eprintln!(
+            "NOTE: no key signs here any more: the next backup makes a new one, and points before are signed with {before}"
+        );
+        eprintln!(
+            "  is the old one kept somewhere (signing.key, beside the old state)? Put it into {} before; else put the new one on paper beside the old one: releve state signers",
+            dir.display()
+        );
+    }
+    Ok(())
 }
 
 /// Returns how many records the state holds, where it can be read and their chain holds: whoever makes that anew may mean another one.
@@ -233,6 +309,7 @@ fn fill(state: &State, vaults: &[Opened], survey: &Survey, now: Timestamp) -> Re
         // What was seen in another repository says nothing of this one.
         if state.vault_seen(&opened.name.0)?.is_some_and(|seen| seen != repository.id()) {
             state.forget_vault(&opened.name.0)?;
+            damaged_no_more(state, &opened.name.0, now)?;
         }
         state.remember_vault(&opened.name.0, repository.id())?;
     }

@@ -5,7 +5,7 @@ mod seed;
 
 use super::verify::vault_names;
 use crate::session::Session;
-use crate::show::{self, Screen, size};
+use crate::show::{self, Screen, counted, size};
 use crate::{Exit, Outcome};
 use engine::judge::Witness;
 use engine::prune::would_keep;
@@ -85,33 +85,41 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let report = job.carry_out(session, &screen, options.dry_run);
     let exit = exit(&report, &job, options.dry_run);
     report.record.failures.iter().for_each(|failure| screen.line(&format!("failed: {failure}")));
+    job.to_make.iter().for_each(|vault| screen.line(&format!("vault {vault} would be created")));
     if job.copies.is_empty() && report.record.failures.is_empty() {
         screen.line("nothing is missing");
     }
     if job.let_go > 0 {
         screen.line(&format!(
-            "{} copies are not made of older points: the next prune would let them go, by the plan's `keep`",
-            job.let_go
+            "{} not made of older points: the next prune would let go of what `keep` in the plan doesn't keep",
+            counted(job.let_go as u64, "copy is", "copies are")
         ));
     }
     if report.no_room > 0 {
         let full: Vec<&str> = report.full.iter().map(String::as_str).collect();
         screen.line(&format!(
-            "{} copies are left out: there is no room for them in {}; `releve prune NAME --now` makes some, or let the disk grow",
-            report.no_room,
+            "{} left out: there is no room in {}; `releve prune NAME --now` makes some, or let the disk grow",
+            counted(report.no_room as u64, "copy is", "copies are"),
             full.join(", ")
         ));
     }
     if job.lost > 0 {
         screen.line(&format!(
-            "{} points that this machine has seen are in no vault that could be asked: releve points",
-            job.lost
+            "{} in no vault that could be asked: releve points",
+            counted(
+                job.lost as u64,
+                "point that this machine has seen is",
+                "points that this machine has seen are"
+            )
         ));
     }
     if options.dry_run && !job.copies.is_empty() {
         screen.line(&format!("{} would be sent in all", size(report.bytes_missing())));
     }
-    if let (Some(folder), Some(vault), Exit::Done, false) = (&seed, &only, exit, options.dry_run) {
+    let has_sources = job.places.values().any(|place| !place.sources.is_empty());
+    if let (Some(folder), Some(vault), Exit::Done, false) = (&seed, &only, exit, options.dry_run)
+        && has_sources
+    {
         screen.line(&format!("{} is ready to be carried to {vault}; there:", folder.display()));
         screen.line(&format!("  releve sync --from {} --vault {vault}", folder.display()));
     }
@@ -159,10 +167,13 @@ fn between(
     let vanished = vanished.among(systems);
     let mut job = Job { none_open: vaults.iter().all(|vault| vault.repository.is_err()), ..Job::default() };
     for (vault, why) in survey.troubles() {
-        job.failures.push(format!("vault {vault}: {why}"));
+        match dry_run && survey.absent.contains(&vault) && targets.contains(&vault) {
+            true => job.to_make.push(vault.0),
+            false => job.failures.push(format!("vault {vault}: {why}")),
+        }
     }
     // What another vault has is copied again below; the rest is in none any more.
-    job.failures.extend(vanished.said().into_iter().map(|said| format!("vault {said}")));
+    job.failures.extend(vanished.said());
     job.lost = vanished.nowhere_count();
     let records = state.records().unwrap_or_default();
     let damaged = engine::proof::damaged(&records);

@@ -5,6 +5,7 @@ use crate::session::Session;
 use crate::show::{self, Screen, size};
 use crate::{Exit, Failure, Outcome};
 use engine::Error;
+use engine::proof::{self, Open, Verified};
 use engine::survey::survey;
 use engine::vanished::Vanished;
 use engine::vaults::{Absent, repository};
@@ -25,7 +26,7 @@ const SHOWN: usize = 20;
     after_help = "Examples:\n  releve verify                         everything is there, and can be followed\n  \
     releve verify --read-data 10%         and a tenth of the data, another one each time, is read and sound\n  \
     releve verify cloud --read-data all   all data of one vault is read: the proof that `status` asks for\n\n\
-    From the vault alone. Exit status 1: something is damaged or missing, or points that this machine has seen there are gone; it is named; 2: something could not be looked at, which says nothing about it."
+    From the vault alone. Exit status 1: something is damaged or missing, or was found so before and nobody has mended it, or points that this machine has seen there are gone; it is named; 2: something could not be looked at, which says nothing about it."
 )]
 pub(super) struct Options {
     /// The vaults; all of them unless named, but those that another machine pulls
@@ -43,7 +44,7 @@ pub(super) fn run(session: &Session, options: &Options) -> Outcome {
     let records = state.records()?;
     let share = options.read_data.map_or(0.0, |share| share.0);
     let exit = show::each(session.json, &names, |name| {
-        one(session, &state, &screen, name, window(&records, name, share))
+        one(session, &state, &screen, name, window(&records, name, share), &records)
     });
     super::alerts::round(session, &state);
     Ok(exit)
@@ -95,6 +96,7 @@ pub(super) fn one(
     screen: &Screen,
     name: &VaultName,
     window: Window,
+    records: &[Record],
 ) -> (Exit, Value) {
     let mut vanished = Vanished::default();
     let result = attempt(session, state, screen, (name, window), &mut vanished);
@@ -106,6 +108,7 @@ pub(super) fn one(
         vanished: vanished.missed.iter().map(|lost| lost.id.clone()).collect(),
         ..Verification::default()
     };
+    let (mut open, mut broken) = (None, Vec::new());
     let mut exit = match &result {
         Ok(report) => {
             record.read_share = report.read_share();
@@ -115,9 +118,14 @@ pub(super) fn one(
             record.unknown.clone_from(&report.unknown);
             record.unsound.clone_from(&report.unsound);
             record.failure = unread(report);
-            say(screen, name, report, &vanished);
+            let damaged = report.damaged.iter().take(proof::NAMED_MAX);
+            record.packs = Some(damaged.map(ToString::to_string).collect());
+            record.without = proof::known_packs(records, &name.0);
+            record.without.retain(|pack| !report.present.contains(pack));
+            (open, broken) = known(records, &record, report);
+            say(screen, name, report, &vanished, (open.as_ref(), broken.len()));
             match (report.unread_count, report.finding_count) {
-                (0, 0) if vanished.is_empty() => Exit::Done,
+                (0, 0) if vanished.is_empty() && open.is_none() => Exit::Done,
                 (0, _) => Exit::Finding,
                 _ => Exit::Failed,
             }
@@ -129,8 +137,9 @@ pub(super) fn one(
             Exit::Failed
         }
     };
+    let sound: Vec<&String> = record.points.iter().filter(|point| !broken.contains(point)).collect();
     let mut document = json!({ "vault": name, "read_share": record.read_share, "bytes_read": record.bytes_read,
-        "sound": record.points, "findings": record.findings, "failure": record.failure, "vanished": vanished });
+        "sound": sound, "known_damage": open, "known_unsound": broken, "findings": record.findings, "failure": record.failure, "vanished": vanished });
     if let (Ok(report), Some(document)) = (&result, document.as_object_mut()) {
         document.insert("packs".into(), report.packs.into());
         document.insert("packs_read".into(), report.packs_read.into());
@@ -171,6 +180,24 @@ fn attempt(
     Ok(vault::verify::verify(&repository, &options, &progress)?)
 }
 
+/// Returns the damage that was found before and that nobody has mended since, as far as this verification didn't read it anew and find it whole; and the points that
+/// it found sound by what it has read, and that are known to lack something.
+fn known(records: &[Record], record: &Verification, report: &VerifyReport) -> (Option<Open>, Vec<String>) {
+    let now = Timestamp::now();
+    // What is found now is said by itself.
+    if report.finding_count > 0 {
+        return (None, Vec::new());
+    }
+    let open = proof::open(records, (now, &Body::Verification(record.clone())), &record.vault);
+    if open.is_none() {
+        return (None, Vec::new());
+    }
+    let mut verified = Verified::of(records);
+    verified.then(now, record);
+    let broken = report.sound.iter().filter(|point| verified.is_unsound(point, &record.vault));
+    (open, broken.cloned().collect())
+}
+
 /// Says which points were there and are gone.
 fn say_vanished(screen: &Screen, name: &VaultName, vanished: &Vanished) {
     if let Some(said) = vanished.said_of(name) {
@@ -193,7 +220,13 @@ fn unread(report: &VerifyReport) -> Option<String> {
     })
 }
 
-fn say(screen: &Screen, name: &VaultName, report: &VerifyReport, vanished: &Vanished) {
+fn say(
+    screen: &Screen,
+    name: &VaultName,
+    report: &VerifyReport,
+    vanished: &Vanished,
+    (open, broken): (Option<&Open>, usize),
+) {
     if let Some(why) = unread(report) {
         screen.line(&format!("{name}: could not be verified: {why}"));
         if !report.archived.is_empty() {
@@ -203,7 +236,7 @@ fn say(screen: &Screen, name: &VaultName, report: &VerifyReport, vanished: &Vani
             ));
         }
         screen.line("  what was proven before counts on until it expires");
-        if report.finding_count == 0 {
+        if report.finding_count == 0 && open.is_none() {
             return;
         }
     }
@@ -213,15 +246,26 @@ fn say(screen: &Screen, name: &VaultName, report: &VerifyReport, vanished: &Vani
         _ => format!("{} read ({:.0}%)", size(report.bytes_read), 100.0 * report.read_share()),
     };
     let verdict = match (report.finding_count, vanished.missed.is_empty()) {
+        (0, _) if open.is_some() => "KNOWN TO BE DAMAGED",
         (0, true) => "sound",
         (0, false) => "POINTS ARE GONE",
         _ => "DAMAGED",
     };
     screen.line(&format!(
         "{name}: {verdict}: {} of {points} points can come back; {} packs, {read}",
-        report.sound.len(),
+        report.sound.len().saturating_sub(broken),
         report.packs
     ));
+    if let Some(open) = open {
+        screen.line(&format!(
+            "  found {}, and mended by nobody since: {}",
+            show::time(open.since),
+            open.what
+        ));
+        screen.line(&format!(
+            "  hint: releve repair {name} heals it from the other vaults; releve verify {name} --read-data all looks whether it is whole by now"
+        ));
+    }
     report.findings.iter().take(SHOWN).for_each(|finding| screen.line(&format!("  {finding}")));
     let more = report.finding_count.saturating_sub(SHOWN as u64);
     if more > 0 {

@@ -5,6 +5,7 @@ use crate::show::{self, size};
 use crate::{Exit, Failure, Outcome};
 use engine::log::{Carrier, identity_of, is_another, living, settle};
 use engine::place::Place;
+use engine::signers::know_own;
 use engine::survey::survey;
 use engine::vaults::{Absent, Opened};
 use engine::{Error, Result, source_of};
@@ -208,7 +209,11 @@ fn fetch(session: &Session, name: &SystemName, file: &str, path: &Path) -> Outco
     };
     let state = session.state_if_any();
     let vaults = session.ask_all(state.as_ref(), None);
-    let survey = session.vouched(state.as_ref(), survey(&vaults));
+    let survey = survey(&vaults);
+    if let (Some(state), Some(key)) = (&state, session.signing_key()) {
+        know_own(state, &session.holder.hostname, &key, &survey, Timestamp::now())?;
+    }
+    let survey = session.vouched(state.as_ref(), survey);
     vaults.iter().for_each(Opened::work);
     // The log of a cluster that was here before has files of the same names.
     let here = living(&session.state_dir.join("log").join(&name.0));

@@ -163,7 +163,16 @@ impl Crash {
                         result => result?,
                     }
                 }
-                fs::remove_dir_all(&hands.local_vault).map_err(io("wipe the local vault"))?;
+                // The agent writes into it meanwhile.
+                let wipe = || fs::remove_dir_all(&hands.local_vault);
+                let is_raced = |error: &std::io::Error| error.kind() == std::io::ErrorKind::DirectoryNotEmpty;
+                let mut wiped = wipe();
+                for _ in 0..20 {
+                    if wiped.as_ref().is_err_and(is_raced) {
+                        wiped = wipe();
+                    }
+                }
+                wiped.map_err(io("wipe the local vault"))?;
                 // The schedule goes on: it stores the encrypted files, complains about the rest, and must not be believed.
                 hands.run(&["backup"], &[1, 2])?;
                 company.kill();

@@ -3,7 +3,7 @@
 //! As root a plan decides which commands run, so that one which somebody else can write is a way to become root.
 
 use super::*;
-use engine::trust::{Objection, Place, SIGN, is_open, objection, reach, us};
+use engine::trust::{Objection, Place, SIGN, is_open, objection, objection_within, reach, us};
 use state::accepted;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -207,6 +207,29 @@ pub(crate) fn secret(path: &Path) -> Result<File> {
         warn(&open_to_all(&reached.way));
     }
     Ok(reached.file)
+}
+
+/// Returns the folder in which what happened is remembered, if nobody else has a hand in it.
+pub(crate) fn state_dir(global: &Global) -> Result<PathBuf> {
+    let dir = state_place(global)?;
+    own_folder(&dir)?;
+    Ok(dir)
+}
+
+/// Refuses a folder of a state that somebody else could put something into: what is read there is believed, and what is written there goes where a link of his leads.
+pub(crate) fn own_folder(dir: &Path) -> Result<()> {
+    // Whoever opens it says why that doesn't work.
+    let Some(found) = objection_within(us(), dir).ok().flatten() else { return Ok(()) };
+    let dir = dir.display();
+    if TRUSTED.load(Relaxed) {
+        warn(&format!("the state in {dir} is taken as it is (--trust-plan): {}", found.why));
+        return Ok(());
+    }
+    let why = format!("the state in {dir} is not believed: {}", found.why);
+    let way_out = found.way_out;
+    Err(Error::new(why).help(format!(
+        "look at what lies in it, and {way_out}; --state names another folder; for this run alone: --trust-plan"
+    )))
 }
 
 /// Says that everybody can read a secret.

@@ -61,6 +61,9 @@ fn a_point_of_a_wrong_clock_is_never_the_newest_whoever_begins_the_inventory_ane
     assert_eq!(taken(&world, "2026-12-06 08:30:00"), newest);
     // What the refusal of a prune says to type.
     at(&world, "2026-12-06 08:31:00", &["prune", "near", "--yes"]).exits(2).says("--trust-clock");
+    // Whoever doesn't say yes has changed nothing.
+    at(&world, "2026-12-06 08:32:00", &["prune", "near", "--trust-clock"]).exits(64).says("--yes");
+    at(&world, "2026-12-06 08:33:00", &["prune", "near", "--yes"]).exits(2).says("--trust-clock");
     at(&world, "2026-12-06 09:00:00", &["prune", "near", "--trust-clock", "--yes"]).exits(0);
     assert_eq!(taken(&world, "2026-12-06 12:00:00"), newest);
     // Nor once its time has come.

@@ -312,6 +312,11 @@ fn a_state_that_is_lost_or_corrupt_is_made_anew_from_the_vaults() {
     fs::remove_dir_all(world.path("state")).unwrap();
     world.run(&["recover", "--to", "beside", "--yes"]).exits(0);
     world.run(&["state", "rebuild", "--yes"]).exits(0).says("2 points");
+    let told = world.run(&["state", "rebuild", "--yes", "--json"]).exits(0).json();
+    assert!(told["points"] == 2 && told["kept"].is_string() && told["lost"].is_array(), "{told}");
+    // What nobody knows is not forgotten.
+    world.run(&["state", "forget-vault", "nosuch"]).exits(64).says("there is no vault `nosuch`");
+    world.run(&["state", "forget-vault", "far"]).exits(0);
 }
 
 #[test]
@@ -335,7 +340,7 @@ fn a_full_disk_under_the_state_is_called_that_and_a_rebuild_there_changes_nothin
     assert!(!left.iter().any(|path| path.display().to_string().contains("damaged")), "{left:?}");
     world.run(&["backup"]).exits(0);
     world.run(&["prune", "--yes"]).exits(2).says("police");
-    world.run(&["state", "rebuild", "--yes"]).exits(0).says("1 holds on removals");
+    world.run(&["state", "rebuild", "--yes"]).exits(0).says("1 hold on removals");
     world.run(&["prune", "--yes"]).exits(2).says("police");
 }
 
@@ -349,7 +354,7 @@ fn of_vaults_that_could_not_be_opened_nothing_is_concluded() {
     let keys = ["near.key", "far.key"].map(|key| world.path(key));
     // One of two: what it holds isn't known, and is not said to be missing.
     fs::rename(&keys[0], world.path("away")).unwrap();
-    let one = world.run(&["status"]).exits(1).says("you would lose").says("could not be opened");
+    let one = world.run(&["status"]).exits(1).says("you would lose").says("could not be asked");
     assert!(!one.out.contains("releve sync"), "{}", one.out);
     let points = world.run(&["points", "--json"]).exits(1).json();
     let point = &points["points"][0];

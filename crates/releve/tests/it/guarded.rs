@@ -79,7 +79,7 @@ fn a_prune_before_the_time_only_hides_and_after_the_time_removes() {
     let second = point(&world, 2);
     point(&world, 3);
     let snapshots = || files(&world.path("near/snapshots"));
-    world.run(&["prune", "near", "--yes", "--forget", &first]).exits(0).says("1 points taken out");
+    world.run(&["prune", "near", "--yes", "--forget", &first]).exits(0).says("1 point taken out");
     assert_eq!((snapshots().len(), files(&world.path("near/hidden/snapshots")).len()), (2, 1));
     world.run(&["immutable", "near"]).exits(0).says("guarded").says("1 points among them");
     world.run(&["undelete", "near"]).exits(0);
@@ -94,7 +94,7 @@ fn a_prune_before_the_time_only_hides_and_after_the_time_removes() {
         });
     }
     world.run(&["immutable", "near"]).exits(0).says("guarded");
-    world.run(&["prune", "near", "--yes", "--forget", &second]).exits(0).says("1 points taken out");
+    world.run(&["prune", "near", "--yes", "--forget", &second]).exits(0).says("1 point taken out");
     assert_eq!((snapshots().len(), files(&world.path("near/hidden/snapshots")).len()), (2, 0));
     world.run(&["immutable", "near"]).exits(0).says("guarded");
     world.restic("near").must(&["check", "--read-data"]);

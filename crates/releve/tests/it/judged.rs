@@ -279,6 +279,26 @@ fn a_disk_below_the_source_that_is_gone_is_told_until_a_person_trusts_that() {
 }
 
 #[test]
+fn what_has_been_mounted_where_the_point_has_something_is_said_before_a_recovery() {
+    let world = World::new();
+    texts(&world);
+    let (file, folder) = (world.data().join("a-file"), world.data().join("a-folder"));
+    fs::write(&file, "a file").unwrap();
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("inside"), "and one in a folder").unwrap();
+    world.run(&["backup"]).exits(0);
+    fs::remove_file(&file).unwrap();
+    fs::remove_dir_all(&folder).unwrap();
+    let disks = [Below::mount(&file), Below::mount(&folder)];
+    let stays = format!("{}: a folder on which something is mounted stays", file.display());
+    let onto = format!("{} has a file system of its own mounted", folder.display());
+    world.run(&["recover", "--dry-run"]).says(&stays).says(&onto);
+    drop(disks);
+    let without = world.run(&["recover", "--dry-run"]);
+    assert!(!without.err.contains(&onto) && !without.out.contains(&onto), "{}", without.err);
+}
+
+#[test]
 fn a_newer_point_that_lacks_something_is_told_by_status_until_a_whole_one_is_made() {
     let world = World::new();
     texts(&world);

@@ -3,6 +3,9 @@
 use crate::judged::noise;
 use crate::world::{World, files};
 use std::fs;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// A world whose plan keeps the last two points, and in which four were made.
 fn four_points(more: &str) -> World {
@@ -75,12 +78,14 @@ fn a_point_that_vanished_stops_the_prune_until_a_person_has_looked() {
     fs::remove_file(hidden).unwrap();
     let before = files(&world.path("near/data")).len();
     let stopped = world.run(&["prune", "near", "--yes"]).exits(2);
-    stopped.says("1 points that were here are not listed any more").says("--accept-missing");
+    stopped.says("1 point that was here is not listed any more").says("--accept-missing");
     assert_eq!(files(&world.path("near/snapshots")).len(), 3);
     assert_eq!(files(&world.path("near/data")).len(), before);
     // Also where nothing is to be removed: it is one word for all that is missed.
-    world.run(&["prune", "near", "--accept-missing"]).exits(2).says("nobody is there to say yes");
-    world.run(&["prune", "near", "--yes"]).exits(2).says("are not listed any more");
+    let asked = world.run(&["prune", "near", "--accept-missing"]).exits(2).says("nobody is there to say yes");
+    assert!(!asked.err.contains("are missed no more"), "nobody has said yes: {}", asked.err);
+    asked.says("they would be missed no more");
+    world.run(&["prune", "near", "--yes"]).exits(2).says("is not listed any more");
     world.run(&["prune", "near", "--yes", "--accept-missing"]).exits(0).says("they are missed no more");
     world.restores_whole("out");
 }
@@ -152,7 +157,7 @@ fn what_looks_like_an_attack_pushes_nothing_out_until_a_person_trusts_it() {
     let shown = world.run(&["prune", "--yes"]).exits(0).says("suspicious: shop point");
     shown.says("became noise since the last good point").says("2 points stay, 0 go");
     let all = ids(&world);
-    world.run(&["prune", "--yes", "--trust", &all[1]]).exits(0).says("near: 1 points taken out");
+    world.run(&["prune", "--yes", "--trust", &all[1]]).exits(0).says("near: 1 point taken out");
     assert_eq!(ids(&world), all[1..]);
 }
 
@@ -242,6 +247,128 @@ fn a_damaged_vault_is_healed_from_the_other() {
     world.run(&["verify", "near", "--read-data", "all"]).exits(0);
     world.run(&["repair"]).exits(0).says("near: nothing to repair").says("far: nothing to repair");
     assert!(world.restic("near").run(&["check", "--read-data"]).success);
+}
+
+#[test]
+fn damage_that_is_known_counts_in_every_verification_until_it_is_mended_or_all_is_read() {
+    let world = four_points("");
+    // Of pieces of files a verification that reads nothing sees none.
+    fs::write(world.data().join("much"), testkit::Random::new(7).bytes(3_000_000)).unwrap();
+    world.run(&["backup"]).exits(0);
+    let packs = files(&world.path("near/data")).into_iter();
+    let pack = packs.max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
+    let sound = fs::read(&pack).unwrap();
+    let mut turned = sound.clone();
+    turned[200] ^= 1;
+    fs::write(&pack, turned).unwrap();
+    world.run(&["verify", "near", "--read-data", "all"]).exits(1).says("near: DAMAGED");
+    // To read nothing, or a part, proves nothing of the rest.
+    let plain = world.run(&["verify", "near"]).exits(1);
+    let plain =
+        plain.says("near: KNOWN TO BE DAMAGED").says("mended by nobody since").says("releve repair near");
+    assert!(!format!("{}{}", plain.out, plain.err).contains("5 of 5"), "{}{}", plain.out, plain.err);
+    for _ in 0..3 {
+        world.run(&["verify", "near", "--read-data", "10%"]).exits(1).says("DAMAGED");
+    }
+    let found = world.run(&["verify", "--json"]).exits(1).json();
+    let vaults = found["vaults"].as_array().unwrap();
+    let of = |name: &str| vaults.iter().find(|vault| vault["vault"] == name).unwrap();
+    let (near, far) = (of("near"), of("far"));
+    assert!(near["known_damage"]["what"].is_string() && far["known_damage"].is_null(), "{found}");
+    assert!(!near["known_unsound"].as_array().unwrap().is_empty(), "{found}");
+    // Somebody has put it right by hand: whoever reads all of it sees that.
+    fs::write(&pack, sound).unwrap();
+    world.run(&["verify", "near"]).exits(1);
+    world.run(&["verify", "near", "--read-data", "all"]).exits(0).says("5 of 5");
+    world.run(&["verify", "near"]).exits(0).says("near: sound: 5 of 5");
+}
+
+#[test]
+fn nothing_is_drawn_over_a_question() {
+    let world = four_points("");
+    let prune = world.command(&["prune", "near"]);
+    let words = std::iter::once(prune.get_program()).chain(prune.get_args());
+    let words: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &words.join(" "), "/dev/null"]).current_dir(world.path(""));
+    terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut terminal = terminal.spawn().unwrap();
+    let mut out = terminal.stdout.take().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let reads = std::thread::spawn(move || {
+        let mut piece = [0; 4096];
+        while let Ok(read @ 1..) = out.read(&mut piece) {
+            let _ = tell.send(piece[..read].to_vec());
+        }
+    });
+    // What comes in three quarters of a second after the question is drawn over it.
+    let (mut said, mut left) = (Vec::new(), Duration::from_secs(60));
+    while let Ok(more) = told.recv_timeout(left) {
+        said.extend(more);
+        if String::from_utf8_lossy(&said).contains("Prune near?") {
+            left = Duration::from_millis(750);
+        }
+    }
+    terminal.stdin.take().unwrap().write_all(b"n\n").unwrap();
+    assert!(terminal.wait().is_ok());
+    reads.join().unwrap();
+    let said = String::from_utf8_lossy(&said);
+    assert!(said.ends_with("Prune near? [y/N] "), "{said:?}");
+    assert_eq!(ids(&world).len(), 4);
+}
+
+#[test]
+fn what_is_known_of_damage_ends_with_what_was_damaged() {
+    let world = four_points("");
+    fs::write(world.data().join("much"), testkit::Random::new(7).bytes(3_000_000)).unwrap();
+    world.run(&["backup"]).exits(0);
+    let largest = || {
+        let packs = files(&world.path("near/data")).into_iter();
+        packs.max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap()
+    };
+    let spoil = || {
+        let pack = largest();
+        let sound = fs::read(&pack).unwrap();
+        let mut turned = sound.clone();
+        turned[200] ^= 1;
+        fs::write(&pack, turned).unwrap();
+        world.run(&["verify", "near", "--read-data", "all"]).exits(1).says("near: DAMAGED");
+        (pack, sound)
+    };
+    let is_over = || {
+        world.run(&["verify", "near"]).exits(0).says("near: sound");
+        assert!(!world.run(&["status"]).out.contains("DAMAGED"));
+        assert!(!world.run(&["alerts"]).out.contains("damaged/near"));
+    };
+    // Put right by hand, and read in parts.
+    let (pack, sound) = spoil();
+    fs::write(&pack, sound).unwrap();
+    for _ in 0..2 {
+        world.run(&["verify", "near", "--read-data", "50%"]);
+    }
+    is_over();
+    // A repair reads all, and finds nothing.
+    let (pack, sound) = spoil();
+    fs::write(&pack, sound).unwrap();
+    world.run(&["verify", "near"]).exits(1).says("KNOWN TO BE DAMAGED");
+    world.run(&["repair", "near", "--yes"]).exits(0).says("nothing to repair");
+    is_over();
+    // Pruned away, with the point that needed it.
+    let (pack, _) = spoil();
+    fs::remove_file(world.data().join("much")).unwrap();
+    for n in 0..2 {
+        fs::write(world.data().join("changes"), format!("later {n}").repeat(1000)).unwrap();
+        world.run(&["backup"]);
+    }
+    world.run(&["prune", "near", "--now", "--yes"]);
+    assert!(!pack.exists());
+    is_over();
+    // On another disk.
+    spoil();
+    fs::remove_dir_all(world.path("near")).unwrap();
+    world.run(&["state", "forget-vault", "near"]).exits(0);
+    world.run(&["sync"]).exits(0);
+    is_over();
 }
 
 #[test]

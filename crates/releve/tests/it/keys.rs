@@ -65,7 +65,7 @@ fn the_drill_of_a_lost_password_file_ends_with_the_system_back() {
         .exits(0)
         .says("near: opens")
         .says("far: opens")
-        .says("1 points");
+        .says("1 point,");
     for vault in ["near", "far"] {
         let key = format!("{vault}.key");
         world.run(&["key", "generate", "--to", &key]).exits(0);
@@ -455,6 +455,44 @@ fn the_safe_opens_a_vault_in_s3_whose_keys_were_lost_with_the_machine() {
     let dead = plan.replace(&format!("127.0.0.1:{}", server.port()), &format!("127.0.0.1:{}", free_port()));
     fs::write(world.path("plan.toml"), dead).unwrap();
     finish(&mut command).exits(2).says("could not be asked");
+}
+
+#[test]
+fn every_verb_opens_a_vault_by_the_key_that_worked_last_and_who_knows_none_is_told_the_way() {
+    let world = world();
+    fs::rename(world.path("far"), world.path("far-away")).unwrap();
+    let keys = world.path("near").join("keys");
+    let own = fs::read_to_string(keys.join(key_of(&world, "near"))).unwrap();
+    let mut planted: serde_json::Value = serde_json::from_str(&own).unwrap();
+    // Cheaper than any of ours, so that they are tried before it, and so many that it is tried no more.
+    planted["N"] = 2.into();
+    for number in 0..1100 {
+        planted["username"] = number.to_string().into();
+        fs::write(keys.join(format!("{number:064x}")), planted.to_string()).unwrap();
+    }
+    let left = "are not tried";
+    let restore = ["restore", "shop", "--to", "restored"];
+    let verbs: [&[&str]; 5] = [
+        &["recover", "--to", "recovered", "--yes"],
+        &restore,
+        &["points"],
+        &["status"],
+        &["state", "verify"],
+    ];
+    for verb in verbs {
+        let run = world.run(verb);
+        assert!(!run.err.contains(left) && !run.out.contains(left), "{verb:?}: {}\n{}", run.out, run.err);
+    }
+    assert!(world.restored("recovered").join("a").exists() && world.restored("restored").join("a").exists());
+    // What this machine keeps of vaults outlives its state.
+    fs::remove_file(world.path("state/state.db")).unwrap();
+    for companion in ["state.db-wal", "state.db-shm"] {
+        let _ = fs::remove_file(world.path("state").join(companion));
+    }
+    world.run(&["recover", "--to", "again", "--yes"]);
+    assert!(world.restored("again").join("a").exists());
+    fs::remove_dir_all(world.path("state")).unwrap();
+    world.run(&["recover", "--dry-run"]).exits(2).says(left).says("grep -LZ '^{'").says("releve key list");
 }
 
 #[test]

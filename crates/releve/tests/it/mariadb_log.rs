@@ -404,6 +404,30 @@ fn a_log_that_only_the_server_has_is_brought_into_the_vaults_first_and_one_that_
 }
 
 #[test]
+fn what_a_killed_recovery_has_left_on_an_empty_server_is_nobodys() {
+    let (mut server, world) = protected(&[]);
+    let agent = Agent::begin(&world);
+    server.run("insert into shop.t values (1); flush binary logs; insert into shop.t values (2)");
+    wait_for_log(&world);
+    replace(&mut server);
+    // The new one's log is received too, and doesn't go on from the old one's.
+    let broken = || log_of(&world)["broken"].as_str().is_some_and(|why| why.contains("is missing"));
+    assert!(wait_until(Duration::from_secs(60), broken), "{}\n{}", log_of(&world), said(&world));
+    drop(agent);
+    let mut recovery = world.start(&["recover", "--yes"]);
+    let loaded =
+        || server.ask("select count(*) from information_schema.tables where table_schema = 'shop'") != "0";
+    let has_begun = wait_until(Duration::from_secs(60), loaded);
+    recovery.kill().unwrap();
+    recovery.wait().unwrap();
+    assert!(has_begun);
+    assert_eq!(server.ask("show databases like 'releve\\_before'"), "releve_before");
+    world.run(&["recover", "--yes"]).exits(0);
+    assert_eq!(numbers(&server), "1,2");
+    assert_eq!(server.ask("show databases like 'releve%'"), "");
+}
+
+#[test]
 fn a_log_that_was_begun_anew_is_never_taken_for_the_old_one() {
     let (server, world) = protected(&[]);
     let agent = Agent::begin(&world);

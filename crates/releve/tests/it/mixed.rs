@@ -54,21 +54,125 @@ fn what_sqlite_would_play_into_a_database_of_the_point_is_set_aside_and_nothing_
     crash();
     world.run(&["restore", "shop", "--to", "/"]).exits(0).says("was of a newer state of its database");
     is_right();
-    // One file alone has its folder's company, too, also what the point has there but isn't asked for. The others keep theirs.
+    // One file alone has its folder's company, too. The others keep theirs.
     crash();
-    let alone = |name: &str| {
-        let path = data.join(name).display().to_string();
-        let args = ["restore", "shop", "--to", "/", "--path", &path];
-        world.run(&args).exits(0).says("was of a newer state of its database");
-        assert_eq!(fs::read(data.join(name)).unwrap(), DATABASE);
-        aside(&data)
-    };
-    let names = alone("a.db");
+    let path = data.join("a.db").display().to_string();
+    let run = world.run(&["restore", "shop", "--to", "/", "--path", &path]).exits(0);
+    run.says("was of a newer state of its database");
+    assert_eq!(fs::read(data.join("a.db")).unwrap(), DATABASE);
     assert!(!data.join("a.db-journal").exists() && !data.join("a.db-shm").exists());
     assert_eq!(fs::read(data.join("open.db-wal")).unwrap(), b"of the crash");
-    assert_eq!(names.len(), 2, "{names:?}");
-    assert_eq!(alone("open.db").len(), 3);
-    assert!(!data.join("open.db-wal").exists() && data.join("letter-wal").exists());
+    assert_eq!(aside(&data).len(), 2, "{:?}", aside(&data));
+}
+
+#[test]
+fn what_belongs_to_a_database_of_the_point_comes_with_it_when_it_is_named_alone() {
+    const WAL: &[u8] = b"\x37\x7f\x06\x82and what was committed last";
+    let world = World::new();
+    let data = world.data();
+    let put = |name: &str, bytes: &[u8]| fs::write(data.join(name), bytes).unwrap();
+    let files: [(&str, &[u8]); 12] = [
+        ("a.db", DATABASE),
+        ("a.db-wal", WAL),
+        ("a.db-shm", b"shared"),
+        ("a.db-mj0A1B2C9D4", b"names of journals"),
+        ("b.db", DATABASE),
+        ("b.db-journal", JOURNAL),
+        // An empty log is none, and what only has the name of one isn't touched.
+        ("c.db", DATABASE),
+        ("c.db-wal", b""),
+        ("letter", b"a text"),
+        ("letter-wal", b"another"),
+        ("t.MYI", b"half of a table"),
+        ("t.MYD", b"the other half"),
+    ];
+    for (name, bytes) in files {
+        put(name, bytes);
+    }
+    world.run(&["backup"]).exits(0);
+    let restore = |to: &str, names: &[&str], more: &[&str]| {
+        let paths: Vec<String> = names.iter().map(|name| data.join(name).display().to_string()).collect();
+        let mut args = vec!["restore", "shop", "--to", to];
+        paths.iter().for_each(|path| args.extend(["--path", path.as_str()]));
+        args.extend(more);
+        world.run(&args)
+    };
+    let there = |to: &str| {
+        let entries = fs::read_dir(world.restored(to)).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+        names.sort();
+        names.join(" ")
+    };
+    // What is named, what comes back, what is said of it, and the exit status.
+    let table: [(&[&str], &str, &str, i32); 7] = [
+        (
+            &["a.db"],
+            "a.db a.db-wal",
+            "a.db-wal comes along: without it what was committed last is missing",
+            0,
+        ),
+        (
+            &["b.db"],
+            "a.db-mj0A1B2C9D4 b.db b.db-journal",
+            "b.db-journal comes along: without it a transaction",
+            0,
+        ),
+        (&["a.db", "a.db-wal"], "a.db a.db-wal", "2 restored", 0),
+        (&["c.db"], "c.db", "1 restored", 0),
+        (&["letter"], "letter", "1 restored", 0),
+        (&["a.db-wal"], "a.db-wal", "a.db-wal comes without ", 1),
+        (&["t.MYI"], "t.MYI", "of MyISAM the point has 1 more here", 1),
+    ];
+    for (at, (names, expected, said, code)) in table.into_iter().enumerate() {
+        let to = format!("out{at}");
+        let dry = restore(&to, names, &["--dry-run"]).exits(0);
+        if !said.ends_with(" restored") {
+            dry.says(said);
+        }
+        restore(&to, names, &[]).exits(code).says(said);
+        assert_eq!(there(&to), expected, "{names:?}");
+    }
+    // In place too, where a log of the crash stands; and also where what is too much is removed.
+    let ways: [&[&str]; 2] = [&[], &["--delete", "--yes"]];
+    for more in ways {
+        put("a.db", b"SQLite format 3\0and newer pages");
+        put("a.db-wal", b"\x37\x7f\x06\x82of the crash");
+        restore("/", &["a.db"], more).exits(0).says("comes along");
+        assert_eq!(fs::read(data.join("a.db")).unwrap(), DATABASE);
+        assert_eq!(fs::read(data.join("a.db-wal")).unwrap(), WAL);
+    }
+    let told = restore("/", &["a.db"], &["--dry-run", "--json"]).exits(0).json();
+    assert!(told["along"][0].as_str().unwrap().contains("a.db-wal comes along"), "{told}");
+    // What comes first isn't half of a database for a while.
+    let first = data.join("a.db").display().to_string();
+    let run = world.run(&["restore", "shop", "--to", "first", "--first", &first]).exits(0);
+    run.says("what comes first is complete: 4 entries");
+}
+
+#[test]
+fn what_was_changed_since_the_point_is_said_before_it_is_written_over() {
+    let world = World::new();
+    let data = world.data();
+    for name in ["a", "b", "same"] {
+        fs::write(data.join(name), "of the point").unwrap();
+    }
+    world.run(&["backup"]).exits(0);
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    for name in ["a", "b"] {
+        fs::write(data.join(name), "work of today").unwrap();
+        fs::File::options().write(true).open(data.join(name)).unwrap().set_modified(later).unwrap();
+    }
+    fs::write(data.join("new"), "not in the point").unwrap();
+    let args = ["restore", "shop", "--to", "/"];
+    let dry = world.run(&["restore", "shop", "--to", "/", "--dry-run"]).exits(0);
+    dry.says("2 files changed after this point was made would be overwritten");
+    assert_eq!(fs::read(data.join("a")).unwrap(), b"work of today");
+    let told = world.run(&["restore", "shop", "--to", "/", "--dry-run", "--json"]).exits(0).json();
+    assert_eq!(told["overwrites_newer"], 2, "{told}");
+    world.run(&args).exits(0).says("2 files changed after this point was made are overwritten");
+    assert_eq!(fs::read(data.join("a")).unwrap(), b"of the point");
+    let again = world.run(&args).exits(0);
+    assert!(!again.err.contains("overwritten"), "{}", again.err);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn a_last_segment_that_a_crash_has_spoilt_costs_nothing_of_what_the_vaults_have(
             std::fs::remove_dir_all(world.path("state/log")).unwrap();
         }
         let run = world.run(&["recover", "--yes"]);
-        assert_eq!(numbers(&cluster), all, "{harm}: {}", run.out);
+        assert_eq!(numbers(&cluster), all, "{harm}: {}\n{}", run.out, run.err);
         if harm != "zeros" {
             run.says("the vault's is kept");
         }

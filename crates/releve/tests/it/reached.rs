@@ -35,6 +35,7 @@ fn an_instant_behind_the_end_of_the_log_is_refused_and_nothing_is_missing_silent
     // It was ended before anything was touched: nothing waits for it.
     let run = run.says("nothing was touched").says("--or-earlier");
     world.run(&["recover", "--show", "--json"]).exits(0).says("\"recoveries\": []");
+    world.run(&["recover", "--show"]).exits(0).says("no recovery is open here");
     assert_eq!(
         server.ask("select count(*) from information_schema.schemata where schema_name = 'shop'"),
         "0"

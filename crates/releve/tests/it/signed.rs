@@ -5,7 +5,7 @@ use crate::world::{PASSWORD, World, files, hostname};
 use serde_json::Value;
 use state::Kv;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vault::backup::{Addition, BackupOptions, append, files_of};
 use vault::{Holder, Password, Progress, Repository, SigningKey, Snapshot};
@@ -45,6 +45,10 @@ fn a_forged_point_is_told_by_every_verb_and_taken_by_none_until_a_person_accepts
     // restic reads what is signed as ever.
     world.restic("near").must(&["check", "--read-data"]);
     forge(&world, "near", "0123456789ab", None);
+    // What nobody has counted is not shown as nothing.
+    let listed = world.run(&["points"]).exits(1).out;
+    let row = listed.lines().find(|line| line.contains("01234567")).unwrap();
+    assert!(row.contains(" - ") && !row.contains("0 B"), "{row}");
     let table: [(&[&str], i32, &[&str]); 8] = [
         (&["points"], 1, &[UNSIGNED, STRANGE, "releve points --accept"]),
         (&["status"], 1, &[STRANGE, "The vault near holds something that nobody known has put there"]),
@@ -242,6 +246,41 @@ fn where_two_keys_sign_for_a_machine_that_has_lost_its_state_all_is_taken_as_bef
 }
 
 #[test]
+fn where_the_state_is_lost_the_key_beside_it_counts_from_the_first_verb_on() {
+    let world = one_point();
+    let genuine = world.points()[0]["id"].clone();
+    fs::rename(world.path("state"), world.path("mine")).unwrap();
+    // Somebody with the vaults' passwords and a key of his own, and restic.
+    fs::write(world.data().join("order-0.txt"), "what an intruder would like to have back").unwrap();
+    world.run(&["backup"]);
+    fs::rename(world.path("state"), world.path("his")).unwrap();
+    forge(&world, "near", "0123456789ab", None);
+    forge(&world, "near", "ba9876543210", Some("2026-01-01 00:00:00"));
+    let first: [&[&str]; 5] = [
+        &["recover", "--dry-run"],
+        &["points"],
+        &["restore", "shop", "--to", "out"],
+        &["state", "verify"],
+        &["state", "rebuild", "--yes"],
+    ];
+    for verb in first {
+        let _ = fs::remove_dir_all(world.path("state"));
+        fs::create_dir(world.path("state")).unwrap();
+        fs::copy(world.path("mine/signing.key"), world.path("state/signing.key")).unwrap();
+        world.run(verb);
+        assert_eq!(choice(&world), genuine, "{verb:?}");
+        let points = world.points();
+        let rating = |id: &str| points.iter().find(|point| point["id"] == id).unwrap()["rating"].clone();
+        assert_eq!(rating("0123456789ab"), "unsigned", "{verb:?}");
+        assert_ne!(rating("ba9876543210"), "unsigned", "what is from before its first is good: {verb:?}");
+    }
+    // Nor does it help that the state can't be opened at all.
+    fs::write(world.path("state/state.db"), "junk, and no database at all").unwrap();
+    assert_eq!(choice(&world), genuine);
+    world.run(&["recover", "--dry-run"]).exits(0).says(STRANGE).says("0123");
+}
+
+#[test]
 fn what_is_accepted_of_one_system_is_accepted_of_no_other() {
     let world = one_point();
     let data = world.data().display().to_string();
@@ -345,7 +384,7 @@ fn whatever_is_done_to_the_records_is_found_by_what_the_points_say() {
     world.run(&["status"]);
     let state = world.path("state").join("state.db");
     let whole = fs::read(&state).unwrap();
-    let edits: [Edit; 5] = [
+    let edits: [Edit; 6] = [
         (
             "one was edited",
             |_, db| {
@@ -364,6 +403,17 @@ fn whatever_is_done_to_the_records_is_found_by_what_the_points_say() {
                 run(db, "delete from kv where cast(key as text) like 'signer/%'");
             },
             "was noted there with its first backup, and is not any more",
+        ),
+        (
+            "the newest was taken away, and the note of which it is",
+            |_, db| {
+                run(
+                    db,
+                    "delete from kv where key = (select max(key) from kv where cast(key as text) like 'record/%')",
+                );
+                run(db, "delete from kv where cast(key as text) = 'head'");
+            },
+            "isn't noted any more",
         ),
         (
             "all were deleted",
@@ -493,13 +543,51 @@ fn a_machine_that_has_lost_its_state_is_told_to_make_it_anew_and_accuses_nobody(
     assert!(!alerts.out.contains(new), "{}", alerts.out);
 }
 
+#[test]
+fn a_new_key_in_the_place_of_a_lost_one_is_said_by_whoever_makes_it_and_an_alert_until_a_person_has_seen_it()
+{
+    let world = one_point();
+    let old = vault::fingerprint(world.points()[0]["signed_by"].as_str().unwrap());
+    world.run(&["state", "signers"]).exits(0).says(&old).says("which signs here");
+    world.run(&["alerts", "--dismiss", "signing"]).exits(64).says("there is no alert to dismiss");
+    fs::remove_dir_all(world.path("state")).unwrap();
+    world.run(&["state", "rebuild", "--yes"]).exits(0).says("no key signs here any more").says(&old);
+    world.run(&["state", "signers"]).exits(0).says("no key signs here yet");
+    let made = world.run(&["backup"]).says("a new key signs from now on").says(&old);
+    assert!(made.err.contains("releve state signers") || made.out.contains("releve state signers"));
+    let alert = "A new key signs the points of";
+    for verb in ["alerts", "status"] {
+        world.run(&[verb]).exits(1).says(alert).says(&old).says("releve alerts --dismiss signing");
+    }
+    let key = world.run(&["state", "signers", "--json"]).exits(0).json()["signs_here"].clone();
+    assert_ne!(vault::fingerprint(key.as_str().unwrap()), old);
+    // Said once, and no backup afterwards ends it.
+    let again = world.run(&["backup"]);
+    assert!(!again.err.contains("a new key signs from now on:"), "{}", again.err);
+    let seen = world.run(&["alerts", "--dismiss", "signing"]).says("is seen");
+    assert!(!seen.out.contains(alert), "{}", seen.out);
+    assert!(!world.run(&["alerts"]).out.contains(alert));
+}
+
 fn run(db: &rusqlite::Connection, sql: &str) {
     assert!(db.execute(sql, []).unwrap() > 0, "{sql}");
 }
 
-/// Puts a log of `shop` into a vault as somebody can who has its password: the newest there is, with this segment more, signed with `key` if that is his.
-fn forge_log(world: &World, vault: &str, segment: &Path, key: Option<&SigningKey>) {
+/// Returns the snapshots of logs in a vault.
+fn logs_in(world: &World, vault: &str) -> Vec<PathBuf> {
+    let folder = world.path(vault).join("snapshots");
     let store = vault::store::in_folder(&world.path(vault));
+    let vault = Repository::open(store, &Password::new(PASSWORD.as_bytes().to_vec())).unwrap();
+    let (snapshots, _) = vault.snapshots().unwrap();
+    let logs = snapshots.iter().filter(|(_, snapshot)| snapshot.tag("system") == Some("shop/log"));
+    logs.map(|(file, _)| folder.join(file.to_string())).collect()
+}
+
+/// Puts a log of `shop` into a vault as somebody can who has its password: the newest there is, with this segment more, of a machine `host`, signed with `key` if that
+/// is his. Returns where it lies.
+fn forge_log(world: &World, name: &str, segment: &Path, (host, key): (&str, Option<&SigningKey>)) -> PathBuf {
+    let before = logs_in(world, name);
+    let store = vault::store::in_folder(&world.path(name));
     let vault = Repository::open(store, &Password::new(PASSWORD.as_bytes().to_vec())).unwrap();
     vault.load_index().unwrap();
     let vault = Arc::new(vault);
@@ -517,7 +605,7 @@ fn forge_log(world: &World, vault: &str, segment: &Path, key: Option<&SigningKey
         time: now,
         paths: vec!["/shop/log".into()],
         excludes: Vec::new(),
-        holder: Holder { hostname: hostname(), username: "root".into() },
+        holder: Holder { hostname: host.to_owned(), username: "root".into() },
         parent: None,
         threads: 0,
         doubts: Vec::new(),
@@ -526,6 +614,40 @@ fn forge_log(world: &World, vault: &str, segment: &Path, key: Option<&SigningKey
     let added = [Addition { path, file: segment.to_owned(), open: None }];
     let (vaults, said) = (std::slice::from_ref(&vault), (log, &sign as &dyn Fn(&mut Snapshot)));
     append(vaults, Some(newest), &|_| true, &added, &options, said, &Progress::default()).unwrap();
+    logs_in(world, name).into_iter().find(|log| !before.contains(log)).unwrap()
+}
+
+/// Shows what is told of forged logs where the state was lost, and puts everything back as it was.
+fn where_the_state_is_lost(world: &World, segment: &Path) {
+    fs::rename(world.path("state"), world.path("state.kept")).unwrap();
+    // One that says it is of a machine that nobody knows is told by a verb that looks at one vault alone as well.
+    let foreign = SigningKey::from_seed(&"8".repeat(64)).unwrap();
+    let forged = forge_log(world, "near", segment, ("evil", Some(&foreign)));
+    for verb in ["points", "verify"] {
+        world.run(&[verb]).exits(1).says(STRANGE).says("comes from another machine, `evil`");
+    }
+    fs::remove_file(forged).unwrap();
+    fs::remove_dir_all(world.path("state")).unwrap();
+    // Leaving the signature off is no way in: the points say that the log is signed, also where a forged one is the only one left.
+    let mut genuine: Vec<(PathBuf, Vec<u8>)> = Vec::new();
+    for vault in ["near", "far"] {
+        let before = logs_in(world, vault);
+        forge_log(world, vault, segment, (&hostname(), None));
+        for log in before {
+            genuine.push((log.clone(), fs::read(&log).unwrap()));
+            fs::remove_file(log).unwrap();
+        }
+    }
+    world.run(&["points"]).exits(1).says(STRANGE).says("is not signed, and its machine signs its logs");
+    world.run(&["verify"]).exits(1).says(STRANGE);
+    world.run(&["status"]).says(STRANGE);
+    world.run(&["recover", "--dry-run"]).says(STRANGE);
+    for vault in ["near", "far"] {
+        logs_in(world, vault).into_iter().for_each(|log| fs::remove_file(log).unwrap());
+    }
+    genuine.into_iter().for_each(|(log, bytes)| fs::write(log, bytes).unwrap());
+    fs::remove_dir_all(world.path("state")).unwrap();
+    fs::rename(world.path("state.kept"), world.path("state")).unwrap();
 }
 
 #[test]
@@ -536,7 +658,17 @@ fn a_forged_log_beside_a_genuine_point_is_told_by_every_verb_and_replayed_by_non
         cluster.data().join("pg_wal").join(cluster.ask("select pg_walfile_name(pg_switch_wal())"))
     };
     let push = |segment: &Path| world.run(&["wal", "push", "shop", &segment.display().to_string()]);
+    let keep = |vault: &str, of: &str| {
+        let kept = world.path(&format!("{vault}-{of}"));
+        fs::create_dir(&kept).unwrap();
+        for file in files(&world.path(vault).join("snapshots")) {
+            fs::copy(&file, kept.join(file.file_name().unwrap())).unwrap();
+        }
+    };
+    ["near", "far"].iter().for_each(|vault| keep(vault, "without"));
     push(&hand_over(1)).exits(0);
+    ["near", "far"].iter().for_each(|vault| keep(vault, "older"));
+    push(&hand_over(2)).exits(0);
     world.run(&["points"]).exits(0);
     world.run(&["state", "verify"]).exits(0);
     // What is in it the server really wrote, so that a recovery would take it.
@@ -544,9 +676,13 @@ fn a_forged_log_beside_a_genuine_point_is_told_by_every_verb_and_replayed_by_non
     let segment = world.path("his").join(wrote.file_name().unwrap());
     fs::create_dir(world.path("his")).unwrap();
     fs::copy(&wrote, &segment).unwrap();
-    forge_log(&world, "near", &segment, None);
-    forge_log(&world, "near", &segment, Some(&SigningKey::from_seed(&"7".repeat(64)).unwrap()));
+    where_the_state_is_lost(&world, &segment);
+    world.run(&["points"]).exits(0);
     let unsigned = "is not signed, and its machine signs its logs";
+    let foreign = SigningKey::from_seed(&"7".repeat(64)).unwrap();
+    for key in [None, Some(&foreign)] {
+        forge_log(&world, "near", &segment, (&hostname(), key));
+    }
     let table: [(&[&str], &[&str]); 6] = [
         (&["points"], &[unsigned, "which this machine doesn't know", STRANGE, "shop/log"]),
         (&["status"], &[STRANGE, "The vault near holds something that nobody known has put there"]),
@@ -567,8 +703,24 @@ fn a_forged_log_beside_a_genuine_point_is_told_by_every_verb_and_replayed_by_non
     let fetch = || world.run(&["wal", "fetch", "shop", name, &fetched]);
     fetch().exits(1);
     cluster.destroy();
+    // The newest log deleted, or one put back that this machine has signed long ago: what was committed since would be lost without a word.
+    for (of, left) in [("older", "what is left of it ends at"), ("without", "nothing is left of it")] {
+        for vault in ["near", "far"] {
+            let (there, now) = (world.path(vault).join("snapshots"), world.path(&format!("{vault}-now")));
+            fs::rename(&there, &now).unwrap();
+            fs::rename(world.path(&format!("{vault}-{of}")), &there).unwrap();
+        }
+        let known = "the log of shop was known up to ";
+        world.run(&["recover", "--dry-run"]).exits(1).says(known).says(left);
+        world.run(&["restore", "shop", "--to", "out", "--dry-run"]).says(known);
+        for vault in ["near", "far"] {
+            let there = world.path(vault).join("snapshots");
+            fs::remove_dir_all(&there).unwrap();
+            fs::rename(world.path(&format!("{vault}-now")), &there).unwrap();
+        }
+    }
     world.run(&["recover", "--yes"]).exits(0).says(STRANGE);
-    assert_eq!(numbers(&cluster), "1");
+    assert_eq!(numbers(&cluster), "1,2");
     // Who knows better says so.
     world.run(&["points", "--accept", "--yes"]).says("of shop/log is taken for the company's own");
     fetch().exits(0);

@@ -36,14 +36,22 @@ fn limit(world: &World, bandwidth: &str) {
 #[test]
 fn a_dry_run_says_how_many_bytes_would_be_sent_and_the_run_sends_them() {
     let world = with_point_in_near(61, 3_000_000);
-    world.run(&["sync", "--dry-run"]).says("would be copied to far: ").says("would be sent in all");
-    let told = world.run(&["sync", "--dry-run", "--json"]).json();
+    // What one verb calls missing no other calls well.
+    for verb in ["status", "alerts"] {
+        world.run(&[verb]).exits(1).says("not in far");
+    }
+    // Nobody has made the vault yet: the run does, so that is nothing which stands against it.
+    let told = world.run(&["sync", "--dry-run"]).exits(0).says("vault far would be created");
+    told.says("would be copied to far: ").says("would be sent in all");
+    let told = world.run(&["sync", "--dry-run", "--json"]).exits(0).json();
     let expected = told["missing"][0]["bytes"].as_u64().unwrap();
     assert!(!world.path("far").exists());
     let sent = world.run(&["sync", "--json"]).exits(0).json()["bytes_written"].as_u64().unwrap();
     // Packs have headers too.
     assert!((expected..expected + 50_000).contains(&sent), "{expected} {sent}");
     world.run(&["sync", "--dry-run"]).exits(0).says("nothing is missing");
+    let alerts = world.run(&["alerts"]);
+    assert!(!alerts.out.contains("not in far"), "{}", alerts.out);
 }
 
 #[test]
@@ -71,10 +79,10 @@ fn what_keep_would_let_go_comes_back_by_no_sync_and_by_no_disk_that_is_carried()
     fs::write(world.data().join("more"), Random::new(2).bytes(10_000)).unwrap();
     world.run(&["backup"]).exits(0);
     edit(&world, NEAR, &format!("{BOTH}\nkeep = {{ last = 1 }}"));
-    let let_go = "1 copies are not made of older points";
+    let let_go = "1 copy is not made of older points";
     world.run(&["sync", "--seed", "disk", "--vault", "far"]).exits(0).says(let_go);
     world.run(&["sync"]).exits(0).says("copied to far").says(let_go);
-    world.run(&["prune", "far", "--dry-run"]).exits(0).says("1 points stay, 0 would go");
+    world.run(&["prune", "far", "--dry-run"]).exits(0).says("1 point stays, 0 would go");
     world.run(&["sync"]).exits(0).says("nothing is missing").says(let_go);
 }
 
@@ -84,10 +92,26 @@ fn what_a_disk_has_no_room_for_is_not_begun_and_said() {
     let disk = SmallDisk::mount(8 << 20);
     let far = disk.path().join("far");
     edit(&world, &world.vault("far"), &format!("file://{}", far.display()));
-    let no_room = "1 copies are left out: there is no room for them in far";
-    world.run(&["sync"]).exits(2).says("it takes 2").says("no space left").says(no_room);
+    let no_room = "1 copy is left out: there is no room in far";
+    world.run(&["sync"]).exits(2).says("it takes 30.").says("no space left").says(no_room);
     assert_eq!(files(&far.join("data")), Vec::<PathBuf>::new());
-    world.run(&["sync", "--dry-run"]).exits(1).says("it takes 2").says(no_room);
+    world.run(&["sync", "--dry-run"]).exits(1).says("it takes 30.").says(no_room);
+}
+
+#[test]
+fn what_a_vault_lacked_that_was_away_is_no_alarm_once_it_was_copied_there() {
+    let world = World::new();
+    fs::write(world.data().join("file"), "content").unwrap();
+    world.run(&["backup"]).exits(0);
+    fs::rename(world.path("far"), world.path("away")).unwrap();
+    fs::write(world.data().join("more"), "content").unwrap();
+    world.run(&["backup"]).says("not in far");
+    fs::rename(world.path("away"), world.path("far")).unwrap();
+    world.run(&["sync"]).exits(0).says("copied to far");
+    let alerts = world.run(&["alerts"]);
+    assert!(!alerts.out.contains("lacks something"), "{}", alerts.out);
+    let verified = world.run(&["verify", "far"]);
+    assert!(!verified.err.contains("incomplete/shop"), "{}", verified.err);
 }
 
 #[test]
@@ -199,6 +223,21 @@ fn a_seed_put_in_the_vaults_place_is_the_vault() {
     world.run(&["sync"]).exits(0).says("nothing is missing");
     fs::remove_dir_all(world.path("near")).unwrap();
     world.restores_whole("out");
+}
+
+#[test]
+fn a_seed_for_the_only_vault_there_is_gets_nothing_and_that_is_no_failure() {
+    let world = World::new();
+    fs::write(world.data().join("file"), "of the only vault").unwrap();
+    let plan = world.path("plan.toml");
+    let text = fs::read_to_string(&plan).unwrap();
+    let (before, rest) = text.split_once("[vaults.far]").unwrap();
+    let (_, after) = rest.split_once("[policy]").unwrap();
+    let after = after.replace(r#"["near", "far"]"#, r#"["near"]"#);
+    fs::write(&plan, format!("{before}[policy]{after}")).unwrap();
+    world.run(&["backup"]).exits(0);
+    let run = world.run(&["sync", "--seed", "disk", "--vault", "near"]).exits(0).says("nothing is missing");
+    assert!(!run.out.contains("ready to be carried") && !run.err.contains("ready to be carried"));
 }
 
 #[test]

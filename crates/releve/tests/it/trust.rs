@@ -83,6 +83,72 @@ fn a_plan_or_a_secret_that_somebody_else_could_have_written_is_refused_and_a_fin
 }
 
 #[test]
+fn a_state_that_somebody_else_could_have_a_hand_in_is_refused_and_no_link_in_it_is_followed() {
+    let world = World::new();
+    fs::write(world.data().join("a"), "a").unwrap();
+    world.run(&["backup"]).exits(0);
+    let state = world.path("state");
+    let cases: [Case<'_>; 4] = [
+        ("everybody can write to", false, &|| mode(&state, 0o777), &|| mode(&state, 0o700)),
+        // Who may not remove what is there may still put a link where nothing is.
+        ("everybody can write to", false, &|| mode(&state, 0o1777), &|| mode(&state, 0o700)),
+        ("the group 65534 can write", true, &|| group(&state, 0o770), &|| mode(&state, 0o700)),
+        ("user 65534", true, &|| chown(&state, Some(NOBODY), None).unwrap(), &|| {
+            chown(&state, Some(0), None).unwrap();
+        }),
+    ];
+    for (why, takes_root, change, undo) in cases {
+        if takes_root && !is_root() {
+            continue;
+        }
+        change();
+        for verb in ["backup", "status"] {
+            world.run(&[verb]).exits(2).says("the state in").says("is not believed").says(why);
+        }
+        world.run(&["check"]).exits(1).says("others-write").says("the state in");
+        world.run(&["points", "--trust-plan"]).exits(0).says("is taken as it is (--trust-plan)").says(why);
+        undo();
+        world.run(&["points"]).exits(0);
+    }
+    let file = state.join("state.db");
+    mode(&file, 0o666);
+    world.run(&["status"]).exits(2).says("state.db").says("everybody can write to it");
+    mode(&file, 0o600);
+    // What this program makes itself is never refused by it, whatever the umask.
+    let made = world.command(&["status"]);
+    let mut open = Command::new("/bin/sh");
+    open.args(["-c", "umask 000; exec \"$0\" \"$@\" status"]).arg(made.get_program());
+    open.arg("--plan").arg(world.path("plan.toml")).arg("--state").arg(world.path("made/new/state"));
+    for (name, value) in made.get_envs().filter_map(|(name, value)| Some((name, value?))) {
+        open.env(name, value);
+    }
+    let status = finish(open.current_dir(world.path("")).stdin(Stdio::null()));
+    assert!(!status.err.contains("is not believed"), "{}", status.err);
+    for (folder, bits) in [("made", 0o755), ("made/new", 0o755), ("made/new/state", 0o700)] {
+        let found = fs::metadata(world.path(folder)).unwrap().permissions().mode();
+        assert_eq!(found & 0o7777, bits, "{folder}");
+    }
+    fs::rename(&state, world.path("before")).unwrap();
+    fs::create_dir(&state).unwrap();
+    for name in ["state.db", "state.lock", "state.db-wal"] {
+        std::os::unix::fs::symlink(world.path("victim"), state.join(name)).unwrap();
+        let backup = world.run(&["backup"]).says(name).says("it is a link");
+        assert_ne!(backup.code, 0);
+        assert!(!world.path("victim").exists(), "{name}");
+        fs::remove_file(state.join(name)).unwrap();
+    }
+    fs::remove_dir_all(&state).unwrap();
+    fs::rename(world.path("before"), &state).unwrap();
+    world.run(&["points"]).exits(0);
+}
+
+/// Gives a folder to a group that isn't root's.
+fn group(path: &Path, bits: u32) {
+    chown(path, None, Some(NOBODY)).unwrap();
+    mode(path, bits);
+}
+
+#[test]
 fn an_edit_by_somebody_else_is_told_and_the_agent_goes_by_the_plan_from_before_until_it_is_accepted() {
     let world = World::new();
     fs::write(world.data().join("a"), "a").unwrap();

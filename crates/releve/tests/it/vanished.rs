@@ -105,7 +105,7 @@ fn an_older_state_is_never_taken_for_the_newest_without_a_word() {
     world.run(&["recover", "--dry-run"]).exits(0).says(newer).says("takes an older state");
     world.run(&["restore", "shop", "--to", "out"]).exits(0).says(newer);
     world.run(&["status"]).exits(1).says("GONE").says(newer);
-    world.run(&["points"]).exits(1).says("1 points that were here");
+    world.run(&["points"]).exits(1).says("1 point that was here is not");
     // It is held against the one that is left, so that it can be judged.
     let made = world.run(&["backup", "--json"]).exits(1).json();
     assert_eq!(made["systems"][0]["record"]["suspicious"], serde_json::Value::Null, "{made}");

@@ -59,7 +59,7 @@ fn a_vault_that_is_full_to_the_last_byte_makes_room_for_the_lock_of_its_prune() 
     let run = world.run(&["prune", "near", "--now", "--yes"]);
     assert!(!run.err.contains("releve prune --now"), "{}", run.err);
 
-    world.run(&["prune", "near", "--forget", &first, "--now", "--yes"]).exits(0).says("1 points taken out");
+    world.run(&["prune", "near", "--forget", &first, "--now", "--yes"]).exits(0).says("1 point taken out");
     assert_eq!(world.points().len(), 1);
     world.run(&["backup"]).exits(0);
     world.run(&["verify", "near", "--read-data", "all"]).exits(0);
@@ -137,10 +137,8 @@ fn a_vault_without_its_config_serves_says_so_and_is_repaired() {
     world.run(&["verify", "near", "--read-data", "all"]).exits(0);
 }
 
-#[test]
-fn what_may_not_be_read_is_not_called_damaged_and_keeps_its_proof() {
-    let server = S3Server::start();
-    let proxy = FaultyProxy::before(server.port());
+/// A world whose vault `far` is a bucket behind a proxy.
+fn behind(proxy: &FaultyProxy, server: &S3Server) -> World {
     let world = World::new();
     fs::write(world.path("access"), S3Server::ACCESS_KEY).unwrap();
     fs::write(world.path("secret"), S3Server::SECRET_KEY).unwrap();
@@ -152,6 +150,68 @@ fn what_may_not_be_read_is_not_called_damaged_and_keeps_its_proof() {
         world.path("secret")
     );
     fs::write(world.path("plan.toml"), plan.replace("[vaults.far]", &keys)).unwrap();
+    world
+}
+
+#[test]
+fn a_vault_that_opens_and_cannot_be_listed_counts_as_not_asked_whatever_the_verb() {
+    let server = S3Server::start();
+    let proxy = FaultyProxy::before(server.port());
+    let world = behind(&proxy, &server);
+    fs::write(world.data().join("file"), "content").unwrap();
+    world.run(&["backup"]).exits(0);
+    proxy.plan(When::request("GET", "snapshots%2F"), Fault::Status(403));
+    // It takes the point, and nobody finds that there.
+    world.run(&["backup"]).exits(1).says("in far, near").says("far: its points can't be listed");
+    let is_told = || {
+        let told = world.run(&["alerts"]).out;
+        told.contains("its points can't be listed") && !told.contains("not seen any more")
+    };
+    assert!(is_told());
+    let verbs: [&[&str]; 6] =
+        [&["status"], &["points"], &["verify", "near"], &["sync"], &["recover", "--dry-run"], &["alerts"]];
+    for verb in verbs {
+        world.run(verb);
+        assert!(is_told(), "{verb:?}");
+    }
+    world.run(&["recover", "--dry-run"]).says("vault `far` can't be read: list snapshots");
+    // What is nowhere else may lie there.
+    fs::rename(world.path("near"), world.path("away")).unwrap();
+    world.run(&["recover", "shop", "--dry-run"]).exits(2).says("`far` (list snapshots");
+    world.run(&["restore", "shop", "--to", "out"]).exits(2).says("vault far could not be asked");
+    fs::rename(world.path("away"), world.path("near")).unwrap();
+    proxy.heal();
+    world.run(&["backup"]).exits(0);
+    assert!(!is_told());
+}
+
+#[test]
+fn a_config_that_only_its_store_calls_too_long_is_told_as_that_and_not_written_over() {
+    let server = S3Server::start();
+    let proxy = FaultyProxy::before(server.port());
+    let world = behind(&proxy, &server);
+    fs::write(world.data().join("file"), "content").unwrap();
+    world.run(&["backup"]).exits(0);
+    let config = server.folder().join("far/config");
+    let long = vec![b'x'; 100_000];
+    fs::write(&config, &long).unwrap();
+    let told = world.run(&["backup"]).exits(1).says("its config is refused (").says("in far, near");
+    assert!(!told.err.contains("releve repair far"), "{}", told.err);
+    // All else can be read: whoever puts such a thing there keeps nobody from what is in the vault.
+    world.run(&["restore", "shop", "--to", "out", "--vault", "far"]).exits(0);
+    world.run(&["repair", "far", "--yes"]).says("it is not written over");
+    assert_eq!(fs::read(&config).unwrap(), long);
+    // Once it is gone, which anybody can see, it is.
+    fs::remove_file(&config).unwrap();
+    world.run(&["repair", "far", "--yes"]).exits(0);
+    world.run(&["backup"]).exits(0);
+}
+
+#[test]
+fn what_may_not_be_read_is_not_called_damaged_and_keeps_its_proof() {
+    let server = S3Server::start();
+    let proxy = FaultyProxy::before(server.port());
+    let world = behind(&proxy, &server);
     fs::write(world.data().join("file"), Random::new(1).bytes(200_000)).unwrap();
     world.run(&["backup"]).exits(0);
     world.run(&["verify", "far", "--read-data", "all"]).exits(0);

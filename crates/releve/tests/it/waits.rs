@@ -147,7 +147,7 @@ fn a_prune_that_waits_for_somebody_shows_its_plan_once() {
     }
     assert!(prune.wait().unwrap().success(), "{said:#?}");
     assert!(lock.is_none(), "nobody waited: {said:#?}");
-    assert_eq!(said.iter().filter(|line| line.contains("points stay")).count(), 1, "{said:#?}");
+    assert_eq!(said.iter().filter(|line| line.contains("1 point stays")).count(), 1, "{said:#?}");
 }
 
 #[test]

@@ -172,3 +172,15 @@ fn a_step_that_nobody_knows_the_end_of_is_shown_in_doubt_as_soon_as_nobody_carri
     assert_eq!(start.unwrap()["is"]["state"], "doubt");
     world.run(&["recover", "--show"]).exits(0).says("doubt: done or not?");
 }
+
+#[test]
+fn a_step_that_begins_anew_is_not_shown_as_one_that_never_began() {
+    let world = self::world();
+    let plan = std::fs::read_to_string(world.path("plan.toml")).unwrap();
+    let repeatable = plan.replace("start = { command", "start = { repeatable = true, command");
+    std::fs::write(world.path("plan.toml"), repeatable).unwrap();
+    killed_while_it_starts(&world);
+    let broken_off: Vec<_> = steps(&world).iter().map(|step| step["broken_off"].clone()).collect();
+    assert_eq!(broken_off, [false, true, false]);
+    world.run(&["recover", "--show"]).exits(0).says("broken off, half done").says("waits");
+}

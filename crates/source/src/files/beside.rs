@@ -8,6 +8,10 @@ use crate::sqlite::BESIDE;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+/// What SQLite keeps beside a database that holds a part of it: what was committed last, or what undoes a transaction that was under way.
+const PLAYED: [&str; 2] = ["-wal", "-journal"];
 
 /// How an SQLite database begins, its write-ahead log (either order of bytes), and a rollback journal that is played back.
 const SQLITE: &[u8] = b"SQLite format 3\0";
@@ -40,8 +44,7 @@ pub struct OfSqlite {
 pub fn newer_beside(folder: &OsStr, held: &BTreeSet<OsString>, extra: &[OsString]) -> Newer {
     let mut found = Newer::default();
     for name in extra {
-        let of = BESIDE.iter().find_map(|suffix| name.as_bytes().strip_suffix(suffix.as_bytes()));
-        let database = of.map(|of| OsString::from_vec(of.to_vec())).filter(|of| held.contains(of));
+        let database = database_of(name, &BESIDE).filter(|of| held.contains(of));
         if let Some(database) = database {
             found.of_sqlite.push(OfSqlite { database, name: name.clone() });
         } else if let Some(format) = format_of(folder, held, name) {
@@ -49,6 +52,72 @@ pub fn newer_beside(folder: &OsStr, held: &BTreeSet<OsString>, extra: &[OsString
         }
     }
     found
+}
+
+/// What a point has in a folder beside single files of it that are asked for, and belongs to them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Together {
+    /// What has the name of something that SQLite plays into a database which is asked for.
+    pub along: Vec<OfSqlite>,
+    /// What is asked for and has the name of something that SQLite plays into a database which the point has, and which isn't asked for.
+    pub alone: Vec<OfSqlite>,
+    /// What else a program needs beside what is asked for, each with the name of its format.
+    pub lacking: Vec<(&'static str, OsString)>,
+}
+
+/// Returns what belongs together of what is `asked` for in a folder of a point, and of what `others` the point has there.
+#[must_use]
+pub fn together(asked: &BTreeSet<OsString>, others: &[OsString]) -> Together {
+    let mut found = Together::default();
+    let of = |name: &OsString, database: OsString| OfSqlite { database, name: name.clone() };
+    for name in others {
+        match database_of(name, &PLAYED).filter(|database| asked.contains(database)) {
+            Some(database) => found.along.push(of(name, database)),
+            // No folder has its name in this: who asks for one segment of a log has chosen.
+            None if database_of(name, &BESIDE).is_none() => {
+                let format = format_of(OsStr::new(""), asked, name);
+                found.lacking.extend(format.map(|format| (format, name.clone())));
+            }
+            None => {}
+        }
+    }
+    // A journal of several databases at once is played back only where what lists them is there, whichever of them it is named after.
+    let is_journal = |of: &&OfSqlite| of.name.as_bytes().ends_with(b"-journal");
+    if let Some(database) = found.along.iter().find(is_journal).map(|of| of.database.clone()) {
+        let lists = others.iter().filter(|name| super_journal_of(name).is_some());
+        found.along.extend(lists.map(|name| of(name, database.clone())));
+    }
+    for name in asked {
+        let database = database_of(name, &PLAYED).filter(|database| others.contains(database));
+        found.alone.extend(database.map(|database| of(name, database)));
+    }
+    found
+}
+
+/// Returns whether a path comes first, as `is_first` says or as that of an SQLite database to which it belongs: a program that starts in between would find half of it.
+#[must_use]
+pub fn comes_first(path: &Path, is_first: &dyn Fn(&Path) -> bool) -> bool {
+    let database = || {
+        let name = path.file_name()?;
+        let of = database_of(name, &BESIDE).or_else(|| super_journal_of(name))?;
+        Some(path.with_file_name(of))
+    };
+    is_first(path) || database().is_some_and(|database| is_first(&database))
+}
+
+/// Returns the name of the database beside which SQLite would keep something of this name.
+fn database_of(name: &OsStr, suffixes: &[&str]) -> Option<OsString> {
+    let of = suffixes.iter().find_map(|suffix| name.as_bytes().strip_suffix(suffix.as_bytes()))?;
+    (!of.is_empty()).then(|| OsString::from_vec(of.to_vec()))
+}
+
+/// Returns the name of the database after which a list of the journals of several is called: `a.db-mj0A1B2C9D4`.
+fn super_journal_of(name: &OsStr) -> Option<OsString> {
+    let at = name.as_bytes().len().checked_sub(12).filter(|at| *at > 0)?;
+    let (of, end) = name.as_bytes().split_at_checked(at)?;
+    let digits = end.strip_prefix(b"-mj")?;
+    let is_one = digits.iter().all(u8::is_ascii_hexdigit) && digits.get(6) == Some(&b'9');
+    is_one.then(|| OsString::from_vec(of.to_vec()))
 }
 
 /// Returns whether SQLite plays what begins with `beside` into what begins with `database`, or takes it for a part of that.
@@ -149,6 +218,50 @@ mod tests {
         ];
         for (folder, held, extra, expected) in table {
             assert_eq!(told(folder, held, extra), expected, "{held} | {extra}");
+        }
+    }
+
+    #[test]
+    fn what_is_only_whole_together_is_told_by_what_is_asked_for_and_what_the_point_has_beside_it() {
+        let told = |asked: &str, others: &str| {
+            let found = together(&names(asked).into_iter().collect(), &names(others));
+            let show = |of: &[OfSqlite]| {
+                let of = of.iter().map(|of| format!("{}>{}", of.name.display(), of.database.display()));
+                of.collect::<Vec<_>>().join(" ")
+            };
+            let lacking = found.lacking.iter();
+            let lacking = lacking.map(|(format, name)| format!("{}: {format}", name.display()));
+            [show(&found.along), show(&found.alone), lacking.collect::<Vec<_>>().join(", ")].join("|")
+        };
+        let table = [
+            ("a.db", "a.db-wal a.db-shm b.db b.db-wal -wal", "a.db-wal>a.db||"),
+            // The list is called after one of the databases, and the journals of the others name it, too.
+            (
+                "a.db",
+                "a.db-journal b.db-mj0A1B2C9D4 b.db-mj0A1B2C8D4",
+                "a.db-journal>a.db b.db-mj0A1B2C9D4>a.db||",
+            ),
+            ("a.db", "b.db-mj0A1B2C9D4", "||"),
+            ("a.db-wal", "a.db", "|a.db-wal>a.db|"),
+            ("a.db-wal letter", "letter2 a.db-shm", "||"),
+            ("a.db-shm", "a.db", "||"),
+            ("t.MYI", "t.MYD u.MYD", "||t.MYD: MyISAM"),
+            ("dump.rdb", "appendonlydir", "||appendonlydir: Redis"),
+            ("000000010000000000000001", "000000010000000000000002", "||"),
+        ];
+        for (asked, others, expected) in table {
+            assert_eq!(told(asked, others), expected, "{asked} of {others}");
+        }
+    }
+
+    #[test]
+    fn what_sqlite_keeps_beside_a_database_comes_first_with_it() {
+        let is_first = |path: &Path| path == Path::new("/d/a.db");
+        for path in ["/d/a.db", "/d/a.db-wal", "/d/a.db-shm", "/d/a.db-journal", "/d/a.db-mj0A1B2C9D4"] {
+            assert!(comes_first(Path::new(path), &is_first), "{path}");
+        }
+        for path in ["/d/b.db-wal", "/a.db-wal", "/d/a.db.wal", "/d/-wal", "/"] {
+            assert!(!comes_first(Path::new(path), &is_first), "{path}");
         }
     }
 

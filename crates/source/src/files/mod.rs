@@ -16,7 +16,7 @@ mod roots;
 mod tree;
 
 pub use answering::{around, silence, silent_in, silent_on_the_way};
-pub use beside::{HEAD_BYTES, Newer, OfSqlite, is_of_sqlite, newer_beside};
+pub use beside::{HEAD_BYTES, Newer, OfSqlite, Together, comes_first, is_of_sqlite, newer_beside, together};
 pub use doubt::MountTables;
 pub use journal::Journal;
 pub(crate) use journal::Run;

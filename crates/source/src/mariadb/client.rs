@@ -167,7 +167,7 @@ impl Client {
         let has = |codes: &[u32]| codes.iter().any(is_said);
         let is_down = has(&[2002, 2003, 2006, 2013, 1040, 1053]) || said.contains(MUTE);
         let hint = if has(&[1045, 1698]) {
-            "; the password is wrong or was changed, or the server does not know this user: on a fresh server, make the user first (docs/mariadb.md)"
+            "; the password is wrong or was changed, or the server does not know this user: on a fresh server, make the user first (docs/mariadb.md); or it wants a certificate of its users (REQUIRE X509, ISSUER or SUBJECT), which a url can't give: make a user of its own with REQUIRE SSL"
         } else if has(&[1044, 1142, 1227, 1419]) {
             "; this user may not do that: docs/mariadb.md says what a backup needs, and that a recovery needs all privileges"
         } else if is_mute(said) {
@@ -176,6 +176,8 @@ impl Client {
             "; is the server running?"
         } else if has(&[1, 1005, 1813]) {
             "; a table that was told to lie in a folder of its own (DATA DIRECTORY) needs that folder, without files of another server: make it for the server's user, or start the server with skip-symbolic-links for the time of the recovery, and the table comes into the data directory"
+        } else if has(&[1820, 1862]) {
+            "; this server says that the password has expired (default_password_lifetime): type ALTER USER for it with PASSWORD EXPIRE NEVER, or a new one"
         } else if has(&[1153]) {
             "; raise max_allowed_packet on the server"
         } else {

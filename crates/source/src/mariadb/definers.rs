@@ -6,6 +6,7 @@
 //! doesn't know all of them, these become what they were.
 
 use super::BESIDE;
+use super::load::EXPLICIT;
 use super::look::{Elsewhere, Facts};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,15 +16,12 @@ const READS: u32 = 1 | (1 << 18) | (1 << 22);
 /// `SELECT`, `SUPER` and `EXECUTE`: whoever has them is an administrator, and is never locked out.
 const ADMINISTRATOR: u32 = 1 | (1 << 15) | (1 << 18);
 
-/// Returns what comes before everything else, or nothing where nothing is needed.
+/// Returns what comes before everything else. Who loads it by hand has whatever modes his server has for everybody, which must be told here too.
 pub(super) fn before(facts: &Facts) -> String {
     let (elsewhere, definers) = (facts.elsewhere(), facts.definers());
-    if elsewhere.is_empty() && definers.is_empty() {
-        return String::new();
-    }
     // Whoever loads it wants to know first of all which server it is of.
     let mut text = format!(
-        "-- Server version\t{}\n/*!40101 SET NAMES utf8mb4 */;\n{}",
+        "-- Server version\t{}\n/*!40101 SET NAMES utf8mb4 */;\nSET SESSION sql_mode = '';\n{EXPLICIT}{}",
         facts.version(),
         tried(&elsewhere)
     );
@@ -39,6 +37,27 @@ pub(super) fn after() -> String {
         "DELETE FROM `mysql`.`global_priv` WHERE (`Host`, `User`) IN (SELECT `Host`, `User` FROM `{BESIDE}`.`definers`);\n\
         INSERT INTO `mysql`.`global_priv` (`Host`, `User`, `Priv`) SELECT `Host`, `User`, `Priv` FROM `{BESIDE}`.`was`;\n"
     )
+}
+
+/// Returns what makes them that again after a load that failed, as long as the users are those of before, and removes what it had beside them. It fails nowhere.
+pub(super) fn undone() -> String {
+    let is_there = |table: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM information_schema.TABLES WHERE TABLE_SCHEMA = '{BESIDE}' AND TABLE_NAME = '{table}')"
+        )
+    };
+    // The second is made when all data has come, right before the users.
+    let back = format!(
+        "IF {} AND NOT {} THEN {} FLUSH PRIVILEGES; END IF;",
+        is_there("was"),
+        is_there("global_priv"),
+        after().replace('\n', " ")
+    );
+    [back, format!("DROP DATABASE IF EXISTS `{BESIDE}`;")].iter().fold(String::new(), |mut text, what| {
+        let block = format!("BEGIN NOT ATOMIC DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN END; {what} END");
+        let _ = writeln!(text, "EXECUTE IMMEDIATE '{}';", block.replace('\'', "''"));
+        text
+    })
 }
 
 /// Returns what makes each table that lies in a folder of its own, where it isn't there: if the server can't make files there, or those of another one
@@ -114,7 +133,22 @@ mod tests {
     }
 
     #[test]
-    fn a_dump_without_views_and_folders_begins_as_it_did() {
-        assert_eq!(before(&Facts::default()), "");
+    fn each_dump_begins_with_what_keeps_its_servers_modes_from_changing_it() {
+        let text = before(&Facts::default());
+        assert!(text.starts_with("-- Server version\t"), "{text}");
+        assert!(text.contains("\nSET SESSION sql_mode = '';\n") && text.contains(EXPLICIT), "{text}");
+        assert!(!text.contains(BESIDE), "{text}");
+    }
+
+    #[test]
+    fn what_a_failed_load_had_beside_the_users_goes_in_lines_that_end_no_text() {
+        let text = undone();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        for line in text.lines() {
+            let block = line.strip_prefix("EXECUTE IMMEDIATE '").and_then(|rest| rest.strip_suffix("';"));
+            let block = block.unwrap().replace("''", "");
+            assert!(block.starts_with("BEGIN NOT ATOMIC") && !block.contains('\''), "{block}");
+        }
+        assert!(text.ends_with("DROP DATABASE IF EXISTS `releve_users`; END';\n"), "{text}");
     }
 }

@@ -199,19 +199,15 @@ fn parts(client: &Client, facts: &Facts, ours: Option<Series>) -> Result<VecDequ
         "--force",
         "--single-transaction",
     ];
-    let before = definers::before(facts);
-    let mut parts = VecDeque::from([
+    Ok(VecDeque::from([
+        Part::Text(definers::before(facts).into_bytes()),
         Part::Data(dump(&data, more)?),
         Part::Text(beside().into_bytes()),
         Part::Users(dump(&users, USERS.map(str::to_owned).to_vec())?),
         Part::Over,
         Part::More(dump(&events, broken)?),
         Part::End,
-    ]);
-    if !before.is_empty() {
-        parts.push_front(Part::Text(before.into_bytes()));
-    }
-    Ok(parts)
+    ]))
 }
 
 /// Returns what makes room for the users beside those that are there: only what has all come in replaces them. Whom views work for may lie there already.

@@ -5,7 +5,7 @@ use super::binlog::{Span, line_of};
 use super::client::Client;
 use super::gentle::Gentle;
 use super::look::{Series, everywhere};
-use super::meanwhile::{BEFORE, Meanwhile, Setting};
+use super::meanwhile::{BEFORE, Meanwhile, Quietly, Setting, began_over_nothing};
 use super::needs::{Needs, databases};
 use super::session::Session;
 use super::way_back::{self, Coming, LOADS, WayBack};
@@ -40,6 +40,11 @@ const NEEDED: [&str; 14] = [
     "TRIGGER",
     "UPDATE",
 ];
+/// A `timestamp` without a default gets none of the server's own. A log says itself how it is with that, or is of a server that has it for everybody, as
+/// older ones all do.
+pub(super) const EXPLICIT: &str = "/*!100804 SET SESSION explicit_defaults_for_timestamp = 1 */;\n";
+const AS_IT_COMES: &str =
+    "/*!100804 SET SESSION explicit_defaults_for_timestamp = @@GLOBAL.explicit_defaults_for_timestamp */;\n";
 /// The first series that takes blocks of statements as they are needed here.
 const TAKES_BLOCKS: &str = "10.6-MariaDB";
 
@@ -177,8 +182,11 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
     may_load(client)?;
     let standing = if replay.is_some() { standing(client)? } else { BTreeSet::new() };
     let is_lost = replay.as_ref().map_or(Ok(false), |replay| loses(client, &mut dump, replay, &standing))?;
-    let over_nothing = replay.as_mut().filter(|_| standing.is_empty());
+    // What an earlier try has left half loaded is nobody's; what somebody did to it since is in the server's log, which is looked through for that.
+    let is_over_nothing = replay.is_some() && (standing.is_empty() || began_over_nothing(client)?);
+    let over_nothing = replay.as_mut().filter(|_| is_over_nothing);
     let has_all_log = over_nothing.is_some_and(|replay| replay.overlook(client));
+    let is_lost = is_lost && !has_all_log;
     let begins_anew = loading.has_log && said(2) == "1";
     let (mut findings, reads_files) =
         look_ahead(client, &mut dump, replay.as_ref(), begins_anew, loading.told)?;
@@ -208,7 +216,8 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         // What is replayed has numbers that the server has given out before.
         setting("gtid_strict_mode", 5, Some("OFF").filter(|_| is_replayed && said(5) == "1"), true),
     ];
-    let meanwhile = Meanwhile::begin(client, &settings, loading.told)?;
+    let settings: Vec<Setting> = settings.into_iter().chain(of_innodb(client)?).collect();
+    let meanwhile = Meanwhile::begin(client, &settings, is_over_nothing, loading.told)?;
     if is_replayed && said(3) == "OFF" && !meanwhile.puts_back("event_scheduler") {
         (loading.told)("the event scheduler is off, and stays off");
     }
@@ -217,7 +226,7 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         How { begins_anew, takes_blocks, reads_files, made, told: loading.told, broken: Cell::default() };
     let loaded = with_way_back(client, &dump, replay.as_ref(), &how);
     // Whatever became of it.
-    let put_back = meanwhile.end();
+    let put_back = meanwhile.end(loaded.is_err().then_some(Quietly(begins_anew)));
     findings.extend(loaded.map_err(|error| others::blame(client, error, is_replayed))?);
     if let Err(error) = put_back {
         findings.push(format!("what was set otherwise for the time of the recovery (max_allowed_packet, event_scheduler) is not as it was: {error}"));
@@ -242,6 +251,30 @@ pub(super) fn load(client: &Client, mut dump: Dump, loading: &Loading<'_>) -> Re
         has_all_log,
         ..PutBack::default()
     })
+}
+
+/// Returns what InnoDB is told for everybody that keeps tables out which other servers let in.
+fn of_innodb(client: &Client) -> Result<Vec<Setting>> {
+    let wanted = [
+        // In an older format a key over a long text is too long.
+        ("innodb_default_row_format", "dynamic"),
+        ("innodb_force_primary_key", "OFF"),
+        // Tables in one file can't be compressed, nor lie elsewhere.
+        ("innodb_file_per_table", "ON"),
+        // What is compressed in the one way can't be in the other.
+        ("innodb_compression_default", "OFF"),
+    ];
+    let names = wanted.map(|(name, _)| format!("'{name}'")).join(", ");
+    let rows = client.ask(&format!(
+        "SELECT LOWER(VARIABLE_NAME), VARIABLE_VALUE FROM information_schema.GLOBAL_VARIABLES WHERE VARIABLE_NAME IN ({names})"
+    ))?;
+    let rows: Vec<[String; 2]> = rows.into_iter().filter_map(|row| row.try_into().ok()).collect();
+    let settings = wanted.into_iter().filter_map(|(name, wanted)| {
+        let [_, now] = rows.iter().find(|[there, _]| there == name)?;
+        let is_so = now.eq_ignore_ascii_case(wanted);
+        Some(Setting { name, now: now.clone(), wanted: (!is_so).then_some(wanted), must: false })
+    });
+    Ok(settings.collect())
 }
 
 /// Returns whether what was written to the server since it began its log anew gets lost: it has what the dump brings, and its log doesn't go on from what is
@@ -437,6 +470,7 @@ fn carry_out(client: &Client, dump: &Dump, replay: Option<&Replay>, how: &How<'_
         way_back::claim(session, name)?;
     }
     eyes::remember(&mut session)?;
+    session.say(EXPLICIT)?;
     let stood = session.answer("SELECT SCHEMA_NAME FROM information_schema.SCHEMATA;\n")?.concat();
     let (file, of, before) = (&dump.file, mebibytes(dump.bytes), session.lines());
     let said = |sent| told(&format!("loading the dump: {} of {of} MiB", mebibytes(sent)));
@@ -455,6 +489,7 @@ fn carry_out(client: &Client, dump: &Dump, replay: Option<&Replay>, how: &How<'_
             told(&format!("the log breaks off there: {missing} is missing"));
         }
         how.broken.set(Broken::InLog);
+        session.say(AS_IT_COMES)?;
         replay.into(client, indulgent, &mut session, &|sent| {
             guard.iter().for_each(eyes::Guard::let_in);
             told(&format!("replaying the binary log: {} MiB of statements", mebibytes(sent)));

@@ -17,10 +17,10 @@ const PATIENCE: &str = "wait_timeout = 2592000, net_read_timeout = 86400, net_wr
     idle_transaction_timeout = 0, idle_write_transaction_timeout = 0, idle_readonly_transaction_timeout = 0, lock_wait_timeout = 86400, \
     innodb_lock_wait_timeout = 600";
 /// What could be done once can be done again: neither a dump nor a log says under which of these it was. What they say themselves, modes and checks of
-/// keys say, counts more. None of it says `DEFAULT`, which would be whatever this server has for everybody.
+/// keys say, counts more: what we say ourselves in between has no mode, whatever this server has for everybody. None of it says `DEFAULT`, which would be whatever this server has for everybody.
 pub(super) const FREEDOM: &str = "innodb_strict_mode = OFF, system_versioning_alter_history = KEEP, sql_safe_updates = 0, tx_read_only = 0, \
     autocommit = 1, completion_type = 0, tx_isolation = 'REPEATABLE-READ', check_constraint_checks = 0, standard_compliant_cte = 0, \
-    alter_algorithm = 'DEFAULT', sql_select_limit = 18446744073709551615, max_join_size = 18446744073709551615, \
+    alter_algorithm = 'DEFAULT', sql_mode = '', sql_select_limit = 18446744073709551615, max_join_size = 18446744073709551615, \
     max_heap_table_size = 17179869184, tmp_table_size = 17179869184, tmp_disk_table_size = 18446744073709551615, \
     max_session_mem_used = 9223372036854775807, max_sp_recursion_depth = 255, max_recursive_iterations = 4294967295 \
     /*!100502 , sql_if_exists = 0 */";

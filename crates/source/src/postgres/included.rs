@@ -273,8 +273,10 @@ pub(super) fn doubt(folder: &Path, trusted: &[u32]) -> Option<String> {
             "anybody may write to the folder {shown} (mode {mode:04o}), and put another into its place"
         ));
     }
-    if mode & 0o020 != 0 && (has_acl(folder) || !is_own_group(meta.gid(), trusted)) {
-        let group = Group::from_gid(meta.gid().into()).ok().flatten();
+    let group = (mode & 0o020 != 0).then(|| Group::from_gid(meta.gid().into()).ok().flatten());
+    // One without a name may be anybody's.
+    let is_own = |group: &Option<Group>| group.is_some() && is_own_group(meta.gid(), trusted);
+    if let Some(group) = group.filter(|group| has_acl(folder) || !is_own(group)) {
         let group = group.map_or_else(|| meta.gid().to_string(), |group| group.name);
         return Some(format!(
             "the group {group} may write to the folder {shown} (mode {mode:04o}), and put another into its place"

@@ -254,7 +254,7 @@ fn a_state_that_is_made_anew_keeps_what_the_old_one_knew() {
     let old = fs::read(dir.path().join("state.db")).unwrap();
     let rebuilt = rebuilt(dir.path());
     assert_eq!(rebuilt.lost, Vec::<String>::new());
-    assert!(rebuilt.carried.contains(&"1 holds on removals".to_owned()), "{rebuilt:?}");
+    assert!(rebuilt.carried.contains(&"1 hold on removals".to_owned()), "{rebuilt:?}");
     assert_eq!(fs::read(rebuilt.kept.unwrap()).unwrap(), old);
     let state = State::open(dir.path()).unwrap();
     assert_eq!(state.held().unwrap().unwrap().reason, "police");

@@ -124,6 +124,9 @@ pub struct PointInfo {
     /// What the point holds of a log, if that is what it holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<LogInfo>,
+    /// From here on the log of its system is signed: one that nobody signed is somebody else's. `false`: nobody promised it, or an older program wrote this.
+    #[serde(skip_serializing_if = "is_default")]
+    pub log_signed: bool,
 }
 
 impl PointInfo {

@@ -87,6 +87,24 @@ fn files_that_inflate_without_end_are_named_and_passed_over() {
 }
 
 #[test]
+fn heavy_snapshots_have_one_memory_together_and_leave_an_ordinary_one_its_own() {
+    let held = Held::default();
+    let vault = vault(&held);
+    let paths: Vec<String> = (0..100_000).map(|at| format!("\"p{at}\"")).collect();
+    let tree = sound().tree;
+    let heavy = format!(r#"{{"time":"2026-11-30T10:00:01Z","tree":"{tree}","paths":[{}]}}"#, paths.join(","));
+    for _ in 0..16 {
+        plant(&vault, FileKind::Snapshot, heavy.as_bytes());
+    }
+    let (points, damaged) = vault.snapshots().unwrap();
+    assert_eq!(points.len() + damaged.len(), 17, "each of them is had, or named");
+    assert!(damaged.len() > 3, "{}", damaged.len());
+    let is_named = |error: &Error| error.says_damage() && error.to_string().contains("of memory");
+    assert!(damaged.iter().all(is_named), "{damaged:?}");
+    assert!(points.iter().any(|(_, snapshot)| snapshot.paths.len() < 100_000), "the ordinary one");
+}
+
+#[test]
 fn blobs_that_an_index_calls_endless_are_neither_read_nor_inflated() {
     let held = Held::default();
     let vault = vault(&held);

@@ -94,7 +94,10 @@ fn check_shrunk(vault: &Repository, options: &PruneOptions, listed: &HashSet<Fil
         return Ok(());
     }
     let named = missing.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
-    let what = format!("{} points that were here before are not listed ({named}…)", missing.len());
+    let what = match missing.len() {
+        1 => format!("1 point that was here before is not listed ({named})"),
+        many => format!("{many} points that were here before are not listed ({named}…)"),
+    };
     Err(Error::damaged(vault.address(), what))
 }
 

@@ -26,6 +26,7 @@ mod attributes;
 mod batch;
 mod beside;
 mod clock;
+mod company;
 mod examine;
 mod extras;
 mod file;
@@ -43,9 +44,10 @@ mod walk;
 mod work;
 
 pub use beside::{Neighbours, There, beside};
+pub use company::{Company, company};
 pub use extras::{Extras, extras};
 pub use held::{Gives, Held, Right, Rights, Withholds, held, md5};
-pub use replaced::{NOTHING_BELOW, replaced};
+pub use replaced::{NOTHING_BELOW, Overwritten, overwritten, replaced};
 pub use report::{Damaged, RestoreReport, Trouble};
 
 use crate::set::VaultSet;

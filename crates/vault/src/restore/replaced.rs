@@ -1,4 +1,4 @@
-//! What a restore takes away that stands in its target: shown beforehand.
+//! What a restore takes away that stands in its target, and what of it is newer: shown beforehand.
 
 use super::RestoreOptions;
 use super::report::Trouble;
@@ -7,7 +7,7 @@ use super::walk::{Wish, check_name, relative, wish};
 use crate::set::VaultSet;
 use crate::trees::Trees;
 use crate::{BlobId, Error, Kind, Node, NodeKind, Progress, Repository, Result};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -30,18 +30,91 @@ pub fn replaced(
     options: &RestoreOptions,
     progress: &Progress,
 ) -> Result<Vec<Trouble>> {
+    let (only, roots) = (relative(&options.only), relative(&options.roots));
+    let mut found = Vec::new();
+    meet(vaults, tree, options, progress, &mut |met| {
+        let Some(why) = judge(met.root, met.dir, met.node, met.path, &roots, &only) else { return Then::On };
+        found.push(Trouble { path: met.path.to_owned(), why });
+        if found.len() < NAMED_MAX { Then::Past } else { Then::Stop }
+    })?;
+    Ok(found)
+}
+
+/// Files of the target that were changed after an instant and that a restore writes over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overwritten {
+    /// How many there are.
+    pub count: u64,
+    /// The one that was changed last, below the target, and when: in seconds since 1970.
+    pub newest: Option<(i64, PathBuf)>,
+}
+
+/// Counts what a restore with these options writes over although it was changed after `since`, in seconds since 1970. What is as in the point by its size and time isn't.
+pub fn overwritten(
+    vaults: &[Arc<Repository>],
+    tree: BlobId,
+    options: &RestoreOptions,
+    since: i64,
+    progress: &Progress,
+) -> Result<Overwritten> {
+    let mut found = Overwritten::default();
+    meet(vaults, tree, options, progress, &mut |met| {
+        if let NodeKind::File { size, .. } = met.node.kind
+            && let Ok(stat) =
+                rustix::fs::statat(met.dir, OsStr::from_bytes(&met.node.name), AtFlags::SYMLINK_NOFOLLOW)
+            && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && stat.st_mtime > since
+            && (stat.st_mtime != met.node.meta.mtime.seconds || u64::try_from(stat.st_size) != Ok(size))
+        {
+            found.count += 1;
+            let newest = found.newest.as_ref().map(|(time, _)| *time);
+            if newest.is_none_or(|newest| stat.st_mtime > newest) {
+                found.newest = Some((stat.st_mtime, met.path.to_owned()));
+            }
+        }
+        Then::On
+    })?;
+    Ok(found)
+}
+
+/// An entry of a point that is asked for, in a folder that the target has too.
+struct Met<'m> {
+    root: &'m OwnedFd,
+    dir: &'m OwnedFd,
+    node: &'m Node,
+    /// Below the target.
+    path: &'m Path,
+}
+
+/// What is looked at next.
+enum Then {
+    /// What is below it, too.
+    On,
+    /// Nothing that is below it.
+    Past,
+    /// Nothing more.
+    Stop,
+}
+
+/// Shows each entry of a point that is asked for, in the folders that the target has too.
+fn meet(
+    vaults: &[Arc<Repository>],
+    tree: BlobId,
+    options: &RestoreOptions,
+    progress: &Progress,
+    seen: &mut dyn FnMut(&Met<'_>) -> Then,
+) -> Result<()> {
     let set = VaultSet::new(vaults, options.patience);
     let mut trees = Trees::new(&set);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let place = || format!("look at {}", options.target.display());
     let root = match rustix::fs::open(&options.target, flags, Mode::empty()) {
         Ok(root) => root,
-        Err(Errno::NOENT) => return Ok(Vec::new()),
+        Err(Errno::NOENT) => return Ok(()),
         Err(error) => return Err(Error::io(place(), error.into())),
     };
     let (only, roots) = (relative(&options.only), relative(&options.roots));
     let without = relative(&options.without);
-    let mut found = Vec::new();
     let mut folders = set.folders();
     let mut stack = vec![(PathBuf::new(), tree, 0)];
     while let Some((path, tree, depth)) = stack.pop() {
@@ -66,17 +139,18 @@ pub fn replaced(
             if is_second || is_silent || wished == Wish::No || (wished == Wish::OnTheWay && !node.is_dir()) {
                 continue;
             }
-            if let Some(why) = judge(&root, &dir, &node, &child, &roots, &only) {
-                found.push(Trouble { path: child, why });
-                if found.len() >= NAMED_MAX {
-                    return Ok(found);
+            match seen(&Met { root: &root, dir: &dir, node: &node, path: &child }) {
+                Then::Stop => return Ok(()),
+                Then::Past => {}
+                Then::On => {
+                    if let NodeKind::Dir { subtree: Some(subtree) } = node.kind {
+                        stack.push((child, subtree, depth + 1));
+                    }
                 }
-            } else if let NodeKind::Dir { subtree: Some(subtree) } = node.kind {
-                stack.push((child, subtree, depth + 1));
             }
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Returns what becomes of what stands in the place of an entry, if it is of another kind.
@@ -132,10 +206,22 @@ fn judge(
         // None is made.
         NodeKind::Socket => return None,
     };
+    if standing == FileType::Directory && is_mount_point(dir, name) {
+        return Some(format!(
+            "{what} on which something is mounted stays: {kind} of the point is not restored here: unmount it first"
+        ));
+    }
     if standing == FileType::Directory && !is_empty(dir, name) {
         return Some(format!("{what} that isn't empty stays: {kind} of the point is not restored here"));
     }
     Some(format!("{what} goes: the point has {kind} here"))
+}
+
+/// Returns whether something is mounted on a folder: nobody can take that away. Kernels before 5.8 don't tell.
+fn is_mount_point(dir: &OwnedFd, name: &OsStr) -> bool {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let looked = rustix::fs::statx(dir, name, flags, StatxFlags::empty());
+    looked.is_ok_and(|looked| looked.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 fn is_empty(dir: &OwnedFd, name: &OsStr) -> bool {

@@ -60,6 +60,13 @@ pub struct Trouble {
 }
 
 impl RestoreReport {
+    /// Says nothing of attributes that could not be set: nobody asks for them where this was put.
+    pub fn forget_not_set(&mut self) {
+        self.not_set.clear();
+        self.not_set_count = 0;
+        self.not_set_reasons.clear();
+    }
+
     /// Returns whether everything came back. Attributes that could not be set count as missing.
     #[must_use]
     pub fn is_whole(&self) -> bool {

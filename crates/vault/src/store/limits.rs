@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 /// No pause between two tries is longer, but for what the store itself asks for.
 const PAUSE_MAX: Duration = Duration::from_secs(8);
+/// However little patience there is, a try may pass so long without a byte: a store that is slow is not out of reach.
+const STALL_LEAST: Duration = Duration::from_secs(5);
 
 /// The bounds of calls on a distant store.
 #[derive(Debug, Clone)]
@@ -17,7 +19,7 @@ pub struct Limits {
     pub patience: Duration,
     /// How long a store may ask to be left alone, all in all, beyond `patience`: for longer, and it is out of reach for this run.
     pub busy: Duration,
-    /// How long a try may pass without a byte.
+    /// How long a try may pass without a byte; no longer than `patience`, unless that is less than five seconds.
     pub stall: Duration,
     /// The slowest transfer that is worth waiting for: what has no progress to watch gets `stall` and the time that
     /// its bytes take at this rate.
@@ -61,9 +63,10 @@ pub(super) enum Failure {
 }
 
 impl Limits {
-    /// Returns how long a try may pass without a byte.
+    /// Returns how long a try may pass without a byte: no longer than patience lasts.
     pub(super) fn stall(&self) -> Duration {
-        self.asking.bound().map_or(self.stall, |bound| bound.min(self.stall))
+        let stall = self.stall.min(self.patience.max(STALL_LEAST));
+        self.asking.bound().map_or(stall, |bound| bound.min(stall))
     }
 
     /// Returns how long a transfer of `bytes` may take.
@@ -293,6 +296,20 @@ mod tests {
             down()
         });
         assert!(unreachable(answer).contains("nobody waits") && tries == 1);
+    }
+
+    #[test]
+    fn a_single_try_is_silent_for_no_longer_than_somebody_has_time() {
+        for (patience, stall) in [(60, 30), (600, 30), (10, 10), (2, 5), (0, 5)] {
+            let limits = Limits { patience: seconds(patience), ..Limits::default() };
+            assert_eq!(limits.stall(), seconds(stall), "{patience}");
+            let asked = Limits { asking: Asking::within(seconds(2)), ..limits };
+            assert_eq!(asked.stall(), seconds(2), "{patience}");
+        }
+        // One that is shorter by itself stays so.
+        let limits =
+            Limits { patience: Duration::ZERO, stall: Duration::from_millis(200), ..Limits::default() };
+        assert_eq!(limits.stall(), Duration::from_millis(200));
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Tempo {
         match limits.asking.bound() {
             Some(bound) => bound.saturating_mul(SILENCES),
             // Longer than what is silent throughout is tried again: that is told as what it is.
-            None => (limits.patience.max(limits.stall) * 5 / 4).max(STRETCH_MIN),
+            None => (limits.patience.max(limits.stall()) * 5 / 4).max(STRETCH_MIN),
         }
     }
 
@@ -201,6 +201,14 @@ mod tests {
         // 1 Mbit/s, which many share.
         for asked in [true, false] {
             assert_eq!(borne(asked, 125_000 / 8), seconds(3600));
+        }
+    }
+
+    #[test]
+    fn whoever_has_less_time_bears_less_of_a_store_that_drips() {
+        for (patience, stretch) in [(60, 75_000), (30, 37_500), (10, 12_500), (2, 10_000)] {
+            let tempo = Tempo::new(&Limits { patience: seconds(patience), ..Limits::default() });
+            assert_eq!(tempo.stretch(), Duration::from_millis(stretch), "{patience}");
         }
     }
 

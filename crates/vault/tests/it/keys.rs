@@ -226,8 +226,12 @@ fn a_failed_listing_is_never_taken_for_a_vault_without_keys() {
 fn no_more_keys_are_added_than_restic_looks_at() {
     let place = Place::new();
     let vault = place.open(FIRST).unwrap();
+    let folder = place.path().join("keys");
+    let own = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let own = fs::read(own).unwrap();
     for number in 1..KEYS_MAX {
-        fs::write(place.path().join("keys").join(format!("{number:064x}")), "not a key").unwrap();
+        let another = [own.as_slice(), &vec![b' '; number]].concat();
+        fs::write(folder.join(FileId::of(&another).to_string()), another).unwrap();
     }
     let error = keys::add(&vault, &password(SECOND), &holder(), now()).unwrap_err();
     assert!(matches!(error.kind, Kind::KeyRefused(_)), "{error}");
@@ -306,12 +310,12 @@ fn a_hundred_planted_keys_are_not_tried_and_the_key_that_worked_last_needs_no_ot
         fs::write(place.path().join("keys").join(name), planted).unwrap();
     }
     let error = place.open(SECOND).unwrap_err();
-    assert!(matches!(error.kind, Kind::KeysLeft { tried: 21, left: 80 }), "{error}");
+    assert!(matches!(error.kind, Kind::KeysLeft { tried: 21, junk: 0, left: 80 }), "{error}");
     let read = place.faults.count(Call::Read, FileKind::Key);
     Repository::open_known(place.store(), &password(FIRST), Some(own)).unwrap();
     assert_eq!(place.faults.count(Call::Read, FileKind::Key), read + 1, "only that one is read");
     let error = Repository::open_known(place.store(), &password(SECOND), Some(own)).unwrap_err();
-    assert!(matches!(error.kind, Kind::KeysLeft { tried: 21, left: 80 }), "{error}");
+    assert!(matches!(error.kind, Kind::KeysLeft { tried: 21, junk: 0, left: 80 }), "{error}");
     assert_eq!(place.faults.count(Call::Read, FileKind::Key), read + 102, "and none is read twice");
     place.faults.fail(Call::Read, FileKind::Key, 0, 1, || Kind::Unreachable("cut".into()));
     let error = place.open(SECOND).unwrap_err();
@@ -319,6 +323,32 @@ fn a_hundred_planted_keys_are_not_tried_and_the_key_that_worked_last_needs_no_ot
     // One that is gone, or opens nothing, costs one try.
     place.open(FIRST).unwrap();
     Repository::open_known(place.store(), &password(FIRST), Some(FileId::of(b"gone"))).unwrap();
+}
+
+#[test]
+fn thousands_of_files_that_are_no_keys_keep_nobody_out_of_a_folder() {
+    let place = Place::new();
+    let own = place.open(FIRST).unwrap().key_id().unwrap();
+    for number in 0..3000u32 {
+        // Of a key's length, under the name of their content, and some under another.
+        let junk: Vec<u8> = number.to_be_bytes().into_iter().cycle().take(500).collect();
+        let name = FileId::of(&junk).to_string();
+        let name = if number % 3 == 0 { format!("{number:08x}{}", &name[8..]) } else { name };
+        fs::write(place.path().join("keys").join(name), junk).unwrap();
+    }
+    let begun = std::time::Instant::now();
+    assert_eq!(place.open(FIRST).unwrap().key_id(), Some(own));
+    assert!(begun.elapsed().as_secs() < 15, "they were looked through for bits that have turned");
+    let error = place.open(SECOND).unwrap_err();
+    assert!(matches!(error.kind, Kind::KeysDamaged { damaged: 3000, keys: 3001 }), "{error}");
+    // Nor from another way in.
+    let vault = place.open(FIRST).unwrap();
+    assert!(keys::add(&vault, &password(SECOND), &holder(), now()).unwrap().created);
+    // The key that worked last is read by its name, whichever of several that is.
+    let read = place.faults.count(Call::Read, FileKind::Key);
+    let known = [FileId::of(b"another vault's"), own];
+    Repository::open_known(place.store(), &password(FIRST), known).unwrap();
+    assert_eq!(place.faults.count(Call::Read, FileKind::Key), read + 1);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::session::Session;
 use crate::show::{self, Screen};
 use engine::notify::Standing;
 use engine::{Error, Result, mishap};
+use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,6 +118,10 @@ impl Keeper {
 pub(in crate::cli) fn said(standing: &Standing) -> String {
     match standing {
         Standing::Answered { person, at } => format!("{person} has it, since {}", show::time(*at)),
+        // Another process is just telling: the time to answer begins when it has arrived.
+        Standing::Waiting { person, until } if *until <= Timestamp::now() => {
+            format!("{person} is being told")
+        }
         Standing::Waiting { person, until } => {
             format!("{person} was told, and has until {} to answer", show::time(*until))
         }
@@ -127,5 +132,18 @@ pub(in crate::cli) fn said(standing: &Standing) -> String {
         Standing::Told { person, at } => format!("{person} was told, at {}", show::time(*at)),
         Standing::Nobody => "NOBODY has answered in time".to_owned(),
         Standing::Unreached => "NOBODY could be reached: nobody knows of it".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_has_until_now_to_answer() {
+        let waiting = |until| said(&Standing::Waiting { person: "ann".into(), until });
+        assert_eq!(waiting(Timestamp::now()), "ann is being told");
+        let later = Timestamp::now() + jiff::SignedDuration::from_hours(1);
+        assert!(waiting(later).starts_with("ann was told, and has until"));
     }
 }

@@ -103,6 +103,7 @@ fn lessons(options: &Close) -> Result<(Vec<String>, Option<String>), Failure> {
 }
 
 fn ask(question: &str) -> Option<String> {
+    let _asking = crate::show::Asking::begin();
     eprint!("{question}");
     let _ = std::io::stderr().flush();
     let mut answer = String::new();

@@ -122,6 +122,7 @@ fn one(
             newest = proof.newest;
             let by = key.map_or_else(|| "the master key".to_owned(), |key| format!("key {}", key.short()));
             let read = match newest {
+                Some(newest) if proof.points == 1 => format!("1 point, of {}", time(newest)),
                 Some(newest) => format!("{} points, the newest of {}", proof.points, time(newest)),
                 None => "it holds no point yet".to_owned(),
             };

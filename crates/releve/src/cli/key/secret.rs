@@ -146,6 +146,7 @@ pub(super) fn ask(question: &str) -> Result<Password, Failure> {
         let help = "name a file that holds it, or - for standard input; `releve key --help` has examples";
         return Err(usage("nobody is there to type a password", help));
     }
+    let _asking = crate::show::Asking::begin();
     eprint!("{question}: ");
     let read = console::Term::stderr().read_secure_line().map(Zeroizing::new);
     let text = read.map_err(|error| Error::new(format!("read a password from the terminal: {error}")))?;

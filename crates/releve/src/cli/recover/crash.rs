@@ -77,13 +77,14 @@ impl<'r> Past<'r> {
     }
 }
 
-/// Returns when a system crashed that is recovered from `begun` on. `said` is what a person says of that; `past` is what all records tell, `points` its own, judged.
+/// Returns when a system crashed that is recovered from `begun` on. `said` is what a person says of that; `past` is what all records tell, `points` its own, judged;
+/// `gone` is up to when its log was known that is in no vault any more: it has lived as long.
 pub(super) fn crash(
     session: &Session,
     name: &SystemName,
     said: Option<Timestamp>,
     past: &Past<'_>,
-    (survey, points): (&Survey, &[Facts]),
+    (survey, points, gone): (&Survey, &[Facts], Option<Timestamp>),
     begun: Timestamp,
 ) -> Crash {
     let system = session.plan.systems.get(name);
@@ -97,7 +98,7 @@ pub(super) fn crash(
         said_before: past.said_before(name),
         incidents: about.map(|(id, opened, _)| (id.clone(), *opened)).collect(),
         tried: past.tried(name),
-        log: survey.log(name).filter(|_| streams).and_then(|log| log.until),
+        log: survey.log(name).and_then(|log| log.until).max(gone).filter(|_| streams),
         every: system.map(|system| log_every(system.rpo)).unwrap_or_default(),
         alive: counts.filter(|time| *time <= begun).max().max(came_back),
     };

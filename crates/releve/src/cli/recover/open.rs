@@ -150,9 +150,18 @@ pub(super) fn show(session: &Session) -> Outcome {
     let state = session.state()?;
     let mut documents = Vec::new();
     let (open, ended) = (state.open_recoveries()?, state.left_recoveries()?);
+    if open.is_empty() && ended.is_empty() && !session.json {
+        println!("no recovery is open here, and none has ended with something undone");
+    }
     let runs = open.into_iter().map(|run| (run, false)).chain(ended.into_iter().map(|run| (run, true)));
     for (run, is_ended) in runs {
+        let noted = look(&state, &run)?.before.states;
         let (left, by) = look_now(&state, &run, &session.run_holder())?;
+        // What may be done again begins anew, and until then it is half done.
+        let broken_off = |at: usize| {
+            let was_begun = matches!(noted.get(at), Some(StepState::Begun { .. }));
+            by.is_none() && was_begun && left.before.states.get(at) == Some(&StepState::Waiting)
+        };
         if session.json {
             let steps: Vec<_> = left
                 .book
@@ -160,13 +169,14 @@ pub(super) fn show(session: &Session) -> Outcome {
                 .iter()
                 .zip(&left.before.states)
                 .enumerate()
-                .map(|(at, (step, state))| json!({ "step": at, "system": step.system, "what": step.kind.to_string(), "is": state, "not_looked_through": left.not_looked_through(at) }))
+                .map(|(at, (step, state))| json!({ "step": at, "system": step.system, "what": step.kind.to_string(), "is": state, "broken_off": broken_off(at), "not_looked_through": left.not_looked_through(at) }))
                 .collect();
-            documents.push(json!({ "id": run.id, "started": run.started, "systems": run.systems, "by": by.map(|by| by.to_string()), "ended": is_ended, "steps": steps }));
+            let by = by.as_ref().map(ToString::to_string);
+            documents.push(json!({ "id": run.id, "started": run.started, "systems": run.systems, "by": by, "ended": is_ended, "steps": steps }));
             continue;
         }
         println!("recovery of {}, begun {}", run.systems.join(", "), show::time(run.started));
-        match by {
+        match &by {
             Some(by) => println!("  is being carried out ({by})"),
             None if is_ended => println!(
                 "  has ended, and not everything is done: releve recover --resume tries again, --again STEP and --skip STEP a single step"
@@ -177,7 +187,11 @@ pub(super) fn show(session: &Session) -> Outcome {
             let system = step.system.as_ref().map_or("", |system| system.0.as_str());
             let lacking = left.not_looked_through(at);
             // It has ended, and that was not what it was for.
-            let is = if lacking.is_empty() { said(state) } else { "ended, not all done".into() };
+            let is = match lacking.is_empty() {
+                true if broken_off(at) => "broken off, half done".into(),
+                true => said(state),
+                false => "ended, not all done".into(),
+            };
             println!("  {at:4}  {is:24} {system:12} {}", step.kind);
             for why in lacking {
                 println!("        NOT looked through: {why}");

@@ -54,24 +54,28 @@ pub(super) fn say_vanished(book: &mut Runbook, wish: &Wish, vanished: &Vanished,
     };
     let newer = book.systems.iter().filter_map(|entry| {
         vanished
-            .newer(&entry.system, entry.choice.point.counts(), until?)
+            .newer_points(&entry.system, entry.choice.point.counts(), until?)
             .map(|text| format!("`{}`: {text}", entry.system))
     });
     let mut warnings: Vec<String> = newer.collect();
-    // A finding of the recovery itself: the point is there, and somebody may mend it.
+    // Findings of the recovery itself: the point is there, and somebody may mend it; and a log that was known to go further is lost to it, which nothing else that comes
+    // back would show.
     for entry in &mut book.systems {
-        let than = entry.choice.point.counts();
-        let Some(text) = until.and_then(|until| vanished.newer_unread(&entry.system, than, until)) else {
-            continue;
-        };
-        warnings.push(format!("`{}`: {text}", entry.system));
-        entry.lacks = Some(match entry.lacks.take() {
-            Some(lacks) => format!("{lacks}; {text}"),
-            None => text,
+        let (than, name) = (entry.choice.point.counts(), &entry.system);
+        let reached = survey.log(name).and_then(|log| log.until).map_or(than, |log| log.max(than));
+        let found = until.map(|until| {
+            [vanished.newer_unread(name, than, until), vanished.newer_log(name, reached, until)]
         });
+        for text in found.into_iter().flatten().flatten() {
+            warnings.push(format!("`{}`: {text}", entry.system));
+            entry.lacks = Some(match entry.lacks.take() {
+                Some(lacks) => format!("{lacks}; {text}"),
+                None => text,
+            });
+        }
     }
     let strange = vanished.clone().among(&wish.systems).strange_said();
-    warnings.extend(strange.into_iter().map(|said| format!("vault {said}")));
+    warnings.extend(strange);
     warnings.extend(vanished.learned.iter().cloned());
     // Of one that this machine has never seen nobody knows whose it is, nor how new.
     let damaged = engine::survey::few(&survey.damaged).lines().into_iter().filter(|_| until.is_some());
@@ -112,7 +116,7 @@ pub(super) fn newer_elsewhere(
         let closed: Vec<_> = closed.into_iter().map(|vault| format!("`{vault}`")).collect();
         let text = || {
             format!(
-                "`{}`: a newer point, of {}, is in {}, which could not be opened: what it holds doesn't come back without",
+                "`{}`: a newer point, of {}, is in {}, which could not be asked: what it holds doesn't come back without",
                 entry.system,
                 show::time(time),
                 closed.join(", ")

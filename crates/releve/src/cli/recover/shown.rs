@@ -5,12 +5,14 @@ use crate::show::{self, size};
 use engine::blast;
 use engine::recover::{Measured, Recovered, SystemRecovered};
 use plan::crash::lost;
-use plan::{Crash, Period, Runbook, Source, Step, StepKind, SystemName};
-use std::collections::HashMap;
+use plan::{Crash, Period, Plan, Runbook, Source, Step, StepKind, SystemName};
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 /// How much of a failure stands in the table, in characters.
 const CELL_MAX: usize = 60;
+/// So many systems are named in a command.
+const NAMED_MAX: usize = 12;
 
 pub(super) fn print_book(book: &Runbook, session: &Session) {
     let name = |name: &SystemName| {
@@ -77,6 +79,41 @@ pub(super) fn print_book(book: &Runbook, session: &Session) {
     eprintln!();
     book.warnings.iter().for_each(|warning| eprintln!("warning: {}", show::dates(warning)));
     book.blockers.iter().for_each(|blocker| eprintln!("can't go on: {}", show::dates(blocker)));
+    let systems: Vec<&SystemName> = book.systems.iter().map(|entry| &entry.system).collect();
+    others(&book.blockers, &systems, &session.plan).iter().for_each(|way| eprintln!("hint: {way}"));
+}
+
+/// Names the way for those systems that come back without the ones that can't; `None` where there are none, or what is in the way is in the way of all.
+fn others(blockers: &[String], systems: &[&SystemName], plan: &Plan) -> Option<String> {
+    let of = |blocker: &String| Some(blocker.strip_prefix('`')?.split_once("`: ")?.0.to_owned());
+    let mut barred: BTreeSet<String> = blockers.iter().map(of).collect::<Option<_>>()?;
+    let count = barred.len();
+    loop {
+        let is_barred = |name: &SystemName| barred.contains(&name.0);
+        let waits = |name: &SystemName| {
+            let system = plan.systems.get(name);
+            system.is_some_and(|system| system.needs.iter().chain(&system.consistent_with).any(is_barred))
+        };
+        let all = systems.iter();
+        let more: Vec<String> =
+            all.filter(|name| !is_barred(name) && waits(name)).map(|name| name.0.clone()).collect();
+        if more.is_empty() {
+            break;
+        }
+        barred.extend(more);
+    }
+    let names = systems.iter().map(|name| name.0.as_str());
+    let free: Vec<&str> = names.filter(|name| !barred.contains(*name)).collect();
+    match (count, free.len()) {
+        (0, _) | (_, 0) => None,
+        (_, 1..=NAMED_MAX) => Some(format!(
+            "what nothing stands against comes back by itself: releve recover {}",
+            free.join(" ")
+        )),
+        (_, many) => Some(format!(
+            "nothing stands against {many} others: releve recover with their names brings them back by themselves"
+        )),
+    }
 }
 
 /// Says up to when it is counted what is lost, why, and how much more it may be.
@@ -279,6 +316,35 @@ mod tests {
         assert!(asked.contains(", 3 seconds before ") && !asked.contains("lost"), "{asked}");
         let further = said_measured(&measured(Some(3), None), 0);
         assert!(further.ends_with("3 seconds before the crash; its log goes further"), "{further}");
+    }
+
+    #[test]
+    fn whom_nothing_stands_against_is_told_how_to_come_back_without_the_others() {
+        let system = |needs: &[&str]| plan::System {
+            needs: needs.iter().map(|need| SystemName::from(*need)).collect(),
+            ..plan::System::default()
+        };
+        let plan = Plan {
+            systems: [
+                ("a".into(), system(&[])),
+                ("b".into(), system(&[])),
+                ("c".into(), system(&["b"])),
+                ("d".into(), system(&["c"])),
+            ]
+            .into(),
+            ..Plan::default()
+        };
+        let with = |names: &[&str], blockers: &[&str]| {
+            let names: Vec<SystemName> = names.iter().map(|name| SystemName::from(*name)).collect();
+            let blockers: Vec<String> = blockers.iter().map(|blocker| (*blocker).to_owned()).collect();
+            others(&blockers, &names.iter().collect::<Vec<_>>(), &plan)
+        };
+        let barred = "`b`: none of the 1 points is one that this machine takes by itself";
+        let told = with(&["a", "c", "d"], &[barred]).unwrap();
+        assert!(told.ends_with("releve recover a"), "{told}");
+        assert_eq!(with(&["c", "d"], &[barred]), None);
+        assert_eq!(with(&["a"], &[]), None);
+        assert_eq!(with(&["a"], &[barred, "there is no scenario `fire` in the plan"]), None);
     }
 
     #[test]

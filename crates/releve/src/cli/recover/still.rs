@@ -241,7 +241,7 @@ impl Look<'_> {
         let held = known.log.as_ref().map(|there| self.held(there, survey)).unwrap_or_default();
         let spoilt = log.spoilt(position, &held, spool);
         let said: Vec<String> = spoilt.into_iter().map(|why| format!("`{name}`: {why}")).collect();
-        if self.dry_run {
+        if self.dry_run && !said.is_empty() {
             found.lacks.entry(name.clone()).or_default().extend(said.iter().cloned());
         }
         found.said.extend(said);

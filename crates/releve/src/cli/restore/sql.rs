@@ -228,7 +228,6 @@ fn book(
         recoveries: witness.recoveries(system),
         ..Available::default()
     };
-    let state = |opened: &Opened| opened.repository.as_ref().map(|_| ()).map_err(ToString::to_string);
     let mut book = plan::runbook(&RunbookInput {
         plan: &session.plan,
         scenario: None,
@@ -240,7 +239,7 @@ fn book(
         stands_in: true,
         now: Timestamp::now(),
         available: BTreeMap::from([(system.clone(), available)]),
-        vaults: vaults.iter().map(|opened| (opened.name.clone(), state(opened))).collect(),
+        vaults: survey.asked(vaults),
     });
     // What it says of a recovery is none of this.
     let of_recovery = ["restored beside", "not part of this recovery", " was promised"];

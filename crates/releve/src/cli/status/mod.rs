@@ -35,7 +35,7 @@ use std::time::Duration;
 /// What `status` takes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  releve status\n  releve status --json\n\n\
-    Asks the vaults. Exit status 1 unless every system keeps its RPO, in every vault, and was proven to come back; 2: of a system nothing is known, since a vault could not be opened.")]
+    Asks the vaults. Exit status 1 unless every system keeps its RPO, in every vault, and was proven to come back; 2: of a system nothing is known, since a vault could not be asked.")]
 pub(super) struct Options {}
 
 struct Line {
@@ -190,7 +190,7 @@ pub(super) fn run(session: &Session, _: &Options) -> Outcome {
             println!("vault {vault}: {why}");
         }
         for said in vanished.said() {
-            println!("!! vault {said}");
+            println!("!! {said}");
         }
         for vault in vanished.vaults() {
             println!("    {}", engine::vanished::help(vault));

@@ -46,7 +46,7 @@ impl Line {
             && newest < *known
             && self.unknown.vaults.iter().any(|vault| there.contains(vault))
         {
-            println!("    known     a newer one, of {}, in a vault that could not be opened", time(*known));
+            println!("    known     a newer one, of {}, in a vault that could not be asked", time(*known));
         }
         if let Some(gone) = &self.gone {
             println!("    GONE      {gone}");
@@ -132,7 +132,7 @@ impl Line {
             println!("    CHANGE    {what} Then: releve backup {}", self.name);
         }
         for vault in self.unknown.vaults.iter().filter(|_| self.newest.is_some()) {
-            println!("    UNKNOWN   whether the newest complete point is in {vault}: it could not be opened");
+            println!("    UNKNOWN   whether the newest complete point is in {vault}: it could not be asked");
         }
         self.print_verified(session);
         match &self.back {

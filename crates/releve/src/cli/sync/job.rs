@@ -27,6 +27,8 @@ pub(super) struct Job {
     pub(super) lost: usize,
     /// How many copies the next prune of their vault would only let go: they are not made.
     pub(super) let_go: usize,
+    /// Vaults that nobody has made yet: a run makes them, and a look doesn't.
+    pub(super) to_make: Vec<String>,
     /// There is nothing to read from or to write to.
     pub(super) none_open: bool,
 }

@@ -27,7 +27,9 @@ pub(super) fn fill(
     let vaults = session.open_all(Absent::Refuse, Some(state));
     let survey = survey(&vaults).from(&session.plan, &session.holder.hostname);
     let sources = others(&vaults, vault);
-    let mut job = Job { none_open: sources.is_empty(), ..Job::default() };
+    // Of the only vault nothing can be missing in it, and a seed for it gets nothing.
+    let is_alone = vaults.iter().all(|opened| &opened.name == vault && opened.repository.is_ok());
+    let mut job = Job { none_open: sources.is_empty() && !is_alone, ..Job::default() };
     let unseen = survey.unseen.iter().filter(|(name, _)| name == vault);
     for (name, why) in survey.troubles().iter().chain(unseen) {
         match name == vault {

@@ -3,6 +3,7 @@
 //! They come in an order of their own, and the log of what changed meanwhile among them. Nothing lies on disk in between. A copy that doesn't end
 //! well is no copy: there is no point of it.
 
+use super::crashed::Heads;
 use super::told::{self, Told};
 use super::tools::{Tool, judge};
 use super::xbstream::{Chunk, Chunks};
@@ -55,6 +56,8 @@ pub(super) struct Copy {
 pub(super) struct Come {
     files: BTreeMap<PathBuf, u64>,
     position: Option<String>,
+    /// The tables that are damaged in it.
+    damaged: Vec<Unread>,
 }
 
 impl Copy {
@@ -81,7 +84,7 @@ impl Copy {
     fn take(&self, vessel: &mut dyn Vessel) -> io::Result<()> {
         let mut chunks = Chunks::new(Printed(self.start().map_err(io::Error::other)?));
         let mut come = Come::default();
-        let mut said = Vec::new();
+        let (mut said, mut heads) = (Vec::new(), Heads::default());
         let broken = loop {
             match chunks.next() {
                 Ok(None) => break None,
@@ -96,6 +99,7 @@ impl Copy {
                         return Err(io::Error::other(format!("{} comes with a hole", path.display())));
                     }
                     *length += bytes.len() as u64;
+                    heads.take(&path, bytes);
                     if POSITIONS.iter().any(|name| path == Path::new(name)) {
                         said.extend_from_slice(bytes);
                     }
@@ -123,6 +127,7 @@ impl Copy {
         come.files.insert(told::FILE.into(), text.len() as u64);
         vessel.add(&self.data.join(told::FILE), text.as_bytes())?;
         vessel.end(&self.data.join(told::FILE))?;
+        come.damaged = heads.damaged(&come.files, &self.data);
         *self.come() = come;
         Ok(())
     }
@@ -206,6 +211,11 @@ impl Input for Copy {
 
     fn position(&self) -> Option<String> {
         self.come().position.clone()
+    }
+
+    /// Names the tables that are damaged: an earlier point may have them whole, and is not to be pushed out by one that hasn't.
+    fn finish(&self) -> Vec<Unread> {
+        self.come().damaged.clone()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod aside;
 mod copy;
+mod crashed;
 mod foreseen;
 mod restore;
 mod set_aside;

@@ -139,7 +139,7 @@ fn a_point_that_is_not_listed_any_more_stops_it() {
     fs::rename(&hidden, life.path("hidden")).unwrap();
     let before = life.bytes();
     let error = prune(&life.open("vault"), &life.options(&points[3..4])).unwrap_err();
-    assert!(error.to_string().contains("1 points that were here before are not listed"), "{error}");
+    assert!(error.to_string().contains("1 point that was here before is not listed"), "{error}");
     fs::rename(life.path("hidden"), &hidden).unwrap();
     assert_eq!(life.bytes(), before);
     life.is_whole();

@@ -25,6 +25,10 @@ fn a_password_that_changed_is_a_clear_error_and_no_point() {
     assert!(said.contains("Access denied for user 'releve'") && said.contains("was changed"), "{said}");
     assert!(!said.contains("old-secret") && !error.is_retryable());
     assert!(!format!("{source:?}").contains("old-secret"));
+    // The server says the same where it wants a certificate, which no url gives.
+    server.run("alter user releve@localhost identified by 'old-secret' require x509");
+    let said = refused(&source).to_string();
+    assert!(said.contains("Access denied") && said.contains("REQUIRE SSL"), "{said}");
 }
 
 #[test]

@@ -64,6 +64,89 @@ fn what_a_server_gives_to_each_session_cuts_no_dump_in_silence_and_changes_no_lo
     assert_eq!(server.ask(engines), "InnoDB");
 }
 
+/// What breaks with one of the settings below, or would be something else.
+const TOUCHY: &str = "create database shop; use shop;
+create table shop.t (id int primary key, at timestamp not null); insert into shop.t values (1, '2020-01-01');
+create table shop.keyless (id int); insert into shop.keyless values (1);
+create table shop.wide (v varchar(500) character set utf8mb4, key (v)); insert into shop.wide values ('x');
+create table shop.small (id int primary key) row_format=compressed; create table shop.paged (id int primary key) page_compressed=1;
+set sql_mode = ''; create table shop.zero (d date not null default '0000-00-00'); insert into shop.zero values ('0000-00-00');
+create table shop.past (id int primary key, x int) with system versioning; insert into shop.past values (1, 1); update shop.past set x = 2;
+create table shop.kid (id int primary key, p int, foreign key (p) references shop.t (id)); insert into shop.kid values (1, 1);
+create view shop.v as select id from shop.t; create definer = gone@x view shop.above as select id from shop.t; create procedure shop.p() select \"x\" || 'y';
+create user app@localhost identified by 'x'; grant select on shop.t to app@localhost; grant select (id) on shop.t to app@localhost; grant execute on procedure shop.p to app@localhost;
+create role r; grant r to app@localhost; create server far foreign data wrapper mysql options (host 'h', database 'd', user 'u', password 'p')";
+
+/// What stands for all of that.
+const TOUCHED: &str = "show create table shop.t; show create table shop.wide; show create table shop.small; show create table shop.paged; show create procedure shop.p;
+select * from shop.zero; select count(*) from shop.past for system_time all; select count(*) from shop.kid; show create view shop.above; show grants for app@localhost;
+select count(*) from mysql.servers; select table_name, row_format, table_collation from information_schema.tables where table_schema = 'shop';
+show databases like 'releve%'";
+
+#[test]
+fn no_setting_for_everybody_breaks_a_load_or_changes_what_comes_back() {
+    let (server, folder) = (MariadbServer::start(), Folder::new());
+    server.run(TOUCHY);
+    dump_whole(&source(&server), &folder.path);
+    let before = server.ask(TOUCHED);
+    // A dump of before this was known has none of it in itself.
+    let path = folder.join("mariadb.sql");
+    let text = fs::read_to_string(&path).unwrap();
+    let older = text.replacen("SET SESSION sql_mode = '';\n", "", 1);
+    let older = older.replacen("/*!100804 SET SESSION explicit_defaults_for_timestamp = 1 */;\n", "", 1);
+    assert!(older.len() < text.len());
+    fs::write(&path, older).unwrap();
+    // Many at once, as far as one doesn't hide another: a load takes a second.
+    let rows: [&[(&str, &str)]; 4] = [
+        &[
+            (
+                "sql_mode",
+                "'STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION'",
+            ),
+            ("innodb_force_primary_key", "1"),
+        ],
+        &[
+            (
+                "sql_mode",
+                "'TRADITIONAL,ANSI,NO_BACKSLASH_ESCAPES,EMPTY_STRING_IS_NULL,PAD_CHAR_TO_FULL_LENGTH'",
+            ),
+            ("explicit_defaults_for_timestamp", "0"),
+            ("innodb_default_row_format", "'compact'"),
+        ],
+        &[
+            ("innodb_file_per_table", "0"),
+            ("character_set_server", "'utf16'"),
+            ("foreign_key_checks", "0"),
+            ("max_allowed_packet", "16384"),
+        ],
+        &[("innodb_compression_default", "1"), ("sql_if_exists", "1"), ("alter_algorithm", "'INPLACE'")],
+    ];
+    for row in rows {
+        let now = || row.iter().map(|(name, _)| server.ask(&format!("select @@global.{name}")));
+        let was: Vec<String> = now().collect();
+        for (name, value) in row {
+            server.run(&format!("set global {name} = {value}"));
+        }
+        let set: Vec<String> = now().collect();
+        let put = source(&server).put_back(&folder.path, None, None, &|_| ());
+        assert_eq!(now().collect::<Vec<_>>(), set, "they stay as they were set");
+        for ((name, _), was) in row.iter().zip(was) {
+            // Numbers are none as texts.
+            let is_number = !was.is_empty() && was.bytes().all(|byte| byte.is_ascii_digit());
+            let was = if is_number { was } else { format!("'{was}'") };
+            server.run(&format!("set global {name} = {was}"));
+        }
+        assert_eq!(put.unwrap().findings, Vec::<String>::new(), "{row:?}");
+        assert_eq!(server.ask(TOUCHED), before, "{row:?}");
+    }
+    // One that fails leaves nothing of ours, and nobody locked.
+    server.run("create user gone@x");
+    fs::write(&path, text.replace("CREATE TABLE `zero`", "CREATE BOGUS `zero`")).unwrap();
+    source(&server).put_back(&folder.path, None, None, &|_| ()).unwrap_err();
+    assert_eq!(server.ask("show databases like 'releve%'"), "");
+    assert!(!server.ask("show create user gone@x").contains("LOCK"));
+}
+
 #[test]
 fn a_load_meets_strange_files_few_rights_and_what_a_killed_one_has_left() {
     let (server, folder) = (MariadbServer::start(), Folder::new());

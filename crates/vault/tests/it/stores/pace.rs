@@ -14,7 +14,7 @@ const RATE: u64 = 200_000;
 fn at(address: &str, rate: u64) -> Box<dyn Store> {
     let pace = Pace::new(move || Some(rate));
     let stall = Duration::from_secs(if address.starts_with("sftp") { 10 } else { 1 });
-    let limits = Limits { pace: Some(pace), stall, ..quick() };
+    let limits = Limits { pace: Some(pace), stall, patience: stall, ..quick() };
     let keys = if address.starts_with("s3") { credentials() } else { Credentials::default() };
     open_with(address, &keys, &limits).unwrap()
 }
